@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import BchistoError, InputError
+from .messages import Parameter
 
 __all__ = [
     "as_number",
@@ -63,8 +64,8 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (change(error.args[0]), *error.args[1:])
+        if error.args and isinstance(error.args[0], str) and (text := change(error.args[0])) != error.args[0]:
+            error.args = (text, *error.args[1:])
         raise
 
 
@@ -174,7 +175,7 @@ def as_number(value: SupportsFloat, name: str) -> float:
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise InputError(f"{name}={value!r}: give a number")
     if not math.isfinite(float(value)):
-        raise InputError(f"`{name}` {value}: give a finite number")
+        raise InputError("{} {}: give a finite number", Parameter(name), value)
     return float(value)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import as_flags, invoked
+from .commands import in_flags, invoked
 from .errors import (
     BchistoError,
     DependencyError,
@@ -31,6 +31,7 @@ from .errors import (
     printable,
     readable_name,
 )
+from .messages import Message, message_of, written
 
 __all__ = ["cli", "main"]
 
@@ -141,15 +142,15 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _spoken(text: str, words: Sequence[str]) -> str:
-    """Return a message of the library with the flags of the command that these words call."""
-    return as_flags(text, invoked(cli, words)) if "`" in text else text  # a command is loaded to be asked
+    """Return a message with the flags of the command that these words call, which is loaded to be asked."""
+    return written(text, in_flags(invoked(cli, words))) if isinstance(text, Message) else text
 
 
 def _failed(error: Exception, words: Sequence[str]) -> int:
     """Say in a line what ended the command; return the exit code."""
     code = 1
     if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
-        line, code = _spoken(str(error), words), error.exit_code
+        line, code = _spoken(message_of(error), words), error.exit_code
     elif is_out_of_memory(error):
         line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
     elif isinstance(error, OSError):
@@ -246,16 +247,21 @@ def _set_up_logging(words: Sequence[str]) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Messages as they are, with flags where ours name parameters; warnings and errors say that they are."""
+    """Messages as they are, ours with flags where they name parameters; warnings and errors say that they are."""
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
         self._words = words
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        text = super().formatMessage(record)
-        ours = record.name.partition(".")[0] == "bchisto"  # in backquotes of other libraries stand their own names
-        return printable(_spoken(text, self._words) if ours else text, lines=not ours)
+        ours = record.name.partition(".")[0] == "bchisto"
+        if isinstance(record.msg, Message):
+            record.message = _spoken(record.msg, self._words)
+        elif isinstance(record.args, tuple) and any(isinstance(one, Message) for one in record.args):
+            record.message = record.msg % tuple(
+                _spoken(one, self._words) if isinstance(one, Message) else one for one in record.args
+            )
+        return printable(super().formatMessage(record), lines=not ours)
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record), lines=True)  # with a traceback, where one is asked for

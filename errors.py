@@ -12,8 +12,10 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from .messages import Message
 
 __all__ = [
     "BchistoError",
@@ -153,9 +155,22 @@ class NothingLearntWarning(UserWarning):
 
 
 class BchistoError(Exception):
-    """Base of every error that bchisto raises on purpose."""
+    """Base of every error that bchisto raises on purpose.
+
+    Parameters
+    ----------
+    text : str
+        The message; with values or remedies the template of a `bchisto.messages.Message`.
+    *values : any
+        What is filled into the template.
+    remedies : sequence of str
+        What may help.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str, *values: Any, remedies: Sequence[str] = ()) -> None:
+        super().__init__(Message(text, *values, remedies=remedies) if values or remedies else text)
 
 
 class InputError(BchistoError, ValueError):
@@ -276,7 +291,7 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
     if number in _REFUSED:
-        return OutputError(f"{what} ({reason}){'; ' if then else ''}{then}")
+        return OutputError("{} ({})", what, reason, remedies=[then] if then else [])
     return DiskFullError(f"{what} ({reason}); what is done is kept, {_room(number)} and run the command again")
 
 
@@ -299,7 +314,7 @@ def os_error(error: OSError) -> tuple[str, int]:
     elif number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         line += f"; what is done is kept, {_room(number)} and run the command again"
     elif number == errno.EMFILE:
-        line += "; allow more open files (ulimit -n) or use fewer `jobs`"
+        line = Message("{}; allow more open files (ulimit -n) or use fewer {jobs}", line)
     return line, 2 if number in _REFUSED and names else 1
 
 

@@ -70,8 +70,12 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         if is_out_of_memory(error):
             raise
         raise InputError(
-            f"{what} {name}: its entry point cannot be loaded ({type(error).__name__}: {error}); report this to its "
-            f"package, {_package(entry)}"
+            "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}",
+            what,
+            name,
+            type(error).__name__,
+            error,
+            _package(entry),
         ) from error
     if not isinstance(found, kind):
         kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))

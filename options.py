@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 
 from .arguments import as_number, as_path, as_text, as_whole, as_yes, items_of
 from .errors import InputError, one_of
+from .messages import Parameter
 
 __all__ = ["Option", "Settings", "declared_options", "from_options", "option", "plain_options", "plain_value"]
 
@@ -125,7 +126,7 @@ def _form(hint: Any) -> Callable[[Any, str], Any]:
 def _several(value: Any, name: str, *, each: Callable[[Any, str], Any], count: int | None) -> tuple[Any, ...]:
     items = items_of(value)
     if count is not None and len(items) != count:
-        raise InputError(f"`{name}`: give {count} values, not {len(items)}")
+        raise InputError("{}: give {} values, not {}", Parameter(name), count, len(items))
     return tuple(each(item, name) for item in items)
 
 
@@ -134,11 +135,11 @@ def _check(value: Any, name: str, declared: Option) -> None:
     low, high = declared.least, declared.most
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
-        raise InputError(f"`{name}` {value}: give {bounds}")
+        raise InputError("{} {}: give {}", Parameter(name), value, bounds)
     if declared.choices and value not in declared.choices:
         known = declared.choices if declared.more is None else declared.more()
         if value not in known:
-            raise InputError(f"`{name}` {value}: {one_of(str(value), map(str, known))}")
+            raise InputError("{} {}: {}", Parameter(name), value, one_of(str(value), map(str, known)))
 
 
 class Settings:

@@ -350,7 +350,7 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     try:
         found = spec.parse(data)
     except BundleError as error:
-        raise BundleError(f"{path}: {member}: {error}") from error
+        raise BundleError("{}: {}: {}", path, member, error) from error
     if (own := getattr(found, "classes", classes)) != classes:
         raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
     return found

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import InputError, NothingLearntWarning
 from ..evaluate import is_constant, nothing_learnt
+from ..messages import Message
 from .arrays import Features, Places
 from .blend import blend_weights
 from .head import TrainingPart, TrainingTerms
@@ -138,7 +139,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if trees := idle.count("lightgbm"):
             count = sum(name == "lightgbm" for name, _ in self.models_)
             facts = {"models": count, "without_split": trees, **leaf_facts(labels.tolist(), params=params)}
-            text = learning_banner(facts, cure=" by `params`")
+            text = learning_banner(facts, cure=Message(" by {params}"))
         warnings.warn(text, NothingLearntWarning, stacklevel=3)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data import inner_splits
 from ..errors import InputError
+from ..messages import Message
 from .arrays import Features, Places, Probabilities
 
 MOST_ROWS = 3000
@@ -104,8 +105,11 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
     found = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
     if not found:
         raise InputError(
-            "this head chooses its settings by folds inside the training part, and there a class is left with no image "
-            'to train on; use `heads="lightgbm"`, more `folds`, or add images (patients) of that class'
+            Message(
+                "this head chooses its settings by folds inside the training part, and there a class is "
+                "left with no image to train on; use {heads:lightgbm}, more {folds}, or add images "
+                "(patients) of that class"
+            )
         )
     return found
 
@@ -121,9 +125,11 @@ def check_held_out(folds: Folds, labels: Places) -> None:
     held = np.unique(np.concatenate([labels[held] for _, held in folds]))
     if len(held) < len(np.unique(labels)):
         raise InputError(
-            "this head turns its decisions into probabilities by folds inside the training part, and these hold out no "
-            'image of one of the classes; use `heads="lightgbm"` or `heads="logistic"`, more `folds`, or add images '
-            "(patients) of that class"
+            Message(
+                "this head turns its decisions into probabilities by folds inside the training part, and "
+                "these hold out no image of one of the classes; use {heads:lightgbm} or "
+                "{heads:logistic}, more {folds}, or add images (patients) of that class"
+            )
         )
 
 

@@ -30,8 +30,8 @@ def import_lightgbm() -> Any:
         import lightgbm
     except OSError as error:
         raise DependencyError(
-            f"LightGBM cannot be loaded ({error}); install the system's OpenMP library "
-            "(Debian: apt-get install libgomp1)"
+            "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)",
+            error,
         ) from error
     return lightgbm
 

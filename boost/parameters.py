@@ -63,13 +63,13 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         name, separator, text = option.partition("=")
         name = name.strip()
         if not separator or not name:
-            raise InputError(f"`params` {option}: write it as key=value")
+            raise InputError("{params} {}: write it as key=value", option)
         try:
             value = _plain_number(parse_yaml(text, plain_text=True))
         except InputError as error:
-            raise InputError(f"`params` {option}: its value cannot be read; write it as key=value") from error
+            raise InputError("{params} {}: its value cannot be read; write it as key=value", option) from error
         if name in parsed and parsed[name] != value:
-            raise InputError(f"`params` {name}: given twice, as {parsed[name]} and {value}")
+            raise InputError("{params} {}: given twice, as {} and {}", name, parsed[name], value)
         parsed[name] = value
     return parsed
 
@@ -107,7 +107,7 @@ def plain_value(name: str, value: Any) -> Any:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
         shown = "nothing" if value is None else str(value)
-        raise InputError(f"`params` {name}: cannot be {shown}; give a number, a word, true or false")
+        raise InputError("{params} {}: cannot be {}; give a number, a word, true or false", name, shown)
     return value
 
 
@@ -121,7 +121,7 @@ def parse_rounds(name: str, value: Any) -> int:
     """
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
     if not whole or value < 1:
-        raise InputError(f"`params` {name}={value}: give at least 1 round, as a whole number")
+        raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
     return int(value)
 
 
@@ -137,17 +137,18 @@ def check_params(names: Sequence[str]) -> None:
     for name in names:
         if name in _BY_VALIDATION:
             raise InputError(
-                f"`params` {name}: needs a validation set, which boost does not have; set the rounds with "
-                '`params={"num_iterations": N}`'
+                "{params} {}: needs a validation set, which boost does not have; set the rounds with "
+                "{params:num_iterations=N}",
+                name,
             )
         if name in _BY_FEATURE:
-            raise InputError(f"`params` {name}: names single features, and those of descriptors have no meaning")
+            raise InputError("{params} {}: names single features, and those of descriptors have no meaning", name)
         if name in _BY_PROGRAM:
-            raise InputError(f"`params` {name}: belongs to LightGBM's own program, not to its library")
+            raise InputError("{params} {}: belongs to LightGBM's own program, not to its library", name)
         if name in _BY_FORM:
-            raise InputError(f"`params` {name}: makes other trees than models hold, which split by thresholds only")
+            raise InputError("{params} {}: makes other trees than models hold, which split by thresholds only", name)
         if name not in known:
-            raise InputError(f"`params` {name}: LightGBM has no parameter of this name; use its main name, no alias")
+            raise InputError("{params} {}: LightGBM has no parameter of this name; use its main name, no alias", name)
 
 
 def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -169,9 +170,9 @@ def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         return
     for name, value in changes.items():
         if (alone := _refusal({**base, name: value})) is not None:
-            raise InputError(f"`params` {name}={_shown(value)}: LightGBM does not take it ({alone})")
+            raise InputError("{params} {}={}: LightGBM does not take it ({})", name, _shown(value), alone)
     together = " ".join(f"{name}={_shown(value)}" for name, value in changes.items())
-    raise InputError(f"`params` {together}: LightGBM does not take these together ({reason})")
+    raise InputError("{params} {}: LightGBM does not take these together ({})", together, reason)
 
 
 def _shown(value: Any) -> str:

@@ -61,7 +61,7 @@ class Preset:
         for name, given in changes.items():
             value = plain_value(name, given)
             if name in _RESERVED:
-                raise InputError(f"`params` {name}: is set by the protocol and cannot be changed")
+                raise InputError("{params} {}: is set by the protocol and cannot be changed", name)
             if name in _ROUND_NAMES:
                 rounds = parse_rounds(name, value)
             else:

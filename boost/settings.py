@@ -88,7 +88,7 @@ class BoostSettings(Settings):
         """Refuse a name that is none of a folder, and what is no head."""
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(
-                f"`name` {self.name}: give letters, digits, dots, hyphens or underscores: it names a folder"
+                "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name
             )
         for head in self.heads:
             members_of(head)

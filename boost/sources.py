@@ -14,6 +14,7 @@ from ..data import PARTICULARS, SYNTHETIC_BANNER, ImageChange, Known, check_orde
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
+from ..messages import Message
 
 _log = logging.getLogger(__name__)
 
@@ -135,14 +136,14 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if not any(labels.values()):
         imported = any(header["mode"] == IMPORTED for header in headers.values())
         cure = (
-            "give a table image_id,label by `labels`"
+            Message("give a table image_id,label by {labels}")
             if imported
             else "put the images into a folder for each class, or name the column of their manifest that holds them by "
             "bchisto featurize --label-column NAME, which describes nothing again"
         )
         unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
         raise InputError(
-            f"none of the {len(labels)} images has a label; boost needs labels to train on: {cure}{unused}"
+            "none of the {} images has a label; boost needs labels to train on: {}{}", len(labels), cure, unused
         )
     classes = tuple(classes)
     if classes:
@@ -174,13 +175,14 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
     if len({mode for mode, _ in modes}) > 1:
         named = " and ".join(f"{name} ({mode})" for (mode, _), name in sorted(modes.items()))
         raise InputError(
-            f"{named}: stores of different modes do not belong in one model; give those of one with `features`"
+            "{}: stores of different modes do not belong in one model; give those of one with {features}", named
         )
     if len(modes) > 1:
         named = " and ".join(f"{name} (geometry {geometry})" for (_, geometry), name in sorted(modes.items()))
         raise InputError(
-            f"{named}: dense stores of different releases of bchisto place their windows differently and do not belong "
-            "in one model; give those of one geometry with `features`"
+            "{}: dense stores of different releases of bchisto place their windows differently and "
+            "do not belong in one model; give those of one geometry with {features}",
+            named,
         )
 
 
@@ -191,7 +193,7 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
     found = {image: spelled.get(label) or "" for image, label in labels.items()}
     if without := [name for name in classes if name not in found.values()]:
-        _log.warning("`classes` names %s, of which no image is here", ", ".join(without))
+        _log.warning(Message("{classes} names {}, of which no image is here", ", ".join(without)))
     return found
 
 
@@ -199,7 +201,7 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
     if labels:
         more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
         raise InputError(
-            f"label {labels[0]} is none of the classes {', '.join(classes)}{more}; name every class in `classes`"
+            "label {} is none of the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
         )
 
 
@@ -215,7 +217,7 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
             for parts in sorted(source.glob("*.parts")):
                 if not parts.with_suffix(".h5").is_file():
                     raise StoreError(
-                        f"{parts}: its parts are not merged; run the same bchisto featurize without `shard`"
+                        "{}: its parts are not merged; run the same bchisto featurize without {shard}", parts
                     )
                 _log.warning(
                     "%s: images or augmentations were being added and are not in the store yet; run the same bchisto "

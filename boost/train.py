@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import import_features
 from ..jobs import Work
+from ..messages import Message
 from ..options import plain_options
 from ..runs import record_run
 from .settings import BoostSettings, FeatureChoice
@@ -78,7 +79,7 @@ def train(
     view = TwoClassView() if view is None else view
     view.check()
     if "none" in choice.folds:
-        raise InputError('`folds="none"`: boost averages fold models; bchisto finetune trains on all images')
+        raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
     if not chosen.features and not run.is_dir():
         raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
     preset = settings.chosen
@@ -92,8 +93,9 @@ def train(
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         if settings.each and len(sources.paths) < 2:
             raise InputError(
-                f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with "
-                "`features`, or describe the images by another encoder or view"
+                "{each} compares stores, and {} is the only one; give several with {features}, or "
+                "describe the images by another encoder or view",
+                next(iter(sources.paths)),
             )
         images = sources.images
         view.check(images.classes)
@@ -127,6 +129,6 @@ def train(
 def _default_folds(sources: Sources) -> str:
     bach = all(header["dataset"] == "bach" for header in sources.headers.values())
     if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
-        _log.info('the 400 BACH images: using the published folds, `folds="rakhlin10"`')
+        _log.info(Message("the 400 BACH images: using the published folds, {folds:rakhlin10}"))
         return "rakhlin10"
     return "10"

@@ -251,8 +251,10 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
         has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
         has += [f"{more} seeds, not {seeds}"] if more > seeds else []
         raise SettingsConflictError(
-            f"{folder}: holds a larger result: {' and '.join(has)}; ask for all of it, or use another `out`, or "
-            "`overwrite` to replace it by this smaller one"
+            "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
+            "to replace it by this smaller one",
+            folder,
+            " and ".join(has),
         )
 
 

@@ -180,7 +180,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             write_pack(unit.file, unit.key, arrays)
             ticker.tick(kept=True)
     except InputError as error:
-        raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
+        raise InputError("{}, fold {}: {}", first.member, first.fold, error) from error
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:

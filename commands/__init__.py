@@ -1,5 +1,5 @@
 """One module per command: parse, call one library function, print."""
 
-from .flags import as_flags, invoked
+from .flags import in_flags, invoked
 
-__all__ = ["as_flags", "invoked"]
+__all__ = ["in_flags", "invoked"]

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from ..messages import written
 from ..options import from_options
 from .ending import counted, done, echo, quoted
-from .flags import as_flags
+from .flags import in_flags
 from .options import OUT_FILE, OUT_FOLDER, Group, flag, options_of
 from .then import next_commands
 
@@ -139,7 +140,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     )
 
     def say(text: str) -> str:
-        return as_flags(text, context.command)
+        return written(text, in_flags(context.command))
 
     then = next_commands(context, found, images=str(options["images"]))
     wrote = []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from ..arguments import reworded
+from ..messages import written
 from .ending import echo
-from .flags import as_flags
+from .flags import in_flags
 from .options import PATH, Group, argument, flag, options_of
 
 
@@ -43,9 +41,8 @@ def show(name: str) -> None:
     from ..encoders import describe_encoder
     from .featurize import featurize
 
-    with _of_the_argument():
-        lines = describe_encoder(name)
-    _table((what, as_flags(value, featurize)) for what, value in lines)
+    write = in_flags(featurize)
+    _table((what, written(value, write)) for what, value in describe_encoder(name))
 
 
 def _check_options() -> Iterator[click.Parameter]:
@@ -67,14 +64,8 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
     """
     from ..encoders import check_encoder
 
-    with _of_the_argument():
-        found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
+    found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
     _table(found.lines)
-
-
-def _of_the_argument() -> contextlib.AbstractContextManager[None]:
-    """Let messages begin with the name that was given: here it is an argument, and no flag."""
-    return reworded(lambda said: re.sub("^`encoders`:? ", "", said))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

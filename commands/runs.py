@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .ending import echo
-from .flags import as_flags, invoked
 from .options import PATH, Group
-
-if TYPE_CHECKING:
-    from ..runs import RunEntry
 
 
 @click.group(cls=Group)
@@ -41,8 +35,7 @@ def list_(folder: Path) -> None:
 
 @runs.command()
 @click.argument("run", type=PATH)
-@click.pass_context
-def show(context: click.Context, run: Path) -> None:
+def show(run: Path) -> None:
     """Show every command of a run: options, results, errors.
 
     \b
@@ -58,7 +51,7 @@ def show(context: click.Context, run: Path) -> None:
             if value not in (None, [], {}, ""):
                 echo(f"  {name}: {_text(value)}")
         if entry.error:
-            echo(f"  error: {_spoken(context, entry)}")
+            echo(f"  error: {entry.error}")
 
 
 @runs.command()
@@ -82,17 +75,6 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     lines += [f"{name}: {' -> '.join(_texts(old, new, name))}" for name, old, new in both]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)
-
-
-def _spoken(context: click.Context, entry: RunEntry) -> str:
-    """Return an error of the library with the flags of the command that it ended."""
-    root = context.find_root().command
-    command = invoked(root, [entry.command])
-    if command is root:
-        return entry.error
-    with contextlib.suppress(ImportError):  # not every command has a room
-        import_module(f"..{entry.command}", __package__)  # whose settings know which option each of them is
-    return as_flags(entry.error, command)
 
 
 def _texts(old: Any, new: Any, name: str) -> tuple[str, str]:

@@ -208,7 +208,7 @@ class Training(ABC, Generic[U, F]):
         change = self.change(folder)
         if len(change.removed) > _MOST_REMOVED * len(_tested_before(folder)):
             raise SettingsConflictError(
-                f"{folder.folder}: trained on other images: {change}; use another `out`, or `overwrite`"
+                "{}: trained on other images: {}; use another {out}, or {overwrite}", folder.folder, change
             )
         (replace(folder, loose=frozenset(self.of_images())) if change else folder).check()
 

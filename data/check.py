@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
+from ..messages import message_of
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
@@ -124,7 +125,7 @@ def survey_dataset(
                     decode_record(record)
             except ImageError as error:
                 broken.add(record.image_id)
-                findings.append(Finding("error", record.image_id, str(error)))
+                findings.append(Finding("error", record.image_id, message_of(error)))
             if on_image is not None:
                 on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
@@ -218,6 +219,10 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
         images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
         raise InputError(
-            f'{dataset.root}: {dataset.name} holds {images}, which have no stain; use `stain="none"` (or a '
-            f"treatment: {', '.join(TREATMENTS)}) and {off}"
+            "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
+            dataset.root,
+            dataset.name,
+            images,
+            ", ".join(TREATMENTS),
+            off,
         )

@@ -103,7 +103,7 @@ def check_order(classes: Sequence[str]) -> None:
     named = Counter(map(_caseless, classes))
     twice = [name for name in classes if named[_caseless(name)] > 1]
     if twice:
-        raise InputError(f"`classes` {','.join(classes)}: names {twice[0]} twice; name each class once")
+        raise InputError("{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0])
 
 
 def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:

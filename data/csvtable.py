@@ -168,7 +168,7 @@ def read_csv(
                 if len(cells) < len(names):
                     short.append(number)
     except csv.Error as error:
-        raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
+        raise InputError("{}: not a UTF-8 CSV file ({})", path, error) from error
     columns = {name: said for name, said in zip(names, written, strict=True) if name}
     return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes), tuple(short))
 
@@ -215,7 +215,7 @@ def _decoded(path: Path, notes: list[str]) -> str:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", as Excel calls it'
+            '{}: not a UTF-8 CSV file ({}); save it as "CSV UTF-8", as Excel calls it', path, error
         ) from error
     if "\0" in text.partition("\n")[0]:
         raise InputError(f'{path}: not a UTF-8 CSV file (null characters in its header); save it as "CSV UTF-8"')
@@ -242,7 +242,7 @@ def _check_header(
     missing = [name for name, there in wanted.items() if not there]
     if missing:
         there = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
-        raise InputError(f"{path}: the header must have a column `{missing[0]}` ({expected}){there}")
+        raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, there)
     twice = [said for place, said in enumerate(written) if said and names[place] in names[:place]]
     if twice:
         raise InputError(f"{path}: two columns are called {twice[0]}; remove or rename one")
@@ -286,7 +286,9 @@ def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
     except (*_BROKEN, InvalidFileException) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not an Excel workbook, damaged, or protected ({error}); save it as CSV") from error
+        raise InputError(
+            "{}: not an Excel workbook, damaged, or protected ({}); save it as CSV", path, error
+        ) from error
 
 
 def _check_size(path: Path) -> None:

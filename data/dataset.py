@@ -155,8 +155,11 @@ class Dataset:
             first = next(record for record in self.records if record.label == strange[0])
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
             raise InputError(
-                f"{first.path}: its label {strange[0]!r} is none of the classes {', '.join(classes)}{more}; name every "
-                "class in `classes`"
+                "{}: its label {!r} is none of the classes {}{}; name every class in {classes}",
+                first.path,
+                strange[0],
+                ", ".join(classes),
+                more,
             )
         records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
         return replace(self, records=tuple(records), classes=tuple(classes))

@@ -95,7 +95,7 @@ def raise_errors(findings: Iterable[Finding]) -> None:
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         more = f" ({len(errors) - 1} more; see `bchisto data check`)" if len(errors) > 1 else ""
-        raise InputError(f"{errors[0]}{more}")
+        raise InputError("{}: {}{}", errors[0].file, errors[0].message, more)
 
 
 def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None:

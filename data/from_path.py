@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import BchistoError, InputError
+from ..messages import Message, Parameter
 from .findings import Finding, few
 
 _LONGEST = 200
@@ -77,15 +78,17 @@ class PathRule:
         {'benign/P07/a.png': '07'}
         """
         if not text or len(text) > _LONGEST:
-            raise InputError(f"`{name}`: give a level such as 2, or a pattern of 1 to {_LONGEST} characters")
+            raise InputError(
+                "{}: give a level such as 2, or a pattern of 1 to {} characters", Parameter(name), _LONGEST
+            )
         if re.fullmatch(r"[+-]?[0-9]+", text):
             if int(text) == 0:
-                raise InputError(f"`{name}` 0: level 1 is the first folder, -1 the one that holds the image")
+                raise InputError("{} 0: level 1 is the first folder, -1 the one that holds the image", Parameter(name))
             return cls(name, int(text))
         try:
             return cls(name, pattern=re.compile(unicodedata.normalize("NFC", text)))
         except (re.error, OverflowError, RecursionError) as error:
-            raise InputError(f"`{name}` {text}: no level, and no regular expression ({error})") from error
+            raise InputError("{} {}: no level, and no regular expression ({})", Parameter(name), text, error) from error
 
     def find(self, paths: Iterable[str]) -> dict[str, str | None]:
         """Return what the rule finds in each path with ``/`` between its folders; None where that is nothing.
@@ -122,11 +125,14 @@ class PathRule:
             done = None
         if done is not None and done.returncode > 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise BchistoError(f"`{self.name}` {self.pattern.pattern}: cannot be searched ({reason})")
+            raise BchistoError("{} {}: cannot be searched ({})", Parameter(self.name), self.pattern.pattern, reason)
         if done is None or done.returncode:
             raise InputError(
-                f"`{self.name}` {self.pattern.pattern}: comes to no end in {seconds} s, as a repetition within another "
-                "does; write it without, such as [^/]+ for a folder"
+                "{} {}: comes to no end in {} s, as a repetition within another does; write it "
+                "without, such as [^/]+ for a folder",
+                Parameter(self.name),
+                self.pattern.pattern,
+                seconds,
             )
         found: list[str | None] = json.loads(done.stdout)
         return found
@@ -146,8 +152,16 @@ class PathRule:
         if not without:
             return []
         if len(without) == len(found):
-            message = f"`{self.name}` fits none of the {len(found)} paths, such as {without[0]}; correct it"
+            message = Message(
+                "{} fits none of the {} paths, such as {}; correct it", Parameter(self.name), len(found), without[0]
+            )
             return [Finding("error", str(root), message, labels_only=True)]
-        fits = f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}, so"
+        fits = Message(
+            "{} fits {} of {} paths; the others have no {}, so",
+            Parameter(self.name),
+            len(found) - len(without),
+            len(found),
+            what,
+        )
         so = "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
-        return [Finding("warning", few(without), f"{fits} {so}")]
+        return [Finding("warning", few(without), Message("{} {}", fits, so))]

@@ -49,7 +49,7 @@ def read_labels(path: Path) -> LabelTable:
         No such file or column, an id that is empty or stands twice, or no row.
     """
     if not path.is_file():
-        raise MissingInputError(f"`labels` {path}: no such table; it has the columns {_EXPECTED}")
+        raise MissingInputError("{labels} {}: no such table; it has the columns {}", path, _EXPECTED)
     table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
     ids = table.choose(IMAGE)
     label = table.choose(LABEL, without=[ids])

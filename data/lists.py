@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
+from ..messages import Parameter
 from .columns import IMAGE
 from .csvtable import read_csv
 from .dataset import Dataset
@@ -27,13 +28,13 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
         No such file or column, or an empty list.
     """
     if not path.is_file():
-        raise MissingInputError(f"`{option}` {path}: no such file")
+        raise MissingInputError("{} {}: no such file", Parameter(option), path)
     table = read_csv(path, needed=(IMAGE,), expected="image_id")
     ids = table.choose(IMAGE)
     table.log_columns({IMAGE: ids})
     listed = frozenset(row[ids] for _, row in table.rows)
     if not listed:
-        raise InputError(f"`{option}` {path}: lists no image")
+        raise InputError("{} {}: lists no image", Parameter(option), path)
     return listed
 
 
@@ -48,5 +49,7 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     wanted = read_image_list(path, option="only")
     absent = sorted(wanted - {record.image_id for record in dataset.records})
     if absent:
-        raise InputError(f"`only` {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
+        raise InputError(
+            "{only} {}: {} of its {} images are not here, first {}", path, len(absent), len(wanted), absent[0]
+        )
     return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))

@@ -116,7 +116,7 @@ def read_particulars(path: Path, *, images_sha256: str) -> Particulars:
         copies = None if found is None else tuple((first, second) for first, second in found)
         return Particulars(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it and run bchisto featurize again") from error
+        raise InputError("{}: damaged ({}); remove it and run bchisto featurize again", path, error) from error
 
 
 def part_of(name: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import SupportsIndex
 
 from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
+from ..messages import Message, Parameter
 from .classes import check_order, missing_labels, settle_labels
 from .columns import PART
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
@@ -102,16 +103,20 @@ def read_dataset(
         ("lesions", lesions, LESIONS),
     ):
         if strange := [one for one in wanted if one not in known]:
-            raise InputError(f"`{name}` {strange[0]}: choose one of {', '.join(known)}")
+            raise InputError("{} {}: choose one of {}", Parameter(name), strange[0], ", ".join(known))
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"
-        raise InputError(f'{root}: `dataset="{layout.name}"` reads a {kind}')
+        raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
     if dataset is None:
         _log.info("%s: recognised as dataset %s", root, layout.name)
     if strange := [name for name in chosen if name not in layout.options]:
-        own_layouts = "a manifest" if strange[0].endswith("_column") else 'a folder (`dataset="folder"`) or a manifest'
-        raise InputError(f"{root}: `{strange[0]}` is for {own_layouts} of your own, not for the layout {layout.name}")
+        own_layouts = (
+            "a manifest" if strange[0].endswith("_column") else Message("a folder ({dataset:folder}) or a manifest")
+        )
+        raise InputError(
+            "{}: {} is for {} of your own, not for the layout {}", root, Parameter(strange[0]), own_layouts, layout.name
+        )
     given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
     given |= chosen
     records, findings = layout.read(root, **{name: given[name] for name in given if name in layout.options})
@@ -151,7 +156,10 @@ def read_dataset(
         repeated=files - len(records),
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
-    unused = [Finding("warning", str(root), f"`classes` names {name}, of which no image is here") for name in without]
+    unused = [
+        Finding("warning", str(root), Message("{classes} names {}, of which no image is here", name))
+        for name in without
+    ]
     return replace(result, findings=(*result.findings, *unused))
 
 
@@ -159,13 +167,13 @@ def _check_root(root: Path) -> None:
     try:
         there, empty = root.exists(), root.is_dir() and not any(root.iterdir())
     except OSError as error:
-        raise InputError(f"{root}: cannot be read ({error.strerror or error}); check `images`") from error
+        raise InputError("{}: cannot be read ({}); check {images}", root, error.strerror or error) from error
     if not there:
-        raise MissingInputError(f"{root}: no such folder or manifest; check `images`")
+        raise MissingInputError("{}: no such folder or manifest; check {images}", root)
     if not root.is_dir() and not root.is_file():
-        raise InputError(f"{root}: neither a folder nor a manifest, but a pipe or a device; check `images`")
+        raise InputError("{}: neither a folder nor a manifest, but a pipe or a device; check {images}", root)
     if empty:
-        raise MissingInputError(f"{root}: this folder is empty; check `images`")
+        raise MissingInputError("{}: this folder is empty; check {images}", root)
     if not root.is_dir():
         if is_slide(root):
             raise InputError(f"{root}: {SLIDE}")
@@ -181,9 +189,11 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
     for layout in built_in_layouts():
         knows = layout.recognise_name
         if not layout.manifest and knows is not None and (count := sum(knows(one.path.name) for one in records)):
-            message = (
-                f"{count} files are named as those of {layout.name}, but are not in its folders, so your own folders "
-                f'are read; `dataset="{layout.name}"` takes classes and patients from the names'
+            message = Message(
+                "{} files are named as those of {}, but are not in its folders, so your own folders are read",
+                count,
+                layout.name,
+                remedies=[Message("{dataset:{}} takes classes and patients from the names", layout.name)],
             )
             findings.append(Finding("note", str(root), message))
     return findings
@@ -209,7 +219,9 @@ def _missing_labels(
     findings = []
     for label in missing:
         lines = [f"{root.name}:{record.line}" for record in kept if record.label == label]
-        message = f"{label} as a label says that it is not known; leave the cell empty, or name {label} in `classes`"
+        message = Message(
+            "{} as a label says that it is not known; leave the cell empty, or name {} in {classes}", label, label
+        )
         findings.append(Finding("error", few(lines), message, labels_only=True))
     return [replace(r, label=None) if r.line and r.label in missing else r for r in kept], findings
 

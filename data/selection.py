@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..arguments import PathInput, as_path
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
+from ..messages import Message, limited, message_of
 from ..options import Settings, option
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
@@ -176,7 +177,7 @@ class ImageSelection(Settings):
         InputError
         """
         if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
-            raise InputError(f"`out` {out}: the images lie there; name another folder, which may lie in this one")
+            raise InputError("{out} {}: the images lie there; name another folder, which may lie in this one", out)
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / PARTICULARS)
         refuse_overwriting(written, [one for one in (self.images, self.only) if one is not None])
 
@@ -271,7 +272,11 @@ class ImageSelection(Settings):
 
 
 def check_headers(
-    records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
+    records: Sequence[ImageRecord],
+    *,
+    needs: Sequence[Needs],
+    skip_errors: bool,
+    known: Collection[str] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Read every header before the first unit of work.
 
@@ -282,6 +287,8 @@ def check_headers(
         Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.
+    known : collection of str, optional
+        The parameters that the caller has, see `bchisto.messages.Message.limited`; all without.
 
     Returns
     -------
@@ -300,25 +307,27 @@ def check_headers(
         try:
             header = headers[record.image_id] = read_header(path)
         except ImageError as error:
-            return str(error)
+            return message_of(error)
         sides = record.sides(header.width, header.height)
         for need in needs:
             width, height = (scaled_side(side, need.scale) for side in sides)
             if (message := need.misfit(path, width=width, height=height)) is not None:
-                return message
+                return message if known is None else limited(message, known)
         return None
 
     with ThreadPoolExecutor(default_jobs()) as pool:
         problems = list(pool.map(problem, records))
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
-        more = f" ({len(refused) - 1} more like it; `skip_errors` leaves them out)" if len(refused) > 1 else ""
-        raise InputError(refused[0][1] + more)
+        more = (
+            Message(" ({} more like it; {skip_errors} leaves them out)", len(refused) - 1) if len(refused) > 1 else ""
+        )
+        raise InputError("{}{}", refused[0][1], more)
     for _, text in refused:
         _log.warning("left out: %s", text)
     bad = dict(refused)
     kept = tuple(record for record in records if record.image_id not in bad)
     if refused and not kept:
-        raise InputError(f"none of the {len(records)} images can be used; first: {refused[0][1]}")
+        raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
     report_findings(dark_pictures(kept, headers, most=_MOST_DEEP))
     return kept, refused

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..messages import Message
 from .card import EncoderCard, card_by_licence
 
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
@@ -66,7 +67,9 @@ class NamedEncoder:
         """Say in one line how to get the weights."""
         login = f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
         convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows" if self.pickled else ""
-        return f'{login}download {self.repository} into a folder DIR{convert}, and give `weights="{self.name}=DIR"`'
+        return Message(
+            "{}download {} into a folder DIR{}, and give {weights:{}=DIR}", login, self.repository, convert, self.name
+        )
 
 
 def _card(source: str, licence: str, **known: Any) -> EncoderCard:

@@ -16,6 +16,7 @@ from ..arguments import PathInput, as_path
 from ..data import decode_image, make_tissue
 from ..errors import InputError, MissingInputError, WeightsError
 from ..extensions import extension_names
+from ..messages import Message
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice, weights_of
@@ -104,7 +105,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
     if choice.runner == "timm":
-        how = f"give `weights`, as {choice.label}=DIR or FILE.safetensors"
+        how = Message("give {weights}, as {}=DIR or FILE.safetensors", choice.label)
         return [("encoder", choice.name), *_card_lines(timm_card(choice.name, choice.source)), ("weights", how)]
     if (offered := vector_spec(choice.name)) is not None:
         outputs = ", ".join(f"{name} ({length} numbers)" for name, length in offered.outputs.items())
@@ -112,7 +113,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     get_spec(choice.name)
     return [
         ("encoder", f"{choice.name}, with feature maps: takes crops of any size, and dense mode"),
-        ("weights", "ImageNet, fetched by Keras; or `weights`, a file of Keras"),
+        ("weights", Message("ImageNet, fetched by Keras; or {weights}, a file of Keras")),
         ("licence of the weights", _UNRECORDED),
     ]
 
@@ -186,14 +187,14 @@ def check_encoder(
         Vectors that are not finite, or the same for different crops.
     """
     if crops < 2:
-        raise InputError(f"`crops` {crops}: give at least 2, to see that different crops get different vectors")
+        raise InputError("{crops} {}: give at least 2, to see that different crops get different vectors", crops)
     choice = EncoderChoice.parse(encoder)
     source = weights_of([weights], choice.label)
     if choice.runner in ("hub", "onnx") and source != "imagenet":
-        raise InputError(f"`weights` {source}: {choice.name} brings its own; leave it out")
+        raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
     path = None if image is None else as_path(image, "image")
     if path is not None and not path.is_file():
-        raise MissingInputError(f"{path}: no such picture; `image` takes a file")
+        raise MissingInputError("{}: no such picture; {image} takes a file", path)
     started = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
     ready = time.perf_counter() - started

@@ -55,13 +55,13 @@ class EncoderChoice:
         name, _, layers = text.partition(":")
         if name.casefold() in RUNNERS:
             if not layers:
-                raise InputError(f"`encoders` {text}: write hub:DIR, onnx:FILE or timm:NAME")
+                raise InputError("{encoders} {}: write hub:DIR, onnx:FILE or timm:NAME", text)
             match = _OUTPUTS.fullmatch(layers)
             source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
             return cls(f"{name.casefold()}:{source}", outputs)
         chosen = tuple(layers.split("+")) if layers else ()
         if not name or not all(chosen) or (":" in text and not layers):
-            raise InputError(f"`encoders` {text}: write NAME or NAME:LAYER+LAYER")
+            raise InputError("{encoders} {}: write NAME or NAME:LAYER+LAYER", text)
         return cls(name.casefold(), chosen)
 
     @property

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError, how_to_install, is_out_of_memory
+from ..messages import Message
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -101,7 +102,9 @@ def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any]
     if engine != "openvino":
         return compile_function
     if keras.backend.backend() != "tensorflow":
-        raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
+        raise DependencyError(
+            Message("{engine:openvino}: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow")
+        )
     core, settings = openvino_core(precision)
 
     def compiled(function: Callable[..., Any], specs: Any) -> OpenvinoFunction:
@@ -260,7 +263,7 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         It does not compute in this precision on this CPU.
     """
     if executed_precision(precision, engine="openvino") != precision:
-        raise InputError(f"`precision` {precision}: OpenVINO computes in float32 on this CPU; use float32")
+        raise InputError("{precision} {}: OpenVINO computes in float32 on this CPU; use float32", precision)
     return _openvino_core(precision)
 
 
@@ -300,7 +303,7 @@ def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         with _unreported():
             import openvino
     except ImportError as error:
-        raise DependencyError(f'`engine="openvino"`: OpenVINO is missing; {how_to_install("openvino")}') from error
+        raise DependencyError("{engine:openvino}: OpenVINO is missing; {}", how_to_install("openvino")) from error
     return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
@@ -360,5 +363,5 @@ class OpenvinoFunction:
                 raise
             reason = first_line(error).rstrip(": ")
             raise DependencyError(
-                f'`engine="openvino"`: OpenVINO cannot run this network ({reason}); use `engine="keras"`'
+                "{engine:openvino}: OpenVINO cannot run this network ({}); use {engine:keras}", reason
             ) from error

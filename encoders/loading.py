@@ -178,7 +178,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         A file that is missing, damaged, of another format, or unpacks to more than a network can hold.
     """
     if not path.is_file():
-        raise WeightsError(f'{path}: no such weights file; give a .npz or .safetensors file, or `weights="random"`')
+        raise WeightsError("{}: no such weights file; give a .npz or .safetensors file, or {weights:random}", path)
     try:
         arrays = _read(path, values=values)
     except DAMAGE as error:

@@ -79,11 +79,11 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
             import difflib
 
             close = difflib.get_close_matches(wanted, names, n=5) or sorted(names)[-5:]
-            raise InputError(f"`encoders` {encoder}: no layer {wanted}; close names are {', '.join(close)}")
+            raise InputError("{encoders} {}: no layer {}; close names are {}", encoder, wanted, ", ".join(close))
         layer = model.get_layer(names[wanted])
         if len(layer.output.shape) != 4:
             raise InputError(
-                f"`encoders` {encoder}: layer {wanted} gives no feature map; choose a convolution or block"
+                "{encoders} {}: layer {} gives no feature map; choose a convolution or block", encoder, wanted
             )
         found.append(layer)
     return found

@@ -49,9 +49,11 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     path = Path(request.choice.source)
     engine = "onnxruntime" if request.engine == "keras" else request.engine
     if engine not in ("onnxruntime", "openvino"):
-        raise InputError(f"`engine` {engine}: runs no ONNX file; leave it out, or use onnxruntime or openvino")
+        raise InputError("{engine} {}: runs no ONNX file; leave it out, or use onnxruntime or openvino", engine)
     if request.precision != "float32" and engine != "openvino":
-        raise InputError(f'`precision` {request.precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
+        raise InputError(
+            "{precision} {}: ONNX Runtime runs {} as it is; use {engine:openvino}", request.precision, path
+        )
     file = read_onnx(path)
     before = file.sha256()
     card, wanted, prefix = read_sidecar(path)

@@ -83,7 +83,7 @@ def open_encoder(
     if (offered := vector_spec(choice.name)) is not None:
         return open_vectors(offered, request)
     if engine not in ("keras", "openvino"):
-        raise InputError(f"`engine` {engine}: does not run {choice.name}; leave it out, or use openvino")
+        raise InputError("{engine} {}: does not run {}; leave it out, or use openvino", engine, choice.name)
     return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
 
 

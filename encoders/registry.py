@@ -122,7 +122,7 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
     if choice.name not in every:
         known = (*every, "hub:DIR", "onnx:FILE", "timm:NAME")
-        raise InputError(f"`encoders` {choice.name}: no such encoder; {one_of(choice.name, known)}")
+        raise InputError("{encoders} {}: no such encoder; {}", choice.name, one_of(choice.name, known))
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -142,7 +142,7 @@ def get_spec(name: str) -> EncoderSpec:
         preprocess = applications["resnet50"][0].preprocess_input
         return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name])
     if name not in applications:  # one that gives vectors
-        raise InputError(f"`encoders` {name}: no such encoder with feature maps; {one_of(name, list_encoders())}")
+        raise InputError("{encoders} {}: no such encoder with feature maps; {}", name, one_of(name, list_encoders()))
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:

@@ -59,8 +59,12 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
         config = timm.get_pretrained_cfg(architecture)
         where = (config and config.hf_hub_id) or "its repository"
         raise WeightsError(
-            f"{source}: bchisto fetches no weights of timm; download {where} into a folder DIR (hf download "
-            f'{where} --local-dir DIR), and give `weights="{request.choice.label}=DIR"`'
+            "{}: bchisto fetches no weights of timm; download {} into a folder DIR (hf download {} "
+            "--local-dir DIR), and give {weights:{}=DIR}",
+            source,
+            where,
+            where,
+            request.choice.label,
         )
     if request.weights_kind == "file":
         folder = read_folder(Path(request.weights), config=False)

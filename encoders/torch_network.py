@@ -182,13 +182,13 @@ def torch_encoder(
     """
     source, engine = request.choice.name, "torch" if request.engine == "keras" else request.engine
     if engine not in ("torch", "openvino"):
-        raise InputError(f"`engine` {engine}: does not run {source}; leave it out, or use openvino")
+        raise InputError("{engine} {}: does not run {}; leave it out, or use openvino", engine, source)
     default = default or network.default
     chosen = request.choice.layers or default
     for name in chosen:
         if name not in network.card.outputs:
             known = ", ".join(network.card.outputs[:4]) + (" ..." if len(network.card.outputs) > 4 else "")
-            raise InputError(f"`encoders` {source}: no output {name}; it has {known}")
+            raise InputError("{encoders} {}: no output {}; it has {}", source, name, known)
     import torch
 
     network.module.train(False).requires_grad_(False)

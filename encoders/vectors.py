@@ -170,9 +170,11 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         The package refuses its weights.
     """
     if request.engine != "keras":
-        raise InputError(f"`engine` {request.engine}: does not run {spec.name}, which its package runs; leave it out")
+        raise InputError(
+            "{engine} {}: does not run {}, which its package runs; leave it out", request.engine, spec.name
+        )
     if request.precision != "float32":
-        raise InputError(f"`precision` {request.precision}: {spec.name} computes as its package does; leave it out")
+        raise InputError("{precision} {}: {} computes as its package does; leave it out", request.precision, spec.name)
     default = tuple(spec.outputs)[:1]
     chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=spec.outputs, of=spec.name)
     try:
@@ -198,6 +200,6 @@ def chosen_outputs(
     """
     for name in wanted:
         if name not in sizes:
-            raise InputError(f"`encoders` {of}: no output {name}; it has {', '.join(list(sizes)[:8])}")
+            raise InputError("{encoders} {}: no output {}; it has {}", of, name, ", ".join(list(sizes)[:8]))
     outputs = wanted or default
     return outputs, tuple(sizes[name] for name in outputs)

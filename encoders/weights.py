@@ -83,14 +83,24 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             raise
         if match is None:
             raise WeightsError(
-                f"the ImageNet weights of {spec.name} cannot be loaded ({first_line(error)}); remove the cached file "
-                f'below {_cache() or "the folder of KERAS_HOME"}, or give `weights="{spec.name}=PATH"`'
+                "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
+                "or give {weights:{}=PATH}",
+                spec.name,
+                first_line(error),
+                _cache() or "the folder of KERAS_HOME",
+                spec.name,
             ) from error
         url, file = match[1], match[1].rsplit("/")[-1]
         place = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
         raise WeightsError(
-            f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {file} from {url} "
-            f'into {place}, or give `weights="{spec.name}=PATH"` (or `weights="random"` for a trial)'
+            "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
+            "or give {weights:{}=PATH} (or {weights:random} for a trial)",
+            spec.name,
+            match[2],
+            file,
+            url,
+            place,
+            spec.name,
         ) from error
 
 
@@ -123,18 +133,18 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         Missing, not HDF5, or the weights of another network.
     """
     if not path.exists():
-        raise WeightsError(f"{path}: no such weights file; check `weights`")
+        raise WeightsError("{}: no such weights file; check {weights}", path)
     if not path.name.endswith((".h5", ".hdf5")):
         raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
     if (trouble := keras_trouble(path)) is not None:
-        raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check `weights`")
+        raise WeightsError("{}: {}, so no Keras weights could be read; check {weights}", path, trouble)
     first = _try(base, path, needed=part)
     if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
         return
     if isinstance(first.error, OSError):  # HDF5 refused it before Keras saw any layer
         raise WeightsError(f"{path}: {hdf5_reason([str(first.error)])}") from first.error
     raise WeightsError(
-        f'{path}: these are not the weights of {spec.name} ({first.reason}); check `weights="{spec.name}=PATH"`'
+        "{}: these are not the weights of {} ({}); check {weights:{}=PATH}", path, spec.name, first.reason, spec.name
     )
 
 

@@ -85,18 +85,18 @@ def aggregate(
         A row without a group, a group with two labels, an unknown rule or level, or no two sides for ``exist``.
     """
     if rule not in AGGREGATIONS:
-        raise InputError(f"`rule` {rule}: no such rule; choose one of {', '.join(AGGREGATIONS)}")
+        raise InputError("{rule} {}: no such rule; choose one of {}", rule, ", ".join(AGGREGATIONS))
     if level not in LEVELS[1:]:
-        raise InputError(f"`level` {level}: no such level; choose one of {', '.join(LEVELS)}")
+        raise InputError("{level} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
     if rule in ("average", "sum") and table.probabilities is None:
-        raise InputError(f'{table.name}: `rule="{rule}"` needs probabilities; this table holds predicted classes only')
+        raise InputError("{}: {rule:{}} needs probabilities; this table holds predicted classes only", table.name, rule)
     join = functools.partial(_join, rule=rule, positive=positive, at_least=at_least)
     if level == "image":
         return join(table, table.image_ids, "image") if table.patches is not None else table
     missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
     if missing:
         raise InputError(
-            f'{table.name}: {len(missing)} rows name no group, first {missing[0]}; `level="group"` needs them'
+            "{}: {} rows name no group, first {}; {level:group} needs them", table.name, len(missing), missing[0]
         )
     images = join(table, table.image_ids, "image") if table.patches is not None and rule != "sum" else table
     return join(images, [str(group) for group in images.groups], "group")
@@ -145,7 +145,7 @@ def _predict(
         needed = 1 if rule == "exist" else at_least
         mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
         if mask.sum() != 1 or len(mask) != 2:
-            raise InputError(f'`rule="{rule}"`: needs two classes, one of them `positive`')
+            raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
         yes, no = int(np.flatnonzero(mask)[0]), int(np.flatnonzero(~mask)[0])
         called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
         return None, np.where(called, yes, no).astype(np.int64)

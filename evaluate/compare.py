@@ -55,7 +55,7 @@ def compare_pairs(
     for (a, of_a), (b, of_b) in combinations(zip(tables, of_each, strict=True), 2):
         if (reason := _unlike(a, b)) is not None:
             if primary in (f"{a.name}:{b.name}", f"{b.name}:{a.name}"):
-                raise InputError(f"`primary` {primary}: {a.name} and {b.name} are not compared: {reason}")
+                raise InputError("{primary} {}: {} and {} are not compared: {}", primary, a.name, b.name, reason)
             continue
         pair = {"first": a.name, "second": b.name, **compare_tables(a, b, replicates=replicates, seed=seed, view=of_a)}
         if _sides(a, of_a) != _sides(b, of_b):
@@ -99,7 +99,7 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
     names = [{f"{pair['first']}:{pair['second']}", f"{pair['second']}:{pair['first']}"} for pair in found]
     if primary is not None and not any(primary in both for both in names):
         among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in found) or "none"
-        raise InputError(f"`primary` {primary}: no such comparison; those of these tables are {among}")
+        raise InputError("{primary} {}: no such comparison; those of these tables are {}", primary, among)
     chosen = 0 if primary is None else next(place for place, both in enumerate(names) if primary in both)
     p = np.array([pair["p"] for pair in found], dtype=np.float64)
     order = np.argsort(p, kind="stable")

@@ -114,7 +114,7 @@ def evaluate(
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     choice.over(TwoClassView()).check()
     if not 0 <= bootstrap <= _MOST_DRAWS:
-        raise InputError(f"`bootstrap` {bootstrap}: give 0 to {_MOST_DRAWS:,} draws")
+        raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)

@@ -212,8 +212,10 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
         if wanted in known.columns:
             return dict(known.columns[wanted])
     raise InputError(
-        f"{path}: `by` {column}: neither this table nor the manifest of its run has such a column; add it to the "
-        "table, with a value for each image"
+        "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
+        "the table, with a value for each image",
+        path,
+        column,
     )
 
 
@@ -246,8 +248,11 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     of_one = len({value for value, _ in pairs}) == len(pairs)  # else sites, called "1" and "2" as patients may be
     if len(names) > _MOST or (of_one and set(names) & {group for _, group in pairs}):
         raise InputError(
-            f"`by` {column}: has {len(names)} values, or names patients or slides; choose a column of at most {_MOST} "
-            "values that images of several patients share"
+            "{by} {}: has {} values, or names patients or slides; choose a column of at most {} "
+            "values that images of several patients share",
+            column,
+            len(names),
+            _MOST,
         )
     return list(_measured(table, of_rows, names))
 

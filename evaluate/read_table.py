@@ -155,8 +155,11 @@ def read_predictions(
     for what, names in mentioned.items():
         if missing := missing_labels(names, (*classes, *named)):
             raise InputError(
-                f"{path}: the {what} {missing[0]} says that it is not known; leave the cell empty, or name "
-                f"{missing[0]} in `classes`"
+                "{}: the {} {} says that it is not known; leave the cell empty, or name {} in {classes}",
+                path,
+                what,
+                missing[0],
+                missing[0],
             )
     if len(named) == 1 and len(set(mentioned["label"])) > 1:
         raise InputError(
@@ -252,7 +255,7 @@ def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[st
     try:
         spelled = spell_labels(names, classes)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError("{}: {}", path, error) from error
     return {name: classes.index(known) for name, known in spelled.items() if known is not None}
 
 
@@ -305,9 +308,14 @@ def _parse(
                 predicted = called
             elif predicted_from != "probabilities":
                 raise InputError(
-                    f"{where}: predicted is {classes[called]} (probability {values[called]:g}), but "
-                    f"{classes[predicted]} has the largest, {values[predicted]:g}: give "
-                    '`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
+                    "{}: predicted is {} (probability {:g}), but {} has the largest, {:g}: give "
+                    "{predicted_from:column} to evaluate what was called, or "
+                    "{predicted_from:probabilities}",
+                    where,
+                    classes[called],
+                    values[called],
+                    classes[predicted],
+                    values[predicted],
                 )
     else:
         predicted = position(row["predicted"], "predicted")

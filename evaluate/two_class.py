@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..arguments import as_numbers
 from ..data import known_positive, match_class, order_classes
 from ..errors import InputError
+from ..messages import Message, Parameter
 from ..options import Settings, option
 from .predictions import PredictionTable
 
@@ -61,7 +62,7 @@ def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
     def form(value: Any, name: str) -> tuple[float, ...]:
         shares = as_numbers(value, name)
         if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
-            raise InputError(f"`{name}` {strange[0]}: give a share above 0, {most} 1")
+            raise InputError("{} {}: give a share above 0, {} 1", Parameter(name), strange[0], most)
         return shares
 
     return form
@@ -209,11 +210,11 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     for text in positive:
         found = match_class(text, classes)
         if found is None:
-            raise InputError(f"`positive` {text}: no such class; choose among {', '.join(classes)}")
+            raise InputError("{positive} {}: no such class; choose among {}", text, ", ".join(classes))
         names.append(found)
     mask = np.array([name in names for name in classes])
     if mask.all():
-        raise InputError("`positive`: every class is positive; leave at least one negative")
+        raise InputError(Message("{positive}: every class is positive; leave at least one negative"))
     return mask
 
 

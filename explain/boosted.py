@@ -96,14 +96,16 @@ def check_boosted(model: BoostedModel, method: str) -> None:
     heads = {one.head for models in bundle.models.values() for one in models}
     if heads - {"lightgbm"}:
         raise InputError(
-            f"`method` {method}: is for the head lightgbm, whose trees share out their score; this model has "
-            f"{', '.join(sorted(heads))}, for which there is the method map"
+            "{method} {}: is for the head lightgbm, whose trees share out their score; this model "
+            "has {}, for which there is the method map",
+            method,
+            ", ".join(sorted(heads)),
         )
     if bundle.constant == bundle.count:
-        raise InputError(f"`method` {method}: {nothing_learnt(f'{bundle.count} of {bundle.count} models')}")
+        raise InputError("{method} {}: {}", method, nothing_learnt(f"{bundle.count} of {bundle.count} models"))
     vectors = [one.name for one in model.encoders.values() if not isinstance(one, Encoder)]
     if method == "channels" and vectors:
-        raise InputError(f"`method` channels: {vectors[0]} gives vectors and has no feature maps; use map")
+        raise InputError("{method} channels: {} gives vectors and has no feature maps; use map", vectors[0])
 
 
 def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, target: int) -> Explanation:

@@ -45,7 +45,7 @@ def check_count(explain: int) -> int:
     InputError
     """
     if not 1 <= as_whole(explain, "explain") <= _MOST:
-        raise InputError(f"`explain` {explain}: give 1 to {_MOST} cases of each class")
+        raise InputError("{explain} {}: give 1 to {} cases of each class", explain, _MOST)
     return int(explain)
 
 

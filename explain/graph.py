@@ -172,13 +172,15 @@ class Graph:
         maps = self.maps
         if not layer:
             if not maps:
-                raise InputError(f"`method` {method}: this network has no feature map")
+                raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
             near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
             raise InputError(
-                f"`layer` {layer}: no feature map of this name; there are {', '.join(dict.fromkeys(near))} and "
-                f"{max(0, len(maps) - len(set(near)))} more"
+                "{layer} {}: no feature map of this name; there are {} and {} more",
+                layer,
+                ", ".join(dict.fromkeys(near)),
+                max(0, len(maps) - len(set(near))),
             )
         return maps[layer]
 

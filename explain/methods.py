@@ -189,15 +189,19 @@ def choose_method(
     """
     name = settings.method
     if name not in methods:
-        raise InputError(f"`method` {name}: no such method; {one_of(name, methods)}")
+        raise InputError("{method} {}: no such method; {}", name, one_of(name, methods))
     method = methods[name]
     if settings.layer and not method.layered:
-        raise InputError(f"`layer` {settings.layer}: the method {name} looks at no layer; leave it out")
+        raise InputError("{layer} {}: the method {} looks at no layer; leave it out", settings.layer, name)
     if kind is not None and kind not in method.kinds:
         fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
         raise InputError(
-            f"`method` {name}: is for {_KINDS[method.kinds[0]]}, and {bundle} holds {_KINDS[kind]}; choose one of "
-            f"{fitting}"
+            "{method} {}: is for {}, and {} holds {}; choose one of {}",
+            name,
+            _KINDS[method.kinds[0]],
+            bundle,
+            _KINDS[kind],
+            fitting,
         )
     return method
 
@@ -234,7 +238,7 @@ class ExplainSettings(Settings):
     def validate(self) -> None:
         """Refuse a window that is too small."""
         if self.window and self.window < 32:
-            raise InputError(f"`window` {self.window}: give at least 32 pixels")
+            raise InputError("{window} {}: give at least 32 pixels", self.window)
 
 
 def settings_of(
@@ -289,5 +293,5 @@ def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mappi
         return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
     name = match_class(settings.target, classes)
     if name is None:
-        raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")
+        raise InputError("{target} {}: no class of this model; {}", settings.target, one_of(settings.target, classes))
     return list(classes).index(name)

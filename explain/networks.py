@@ -11,6 +11,7 @@ from ..data import ImageRecord
 from ..errors import ImageError, InputError
 from ..finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ..jobs import Ticker
+from ..messages import Message
 from .answer import answered
 from .explanation import Explanation, Picture
 from .gradient_maps import mean_colour
@@ -61,7 +62,7 @@ class NetworkExplainer:
         self._size = int(first.shapes[first.entry][1])
         if method.name == "map" and model.bundle.settings.rule.kind == "resize":
             raise InputError(
-                "`method` map: needs a network of patches, this one sees the image as a whole; use occlusion"
+                Message("{method} map: needs a network of patches, this one sees the image as a whole; use occlusion")
             )
         looks = settings.layer or method.default_layer
         self._tensor = first.tensor_of(settings.layer, method=method.name) if looks else None

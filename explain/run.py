@@ -16,6 +16,7 @@ from ..data import ImageRecord, ImageSelection, file_sha256, record_sha256
 from ..errors import ImageError, InputError, OutputError, one_of
 from ..finetune import CnnModel
 from ..jobs import Progress, Work, atomic_output, key_of, refuse_overwriting, remove_output, write_rows
+from ..messages import Message, message_of
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -150,11 +151,11 @@ def explain_methods(
     kind, view = bundle_road(bundle), bundle_view(bundle)
     chosen = [choose_method(asked, methods, kind=kind, bundle=bundle) for asked in settings]
     if not chosen:
-        raise InputError(f"`settings`: give one for each method; {one_of('', methods)}")
+        raise InputError("{settings}: give one for each method; {}", one_of("", methods))
     targets = [class_of(one, *view) for one in settings]
     for method in chosen:
         if not given and method.of_model is None:
-            raise InputError(f"`method` {method.name}: looks at images; give `images`")
+            raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle), "images": [str(one) for one in given], "out": str(folder), "weights": list(options),
         **plain_options(settings[0], how), "method": [method.name for method in chosen],
@@ -227,7 +228,7 @@ def _images(
     else:
         records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
     if not records:
-        raise InputError("`images`: there is none in what was given")
+        raise InputError(Message("{images}: there is none in what was given"))
     return check_sizes(records, needs=model.needs, skip_errors=skip_errors)
 
 
@@ -267,7 +268,7 @@ def _explain_by(
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
-                _log.warning("left out: %s", error)
+                _log.warning("left out: %s", message_of(error))
                 failures.append((record.image_id, str(error)))
             else:
                 numbers = ["" if math.isnan(one) else repr(one) for one in (found.score, found.calibrated)]

@@ -14,6 +14,7 @@ from .. import __version__
 from ..data import ImageRecord, UniqueImages
 from ..encoders import GEOMETRY, CropEncoder, EncoderChoice, cached_encoder, encoder_facts
 from ..errors import InputError, WeightsError
+from ..messages import message_of
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -206,7 +207,9 @@ def choose_targets(
                 "bchisto_version": __version__,
             }
             if choice.runner and name in (target.name for target in targets):
-                raise InputError(f"`encoders`: two of them are called {encoder.name}; rename the folder or file of one")
+                raise InputError(
+                    "{encoders}: two of them are called {}; rename the folder or file of one", encoder.name
+                )
             targets.append(Target(name, folder / f"{name}.h5", choice, view, encoder.dim, header))
     return targets
 
@@ -234,9 +237,9 @@ def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
         try:
             found.append(encoder_of(choice, settings))
         except WeightsError as error:
-            lacking.append(str(error))
+            lacking.append(message_of(error))
     if lacking:
-        raise WeightsError("; and ".join(lacking))
+        raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
     return found
 
 

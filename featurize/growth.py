@@ -137,14 +137,19 @@ def _change(store: Store, unique: UniqueImages) -> ImageChange:
     if other:
         more = f" (and {len(other) - 1} more)" if other[1:] else ""
         raise InputError(
-            f"{store.path}: {other[0]}{more} has other content than when it was described; put the old file back, give "
-            "the new one another name, or use `overwrite` to describe all images anew"
+            "{}: {}{} has other content than when it was described; put the old file back, give the "
+            "new one another name, or use {overwrite} to describe all images anew",
+            store.path,
+            other[0],
+            more,
         )
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
-            f"{store.path}: describes {len(store.image_ids)} images, of which {left} are here; use the same images, "
-            "another `out`, or `overwrite`"
+            "{}: describes {} images, of which {} are here; use the same images, another {out}, or {overwrite}",
+            store.path,
+            len(store.image_ids),
+            left,
         )
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
     records = unique.dataset.records

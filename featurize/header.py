@@ -167,4 +167,4 @@ def _check_imported(header: Mapping[str, Any]) -> None:
     try:
         settled_facts(Path(IMPORTED), about["facts"])
     except InputError as error:
-        raise StoreError(f"the attribute {error}") from error
+        raise StoreError("the attribute {}", error) from error

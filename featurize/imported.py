@@ -110,9 +110,9 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
     """
     path = Path(as_path(out, "out"))
     if (write := _WRITE.get(path.suffix.casefold())) is None:
-        raise InputError(f"`out` {path}: choose a name that ends in {', '.join(_WRITE)}")
+        raise InputError("{out} {}: choose a name that ends in {}", path, ", ".join(_WRITE))
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
+        raise OutputError("{}: exists already; use {overwrite} or another {out}", path)
     given = Path(as_path(source, "source"))
     refuse_overwriting([path], files_of([given]))
     found = read_embeddings(given)
@@ -155,7 +155,7 @@ def import_features(
     if not foreign:
         if labels is not None:
             raise InputError(
-                f"`labels` {labels}: goes with embeddings of other programs; descriptor stores hold theirs"
+                "{labels} {}: goes with embeddings of other programs; descriptor stores hold theirs", labels
             )
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:
@@ -169,8 +169,10 @@ def import_features(
         found[path] = _labelled(read_embeddings(path), table)
         if missing := missing_labels(found[path].labels, classes):
             raise InputError(
-                f"{labels or path}: the label {missing[0]} says that it is not known; leave it empty, or name "
-                f"{missing[0]} in `classes`"
+                "{}: the label {} says that it is not known; leave it empty, or name {} in {classes}",
+                labels or path,
+                missing[0],
+                missing[0],
             )
         first = found[foreign[0]]
         if set(found[path].image_ids) != set(first.image_ids):
@@ -204,8 +206,10 @@ def _labelled(found: Embeddings, table: LabelTable | None) -> Embeddings:
         if not any(found.labels):
             others = f"; it also has {few(found.unread)}" if found.unread else ""
             raise InputError(
-                f"{found.path}: holds no labels; give a table of them with `labels`, or call them label, class, "
-                f"diagnosis, target or y{others}"
+                "{}: holds no labels; give a table of them with {labels}, or call them label, class, "
+                "diagnosis, target or y{}",
+                found.path,
+                others,
             )
         return found
     absent = [image for image in found.image_ids if image not in table.labels]
@@ -250,12 +254,13 @@ def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
                 return path
         if old["mode"] != IMPORTED:
             raise SettingsConflictError(
-                f"{path}: holds descriptors of images; import {found.path} into another `out`, or rename it"
+                "{}: holds descriptors of images; import {} into another {out}, or rename it", path, found.path
             )
         if not same and not overwrite:
             raise SettingsConflictError(
-                f"{path}: was made of other embeddings than {found.path} holds now; `overwrite` replaces it, another "
-                "`out` keeps both"
+                "{}: was made of other embeddings than {} holds now; {overwrite} replaces it, another {out} keeps both",
+                path,
+                found.path,
             )
     described = [
         ImageDescriptors(

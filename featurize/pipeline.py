@@ -27,6 +27,7 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
+from ..messages import Message
 from ..options import plain_options
 from ..runs import Claim, RunRecord, record_run
 from .blocks import Block, Target, choose_targets, claim_parts, images_per_block, make_blocks
@@ -121,7 +122,7 @@ def featurize(
             cache=folder / "images.csv",
             stain=settings.stain,
             colours=settings.color_range != (1.0, 1.0),
-            colours_off="`color_range=(1, 1)`",
+            colours_off=Message("{color_range:1 1}"),
             needs=settings.needs,
             skip_errors=how.skip_errors,
         )
@@ -184,13 +185,17 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         _log.warning(
-            "`precision` %s: OpenVINO computes in %s on this CPU; recorded as %s",
-            settings.precision,
-            precision,
-            precision,
+            Message(
+                "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
+                settings.precision,
+                precision,
+                precision,
+            )
         )
     elif settings.engine == "openvino" and precision == "bfloat16" and imitates_bfloat16():
-        _log.warning("`precision` bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
+        _log.warning(
+            Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
+        )
     return dataclasses.replace(settings, precision=precision)
 
 

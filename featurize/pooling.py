@@ -43,7 +43,7 @@ def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.flo
     array([1., 0.], dtype=float32)
     """
     if not (np.isfinite(p) and p >= 1):
-        raise InputError(f"`p` {p}: give a finite exponent of at least 1")
+        raise InputError("{p} {}: give a finite exponent of at least 1", p)
     values = np.asarray(descriptors, dtype=np.float64)
     if values.ndim != 2 or not len(values):
         raise InputError(f"expected descriptors of shape (crops, d) with at least one crop, got {values.shape}")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
 from ..errors import ImageError, TissueError
 from ..jobs import map_ahead
+from ..messages import Message, message_of
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
@@ -162,7 +163,8 @@ def _normalise(
                 scales[view.scale], stain = _at_scale(record, image, view, settings, normalizer)
                 stains.append(stain)
     except ImageError as error:
-        message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
+        text = message_of(error)
+        message = text if str(record.path) in text else Message("{}: {}", record.path, text)
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
@@ -190,9 +192,8 @@ def _at_scale(
         normalised, estimate = normalizer.normalize_with_estimate(resized)
     except TissueError as error:
         if settings.stain_fallback == "error":
-            raise TissueError(
-                f'{record.path}: {error}; leave it out, or use `stain_fallback="skip-normalisation"`'
-            ) from error
+            remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
+            raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
         return resized, StainInfo(None, tissue, float("nan"), skipped=True)
     checks = (check_stains(resized, normalised, estimate),) if settings.stain in CHECKED else ()
     if estimate is None:

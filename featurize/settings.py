@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, weights_of
 from ..errors import InputError
+from ..messages import Message
 from ..options import Settings, option
 from ..stains import STAIN_METHODS
 
@@ -45,7 +46,7 @@ class View:
         """
         match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
         if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
-            raise InputError(f"`views` {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
+            raise InputError("{views} {}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)", text)
         return cls(float(match[1]), int(match[2]))
 
     def misfit(self, path: Path, *, width: int, height: int) -> str | None:
@@ -53,7 +54,8 @@ class View:
         if min(width, height) >= self.crop:
             return None
         size = f"{width}x{height} at scale {self.scale}"
-        return f'{path}: {size} is smaller than the crop of {self.crop}; use a smaller `views`, or `pad="reflect"`'
+        remedies = [Message("use a smaller {views}"), Message("{pad:reflect}")]
+        return Message("{}: {} is smaller than the crop of {}", path, size, self.crop, remedies=remedies)
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
@@ -111,32 +113,35 @@ class FeaturizeSettings(Settings):
         """Refuse what does not go together."""
         low, high = self.color_range
         if not 0 < low <= high:
-            raise InputError(f"`color_range` {low} {high}: give two positive factors, the lower one first")
+            raise InputError("{color_range} {} {}: give two positive factors, the lower one first", low, high)
         if self.pad != "none" and self.mode == "dense":
-            raise InputError(f'`pad="{self.pad}"` goes with `mode="exact"`; dense mode encodes frames as they are')
+            raise InputError("{pad:{}} goes with {mode:exact}; dense mode encodes frames as they are", self.pad)
         for choice in self.encoders:
             if self.mode == "dense" and not gives_maps(choice):
                 raise InputError(
-                    f'`mode="dense"` pools feature maps, and {choice.name} gives vectors of crops; use `mode="exact"`'
+                    "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}", choice.name
                 )
             if choice.runner in ("hub", "onnx") and (given := self.weights_of(choice.label)) != "imagenet":
                 raise InputError(
-                    f"`weights` {given}: {choice.name} brings its own; name the encoder that is meant, "
-                    f'`weights="NAME={given}"`'
+                    "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}",
+                    given,
+                    choice.name,
+                    given,
                 )
         if not self.encoders or not self.views:
-            raise InputError("give at least one of `encoders` and one of `views`")
+            raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:  # what one cannot do that looks at a part of each crop alone
             if (least := least_of_partial(choice)) is None:
                 continue
             if self.mode == "dense":
                 raise InputError(
-                    f'`mode="dense"`: {choice} looks at a part of each crop alone, for which no window of a frame can '
-                    'stand; use `mode="exact"`, or resnet50'
+                    "{mode:dense}: {} looks at a part of each crop alone, for which no window of a "
+                    "frame can stand; use {mode:exact}, or resnet50",
+                    choice,
                 )
             small = [view for view in self.views if view.crop < least]
             if small:
-                raise InputError(f"`views` {small[0]}: {choice} takes no crop under {least} pixels")
+                raise InputError("{views} {}: {} takes no crop under {} pixels", small[0], choice, least)
 
     @property
     def on_keras(self) -> bool:

@@ -78,8 +78,10 @@ class Workshop:
         if encoder.weights_sha256 != target.header["weights_sha256"]:
             where = target.choice.source or self.settings.weights_of(target.choice.label)
             raise WeightsError(
-                f"{where}: the weights of {encoder.name} changed while the command ran; put back those it began "
-                "with and run it again, or use another `out`"
+                "{}: the weights of {} changed while the command ran; put back those it began with "
+                "and run it again, or use another {out}",
+                where,
+                encoder.name,
             )
         return encoder
 

@@ -53,11 +53,11 @@ def _parsed(text: str) -> tuple[str, float | None]:
     name, colon, written = text.partition(":")
     known = (*AUGMENTATIONS, OFFLINE)
     if name not in known:
-        raise InputError(f"`augmentations` {text}: choose one of {', '.join(known)}")
+        raise InputError("{augmentations} {}: choose one of {}", text, ", ".join(known))
     if not colon:
         return name, RANGES.get(name)
     if name not in RANGES:
-        raise InputError(f"`augmentations` {text}: {name} takes no range; those that do are {', '.join(RANGES)}")
+        raise InputError("{augmentations} {}: {} takes no range; those that do are {}", text, name, ", ".join(RANGES))
     largest = _LIMITS.get(name, 1.0)
     try:
         value = float(written)
@@ -65,8 +65,12 @@ def _parsed(text: str) -> tuple[str, float | None]:
         value = 0.0
     if not 0 < value <= largest:  # also not a number
         raise InputError(
-            f"`augmentations` {text}: write {name}:RANGE with a number above 0 and up to {largest:g}, such as "
-            f"{name}:{RANGES[name]:g}"
+            "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
+            text,
+            name,
+            largest,
+            name,
+            RANGES[name],
         )
     return name, value
 
@@ -105,7 +109,7 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     for text in names:
         name, value = _parsed(text)
         if found.setdefault(name, value) != value:
-            raise InputError(f"`augmentations` {text}: {name} is there with another range; keep one")
+            raise InputError("{augmentations} {}: {} is there with another range; keep one", text, name)
     return found
 
 

@@ -59,7 +59,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
         No such method.
     """
     if method not in SAMPLINGS:
-        raise InputError(f"`method` {method}: choose one of {', '.join(SAMPLINGS)}")
+        raise InputError("{method} {}: choose one of {}", method, ", ".join(SAMPLINGS))
     if method in ("none", BEFORE):
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -
     """
     named = dict(copies)
     if strange := [name for name in named if name not in classes]:
-        raise InputError(f"`copies` {strange[0]}: no such class; choose among {', '.join(classes)}")
+        raise InputError("{copies} {}: no such class; choose among {}", strange[0], ", ".join(classes))
     return tuple(named.get(name, 1.0) for name in classes) if named else ()
 
 

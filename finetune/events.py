@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError
+from ..messages import Message
 
 _BUCKETS = 30
 """Of a histogram, as TensorBoard's own."""
@@ -36,7 +37,7 @@ class EventLog:
         try:
             import tensorflow as tf
         except ImportError as error:
-            raise DependencyError("`tensorboard` writes with TensorFlow; pip install tensorflow") from error
+            raise DependencyError(Message("{tensorboard} writes with TensorFlow; pip install tensorflow")) from error
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
 

@@ -95,7 +95,9 @@ def train_model(
     """
     settings, samples = plan.settings, training_samples(source, plan)
     if source.batch_size > len(samples):
-        raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
+        raise InputError(
+            "{batch_size} {}: more than the {} samples that train; lower it", source.batch_size, len(samples)
+        )
     weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
     of_train = of_held = None
@@ -129,7 +131,7 @@ def train_model(
             row[3:] = _judge(model, judges)
         judged = row[3] if len(held) else row[1]
         if not math.isfinite(judged):
-            raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `learning_rate`")
+            raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, judged, row[0])
         now.done += 1
         now.rows.append(row)
         if not stops or judged < now.best:

@@ -13,6 +13,7 @@ import numpy as np
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..errors import InputError, closest
 from ..jobs import gpus_have_bfloat16, prepare_backend
+from ..messages import Message
 from .networks.layers import add_top
 from .networks.registry import build_network, get_network, list_networks
 from .networks.spec import NetworkSpec
@@ -42,8 +43,10 @@ def network_of(name: str) -> NetworkSpec:
     like = closest(name, (*list_networks(), *list_encoders()))
     meant = "choose one of" if like is None else f"did you mean {like}? Choose one of"
     raise InputError(
-        f"`network` {name}: no such network; {meant} {', '.join(list_networks())}, or an encoder with feature maps of "
-        "bchisto encoder list"
+        "{network} {}: no such network; {} {}, or an encoder with feature maps of bchisto encoder list",
+        name,
+        meant,
+        ", ".join(list_networks()),
     )
 
 
@@ -144,16 +147,16 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), settings.weights
     if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":  # bundles say what was chosen
         raise InputError(
-            f"`freeze`, `batch_norm` and `top` belong to encoders; {settings.network} is trained as a whole"
+            "{freeze}, {batch_norm} and {top} belong to encoders; {} is trained as a whole", settings.network
         )
     if weights == "imagenet":
         raise InputError(
-            f'`weights="imagenet"`: Keras has none of {settings.network}; give a .npz or .safetensors file, or random'
+            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random", settings.network
         )
     options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
     if settings.convention != "signed":
         if network.caffe is None:
-            raise InputError(f"`convention` {settings.convention}: belongs to {', '.join(CAFFE_LAYERS)}")
+            raise InputError("{convention} {}: belongs to {}", settings.convention, ", ".join(CAFFE_LAYERS))
         options["convention"] = settings.convention
     model = build_network(settings.network, classes=classes, size=settings.size, **options)
     _seed(model, [settings.seed, fold])
@@ -195,7 +198,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     import keras
 
     if settings.fresh:
-        raise InputError("`fresh`: the top of an encoder is always fresh, and the rest comes from its weights")
+        raise InputError(Message("{fresh}: the top of an encoder is always fresh, and the rest comes from its weights"))
     backbone = build_backbone(
         settings.network, weights=settings.weights, precision=settings.precision, seed=settings.seed
     )
@@ -205,7 +208,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:
-            raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
+            raise InputError("{freeze} {}: {} has no such layer", settings.freeze, settings.network)
         for layer in base.layers:
             layer.trainable = False
             if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
@@ -237,7 +240,7 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
             if any(part.startswith(prefix) for part in variable.path.split("/"))
         ]
         if not fitting:
-            raise InputError(f"`rate_multipliers` {prefix}: no trained layer begins so")
+            raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
         factors = {id(one): factor for variable in fitting for one in (variable, variable.value)} | factors
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..messages import Message
 
 _COUNT = 8
 """Random patches of an image (ours)."""
@@ -51,8 +52,13 @@ class PatchRule:
         """Say that an image of this size is smaller than a patch; None if it is not."""
         if min(height, width) >= self.side:
             return None
-        return (
-            f'{path}: {width}x{height} is smaller than patches of {self.side}; use `patches="resize"` or smaller ones'
+        return Message(
+            "{}: {}x{} is smaller than patches of {}",
+            path,
+            width,
+            height,
+            self.side,
+            remedies=[Message("use {patches:resize} or smaller ones")],
         )
 
     def places(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -140,8 +146,8 @@ def parse_patches(text: str) -> PatchRule:
                 rule = PatchRule("sliding", int(side), overlap=float(overlap))
     if rule is None:
         raise InputError(
-            f"`patches` {text}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5"
+            "{patches} {}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5", text
         )
     if rule.side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
-        raise InputError(f"`patches` {text}: give a side from 8 up, a count from 1 up and an overlap below 1")
+        raise InputError("{patches} {}: give a side from 8 up, a count from 1 up and an overlap below 1", text)
     return rule

@@ -13,6 +13,7 @@ from ..data import PARTICULARS, FoldChoice, FoldPlan, ImageRecord, ImageSelectio
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..jobs import Work, write_rows
+from ..messages import Message
 from ..options import plain_options
 from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
@@ -78,7 +79,7 @@ def finetune(
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
-        raise WeightsError(f"{weights}: no such weights file; give one with `weights`, or random")
+        raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
     config = {
         "out": str(run),
         **plain_options(selection, settings, choice, view, how),
@@ -91,7 +92,7 @@ def finetune(
             cache=folder / "images.csv",
             stain=settings.stain,
             colours="stain" in settings.augmentations,
-            colours_off='no `augmentations="stain"`',
+            colours_off=Message("no {augmentations:stain}"),
             needs=(settings.rule,),
             skip_errors=how.skip_errors,
             keep_refused=True,
@@ -159,8 +160,9 @@ def _plans(
     lists = [str(one) for one in (*choice.folds, choice.test_list) if one is not None and Path(one).is_file()]
     if left and lists:
         raise InputError(
-            f'`sampling="{BEFORE}"`: goes with folds that are drawn, not with {lists[0]}, which names images that it '
-            "leaves out"
+            "{sampling:{}}: goes with folds that are drawn, not with {}, which names images that it leaves out",
+            BEFORE,
+            lists[0],
         )
     usable = [item for item in records if item.image_id not in failed and item.image_id not in left]
     return choice.plans(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..arguments import as_texts, items_of
 from ..errors import InputError
+from ..messages import Parameter
 from ..options import Settings, option
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE, RANGES, augmentation_ranges, plain_name
@@ -73,7 +74,7 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
             key, factor = item.rpartition("=")[::2] if isinstance(item, str) else item
             pairs.append((str(key), float(factor)))
         except (TypeError, ValueError):
-            raise InputError(f"`{name}` {item}: write it as NAME=FACTOR") from None
+            raise InputError("{} {}: write it as NAME=FACTOR", Parameter(name), item) from None
     return tuple(pairs)
 
 
@@ -185,18 +186,18 @@ class FinetuneSettings(Settings):
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 raise InputError(
-                    f"`copies` {name}={factor:g}: give 1 to {_MOST_COPIES:,}; `sampling` leaves images out"
+                    "{copies} {}={:g}: give 1 to {:,}; {sampling} leaves images out", name, factor, _MOST_COPIES
                 )
             if not name.strip():
-                raise InputError(f"`copies` {name}={factor:g}: name the class before the =")
+                raise InputError("{copies} {}={:g}: name the class before the =", name, factor)
         if len({name for name, _ in self.copies}) < len(self.copies):
-            raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
+            raise InputError("{copies} {}: name each class once", ", ".join(_written(self.copies)))
         if self.size and self.size < 32:
-            raise InputError(f"`size` {self.size}: give at least 32 pixels")
+            raise InputError("{size} {}: give at least 32 pixels", self.size)
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` {self.dropout}: give a share below 1")
+            raise InputError("{dropout} {}: give a share below 1", self.dropout)
         if not re.fullmatch(r"[\w.+-]*", self.name):
-            raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
+            raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
         parse_patches(self.patches)
 
     @property

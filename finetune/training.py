@@ -15,6 +15,7 @@ from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
 from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
+from ..messages import Message
 from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source
@@ -92,7 +93,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
                 "device": "GPU" if visible_gpus() else "CPU",
             },
-            otherwise="another `name` or `out`",
+            otherwise=Message("another {name} or {out}"),
         )
 
     def resources(self, how: Work, folder: FolderSettings) -> Resources:
@@ -221,6 +222,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         for kept, held in (*whole, *splits):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(
-            f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "
-            "training; add some, use fewer `folds`, a list with val parts, or `validation=False`"
+            "fold {}: no images (patients) can be set aside to validate without taking a whole class "
+            "out of training; add some, use fewer {folds}, a list with val parts, or "
+            "{validation:False}",
+            fold,
         )

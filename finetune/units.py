@@ -129,14 +129,14 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
             counts[unit.fold] = len(samples)
             loss_weights(source, samples, plan)
         except InputError as error:
-            raise InputError(f"fold {unit.fold}: {error}") from error
+            raise InputError("fold {}: {}", unit.fold, error) from error
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
-        raise InputError(f"fold {fold}: no image is left to train on; use fewer `folds`, or add images")
+        raise InputError("fold {}: no image is left to train on; use fewer {folds}, or add images", fold)
     if wanted <= least:
         return settings
     if settings.batch_size:
-        raise InputError(f"fold {fold}: `batch_size` {wanted}: more than the {least} samples that train; lower it")
+        raise InputError("fold {}: {batch_size} {}: more than the {} samples that train; lower it", fold, wanted, least)
     _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, wanted, fold, least)
     return replace(settings, batch_size=least)
 
@@ -177,7 +177,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
             **parts_of(model, settings, fold=unit.fold),
         )
     except InputError as error:
-        raise InputError(f"fold {unit.fold}: {error}") from error
+        raise InputError("fold {}: {}", unit.fold, error) from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
     save_h5(model, unit.weights)
     tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)

@@ -54,13 +54,16 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     """
     if members + 1 > _MOST_MEMBERS:
         raise InputError(
-            f"{members:,} models are more than the {_MOST_MEMBERS - 1:,} that a bundle can hold; use fewer `folds` or "
-            "`seeds`, or fewer stores"
+            "{:,} models are more than the {:,} that a bundle can hold; use fewer {folds} or {seeds}, or fewer stores",
+            members,
+            _MOST_MEMBERS - 1,
         )
     if size > _MOST_BYTES:
         raise InputError(
-            f"models of {size / 1024**3:.1f} GiB are more than the {_MOST_BYTES / 1024**3:.0f} GiB that a bundle can "
-            "hold; use fewer `folds` or `seeds`, fewer stores, or smaller models"
+            "models of {:.1f} GiB are more than the {:.0f} GiB that a bundle can hold; use fewer "
+            "{folds} or {seeds}, fewer stores, or smaller models",
+            size / 1024**3,
+            _MOST_BYTES / 1024**3,
         )
 
 

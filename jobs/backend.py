@@ -53,7 +53,7 @@ def prepare_backend() -> str:
                 torch.set_num_threads(asked_threads() or 1)
     except ImportError as error:
         raise DependencyError(
-            f"Keras cannot load its backend ({error}); install it or set KERAS_BACKEND=tensorflow"
+            "Keras cannot load its backend ({}); install it or set KERAS_BACKEND=tensorflow", error
         ) from error
     if keras.config.image_data_format() != "channels_last":
         raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')

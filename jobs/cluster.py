@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from .. import __version__
 from ..errors import BchistoError, DependencyError, InputError, how_to_install
+from ..messages import Message
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -27,12 +28,12 @@ def _connected(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise DependencyError(f"`dask` needs the Dask extra: {how_to_install('dask')}") from error
+        raise DependencyError("{dask} needs the Dask extra: {}", how_to_install("dask")) from error
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
+            "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`", address, error
         ) from error
     with contextlib.ExitStack() as stack:
         its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
@@ -43,7 +44,7 @@ def _connected(address: str) -> Iterator[Any]:
             client.wait_for_workers(1, timeout=_SECONDS)
         except TimeoutError as error:
             raise InputError(
-                f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
+                "{dask} {}: the scheduler has no workers; start some with `dask worker {}`", address, address
             ) from error
         yield client
 
@@ -81,16 +82,21 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
     for worker, (sees, known) in answers.items():
         if "bchisto" not in known:
-            raise InputError(f"`dask` {address}: worker {worker} has no bchisto; install {__version__} there")
+            raise InputError("{dask} {}: worker {} has no bchisto; install {} there", address, worker, __version__)
         if not sees:
             raise InputError(
-                f"`dask` {address}: worker {worker} does not see {seen}; all workers must see the same files under the "
-                "same paths"
+                "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
+                address,
+                worker,
+                seen,
             )
         if known["bchisto"] != __version__:
             _log.warning(
-                "`dask` %s: worker %s runs bchisto %s, and this is %s; what it makes is recorded as made with its own",
-                address, worker, known["bchisto"], __version__,
+                Message(
+                    "{dask} {}: worker {} runs bchisto {}, and this is {}; what it makes is recorded as made with "
+                    "its own",
+                    address, worker, known["bchisto"], __version__,
+                )
             )  # fmt: skip
     versions = [known for _, known in answers.values()]
     return [known for place, known in enumerate(versions) if known not in versions[:place]]
@@ -120,7 +126,7 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
             raise BchistoError(
-                f"`dask` {address}: the scheduler is gone; what is done is kept, start it and run the command again"
+                "{dask} {}: the scheduler is gone; what is done is kept, start it and run the command again", address
             ) from error
         except KilledWorker as error:
             raise BchistoError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BchistoError, InputError
+from ..messages import Message
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .interrupts import hold_interrupts, prepare_worker
@@ -38,8 +39,8 @@ _SIGNAL_SECONDS = 0.5
 _TAKEN_SECONDS = 0.1
 """In which the pool's thread has taken in what was submitted (ours)."""
 
-_KILLED = (
-    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer `jobs`"
+_KILLED = Message(
+    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer {jobs}"
 )
 
 _TICKS = "ticks"
@@ -95,7 +96,7 @@ def run_units(
         A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
     if (jobs := resources.processes) < 1:
-        raise InputError(f"`jobs` {jobs}: give at least 1 process")
+        raise InputError("{jobs} {}: give at least 1 process", jobs)
     results: list[R] = []
     total = sum(map(steps, units))
     of_units = total / max(len(units), 1) * min(jobs, len(units))
@@ -208,18 +209,22 @@ def _in_processes(
                 raise
             if error.errno == errno.EAGAIN:
                 raise BchistoError(
-                    f"worker processes cannot be started ({error.strerror}): too few are allowed (ulimit -u); allow "
-                    "more or use `jobs=1`"
+                    "worker processes cannot be started ({}): too few are allowed (ulimit -u); allow "
+                    "more or use {jobs:1}",
+                    error.strerror,
                 ) from error
             raise BchistoError(
-                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full "
-                "or not writable; free some of it or use `jobs=1`"
+                "worker processes cannot be started ({}): /dev/shm, which they need, is full or not "
+                "writable; free some of it or use {jobs:1}",
+                error.strerror or error,
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
-            raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try `jobs=1`") from error
+            raise BchistoError(
+                "worker processes cannot be used ({}); try {jobs:1}", error.__cause__ or error
+            ) from error
         finally:
             if pool is not None:
                 with hold_interrupts():

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..arguments import items_of
 from ..errors import InputError
+from ..messages import Parameter
 
 _Identity = tuple[int, int]
 
@@ -89,7 +90,7 @@ def check_output(path: Path, *, name: str = "out") -> None:
     except (OSError, ValueError):  # nothing there, or a link to nothing
         return
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: is not a regular file, and is not overwritten; choose another `{name}`")
+        raise InputError("{}: is not a regular file, and is not overwritten; choose another {}", path, Parameter(name))
     refuse_overwriting([path], (), name=name)
 
 
@@ -115,7 +116,7 @@ def refuse_removing(folder: Path) -> None:
     real = os.path.realpath(folder)
     for path in _READ.get().values():
         if Path(os.path.realpath(path)).is_relative_to(real):
-            raise InputError(f"{folder}: would be removed with {path}, which is read; choose another `out`")
+            raise InputError("{}: would be removed with {}, which is read; choose another {out}", folder, path)
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
@@ -138,7 +139,9 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
     known = {**_READ.get(), **_identities(inputs)}
     for path in outputs:
         if (identity := _identity(path)) is not None and identity in known:
-            raise InputError(f"{path}: would overwrite {known[identity]}, which is read; choose another `{name}`")
+            raise InputError(
+                "{}: would overwrite {}, which is read; choose another {}", path, known[identity], Parameter(name)
+            )
 
 
 def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") -> None:
@@ -160,7 +163,9 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
     real = Path(os.path.realpath(output))
     for folder in folders:
         if real.is_file() and folder.is_dir() and real.is_relative_to(os.path.realpath(folder)):
-            raise InputError(f"{output}: lies among what is read in {folder}; remove it or choose another `{name}`")
+            raise InputError(
+                "{}: lies among what is read in {}; remove it or choose another {}", output, folder, Parameter(name)
+            )
 
 
 def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from ..messages import Message
 from .bounds import MOST_VALUES, parse_json
 from .cells import neutral
 from .guard import check_output, refuse_removing
@@ -90,9 +91,9 @@ def ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise output_error(error, f"{path}: cannot create this folder", then="choose another `out`") from error
+        raise output_error(error, f"{path}: cannot create this folder", then=Message("choose another {out}")) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: this folder is not writable; change its permissions or choose another `out`")
+        raise OutputError("{}: this folder is not writable; change its permissions or choose another {out}", path)
     return path
 
 
@@ -211,7 +212,7 @@ def read_json(path: Path, *, record: bool = False) -> Any:
             raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
         return parse_json(path.read_text(encoding="utf-8"), most=values)
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+        raise InputError("{}: not a readable JSON file ({})", path, error) from error
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -290,8 +291,10 @@ def set_aside(path: Path) -> None:
         return
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be renamed to be overwritten ({error.strerror or error}); change the permissions of "
-            f"{place.parent} or choose another `out`"
+            "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}",
+            path,
+            error.strerror or error,
+            place.parent,
         ) from error
     remove_tree(aside)
 
@@ -305,7 +308,7 @@ def remove_leftovers(path: Path) -> None:
         try:
             remove_tree(aside)
         except OutputError as error:
-            _log.warning("left by an earlier `overwrite`: %s", error)
+            _log.warning(Message("left by an earlier {overwrite}: {}", error))
 
 
 def is_set_aside(path: Path) -> bool:

@@ -42,10 +42,10 @@ class Shard:
         """
         match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
         if match is None:
-            raise InputError(f"`shard` {text}: write it as K/N, for example 3/16")
+            raise InputError("{shard} {}: write it as K/N, for example 3/16", text)
         index, count = int(match[1]), int(match[2])
         if not 1 <= index <= count:
-            raise InputError(f"`shard` {text}: K counts from 1 and is at most N")
+            raise InputError("{shard} {}: K counts from 1 and is at most N", text)
         return cls(index, count)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..messages import Message
 from ..options import Settings, option
 from .backend import asked_threads
 from .cluster import ask_workers
@@ -47,9 +48,13 @@ class Work(Settings):
     def validate(self) -> None:
         """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
         if self.threads is not None and self.dask is not None:
-            raise InputError("`threads` with `dask`: its workers have their own; start them with BCHISTO_THREADS set")
+            raise InputError(
+                Message("{threads} with {dask}: its workers have their own; start them with BCHISTO_THREADS set")
+            )
         if self.overwrite and self.shard is not None:
-            raise InputError("`overwrite` with `shard` would remove what other shards did; overwrite without `shard`")
+            raise InputError(
+                Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
+            )
 
     def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
         """Return the versions of packages of those who do the work, which may not be those of this process.

@@ -239,8 +239,11 @@ def _fitting(
     key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
     of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
     missing = WeightsError(
-        f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
-        f'`weights="{name}=PATH"`'
+        "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
+        path,
+        name,
+        (of_file or needed)[:12],
+        name,
     )
     if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
         return missing
@@ -267,6 +270,11 @@ def _fitting(
             f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
         )
     return WeightsError(
-        f"{path}: {name} needs the weights of sha256 {(of_file or needed)[:12]}, {source} has "
-        f'{(has or encoder.weights_sha256)[:12]}; give the right ones with `weights="{name}=PATH"`'
+        "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
+        path,
+        name,
+        (of_file or needed)[:12],
+        source,
+        (has or encoder.weights_sha256)[:12],
+        name,
     )

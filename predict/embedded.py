@@ -55,7 +55,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         A bundle of networks; not one file for each store; another kind than that of training; other images.
     """
     if bundle_road(path) == "cnn":
-        raise InputError(f"`features` {files[0]}: {path} holds networks, which look at images; give `images`")
+        raise InputError("{features} {}: {} holds networks, which look at images; give {images}", files[0], path)
     bundle = Bundle.load(path)
     read = [read_embeddings(file) for file in files]
     stores = list(bundle.stores)
@@ -65,8 +65,10 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         named = {embeddings.name: embeddings for embeddings in read}
     if set(named) != set(stores) or len(named) < len(read):
         raise InputError(
-            f"`features`: {path} needs embeddings of {', '.join(stores)}, one file called so for each, and got "
-            f"{', '.join(embeddings.path.name for embeddings in read)}"
+            "{features}: {} needs embeddings of {}, one file called so for each, and got {}",
+            path,
+            ", ".join(stores),
+            ", ".join(embeddings.path.name for embeddings in read),
         )
     first = named[stores[0]]
     for store in stores:
@@ -105,8 +107,13 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
             )
         if fact in needed and fact not in stated and not imported:
             raise InputError(
-                f"{embeddings.path}: does not say which {fact} made it, and {store} of {path} needs "
-                f"{_short(needed[fact])}; give `images`, or descriptors that bchisto made"
+                "{}: does not say which {} made it, and {} of {} needs {}; give {images}, or "
+                "descriptors that bchisto made",
+                embeddings.path,
+                fact,
+                store,
+                path,
+                _short(needed[fact]),
             )
     if dim is not None and dim != embeddings.features.shape[2]:
         raise InputError(
@@ -156,7 +163,9 @@ def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> Pr
         try:
             probabilities = bundle.predict(features)
         except BundleError as error:
-            raise InputError(f"{first.path}: embeddings of another length than those of training ({error})") from error
+            raise InputError(
+                "{}: embeddings of another length than those of training ({})", first.path, error
+            ) from error
         for row, shares in enumerate(probabilities):
             known = trained and any(row_sha256(some[row]) in trained for some in features.values())
             predictions.append(Prediction(shares, bool(known)))

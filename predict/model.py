@@ -120,7 +120,7 @@ def load_model(file: ModelFile) -> Model:
     if bundle_road(file.path) == "boosted":
         return load_boosted(file.path, file.weights)
     if file.weights:
-        raise InputError(f"`weights` {file.weights[0]}: {file.path} holds the weights of its networks; leave it out")
+        raise InputError("{weights} {}: {} holds the weights of its networks; leave it out", file.weights[0], file.path)
     from ..finetune import CnnBundle, CnnModel  # who predicts with boosted models does without
 
     return CnnModel(CnnBundle.load(file.path))

@@ -81,8 +81,10 @@ def choose_point(
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(
-            f"{bundle}: holds no threshold for the `sensitivity` {sensitivity} (it holds: {known}); train with it, or "
-            "give a `threshold`"
+            "{}: holds no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
+            bundle,
+            sensitivity,
+            known,
         )
     measured = view["thresholds"]
     if threshold is None and sensitivity is None:

@@ -65,7 +65,7 @@ def import_openpyxl() -> Any:
     try:
         import openpyxl
     except ImportError as error:
-        raise DependencyError(f"`xlsx`: openpyxl is missing: {how_to_install('excel')}") from error
+        raise DependencyError("{xlsx}: openpyxl is missing: {}", how_to_install("excel")) from error
     return openpyxl
 
 

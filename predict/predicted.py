@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import BchistoError, OutputError
 from ..jobs import Ticker, UnitSpec, Work, do_missing, key_of, read_pack, write_pack
-from .advice import in_our_words
+from ..messages import limited
+from .advice import PARAMETERS
 from .model import Model, ModelFile, load_model
 
 _KIND = "prediction 1"
@@ -105,7 +106,7 @@ class PredictBlock:
             records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
         ):
             if isinstance(result, str):
-                predicted[record.image_id] = in_our_words(result)
+                predicted[record.image_id] = limited(result, PARAMETERS)
             else:
                 trained = training is not None and training.holds(record, pixels)
                 predicted[record.image_id] = Prediction(result, trained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from ..data import ImageRecord
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
+from ..messages import Message
 from .advice import advised, said_of_training
 from .locate import find_bundle
 from .model import ready_model
@@ -112,7 +113,7 @@ class Predictor:
             _, self._model = ready_model(self.path, options)
         bundle = self._model.bundle
         if calibrated and bundle.temperature is None:
-            raise BundleError(f"{self.path}: holds no temperature; leave out `calibrated`")
+            raise BundleError("{}: holds no temperature; leave out {calibrated}", self.path)
         self._temperature = bundle.temperature if calibrated else None
         self.classes = tuple(bundle.classes)
         self.banners = said_of_training(bundle.banners)
@@ -146,7 +147,7 @@ class Predictor:
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             # an array is a file there meanwhile
-            reworded(lambda text: re.sub(rf"{re.escape(folder)}/array(\d+)\.png", r"`images` \1", text)),
+            reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))
@@ -180,8 +181,10 @@ class Predictor:
             if isinstance(image, np.ndarray):
                 if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                     raise InputError(
-                        f"`images` {index}: an array of {image.dtype} and shape {image.shape}; give uint8 of shape "
-                        "(height, width, 3), RGB"
+                        "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
+                        index,
+                        image.dtype,
+                        image.shape,
                     )
                 path = folder / f"array{index}.png"
                 Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
@@ -195,10 +198,10 @@ def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
     """Return records whose ids differ: files of one name go by their paths."""
     images = list(records)
     if not images:
-        raise InputError("`images`: there is none; give files or arrays")
+        raise InputError(Message("{images}: there is none; give files or arrays"))
     times = Counter(record.image_id for record in images)
     named = [replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image for image in images]
     twice = [name for name, count in Counter(record.image_id for record in named).items() if count > 1]
     if twice:
-        raise InputError(f"`images` {twice[0]}: is given twice; give each image once")
+        raise InputError("{images} {}: is given twice; give each image once", twice[0])
     return named

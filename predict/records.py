@@ -11,7 +11,8 @@ from typing import Any
 
 from ..data import ImageRecord, ImageSelection, Needs, check_headers, few, report_findings, spell_labels
 from ..errors import InputError, MissingInputError
-from .advice import Fitting, in_our_words
+from ..messages import limited
+from .advice import PARAMETERS
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +42,11 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             table = ImageSelection(source, **reading).table()
-            findings = [replace(finding, message=in_our_words(finding.message)) for finding in table.findings]
+            findings = [replace(finding, message=limited(finding.message, PARAMETERS)) for finding in table.findings]
             report_findings(findings, labels=False)
             group = list(table.records)
         else:
-            raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
+            raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
         for record in group:
             other = records.setdefault(record.image_id, record)
             if other is not record:
@@ -59,7 +60,7 @@ def check_sizes(
     records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check headers and sizes of new images, see `bchisto.data.check_headers`."""
-    return check_headers(records, needs=[Fitting(need) for need in needs], skip_errors=skip_errors)
+    return check_headers(records, needs=needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

@@ -20,6 +20,7 @@ from ..jobs import (
     remove_leftovers,
     set_aside,
 )
+from ..messages import Message, Parameter
 from ..options import plain_options
 from ..runs import RunRecord, record_table, unfinished_record
 from .advice import advised
@@ -142,16 +143,16 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
     """Refuse what does not go together."""
     images, features, weights, sheet = inputs.images, inputs.features, inputs.weights, next(iter(settings.sheets), "")
     if features and images:
-        raise InputError(f"`features` {features[0]}: stands for images; leave out {images[0]}")
+        raise InputError("{features} {}: stands for images; leave out {}", features[0], images[0])
     if not features and not images:
-        raise InputError("give `images`, or embeddings as `features`")
+        raise InputError(Message("give {images}, or embeddings as {features}"))
     if features and weights:
-        raise InputError(f"`weights` {weights[0]}: embeddings are made already; leave it out")
+        raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
     if features and sheet:
-        raise InputError(f"`{sheet}`: a sheet shows images, which embeddings are not; leave it out")
+        raise InputError("{}: a sheet shows images, which embeddings are not; leave it out", Parameter(sheet))
     if work.shard is not None:
         raise InputError(
-            f"`shard` {work.shard}: a table of predictions has no shards; give one to each part of the images"
+            "{shard} {}: a table of predictions has no shards; give one to each part of the images", work.shard
         )
 
 
@@ -161,9 +162,9 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
     beside = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
-            raise InputError(f"`{name}` {path}: is the table of `out`; give the sheet another name")
+            raise InputError("{} {}: is the table of {out}; give the sheet another name", Parameter(name), path)
         if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists already; use `overwrite` or another `{name}`")
+            raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
     if "xlsx" in outputs:
         from .page import import_openpyxl
 
@@ -222,5 +223,5 @@ def _predict_images(
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
     if settings.calibrated and bundle.temperature is None:
         raise BundleError(
-            f"{path}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
+            "{}: holds no temperature, since it was trained in a single fold; leave out {calibrated}", path
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..messages import Message
 from ..options import Settings, option
 from .table import FORMATS
 
@@ -44,7 +45,7 @@ class PredictSettings(Settings):
     def validate(self) -> None:
         """Refuse both thresholds at once."""
         if self.threshold is not None and self.sensitivity is not None:
-            raise InputError("`threshold` and `sensitivity`: give one of them")
+            raise InputError(Message("{threshold} and {sensitivity}: give one of them"))
 
     @property
     def sheets(self) -> dict[str, Path]:

@@ -73,7 +73,7 @@ class Table:
             ours.unlink(missing_ok=True)
         if not same:
             raise OutputError(
-                f"{path}: another process wrote another table meanwhile; use `overwrite` or another `out`"
+                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
             )
         _log.info("%s: another process finished the same table meanwhile; it is kept", path)
 

@@ -41,8 +41,8 @@ def preflight_text(found: Preflight, *, say: Say = str) -> str:
 def _lines(section: Section, say: Say) -> Iterator[str]:
     yield section.title.upper()
     for block in section.blocks:
-        if said := " ".join(filter(None, (block.lead, block.text, block.note))):
-            yield say(said)
+        if said := " ".join(map(say, filter(None, (block.lead, block.text, block.note)))):
+            yield said
         if block.grid is not None:
             yield f"{block.grid.caption}:"
             yield from (f"  {line}" for line in aligned([block.grid.header, *block.grid.rows]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..data import GIVEN, PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns, given_parts
 from ..errors import BchistoError
 from ..jobs import Progress
+from ..messages import message_of
 
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva"),
@@ -150,7 +151,7 @@ def check_protocols(
         try:
             plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
         except BchistoError as error:
-            return ProtocolCheck(name, by, how, str(error))
+            return ProtocolCheck(name, by, how, message_of(error))
         compared = by == "none" and group_by is None
         return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..data import Finding, few, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
+from ..messages import Message
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .stains import stain_blocks
@@ -123,7 +124,9 @@ def _view_blocks(found: Preflight) -> Iterator[Block]:
         if fit.too_small and fit.fits:
             yield Block(text=f"Too small for {fit.view}: {few(fit.too_small)}.")
     if found.fitting is None:
-        yield Block(note=f"No view fits these {images}: they are smaller than any crop that these `encoders` take.")
+        yield Block(
+            note=Message("No view fits these {}: they are smaller than any crop that these {encoders} take.", images)
+        )
     elif other:
         said = listed([str(view) for view in found.fitting.views])
         left = found.fitting.left_out
@@ -224,8 +227,10 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
     how = (
         "Timed on one image here and now; other images, and other work on this machine, take their share."
         if cost.timed
-        else "Reckoned from recorded speeds of CPU cores, of which yours may do a quarter or four times; a GPU is far "
-        "faster. `timed=True` loads the networks and times them here."
+        else Message(
+            "Reckoned from recorded speeds of CPU cores, of which yours may do a quarter or four times; "
+            "a GPU is far faster. {timed:True} loads the networks and times them here."
+        )
     )
     yield Block(note=how)
     strange = [choice.name for choice in found.planned.encoders if not encoder_facts(choice).recorded]
@@ -234,8 +239,11 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
         yield Block(note=said)
     if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
         yield Block(
-            text=f'`mode="dense"`, which makes other descriptors, would take about {_duration(cost.dense)}; fewer '
-            "`augmentations` and one of the `encoders` make a first trial short."
+            text=Message(
+                "{mode:dense}, which makes other descriptors, would take about {}; fewer {augmentations} "
+                "and one of the {encoders} make a first trial short.",
+                _duration(cost.dense),
+            )
         )
 
 
@@ -281,7 +289,11 @@ def short_section(found: Preflight) -> Section:
 def grouped_findings(found: Preflight, findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     """Return level, message and files of findings, those with the same message together, without the paths of files."""
     paths = {record.image_id: f"{record.path}: " for record in found.dataset.records}
-    return grouped(replace(one, message=one.message.removeprefix(paths.get(one.file, ""))) for one in findings)
+    named = [(one, paths.get(one.file, "\n")) for one in findings]
+    return grouped(
+        replace(one, message=one.message.removeprefix(path)) if one.message.startswith(path) else one
+        for one, path in named
+    )
 
 
 def findings_text(found: Preflight, *, say: Say) -> str:

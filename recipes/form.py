@@ -117,7 +117,7 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         raise
     except DAMAGE as error:  # a list where a mapping should be, a number where a text
         name = str(content.get("name"))[:100]
-        raise InputError(f"recipe {name}: not of the form of a recipe ({error}); see docs/reproduce.md") from error
+        raise InputError("recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error) from error
 
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:

@@ -239,8 +239,12 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
         classes = {labels[image] for image, _, _ in kept}
         if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
             raise InputError(
-                f"{dataset.root}: too few images of the list {name} are here for `quick` ({len(rows)}); give more of "
-                "the published images (bchisto data make --images-per-class 100 writes enough synthetic ones)"
+                "{}: too few images of the list {} are here for {quick} ({}); give more of the "
+                "published images (bchisto data make --images-per-class 100 writes enough synthetic "
+                "ones)",
+                dataset.root,
+                name,
+                len(rows),
             )
         path = ensure_folder(folder) / f"{name}-quick.csv"
         header = ["image_id", "fold", "part"][: 2 if partition else 3]

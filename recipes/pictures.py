@@ -95,7 +95,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         asked = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
         return Pictures(variants, tuple(asked), values["images_per_class"])
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError("{}: {}", where, error) from error
 
 
 def make_pictures(

@@ -83,7 +83,7 @@ class Recipe:
             A variant that the recipe does not have.
         """
         if unknown := [name for name in variants if name not in self.variants]:
-            raise InputError(f"`variants` {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
+            raise InputError("{variants} {}: {} has the variants {}", unknown[0], self.name, ", ".join(self.variants))
         return list(variants) or [self.first]
 
     def values(self, section: str) -> dict[str, Any]:

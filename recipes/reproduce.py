@@ -176,7 +176,7 @@ def _prepared(
     order = Order(images=as_path(images, "images"), run=as_path(out, "out"), how=Work.of(work), **asked)
     recipe = load_recipe(name)
     if order.full_scale and "views" not in recipe.full_scale:
-        raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
+        raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
     if order.fresh_draws and "featurize" not in recipe.sections:
-        raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")
+        raise InputError("{fresh_draws}: {} describes no images with frozen encoders", recipe.name)
     return recipe, order

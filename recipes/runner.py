@@ -112,7 +112,7 @@ def _run_seed(recipe: Recipe, order: Order) -> _Run:
     for part in run.parts:
         part.known.clear()  # a seed more takes no more memory
     if not run.results and order.how.shard is None:
-        raise InputError(f"{order.images}: too few images for `quick`: {run.notes[-1]}")
+        raise InputError("{}: too few images for {quick}: {}", order.images, run.notes[-1])
     return run
 
 

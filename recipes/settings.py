@@ -52,7 +52,9 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     except InputError:
         raise
     except DAMAGE as error:  # a list where a number should be
-        raise InputError(f"recipe {recipe.name}: variant {variant}: a setting of another kind ({error})") from error
+        raise InputError(
+            "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
+        ) from error
     return steps
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import InputError, OverwrittenError, SettingsConflictError
 from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
+from ..messages import Message
 from .compare import describe_differences, differences
 
 _log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Claim:
     overwrite: bool = False
     absent: Mapping[str, Any] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
-    otherwise: str = "another `out`"
+    otherwise: str = Message("another {out}")
 
     def __post_init__(self) -> None:
         self._file = self.folder / _FILE
@@ -228,10 +229,12 @@ class Claim:
             begun = {name: known[0][name] for name in now}
             if any(_minor(begun[name]) != _minor(now[name]) for name in now):
                 _log.warning(
-                    "%s: begun in another environment (%s); where that gives other results, both are in this folder, "
-                    "and `overwrite` makes all of it anew",
-                    self.folder,
-                    describe_differences(begun, now),
+                    Message(
+                        "{}: begun in another environment ({}); where that gives other results, both are in this "
+                        "folder, and {overwrite} makes all of it anew",
+                        self.folder,
+                        describe_differences(begun, now),
+                    )
                 )
         known.append(made_with)
         self._write(found)
@@ -275,10 +278,12 @@ class Claim:
             write_json(self._file, content.json())
 
 
-def other_settings(place: Path, differences: str, *, otherwise: str = "another `out`") -> SettingsConflictError:
+def other_settings(
+    place: Path, differences: str, *, otherwise: str = Message("another {out}")
+) -> SettingsConflictError:
     """Return the error for a place that was made with other settings."""
     return SettingsConflictError(
-        f"{place}: made with other settings: {differences}; use the same settings, {otherwise}, or `overwrite`"
+        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", place, differences, otherwise
     )
 
 
@@ -294,7 +299,7 @@ def _read(path: Path) -> _Content | None:
         raise
     own = found.pop(_OWN, {"unmarked": True, "made_with": [_FIRST]}) if isinstance(found, dict) else None
     if not isinstance(own, dict):
-        raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
+        raise InputError("{}: not a file of settings; use {overwrite} to begin this folder anew", path)
     if own.get("schema_version", _SCHEMA) > _SCHEMA:
         raise InputError(f"{path}: written by a newer bchisto; update this one")
     if isinstance(found.get("stores"), dict) and isinstance(found.get("settings"), dict):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InputError, OverwrittenError, SettingsConflictError
 from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
+from ..messages import Message
 from .compare import describe_differences
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class FolderSettings:
     work: Sequence[str]
     made_with: Mapping[str, str] = field(default_factory=dict)
     loose: frozenset[str] = frozenset()
-    otherwise: str = "another `out`"
+    otherwise: str = Message("another {out}")
 
     @property
     def begun(self) -> bool:
@@ -128,10 +129,12 @@ class FolderSettings:
             first = {name: version for name, version in (known[0] if known else {}).items() if name in now}
             if any(_minor(version) != _minor(now[name]) for name, version in first.items()):
                 _log.warning(
-                    "%s: begun in another environment (%s); if that gives other results, both are in this folder, "
-                    "and `overwrite` makes all of it anew",
-                    self.folder,
-                    describe_differences(first, {name: now[name] for name in first}),
+                    Message(
+                        "{}: begun in another environment ({}); if that gives other results, both are in this "
+                        "folder, and {overwrite} makes all of it anew",
+                        self.folder,
+                        describe_differences(first, {name: now[name] for name in first}),
+                    )
                 )
             known.append(now)
             self._write(content["settings"], known)
@@ -161,7 +164,7 @@ class FolderSettings:
                 return {}
             raise
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-            raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
+            raise InputError("{}: not a file of settings; use {overwrite} to begin this folder anew", path)
         if content.get("schema_version", _SCHEMA) > _SCHEMA:
             raise InputError(f"{path}: written by a newer bchisto; update this one")
         return content
@@ -172,10 +175,12 @@ class FolderSettings:
             write_json(self.folder / _FILE, content)
 
 
-def other_settings(place: Path, differences: str, *, otherwise: str = "another `out`") -> SettingsConflictError:
+def other_settings(
+    place: Path, differences: str, *, otherwise: str = Message("another {out}")
+) -> SettingsConflictError:
     """Return the error for a file or folder that was made with other settings."""
     return SettingsConflictError(
-        f"{place}: made with other settings: {differences}; use the same settings, {otherwise}, or `overwrite`"
+        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", place, differences, otherwise
     )
 
 

@@ -287,20 +287,20 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
         The file is not a mapping, or holds no record of `command`.
     """
     if not config.is_file():
-        raise MissingInputError(f"`config` {config}: no such file")
+        raise MissingInputError("{config} {}: no such file", config)
     try:
         content = parse_yaml(config.read_text(encoding="utf-8"), plain_text=True)
     except InputError as error:
         said = "nested too deeply to be options" if "too deeply" in str(error) else error
-        raise InputError(f"`config` {config}: {said}") from error
+        raise InputError("{config} {}: {}", config, said) from error
     except (ValueError, OSError) as error:  # text that is not UTF-8
-        raise InputError(f"`config` {config}: neither YAML nor JSON ({error})") from error
+        raise InputError("{config} {}: neither YAML nor JSON ({})", config, error) from error
     if not isinstance(content, dict):
-        raise InputError(f"`config` {config}: expected a mapping of option names to values")
+        raise InputError("{config} {}: expected a mapping of option names to values", config)
     if isinstance(content.get("records"), list):
         entries = [one for one in content["records"] if isinstance(one, dict) and one.get("command") == command]
         if not entries or not isinstance(entries[-1].get("config"), dict):
-            raise InputError(f"`config` {config}: this run.json holds no `bchisto {command}`")
+            raise InputError("{config} {}: this run.json holds no `bchisto {}`", config, command)
         content = _recorded(entries[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 

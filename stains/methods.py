@@ -70,4 +70,4 @@ def make_normalizer(stain: str) -> Normalizer:
         from .staintools_adapter import StainToolsNormalizer
 
         return StainToolsNormalizer(stain.removeprefix("staintools-"))
-    raise InputError(f"`stain` {stain}: no such method; {one_of(stain, STAIN_METHODS)}")
+    raise InputError("{stain} {}: no such method; {}", stain, one_of(stain, STAIN_METHODS))

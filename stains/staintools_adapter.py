@@ -49,8 +49,10 @@ class StainToolsNormalizer:
             import staintools
         except ImportError as error:
             raise DependencyError(
-                f'`stain="staintools-{method}"` needs StainTools: {how_to_install("staintools")}, then '
-                "pip install --force-reinstall --no-deps opencv-python-headless"
+                "{stain:staintools-{}} needs StainTools: {}, then pip install --force-reinstall "
+                "--no-deps opencv-python-headless",
+                method,
+                how_to_install("staintools"),
             ) from error
         self._normalizer: Any = (
             staintools.ReinhardColorNormalizer() if method == "reinhard" else staintools.StainNormalizer(method=method)
@@ -70,5 +72,5 @@ class StainToolsNormalizer:
         try:
             normalised = self._normalizer.transform(image)
         except Exception as error:
-            raise TissueError(f"StainTools {self._method} failed on this image: {error}") from error
+            raise TissueError("StainTools {} failed on this image: {}", self._method, error) from error
         return np.asarray(normalised, dtype=np.uint8), estimate if self._method == "macenko" else None

@@ -12,6 +12,7 @@ from typing import Any
 from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
+from ...messages import Message
 from ..columns import FOLD, IMAGE, PART
 from ..csvtable import read_csv
 from ..findings import few
@@ -73,7 +74,7 @@ def fold_plan(
     """
     folds = as_text(folds, "folds")
     if test_list is not None and folds != "none":
-        raise InputError(f'`test_list` {test_list}: goes with `folds="none"`, not {folds}')
+        raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
     known = Particulars.of(known)
     failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
@@ -96,7 +97,7 @@ def fold_plan(
     elif folds.startswith(SITES):
         plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
     elif folds in PUBLISHED_FOLDS:
-        plan = _fit(folds, published_folds(folds), image_ids, failed, where=f"`folds` {folds}")
+        plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
         plan = replace(plan, origin="published", source=folds)
     elif folds in SLIDE_FOLDS:
         plan = fit_slides(folds, group_of)
@@ -105,12 +106,14 @@ def fold_plan(
         if not path.is_file():
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
-                f"`folds` {folds}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {names}, nor a file"
+                "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file",
+                folds,
+                names,
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
-        raise InputError(f'`folds` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
+        raise InputError("{folds} {}: {}; mend the list, or use {group_by:none}", plan.name, leaks[0])
     mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
@@ -129,7 +132,9 @@ def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
         plan = fold_plan(name, **images)
         other, first = plans.setdefault(plan.name, (name, plan))
         if first.sha256 != plan.sha256:
-            raise InputError(f"`folds` {other} and {name}: both would be called {plan.name}; rename one of the files")
+            raise InputError(
+                "{folds} {} and {}: both would be called {}; rename one of the files", other, name, plan.name
+            )
     return [plan for _, plan in plans.values()]
 
 
@@ -143,10 +148,10 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     if group_by is not None and group_by not in GROUPINGS:
-        raise InputError(f"`group_by` {group_by}: choose one of {', '.join(GROUPINGS)}")
+        raise InputError("{group_by} {}: choose one of {}", group_by, ", ".join(GROUPINGS))
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
-        raise InputError(f'`group_by="group"`: {missing} of {len(groups)} images name no group; use `group_by="none"`')
+        raise InputError("{group_by:group}: {} of {} images name no group; use {group_by:none}", missing, len(groups))
     return missing == 0 < len(groups) if group_by is None else group_by == "group"
 
 
@@ -155,7 +160,7 @@ def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collect
     tested: set[str] = set()
     if test_list is not None:
         rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))]
-        fitted = _fit("none", rows, image_ids, failed, where=f"`test_list` {test_list}")
+        fitted = _fit("none", rows, image_ids, failed, where=Message("{test_list} {}", test_list))
         tested = {image for image, _, _ in fitted.rows}
     parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
     return FoldPlan("none", parts, partition=False, origin="none")
@@ -261,9 +266,9 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
     for fold in plan.folds:
         if missing := sorted(wanted - {classes[image] for image in plan.images(fold, "train")}):
             said = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
-            raise InputError(f"`folds` {plan.name}: {said}")
+            raise InputError("{folds} {}: {}", plan.name, said)
         if not plan.images(fold, "test") and plan.name != "none":
-            raise InputError(f"`folds` {plan.name}: fold {fold} tests no image")
+            raise InputError("{folds} {}: fold {} tests no image", plan.name, fold)
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

@@ -33,18 +33,20 @@ def given_plan(*, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
     found = given_parts(known)
     if found is None:
         raise InputError(
-            f"`folds` {GIVEN}: no split came with these images; put their class folders below train and test, or name "
-            f"train, val or test in a column {PART.name} of a manifest"
+            "{folds} {}: no split came with these images; put their class folders below train and "
+            "test, or name train, val or test in a column {} of a manifest",
+            GIVEN,
+            PART.name,
         )
     column, part_of = found
     if without := [image for image in image_ids if image not in part_of]:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
-        raise InputError(f"`folds` {GIVEN}: {which}, first {without[0]}; fill it in")
+        raise InputError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
     counts = Counter(part_of[image] for image in image_ids)
     for part in ("train", "test"):
         if not counts[part]:
             there = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
-            raise InputError(f"`folds` {GIVEN}: no labelled image is in the {part} part, there are {there}")
+            raise InputError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, there)
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -78,18 +80,18 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: Particulars) -> F
         No such column, an image without a value, or fewer than two values.
     """
     if not column.strip():
-        raise InputError(f"`folds` {SITES}: name a column of the manifest, such as {SITES}hospital")
+        raise InputError("{folds} {}: name a column of the manifest, such as {}hospital", SITES, SITES)
     try:
         values = known.column(column)
     except InputError as error:
-        raise InputError(f"`folds` {SITES}{error}") from error
+        raise InputError("{folds} {}{}", SITES, error) from error
     column = column_key(column)
     if empty := [image for image in image_ids if not values.get(image)]:
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
-        raise InputError(f"`folds` {SITES}{column}: {which}, first {empty[0]}; fill it in")
+        raise InputError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
     sites = sorted({values[image] for image in image_ids})
     if len(sites) < 2:
-        raise InputError(f"`folds` {SITES}{column}: all images are of {sites[0]}; leaving one site out needs two")
+        raise InputError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
     number = {site: place for place, site in enumerate(sites, start=1)}
     named = few((f"{place} {site}" for site, place in number.items()), most=10)
     return FoldPlan(

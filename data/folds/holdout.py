@@ -60,7 +60,7 @@ def holdout_plan(
     shares = [int(part) for part in spec.split("/")]
     if sum(shares) != 100 or min(shares) < 1:
         raise InputError(
-            f"`folds` {spec}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10"
+            "{folds} {}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10", spec
         )
     images = list(zip(image_ids, labels, units, strict=True))
     rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
@@ -76,7 +76,9 @@ def _stratified(
     """Train and test, with the same share of every class; at least one image of each does either."""
     counts = Counter(label for _, label, _ in images)
     if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
-        raise InputError(f"`folds` {spec}: class {scarce[0]} has 1 image; a split needs one to train and one to test")
+        raise InputError(
+            "{folds} {}: class {} has 1 image; a split needs one to train and one to test", spec, scarce[0]
+        )
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
     tested = set(_draw(images, (), quota, rng, near=True))
@@ -101,8 +103,14 @@ def _balanced(
     for label in classes:
         if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
             raise InputError(
-                f"`folds` {spec}: class {label} has {counts[label]} images; a balanced split of {len(images)} needs "
-                f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
+                "{folds} {}: class {} has {} images; a balanced split of {} needs {} to validate, {} "
+                "to test and at least one to train",
+                spec,
+                label,
+                counts[label],
+                len(images),
+                quota["val"],
+                quota["test"],
             )
     part_of: dict[str, str] = {}
     for part in ("test", "val"):

@@ -105,7 +105,9 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
     if splits == 1:
         return first
     if first.origin != "split":
-        raise InputError(f"`repeats` {splits}: goes with folds that are drawn, not with {first.name}, which are fixed")
+        raise InputError(
+            "{repeats} {}: goes with folds that are drawn, not with {}, which are fixed", splits, first.name
+        )
     count = len(first.folds)
     rows = [(i, fold + place * count, part) for place, plan in enumerate(plans) for i, fold, part in plan.rows]
     return replace(

@@ -37,7 +37,7 @@ def published_folds(name: str) -> list[Row]:
         No such list.
     """
     if name not in PUBLISHED_FOLDS:
-        raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
+        raise InputError("{name} {}: no published list of this name; {}", name, one_of(name, PUBLISHED_FOLDS))
     rows = published_rows(__package__, PUBLISHED_FOLDS[name])
     return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
 
@@ -74,7 +74,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise InputError(f"`folds` {spec}: none of its slides is here; it is for the images of {name}")
+        raise InputError("{folds} {}: none of its slides is here; it is for the images of {}", spec, name)
     known = {slide for slide, _, _ in listed}
     warnings = []
     if strange := sorted(by_slide.keys() - known):
@@ -92,8 +92,8 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     if missing := {"Training", "Test"} - set(part_of.values()):
         raise InputError(
-            f'`folds="official"`: no image of the {missing.pop().casefold()} part of CBIS-DDSM is here; copy it, or '
-            "split anew"
+            "{folds:official}: no image of the {} part of CBIS-DDSM is here; copy it, or split anew",
+            missing.pop().casefold(),
         )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
     return FoldPlan("official", rows, partition=False, origin="published", source="official")

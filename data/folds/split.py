@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InputError
+from ...messages import Message
 from ..findings import pairs_alike
 from ..particulars import Particulars
 from .holdout import HOLDOUT, holdout_plan
@@ -78,26 +79,26 @@ def _stratified_plan(
     """Split units of images by scikit-learn; by image where they are not groups."""
     count = int(spec)
     if count < 2:
-        raise InputError(f"`folds` {count}: give at least 2 folds")
+        raise InputError("{folds} {}: give at least 2 folds", count)
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            fewer = f"use `folds={images}` or add images" if images > 1 else "add images"
-            raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
+            fewer = Message("use {folds:{}} or add images", images) if images > 1 else "add images"
+            raise InputError("class {} has {} images, fewer than the {} folds; {}", label, images, count, fewer)
     chosen = list(range(len(units)))
     if grouped:
         if len(set(units)) < count:
-            raise InputError(f"{len(set(units))} groups are fewer than the {count} folds; use fewer `folds`")
+            raise InputError("{} groups are fewer than the {} folds; use fewer {folds}", len(set(units)), count)
     else:
         # one image stands for its copies, so that without any the folds are what they always were
         chosen = sorted({unit: place for place, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[place] for place in chosen).values()) < count:
-            raise InputError(f"`folds` {count}: a class has fewer images that are no copies than folds; use fewer")
+            raise InputError("{folds} {}: a class has fewer images that are no copies than folds; use fewer", count)
     splits = _stratified([labels[place] for place in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
         tested = {units[chosen[place]] for place in places.tolist()}
         if not tested:
-            raise InputError(f"`folds` {count}: fold {number} would be empty, the groups are too large; use fewer")
+            raise InputError("{folds} {}: fold {} would be empty, the groups are too large; use fewer", count, number)
         rows.extend(
             (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
         )

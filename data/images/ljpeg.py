@@ -70,7 +70,7 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
     try:
         values, again = (np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa"))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
-        raise ImageError(f"{path}: cannot be decoded ({error}); copy it again") from error
+        raise ImageError("{}: cannot be decoded ({}); copy it again", path, error) from error
     if values.shape != (header.height, header.width):
         raise ImageError(f"{path}: decodes to {values.shape}, its header says {header.height} x {header.width}")
     if not np.array_equal(values, again):

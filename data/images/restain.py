@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...arguments import Many, PathInput, as_path, as_paths
 from ...errors import ImageError, InputError, MissingInputError, readable_name
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
+from ...messages import Message, message_of
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding, report_findings, stain_notes
@@ -77,7 +78,7 @@ def stain_images(
     """
     folder = as_path(out, "out")
     if min(hematoxylin, eosin) <= 0:
-        raise InputError("`hematoxylin` and `eosin`: give positive factors")
+        raise InputError(Message("{hematoxylin} and {eosin}: give positive factors"))
     files = _files(as_paths(sources, "sources"))
     normalizer = make_normalizer(stain)
     refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
@@ -93,7 +94,8 @@ def stain_images(
                 before = decode_image(path)
                 after, estimate = normalizer.normalize_with_estimate(before)
             except ImageError as error:
-                message = str(error) if str(path) in str(error) else f"{path}: {error}"
+                text = message_of(error)
+                message = text if str(path) in text else Message("{}: {}", path, text)
                 if not skip_errors:
                     raise type(error)(message) from error
                 _log.warning("left out: %s", message)

@@ -115,7 +115,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             rows = list(csv.reader(handle))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a UTF-8 table `file,class` ({error}); save it as UTF-8") from error
+        raise InputError("{}: not a UTF-8 table `file,class` ({}); save it as UTF-8", path, error) from error
     for number, row in enumerate(rows, start=1):
         if not row:
             continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...errors import ImageError, InputError
+from ...messages import message_of
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import read_header
@@ -86,7 +87,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
             try:
                 record = _record(row, files[folder], files.get(folders.get(row.whole.parts[0], root), []), findings)
             except ImageError as error:
-                findings.append(Finding("error", row.name, str(error)))
+                findings.append(Finding("error", row.name, message_of(error)))
                 continue
             records.append(record)
             if record.path.relative_to(folder).parts == row.mask.parts[1:]:
@@ -123,7 +124,7 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
                 else:
                     rows.append(parsed)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a UTF-8 CSV file ({error}); copy the published table") from error
+        raise InputError("{}: not a UTF-8 CSV file ({}); copy the published table", path, error) from error
     if empty:
         findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
     return rows

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import ImageError
 from ...jobs import Progress
+from ...messages import Message
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import decode_image, read_header
@@ -47,7 +48,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[Ima
                 path, box = _outline(record)
                 header = read_header(path)
             except ImageError as error:
-                findings.append(Finding("error", record.image_id, f"has no context: {error}"))
+                findings.append(Finding("error", record.image_id, Message("has no context: {}", error)))
             else:
                 widened = _widen(box, context, width=header.width, height=header.height)
                 shown.append(replace(record, path=path, box=widened))
@@ -61,10 +62,10 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
         return record.path, record.box
     if record.frame is None or record.mask is None:
         missing = "mammogram" if record.frame is None else "mask"
-        raise ImageError(f'its {missing} is not here; copy it, or use `context="tight"`')
+        raise ImageError("its {} is not here", missing, remedies=["copy it", Message("use {context:tight}")])
     mask = decode_image(record.mask)[:, :, 0] > 0
     if not mask.any():
-        raise ImageError(f'{record.mask}: an empty mask; copy it again, or use `context="tight"`')
+        raise ImageError("{}: an empty mask", record.mask, remedies=["copy it again", Message("use {context:tight}")])
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import InputError
+from ...messages import Message
 from ..classes import match_class
 from ..columns import PART
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
@@ -92,10 +93,15 @@ def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Name folders below the classes."""
     found = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
-    message = (
-        "these folders below the classes are not taken for patients; where they are, use "
-        f"`group_from={level + 1}`, or give them as the column group of a manifest (`bchisto data list` writes one to "
-        "fill in)"
+    message = Message(
+        "these folders below the classes are not taken for patients",
+        remedies=[
+            Message(
+                "where they are, use {group_from:{}}, or give them as the column group of a manifest (`bchisto data "
+                "list` writes one to fill in)",
+                level + 1,
+            )
+        ],
     )
     return [Finding("note", few(found), message)] if found else []
 
@@ -117,9 +123,11 @@ def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findi
         message = f"{said} look like parts of a split, and are taken for the classes"
         findings.append(Finding("warning", str(root), f"{message}; put a folder for each class in their place"))
         return {}
-    message = (
-        f"{said} are taken for the parts of a split, and those below them ({few(below)}) for the classes; "
-        '`folds="folder"` keeps the split, `classes` with these names takes them for the classes'
+    message = Message(
+        "{} are taken for the parts of a split, and those below them ({}) for the classes",
+        said,
+        few(below),
+        remedies=[Message("{folds:folder} keeps the split, {classes} with these names takes them for the classes")],
     )
     findings.append(Finding("note", str(root), message))
     return parts

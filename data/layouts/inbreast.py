@@ -126,7 +126,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             yield from _columns(path, csv.reader(handle, delimiter=";"))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a UTF-8 table with ; between columns ({error})") from error
+        raise InputError("{}: not a UTF-8 table with ; between columns ({})", path, error) from error
 
 
 def _columns(path: Path, rows: Iterable[list[str]]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 from ...errors import InputError
+from ...messages import Message, Parameter
 from ..columns import GROUP, IMAGE, LABEL, PART, PATH, Role, is_missing, may_hold_patients
 from ..csvtable import CsvTable, column_key, read_csv
 from ..dataset import ImageRecord
@@ -50,7 +51,12 @@ def read_manifest(
     rules: dict[str, PathRule] = {}
     for what, rule, column in (("group", group_from, group_column), ("label", label_from, label_column)):
         if rule is not None and column is not None:
-            raise InputError(f"`{what}_from` and `{what}_column` both say where the {what} stands; give one of them")
+            raise InputError(
+                "{} and {} both say where the {} stands; give one of them",
+                Parameter(f"{what}_from"),
+                Parameter(f"{what}_column"),
+                what,
+            )
         if rule is not None:
             rules[what] = PathRule.of(rule, name=f"{what}_from")
     named = {"path": path_column, "label": label_column, "group": group_column}
@@ -58,7 +64,10 @@ def read_manifest(
     table = read_csv(
         path,
         needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
-        expected="path,label,group[,image_id], or other names by `path_column`, `label_column` and `group_column`",
+        expected=Message(
+            "path,label,group[,image_id]",
+            remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
+        ),
     )
     findings = [Finding("note", path.name, note) for note in table.notes]
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
@@ -118,7 +127,11 @@ def _missing(file: Path) -> str | None:
 
 def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list[Finding]) -> str:
     """Return the column that holds something, and say which it is if it is not called plainly."""
-    column = table.choose(role, cure=f"name the one that does with `{role.name}_column`", without=[*columns.values()])
+    column = table.choose(
+        role,
+        cure=Message("name the one that does with {}", Parameter(f"{role.name}_column")),
+        without=[*columns.values()],
+    )
     if not column:
         return ""
     message = f"the {role.means} is taken from the column {table.columns[column]}"
@@ -143,25 +156,33 @@ def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Fi
         cells = {cell for _, row in table.rows if (cell := row[column])}
         if column not in used and cells and all(map(part_of, cells)):
             used.add(column)
-            message = f'the column {column} names the parts of a split; `folds="{GIVEN}"` keeps them'
+            message = Message(
+                "the column {} names the parts of a split", column, remedies=[Message("{folds:{}} keeps them", GIVEN)]
+            )
             findings.append(Finding("note", table.path.name, message))
     unused = [said for key, said in table.columns.items() if key not in used]
     if not unused:
         return findings
     if not columns["group"] and "group" not in told and (may := may_hold_patients(unused)):
-        message = f"the column {may[0]} may hold the patients, and is not used; if it does, name it with `group_column`"
+        message = Message(
+            "the column {} may hold the patients, and is not used",
+            may[0],
+            remedies=[Message("if it does, name it with {group_column}")],
+        )
         findings.append(Finding("warning", table.path.name, message, labels_only=True))
-    message = f"columns that are not used: {', '.join(unused)}"
+    listed = f"columns that are not used: {', '.join(unused)}"
     if not columns["label"] and "label" not in told:
-        message = (
-            f"no column is called label, so no image has one; {message}; name the label column with `label_column`"
+        message = Message(
+            "no column is called label, so no image has one; {}",
+            listed,
+            remedies=[Message("name the label column with {label_column}")],
         )
         return [*findings, Finding("warning", table.path.name, message, labels_only=True)]
     names = [
         columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in told
     ]
-    message += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a protocol names)"
-    return [*findings, Finding("note", table.path.name, message)]
+    listed += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a protocol names)"
+    return [*findings, Finding("note", table.path.name, listed)]
 
 
 LAYOUT = LayoutSpec(

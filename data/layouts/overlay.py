@@ -112,7 +112,7 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     try:
         return _abnormalities(ascii_text(path, "an overlay", most=_MOST_BYTES), width=width, height=height)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError("{}: {}", path, error) from error
 
 
 def ascii_text(path: Path, what: str, *, most: int) -> str:
@@ -128,7 +128,7 @@ def ascii_text(path: Path, what: str, *, most: int) -> str:
             raise InputError(f"too large for {what}; replace it by the published file")
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read as {what} ({error}); copy it again") from error
+        raise InputError("cannot be read as {} ({}); copy it again", what, error) from error
 
 
 def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
@@ -172,7 +172,7 @@ def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
             try:
                 points = outline_points(block[place + 1] if place + 1 < len(block) else "")
             except InputError as error:
-                raise InputError(f"{where}: {error}; copy the file again") from error
+                raise InputError("{}: {}; copy the file again", where, error) from error
             if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
                 raise InputError(f"{where}: its chain leaves the view of {width}x{height}; copy the file again")
             outlines.append(points)

@@ -69,7 +69,7 @@ def get_layout(name: str) -> LayoutSpec:
     """
     spec = find_layout(name)
     if spec is None:
-        raise InputError(f"`dataset` {name}: no such layout; {one_of(name, list_layouts())}")
+        raise InputError("{dataset} {}: no such layout; {}", name, one_of(name, list_layouts()))
     return spec
 
 

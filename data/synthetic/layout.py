@@ -50,7 +50,7 @@ def make_bach(
         The folder cannot be written, or holds a dataset of other settings.
     """
     if not 1 <= images_per_class <= 999:
-        raise InputError(f"`images_per_class` {images_per_class}: give 1 to 999 (names are numbered b001 to b999)")
+        raise InputError("{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)", images_per_class)
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
     _claim(root / _MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)})
@@ -72,10 +72,10 @@ def _claim(mark: Path, content: dict[str, object]) -> None:
         found = read_json(mark)
         if found != content:
             raise OutputError(
-                f"{mark.parent}: holds a synthetic dataset with other settings ({found}); choose another `out`"
+                "{}: holds a synthetic dataset with other settings ({}); choose another {out}", mark.parent, found
             )
     elif any((mark.parent / "Photos").rglob("*.tif")):
-        raise OutputError(f"{mark.parent}: holds images that are not synthetic; choose another `out`")
+        raise OutputError("{}: holds images that are not synthetic; choose another {out}", mark.parent)
     write_json(mark, content)
 
 

@@ -122,7 +122,7 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
         raise InputError(f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}")
     width, height = size
     if min(size) < 64:
-        raise InputError(f"`size` {width}x{height}: give at least 64 pixels a side")
+        raise InputError("{size} {}x{}: give at least 64 pixels a side", width, height)
     rng = np.random.default_rng(np.random.SeedSequence([seed, TISSUE_CLASSES.index(label), index]))
     canvas = Canvas(width, height, mpp=FIELD_WIDTH / width, rng=rng)
     stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...explain import Floats, Graph, Method, Step, activation_and_gradient, pull_back
+from ...messages import Message
 
 
 def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
@@ -48,8 +49,10 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
                 return
             behind |= set(step.sources)
     raise InputError(
-        "`method` deconvnet: there is no max pooling between this layer and the picture, so the drawing would be the "
-        "same of every picture; use gradcam, or a `layer` behind a max pooling"
+        Message(
+            "{method} deconvnet: there is no max pooling between this layer and the picture, so the "
+            "drawing would be the same of every picture; use gradcam, or a {layer} behind a max pooling"
+        )
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
+from ...messages import Message
 
 Values = Mapping[int, Any]
 
@@ -48,11 +49,12 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
         known = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
         if not known and step.results[0] != graph.logits and graph.logits not in step.sources:
             raise InputError(
-                f"`method` taylor: has no rule for the layer {step.name} ({step.kind}) of this network; gradcam and "
-                "occlusion need none"
+                "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none",
+                step.name,
+                step.kind,
             )
     if _last(graph).kind != "Dense":
-        raise InputError("`method` taylor: needs a network that ends in a dense layer; gradcam does not")
+        raise InputError(Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not"))
 
 
 def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:

@@ -3,21 +3,23 @@
 import ast
 import importlib
 import inspect
-import json
 import logging
+import pickle
 import re
+import string
 from pathlib import Path
 
 import bchisto
 import click
 import pytest
-from bchisto.cli import _COMMANDS, cli
-from bchisto.commands.flags import as_flags, invoked
+from bchisto.cli import cli
+from bchisto.commands.flags import in_flags, invoked
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
 from bchisto.errors import InputError, OutputError
 from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.jobs import Work
+from bchisto.messages import Message
 from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
@@ -31,14 +33,6 @@ PROGRAM = re.compile(
 """A whole line to run, which is no name of a parameter: ours, or pip's."""
 
 NAMED = re.compile(r"`([A-Za-z_]\w*)(?:=[^`]*)?`")
-
-FOREIGN = {"input_shape"}
-"""In backquotes, but read from a message of Keras."""
-
-PYTHON = {
-    "p": "of `norm_pool`; settings say `pool`",
-}
-"""Names of functions that no command hands an option to under that name."""
 
 
 def library():
@@ -74,12 +68,24 @@ def commands(group=cli):
                 yield command
 
 
+def templates(file):
+    """Yield (line, template) of every message that has parts: of errors and of `Message`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        filled = len(node.args) > 1 or any(word.arg == "remedies" for word in node.keywords)
+        if name == "Message" or (name.endswith("Error") and filled and name != "ReportError"):
+            yield node.lineno, node.args[0].value
+
+
 def names_in_messages():
-    """Yield (where, name) of every name in backquotes."""
+    """Yield (where, name) of every parameter that a message names."""
     for file in library():
-        for line, text in strings(file):
-            for found in NAMED.finditer(text):
-                yield f"{file.relative_to(ROOT)}:{line}", found[1]
+        for line, template in templates(file):
+            for _, name, _, _ in string.Formatter().parse(template):
+                if name:
+                    yield f"{file.relative_to(ROOT)}:{line}", name
 
 
 def public_names():
@@ -121,54 +127,48 @@ def test_every_name_is_a_parameter_that_python_has():
     named_there = list(names_in_messages())
     assert len({name for _, name in named_there}) > 40
     for where, name in named_there:
-        assert name in known | FOREIGN, f"{where}: `{name}` is neither a public parameter nor a field"
+        assert name in known, f"{where}: `{name}` is neither a public parameter nor a field"
 
 
-def test_every_name_is_an_option_of_some_command():
-    every = list(commands())
-    assert len(every) > 12
-    found = list(names_in_messages())
-    flags_of = {
-        name: {as_flags(f"`{name}`", command) for command in every} - {f"`{name}`"} for name in {n for _, n in found}
-    }
-    for where, name in found:
-        flags = flags_of[name]
-        if name in FOREIGN or name in PYTHON:
-            assert not flags, f"{where}: `{name}` would be taken for {flags}"
-        else:
-            assert flags, f"{where}: no command has an option for `{name}`"
-            offered = {flag for command in every for one in command.params for flag in one.opts}
-            assert flags <= offered
+def test_no_message_names_a_parameter_in_finished_text():
+    known = public_names()
+    for file in library():
+        for line, text in strings(file):
+            for name in NAMED.findall(text):
+                assert name not in known, f"{file.relative_to(ROOT)}:{line}: {text}"
 
 
 @pytest.mark.parametrize(
-    ("command", "said", "shown"),
+    ("command", "template", "python", "shown"),
     [
-        ("finetune", "or `validation=False`", "or --no-validation"),
-        ("finetune", "or `validation=True`", "or --validation"),
-        ("finetune", "give `overwrite=True`, not `overwrite=False`", "give --overwrite, not `overwrite=False`"),
-        ("finetune", 'no `augmentations="stain"`', "no --augmentation stain"),
-        ("featurize", "use `color_range=(1, 1)`", "use --color-range 1 1"),
-        ("featurize", 'use `views=("0.5:400", "0.5:650")`', "use --view 0.5:400 --view 0.5:650"),
-        ("featurize", 'give `weights="vgg16=PATH"`', "give --weights vgg16=PATH"),
-        ("featurize", "give `weights=PATH`", "give --weights PATH"),
-        ("boost", 'set `params={"num_iterations": N}`', "set --param num_iterations=N"),
+        ("finetune", "or {validation:False}", "or `validation=False`", "or --no-validation"),
+        ("finetune", "give {overwrite:True}", "give `overwrite=True`", "give --overwrite"),
+        ("finetune", "no {augmentations:stain}", 'no `augmentations="stain"`', "no --augmentation stain"),
+        ("featurize", "use {color_range:1 1}", "use `color_range=(1, 1)`", "use --color-range 1 1"),
+        ("featurize", "{views:0.5:400 0.5:650}", '`views="0.5:400 0.5:650"`', "--view 0.5:400 --view 0.5:650"),
+        ("boost", "set {params:max_bin=63}", 'set `params="max_bin=63"`', "set --param max_bin=63"),
+        ("boost", "{group_by:none} and {jobs:1}", '`group_by="none"` and `jobs=1`', "--group-by none and --jobs 1"),
+        ("boost", "{images} and {depth:2}", "`images` and `depth=2`", "images and depth 2"),
         (
-            "boost",
-            'set `params={"max_bin": 63, "extra_trees": True}`',
-            "set --param max_bin=63 --param extra_trees=True",
+            "evaluate",
+            "{rules}, {levels} and {rule}",
+            "`rules`, `levels` and `rule`",
+            "--aggregate, --level and --two-class",
         ),
-        ("boost", '`group_by="none"` and `jobs=1`', "--group-by none and --jobs 1"),
-        ("boost", "`images` and `depth` are no options of it", "`images` and `depth` are no options of it"),
-        ("boost", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`"),
-        ("evaluate", "`rules`, `levels` and `two_class`", "--aggregate, --level and --two-class"),
-        ("predict", "`format`", "--format"),
-        ("predict", 'recognised as `dataset="folder"`', "recognised as dataset folder"),
-        ("data make", "`images_per_class`", "--images-per-class"),
+        ("data make", "{images_per_class}", "`images_per_class`", "--images-per-class"),
     ],
 )
-def test_names_become_flags(command, said, shown):
-    assert as_flags(said, invoked(cli, [*command.split(), "--out", "x"])) == shown
+def test_names_become_flags(command, template, python, shown):
+    text = Message(template)
+    assert text == python
+    assert text.written(in_flags(invoked(cli, [*command.split(), "--out", "x"]))) == shown
+
+
+def test_what_is_filled_in_is_never_read():
+    text = Message("{views} {}: {}", "{jobs} `jobs`", InputError("{folds} {}", "a{b"))
+    assert text == "`views` {jobs} `jobs`: `folds` a{b"
+    assert text.written(lambda name, value: name.upper()) == "VIEWS {jobs} `jobs`: FOLDS a{b"
+    assert pickle.loads(pickle.dumps(text)).names() == {"views", "folds"}
 
 
 def test_the_command_that_words_call():
@@ -285,7 +285,7 @@ def test_what_is_logged(tissue, cli, caplog):
 def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
     def read(self):
         logging.getLogger("keras").warning("give `images`")
-        logging.getLogger("bchisto.somewhere").warning("give `images`")
+        logging.getLogger("bchisto.somewhere").warning(Message("give {images}"))
         raise ValueError("no `images`")
 
     monkeypatch.setattr(ImageSelection, "table", read)
@@ -302,18 +302,3 @@ def test_findings_are_printed_with_flags(tissue, cli):
         _, out, _ = cli("data", "check", "--images", tissue, "--classes", "benign,malignant,other", *json_)
         assert "--classes names other, of which no image is here" in out
         assert "`classes`" not in out
-
-
-def test_a_recorded_error_is_shown_with_flags(tmp_path, cli):
-    """`run.json` keeps what the library said; ``runs show`` shows what the command printed."""
-    record = {
-        "command": "featurize", "status": "error", "started": "2026-01-01T00:00:00+00:00",
-        "error": "a.png: too small; use a smaller `views`, or another `out`",
-    }  # fmt: skip
-    strange = {**record, "command": "elsewhere"}
-    (tmp_path / "run.json").write_text(json.dumps({"schema_version": 1, "records": [record, strange]}))
-    code, out, _ = cli("runs", "show", tmp_path)
-    assert code == 0
-    assert "  error: a.png: too small; use a smaller --view, or another --out" in out.splitlines()
-    assert "  error: a.png: too small; use a smaller `views`, or another `out`" in out.splitlines()
-    assert set(_COMMANDS) >= {"featurize", "boost"}
