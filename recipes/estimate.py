@@ -6,21 +6,18 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
-from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
+from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..data import PUBLISHED_FOLDS, Dataset, FoldChoice, ImageRecord, published_folds
 from ..encoders import cached_encoder
-from ..featurize import images_per_block, time_describing
-from ..finetune import time_training
+from ..featurize import FeaturizeSettings, images_per_block, time_describing
+from ..finetune import FinetuneSettings, time_training
 from ..jobs import format_seconds
 from .parts import fold_names, open_images
 from .recipe import Order, Recipe
-
-if TYPE_CHECKING:
-    from .steps import BoostStep, FeaturizeStep, FinetuneStep
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
@@ -92,29 +89,35 @@ class ImagesAhead:
         return new
 
 
-def estimate_featurize(ahead: ImagesAhead, step: FeaturizeStep) -> Estimate:
+def estimate_featurize(ahead: ImagesAhead, reading: Mapping[str, Any], settings: FeaturizeSettings) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
-    _, records = ahead.read(step.reading)
-    cost = time_describing(records[0], settings=step.settings)
+    _, records = ahead.read(reading)
+    cost = time_describing(records[0], settings=settings)
     return Estimate(
         "featurize",
-        math.ceil(len(records) / images_per_block(step.settings)),
+        math.ceil(len(records) / images_per_block(settings)),
         len(records) * cost.seconds / ahead.how.networks().processes,
         4 * len(records) * cost.numbers,
     )
 
 
-def estimate_boost(ahead: ImagesAhead, step: BoostStep) -> Estimate:
+def estimate_boost(
+    ahead: ImagesAhead,
+    reading: Mapping[str, Any],
+    settings: BoostSettings,
+    *,
+    features: FeaturizeSettings,
+    folds: FoldChoice,
+) -> Estimate:
     """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
-    dataset, records = ahead.read(step.reading)
-    settings, features = step.settings, step.features
+    dataset, records = ahead.read(reading)
     # weights are random, since neither time nor size depends on them
     dims = [
         cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0).dim
         for choice in features.encoders
         for _ in features.views
     ]
-    number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
+    number = ahead.parts * sum(map(ahead.folds, folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
     heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
@@ -167,22 +170,23 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / some, len(fitted.data)
 
 
-def estimate_finetune(ahead: ImagesAhead, step: FinetuneStep) -> Estimate:
+def estimate_finetune(
+    ahead: ImagesAhead, reading: Mapping[str, Any], settings: FinetuneSettings, *, folds: FoldChoice
+) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
-    settings, folds = step.settings, step.folds.folds
-    dataset, records = ahead.read(step.reading)
-    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, step.reading))
+    dataset, records = ahead.read(reading)
+    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
     # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
     # threads make it faster by a factor that depends on the network.
-    side_by_side = {name: ahead.how.training(ahead.folds(name)).processes for name in folds}
+    side_by_side = {name: ahead.how.training(ahead.folds(name)).processes for name in folds.folds}
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
     seconds = turns * fold + (len(records) * cost.read / ahead.how.cpu().cores if new else 0.0)
-    number = sum(map(ahead.folds, folds))
+    number = sum(map(ahead.folds, folds.folds))
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
     return Estimate("finetune", number * ahead.parts, seconds, size)

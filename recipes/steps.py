@@ -111,7 +111,7 @@ class FeaturizeStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
-        return estimate_featurize(ahead, self)
+        return estimate_featurize(ahead, self.reading, self.settings)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class BoostStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few rounds of a model."""
-        return estimate_boost(ahead, self)
+        return estimate_boost(ahead, self.reading, self.settings, features=self.features, folds=self.folds)
 
 
 @dataclass(frozen=True)
@@ -264,4 +264,4 @@ class FinetuneStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few steps of training."""
-        return estimate_finetune(ahead, self)
+        return estimate_finetune(ahead, self.reading, self.settings, folds=self.folds)

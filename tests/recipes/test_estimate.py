@@ -5,11 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 from bchisto.data import FoldChoice, read_dataset
-from bchisto.evaluate import TwoClassView
 from bchisto.finetune import FinetuneSettings, TrainingCost, time_training
 from bchisto.jobs import Resources
 from bchisto.recipes import estimate
-from bchisto.recipes.steps import FinetuneStep
 
 SETTINGS = FinetuneSettings("speck", epochs=10)
 
@@ -33,8 +31,8 @@ def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns)
     """A fold is one process's work, however many there are."""
     cost = TrainingCost(read=0.5, step=0.01, samples=2, image_bytes=10, weight_bytes=100, once=0.1)
     monkeypatch.setattr(estimate, "time_training", lambda *rest, **options: cost)
-    step = FinetuneStep({}, SETTINGS, FoldChoice(("x",)), TwoClassView())
-    found = estimate.estimate_finetune(ahead(folds=folds, processes=processes, parts=parts), step)
+    images = ahead(folds=folds, processes=processes, parts=parts)
+    found = estimate.estimate_finetune(images, {}, SETTINGS, folds=FoldChoice(("x",)))
     each = 200 // parts * 2 * (0.1 + 0.9 * 10 * 0.01)
     assert found.seconds == pytest.approx(turns * each + 200 * 0.5 / 4)
     assert found.units == folds * parts
