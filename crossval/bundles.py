@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,6 +87,8 @@ class BundleFacts:
         None where the bundle does not know which images trained.
     unsure : dict or None
         See `bchisto.evaluate.unsure_rule`.
+    reading : dict
+        How a dataset is read, see `bchisto.data.ImageSelection`; empty for the default.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +98,7 @@ class BundleFacts:
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
     unsure: dict[str, Any] | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model_names(self) -> tuple[str, ...]:

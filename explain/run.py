@@ -226,7 +226,7 @@ def _images(
     if isinstance(sources, ImageSelection):
         records = list(sources.read(labels=False).records)
     else:
-        records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
+        records = new_images(sources, reading=model.bundle.reading, classes=model.bundle.classes)
     if not records:
         raise InputError(Message("{images}: there is none in what was given"))
     return check_sizes(records, needs=model.needs, skip_errors=skip_errors)

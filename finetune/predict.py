@@ -54,11 +54,6 @@ class CnnModel:
         """What an image must be large enough for."""
         return (self.bundle.settings.rule,)
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How a dataset is read: as the training images were."""
-        return self.bundle.reading
-
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
     ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:

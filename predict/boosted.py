@@ -88,11 +88,6 @@ class BoostedModel:
         """What an image must be large enough for."""
         return tuple(view for settings in self.settings.values() for view in settings.needs)
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How a dataset is read: by default."""
-        return {}
-
     def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
         """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
@@ -205,19 +200,18 @@ def _encoders(
 ) -> dict[str, CropEncoder]:
     """Return the encoder of every store, each with the weights that the store was made with.
 
-    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
-    does not fit a store, those before it are tried; but it must fit one store of its encoder.
+    Stores of one encoder may come from different weights: where the option that wins by the rule of ``weights`` does
+    not fit a store, those before it are tried.
     """
-    stores = {name: {**header, "precision": settings[name].precision} for name, header in bundled.items()}
     built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
-    first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
-    fitting = {stores[store]["encoder"] for store, opened in first.items() if not isinstance(opened, WeightsError)}
     encoders: dict[str, CropEncoder] = {}
-    for store, opened in first.items():
-        header = stores[store]
-        if isinstance(opened, WeightsError) and header["encoder"] in fitting:
-            others = (_fitting(path, header, source, built) for source in _sources(header, options)[1:])
-            opened = next((other for other in others if not isinstance(other, WeightsError)), opened)
+    for store, bundle_header in bundled.items():
+        header = {**bundle_header, "precision": settings[store].precision}
+        first, *others = _sources(header, options)
+        opened = _fitting(path, header, first, built)
+        if isinstance(opened, WeightsError):
+            further = (_fitting(path, header, source, built) for source in others)
+            opened = next((encoder for encoder in further if not isinstance(encoder, WeightsError)), opened)
         if isinstance(opened, WeightsError):
             raise opened
         encoders[store] = opened
@@ -225,10 +219,9 @@ def _encoders(
 
 
 def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
-    """Return where the weights of a store may come from, the option that wins first."""
-    default = "random" if header["weights"] == "random" else "imagenet"
-    ends = range(len(options), -1, -1)
-    return list(dict.fromkeys(weights_of((default, *options[:end]), header["encoder"]) for end in ends))
+    """Return where the weights of a store may come from: the options for its encoder, the one that wins first."""
+    given = [weights_of(("", *options[:end]), header["encoder"]) for end in range(len(options), 0, -1)]
+    return list(dict.fromkeys(filter(None, given))) or ["random" if header["weights"] == "random" else "imagenet"]
 
 
 def _fitting(

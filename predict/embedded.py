@@ -25,7 +25,7 @@ from ..featurize import (
     settled_facts,
 )
 from ..jobs import DAMAGE
-from .predicted import PredictedImages, Prediction
+from .predicted import Prediction
 from .records import with_classes
 
 _log = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ def _short(value: Any) -> str:
     return str(value)[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
-def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> PredictedImages:
+def predict_embedded(
+    bundle: Bundle, embeddings: Mapping[str, Embeddings]
+) -> tuple[list[ImageRecord], dict[str, Prediction | str]]:
     """Predict embeddings.
 
     Parameters
@@ -145,6 +147,11 @@ def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> Pr
     bundle : Bundle
     embeddings : mapping
         Of `load_embedded`.
+
+    Returns
+    -------
+    list of ImageRecord, dict of str to Prediction or str
+        The images, and the prediction of each by its id.
 
     Raises
     ------
@@ -157,7 +164,7 @@ def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> Pr
         for image, label, group in zip(first.image_ids, first.labels, first.groups, strict=True)
     ]
     trained = frozenset() if bundle.training is None else bundle.training.files
-    predictions = []
+    results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
         features = {store: some.features[start : start + _AT_ONCE] for store, some in embeddings.items()}
         try:
@@ -166,10 +173,10 @@ def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> Pr
             raise InputError(
                 "{}: embeddings of another length than those of training ({})", first.path, error
             ) from error
-        for row, shares in enumerate(probabilities):
-            known = trained and any(row_sha256(some[row]) in trained for some in features.values())
-            predictions.append(Prediction(shares, bool(known)))
-    return PredictedImages(with_classes(records, bundle.classes), predictions, {})
+        for row, record in enumerate(records[start : start + _AT_ONCE]):
+            known = bool(trained) and any(row_sha256(some[row]) in trained for some in features.values())
+            results[record.image_id] = Prediction(probabilities[row], known)
+    return with_classes(records, bundle.classes), results
 
 
 def embeddings_digest(embeddings: Mapping[str, Embeddings]) -> str:

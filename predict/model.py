@@ -46,11 +46,6 @@ class Model(Protocol):
         ...
 
     @property
-    def reading(self) -> dict[str, Any]:
-        """How a dataset is read, see `bchisto.data.ImageSelection`."""
-        ...
-
-    @property
     def on_keras(self) -> bool:
         """Whether any network runs on Keras, and so on a GPU where that sees one."""
         ...

@@ -14,7 +14,7 @@ from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..jobs import remove_output, write_rows
 from .advice import said_of_training
 from .operating_point import OperatingPoint
-from .predicted import PredictedImages
+from .predicted import Predicted, Prediction
 from .settings import PredictSettings
 from .sheet import make_sheet
 from .table import Table, to_pandas
@@ -72,11 +72,8 @@ class PredictResult:
 
 def write_outputs(
     path: Path,
-    predicted: PredictedImages,
-    failures: Mapping[str, str],
+    predicted: Predicted,
     *,
-    bundle: BundleFacts,
-    sha256: str,
     settings: PredictSettings,
     point: OperatingPoint | None,
     overwrite: bool,
@@ -87,12 +84,7 @@ def write_outputs(
     ----------
     path : Path
         The table.
-    predicted : PredictedImages
-    failures : mapping of str to str
-        All images left out, with the reason.
-    bundle : BundleFacts
-        The model file, with the SHA-256 of it.
-    sha256 : str
+    predicted : Predicted
     settings : PredictSettings
     point : OperatingPoint or None
         At which images are called positive.
@@ -103,9 +95,13 @@ def write_outputs(
     OutputError
         Something cannot be written, or another table lies there by now.
     """
-    raw = np.array([prediction.probabilities for prediction in predicted.predictions]).reshape(-1, len(bundle.classes))
+    bundle, results = predicted.bundle, predicted.results
+    failures = {image: result for image, result in results.items() if isinstance(result, str)}
+    records = [record for record in predicted.records if record.image_id not in failures]
+    predictions = [result for record in records if isinstance(result := results[record.image_id], Prediction)]
+    raw = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(bundle.classes))
     probabilities = apply_temperature(raw, bundle.temperature) if settings.calibrated and bundle.temperature else raw
-    trained = [prediction.trained for prediction in predicted.predictions]
+    trained = [prediction.trained for prediction in predictions]
     banners = (*said_of_training(bundle.banners), *_known_again(sum(trained), len(trained), bundle))
     columns: list[tuple[str, list[str]]] = []
     if bundle.training is not None:
@@ -118,7 +114,7 @@ def write_outputs(
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
         columns.append(("called", ["positive" if above else "negative" for above in positive]))
         called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
-    table = Table(settings.format, predicted.records, probabilities, bundle.classes, columns)
+    table = Table(settings.format, records, probabilities, bundle.classes, columns)
     table.finish(path, overwrite=overwrite)
     _write_failures(path.with_name(f"{path.name}.failures.csv"), failures)
     unsure = None
@@ -126,7 +122,7 @@ def write_outputs(
         from .page import write_html, write_xlsx
 
         sheet = make_sheet(
-            table, raw, bundle=bundle, sha256=sha256, banners=banners, failures=failures, title=path.name
+            table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name
         )
         unsure = sheet.unsure
         for name, sheet_path in settings.sheets.items():
@@ -141,7 +137,7 @@ def write_outputs(
         called=called,
         sheets=tuple(settings.sheets.values()),
         unsure=unsure,
-        labelled=sum(record.label in bundle.classes for record in predicted.records),
+        labelled=sum(record.label in bundle.classes for record in records),
     )
 
 

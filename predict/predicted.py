@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..crossval import BundleFacts
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import BchistoError, OutputError
 from ..jobs import Ticker, UnitSpec, Work, do_missing, key_of, read_pack, write_pack
@@ -45,20 +46,25 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class PredictedImages:
-    """Images with their predictions, in the order of the table.
+class Predicted:
+    """Images with what was predicted of each.
 
     Attributes
     ----------
     records : list of ImageRecord
-    predictions : list of Prediction
-    failures : dict of str to str
-        Image id to what is wrong with it.
+        In the order of the table.
+    results : dict of str to Prediction or str
+        By image id; why an image cannot be used in the place of its prediction.
+    bundle : BundleFacts
+        The model file, read.
+    sha256 : str
+        Of the model file.
     """
 
-    records: list[ImageRecord]
-    predictions: list[Prediction]
-    failures: dict[str, str]
+    records: Sequence[ImageRecord]
+    results: Mapping[str, Prediction | str]
+    bundle: BundleFacts
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,13 @@ def images_digest(units: Sequence[ImageUnit]) -> str:
 
 def predict_missing(
     units: Sequence[ImageUnit], *, file: ModelFile, model: Model, folder: Path, work: Work
-) -> PredictedImages:
+) -> dict[str, Prediction | str]:
     """Predict images that are not kept in a folder, and keep them there until the table is whole.
+
+    Returns
+    -------
+    dict of str to Prediction or str
+        By image id, in the order of the units; why an image cannot be used in the place of its prediction.
 
     Raises
     ------
@@ -188,7 +199,7 @@ def predict_missing(
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
     missing = sum(unit.key not in kept for unit in units)
     helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
-    before, blocks = do_missing(
+    _, blocks = do_missing(
         PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),
         units,
         UnitSpec(
@@ -203,22 +214,8 @@ def predict_missing(
         resources=resources,
         begin=lambda: work.ask(folder.parent),
     )
-    predicted: dict[str, Prediction | str] = {
-        unit.record.image_id: prediction
-        for unit, prediction in zip(units, before, strict=True)
-        if prediction is not None
-    }
-    for block in blocks:
-        predicted |= block
-    records, predictions, failures = [], [], {}
-    for unit in units:
-        result = predicted[unit.record.image_id]
-        if isinstance(result, str):
-            failures[unit.record.image_id] = result
-        else:
-            records.append(unit.record)
-            predictions.append(result)
-    return PredictedImages(records, predictions, failures)
+    made = {image: result for block in blocks for image, result in block.items()}
+    return {unit.record.image_id: made.get(unit.record.image_id) or kept[unit.key] for unit in units}
 
 
 def _blocks(units: Sequence[ImageUnit], *, size: int) -> list[tuple[ImageUnit, ...]]:

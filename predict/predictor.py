@@ -191,7 +191,7 @@ class Predictor:
                 yield ImageRecord(image_id=path.stem, path=path, label=None)
                 continue
             path = as_path(image, "images")
-            yield from new_images([path], reading=self._model.reading, classes=self.classes)
+            yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
 
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:

@@ -28,7 +28,7 @@ from .locate import find_bundle
 from .model import ready_model
 from .operating_point import choose_point
 from .outputs import PredictResult, write_outputs
-from .predicted import PredictedImages, image_units, images_digest, predict_missing
+from .predicted import Predicted, image_units, images_digest, predict_missing
 from .records import check_sizes, new_images
 from .settings import PredictSettings
 
@@ -48,16 +48,6 @@ class _Inputs:
             "model": str(self.model), "images": list(map(str, self.images)), "weights": list(self.weights),
         }  # fmt: skip
         return {**texts, "features": list(map(str, self.features))} if self.features else texts
-
-
-@dataclass(frozen=True)
-class _Predicted:
-    """Predictions with the model file that they are of, its SHA-256, and all images left out with the reason."""
-
-    images: PredictedImages
-    bundle: BundleFacts
-    sha256: str
-    failures: Mapping[str, str]
 
 
 def predict(
@@ -128,10 +118,7 @@ def predict(
             predicted = _predict_features(bundle, inputs, settings, record)
         else:
             predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
-        result = write_outputs(
-            table, predicted.images, predicted.failures, bundle=predicted.bundle, sha256=predicted.sha256,
-            settings=settings, point=point, overwrite=overwrite,
-        )  # fmt: skip
+        result = write_outputs(table, predicted, settings=settings, point=point, overwrite=overwrite)
         set_aside(parts)
         record.note(
             predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
@@ -180,16 +167,17 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
     return bundle
 
 
-def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord) -> _Predicted:
+def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord) -> Predicted:
     """Predict embeddings, which takes seconds: all at once, in this process."""
     from .embedded import embeddings_digest, load_embedded, predict_embedded
 
     models, embeddings = load_embedded(bundle, inputs.features)
     _check_temperature(bundle, models, settings)
-    images = predict_embedded(models, embeddings)
-    sha256 = file_sha256(bundle)
-    record.note(model_sha256=sha256, features_sha256=embeddings_digest(embeddings), images=len(images.records))
-    return _Predicted(images, models, sha256, {})
+    predicted = Predicted(*predict_embedded(models, embeddings), models, file_sha256(bundle))
+    record.note(
+        model_sha256=predicted.sha256, features_sha256=embeddings_digest(embeddings), images=len(predicted.records)
+    )
+    return predicted
 
 
 def _predict_images(
@@ -201,11 +189,11 @@ def _predict_images(
     *,
     parts: Path,
     record: RunRecord,
-) -> _Predicted:
+) -> Predicted:
     """Predict the images that are not kept in the folder of parts."""
     file, model = ready_model(bundle, inputs.weights)
     _check_temperature(bundle, model.bundle, settings)
-    records = new_images(inputs.images, reading=model.reading, classes=model.bundle.classes)
+    records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
     for name, path in outputs.items():
         refuse_overwriting([path], [*named_files(file.weights), *(image.path for image in records)], name=name)
     usable, refused = check_sizes(records, needs=model.needs, skip_errors=work.skip_errors)
@@ -216,8 +204,8 @@ def _predict_images(
     if work.overwrite:
         set_aside(parts)
     remove_leftovers(parts)
-    images = predict_missing(units, file=file, model=model, folder=parts, work=work)
-    return _Predicted(images, model.bundle, file.sha256, {**dict(refused), **images.failures})
+    results = predict_missing(units, file=file, model=model, folder=parts, work=work)
+    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.sha256)
 
 
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import logging
-import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,6 @@ _log = logging.getLogger(__name__)
 
 FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
-
-_ROUNDING = 1e-4
-"""What probabilities of one work may differ by between machines or devices (ours)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Table:
     @property
     def predicted(self) -> list[str]:
         """The likeliest class of each image."""
-        return [self.classes[place] for place in self.probabilities.argmax(axis=1)] if len(self.records) else []
+        return [self.classes[index] for index in self.probabilities.argmax(axis=1)] if len(self.records) else []
 
     def finish(self, path: Path, *, overwrite: bool) -> None:
         """Write the table; where another process has written it meanwhile, keep that if it says the same.
@@ -68,7 +65,7 @@ class Table:
         ours = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
         try:
             self._write(ours)
-            same = _equal(ours, path)
+            same = filecmp.cmp(ours, path, shallow=False)
         finally:
             ours.unlink(missing_ok=True)
         if not same:
@@ -102,33 +99,12 @@ def to_pandas(path: Path) -> Any:
     DependencyError
         pandas is not installed.
     """
-    rows = _rows(path)
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(Cells(handle))
     header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
     return as_frame(
         {
-            name: [float(row[place]) if name.startswith("p_") else row[place] for row in rows]
-            for place, name in enumerate(header)
+            name: [float(row[column]) if name.startswith("p_") else row[column] for row in rows]
+            for column, name in enumerate(header)
         }
     )
-
-
-def _rows(path: Path, *, errors: str = "strict") -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8", errors=errors) as handle:
-        return list(Cells(handle))
-
-
-def _equal(one: Path, other: Path) -> bool:
-    """Whether two tables hold the same cells, but for the rounding of numbers."""
-    first, second = (_rows(path, errors="replace") for path in (one, other))
-    return len(first) == len(second) and all(
-        len(a) == len(b) and all(map(_same_cell, a, b)) for a, b in zip(first, second, strict=True)
-    )
-
-
-def _same_cell(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    try:
-        return math.isclose(float(one), float(other), abs_tol=_ROUNDING)
-    except ValueError:
-        return False
