@@ -71,12 +71,8 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
             raise
         raise InputError(
             "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}",
-            what,
-            name,
-            type(error).__name__,
-            error,
-            _package(entry),
-        ) from error
+            what, name, type(error).__name__, error, _package(entry),
+        ) from error  # fmt: skip
     if not isinstance(found, kind):
         kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(

@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Message", "Parameter", "Write", "in_python", "limited", "limited_to", "message_of", "written"]
+__all__ = [
+    "Message", "Names", "Parameter", "Write", "in_python", "limited", "limited_to", "message_of", "public", "written",
+]  # fmt: skip
 
 Write: TypeAlias = Callable[[str, str], str]
 """How a parameter is written: from its name, and the value it is to have as one types it, or nothing."""
@@ -26,6 +28,16 @@ class Parameter:
 
     def __str__(self) -> str:
         return in_python(self.name, "")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What names images or patients in a message, with the words that go with it; `public` leaves it out."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def in_python(name: str, value: str) -> str:
@@ -56,6 +68,8 @@ class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, Parameter):
             return self._write(value.name, format_spec)
+        if isinstance(value, Names):
+            return value.text
         value = _parts_of(value)
         return value.written(self._write) if isinstance(value, Message) else format(value, format_spec)
 
@@ -138,6 +152,25 @@ def _made(template: str, values: tuple[Any, ...], remedies: tuple[str, ...], kno
 def written(text: str, write: Write) -> str:
     """Return a text, with its parameters written so if it knows them."""
     return text.written(write) if isinstance(text, Message) else text
+
+
+def public(text: str) -> str:
+    """Return a text as it may be passed on: if it knows its parts, without the names of images and patients.
+
+    Examples
+    --------
+    >>> public(Message("{} images are left out{}", 2, Names(" (a.png, b.png)")))
+    '2 images are left out'
+    """
+    if not isinstance(text, Message):
+        return text
+    values = tuple("" if isinstance(one, Names) else _public_value(one) for one in text.values)
+    return str(Message(text.template, *values, remedies=text.remedies, known=text.known))
+
+
+def _public_value(value: Any) -> Any:
+    value = _parts_of(value)
+    return public(value) if isinstance(value, Message) else value
 
 
 def limited(text: str, known: Collection[str]) -> str:

@@ -25,6 +25,7 @@ from ..evaluate import (
     write_report,
 )
 from ..jobs import write_json
+from ..messages import public
 from .bundles import BundleFacts, TrainingImages
 from .result import CrossValidation
 from .training import Training
@@ -197,7 +198,7 @@ class Outputs:
             "classes": list(images.classes),
             "banners": list(result.banners),
             "folds": plan.name,
-            "fold_warnings": list(plan.warnings),
+            "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),

@@ -20,6 +20,7 @@ from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unk
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..jobs import Resources, Share, Ticker, UnitSpec, Work, do_missing, read_rows, singly
+from ..messages import public
 from ..runs import FolderSettings, RunRecord
 from .result import CrossValidation
 
@@ -270,7 +271,7 @@ class Training(ABC, Generic[U, F]):
         whole = [one for one in found if one is not None]
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
-        banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
+        banners = (*self.notes, *self.banners(), *unknown, *map(public, self.plan.warnings))
         protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
             path, protocol, len(units), self.unit, len(whole) == len(units), banners, path.name,

@@ -220,9 +220,5 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
         images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
         raise InputError(
             "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
-            dataset.root,
-            dataset.name,
-            images,
-            ", ".join(TREATMENTS),
-            off,
-        )
+            dataset.root, dataset.name, images, ", ".join(TREATMENTS), off,
+        )  # fmt: skip

@@ -156,10 +156,7 @@ class Dataset:
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
             raise InputError(
                 "{}: its label {!r} is none of the classes {}{}; name every class in {classes}",
-                first.path,
-                strange[0],
-                ", ".join(classes),
-                more,
-            )
+                first.path, strange[0], ", ".join(classes), more,
+            )  # fmt: skip
         records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
         return replace(self, records=tuple(records), classes=tuple(classes))

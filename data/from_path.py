@@ -130,10 +130,8 @@ class PathRule:
             raise InputError(
                 "{} {}: comes to no end in {} s, as a repetition within another does; write it "
                 "without, such as [^/]+ for a folder",
-                Parameter(self.name),
-                self.pattern.pattern,
-                seconds,
-            )
+                Parameter(self.name), self.pattern.pattern, seconds,
+            )  # fmt: skip
         found: list[str | None] = json.loads(done.stdout)
         return found
 
@@ -158,10 +156,7 @@ class PathRule:
             return [Finding("error", str(root), message, labels_only=True)]
         fits = Message(
             "{} fits {} of {} paths; the others have no {}, so",
-            Parameter(self.name),
-            len(found) - len(without),
-            len(found),
-            what,
-        )
+            Parameter(self.name), len(found) - len(without), len(found), what,
+        )  # fmt: skip
         so = "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
         return [Finding("warning", few(without), Message("{} {}", fits, so))]

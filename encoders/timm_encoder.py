@@ -61,11 +61,8 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
         raise WeightsError(
             "{}: bchisto fetches no weights of timm; download {} into a folder DIR (hf download {} "
             "--local-dir DIR), and give {weights:{}=DIR}",
-            source,
-            where,
-            where,
-            request.choice.label,
-        )
+            source, where, where, request.choice.label,
+        )  # fmt: skip
     if request.weights_kind == "file":
         folder = read_folder(Path(request.weights), config=False)
         before, tensors = folder.sha256(), read_tensors(folder.files)

@@ -85,23 +85,15 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             raise WeightsError(
                 "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
                 "or give {weights:{}=PATH}",
-                spec.name,
-                first_line(error),
-                _cache() or "the folder of KERAS_HOME",
-                spec.name,
-            ) from error
+                spec.name, first_line(error), _cache() or "the folder of KERAS_HOME", spec.name,
+            ) from error  # fmt: skip
         url, file = match[1], match[1].rsplit("/")[-1]
         place = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
         raise WeightsError(
             "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
             "or give {weights:{}=PATH} (or {weights:random} for a trial)",
-            spec.name,
-            match[2],
-            file,
-            url,
-            place,
-            spec.name,
-        ) from error
+            spec.name, match[2], file, url, place, spec.name,
+        ) from error  # fmt: skip
 
 
 def _cache() -> Path | None:

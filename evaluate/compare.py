@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..messages import Message, Names
 from .differences import paired_differences
 from .intervals import Sampled
 from .predictions import PredictionTable, take_rows
@@ -131,7 +132,7 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
         Whether those of different images or folds are named too.
     """
     return [
-        f"{a.name} and {b.name} are not compared: {reason}"
+        Message("{} and {} are not compared: {}", a.name, b.name, reason)
         for a, b in combinations(tables, 2)
         if (rows or _keys(a).keys() == _keys(b).keys()) and (reason := _unlike(a, b)) is not None
     ]
@@ -142,9 +143,12 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     of_first, of_second = _keys(first), _keys(second)
     only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
     if only_first or only_second:
-        return (
-            f"{len(only_first)} row{'s' * (len(only_first) != 1)} only in the first, {len(only_second)} only in the "
-            f"second, for example {_called(min(only_first or only_second, key=str))}"
+        return Message(
+            "{} row{} only in the first, {} only in the second{}",
+            len(only_first),
+            "s" * (len(only_first) != 1),
+            len(only_second),
+            Names(f", for example {_called(min(only_first or only_second, key=str))}"),
         )
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
@@ -152,7 +156,7 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
         names = [first.classes[first.labels[place]], second.classes[second.labels[of_second[key]]]]
         if names[0] != names[1]:
             said = f"{' and '.join(names)} of {_called(key)}"
-            return f"they name different true classes for the same row, for example {said}"
+            return Message("they name different true classes for the same row{}", Names(f", for example {said}"))
     return None
 
 
@@ -207,7 +211,10 @@ def compare_tables(
     """
     if (reason := _unlike(first, second)) is not None:
         raise InputError(
-            f"{first.name} and {second.name} cannot be compared: {reason}; give tables of the same rows and classes"
+            "{} and {} cannot be compared: {}; give tables of the same rows and classes",
+            first.name,
+            second.name,
+            reason,
         )
     places = _keys(second)
     other = take_rows(second, np.array([places[key] for key in _keys(first)], dtype=np.int64))

@@ -250,10 +250,8 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
         raise InputError(
             "{by} {}: has {} values, or names patients or slides; choose a column of at most {} "
             "values that images of several patients share",
-            column,
-            len(names),
-            _MOST,
-        )
+            column, len(names), _MOST,
+        )  # fmt: skip
     return list(_measured(table, of_rows, names))
 
 

@@ -13,16 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..jobs import atomic_output
+from ..messages import public
 
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
-
-_NAMED = re.compile(
-    r"(?<= in no fold): .*|(?<= left out) \(.*\)|, for example .*|(?<= in a fold) \(.*\)(?=, so )"
-    r"|(?<= in several folds) \(first .*\)(?= and so )|(?<= the other tests) \(.*\)(?=; these )",
-    re.DOTALL,
-)
-"""Images, patients and slides that a warning names, whatever stands in their names; perhaps no table has them."""
 
 _BRACKETS = re.compile(r"\s*\(([^()]*)\)")
 
@@ -135,11 +129,11 @@ def write_page(
 
     def passed_on(value: Any) -> Any:
         """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
+        value = public(value) if isinstance(value, str) else value
         if type(value) is not str or value.startswith("data:"):
             return value
         for name in longest:
             value = value.replace(name, renamed[name])
-        value = _NAMED.sub("", value)
         value = _BRACKETS.sub(lambda found: "" if _lists(found[1], hidden) else found[0], value)
         return _PATH.sub(r"\1", value)
 

@@ -156,11 +156,8 @@ def read_predictions(
         if missing := missing_labels(names, (*classes, *named)):
             raise InputError(
                 "{}: the {} {} says that it is not known; leave the cell empty, or name {} in {classes}",
-                path,
-                what,
-                missing[0],
-                missing[0],
-            )
+                path, what, missing[0], missing[0],
+            )  # fmt: skip
     if len(named) == 1 and len(set(mentioned["label"])) > 1:
         raise InputError(
             f"{path}: has only one column of probabilities, {table.columns[scores[0]]}; give one p_<class> for each "
@@ -311,12 +308,8 @@ def _parse(
                     "{}: predicted is {} (probability {:g}), but {} has the largest, {:g}: give "
                     "{predicted_from:column} to evaluate what was called, or "
                     "{predicted_from:probabilities}",
-                    where,
-                    classes[called],
-                    values[called],
-                    classes[predicted],
-                    values[predicted],
-                )
+                    where, classes[called], values[called], classes[predicted], values[predicted],
+                )  # fmt: skip
     else:
         predicted = position(row["predicted"], "predicted")
     fold = row["fold"]

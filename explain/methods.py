@@ -197,12 +197,8 @@ def choose_method(
         fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
         raise InputError(
             "{method} {}: is for {}, and {} holds {}; choose one of {}",
-            name,
-            _KINDS[method.kinds[0]],
-            bundle,
-            _KINDS[kind],
-            fitting,
-        )
+            name, _KINDS[method.kinds[0]], bundle, _KINDS[kind], fitting,
+        )  # fmt: skip
     return method
 
 

@@ -170,10 +170,8 @@ def import_features(
         if missing := missing_labels(found[path].labels, classes):
             raise InputError(
                 "{}: the label {} says that it is not known; leave it empty, or name {} in {classes}",
-                labels or path,
-                missing[0],
-                missing[0],
-            )
+                labels or path, missing[0], missing[0],
+            )  # fmt: skip
         first = found[foreign[0]]
         if set(found[path].image_ids) != set(first.image_ids):
             strange = sorted(set(found[path].image_ids) ^ set(first.image_ids))

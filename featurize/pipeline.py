@@ -187,11 +187,9 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
         _log.warning(
             Message(
                 "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}",
-                settings.precision,
-                precision,
-                precision,
+                settings.precision, precision, precision,
             )
-        )
+        )  # fmt: skip
     elif settings.engine == "openvino" and precision == "bfloat16" and imitates_bfloat16():
         _log.warning(
             Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")

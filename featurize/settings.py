@@ -124,10 +124,8 @@ class FeaturizeSettings(Settings):
             if choice.runner in ("hub", "onnx") and (given := self.weights_of(choice.label)) != "imagenet":
                 raise InputError(
                     "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}",
-                    given,
-                    choice.name,
-                    given,
-                )
+                    given, choice.name, given,
+                )  # fmt: skip
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:  # what one cannot do that looks at a part of each crop alone

@@ -66,12 +66,8 @@ def _parsed(text: str) -> tuple[str, float | None]:
     if not 0 < value <= largest:  # also not a number
         raise InputError(
             "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
-            text,
-            name,
-            largest,
-            name,
-            RANGES[name],
-        )
+            text, name, largest, name, RANGES[name],
+        )  # fmt: skip
     return name, value
 
 

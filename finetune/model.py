@@ -44,10 +44,8 @@ def network_of(name: str) -> NetworkSpec:
     meant = "choose one of" if like is None else f"did you mean {like}? Choose one of"
     raise InputError(
         "{network} {}: no such network; {} {}, or an encoder with feature maps of bchisto encoder list",
-        name,
-        meant,
-        ", ".join(list_networks()),
-    )
+        name, meant, ", ".join(list_networks()),
+    )  # fmt: skip
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:

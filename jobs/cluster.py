@@ -86,10 +86,8 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         if not sees:
             raise InputError(
                 "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
-                address,
-                worker,
-                seen,
-            )
+                address, worker, seen,
+            )  # fmt: skip
         if known["bchisto"] != __version__:
             _log.warning(
                 Message(

@@ -292,10 +292,8 @@ def set_aside(path: Path) -> None:
     except OSError as error:
         raise OutputError(
             "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}",
-            path,
-            error.strerror or error,
-            place.parent,
-        ) from error
+            path, error.strerror or error, place.parent,
+        ) from error  # fmt: skip
     remove_tree(aside)
 
 

@@ -233,11 +233,8 @@ def _fitting(
     of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
     missing = WeightsError(
         "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
-        path,
-        name,
-        (of_file or needed)[:12],
-        name,
-    )
+        path, name, (of_file or needed)[:12], name,
+    )  # fmt: skip
     if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
         return missing
     if key not in built:
@@ -264,10 +261,5 @@ def _fitting(
         )
     return WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
-        path,
-        name,
-        (of_file or needed)[:12],
-        source,
-        (has or encoder.weights_sha256)[:12],
-        name,
-    )
+        path, name, (of_file or needed)[:12], source, (has or encoder.weights_sha256)[:12], name,
+    )  # fmt: skip

@@ -66,10 +66,8 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     if set(named) != set(stores) or len(named) < len(read):
         raise InputError(
             "{features}: {} needs embeddings of {}, one file called so for each, and got {}",
-            path,
-            ", ".join(stores),
-            ", ".join(embeddings.path.name for embeddings in read),
-        )
+            path, ", ".join(stores), ", ".join(embeddings.path.name for embeddings in read),
+        )  # fmt: skip
     first = named[stores[0]]
     for store in stores:
         _check_kind(path, store, bundle.stores[store], named[store])
@@ -109,12 +107,8 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
             raise InputError(
                 "{}: does not say which {} made it, and {} of {} needs {}; give {images}, or "
                 "descriptors that bchisto made",
-                embeddings.path,
-                fact,
-                store,
-                path,
-                _short(needed[fact]),
-            )
+                embeddings.path, fact, store, path, _short(needed[fact]),
+            )  # fmt: skip
     if dim is not None and dim != embeddings.features.shape[2]:
         raise InputError(
             f"{embeddings.path}: embeddings of {embeddings.features.shape[2]} numbers; {store} of {path} needs {dim}"

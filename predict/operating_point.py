@@ -82,10 +82,8 @@ def choose_point(
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(
             "{}: holds no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
-            bundle,
-            sensitivity,
-            known,
-        )
+            bundle, sensitivity, known,
+        )  # fmt: skip
     measured = view["thresholds"]
     if threshold is None and sensitivity is None:
         if not measured and not fitted:

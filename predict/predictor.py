@@ -182,10 +182,8 @@ class Predictor:
                 if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                     raise InputError(
                         "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
-                        index,
-                        image.dtype,
-                        image.shape,
-                    )
+                        index, image.dtype, image.shape,
+                    )  # fmt: skip
                 path = folder / f"array{index}.png"
                 Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
                 yield ImageRecord(image_id=path.stem, path=path, label=None)

@@ -242,10 +242,8 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
                 "{}: too few images of the list {} are here for {quick} ({}); give more of the "
                 "published images (bchisto data make --images-per-class 100 writes enough synthetic "
                 "ones)",
-                dataset.root,
-                name,
-                len(rows),
-            )
+                dataset.root, name, len(rows),
+            )  # fmt: skip
         path = ensure_folder(folder) / f"{name}-quick.csv"
         header = ["image_id", "fold", "part"][: 2 if partition else 3]
         write_rows(path, header, [row[: len(header)] for row in kept])

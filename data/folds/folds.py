@@ -12,7 +12,7 @@ from typing import Any
 from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
-from ...messages import Message
+from ...messages import Message, Names
 from ..columns import FOLD, IMAGE, PART
 from ..csvtable import read_csv
 from ..findings import few
@@ -143,7 +143,7 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     if not images:
         return ()
     said = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
-    return (f"{said} in no fold: {few(sorted(images))}",)
+    return (Message("{} in no fold{}", said, Names(f": {few(sorted(images))}")),)
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:

@@ -105,13 +105,8 @@ def _balanced(
             raise InputError(
                 "{folds} {}: class {} has {} images; a balanced split of {} needs {} to validate, {} "
                 "to test and at least one to train",
-                spec,
-                label,
-                counts[label],
-                len(images),
-                quota["val"],
-                quota["test"],
-            )
+                spec, label, counts[label], len(images), quota["val"], quota["test"],
+            )  # fmt: skip
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
         part_of |= dict.fromkeys(_draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...errors import InputError
+from ...messages import Message
 
 PARTS = ("train", "val", "test")
 Row = tuple[str, int, str]
@@ -125,4 +126,6 @@ def _said(plans: Sequence[FoldPlan]) -> Iterator[str]:
     shared = set.intersection(*(set(plan.warnings) for plan in plans))
     yield from (text for text in plans[0].warnings if text in shared)
     for place, plan in enumerate(plans, start=1):
-        yield from (f"split {place} of {len(plans)}: {text}" for text in plan.warnings if text not in shared)
+        yield from (
+            Message("split {} of {}: {}", place, len(plans), text) for text in plan.warnings if text not in shared
+        )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ...errors import InputError, one_of
+from ...messages import Message, Names
 from ..csvtable import published_rows
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread
@@ -76,11 +77,12 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
         raise InputError("{folds} {}: none of its slides is here; it is for the images of {}", spec, name)
     known = {slide for slide, _, _ in listed}
-    warnings = []
+    warnings: list[str] = []
     if strange := sorted(by_slide.keys() - known):
         count = sum(len(by_slide[slide]) for slide in strange)
         names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
-        warnings.append(f"{count} images of {len(strange)} slides in no published list are left out ({names})")
+        text = "{} images of {} slides in no published list are left out{}"
+        warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
     if known - by_slide.keys():
         warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are here")
     if spec == "official-corrected":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ...messages import Message, Names
 from ..findings import few, pairs_alike
 from .plans import FoldPlan
 
@@ -81,19 +82,24 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
 
-    def which(groups: set[str]) -> str:
-        return f" ({few(sorted(groups), most=5)})" if named else ""
+    def which(groups: set[str]) -> Names:
+        return Names(f" ({few(sorted(groups), most=5)})" if named else "")
 
     if tested:
         warnings.append(
-            f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
-            f"both train and test in a fold{which(tested)}, so these numbers are too high for new patients"
-        )
+            Message(
+                "image-level folds on grouped data: {} of {} patients or slides with several images both train and "
+                "test in a fold{}, so these numbers are too high for new patients",
+                len(tested), several, which(tested),
+            )
+        )  # fmt: skip
     if stopped:
         warnings.append(
-            f"{len(stopped)} patients or slides both train and validate in a fold{which(stopped)}, "
-            "so training may stop too late"
-        )
+            Message(
+                "{} patients or slides both train and validate in a fold{}, so training may stop too late",
+                len(stopped), which(stopped),
+            )
+        )  # fmt: skip
     return tuple(warnings)
 
 
@@ -109,5 +115,9 @@ def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
     if not split:
         return ()
     return (
-        f"{pairs_alike(len(split))}, and one trains where the other tests ({few(split)}); these numbers are too high",
+        Message(
+            "{}, and one trains where the other tests{}; these numbers are too high",
+            pairs_alike(len(split)),
+            Names(f" ({few(split)})"),
+        ),
     )

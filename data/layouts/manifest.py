@@ -53,10 +53,8 @@ def read_manifest(
         if rule is not None and column is not None:
             raise InputError(
                 "{} and {} both say where the {} stands; give one of them",
-                Parameter(f"{what}_from"),
-                Parameter(f"{what}_column"),
-                what,
-            )
+                Parameter(f"{what}_from"), Parameter(f"{what}_column"), what,
+            )  # fmt: skip
         if rule is not None:
             rules[what] = PathRule.of(rule, name=f"{what}_from")
     named = {"path": path_column, "label": label_column, "group": group_column}
