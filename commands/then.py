@@ -78,7 +78,7 @@ def next_commands(context: click.Context, found: Preflight, *, images: str) -> l
         return []
     planned = found.planned
     fewer = planned.encoders != found.asked.encoders
-    but = ("images", "view", "stain", *(["encoder"] if fewer else []))
+    but = ("images", "views", "stain", *(["encoders"] if fewer else []))
     line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=but)}"
     if fewer:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)

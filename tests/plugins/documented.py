@@ -12,8 +12,8 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SMALL = {
-    "featurize": {"encoder": ["tiny"], "weights": ["random"], "view": ["1.0:48"], "augmentations": 1, "crops": 2},
-    "boost": {"seeds": 1, "param": ["num_iterations=3", "min_data_in_leaf=2"]},
+    "featurize": {"encoders": ["tiny"], "weights": ["random"], "views": ["1.0:48"], "augmentations": 1, "crops": 2},
+    "boost": {"seeds": 1, "params": ["num_iterations=3", "min_data_in_leaf=2"]},
     "finetune": {"epochs": 1, "size": 48},
     "evaluate": {"bootstrap": 20},
 }

@@ -369,7 +369,7 @@ def test_options_that_were_given_go_on_to_the_next_command(tissue, cli, tmp_path
         command = command_line.get_command(context, "featurize")
         options = command.make_context("featurize", words[2:], parent=context).params
     assert options["classes"] == ("malignant", "benign")
-    assert (options["dataset"], options["view"], options["stain"]) == ("folder", ("1.0:64",), "none")
+    assert (options["dataset"], options["views"], options["stain"]) == ("folder", ("1.0:64",), "none")
     assert (options["mode"], options["jobs"], options["augmentations"]) == ("dense", 3, 50)
     assert boost == "bchisto boost --out run --folds 3 --group-by none"
 

@@ -27,7 +27,7 @@ def small(**changes):
         "steps": ["featurize", "boost"],
         "featurize": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["featurize"].items()},
         "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
-        "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "view": ["0.5:32"]},
+        "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "views": ["0.5:32"]},
         "published": [
             {**table, "rows": {**EXTRA.get(table["kind"], {}), **table["rows"]}} if "rows" in table else table
             for table in recipe.published
@@ -390,7 +390,7 @@ def beside(**boost):
     content = small(
         variants={
             "published": {"source": "x"},
-            "other": {"source": "y", "featurize": {"view": ["1.0:48", "1.0:40"]}, "boost": {"name": "other", **boost}},
+            "other": {"source": "y", "featurize": {"views": ["1.0:48", "1.0:40"]}, "boost": {"name": "other", **boost}},
         }
     )
     table = {**content["published"][0], "rows": {"tiny-1.0-40": row, **EXTRA["stores"], "vgg16-0.5-400": row}}
