@@ -91,9 +91,9 @@ def draw(explanation: Explanation) -> Image:
         parts.append(_bars(explanation))
     width = max(part.width for part in parts)
     head = _lines(_title(explanation), width, _LARGE)
-    said = _lines(f"What it is not: {explanation.caution}", width, _SMALL)
+    caution = _lines(f"What it is not: {explanation.caution}", width, _SMALL)
     line = {size: round(size * 1.4) for size in (_SMALL, _LARGE)}
-    height = len(head) * line[_LARGE] + sum(part.height + _GAP for part in parts) + len(said) * line[_SMALL] + _GAP
+    height = len(head) * line[_LARGE] + sum(part.height + _GAP for part in parts) + len(caution) * line[_SMALL] + _GAP
     page, pen = _canvas(width + 2 * _GAP, height + 2 * _GAP)
     at = _GAP
     for text in head:
@@ -103,29 +103,29 @@ def draw(explanation: Explanation) -> Image:
     for part in parts:
         page.paste(part, (_GAP, at))
         at += part.height + _GAP
-    for text in said:
+    for text in caution:
         pen.text((_GAP, at), text, fill=_FAINT, font=_font(_SMALL))
         at += line[_SMALL]
     return page
 
 
 def _title(explanation: Explanation) -> str:
-    said = f"{explanation.image_id}: {explanation.method}"
+    title = f"{explanation.image_id}: {explanation.method}"
     if explanation.target:
-        said += f" of {explanation.target}"
+        title += f" of {explanation.target}"
     if explanation.predicted:
-        said += f"; the model says {explanation.predicted}"
+        title += f"; the model says {explanation.predicted}"
         if explanation.target and not math.isnan(explanation.score):
             more = "" if math.isnan(explanation.calibrated) else f", calibrated {explanation.calibrated:.3f}"
-            said += f" (probability of {explanation.target} {explanation.score:.3f}{more})"
-    return said
+            title += f" (probability of {explanation.target} {explanation.score:.3f}{more})"
+    return title
 
 
 def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     """Put picture, overlay and colour bar side by side; nothing in it names the image."""
     from PIL import Image
 
-    pictures = [_sized(one, side) for one in (explanation.picture, lay_over(explanation)) if one is not None]
+    pictures = [_sized(shown, side) for shown in (explanation.picture, lay_over(explanation)) if shown is not None]
     width, height = pictures[0].size
     low, high = colour_limits(explanation)
     ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
@@ -135,20 +135,20 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     label = round(max(_font(_SMALL).getlength(text) for text in numbers))
     unit = _lines("; ".join(explanation.margin), 2 * width + 2 * _GAP + _BAR + label, _SMALL)
     page, pen = _canvas(2 * width + 3 * _GAP + _BAR + label, height + 4 + round(1.4 * _SMALL) * len(unit))
-    for place, picture in enumerate(pictures):
-        page.paste(picture, (place * (width + _GAP), 0))
+    for index, picture in enumerate(pictures):
+        page.paste(picture, (index * (width + _GAP), 0))
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
     bar = _blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)
     left = 2 * (width + _GAP)
     page.paste(Image.fromarray(bar), (left, 0))
-    for place, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
+    for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
-        between = place == 1 and len(ticks) == 3  # a base near an end is not to be written over its number
+        between = index == 1 and len(ticks) == 3  # a base near an end is not to be written over its number
         first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
         top = min(max(first, down - _SMALL * 0.7), last)
         pen.text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
-    for place, text in enumerate(unit):
-        pen.text((0, height + 4 + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
+    for index, text in enumerate(unit):
+        pen.text((0, height + 4 + index * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
     return page
 
 
@@ -162,12 +162,12 @@ def _tiles(explanation: Explanation) -> Image:
     below = _lines("; ".join(notes), across * (_TILE + _GAP), _SMALL)
     wide, high = across * (_TILE + _GAP), down * (tall + line + _GAP)
     page, pen = _canvas(wide, high + round(1.4 * _SMALL) * len(below))
-    for place, (caption, tile) in enumerate(tiles):
-        left, top = place % across * (_TILE + _GAP), place // across * (tall + line + _GAP)
+    for index, (caption, tile) in enumerate(tiles):
+        left, top = index % across * (_TILE + _GAP), index // across * (tall + line + _GAP)
         page.paste(tile, (left, top))
         pen.text((left, top + tall + 1), _cut(caption, _TILE + _GAP // 2, size), fill=_INK, font=_font(size))
-    for place, text in enumerate(below):
-        pen.text((0, high + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
+    for index, text in enumerate(below):
+        pen.text((0, high + index * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
     return page
 
 
@@ -182,8 +182,8 @@ def _bars(explanation: Explanation) -> Image:
     notes = _lines("; ".join(explanation.notes), width, _SMALL)
     page, pen = _canvas(width, line * (len(names) + 1 + len(notes)) + 4)
     zero = label + _GAP + number + reach
-    for place, (name, value) in enumerate(explanation.bars):
-        top = place * line
+    for row, (name, value) in enumerate(explanation.bars):
+        top = row * line
         pen.text((0, top), _cut(name, label, _SMALL), fill=_INK, font=font)
         end = zero + reach * value / most
         colour = tuple(int(part) for part in (_RED if value >= 0 else _BLUE))
@@ -192,8 +192,8 @@ def _bars(explanation: Explanation) -> Image:
         pen.text((end + 6 if value >= 0 else end - 6 - font.getlength(text), top), text, fill=_INK, font=font)
     pen.line((zero, 0, zero, line * len(names)), fill=_FAINT)
     pen.text((label + _GAP, line * len(names) + 4), explanation.unit, fill=_INK, font=font)
-    for place, text in enumerate(notes, start=1):
-        pen.text((0, line * (len(names) + place) + 4), text, fill=_INK, font=font)
+    for row, text in enumerate(notes, start=1):
+        pen.text((0, line * (len(names) + row) + 4), text, fill=_INK, font=font)
     return page
 
 
@@ -226,8 +226,8 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
     page, _ = _canvas(across * (width + _GAP) + _GAP, sum(heights) + _GAP * (len(rows) + 1))
     top = _GAP
     for row, height in zip(rows, heights, strict=True):
-        for place, picture in enumerate(row):
-            page.paste(picture, (_GAP + place * (width + _GAP), top))
+        for index, picture in enumerate(row):
+            page.paste(picture, (_GAP + index * (width + _GAP), top))
         top += height + _GAP
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
         page.save(handle, format="PNG", compress_level=3)
@@ -243,14 +243,16 @@ def _canvas(width: int, height: int) -> tuple[Image, ImageDraw]:
 def _sized(picture: Picture, side: int) -> Image:
     from PIL import Image
 
-    found = Image.fromarray(picture)
-    scale = side / max(found.size)
-    size = tuple(max(1, round(length * scale)) for length in found.size)
-    if size == found.size:
-        return found
+    image = Image.fromarray(picture)
+    scale = side / max(image.size)
+    size = tuple(max(1, round(length * scale)) for length in image.size)
+    if size == image.size:
+        return image
     blocky = scale >= 8  # a few pixels, such as a filter, are shown as what they are
-    how = Image.Resampling.NEAREST if blocky else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
-    return found.resize((size[0], size[1]), how)
+    resampling = (
+        Image.Resampling.NEAREST if blocky else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    )
+    return image.resize((size[0], size[1]), resampling)
 
 
 @functools.lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from .explanation import Explanation
 _PICTURE = 860
 """Width of a picture on the page, pixels (ours): its margin can be read, at some 60 kB."""
 
-_MOST = 200
+_MAX_PICTURES = 200
 """Pictures on the page (ours): some 12 MB."""
 
 
@@ -28,7 +28,7 @@ class Drawn:
     Attributes
     ----------
     image : str
-    said : str
+    title : str
         The class asked for, the prediction.
     file : Path
     alt : str
@@ -38,34 +38,34 @@ class Drawn:
     """
 
     image: str
-    said: str
+    title: str
     file: Path
     alt: str
     caution: str
 
     @classmethod
     def of(cls, explanation: Explanation, file: Path) -> Drawn:
-        """Say an explanation in words."""
-        said = f"{explanation.method} of {explanation.target}" if explanation.target else explanation.method
+        """Return an explanation in words."""
+        title = f"{explanation.method} of {explanation.target}" if explanation.target else explanation.method
         if explanation.predicted:
-            said += f"; predicted {explanation.predicted}"
+            title += f"; predicted {explanation.predicted}"
         if explanation.predicted and explanation.target:
-            said += f", probability of {explanation.target} {explanation.score:.3f}"
+            title += f", probability of {explanation.target} {explanation.score:.3f}"
         if not math.isnan(explanation.calibrated):
-            said += f" (calibrated {explanation.calibrated:.3f})"
+            title += f" (calibrated {explanation.calibrated:.3f})"
         if explanation.mean:
-            said += f", {explanation.mean}"
-        said = "; ".join([said, *explanation.notes, *filter(None, [explanation.contradiction])])
-        alt = f"{explanation.image_id}: {said}."
+            title += f", {explanation.mean}"
+        title = "; ".join([title, *explanation.notes, *filter(None, [explanation.contradiction])])
+        alt = f"{explanation.image_id}: {title}."
         if explanation.values is not None:
             alt += f" {where_highest(explanation)}"
         elif explanation.bars:
             alt += " " + ", ".join(f"{name} {value:+.3f}" for name, value in explanation.bars[:5]) + "."
-        return cls(explanation.image_id, said, file, alt, explanation.caution)
+        return cls(explanation.image_id, title, file, alt, explanation.caution)
 
 
 def where_highest(explanation: Explanation) -> str:
-    """Say a map in words: its ends, and where it is highest; nothing without a map."""
+    """Return a map in words: its ends, and where it is highest; nothing without a map."""
     values = explanation.values
     if values is None:
         return ""
@@ -90,11 +90,13 @@ def write_page(
     from PIL import Image
 
     rows = []
-    for one in drawn[:_MOST]:
-        with Image.open(one.file) as picture:
+    for explained in drawn[:_MAX_PICTURES]:
+        with Image.open(explained.file) as picture:
             source = thumbnail(np.asarray(picture.convert("RGB")), side=_PICTURE)
-        link = quote(one.file.relative_to(path.parent).as_posix())
-        rows.append({"source": source, "link": link, "alt": one.alt, "image": one.image, "said": one.said})
+        link = quote(explained.file.relative_to(path.parent).as_posix())
+        rows.append(
+            {"source": source, "link": link, "alt": explained.alt, "image": explained.image, "title": explained.title}
+        )
     render_page(
         path,
         "sheet.html",
@@ -104,7 +106,7 @@ def write_page(
         title=title,
         goal="pictures",
         banners=banners,
-        said=counted(len(drawn), "picture"),
+        summary=counted(len(drawn), "picture"),
         rows=rows,
         left_out=len(drawn) - len(rows),
         caution=drawn[0].caution,

@@ -144,7 +144,7 @@ def explain_methods(
     """
     sources = images if isinstance(images, ImageSelection) else as_paths(images, "images")
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
-    options, how = as_texts(weights, "weights"), Work.of(work)
+    weights_given, work = as_texts(weights, "weights"), Work.of(work)
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
@@ -152,46 +152,51 @@ def explain_methods(
     chosen = [choose_method(asked, methods, kind=kind, bundle=bundle) for asked in settings]
     if not chosen:
         raise InputError("{settings}: give one for each method; {}", one_of("", methods))
-    targets = [class_of(one, *view) for one in settings]
+    targets = [class_of(asked, *view) for asked in settings]
     for method in chosen:
         if not given and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
-        "model": str(bundle), "images": [str(one) for one in given], "out": str(folder), "weights": list(options),
-        **plain_options(settings[0], how), "method": [method.name for method in chosen],
-        "layer": "".join({one.layer: None for one in settings if one.layer}),
+        "model": str(bundle), "images": [str(path) for path in given], "out": str(folder),
+        "weights": list(weights_given),
+        **plain_options(settings[0], work), "method": [method.name for method in chosen],
+        "layer": "".join({asked.layer: None for asked in settings if asked.layer}),
     }  # fmt: skip
     with record_run(folder, command="explain", config=config) as record, advised():
-        file, ready = ready_model(bundle, options)
+        file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         explainers = [_explainer(ready, *asked, graphs) for asked in zip(chosen, settings, targets, strict=True)]
         folders = [
             FolderSettings(
-                folder=folder / one.method,
-                settings={"model_sha256": file.sha256, **asdict(one)},
+                folder=folder / asked.method,
+                settings={"model_sha256": file.sha256, **asdict(asked)},
                 work=("arrays/*.npz",),
             )
-            for one in settings
+            for asked in settings
         ]
-        for place in folders if not how.overwrite else ():
-            place.check()
+        for method_folder in folders if not work.overwrite else ():
+            method_folder.check()
         read = {
-            of_model: _images(ready, sources, of_model, skip_errors=how.skip_errors)
+            of_model: _images(ready, sources, of_model, skip_errors=work.skip_errors)
             for of_model in {method.of_model is not None for method in chosen}
         }
         listed = [read[method.of_model is not None] for method in chosen]
-        for place, (usable, _) in zip(folders, listed, strict=True):
-            own = [place.folder, place.folder / "pictures"]
+        for method_folder, (usable, _) in zip(folders, listed, strict=True):
+            own = [method_folder.folder, method_folder.folder / "pictures"]
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
-        for place in folders:
-            place.begin(overwrite=how.overwrite)
+        for method_folder in folders:
+            method_folder.begin(overwrite=work.overwrite)
         banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [
-            _explain_by(method, one, place, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
-            for method, one, place, (usable, refused) in zip(chosen, explainers, folders, listed, strict=True)
+            _explain_by(
+                method, explainer, into, usable, refused, skip_errors=work.skip_errors, banners=banners, facts=facts
+            )
+            for method, explainer, into, (usable, refused) in zip(chosen, explainers, folders, listed, strict=True)
         ]
         record.note(
-            model_sha256=file.sha256, explained=results[0].images, failures=max(len(one.failures) for one in results)
+            model_sha256=file.sha256,
+            explained=results[0].images,
+            failures=max(len(result.failures) for result in results),
         )
     return results
 
@@ -211,11 +216,11 @@ def _explainer(
     assert isinstance(model, BoostedModel)
     check_boosted(model, settings.method)
 
-    def one(record: ImageRecord | None) -> Explanation:
+    def explain_image(record: ImageRecord | None) -> Explanation:
         assert record is not None
         return explain_boosted(model, record, shown_picture(record), settings=settings, target=target)
 
-    return one
+    return explain_image
 
 
 def _images(
@@ -247,7 +252,7 @@ def _explain_by(
 
     They are drawn last, with colours of one scale.
     """
-    place = settings.folder
+    folder = settings.folder
     rows: list[list[str]] = []
     kept: list[tuple[Path, str]] = []  # arrays are large, and in their files
     ends: list[tuple[float, float]] = []
@@ -255,58 +260,60 @@ def _explain_by(
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
-            arrays, picture = place / "arrays" / f"{name}.npz", _picture_of(place, name)
+            arrays, picture = folder / "arrays" / f"{name}.npz", _picture_of(folder, name)
             try:
                 content = "" if record is None else record_sha256(record, file_sha256(record.path))
                 work = key_of("explanation 1", settings=dict(settings.settings), image=content)
-                found = Explanation.load(arrays, work=work)
-                if found is None:
-                    found = explainer(record)
-                    found.save(arrays, work=work)
-                if record is not None and found.values is not None:
-                    write_regions(place / "regions" / f"{name}.geojson", found, record)
+                explanation = Explanation.load(arrays, work=work)
+                if explanation is None:
+                    explanation = explainer(record)
+                    explanation.save(arrays, work=work)
+                if record is not None and explanation.values is not None:
+                    write_regions(folder / "regions" / f"{name}.geojson", explanation, record)
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
                 _log.warning("left out: %s", message_of(error))
                 failures.append((record.image_id, str(error)))
             else:
-                numbers = ["" if math.isnan(one) else repr(one) for one in (found.score, found.calibrated)]
+                numbers = [
+                    "" if math.isnan(number) else repr(number) for number in (explanation.score, explanation.calibrated)
+                ]
                 label = "" if record is None else record.label or ""
                 files = [f"pictures/{picture.name}", f"arrays/{arrays.name}"]
-                rows.append([found.image_id, label, found.target, found.predicted, *numbers, *files])
+                rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *numbers, *files])
                 kept.append((arrays, work))
-                if found.values is not None:
-                    ends.append(colour_limits(found))
+                if explanation.values is not None:
+                    ends.append(colour_limits(explanation))
             progress.update_to(number)
     if not kept:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
-    write_rows(place / "explain.csv", header, rows)
-    problems = place / "failures.csv"
+    write_rows(folder / "explain.csv", header, rows)
+    problems = folder / "failures.csv"
     if failures:
         write_rows(problems, ["image_id", "error"], failures)
     else:
         remove_output(problems)
-    drawn = list(_drawn(place, kept, ends))
-    page, sheet = place / "index.html", place / "sheet.png"
+    drawn = list(_drawn(folder, kept, ends))
+    page, sheet = folder / "index.html", folder / "sheet.png"
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
-    write_sheet(sheet, [one.file for one in drawn])
-    return ExplainResult(place, page, sheet, len(drawn), tuple(failures), banners)
+    write_sheet(sheet, [explained.file for explained in drawn])
+    return ExplainResult(folder, page, sheet, len(drawn), tuple(failures), banners)
 
 
-def _picture_of(place: Path, name: str) -> Path:
-    return place / "pictures" / f"{name}.png"
+def _picture_of(folder: Path, name: str) -> Path:
+    return folder / "pictures" / f"{name}.png"
 
 
-def _drawn(place: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
+def _drawn(folder: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
     """Draw what is kept: one value has one colour in all pictures of a sheet."""
     limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
     for arrays, work in kept:
-        one, picture = Explanation.load(arrays, work=work), _picture_of(place, arrays.stem)
-        if one is None:
+        explanation, picture = Explanation.load(arrays, work=work), _picture_of(folder, arrays.stem)
+        if explanation is None:
             raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
-        shown = one if one.values is None else replace(one, limits=limits)
+        shown = explanation if explanation.values is None else replace(explanation, limits=limits)
         with atomic_output(picture) as temporary, temporary.open("wb") as handle:
             draw(shown).save(handle, format="PNG", compress_level=3)
         yield Drawn.of(shown, picture)
