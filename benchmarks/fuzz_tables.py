@@ -119,15 +119,13 @@ def read_manifest(path: Path) -> None:
 
 
 def read_recipe(path: Path) -> None:
-    from bchisto.jobs import Work
     from bchisto.recipes import load_recipe
-    from bchisto.recipes.recipe import Order
+    from bchisto.recipes.recipe import ReproduceRequest
     from bchisto.recipes.settings import build_steps
 
     recipe = load_recipe(str(path))
     recipe.describe()
-    order = Order(images=path.parent, run=path.parent / "out", quick=True, full_scale=False, variants=(), weights=(),
-                  how=Work(), seeds=1)  # fmt: skip
+    order = ReproduceRequest(images=path.parent, run=path.parent / "out", quick=True)
     for variant in recipe.variants:
         build_steps(recipe, order, variant)
 

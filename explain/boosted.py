@@ -69,17 +69,17 @@ def explain_boosted(
     ImageError
         The image cannot be used.
     """
-    ((_, found, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
-    if isinstance(found, str):
-        raise ImageError(found)
-    method, shares = METHODS[settings.method], model.bundle.predict(found)[0]
-    blank, place = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
+    ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    if isinstance(features, str):
+        raise ImageError(features)
+    method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
+    blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
     if settings.method == "map":
-        return _map(model, record, blank, picture, place, window=settings.window)
-    shared, base = _shared_out(model, found)
+        return _map(model, record, blank, picture, index, window=settings.window)
+    shared, base = _shared_out(model, features)
     if settings.method == "contributions":
-        return _contributions(model, blank, shared, base, place, top=settings.top)
-    return _channels(model, record, blank, shared[place], float(base[place]), top=settings.top)
+        return _contributions(model, blank, shared, base, index, top=settings.top)
+    return _channels(model, record, blank, shared[index], float(base[index]), top=settings.top)
 
 
 def check_boosted(model: BoostedModel, method: str) -> None:
@@ -93,7 +93,7 @@ def check_boosted(model: BoostedModel, method: str) -> None:
     if method == "map":
         return
     bundle = model.bundle
-    heads = {one.head for models in bundle.models.values() for one in models}
+    heads = {fitted.head for models in bundle.models.values() for fitted in models}
     if heads - {"lightgbm"}:
         raise InputError(
             "{method} {}: is for the head lightgbm, whose trees share out their score; this model "
@@ -103,7 +103,7 @@ def check_boosted(model: BoostedModel, method: str) -> None:
         )
     if bundle.constant == bundle.count:
         raise InputError("{method} {}: {}", method, nothing_learnt(f"{bundle.count} of {bundle.count} models"))
-    vectors = [one.name for one in model.encoders.values() if not isinstance(one, Encoder)]
+    vectors = [encoder.name for encoder in model.encoders.values() if not isinstance(encoder, Encoder)]
     if method == "channels" and vectors:
         raise InputError("{method} channels: {} gives vectors and has no feature maps; use map", vectors[0])
 
@@ -186,12 +186,12 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
 def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
     """Return the image as the encoder of a store sees it: scaled and normalised, neither coloured nor turned."""
     settings = model.settings[store]
-    (found,) = normalise_images(
+    (image,) = normalise_images(
         [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"
     )
-    if not isinstance(found, NormalisedImage):
-        raise ImageError(found.message)
-    return np.ascontiguousarray(found.scales[settings.views[0].scale])
+    if not isinstance(image, NormalisedImage):
+        raise ImageError(image.message)
+    return np.ascontiguousarray(image.scales[settings.views[0].scale])
 
 
 def channels_of(model: BoostedModel) -> list[Channel]:
@@ -209,19 +209,21 @@ def _shared_out(model: BoostedModel, features: dict[str, npt.NDArray[np.float32]
 
     They are less the mean over classes: what is added to all scores alike changes no probability.
     """
-    found = model.bundle.contributions(features)
-    each = [found[store][0] - found[store][0].mean(axis=0) for store in model.bundle.models]
-    return np.concatenate([one[:, :-1] for one in each], axis=1), np.sum([one[:, -1] for one in each], axis=0)
+    by_store = model.bundle.contributions(features)
+    each = [by_store[store][0] - by_store[store][0].mean(axis=0) for store in model.bundle.models]
+    return np.concatenate([shares[:, :-1] for shares in each], axis=1), np.sum(
+        [shares[:, -1] for shares in each], axis=0
+    )
 
 
 def _named_arrays(channels: list[Channel]) -> dict[str, npt.NDArray[np.generic]]:
-    names = {name: np.array([getattr(one, name) for one in channels]) for name in ("store", "encoder", "layer")}
-    return {**names, "channel": np.array([one.channel for one in channels], dtype=np.int32)}
+    names = {name: np.array([getattr(channel, name) for channel in channels]) for name in ("store", "encoder", "layer")}
+    return {**names, "channel": np.array([channel.channel for channel in channels], dtype=np.int32)}
 
 
 def _largest(values: Floats, most: int) -> list[int]:
-    """Return the places of the values of the largest size, of those that are not zero."""
-    return [int(place) for place in np.argsort(-np.abs(values), kind="stable")[:most] if values[place]]
+    """Return the indices of the values of the largest size, of those that are not zero."""
+    return [int(index) for index in np.argsort(-np.abs(values), kind="stable")[:most] if values[index]]
 
 
 def _contributions(
@@ -230,16 +232,16 @@ def _contributions(
     channels, own = channels_of(model), shared[target]
     largest = _largest(own, top)
     rest = float(own.sum() - own[largest].sum())
-    several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
-    names = [f"{one.store if several else one.encoder} {one.layer}" for one in channels]
+    several = len(model.bundle.models) > len({(channel.encoder, channel.layer) for channel in channels})
+    names = [f"{channel.store if several else channel.encoder} {channel.layer}" for channel in channels]
     layers: dict[str, float] = defaultdict(float)
     for name, value in zip(names, own, strict=True):
         layers[name] += float(value)
     bars = [(f"all of {name}", value) for name, value in layers.items()]
-    bars += [(f"{names[place]} {channels[place].channel}", float(own[place])) for place in largest]
+    bars += [(f"{names[index]} {channels[index].channel}", float(own[index])) for index in largest]
     bars += [("all other channels", rest), ("before any channel is known", float(base[target]))]
     scores = base + shared.sum(axis=1)
-    bars += [(f"score of {model.bundle.classes[place]}", float(scores[place])) for place in np.argsort(-scores)]
+    bars += [(f"score of {model.bundle.classes[index]}", float(scores[index])) for index in np.argsort(-scores)]
     arrays = {"contributions": shared, "base": base, "scores": scores, **_named_arrays(channels)}
     return replace(blank, bars=tuple(bars), arrays=arrays)
 
@@ -250,14 +252,14 @@ def _channels(
     assert blank.picture is not None
     channels, largest = channels_of(model), _largest(own, top)
     values = np.zeros(blank.picture.shape[:2])
-    for store in dict.fromkeys(channels[place].store for place in largest):
+    for store in dict.fromkeys(channels[index].store for index in largest):
         maps = _feature_maps(model.encoders[store], _frame(model, record, store))
-        for place in (place for place in largest if channels[place].store == store):
-            active, places = maps[channels[place].layer]
-            strength = spread(np.abs(active[:, :, channels[place].channel]), places, values.shape)
+        for index in (index for index in largest if channels[index].store == store):
+            active, places = maps[channels[index].layer]
+            strength = spread(np.abs(active[:, :, channels[index].channel]), places, values.shape)
             mean = strength.mean()
-            values += own[place] * (strength / mean if mean > 0 else 1.0)
-    chosen = [channels[place] for place in largest]
+            values += own[index] * (strength / mean if mean > 0 else 1.0)
+    chosen = [channels[index] for index in largest]
     arrays = {"contributions": own[largest], **_named_arrays(chosen)}
     shown = float(own[largest].sum())
     sums = (
@@ -276,12 +278,12 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
     outputs = encoder.model(get_spec(encoder.name).preprocess(images), training=False)
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     axes = [map_axes(encoder.model, size=size, axis=axis) for axis, size in enumerate(frame.shape[:2])]
-    found: dict[str, tuple[npt.NDArray[np.float32], Places]] = {}
-    for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
+    maps: dict[str, tuple[npt.NDArray[np.float32], Places]] = {}
+    for index, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
         values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
         centres = [
-            (axis[place].first + np.arange(cells) * axis[place].stride) / size
+            (axis[index].first + np.arange(cells) * axis[index].stride) / size
             for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
         ]
-        found[layer] = values, centres
-    return found
+        maps[layer] = values, centres
+    return maps

@@ -73,17 +73,17 @@ def show_cases(results: Sequence[CrossValidation], *, explain: int, failed: list
         `explain` out of range.
     """
     check_count(explain)
-    found = []
-    for one in results:
-        if one.panel is not None and one.show is not None:
+    shown = []
+    for result in results:
+        if result.panel is not None and result.show is not None:
             try:
-                right, wrong = case_samples(one.folder / "predictions.csv", one.panel.table, explain=explain)
-                one.show(right, wrong)
-                one = replace(one, panel=replace(one.panel, right=right, wrong=wrong))
+                right, wrong = case_samples(result.folder / "predictions.csv", result.panel.table, explain=explain)
+                result.show(right, wrong)
+                result = replace(result, panel=replace(result.panel, right=right, wrong=wrong))
             except BchistoError as error:
-                failed.append(f"{one.report} has no maps: {error}")
-        found.append(one)
-    return found
+                failed.append(f"{result.report} has no maps: {error}")
+        shown.append(result)
+    return shown
 
 
 def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> tuple[list[Sample], list[Sample]]:
@@ -117,13 +117,13 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
         raise InputError(f"{predictions}: no model.bchisto beside it, which draws the maps of its cases")
     hits = table.predicted == table.labels
     sides = [
-        [row for place in range(len(table.classes))
-         for row in surest(table, (table.labels == place) & (hits == hit))[:explain]]
+        [row for label in range(len(table.classes))
+         for row in surest(table, (table.labels == label) & (hits == hit))[:explain]]
         for hit in (True, False)
     ]  # fmt: skip
     rows = [*sides[0], *sides[1]]
     wanted = {table.image_ids[row] for row in rows}
-    images = {one.image_id: one for one in _images(predictions.parent, wanted)}
+    images = {record.image_id: record for record in _images(predictions.parent, wanted)}
     with advised():
         _, model = ready_model(bundle)
         drawn = dict(_drawn(model, table, rows, images))
@@ -153,20 +153,21 @@ def _drawn(
             target = class_of(asked, classes, None) if positive is None else positive
             assert target is not None
             try:
-                found = explainer(record, shown_picture(record), target)
+                explanation = explainer(record, shown_picture(record), target)
             except ImageError as error:
                 _log.warning("no map: %s", error)
             else:
-                by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
+                by = f"{explanation.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
                 sure, shares = table.confidence, table.probabilities
-                if math.isnan(found.score) and shares is not None:
+                if math.isnan(explanation.score) and shares is not None:
                     score = float(shares[row, table.classes.index(classes[target])])
-                    found = replace(found, score=score, predicted=predicted)
-                by = "; ".join([by, *found.margin[1:]])
+                    explanation = replace(explanation, score=score, predicted=predicted)
+                by = "; ".join([by, *explanation.margin[1:]])
                 yield row, Sample(
-                    record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
+                    record.image_id, thumbnail(np.asarray(beside(explanation, side=_SIDE)), side=4 * _SIDE),
                     table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
-                    map=f"Map: {by}", seen=where_highest(found), caution=f"What a map is not: {found.caution}",
+                    map=f"Map: {by}", seen=where_highest(explanation),
+                    caution=f"What a map is not: {explanation.caution}",
                 )  # fmt: skip
             progress.update_to(number)
 
@@ -182,12 +183,15 @@ def _of_fold(
         The bundle holds no model of the fold.
     """
     if isinstance(model, CnnModel):
-        mine = {number: one for number, one in model.bundle.models.items() if number == fold}
+        mine = {number: network for number, network in model.bundle.models.items() if number == fold}
         if mine:
             alone = CnnModel(replace(model.bundle, models=mine, training=None))  # of this image none did
             return NetworkExplainer(alone, METHODS[method], ExplainSettings(method)).of_image, len(mine)
     elif isinstance(model, BoostedModel):
-        held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}
+        held = {
+            store: [model_of_fold for model_of_fold in models if model_of_fold.fold == fold]
+            for store, models in model.bundle.models.items()
+        }
         if any(held.values()):
             blend = {number: shares for number, shares in model.bundle.blend.items() if number == fold}
             part = replace(model, bundle=replace(model.bundle, models=held, blend=blend))
@@ -204,16 +208,16 @@ def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
     command = "finetune" if folder.parent.name == "finetune" else "featurize"
     for run, records in recorded_runs(folder.absolute().parents[1]):
         hashes = _hashes(run / ("finetune" if command == "finetune" else "features") / "images.csv")
-        for _, config, place in reversed([one for one in records if one[0] == command]):
-            for one in _selected(config, place):
-                if one.image_id in wanted - seen and _as_it_was(one, hashes):
-                    seen.add(one.image_id)
-                    yield one
+        for _, config, folder_then in reversed([entry for entry in records if entry[0] == command]):
+            for record in _selected(config, folder_then):
+                if record.image_id in wanted - seen and _as_it_was(record, hashes):
+                    seen.add(record.image_id)
+                    yield record
 
 
-def _selected(config: Mapping[str, Any], place: Path) -> Sequence[ImageRecord]:
+def _selected(config: Mapping[str, Any], folder: Path) -> Sequence[ImageRecord]:
     """Return the images that a command was given; none where they cannot be read any more."""
-    paths = {name: place / str(config[name]) for name in ("images", "only") if config.get(name)}
+    paths = {name: folder / str(config[name]) for name in ("images", "only") if config.get(name)}
     try:
         return from_options(ImageSelection, {**config, **paths, "classes": ()}).table().records
     except (BchistoError, TypeError, ValueError) as error:

@@ -32,20 +32,20 @@ def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int
     >>> spread(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
-    down, across = (_weights(one, size) for one, size in zip(places, shape, strict=True))
+    down, across = (_weights(axis, size) for axis, size in zip(places, shape, strict=True))
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 
 def means_over(values: Floats, places: Places, shape: Sequence[int]) -> Floats:
     """Return the mean over the picture of each value of a grid, shape (k,), from (rows, columns, k); see `spread`."""
-    down, across = (_weights(one, size).mean(axis=0) for one, size in zip(places, shape, strict=True))
+    down, across = (_weights(axis, size).mean(axis=0) for axis, size in zip(places, shape, strict=True))
     return np.asarray(np.einsum("r,rck,c->k", down, values, across))
 
 
 def _weights(places: Floats, size: int) -> Floats:
     """Return how much of each place is in each pixel, float64 of shape (size, places)."""
     pixels = (np.arange(size) + 0.5) / size
-    return np.stack([np.interp(pixels, places, one) for one in np.eye(len(places))], axis=1)
+    return np.stack([np.interp(pixels, places, unit) for unit in np.eye(len(places))], axis=1)
 
 
 def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:

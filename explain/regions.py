@@ -78,7 +78,7 @@ def hottest_regions(
         inside = parts[window] == part
         rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in _rings(inside)]
         polygons.append((float(values[window][inside].mean()), rings))
-    polygons.sort(key=lambda one: -one[0])
+    polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
     return {
         "type": "FeatureCollection",

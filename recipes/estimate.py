@@ -17,7 +17,7 @@ from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import format_seconds
 from .parts import fold_names, open_images
-from .recipe import Order, Recipe
+from .recipe import Recipe, ReproduceRequest
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
@@ -42,38 +42,38 @@ class Estimate:
     bytes: int
 
 
-class ImagesAhead:
+class PlannedImages:
     """The images of a recipe as a plan sees them: all magnifications at once, none of them decoded.
 
     Parameters
     ----------
     recipe : Recipe
-    order : Order
+    request : ReproduceRequest
 
     Attributes
     ----------
-    how : Work
+    work : Work
         How the work would be done.
     parts : int
         Into how many the images are divided, each with folds of its own.
     """
 
-    def __init__(self, recipe: Recipe, order: Order) -> None:
-        self._recipe, self._order, self._part = recipe, order, open_images(recipe, order)
-        self.how = order.how
+    def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
+        self._recipe, self._request, self._part = recipe, request, open_images(recipe, request)
+        self.work = request.work
         self.parts = max(1, len(recipe.magnifications))
         self._kept: list[Any] = []
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the images, and those of them that would be used."""
         dataset = self._part.read(reading)
-        if not self._order.quick:
+        if not self._request.quick:
             return dataset, dataset.records
         quick = self._recipe.quick
         if (count := quick.get("images_per_class_and_fold")) is None:
             most = quick["images_per_class"] * len(dataset.classes) * self.parts
         else:
-            most = count * len(dataset.classes) * sum(map(self.folds, fold_names(self._recipe, self._order)))
+            most = count * len(dataset.classes) * sum(map(self.folds, fold_names(self._recipe, self._request)))
         return dataset, dataset.records[:most]
 
     def folds(self, name: str) -> int:
@@ -89,20 +89,20 @@ class ImagesAhead:
         return new
 
 
-def estimate_featurize(ahead: ImagesAhead, reading: Mapping[str, Any], settings: FeaturizeSettings) -> Estimate:
+def estimate_featurize(ahead: PlannedImages, reading: Mapping[str, Any], settings: FeaturizeSettings) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
     _, records = ahead.read(reading)
     cost = time_describing(records[0], settings=settings)
     return Estimate(
         "featurize",
         math.ceil(len(records) / images_per_block(settings)),
-        len(records) * cost.seconds / ahead.how.networks().processes,
+        len(records) * cost.seconds / ahead.work.networks().processes,
         4 * len(records) * cost.numbers,
     )
 
 
 def estimate_boost(
-    ahead: ImagesAhead,
+    ahead: PlannedImages,
     reading: Mapping[str, Any],
     settings: BoostSettings,
     *,
@@ -131,7 +131,7 @@ def estimate_boost(
             units += models
             seconds += models * model_seconds
             size += 2 * models * model_bytes  # in the folder and, compressed to about a third, in the bundle
-    return Estimate("boost", units, seconds / ahead.how.cpu().processes, round(size * 2 / 3))
+    return Estimate("boost", units, seconds / ahead.work.cpu().processes, round(size * 2 / 3))
 
 
 def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset: Preset) -> TrainingPart:
@@ -171,7 +171,7 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
 
 
 def estimate_finetune(
-    ahead: ImagesAhead, reading: Mapping[str, Any], settings: FinetuneSettings, *, folds: FoldChoice
+    ahead: PlannedImages, reading: Mapping[str, Any], settings: FinetuneSettings, *, folds: FoldChoice
 ) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
     dataset, records = ahead.read(reading)
@@ -182,10 +182,10 @@ def estimate_finetune(
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
     # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
     # threads make it faster by a factor that depends on the network.
-    side_by_side = {name: ahead.how.training(ahead.folds(name)).processes for name in folds.folds}
+    side_by_side = {name: ahead.work.training(ahead.folds(name)).processes for name in folds.folds}
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
-    seconds = turns * fold + (len(records) * cost.read / ahead.how.cpu().cores if new else 0.0)
+    seconds = turns * fold + (len(records) * cost.read / ahead.work.cpu().cores if new else 0.0)
     number = sum(map(ahead.folds, folds.folds))
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)

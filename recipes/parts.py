@@ -14,7 +14,7 @@ from ..data import Dataset, FoldChoice, FoldPlan, ImageSelection, Particulars, f
 from ..errors import InputError
 from ..jobs import ensure_folder, write_rows
 from ..options import from_options
-from .recipe import Order, Recipe
+from .recipe import Recipe, ReproduceRequest
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def open_images(recipe: Recipe, order: Order) -> Part:
+def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
     """Return all images, whose layout is known and which have been read.
 
     Raises
@@ -127,24 +127,24 @@ def open_images(recipe: Recipe, order: Order) -> Part:
     InputError
         No images, or in none of the recipe's layouts.
     """
-    _log.info("reading the names of the images in %s", order.images)
+    _log.info("reading the names of the images in %s", request.images)
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    part = Part(order.images, layout, order.run)
+    part = Part(request.images, layout, request.run)
     found = part.read(reading := _first_reading(recipe))
     if found.name not in recipe.datasets:
-        raise InputError(f"{order.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
     part = replace(part, layout=found.name)
     part.known[part.key(reading)] = found
     return part
 
 
-def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
+def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
     """Return the images of each magnification, or all; a quick run's lists are written.
 
     Parameters
     ----------
     recipe : Recipe
-    order : Order
+    request : ReproduceRequest
     notes : list of str
         Gets a line for each magnification that a quick run leaves out.
 
@@ -153,16 +153,16 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
     InputError
         No images, or none of a magnification; in a quick run too few for it.
     """
-    whole = open_images(recipe, order)
+    whole = open_images(recipe, request)
     parts = []
     for magnification in recipe.magnifications or (None,):
-        run = order.run if magnification is None else order.run / f"{magnification}x"
+        run = request.run if magnification is None else request.run / f"{magnification}x"
         part = replace(whole, run=run, magnification=magnification)
         try:
             dataset = part.read(_first_reading(recipe))
-            parts.append(_few(recipe, order, part, dataset) if order.quick else part)
+            parts.append(_few(recipe, request, part, dataset) if request.quick else part)
         except InputError as error:
-            if not order.quick or magnification is None:
+            if not request.quick or magnification is None:
                 raise
             notes.append(f"{magnification}x was left out: {error}")
     return parts
@@ -172,17 +172,17 @@ def _first_reading(recipe: Recipe) -> dict[str, Any]:
     return reading_of(recipe.steps_of(recipe.first)[0][1])
 
 
-def _few(recipe: Recipe, order: Order, part: Part, dataset: Dataset) -> Part:
+def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:
     """Cut a part down to what a quick run takes of it."""
-    folder = order.run / "quick" / part.run.relative_to(order.run)  # no run folder of images that are left out
+    folder = request.run / "quick" / part.run.relative_to(request.run)  # no run folder of images that are left out
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        names = fold_names(recipe, order)
+        names = fold_names(recipe, request)
         paths, only = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
     else:
         only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
     few = len(only.read_text(encoding="utf-8").splitlines()) - 1
-    steps = dict.fromkeys(step for name in recipe.chosen(order.variants) for step, _ in recipe.steps_of(name))
+    steps = dict.fromkeys(step for name in recipe.chosen(request.variants) for step, _ in recipe.steps_of(name))
     smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = (
         f"QUICK: {few} of {recipe.images} images{part.where}, "
@@ -192,9 +192,9 @@ def _few(recipe: Recipe, order: Order, part: Part, dataset: Dataset) -> Part:
     return replace(part, only=only, notes=(banner,))
 
 
-def fold_names(recipe: Recipe, order: Order) -> list[str]:
+def fold_names(recipe: Recipe, request: ReproduceRequest) -> list[str]:
     """Return the protocols of the chosen variants, each once."""
-    every = [recipe.steps_of(variant, quick=order.quick) for variant in recipe.chosen(order.variants)]
+    every = [recipe.steps_of(variant, quick=request.quick) for variant in recipe.chosen(request.variants)]
     return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
 
 

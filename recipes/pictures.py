@@ -99,7 +99,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
 
 
 def make_pictures(
-    pictures: Pictures | None, trained: Sequence[Trained], *, how: Work, failed: list[str]
+    pictures: Pictures | None, trained: Sequence[Trained], *, work: Work, failed: list[str]
 ) -> Iterator[Path]:
     """Draw what is missing, and yield each contact sheet.
 
@@ -109,7 +109,7 @@ def make_pictures(
     ----------
     pictures : Pictures or None
     trained : sequence of Trained
-    how : Work
+    work : Work
         `overwrite` and `skip_errors` of it.
     failed : list of str
         Gets a line for each method that failed, which costs nothing else.
@@ -127,7 +127,7 @@ def make_pictures(
             with reporting(folder / settings.method, failed):
                 yield explain(
                     one.result.model, replace(one.images, only=listed), out=folder, settings=settings,
-                    methods=RECIPE_METHODS, work=Work(overwrite=how.overwrite, skip_errors=how.skip_errors),
+                    methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
                 ).page  # fmt: skip
 
 

@@ -164,21 +164,21 @@ class Scope(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order(Scope):
+class ReproduceRequest(Scope):
     """What is run, on which images and with which weights: the arguments of `reproduce`.
 
     Attributes
     ----------
     images, run : Path
     weights : tuple of str
-    how : Work
+    work : Work
     """
 
     images: Path
     run: Path = option(recorded=False)
     weights: tuple[str, ...] = ()
-    how: Work = option(factory=Work, recorded=False)
+    work: Work = option(factory=Work, recorded=False)
 
-    def at_seed(self, place: int) -> Order:
-        """Return the order of one seed, which has a run folder of its own beside the first."""
-        return replace(self, seeds=1, run=self.run if place == 0 else self.run / f"seed-{place}")
+    def at_seed(self, number: int) -> ReproduceRequest:
+        """Return the request of one seed, which has a run folder of its own beside the first."""
+        return replace(self, seeds=1, run=self.run if number == 0 else self.run / f"seed-{number}")

@@ -18,7 +18,7 @@ from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
-from .recipe import Order, Recipe, Scope
+from .recipe import Recipe, ReproduceRequest, Scope
 from .runner import estimate_variants, run_variants
 
 
@@ -112,26 +112,26 @@ def reproduce(
     """
     if explain:
         check_count(explain)
-    recipe, order = _prepared(name, images, out, scope=scope, weights=weights, work=work)
-    run, how = order.run, order.how
+    recipe, request = _prepared(name, images, out, scope=scope, weights=weights, work=work)
+    run, work = request.run, request.work
     config = {
-        "name": name, "out": str(run), **plain_options(order), "explain": explain or None,
-        **plain_options(how),
+        "name": name, "out": str(run), **plain_options(request), "explain": explain or None,
+        **plain_options(work),
     }  # fmt: skip
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
-        outcome = run_variants(recipe, order)
+        outcome = run_variants(recipe, request)
         result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
-        if how.shard is None:
+        if work.shard is None:
             failed = list(outcome.unreported)
             with reporting(folder, failed):
                 write_published(ensure_folder(folder), outcome.published)
-            drawn = make_pictures(pictures_of(recipe, quick=order.quick), outcome.trained, how=how, failed=failed)
+            drawn = make_pictures(pictures_of(recipe, quick=request.quick), outcome.trained, work=work, failed=failed)
             result = replace(result, pictures=tuple(drawn))
             if explain:
                 result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", order, result, pairs=outcome.pairs)
+                _report(folder / "report.html", request, result, pairs=outcome.pairs)
             accuracies = {one.folder.name: one.metrics["accuracy"] for one in outcome.protocols if one.metrics}
             record.note(results=accuracies)
             if failed:
@@ -139,17 +139,19 @@ def reproduce(
     return result
 
 
-def _report(path: Path, order: Order, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]) -> None:
+def _report(
+    path: Path, request: ReproduceRequest, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]
+) -> None:
     recipe = result.recipe
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
         for key, setting in found.items()
     }
-    if order.fresh_draws:
+    if request.fresh_draws:
         settings["featurize draws"] = "colours and crops anew for each store (code)"
     if result.pictures:
-        pages = (page.relative_to(order.run).as_posix() for page in result.pictures)
+        pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
         settings["pictures, in the run folder"] = ", ".join(pages)
     write_report(
         path,
@@ -170,13 +172,13 @@ def _prepared(
     scope: Scope | None,
     weights: Many[TextInput],
     work: Work | None,
-) -> tuple[Recipe, Order]:
+) -> tuple[Recipe, ReproduceRequest]:
     """Return a recipe and what is asked of it, where the recipe has that."""
     asked = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
-    order = Order(images=as_path(images, "images"), run=as_path(out, "out"), how=Work.of(work), **asked)
+    request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **asked)
     recipe = load_recipe(name)
-    if order.full_scale and "views" not in recipe.full_scale:
+    if request.full_scale and "views" not in recipe.full_scale:
         raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
-    if order.fresh_draws and "featurize" not in recipe.sections:
+    if request.fresh_draws and "featurize" not in recipe.sections:
         raise InputError("{fresh_draws}: {} describes no images with frozen encoders", recipe.name)
-    return recipe, order
+    return recipe, request

@@ -14,10 +14,10 @@ from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..finetune import count_parameters, time_training
 from ..jobs import DAMAGE, read_rows, write_rows
-from .estimate import Estimate, ImagesAhead
+from .estimate import Estimate, PlannedImages
 from .parts import Part, make_parts
 from .pictures import Trained
-from .recipe import Order, Recipe
+from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
@@ -38,7 +38,7 @@ class Outcome:
     Attributes
     ----------
     protocols : list of CrossValidation
-        Those of each variant, in order.
+        Those of each variant, in request.
     published : list of PublishedTable
     banners : tuple of str
         What a reader must know first.
@@ -58,7 +58,7 @@ class Outcome:
     trained: Sequence[Trained] = ()
 
 
-def run_variants(recipe: Recipe, order: Order) -> Outcome:
+def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
     """Run every chosen variant, at each magnification where the recipe has them and with each seed, and compare.
 
     Figures and reports are those of the first seed; the others say how far conclusions carry.
@@ -68,20 +68,20 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     InputError
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
-    run, *others = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
-    said = (banner for result in run.results for banner in result.banners)
+    run, *others = [_run_seed(recipe.reseeded(place), request.at_seed(place)) for place in range(request.seeds)]
+    of_results = (banner for result in run.results for banner in result.banners)
     of_parts = (note for part in run.parts for note in part.notes)
-    banners = tuple(dict.fromkeys([*said, *of_parts, *recipe.notes, *run.notes]))
-    if order.how.shard is not None:
+    banners = tuple(dict.fromkeys([*of_results, *of_parts, *recipe.notes, *run.notes]))
+    if request.work.shard is not None:
         return Outcome(run.results, [], banners)
     looked_at: dict[int | None, list[PredictionTable]] = {}
     for (_, magnification), one in run.obtained.items():
         looked_at.setdefault(magnification, []).append(one.panel.table)
     banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
     times = {}
-    if not order.quick:
+    if not request.quick:
         ran = {name: run.variants[name] for name, _ in run.obtained}
-        times = training_times(recipe, ran, run.parts[0], folder=order.run / "reproduce" / recipe.name)
+        times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
     further = [one.obtained for one in others]
     sizes = {
         name: count_parameters(step.settings, classes=len(run.classes(name)))
@@ -94,10 +94,10 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 
-def _run_seed(recipe: Recipe, order: Order) -> _Run:
+def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
     """Run everything with one seed."""
-    run = _Run(recipe, order)
-    if not order.quick:  # a whole run refuses what does not fit before it works for days
+    run = _Run(recipe, request)
+    if not request.quick:  # a whole run refuses what does not fit before it works for days
         for part, steps in product(run.parts, run.variants.values()):
             for step in steps:
                 step.check(part)
@@ -111,19 +111,19 @@ def _run_seed(recipe: Recipe, order: Order) -> _Run:
         _log.warning(run.notes[-1])
     for part in run.parts:
         part.known.clear()  # a seed more takes no more memory
-    if not run.results and order.how.shard is None:
-        raise InputError("{}: too few images for {quick}: {}", order.images, run.notes[-1])
+    if not run.results and request.work.shard is None:
+        raise InputError("{}: too few images for {quick}: {}", request.images, run.notes[-1])
     return run
 
 
 class _Run:
-    """What is run of a recipe with one seed, on which images, what must be said of it, and what it has given so far."""
+    """What is run of a recipe with one seed, on which images, what a reader must know of it, and what it has given so far."""
 
-    def __init__(self, recipe: Recipe, order: Order) -> None:
-        self._recipe, self._order = recipe, order
-        self.variants = {name: build_steps(recipe, order, name) for name in recipe.chosen(order.variants)}
+    def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
+        self._recipe, self._request = recipe, request
+        self.variants = {name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)}
         self.notes: list[str] = []
-        self.parts = make_parts(recipe, order, self.notes)
+        self.parts = make_parts(recipe, request, self.notes)
         self.results: list[CrossValidation] = []
         self.obtained: dict[tuple[str, int | None], Obtained] = {}
         self.failed: list[str] = []
@@ -138,7 +138,7 @@ class _Run:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
         results: list[CrossValidation] = []
         try:
-            if self._order.quick:  # nothing is begun that does not fit
+            if self._request.quick:  # nothing is begun that does not fit
                 for step in self.variants[name]:
                     step.check(part)
             for step in self.variants[name]:
@@ -147,17 +147,19 @@ class _Run:
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 notes = [*part.notes, *self._recipe.notes]
                 try:
-                    found = step.run(part, how=self._order.how, notes=notes)
-                except ReportError as error:  # all else is done; said at the end
+                    trained = step.run(part, work=self._request.work, notes=notes)
+                except ReportError as error:  # all else is done; told at the end
                     self.failed.append(str(error))
-                    found = error.results
+                    trained = error.results
                 if isinstance(step, FinetuneStep):
-                    self.trained += [Trained(name, part.run, part.selection(step.reading), one) for one in found]
-                results += found
+                    self.trained += [
+                        Trained(name, part.run, part.selection(step.reading), result) for result in trained
+                    ]
+                results += trained
                 done.append(step)
         except InputError as error:
             whole = len(self.variants) == 1 and part.magnification is None
-            if not self._order.quick or whole or isinstance(error, SettingsConflictError):
+            if not self._request.quick or whole or isinstance(error, SettingsConflictError):
                 raise
             self.left_out.setdefault((part.where, str(error)), []).append(name)
             return
@@ -190,7 +192,7 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
     return holm(pairs)
 
 
-def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
+def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimate]:
     """Estimate what `run_variants` would take, without writing anything.
 
     Raises
@@ -198,19 +200,19 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
     InputError
         See `reproduce`.
     """
-    ahead = ImagesAhead(recipe, order)
+    ahead = PlannedImages(recipe, request)
     estimates = []
     done: list[Step] = []
-    chosen = recipe.chosen(order.variants)
+    chosen = recipe.chosen(request.variants)
     for name in chosen:
-        steps = build_steps(recipe, order, name)
+        steps = build_steps(recipe, request, name)
         for step in steps:
             if step not in done:
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
                 found = step.estimate(ahead)
                 estimates.append(found if len(chosen) == 1 else replace(found, stage=f"{name}: {step.kind}"))
         done += steps
-    again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, order.seeds) for one in estimates]
+    again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, request.seeds) for one in estimates]
     return [*estimates, *again]
 
 

@@ -17,7 +17,7 @@ from ..finetune import FinetuneSettings, list_networks
 from ..jobs import DAMAGE
 from ..options import declared_options, from_options
 from .parts import READING, reading_of
-from .recipe import Order, Recipe
+from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
 
 _KNOWN: Mapping[str, Sequence[Any]] = {
@@ -31,7 +31,7 @@ _FINETUNE = ("tensorboard", "test_fold", "pretrained")
 """Settings of ``finetune`` that no value above has under this name."""
 
 
-def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
+def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[Step]:
     """Return the steps of a variant.
 
     Raises
@@ -41,14 +41,14 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     """
     steps: list[Step] = []
     try:
-        for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
+        for kind, values in recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale):
             _check_names(recipe, kind, values)
             if kind == "featurize":
-                steps.append(_featurize_step(values, order))
+                steps.append(_featurize_step(values, request))
             elif kind == "boost":
                 steps.append(_boost_step(recipe, variant, values, steps))
             else:
-                steps.append(_finetune_step(recipe, order, variant, values))
+                steps.append(_finetune_step(recipe, request, variant, values))
     except InputError:
         raise
     except DAMAGE as error:  # a list where a number should be
@@ -65,9 +65,9 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
 
-def _featurize_step(values: Mapping[str, Any], order: Order) -> FeaturizeStep:
-    found = {**values, "weights": (*values.get("weights", ()), *order.weights)}
-    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found), fresh=order.fresh_draws)
+def _featurize_step(values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
+    found = {**values, "weights": (*values.get("weights", ()), *request.weights)}
+    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found), fresh=request.fresh_draws)
 
 
 def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:
@@ -83,28 +83,28 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
     )
 
 
-def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
-    settings, said = _network_settings(values, variant, weights=order.weights)
+def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
+    settings, remarks = _network_settings(values, variant, weights=request.weights)
     test = None
     if values.get("test_fold") is not None:
         seed = settings.seed - recipe.raised
-        test = FixedTest(values["test_fold"], _split_of(recipe, order, values), Path("reproduce") / recipe.name, seed)
+        test = FixedTest(values["test_fold"], _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
     return FinetuneStep(
         reading_of(values),
         settings,
         from_options(FoldChoice, values),
         from_options(TwoClassView, values),
         tensorboard=values.get("tensorboard", False),
-        said=said,
+        remarks=remarks,
         test=test,
     )
 
 
-def _split_of(recipe: Recipe, order: Order, values: Mapping[str, Any]) -> FoldChoice:
+def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, Any]) -> FoldChoice:
     """Return the split of which one part is a fixed test list: one more than the variant (or the first) has folds."""
     own = from_options(FoldChoice, values)
     if own.folds == ("none",):
-        own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"])
+        own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=request.quick))["finetune"])
     if len(own.folds) != 1 or not own.folds[0].isdecimal() or own.repeats > 1:
         raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none")
     return replace(own, folds=(str(int(own.folds[0]) + 1),))
@@ -118,10 +118,10 @@ def _network_settings(
     default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
     chosen = weights_of((default, *weights), network)
     found = {"augmentations": (), **values}
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     if found.get("pretrained") and chosen == "random":
-        said = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
+        remarks = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
     if found.get("rate_multipliers") and chosen == "random":
-        said += (f"{network} began untrained, so all its layers have one learning rate",)
+        remarks += (f"{network} began untrained, so all its layers have one learning rate",)
         del found["rate_multipliers"]
-    return from_options(FinetuneSettings, found, name=variant, weights=chosen), said
+    return from_options(FinetuneSettings, found, name=variant, weights=chosen), remarks

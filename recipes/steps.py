@@ -18,7 +18,7 @@ from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import Work, ensure_folder, write_rows
-from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
+from .estimate import Estimate, PlannedImages, estimate_boost, estimate_featurize, estimate_finetune
 from .parts import Part, write_list
 
 
@@ -48,13 +48,13 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Do what is missing of it.
 
         Parameters
         ----------
         part : Part
-        how : Work
+        work : Work
         notes : sequence of str
             What a reader of any number must know first.
 
@@ -70,7 +70,7 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def estimate(self, ahead: ImagesAhead) -> Estimate:
+    def estimate(self, ahead: PlannedImages) -> Estimate:
         """Return what it would take."""
 
 
@@ -93,10 +93,10 @@ class FeaturizeStep(Step):
     def check(self, part: Part) -> None:
         """Refuse nothing: `featurize` reads every header first."""
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Describe the images; a shard describes its share."""
         for settings in self._drawn():
-            featurize(part.selection(self.reading), out=part.run, settings=settings, work=how)
+            featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
@@ -109,7 +109,7 @@ class FeaturizeStep(Step):
             seed = self.settings.seed + 1000 * moved
             yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
-    def estimate(self, ahead: ImagesAhead) -> Estimate:
+    def estimate(self, ahead: PlannedImages) -> Estimate:
         """Time a few augmentations of an image."""
         return estimate_featurize(ahead, self.reading, self.settings)
 
@@ -138,13 +138,13 @@ class BoostStep(Step):
         """Refuse images that do not fit the folds."""
         part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard leaves that to the run without ``--shard``, since the stores are not yet whole."""
-        if how.shard is not None:
+        if work.shard is not None:
             return []
         return train(
             out=part.run, features=self._own(part.run / "features"), settings=self.settings,
-            folds=part.folds(self.folds), work=how, view=self.view, notes=notes,
+            folds=part.folds(self.folds), work=work, view=self.view, notes=notes,
         )  # fmt: skip
 
     def _own(self, folder: Path) -> list[Path]:
@@ -159,7 +159,7 @@ class BoostStep(Step):
                 own.append(path)
         return own if len(own) < len(paths) else []
 
-    def estimate(self, ahead: ImagesAhead) -> Estimate:
+    def estimate(self, ahead: PlannedImages) -> Estimate:
         """Time a few rounds of a model."""
         return estimate_boost(ahead, self.reading, self.settings, features=self.features, folds=self.folds)
 
@@ -185,7 +185,7 @@ class FixedTest:
     folder: Path
     seed: int
 
-    SAID: ClassVar[str] = (
+    DESCRIPTION: ClassVar[str] = (
         "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
         "kept whole where they are known"
     )
@@ -231,8 +231,8 @@ class FinetuneStep(Step):
     folds : FoldChoice
     view : TwoClassView
     tensorboard : bool
-    said : tuple of str
-        What must be said of the settings.
+    remarks : tuple of str
+        What a reader must know of the settings.
     test : FixedTest, optional
         What all its networks are tested on; without, each fold tests its own part.
     """
@@ -241,7 +241,7 @@ class FinetuneStep(Step):
     folds: FoldChoice
     view: TwoClassView
     tensorboard: bool = False
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     test: FixedTest | None = None
 
     kind = "finetune"
@@ -251,17 +251,17 @@ class FinetuneStep(Step):
         folds, seed = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
         part.plans(folds, reading=self.reading, seed=seed)
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard trains its share of the folds."""
-        folds, said, settings = part.folds(self.folds), [*notes, *self.said], self.settings
+        folds, remarks, settings = part.folds(self.folds), [*notes, *self.remarks], self.settings
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
-            said.append(self.test.SAID)
+            remarks.append(self.test.DESCRIPTION)
         return finetune(
-            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
-            view=self.view, notes=said, tensorboard=self.tensorboard,
+            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=work,
+            view=self.view, notes=remarks, tensorboard=self.tensorboard,
         )  # fmt: skip
 
-    def estimate(self, ahead: ImagesAhead) -> Estimate:
+    def estimate(self, ahead: PlannedImages) -> Estimate:
         """Time a few steps of training."""
         return estimate_finetune(ahead, self.reading, self.settings, folds=self.folds)

@@ -86,8 +86,8 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
         seeds = [points, *(compare(replace(runs, found=found), table)[0] for found in runs.further)]
         verdicts = [judge(claim, seeds, runs, table=table, note=note) for claim in claims_of(table)]
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
-        said = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
-        found.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), said))
+        text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
+        found.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
     return found
 
 

@@ -14,7 +14,7 @@ SETTINGS = FinetuneSettings("speck", epochs=10)
 
 def ahead(*, folds, processes, parts=1):
     return SimpleNamespace(
-        how=SimpleNamespace(training=lambda units: Resources(processes, 4), cpu=lambda: Resources(4, 4)),
+        work=SimpleNamespace(training=lambda units: Resources(processes, 4), cpu=lambda: Resources(4, 4)),
         parts=parts,
         read=lambda reading: (SimpleNamespace(classes=("a", "b")), [SimpleNamespace(label="a")] * 200),
         folds=lambda name: folds,

@@ -62,7 +62,7 @@ def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_not
     ]  # no pictures of `normal` are asked for
     failed: list[str] = []
     asked = pictures_of(load_recipe("breakhis-resnet"))
-    assert [*make_pictures(asked, trained, how=Work(jobs=1), failed=failed)] == []
+    assert [*make_pictures(asked, trained, work=Work(jobs=1), failed=failed)] == []
     listed = (tmp_path / "explain" / "best" / "images.csv").read_text(encoding="utf-8").split("\n")
     assert listed[:6] == ["image_id", "b1", "b3", "b2", "b4", "é 1"]
     assert len(failed) == 2

@@ -13,7 +13,7 @@ from bchisto.evaluate import Panel, PredictionTable, TwoClassView, compare_table
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
-from bchisto.recipes.recipe import Order
+from bchisto.recipes.recipe import ReproduceRequest
 from bchisto.recipes.settings import build_steps
 from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
@@ -22,7 +22,7 @@ SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception"
 
 
 def steps_of(recipe, variant, **order):
-    return build_steps(recipe, Order(images=Path("images"), run=Path("run"), **order), variant)
+    return build_steps(recipe, ReproduceRequest(images=Path("images"), run=Path("run"), **order), variant)
 
 
 def network(recipe, variant, **order):
@@ -91,12 +91,12 @@ def test_multipliers_go_with_pretrained_weights_only():
     recipe = load_recipe("ddsm-masses")
     (step,) = steps_of(recipe, "googlenet")
     assert step.settings.rate_multipliers == ()
-    assert step.said == (
+    assert step.remarks == (
         "RANDOM START: googlenet began untrained; its source starts from ImageNet weights.",
         "googlenet began untrained, so all its layers have one learning rate",
     )
     (given,) = steps_of(recipe, "googlenet", weights=("googlenet=g.npz",))
-    assert given.said == ()
+    assert given.remarks == ()
 
 
 def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
@@ -107,8 +107,8 @@ def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
     (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
     (patches,) = steps_of(load_recipe("idc-patches"), "alexnet")
-    assert comparable_note(masses.said) == "Not comparable (random start)."
-    assert baseline.said == patches.said == ()
+    assert comparable_note(masses.remarks) == "Not comparable (random start)."
+    assert baseline.remarks == patches.remarks == ()
     plain = untrained_notice(FinetuneSettings("alexnet"))
     assert plain == "alexnet began untrained; published weights were not given"
     assert comparable_note([plain]) == ""
@@ -235,9 +235,9 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
-    from bchisto.recipes.recipe import Order
+    from bchisto.recipes.recipe import ReproduceRequest
 
-    order = Order(images=tmp_path, run=tmp_path / "run", seeds=3)
+    order = ReproduceRequest(images=tmp_path, run=tmp_path / "run", seeds=3)
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
     recipe = load_recipe("breakhis-resnet")
     for name in recipe.variants:
