@@ -117,7 +117,7 @@ def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
 
 
 class _Run:
-    """What is run of a recipe with one seed, on which images, what a reader must know of it, and what it has given so far."""
+    """What is run of a recipe with one seed, on which images, what a reader must know, and what it has given so far."""
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
         self._recipe, self._request = recipe, request
