@@ -16,7 +16,7 @@ def test_entry_points_that_are_not_right(tmp_path, monkeypatch):
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    offered = {"absent": "theirs_gone:spec", "odd": "theirs:none", "mine": "theirs:crossed", "Tiny": "theirs:none"}
+    offered = {"absent": "theirs_gone:spec", "odd": "theirs:none", "mine": "theirs:crossed", "Convs": "theirs:none"}
     lines = [f"{name} = {place}" for name, place in offered.items()]
     (info / "entry_points.txt").write_text("\n".join(["[bchisto.encoders]", *lines]) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -25,7 +25,7 @@ def test_entry_points_that_are_not_right(tmp_path, monkeypatch):
         ("absent", r"encoder absent: its entry point cannot be loaded .*theirs_gone.*report this to .* theirs"),
         ("odd", "encoder odd: its entry point gives no EncoderSpec; report this to its package, theirs"),
         ("mine", "encoder mine: its entry point gives one called other; report this to its package, theirs"),
-        ("convs", r"encoder tiny: several packages offer it \(theirs and bchisto-convs\)"),
+        ("convs", r"encoder convs: several packages offer it \(theirs and bchisto-convs\)"),
     ]:
         with pytest.raises(InputError, match=message):
             get_spec(name)
