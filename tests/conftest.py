@@ -308,6 +308,25 @@ def boosted(tmp_path_factory, described):
     assert snapshot(run) == before, "a test changed the shared run folder"
 
 
+@pytest.fixture(scope="session")
+def boosted_maps(tmp_path_factory, tissue, tiny_settings):
+    """As `boosted`, of an encoder that has feature maps: a network, and so TensorFlow. Read only."""
+    from dataclasses import replace
+
+    from bchisto.boost import BoostSettings, train
+    from bchisto.encoders import EncoderChoice
+    from bchisto.featurize import featurize
+    from bchisto.jobs import Work
+
+    run = tmp_path_factory.mktemp("maps") / "run"
+    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=(EncoderChoice("convs"),)), work=Work(jobs=1))
+    params = {"min_data_in_leaf": 2, "num_iterations": 8}
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=params), work=Work(jobs=1))
+    before = snapshot(run)
+    yield run
+    assert snapshot(run) == before, "a test changed the shared run folder"
+
+
 @pytest.fixture
 def run_copy(tmp_path):
     """Return a function that copies a run folder so that a test can change it."""

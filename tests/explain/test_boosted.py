@@ -69,12 +69,8 @@ def make_spotted(root, mode):
 
 
 @pytest.fixture(scope="module")
-def boosted(tmp_path_factory, tissue, tiny_settings):
-    """A run folder whose encoder has feature maps."""
-    run = tmp_path_factory.mktemp("boosted") / "run"
-    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=(EncoderChoice("convs"),)), work=Work(jobs=1))
-    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=SMALL), work=Work(jobs=1))
-    return run
+def boosted(boosted_maps):
+    return boosted_maps
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,12 @@ from documented import REPOSITORY, breakhis, lines_of, smaller, write_small
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture(scope="module")
+def boosted(boosted_maps):
+    return boosted_maps
+
+
 PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md"))
 ELSEWHERE = ("docs/extending.md",)
 """Pages whose lines need a package of their own: tests/extending installs it and runs them."""

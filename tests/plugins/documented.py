@@ -12,7 +12,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SMALL = {
-    "featurize": {"encoders": ["tiny"], "weights": ["random"], "views": ["1.0:48"], "augmentations": 1, "crops": 2},
+    "featurize": {"encoders": ["convs"], "weights": ["random"], "views": ["1.0:48"], "augmentations": 1, "crops": 2},
     "boost": {"seeds": 1, "params": ["num_iterations=3", "min_data_in_leaf=2"]},
     "finetune": {"epochs": 1, "size": 48},
     "evaluate": {"bootstrap": 20},
@@ -20,9 +20,9 @@ SMALL = {
 """Defaults in place of the published ones; one process, so that the tests' own encoder is known to all."""
 
 SUBSTITUTES = {
-    "--encoder inceptionv3:mixed5+mixed7+mixed8 --encoder mobilenetv2": "--encoder tiny",
-    "--encoder resnet50": "--encoder tiny",
-    "--encoder mobilenetv2": "--encoder tiny",
+    "--encoder inceptionv3:mixed5+mixed7+mixed8 --encoder mobilenetv2": "--encoder convs",
+    "--encoder resnet50": "--encoder convs",
+    "--encoder mobilenetv2": "--encoder convs",
     "--engine openvino --precision bfloat16": "",
     "--augmentations 12": "--augmentations 1",
     "--images-per-class 12": "--images-per-class 5 --size 256x200",
