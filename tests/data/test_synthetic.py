@@ -36,6 +36,7 @@ def cross_validated(features, labels):
     return cross_val_score(model, features, labels, cv=8).mean()
 
 
+@pytest.mark.slow
 def test_mean_colour_does_not_separate_the_classes_and_architecture_does(field):
     labels = np.repeat(np.arange(4), 40)
     pictures = np.stack([image for images in field.values() for image in images]).astype(float)
@@ -49,6 +50,7 @@ def test_mean_colour_does_not_separate_the_classes_and_architecture_does(field):
     assert cross_validated(texture, labels) > 0.55
 
 
+@pytest.mark.slow
 def test_laboratories_differ_and_stains_are_found(field):
     stains = [MacenkoNormalizer().estimate(image).stains for images in field.values() for image in images[:10]]
     spread = np.std(stains, axis=0)

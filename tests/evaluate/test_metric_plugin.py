@@ -77,6 +77,7 @@ def test_ours_stay_what_they_are_beside_it(matthews):
     assert [spec.name for spec in list_metrics()][:4] == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     from bchisto.boost import BoostSettings, train
     from bchisto.jobs import Work
