@@ -56,10 +56,10 @@ def weighted(tissue, tiny_settings, tmp_path_factory):
 def test_a_report_names_the_hash_that_sha256sum_prints(weighted, boosted):
     sha256 = hashlib.sha256((weighted / "tiny.weights.h5").read_bytes()).hexdigest()[:12]
     page = (weighted / "run" / "boost" / "3-lightgbm" / "report.html").read_text()
-    assert f"weights file (sha256 {sha256})" in page  # the settings
+    assert f"weights file (sha256 {sha256}" in page  # the settings
     assert f"with weights from a file (sha256 {sha256})" in page  # the methods
     page = (boosted / "boost" / "3-lightgbm" / "report.html").read_text()
-    assert "weights random (sha256 of the arrays " in page
+    assert "weights random (sha256 " in page
 
 
 @pytest.mark.parametrize("run", ["run", "apart"])
