@@ -34,7 +34,7 @@ from bchisto.boost.heads import fit_head
 from bchisto.crossval import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
 from bchisto.errors import BchistoError
-from bchisto.jobs import check_tree
+from bchisto.formats import check_tree
 
 SECONDS = 10
 SHARE = {"arrays": 26, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "weights": 2}

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError, printable
-from ..jobs import DAMAGE, check_zip, save_arrays
+from ..formats import DAMAGE, check_zip
+from ..jobs import save_arrays
 
 _MAX_ARRAYS, _MAX_BYTES = 1_000, 1024**3
 """Bounds on one unpacked model: the largest have some 3,000 x 4,096 float32."""

@@ -17,7 +17,7 @@ from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..errors import BundleError, InputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
 from ..featurize import IMPORTED
-from ..jobs import Archive, check_archive_size
+from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import STACK, known_head

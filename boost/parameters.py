@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..jobs import hushed_start, parse_yaml
+from ..formats import parse_yaml
+from ..jobs import hushed_start
 from .lightgbm_model import fit_text, import_lightgbm, parse_model
 from .tree_arrays import pack_text
 

@@ -17,7 +17,8 @@ from ..data import decode_image
 from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
 from ..featurize import compared_settings
-from ..jobs import Resources, Work, key_of, read_rows, write_rows
+from ..formats import read_rows
+from ..jobs import Resources, Work, key_of, write_rows
 from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .doubts import doubtful_samples

@@ -74,7 +74,7 @@ def list_(**options: Any) -> None:
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
     from ..data import ImageSelection
-    from ..jobs import neutral
+    from ..formats import neutral
 
     dataset = from_options(ImageSelection, options).read()
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import BundleError, printable
-from ..jobs import DAMAGE, Archive, write_archive
+from ..formats import DAMAGE, Archive
+from ..jobs import write_archive
 from .manifest import check_manifest
 
 BUNDLE_KIND = "bchisto model bundle"

@@ -4,6 +4,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 (height, width, 3).
 """
 
+from ..formats import ImageHeader, decode_image, read_header
 from .changes import ImageChange, Known
 from .check import DatasetSurvey, check_dataset, check_stain, dark_pictures, survey_dataset
 from .classes import check_order, match_class, missing_labels, settle_labels, spell_labels
@@ -18,7 +19,6 @@ from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import unknown_groups
 from .groups import settle_groups
-from .images.container import ImageHeader
 from .images.content import (
     CROP_SEEDS,
     UniqueImages,
@@ -30,7 +30,7 @@ from .images.content import (
     unique_images,
 )
 from .images.copies import MOST_COMPARED, Copy, find_copies
-from .images.decode import decode_image, decode_record, decode_whole, read_header, resize_image, scaled_side
+from .images.decode import decode_record, decode_whole, resize_image, scaled_side
 from .images.restain import RestainResult, stain_images
 from .labels import LabelTable, read_labels
 from .layouts.registry import (

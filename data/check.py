@@ -7,21 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ..errors import ImageError, InputError
+from ..formats import ImageHeader, largest_sample, read_header
 from ..jobs import default_jobs
 from ..messages import message_of
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
-from .images import (
-    MOST_COMPARED,
-    Copy,
-    ImageHeader,
-    compare_contents,
-    decode_record,
-    find_copies,
-    largest_sample,
-    read_header,
-)
+from .images import MOST_COMPARED, Copy, compare_contents, decode_record, find_copies
 from .layouts import MAMMOGRAMS, find_layout
 
 _FEW_BITS = 14

@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DependencyError, InputError, how_to_install
-from ..jobs import check_zip, unneutral
+from ..formats import check_parts, check_zip, unneutral
 from .columns import GROUP, Role, choose_column, has_column, may_hold_patients, same_name
 from .findings import few
-from .workbook import check_parts
 
 _log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from typing import SupportsIndex
 
 from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
+from ..formats import SLIDE, is_slide
 from ..messages import Message, Parameter
 from .classes import check_order, missing_labels, settle_labels
 from .columns import PART
@@ -30,7 +31,6 @@ from .layouts import (
     show_context,
 )
 from .particulars import part_of
-from .slides import SLIDE, is_slide
 
 _log = logging.getLogger(__name__)
 

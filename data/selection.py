@@ -11,16 +11,16 @@ from typing import Any, Protocol
 
 from ..arguments import PathInput, as_path
 from ..errors import ImageError, InputError
+from ..formats import ImageHeader, read_header
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from ..messages import Message, limited, message_of
 from ..options import Settings, option
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import pairs_alike, report_findings
-from .images.container import ImageHeader
 from .images.content import UniqueImages, unique_images
 from .images.copies import find_copies
-from .images.decode import read_header, scaled_side
+from .images.decode import scaled_side
 from .layouts.context import CONTEXTS
 from .layouts.registry import DATASET_NAMES, list_layouts
 from .layouts.spec import LABEL_LEVELS, LESIONS

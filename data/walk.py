@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
+from ..formats import SLIDE, is_slide
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding, few
-from .slides import SLIDE, is_slide
 
 _MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BchistoError, StoreError, WeightsError, printable
-from ..jobs import DAMAGE, check_tree, check_zip, hdf5_trouble
+from ..formats import DAMAGE, check_tree, check_zip, hdf5_trouble
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]

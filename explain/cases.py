@@ -18,7 +18,8 @@ from ..data import ImageRecord, ImageSelection, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
 from ..finetune import CnnModel
-from ..jobs import Progress, read_rows
+from ..formats import read_rows
+from ..jobs import Progress
 from ..options import from_options
 from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError
-from ..jobs import DAMAGE, atomic_output, save_arrays
+from ..formats import DAMAGE
+from ..jobs import atomic_output, save_arrays
 
 Picture = npt.NDArray[np.uint8]
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..data import GROUP, IMAGE, LABEL, choose_column, may_hold_patients, report_findings, settle_groups
 from ..errors import BchistoError, InputError, readable_name
-from ..jobs import DAMAGE, parse_json
+from ..formats import DAMAGE, parse_json
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from ..data import GROUP, IMAGE, LABEL
 from ..errors import InputError, StoreError
-from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading, refuse_deadly
+from ..formats import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
+from ..jobs import atomic_output
 from .embeddings import COLUMNS, MOST_BYTES, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ..data import FEATURES, choose_column
 from ..errors import InputError
-from ..jobs import atomic_output, check_zip, save_arrays
+from ..formats import check_zip
+from ..jobs import atomic_output, save_arrays
 from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
 
 _MOST_ARRAYS = 1_000

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, StoreError
-from ..jobs import checked_dataset
+from ..formats import checked_dataset
 from .embeddings import IMPORTED, LONGEST_CARD, LONGEST_TEXT, settled_facts
 from .settings import MODES
 

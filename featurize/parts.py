@@ -14,7 +14,8 @@ import numpy as np
 
 from ..data import ImageRecord
 from ..errors import StoreError
-from ..jobs import atomic_output, checked_dataset, claim_space
+from ..formats import checked_dataset
+from ..jobs import atomic_output, claim_space
 from .embeddings import COLUMNS, reading
 from .header import LISTS, read_header
 from .store import HASHES, KIND, PER_IMAGE, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_texts

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import checked_dataset, key_of, open_for_reading, refuse_deadly
+from ..formats import checked_dataset, open_for_reading, refuse_deadly
+from ..jobs import key_of
 from ..stains import CHECKED
 from .embeddings import IMPORTED, LONGEST_TEXT, reading
 from .header import check_header, read_header

@@ -12,7 +12,7 @@ from typing import Any
 from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..encoders import load_keras_file
 from ..errors import BundleError, StoreError, WeightsError
-from ..jobs import Archive, refuse_deadly
+from ..formats import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored

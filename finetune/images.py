@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256, stain_notes
 from ..errors import ImageError, TissueError
-from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, read_rows, write_rows
+from ..formats import DAMAGE, read_rows
+from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import CHECKED, check_stains, make_normalizer
 from .augment import Image
 from .model import resolved

@@ -21,7 +21,7 @@ from ..evaluate import (
     choose_samples,
     write_predictions,
 )
-from ..jobs import read_rows
+from ..formats import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..jobs import DAMAGE, atomic_output, save_arrays
+from ..formats import DAMAGE
+from ..jobs import atomic_output, save_arrays
 
 _log = logging.getLogger(__name__)
 

@@ -4,17 +4,12 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
-from .archive import Archive, check_archive_size, write_archive
+from .archive import write_archive
 from .arrays import save_arrays
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus
-from .bounds import check_zip, parse_json
-from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .cluster import ask_workers
-from .damage import DAMAGE
 from .executor import map_ahead, map_ahead_in_threads, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
-from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
-from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, hush_readers, is_interrupt
 from .keys import key_of
 from .missing import UnitSpec, do_missing, singly
@@ -38,12 +33,8 @@ from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, Share
 from .work import Work
-from .yamltext import parse_yaml
 
 __all__ = [
-    "DAMAGE",
-    "Archive",
-    "Cells",
     "Progress",
     "Resources",
     "Shard",
@@ -54,12 +45,8 @@ __all__ = [
     "ask_workers",
     "asked_threads",
     "atomic_output",
-    "check_archive_size",
     "check_file_name",
     "check_output",
-    "check_tree",
-    "check_zip",
-    "checked_dataset",
     "claim_space",
     "cpu_resources",
     "default_jobs",
@@ -67,8 +54,6 @@ __all__ = [
     "ensure_folder",
     "format_seconds",
     "gpus_have_bfloat16",
-    "hdf5_reason",
-    "hdf5_trouble",
     "hold_interrupts",
     "hush_readers",
     "hushed_start",
@@ -81,20 +66,13 @@ __all__ = [
     "map_ahead_in_threads",
     "named_files",
     "network_resources",
-    "neutral",
     "one_thread_of_opencv",
-    "open_for_reading",
-    "parse_json",
-    "parse_yaml",
     "prepare_backend",
     "prepare_torch",
     "read_json",
     "read_pack",
-    "read_records",
-    "read_rows",
     "reading",
     "refuse_among",
-    "refuse_deadly",
     "refuse_overwriting",
     "remove_leftovers",
     "remove_output",
@@ -105,7 +83,6 @@ __all__ = [
     "set_aside",
     "singly",
     "this_process",
-    "unneutral",
     "visible_gpus",
     "write_archive",
     "write_json",

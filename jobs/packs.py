@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..formats import DAMAGE
 from .arrays import save_arrays
-from .damage import DAMAGE
 from .parts import atomic_output
 
 _log = logging.getLogger(__name__)

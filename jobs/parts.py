@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from ..formats import MOST_VALUES, neutral, parse_json
 from ..messages import Message
-from .bounds import MOST_VALUES, parse_json
-from .cells import neutral
 from .guard import check_output, refuse_removing
 from .processes import temporary_name, unlink_stale
 

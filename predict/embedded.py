@@ -24,7 +24,7 @@ from ..featurize import (
     row_sha256,
     settled_facts,
 )
-from ..jobs import DAMAGE
+from ..formats import DAMAGE
 from .predicted import Prediction
 from .records import with_classes
 

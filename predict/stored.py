@@ -9,7 +9,7 @@ from typing import Any
 from ..encoders import EncoderChoice
 from ..errors import BundleError, printable
 from ..featurize import MOST_CROPS, FeaturizeSettings, View, past_use
-from ..jobs import DAMAGE
+from ..formats import DAMAGE
 
 
 def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:

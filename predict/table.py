@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ..data import ImageRecord
 from ..errors import OutputError
 from ..evaluate import as_frame, write_predictions
-from ..jobs import Cells, atomic_output, neutral
+from ..formats import Cells, neutral
+from ..jobs import atomic_output
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
-from ..jobs import DAMAGE, check_file_name, parse_yaml
+from ..formats import DAMAGE, parse_yaml
+from ..jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, check_claim, claims_of

@@ -13,7 +13,8 @@ from ..crossval import CrossValidation
 from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..finetune import count_parameters, time_training
-from ..jobs import DAMAGE, read_rows, write_rows
+from ..formats import DAMAGE, read_rows
+from ..jobs import write_rows
 from .estimate import Estimate, PlannedImages
 from .parts import Part, make_parts
 from .pictures import Trained

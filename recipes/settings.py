@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
-from ..jobs import DAMAGE
+from ..formats import DAMAGE
 from ..options import declared_options, from_options
 from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest

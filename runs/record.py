@@ -23,6 +23,7 @@ from typing import Any
 from .. import __version__
 from ..arguments import items_of
 from ..errors import BchistoError, InputError, MissingInputError
+from ..formats import parse_yaml
 from ..jobs import (
     default_jobs,
     ensure_folder,
@@ -30,7 +31,6 @@ from ..jobs import (
     is_interrupt,
     is_running,
     named_files,
-    parse_yaml,
     read_json,
     reading,
     this_process,

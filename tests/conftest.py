@@ -146,7 +146,7 @@ def _no_process(*arguments, **options):
 @pytest.fixture(autouse=True)
 def no_first_look(request, monkeypatch):
     """Read files of ours at once; strangers' files alone are first read in a process of its own."""
-    probe = sys.modules.get("bchisto.jobs.hdf5_probe")
+    probe = sys.modules.get("bchisto.formats.hdf5_probe")
     name = request.path.relative_to(TESTS).as_posix()
     if probe is not None and name not in HOSTILE and not name.startswith(("jobs/", "journeys/", "matrix/")):
         stand_in = types.SimpleNamespace(run=_no_process, TimeoutExpired=subprocess.TimeoutExpired)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError, InputError
-from ...jobs import DAMAGE, Cells, default_jobs, write_rows
+from ...formats import DAMAGE, Cells
+from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding, few
 

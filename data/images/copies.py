@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError
+from ...formats import read_header
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
-from .decode import decode_record, read_header
+from .decode import decode_record
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
 MOST_COMPARED = 20_000

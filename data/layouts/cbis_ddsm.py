@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...errors import ImageError, InputError
+from ...formats import read_header
 from ...messages import message_of
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import read_header
 from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 from .spec import LayoutSpec

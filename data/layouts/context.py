@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ImageError
+from ...formats import decode_image, read_header
 from ...jobs import Progress
 from ...messages import Message
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import decode_image, read_header
 
 CONTEXTS = ("tight", "small", "large")
 """``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import ImageError, InputError
+from ...formats import LJPEG_SUFFIX, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import LJPEG_SUFFIX, read_header
 from ..walk import walk_files
 from .overlay import ascii_text, read_overlay
 from .spec import LESIONS, LayoutSpec

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 from ...errors import InputError
+from ...formats import SLIDE, is_slide
 from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import same_content
-from ..slides import SLIDE, is_slide
 from .index import FileIndex
 from .spec import LayoutSpec
 

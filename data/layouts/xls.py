@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DependencyError, InputError, how_to_install
+from ...formats import BROKEN
 from ..findings import Finding
-from ..images import BROKEN
 
 _MOST_BYTES = 4 * 1024**2
 """Bound on a workbook (ours): the published one takes some ten kilobytes."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...evaluate import CROSS_VALIDATION, Interval, PredictionTable, PublishedFigure, Sampled, share_interval
-from ...jobs import read_records
+from ...formats import read_records
 from .obtained import Compared, Key, Obtained, Points, Runs, Value, figure_of, mean_change
 
 FUSION = "Model fusion"

@@ -10,7 +10,7 @@ import pytest
 from bchisto.data import read_fold_list
 from bchisto.errors import BchistoError
 from bchisto.evaluate import read_predictions
-from bchisto.jobs import parse_yaml
+from bchisto.formats import parse_yaml
 from bchisto.recipes import load_recipe
 from bchisto.runs import load_config, read_run
 from hypothesis import HealthCheck, given, settings

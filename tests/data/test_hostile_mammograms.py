@@ -54,7 +54,7 @@ def refused(path, match, *, header=True):
 
 def test_deflated_elements_are_read_and_bounded(tmp_path, monkeypatch):
     """Equal pixels; here with lower bounds on the bytes that are inflated and the elements that are read."""
-    from bchisto.data.images import dicom
+    from bchisto.formats import dicom
 
     plain = write_dicom(tmp_path / "a.dcm", GREY)
     path = packed(tmp_path / "b.dcm", DeflatedExplicitVRLittleEndian)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bchisto.encoders import load_keras_file, read_weight_arrays
 from bchisto.errors import StoreError, WeightsError
-from bchisto.jobs import check_tree
+from bchisto.formats import check_tree
 from safetensors.numpy import save_file
 
 WHOLE = {"first/kernel": np.ones((2, 2, 3, 4), np.float32), "first/bias": np.zeros(4, np.float32)}
@@ -192,11 +192,11 @@ def test_a_network_that_holds_is_read(network, weights):
 
 
 def test_too_much_of_anything(weights, monkeypatch):
-    monkeypatch.setattr("bchisto.jobs.hdf5._MOST_OBJECTS", 2)
+    monkeypatch.setattr("bchisto.formats.hdf5._MOST_OBJECTS", 2)
     with pytest.raises(StoreError, match="more than 2 objects"):
         check_tree(weights)
     monkeypatch.undo()
-    monkeypatch.setattr("bchisto.jobs.hdf5._MOST_UNPACKED", 10)
+    monkeypatch.setattr("bchisto.formats.hdf5._MOST_UNPACKED", 10)
     with pytest.raises(StoreError, match=r"w\.weights\.h5: holds more than 0 GiB"):
         check_tree(weights)
 

@@ -354,7 +354,7 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
 
 def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
     """Whether by a signal or without an end, in a process of its own; `tests/featurize/data` holds one of each."""
-    from bchisto.jobs import hdf5_probe
+    from bchisto.formats import hdf5_probe
 
     monkeypatch.setattr(hdf5_probe, "_SECONDS", 1)
     for name, said in (("ends-hdf5.h5", "is ended by signal 11"), ("hangs-hdf5.h5", "does not come to an end")):

@@ -21,6 +21,7 @@ ROOMS = [
     "extensions",
     "arguments",
     "options",
+    "formats",
     "jobs",
     "runs",
     "stains",

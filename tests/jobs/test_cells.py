@@ -4,7 +4,8 @@ import csv
 
 import pytest
 from bchisto.errors import printable
-from bchisto.jobs import Cells, json_text, neutral, read_records, unneutral, write_rows
+from bchisto.formats import Cells, neutral, read_records, unneutral
+from bchisto.jobs import json_text, write_rows
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ImageError
-from ..slides import SLIDE
+from ..errors import ImageError
 from .container import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -29,6 +28,7 @@ from .container import (
     xmp_orientation,
 )
 from .jpeg import check_jpeg
+from .slides import SLIDE
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

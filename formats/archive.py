@@ -1,0 +1,172 @@
+"""An archive that vouches for its content: a zip with a manifest that holds the hash of every member."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import BundleError, InputError
+from .bounds import check_zip, parse_json
+from .damage import DAMAGE
+
+_MANIFEST = "manifest.json"
+_MOST_MEMBERS = 20_000
+_MOST_BYTES = 8 * 1024**3
+"""Bounds on what is unpacked: the 600 models of the BACH paper are some 2 GB of text (ours)."""
+
+_MOST_RATIO, _SMALL = 40, 64 * 1024**2
+"""Bounds (ours): what unpacks to more than `_SMALL` bytes must not be packed tighter than this. Texts of models shrink
+to a third, their smallest to a tenth."""
+
+_MOST_MANIFEST, _MANIFEST_RATIO, _SMALL_MANIFEST = 128 * 1024**2, 4, 1024**2
+"""Bounds on the manifest (ours): the hashes of a million training images are 67 MB; and what unpacks to more than the
+last must not be packed tighter than the ratio, since hashes shrink to a half."""
+
+_MOST_VALUES = 2_500_000
+"""Bound on its values (ours): a hash of a million images, and more than all else."""
+
+
+def check_archive_size(*, members: int, size: int = 0) -> None:
+    """Refuse what an archive could not hold, before any work is put into it.
+
+    Parameters
+    ----------
+    members : int
+        Members beside the manifest.
+    size : int
+        Bytes that they unpack to, as far as known.
+
+    Raises
+    ------
+    InputError
+        More than `Archive` reads.
+    """
+    if members + 1 > _MOST_MEMBERS:
+        raise InputError(
+            "{:,} models are more than the {:,} that a bundle can hold; use fewer {folds} or {seeds}, or fewer stores",
+            members,
+            _MOST_MEMBERS - 1,
+        )
+    if size > _MOST_BYTES:
+        raise InputError(
+            "models of {:.1f} GiB are more than the {:.0f} GiB that a bundle can hold; use fewer "
+            "{folds} or {seeds}, fewer stores, or smaller models",
+            size / 1024**3,
+            _MOST_BYTES / 1024**3,
+        )
+
+
+class Archive(contextlib.AbstractContextManager["Archive"]):
+    """An archive open for reading; everything wrong with it is a `BundleError` that names the file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What it must be.
+    schema_version : int
+        The newest that can be read.
+
+    Attributes
+    ----------
+    manifest : dict
+
+    Raises
+    ------
+    BundleError
+        Missing, not a zip, of another kind or a newer schema, too large, or of other members than its manifest names.
+    """
+
+    def __init__(self, path: Path, *, kind: str, schema_version: int) -> None:
+        self._path, self._kind = path, kind
+        if not path.is_file():
+            raise BundleError(f"{path}: no such {kind}")
+        try:
+            with contextlib.ExitStack() as unless_read:
+                check_zip(path, members=_MOST_MEMBERS)
+                self._zip = unless_read.enter_context(zipfile.ZipFile(path))
+                self.manifest = self._check(schema_version)
+                unless_read.pop_all()
+        except BundleError:
+            raise
+        except DAMAGE as error:
+            raise self.damaged(error) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of all members."""
+        return tuple(self.manifest["members"])
+
+    def size(self, name: str) -> int:
+        """Return how many bytes a member says that it unpacks to."""
+        return self._zip.getinfo(name).file_size
+
+    def read(self, name: str) -> bytes:
+        """Return a member whose hash is that of the manifest.
+
+        Raises
+        ------
+        BundleError
+            It is not, or cannot be unpacked.
+        """
+        try:
+            data = self._zip.read(name)
+        except DAMAGE as error:
+            raise self.damaged(error) from error
+        if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
+            raise BundleError(f"{self._path}: {name} does not match its hash; the bundle is damaged or was altered")
+        return data
+
+    def damaged(self, error: Exception) -> BundleError:
+        """Return the error to raise for content that cannot be read."""
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({reason})")
+
+    def _check(self, schema_version: int) -> dict[str, Any]:
+        """Return the manifest of an archive that holds what it says."""
+        infos = self._zip.infolist()
+        if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
+            raise BundleError(f"{self._path}: unpacks to more than a bundle can hold; it is not read")
+        if sum(info.file_size for info in infos) > max(_SMALL, _MOST_RATIO * self._path.stat().st_size):
+            raise BundleError(f"{self._path}: unpacks to far more than it is large, as no bundle does; it is not read")
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names):
+            raise BundleError(f"{self._path}: holds a member twice; it was altered")
+        about = self._zip.getinfo(_MANIFEST)
+        if about.file_size > min(_MOST_MANIFEST, max(_SMALL_MANIFEST, _MANIFEST_RATIO * about.compress_size)):
+            raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
+        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=_MOST_VALUES)
+        if manifest.get("kind") != self._kind:
+            raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
+        found = manifest["schema_version"]
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise BundleError(f"{self._path}: its manifest holds no schema version; the bundle was altered")
+        if found > schema_version:
+            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
+            if _release(writer) <= _release(__version__):
+                raise BundleError(
+                    f"{self._path}: of a schema newer than this, which bchisto {writer or '?'} does not write; the "
+                    "bundle was altered"
+                )
+            raise BundleError(
+                f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
+            )
+        if set(names) - {_MANIFEST} != set(manifest["members"]):
+            raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
+        return manifest
+
+
+def _release(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"[0-9]+", version)[:3]]
