@@ -144,8 +144,8 @@ def timm_network(
     config = dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
     heads = config.get("classifier") or (own and own.classifier) or ()
 
-    def build(**weights: Any) -> Any:
-        return timm.create_model(architecture, num_classes=0, **weights, **options)
+    def build(classes: int = 0, **weights: Any) -> Any:
+        return timm.create_model(architecture, num_classes=classes, **weights, **options)
 
     with _refused(InputError, f"{source}: timm cannot build it"):
         if tensors is None:
@@ -153,13 +153,14 @@ def timm_network(
         else:
             check_size(source, build, tensors, torch)
     if tensors is not None:
-        for head in (heads,) if isinstance(heads, str) else heads:
-            tensors.pop(f"{head}.weight", None)
-            tensors.pop(f"{head}.bias", None)
         patch = getattr(tensors.get("patch_embed.proj.weight"), "shape", None)
-        filled = {**config, "state_dict": tensors, "num_classes": 0}
         with _refused(WeightsError, f"{source}: not the weights of this network"):
-            model = build(pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
+            names = [f"{head}.weight" for head in ((heads,) if isinstance(heads, str) else heads)]
+            classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
+            filled = {**config, "state_dict": tensors, "num_classes": classes}
+            model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
+            if classes:  # timm takes files for older ones that lack the head
+                model.reset_classifier(0)
         model.pretrained_cfg.pop("state_dict")
         own_patch = getattr(model.state_dict().get("patch_embed.proj.weight"), "shape", None)
         if patch is not None and own_patch is not None and patch != own_patch:  # timm resizes it, as it does positions

@@ -309,7 +309,7 @@ SPOILT = {
     "text for a number": (_config(hidden_size="wide"), "transformers cannot build it"),
     "huge": (_config(hidden_size=65536), "which would have .* parameters and not"),
     "huger": (_config(hidden_size=10**9), "holds 1e[+]09, which no network has"),
-    "other heads": (_config(num_attention_heads=3), "has another shape of encoder.layer.0.attention.* more"),
+    "other heads": (_config(num_attention_heads=3), "has another shape of|is not a multiple of"),
     "other activation": (_config(hidden_act="own"), "transformers cannot build it"),
     "other family": (_config(model_type="vit"), "which would have .* parameters and not"),
     "no json": (_text("config.json", "{"), "config.json: no JSON, or damaged"),
