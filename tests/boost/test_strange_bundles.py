@@ -102,48 +102,27 @@ VIEW = {"positive": ["malignant"], "rule": "sum", "thresholds": [0.5], "wanted":
 STRANGE = {
     # the manifest
     "classes as a text": ("lightgbm", said(classes="benign"), "different names as classes"),
-    "classes as numbers": ("lightgbm", said(classes=[0, 1]), "different names as classes"),
     "a class twice": ("lightgbm", said(classes=["benign", "benign"]), "different names as classes"),
-    "no class": ("lightgbm", said(classes=[]), "different names as classes"),
-    "one class": ("lightgbm", said(classes=["benign"]), "different names as classes"),
     "a class without a name": ("lightgbm", said(classes=["benign", " "]), "different names as classes"),
     "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "different names as classes"),
-    "a class with a null character": ("lightgbm", said(classes=["benign", "a\0b"]), "different names as classes"),
     "a class more than the models have": (
         "lightgbm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3",
     ),
-    "a class more, logistic": ("logistic", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the"),
-    "a class more, svm": ("svm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3"),
     "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "a temperature from 0.001 to 1,000"),
-    "a temperature of 0": ("lightgbm", said(calibration={"temperature": 0}), "a temperature from 0.001"),
-    "a temperature of 1e-300": ("lightgbm", said(calibration={"temperature": 1e-300}), "a temperature from 0.001"),
     "a temperature NaN": ("lightgbm", said(calibration={"temperature": float("nan")}), "a temperature from 0.001"),
-    "a temperature of text": ("lightgbm", said(calibration={"temperature": "1"}), "a temperature from 0.001"),
-    "a temperature of truth": ("lightgbm", said(calibration={"temperature": True}), "a temperature from 0.001"),
     "no calibration": ("lightgbm", said(calibration=...), "its manifest has no calibration"),
     "banners that are none": ("lightgbm", said(banners="x"), "does not hold texts as banners"),
     "a protocol of numbers": ("lightgbm", said(protocol=3), "does not hold a text as protocol"),
     "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "positive classes"),
-    "all classes positive": ("lightgbm", said(two_class={**VIEW, "positive": ["benign", "malignant"]}), "positive"),
     "a threshold NaN": ("lightgbm", said(two_class={**VIEW, "thresholds": [float("nan")]}), "positive classes with"),
-    "no threshold": ("lightgbm", said(two_class={**VIEW, "thresholds": []}), "positive classes with"),
-    "an unknown rule": ("lightgbm", said(two_class={**VIEW, "rule": "__import__"}), "positive classes with"),
     "wanted sensitivities of text": ("lightgbm", said(two_class={**VIEW, "wanted": ["x"]}), "positive classes with"),
-    "training images of text": ("lightgbm", said(training={"images": 1, "pixels_sha256": "x"}), "hashes of them"),
     "training hashes that are none": (
         "lightgbm", said(training={"images": 1, "pixels_sha256": ["x"], "files_sha256": []}), "hashes of them",
     ),
     "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with what lies"),
-    "an unsure rule of no images": (
-        "lightgbm", said(unsure={**RULE, "sure": {"n": 0, "right": 0, "interval": None}}), "a confidence with",
-    ),
-    "an unsure confidence NaN": ("lightgbm", said(unsure={**RULE, "below": float("nan")}), "a confidence with what"),
     "a sensitivity of 400 digits": (
         "lightgbm",
         said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes with",
-    ),
-    "an unsure share of 400 digits": (
-        "lightgbm", said(unsure={**RULE, "share": -(10**400)}), "a confidence with what",
     ),
     "ends of 400 digits": (
         "lightgbm",
@@ -154,18 +133,15 @@ STRANGE = {
         lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 3', b'version": ' + b"9" * 5000)},
         "not a bchisto model bundle, or damaged",
     ),
-    "a manifest that is a list": ("lightgbm", lambda m: {**m, "manifest.json": b"[]"}, "or damaged"),
     "a manifest nested 100,000 times": (
         "lightgbm", lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000}, "or damaged",
     ),
-    "a manifest that is no UTF-8": ("lightgbm", lambda m: {**m, "manifest.json": b"\xff\xfe{}"}, "or damaged"),
     "members without hashes": ("lightgbm", said(members={"x": 1}), "its members are not those of its manifest"),
     "members as a list": (
         "lightgbm", lambda m: said(members=[n for n in m if n != "manifest.json"])(m), "members with a hash each",
     ),
     # stores and names
     "no store": ("lightgbm", said(stores={}), "names no stores"),
-    "stores as a list": ("lightgbm", said(stores=[]), "names no stores"),
     "a store of text": ("lightgbm", said(stores={STORE: "x"}), "names no stores"),
     "a store without models": (
         "lightgbm", lambda m: said(stores={**json.loads(m["manifest.json"])["stores"], "more": {}})(m),
@@ -176,8 +152,6 @@ STRANGE = {
     ),
     "a model twice": ("lightgbm", renamed("seed0-", "seed00-", copy=True), "two models of one seed and fold"),
     "a seed of other digits": ("lightgbm", renamed("seed0-", "seed\u0660-"), "not those of a boosted model"),
-    "a seed of 5,000 digits": ("lightgbm", renamed("seed0-", f"seed{'1' * 5000}-"), "not those of a boosted model"),
-    "an absolute member": ("lightgbm", renamed("models/", "/models/"), "not those of a boosted model"),
     "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
     "an unknown head": ("lightgbm", said(head="forest"), "the head 'forest', which this version does not know"),
     "models of another head": ("lightgbm", said(head="svm"), "a model holds the arrays"),
@@ -186,11 +160,6 @@ STRANGE = {
     "a stack without a blend": ("stack", said(blend={}), "a blend belongs to the head stack"),
     "a blend with surplus folds": (
         "stack", lambda m: said(blend={**json.loads(m["manifest.json"])["blend"], "9": {f"{STORE} svm": 1.0}})(m),
-        "are not those of its models",
-    ),
-    "a blend with a surplus member": (
-        "stack",
-        lambda m: said(blend={f: {**w, "x svm": 0.0} for f, w in json.loads(m["manifest.json"])["blend"].items()})(m),
         "are not those of its models",
     ),
     "a blend of NaN": ("stack", said(blend={"1": {f"{STORE} svm": float("nan")}}), "no shares of one"),
@@ -204,11 +173,8 @@ STRANGE = {
     # arrays
     "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* not finite"),
     "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
-    "arrays of complex numbers": ("logistic", arrays(intercepts=lambda a: a + 1j), "intercepts .* not finite"),
     "arrays of text": ("logistic", arrays(intercepts=lambda a: a.astype(str)), "intercepts .* not finite"),
-    "arrays of dates": ("logistic", arrays(mean=lambda a: a.astype("M8[s]")), "mean .* not finite"),
     "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "no scales"),
-    "a negative scale": ("svm", arrays(scale=lambda a: -a), "no scales"),
     "a negative width": ("svm", arrays(gamma=np.array(-1.0)), "no support-vector machine"),
     "more pairs than classes have": (
         "svm",
