@@ -1,4 +1,4 @@
-"""The model bundle: one zip of texts and arrays with a manifest of hashes, and nothing that runs when it is read."""
+"""The model file: one zip of arrays with a manifest of hashes, and nothing that runs when it is read."""
 
 from __future__ import annotations
 
@@ -121,8 +121,10 @@ class Bundle(BundleFacts):
     def _mean(self, every: Sequence[tuple[str, FoldModel, Probabilities]]) -> Probabilities:
         """Return the mean over all models, with the store of each; in a stack the weighted mean."""
         if not self.blend:
-            return np.asarray(np.mean([found for _, _, found in every], axis=0))
-        weighted = [self.blend[model.fold][f"{name} {model.head}"] * found for name, model, found in every]
+            return np.asarray(np.mean([probabilities for _, _, probabilities in every], axis=0))
+        weighted = [
+            self.blend[model.fold][f"{name} {model.head}"] * probabilities for name, model, probabilities in every
+        ]
         return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
 
     @property
@@ -137,7 +139,7 @@ class Bundle(BundleFacts):
             for name, models in self.models.items()
             for model in models
         ]
-        known = [(name, model, found) for name, model, found in every if found is not None]
+        known = [(name, model, base) for name, model, base in every if base is not None]
         return self._mean(known) if len(known) == len(every) else None
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -338,26 +340,26 @@ def _folder(store: str) -> str:
 def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
     """Return the store of each folder of models."""
     plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
-    found = {str(renamed.get(name, name)): name for name in stores} if plain else {}
-    if not found or len(found) < len(stores):
+    store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
+    if not store_of or len(store_of) < len(stores):
         raise BundleError(f"{path}: names no stores, or one folder for several; the bundle was altered")
-    return found
+    return store_of
 
 
 def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int) -> Classifier:
     """Return a model that is of as many classes as the bundle, where it can say so."""
     data = archive.read(member)
     try:
-        found = spec.parse(data)
+        classifier = spec.parse(data)
     except BundleError as error:
         raise BundleError("{}: {}: {}", path, member, error) from error
-    if (own := getattr(found, "classes", classes)) != classes:
+    if (own := getattr(classifier, "classes", classes)) != classes:
         raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
-    return found
+    return classifier
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:
-    found = {str(name): float(value) for name, value in weights.items()}
-    if not all(value >= 0.0 for value in found.values()) or not math.isclose(sum(found.values()), 1.0, abs_tol=1e-6):
+    shares = {str(name): float(value) for name, value in weights.items()}
+    if not all(value >= 0.0 for value in shares.values()) or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
         raise BundleError(f"{path}: the weights of its blend are no shares of one; the bundle was altered")
-    return found
+    return shares

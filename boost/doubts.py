@@ -15,10 +15,10 @@ from ..stains import make_normalizer
 from .sources import Sources
 
 _SHOWN = 3
-"""Images that are shown (ours)."""
+"""Images that are shown."""
 
 _SIDE = 480
-"""Width of a picture, the image and the normalised image side by side, pixels (ours)."""
+"""Width of a picture, the image and the normalised image side by side, pixels."""
 
 
 def doubtful_samples(sources: Sources, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> list[Sample]:

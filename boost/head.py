@@ -12,10 +12,10 @@ from .arrays import Features, Places, Probabilities
 from .presets import Preset
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
-"""Pattern of a head's name, which stands in names of folders and of members of a bundle (ours)."""
+"""Pattern of a head's name, which stands in names of folders and of members of a bundle."""
 
 MODEL_SUFFIX = r"\.[a-z0-9]{1,8}"
-"""Pattern of the suffix of a model's file (ours)."""
+"""Pattern of the suffix of a model's file."""
 
 _TAKEN_SUFFIXES = frozenset({".csv"})
 """The predictions of a model lie beside it under its name with this suffix."""

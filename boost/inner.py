@@ -12,11 +12,11 @@ from ..messages import Message
 from .arrays import Features, Places, Probabilities
 
 MOST_ROWS = 3000
-"""Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
+"""Most rows that a linear or kernel head is fitted on: of 360 images some 8 augmentations each. A kernel head
 keeps most of its rows, so that time grows with their square and the bundle with their number."""
 
 INNER_FOLDS = 5
-"""Folds inside the training part (ours)."""
+"""Folds inside the training part."""
 
 Folds = Sequence[tuple[Places, Places]]
 """Positions of images that train and that are held out."""
@@ -65,11 +65,11 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
     for label in np.unique(labels):
         turns: dict[str, int] = {}
         ranked: list[tuple[int, int, int]] = []
-        for place, image in enumerate(order[labels[order] == label].tolist()):
+        for position, image in enumerate(order[labels[order] == label].tolist()):
             group = groups[image]
             key = f"image {image}" if group is None else f"group {group}"
             turns[key] = turns.get(key, 0) + 1
-            ranked.append((turns[key], place, image))
+            ranked.append((turns[key], position, image))
         share = max(min(2, len(ranked)), most * len(ranked) // len(labels))
         chosen += [image for _, _, image in sorted(ranked)[:share]]
     return np.sort(np.array(chosen, dtype=np.int64))
@@ -102,8 +102,8 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
     InputError
         No split holds every class on its training side.
     """
-    found = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
-    if not found:
+    folds = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
+    if not folds:
         raise InputError(
             Message(
                 "this head chooses its settings by folds inside the training part, and there a class is "
@@ -111,7 +111,7 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
                 "(patients) of that class"
             )
         )
-    return found
+    return folds
 
 
 def check_held_out(folds: Folds, labels: Places) -> None:

@@ -26,11 +26,11 @@ from .linear_head import StandardisedModel, held_out_loss, multinomial, softmax
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
-"""Costs and kernel widths that are tried (ours); a width of 1 is scikit-learn's ``gamma="scale"``, which on
+"""Costs and kernel widths that are tried; a width of 1 is scikit-learn's ``gamma="scale"``, which on
 standardised features is one over their number."""
 
 _MOST_PREDICTED = 20_000
-"""Rows that are predicted at once (ours): with 3,000 vectors half a gigabyte of kernel."""
+"""Rows that are predicted at once: with 3,000 vectors half a gigabyte of kernel."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
@@ -73,8 +73,8 @@ class KernelModel(StandardisedModel):
             return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
         kernel = np.exp(-float(a["gamma"]) * _squared_distances(rows, a["vectors"]))
-        found = kernel @ a["pairs"].T + a["offsets"]
-        return np.asarray(found.reshape(images, augmentations, -1).mean(axis=1))
+        decisions = kernel @ a["pairs"].T + a["offsets"]
+        return np.asarray(decisions.reshape(images, augmentations, -1).mean(axis=1))
 
 
 def _squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -133,7 +133,7 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     labels, classes = part.labels, part.classes
     chosen = few_images(labels, part.groups, seed=part.seed)
     if len(chosen) < len(labels):  # the matrix of distances grows with the square of the rows
-        groups = [part.groups[place] for place in chosen]
+        groups = [part.groups[image] for image in chosen]
         inner = np.full((len(labels), classes), np.nan)
         data, inner[chosen] = fit_svm(
             replace(part, features=part.features[chosen], labels=labels[chosen], groups=groups)
@@ -158,20 +158,20 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
         def decide(train: Places, held: Places) -> Probabilities:
             inside = rows_of(train)
             support, pairs, offsets = _fit_pairs(kernel[np.ix_(inside, inside)], row_labels[inside], cost)
-            found = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
-            return np.asarray(found.reshape(len(held), augmentations, -1).mean(axis=1))
+            decisions = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
+            return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
 
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
         known = ~np.isnan(decisions).any(axis=1)
         weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
         return weights, intercepts, softmax(decisions @ weights.T + intercepts)
 
-    found: dict[tuple[float, float], tuple[Probabilities, ...]] = {}
+    tried_pairs: dict[tuple[float, float], tuple[Probabilities, ...]] = {}
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
-        found |= {(width, cost): tried(kernel, cost) for cost in _COSTS}
-    width, cost = min(found, key=lambda pair: held_out_loss(found[pair][-1], labels))
-    weights, intercepts, inner = found[width, cost]
+        tried_pairs |= {(width, cost): tried(kernel, cost) for cost in _COSTS}
+    width, cost = min(tried_pairs, key=lambda pair: held_out_loss(tried_pairs[pair][-1], labels))
+    weights, intercepts, inner = tried_pairs[width, cost]
     support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
     arrays: dict[str, Array] = {
         "mean": mean,

@@ -14,7 +14,7 @@ _LEAF_ROWS = 20
 """LightGBM's default of ``min_data_in_leaf``."""
 
 _LEAVES_PER_CLASS = 4
-"""Leaves that the rows of the smallest class shall be able to fill (ours)."""
+"""Leaves that the rows of the smallest class shall be able to fill."""
 
 
 def models_without_split(

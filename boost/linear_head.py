@@ -18,13 +18,13 @@ from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import inner_folds, out_of_fold, spread_augmentations, standardisation
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried (ours): there are more features
+"""Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried: there are more features
 than images."""
 
 _ROUNDS = 300
 
 _LEAST_SCALE = 1e-13
-"""Bound on the spread of a feature (ours); `standardisation` gives none below 1e-12."""
+"""Bound on the spread of a feature; `standardisation` gives none below 1e-12."""
 
 _C = "strength"
 """What the array of the chosen ``C`` is called in a model's file, since 0.1."""
@@ -183,11 +183,11 @@ def fit_logistic(part: TrainingPart) -> tuple[bytes, Probabilities]:
 
         return out_of_fold(folds, len(labels), classes, predict)
 
-    found = {C: held_out_by(C) for C in _TRIED_C}
-    best = min(found, key=lambda C: held_out_loss(found[C], labels))
+    by_strength = {C: held_out_by(C) for C in _TRIED_C}
+    best = min(by_strength, key=lambda C: held_out_loss(by_strength[C], labels))
     weights, offsets = fit(np.arange(len(labels)), best)
     arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
-    return pack_arrays({**arrays, _C: np.array(best)}), found[best]
+    return pack_arrays({**arrays, _C: np.array(best)}), by_strength[best]
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:

@@ -43,7 +43,7 @@ _BY_FORM = frozenset({"linear_tree", "zero_as_missing"})
 """What makes trees that a model file does not hold."""
 
 _TOY = (60, 8, 3)
-"""Rows, features and classes of the trial (ours): leaves of the default size can be split."""
+"""Rows, features and classes of the trial: leaves of the default size can be split."""
 
 
 def parse_params(options: Sequence[str]) -> dict[str, Any]:
@@ -200,13 +200,13 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
 
 def _reason(text: str) -> str:
     """Shorten a message of LightGBM: without places in its source, and checks as what must hold."""
-    found = (text.splitlines() or [""])[0]
-    found = re.sub(r" at /\S+, line \d+ ?\.?$", "", found).strip()
-    if simple := re.fullmatch(r"Check failed: \((\w+)\) (\S+) \((\S+)\)", found):
+    reason = (text.splitlines() or [""])[0]
+    reason = re.sub(r" at /\S+, line \d+ ?\.?$", "", reason).strip()
+    if simple := re.fullmatch(r"Check failed: \((\w+)\) (\S+) \((\S+)\)", reason):
         return f"{simple[1]} must be {simple[2]} {simple[3]}"
-    if token := re.fullmatch(r"Unknown token (\S+) in data file", found):
+    if token := re.fullmatch(r"Unknown token (\S+) in data file", reason):
         return f"{token[1]} is no number"
-    return found.replace("Check failed: ", "needed: ")
+    return reason.replace("Check failed: ", "needed: ")
 
 
 def _known_params() -> set[str]:

@@ -99,7 +99,7 @@ PRESETS = {
         },
     ),
 }
-"""``rakhlin2018``: published code of Rakhlin et al. 2018. ``fast`` (ours): a tree sees a tenth of the features, which
+"""``rakhlin2018``: published code of Rakhlin et al. 2018. ``fast``: a tree sees a tenth of the features, which
 are redundant, and half of the rows, which are augmentations of few images; quarter bins, fewer leaves. Measured in
 ``docs/performance.md``."""
 

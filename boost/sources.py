@@ -113,13 +113,13 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             hashes = [value.decode() for value in store.images("sha256")]
             # of embeddings the hash is that of the row, which is another in every store
             contents = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
-            found = list(zip(store.image_ids, store.labels, contents, strict=True))
+            described = list(zip(store.image_ids, store.labels, contents, strict=True))
             if len(headers) == 1:
-                rows, files = found, dict(zip(store.image_ids, hashes, strict=True))
+                rows, files = described, dict(zip(store.image_ids, hashes, strict=True))
                 groups = {image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)}
-        if found != rows:
+        if described != rows:
             other = next(iter(paths.values()))
-            change = str(ImageChange.between(_known(rows), _known(found))) or "other content under the same names"
+            change = str(ImageChange.between(_known(rows), _known(described))) or "other content under the same names"
             raise InputError(
                 f"{path} and {other}: describe different images or labels, the first as against the second: {change}; "
                 "run bchisto featurize for both"
@@ -191,10 +191,10 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
     check_order(classes)
     spelled = spell_labels(filter(None, labels.values()), classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
-    found = {image: spelled.get(label) or "" for image, label in labels.items()}
-    if without := [name for name in classes if name not in found.values()]:
+    spelled_labels = {image: spelled.get(label) or "" for image, label in labels.items()}
+    if without := [name for name in classes if name not in spelled_labels.values()]:
         _log.warning(Message("{classes} names {}, of which no image is here", ", ".join(without)))
-    return found
+    return spelled_labels
 
 
 def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
@@ -211,7 +211,7 @@ def _known(rows: Sequence[tuple[str, str, str]]) -> dict[str, Known]:
 
 
 def _files(features: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
+    paths: list[Path] = []
     for source in map(Path, features):
         if source.is_dir():
             for parts in sorted(source.glob("*.parts")):
@@ -224,9 +224,9 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
                     "featurize again to add them",
                     parts,
                 )
-            found.extend(sorted(source.glob("*.h5")))
+            paths.extend(sorted(source.glob("*.h5")))
         elif source.exists():
-            found.append(source)
+            paths.append(source)
         else:
             raise MissingInputError(f"{source}: no such store or folder; run bchisto featurize first")
-    return found
+    return paths

@@ -74,8 +74,8 @@ def train(
     """
     run = as_path(out, "out")
     chosen = FeatureChoice.of(features)
-    said = as_texts(notes, "notes")
-    settings, choice, how = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
+    remarks = as_texts(notes, "notes")
+    settings, choice, work = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
     view = TwoClassView() if view is None else view
     view.check()
     if "none" in choice.folds:
@@ -88,7 +88,7 @@ def train(
         stores: Sequence[Path] = chosen.features
         if stores or chosen.labels is not None:
             stores = import_features(
-                stores, folder=run / "features", labels=chosen.labels, classes=chosen.classes, overwrite=how.overwrite
+                stores, folder=run / "features", labels=chosen.labels, classes=chosen.classes, overwrite=work.overwrite
             )
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         if settings.each and len(sources.paths) < 2:
@@ -113,8 +113,8 @@ def train(
                 plan=plan,
                 images=images,
                 view=view,
-                notes=said,
-                overwrite=how.overwrite,
+                notes=remarks,
+                overwrite=work.overwrite,
                 run=run,
                 sources=sources,
                 head=head,
@@ -123,7 +123,7 @@ def train(
             )
             for plan, head in product(plans, settings.heads)
         ]
-        return cross_validate(trainings, run=run, how=how, record=record)
+        return cross_validate(trainings, run=run, how=work, record=record)
 
 
 def _default_folds(sources: Sources) -> str:

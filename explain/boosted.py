@@ -21,13 +21,13 @@ from .methods import METHODS, ExplainSettings
 from .places import Floats, Places, around, grid_starts, means_over, spread
 
 _STEPS = {"dense": 8, "exact": 4}
-"""Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
+"""Places in the length of a window: a frame is encoded once for all of them, a crop each time."""
 
 _MOST_PLACES = 32
-"""Places along an axis (ours)."""
+"""Places along an axis."""
 
 _LEAST = 32
-"""Smallest window, pixels as the encoder sees it (ours)."""
+"""Smallest window, pixels as the encoder sees it."""
 
 
 @dataclass(frozen=True)

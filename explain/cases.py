@@ -32,10 +32,10 @@ from .page import where_highest
 _log = logging.getLogger(__name__)
 
 _MOST = 10
-"""Cases of each class and side (ours): of eight classes 160 pictures, some 7 MB in the report."""
+"""Cases of each class and side: of eight classes 160 pictures, some 7 MB in the report."""
 
 _SIDE = 224
-"""Longest side of an image and of its map in a report, pixels (ours)."""
+"""Longest side of an image and of its map in a report, pixels."""
 
 
 def check_count(explain: int) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 _SIDE = 560
-"""Longest side of a picture in a drawing, pixels (ours); small ones are enlarged to it."""
+"""Longest side of a picture in a drawing, pixels; small ones are enlarged to it."""
 
 _TILE = 176
 _GAP, _BAR = 16, 22
@@ -32,11 +32,11 @@ _HOT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 2
 """Scale of one side, by lightness from dark to light."""
 
 _NEARLY_ALL = 99.5
-"""Percentile at which a colour bar without fixed ends stops (ours): a single pixel is not to make all else
+"""Percentile at which a colour bar without fixed ends stops: a single pixel is not to make all else
 pale."""
 
 _SHORTEST = 0.25
-"""Share of the colour bar over which a side takes its full colour at least (ours): beside a base of 0.95 the little
+"""Share of the colour bar over which a side takes its full colour at least: beside a base of 0.95 the little
 that is left is not to look like much."""
 
 Floats = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ from ..jobs import atomic_output, save_arrays
 Picture = npt.NDArray[np.uint8]
 
 _SHOWN = 1024
-"""Longest side of a picture as it is shown, pixels (ours)."""
+"""Longest side of a picture as it is shown, pixels."""
 
 _TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
 _KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")

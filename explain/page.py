@@ -15,10 +15,10 @@ from ..predict import NOT_A_DEVICE
 from .explanation import Explanation
 
 _PICTURE = 860
-"""Width of a picture on the page, pixels (ours): its margin can be read, at some 60 kB."""
+"""Width of a picture on the page, pixels: its margin can be read, at some 60 kB."""
 
 _MAX_PICTURES = 200
-"""Pictures on the page (ours): some 12 MB."""
+"""Pictures on the page: some 12 MB."""
 
 
 @dataclass(frozen=True)

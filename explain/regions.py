@@ -15,19 +15,19 @@ from .draw import colour_limits
 from .explanation import Explanation
 
 _HOTTEST = 0.1
-"""Share of the picture, its highest values, that is outlined at most (ours)."""
+"""Share of the picture, its highest values, that is outlined at most."""
 
 _BLUR = 0.01
-"""Standard deviation of the smoothing before, as a share of the longer side (ours): maps by pixel are mostly specks."""
+"""Standard deviation of the smoothing before, as a share of the longer side: maps by pixel are mostly specks."""
 
 _LEAST, _MOST = 0.001, 25
-"""Share of the picture below which a region is left out, and how many are outlined at most, the largest (ours)."""
+"""Share of the picture below which a region is left out, and how many are outlined at most, the largest."""
 
 _FLAT = 0.01
-"""Share of the colour bar that a map must span to have any region (ours): less cannot be seen."""
+"""Share of the colour bar that a map must span to have any region: less cannot be seen."""
 
 _BORDER = 1 / 16
-"""Share of each side along the border that is not outlined in maps which padding makes bright there (ours)."""
+"""Share of each side along the border that is not outlined in maps which padding makes bright there."""
 
 Ring = list[tuple[int, int]]
 

@@ -23,7 +23,7 @@ _SETTINGS = FeaturizeSettings(
     augmentations=4,
     crops=4,
 )
-"""Small but real: two of the paper's encoders, a quarter of its scale, fewer augmentations and crops (ours)."""
+"""Small but real: two of the paper's encoders, a quarter of its scale, fewer augmentations and crops."""
 
 _FOLDS, _SEEDS = "5", 2
 

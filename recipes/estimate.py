@@ -20,13 +20,13 @@ from .parts import fold_names, open_images
 from .recipe import Recipe, ReproduceRequest
 
 _FEW, _MORE = 1, 3
-"""Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
+"""Boosting rounds over 2 of the two timed models; their difference is the cost of one."""
 
 _TRAIN_SHARE = 0.9
 """Of the images that train in a fold of ten."""
 
 _MOST_FITTED = 200
-"""Images on which another head than LightGBM is timed (ours)."""
+"""Images on which another head than LightGBM is timed."""
 
 _OFFICIAL_FOLDS = {"breakhis": 5}
 """Hold-outs of the authors of a dataset; other published parts test once."""

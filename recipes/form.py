@@ -31,7 +31,7 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
 _MOST_BYTES = 128 * 1024
-"""Bound on the file of a recipe (ours)."""
+"""Bound on the file of a recipe."""
 
 _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("title", "citation"), str),

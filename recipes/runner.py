@@ -26,10 +26,10 @@ from .tables import Obtained, Runs, compare_published
 _log = logging.getLogger(__name__)
 
 _REPLICATES = 2000
-"""Bootstrap replicates of paired differences (ours)."""
+"""Bootstrap replicates of paired differences."""
 
 _ROUNDS = 3
-"""How often each network is timed (ours); in turns, so that other work on the machine meets all of them."""
+"""How often each network is timed; in turns, so that other work on the machine meets all of them."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .networks import LEVELS, value_of
 from .obtained import Key, Obtained, Points, Runs, Value, mean_change
 
 SEEDS = 3
-"""Seeds from which a conclusion is judged (ours): one training says nothing of how much another would differ."""
+"""Seeds from which a conclusion is judged: one training says nothing of how much another would differ."""
 
 _FORMS = (
     {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
