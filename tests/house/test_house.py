@@ -246,7 +246,7 @@ def test_commands_in_documents_exist():
 
 @pytest.mark.slow
 @in_repository
-def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
+def test_the_slurm_script_runs_as_it_stands(slurm, tissue, boosted_maps, tmp_path):
     """Submit docs/featurize.slurm to a real Slurm, wait for the array and the merge, compare the arrays."""
     import time
 
@@ -259,7 +259,7 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
         "IMAGES": str(tissue),
         "RUN": str(tmp_path / "run"),
         "SHARDS": "3",
-        "OPTIONS": "--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3",
+        "OPTIONS": "--encoder convs --weights random --view 1.0:64 --augmentations 2 --crops 3",
     }
     script = REPOSITORY / "docs" / "featurize.slurm"
 
@@ -272,7 +272,7 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
     array = submit("--array=1,3")
     alone = submit("--array=2")  # a task that is submitted alone does its own share of three
     submit("--array=0", f"--dependency=afterany:{array}:{alone}")
-    store = tmp_path / "run" / "features" / "tiny-1.0-64.h5"
+    store = tmp_path / "run" / "features" / "convs-1.0-64.h5"
     deadline = time.monotonic() + 150
     while not store.is_file() and time.monotonic() < deadline:
         time.sleep(1)
@@ -280,7 +280,7 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
     assert store.is_file(), logs
     assert all(f"shard {number}/3 " in logs for number in (1, 2, 3))
     assert logs.count(" is empty, since there is no more work than 2 blocks") == 1
-    with open_store(store) as found, open_store(described / "features" / "tiny-1.0-64.h5") as expected:
+    with open_store(store) as found, open_store(boosted_maps / "features" / "convs-1.0-64.h5") as expected:
         np.testing.assert_array_equal(found.features(), expected.features())
 
 

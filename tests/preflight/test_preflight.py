@@ -25,8 +25,8 @@ from miniatures import write_inbreast
 from page_probe import PAPER, probe_page
 from PIL import Image
 
-TINY = ("--encoder", "tiny", "--augmentations", 2, "--crops", 3)
-SETTINGS = FeaturizeSettings(encoders=(EncoderChoice("tiny"),), augmentations=2, crops=3, views=(View(1.0, 64),))
+TINY = ("--encoder", "convs", "--augmentations", 2, "--crops", 3)
+SETTINGS = FeaturizeSettings(encoders=(EncoderChoice("convs"),), augmentations=2, crops=3, views=(View(1.0, 64),))
 
 
 def records(*rows):
@@ -379,7 +379,7 @@ def test_an_error_of_the_reader_comes_first(tissue, tmp_path, cli):
     code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", *TINY)
     assert code == 1
     assert (
-        out.split("\nNEXT\n")[1].strip().startswith(f"bchisto data check --images {tmp_path / 'm.csv'} --encoder tiny")
+        out.split("\nNEXT\n")[1].strip().startswith(f"bchisto data check --images {tmp_path / 'm.csv'} --encoder convs")
     )
 
 
