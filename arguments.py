@@ -7,7 +7,6 @@ what they seem to, and a text is never read as a list of letters.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import operator
 import os
@@ -28,7 +27,6 @@ __all__ = [
     "as_whole",
     "as_wholes",
     "as_yes",
-    "convert_fields",
     "items_of",
     "reworded",
 ]
@@ -188,24 +186,3 @@ def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
         See `as_number`.
     """
     return tuple(as_number(item, name) for item in items_of(value))
-
-
-def convert_fields(value: Any, **forms: Callable[[Any, str], Any]) -> None:
-    """Bring fields of a frozen value to one form, as its ``__post_init__`` does; None stays where it is the default.
-
-    Parameters
-    ----------
-    value : dataclass
-    **forms : callable
-        Field to what makes its form of what was passed and of its name: `as_whole`.
-
-    Raises
-    ------
-    InputError
-        See `as_whole` and the others.
-    """
-    optional = {field.name for field in dataclasses.fields(value) if field.default is None}
-    for name, form in forms.items():
-        given = getattr(value, name)
-        if given is not None or name not in optional:
-            object.__setattr__(value, name, form(given, name))

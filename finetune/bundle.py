@@ -15,7 +15,7 @@ from ..errors import BundleError, StoreError, WeightsError
 from ..formats import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
-from .settings import FinetuneSettings, as_fields, as_stored
+from .settings import FinetuneSettings
 
 _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
 
@@ -84,7 +84,7 @@ class CnnBundle(BundleFacts):
             facts,
             road="cnn",
             own={
-                "settings": as_stored(asdict(replace(settings, **chosen))),
+                "settings": asdict(replace(settings, **chosen)),
                 "dataset": dataset,
                 "reading": dict(reading),
             },
@@ -140,7 +140,7 @@ class CnnBundle(BundleFacts):
 def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
     """Return the settings with random weights, since those of the members replace them."""
     lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
-    plain = {name: _tuple(value) if name in lists else value for name, value in as_fields(content).items()}
+    plain = {name: _tuple(value) if name in lists else value for name, value in content.items()}
     return replace(FinetuneSettings(**plain), weights="random", fresh=(), rate_multipliers=())
 
 

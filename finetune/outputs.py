@@ -25,7 +25,7 @@ from ..formats import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved
-from .settings import FinetuneSettings, as_stored
+from .settings import FinetuneSettings
 from .units import FoldUnit
 
 if TYPE_CHECKING:
@@ -141,5 +141,5 @@ def _shown(settings: FinetuneSettings) -> dict[str, str]:
     weights = {"weights": Path(resolved(settings)["weights"]).name}
     return {
         "source": network_of(settings.network).source,
-        **{key: str(value) for key, value in as_stored({**asdict(settings), **resolved(settings), **weights}).items()},
+        **{key: str(value) for key, value in {**asdict(settings), **resolved(settings), **weights}.items()},
     }

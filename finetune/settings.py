@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,20 +35,6 @@ the published system ``inbreast-inception`` has it. A softmax over the classes f
 
 _MOST_COPIES = 1000
 """Of an image in an epoch (ours)."""
-
-_IN_FILES = {"learning_rate": "rate"}
-"""Fields that files call otherwise: by the names that they had in 0.1."""
-
-
-def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of settings by the names that files have."""
-    return {_IN_FILES.get(name, name): value for name, value in values.items()}
-
-
-def as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what files hold by the names of fields."""
-    names = {stored: name for name, stored in _IN_FILES.items()}
-    return {names.get(name, name): value for name, value in values.items()}
 
 
 def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:

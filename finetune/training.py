@@ -22,7 +22,7 @@ from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import FinetuneSettings, as_stored
+from .settings import FinetuneSettings
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Return what decides how folds are trained, JSON-ready; weights by their hash, wherever they lie."""
         weights = Path(self.settings.weights)
         settings = {
-            **as_stored({**asdict(self.settings), **resolved(self.settings)}),
+            **asdict(self.settings),
+            **resolved(self.settings),
             **({"weights": file_sha256(weights)} if weights.is_file() else {}),
             "backend": prepare_backend(),
         }

@@ -33,8 +33,8 @@ def small(**changes):
             for table in recipe.published
         ],
     }  # fmt: skip
-    content["featurize"]["encoder"]["value"] = ["tiny"]
-    content["featurize"]["view"]["value"] = ["1.0:48"]
+    content["featurize"]["encoders"]["value"] = ["tiny"]
+    content["featurize"]["views"]["value"] = ["1.0:48"]
     return {**content, **changes}
 
 
@@ -94,15 +94,15 @@ def test_the_recipe_is_what_the_commands_default_to():
         assert values[name] == getattr(defaults, name), name
     assert tuple(values["color_range"]) == defaults.color_range
     # the code ran on Keras 2.1.3; today's ResNet-50 is a variant of the recipe, and what the command takes
-    assert values["encoder"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
+    assert values["encoders"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
     plain = dict(recipe.steps_of("plain-resnet50"))["featurize"]
-    assert plain["encoder"] == [choice.name for choice in defaults.encoders]
-    assert values["view"] == [f"{view.scale}:{view.crop}" for view in defaults.views]
-    assert recipe.values("boost")["two_class"] == "max"  # the code's own rule; the commands' is the sum
+    assert plain["encoders"] == [choice.name for choice in defaults.encoders]
+    assert values["views"] == [f"{view.scale}:{view.crop}" for view in defaults.views]
+    assert recipe.values("boost")["rule"] == "max"  # the code's own rule; the commands' is the sum
     boosted = BoostSettings()
-    assert tuple(recipe.values("boost")["head"]) == boosted.heads
+    assert tuple(recipe.values("boost")["heads"]) == boosted.heads
     for name, value in recipe.values("boost").items():
-        if name not in ("folds", "head", "two_class"):
+        if name not in ("folds", "heads", "rule"):
             assert getattr(boosted, name) == value
 
 
