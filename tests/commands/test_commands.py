@@ -48,10 +48,13 @@ def test_every_command_has_help_with_an_example(cli, command):
         (["nothing"], "No such command 'nothing'"),
         (["featurize"], "Missing option '--images'"),
         (["featurize", "--images", "x", "--out", "y", "--crops", "many"], "'many' is not a valid integer"),
-        (["featurize", "--images", "x", "--out", "y", "--precision", "int8"], "'int8' is not one of"),
+        (
+            ["featurize", "--images", "x", "--out", "y", "--precision", "int8"],
+            "--precision int8: choose one of",
+        ),
         (
             ["featurize", "--images", "x", "--out", "y", "--magnification", "50"],
-            "is none of 40, 100, 200, 400",
+            "--magnification 50: choose one of 40, 100, 200, 400",
         ),
         (["predict", "x", "--out", "y"], "give --images DIR or image files"),
     ],
@@ -162,8 +165,8 @@ def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_optio
 
 def test_config_from_yaml_loses_to_flags(cli, tissue, tmp_path):
     (tmp_path / "c.yaml").write_text(
-        f"images: {tissue}\nencoder: [tiny]\nweights: [random]\n"
-        "view: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
+        f"images: {tissue}\nencoders: [tiny]\nweights: [random]\n"
+        "views: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
     )
     code, _, err = cli(
         "featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1

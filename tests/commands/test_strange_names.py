@@ -122,7 +122,7 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     assert "\x1b" not in said
     said = refused(cli, "evaluate", tmp_path / f"{ESCAPE}\nok", "--out", tmp_path / "out", said="\\x0aok: no such")
     assert "\x1b" not in said
-    (tmp_path / "c.yaml").write_text('head: "\\e[2Jx"\n')
+    (tmp_path / "c.yaml").write_text('heads: "\\e[2Jx"\n')
     code, _, said = cli("boost", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")
     assert (code, "\x1b" in said) == (2, False)
 

@@ -75,8 +75,8 @@ def test_a_run_folder_among_the_images_is_no_class(images, cli):
 def test_a_file_of_options_may_give_one_value_where_many_are_taken(images, tmp_path, cli):
     few = "weights: random\naugmentations: 1\ncrops: 1\ncolor_range: [1, 1]\nstain: none\n"
     for name, text in {
-        "one": f"encoder: resnet50\nview: '1:32'\nclasses: [tumeur é, benigne]\n{few}",
-        "many": f"encoder: [resnet50]\nview: ['1:32']\nclasses: tumeur é, benigne\n{few}",
+        "one": f"encoders: resnet50\nviews: '1:32'\nclasses: [tumeur é, benigne]\n{few}",
+        "many": f"encoders: [resnet50]\nviews: ['1:32']\nclasses: tumeur é, benigne\n{few}",
     }.items():
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
         code, _, err = cli(
@@ -103,7 +103,7 @@ def test_a_file_of_options_may_give_one_value_where_many_are_taken(images, tmp_p
     [
         ("seed: [1, 2]", "seed takes one value"),
         ("color_range: 1", "color_range takes a list of 2 values"),
-        ("encoder: {resnet50: 1}", "encoder is a mapping; give a value or a list of them"),
+        ("encoders: {resnet50: 1}", "encoders is a mapping; give a value or a list of them"),
     ],
 )
 def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, text, said):

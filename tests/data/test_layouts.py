@@ -4,7 +4,6 @@ import inspect
 import logging
 
 import bchisto.data.layouts
-import click
 import numpy as np
 import pytest
 from bchisto.data import (
@@ -23,7 +22,6 @@ from bchisto.data import (
     order_classes,
     read_dataset,
 )
-from bchisto.data.layouts.context import CONTEXTS
 from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from bchisto.errors import InputError
@@ -98,20 +96,6 @@ def test_every_reader_has_a_spec():
     }
     assert modules == readers
     assert len(readers) == len(DATASET_NAMES)
-
-
-def test_the_command_line_lists_the_layouts_of_the_library():
-    from bchisto.cli import cli as command
-
-    shown = click.Context(command)
-    options = {
-        parameter.name: parameter
-        for parameter in command.get_command(shown, "featurize").params
-        if parameter.name in ("dataset", "context")
-    }
-    assert tuple(options["dataset"].type.choices) == DATASET_NAMES
-    assert tuple(options["context"].type.choices) == CONTEXTS
-    assert options["dataset"].make_metavar(shown) == f"[{'|'.join(DATASET_NAMES)}]"
 
 
 def test_a_spec_says_what_is_wrong_with_it():
@@ -205,8 +189,8 @@ def test_the_command_line_takes_it(tiles, cli, tmp_path):
     assert code == 2
     code, _, err = cli("data", "list", "--images", tiles, "--dataset", "camelyon")
     assert code == 2
-    assert "'camelyon' is not one of 'bach', 'breakhis'" in err
-    assert "'csv', 'tiles'" in err
+    assert "--dataset camelyon: choose one of bach, breakhis" in err
+    assert "csv, tiles" in err
     (tmp_path / "options.yaml").write_text(f"images: {tiles}\ndataset: tiles\n")
     code, out, err = cli("data", "list", "--config", tmp_path / "options.yaml")
     assert (code, len(out.splitlines())) == (0, 5), err

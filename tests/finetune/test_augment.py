@@ -181,7 +181,7 @@ def test_ranges_on_the_command_line(tissue, tmp_path, cli):
     options = ("finetune", "--images", tissue, "--out", tmp_path / "run", *SPECK)
     for text, message in (
         ("rotation:x", "--augmentation rotation:x: write rotation:RANGE with a number above 0"),
-        ("turn:3", "Invalid value for '--augmentation': 'turn' is not one of 'isometries'"),
+        ("turn:3", "--augmentation turn:3: choose one of isometries, mirror"),
     ):
         code, _, err = cli(*options, "--augmentation", text)
         assert code == 2
