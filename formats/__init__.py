@@ -1,7 +1,7 @@
 """Whatever reads files that a stranger may have written: pictures, archives, HDF5, tables, YAML and JSON.
 
 One contract: each reader returns plain checked values, or raises one of `bchisto.errors`. Sizes are compared with
-`limits` before memory is taken, nothing that a file holds is run, and no other file is opened because of it.
+limits before memory is taken, nothing that a file holds is run, and no other file is opened because of it.
 """
 
 from .archive import Archive, check_archive_size
