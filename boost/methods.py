@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -116,7 +115,7 @@ def _exceptions(outcome: StainOutcome) -> Iterator[str]:
 
 def _embedded(header: Mapping[str, Any]) -> str:
     """Say what is known of embeddings that were not made here."""
-    about = json.loads(header[IMPORTED])
+    about = header[IMPORTED]
     network = header["encoder"]
     by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
     each = f", each the {about['pooled']}" if about["pooled"] else ""
@@ -145,7 +144,7 @@ def shown_settings(
 
 def _shown_store(h: Mapping[str, Any]) -> str:
     if h["mode"] == IMPORTED:
-        about = json.loads(h[IMPORTED])
+        about = h[IMPORTED]
         weights = f", weights of sha256 {h['weights_sha256'][:12]}" if h["weights_sha256"] else ""
         rows = f", {_count(h['augmentations'], 'row')} an image" if h["augmentations"] > 1 else ""
         pooled = f", {about['pooled']}" if about["pooled"] else ""

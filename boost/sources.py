@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,9 @@ class Sources:
     paths : dict of str to Path
         Store name to file.
     headers : dict of str to dict
-        Store name to attributes.
+        Store name to its settings, and where it came from.
+    settings : dict of str to dict
+        Store name to what decided its rows.
     images : Tested
         The label is empty where it is unknown: such images are in no fold.
     failed : tuple of str
@@ -41,6 +42,7 @@ class Sources:
 
     paths: dict[str, Path]
     headers: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
     images: Tested
     failed: tuple[str, ...] = ()
     stains: dict[str, StainOutcome] = field(default_factory=dict)
@@ -98,6 +100,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             raise InputError(f"{path} and {other}: two stores of the same name; give one of them, or rename a file")
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
     stains: dict[str, StainOutcome] = {}
     content: dict[str, dict[str, str]] = {}
@@ -106,7 +109,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     rows: list[tuple[str, str, str]] = []
     for name, path in paths.items():
         with open_store(path) as store:
-            headers[name] = store.header
+            headers[name], settings[name] = store.header, store.settings
             pixels |= store.pixels
             stains[name] = store.stain_outcome()
             content[name] = store.content()
@@ -155,7 +158,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
     datasets = {header["dataset"] for header in headers.values()}
-    left_out = {str(image) for header in headers.values() for image, _ in json.loads(header.get("failures", "[]"))}
+    left_out = {str(image) for header in headers.values() for image, _ in header["failures"]}
     images = Tested(
         digest=digest,
         dataset="".join(datasets) if len(datasets) == 1 else "",
@@ -166,23 +169,16 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         pixels=pixels,
         files=files,
     )
-    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))), stains, content)
+    return Sources(paths, headers, settings, images, tuple(sorted(left_out - set(labels))), stains, content)
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse exact beside dense stores, and dense stores that place their windows differently."""
-    modes = {(str(header["mode"]), int(header.get("geometry", 1))): name for name, header in headers.items()}
-    if len({mode for mode, _ in modes}) > 1:
-        named = " and ".join(f"{name} ({mode})" for (mode, _), name in sorted(modes.items()))
+    """Refuse exact beside dense stores."""
+    modes = {str(header["mode"]): name for name, header in headers.items()}
+    if len(modes) > 1:
+        named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
         raise InputError(
             "{}: stores of different modes do not belong in one model; give those of one with {features}", named
-        )
-    if len(modes) > 1:
-        named = " and ".join(f"{name} (geometry {geometry})" for (_, geometry), name in sorted(modes.items()))
-        raise InputError(
-            "{}: dense stores of different releases of bchisto place their windows differently and "
-            "do not belong in one model; give those of one geometry with {features}",
-            named,
         )
 
 

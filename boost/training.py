@@ -16,7 +16,6 @@ from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
-from ..featurize import compared_settings
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, write_rows
 from ..runs import FolderSettings, versions_of
@@ -31,9 +30,6 @@ from .presets import Preset
 from .settings import BoostSettings
 from .sources import Sources
 from .units import MODEL_KIND, FittedUnit, FoldPart, ModelUnit, group_units, read_model, read_unit, train_group
-
-_GROWING = frozenset({"images_sha256", "classes", "augmentations", "dataset", "synthetic", "failures"})
-"""Attributes of a store that follow from its images, or grow."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 "seed": self.settings.seed,
                 **self.of_images(),
                 **head_settings(self.head, self.terms),
-                "stores": {name: _deciding(header) for name, header in self.sources.headers.items()},
+                "stores": self.sources.settings,
             },
             work=("models/*/*", "predictions.csv"),
             made_with=versions_of(["bchisto", "numpy", *head_packages(self.head)]),
@@ -257,12 +253,6 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
             folder,
             " and ".join(has),
         )
-
-
-def _deciding(header: dict[str, Any]) -> dict[str, Any]:
-    """Return what decides the rows of a store's images, and so the models: not which images, nor how often."""
-    settings = compared_settings(header)
-    return {name: value for name, value in settings.items() if name not in _GROWING}
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
-        descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
+        descriptors = encoder.encode_windows(frame, corners)
     else:
         crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
         size = settings.batch_size

@@ -5,20 +5,19 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 """
 
 from ..encoders import Encoder  # a name that others rely on here
-from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
+from .blocks import images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
-from .header import MOST_CROPS, past_use
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
+from .stored import MOST_CROPS, settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
-    "ABSENT_SETTINGS",
     "IMPORTED",
     "KIND_FACTS",
     "MOST_CROPS",
@@ -35,7 +34,6 @@ __all__ = [
     "StainOutcome",
     "Store",
     "View",
-    "compared_settings",
     "content_hashes",
     "crop_boxes",
     "cut_crop",
@@ -52,10 +50,10 @@ __all__ = [
     "normalise_images",
     "open_store",
     "pad_image",
-    "past_use",
     "read_embeddings",
     "reckon_seconds",
     "row_sha256",
+    "settings_from",
     "settled_facts",
     "time_describing",
 ]

@@ -33,7 +33,7 @@ IMPORTED = "imported"
 
 KIND_FACTS = {
     "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "crop": int, "pool": float,
-    "color_range": list, "stain": str, "mode": str, "geometry": int, "pad": str,
+    "color_range": list, "stain": str, "mode": str, "pad": str,
 }  # fmt: skip
 """What must be equal, as far as both are known, for embeddings to be of one kind, and its type."""
 
@@ -291,9 +291,9 @@ def _is_plain(value: Any, longest: int) -> bool:
 
 
 def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that the attributes of a store hold; of an imported one those of its file."""
+    """Return the facts that a store holds; of an imported one those of its file."""
     if header.get("mode") == IMPORTED:
-        about = json.loads(header[IMPORTED])
+        about = header[IMPORTED]
         return {**about["facts"], "pooled": about["pooled"]}
     return {name: header[name] for name in FACTS if name in header}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,15 +25,15 @@ from ..data import (
     write_particulars,
 )
 from ..errors import InputError, MissingInputError, OutputError, SettingsConflictError
-from ..jobs import ensure_folder, refuse_overwriting
+from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
 from .embeddings_parquet import read_parquet, write_parquet
-from .parts import write_part
+from .merge import write_store
+from .parts import stain_columns
 from .prepare import StainInfo
 from .store import open_store
-from .stream import ImageDescriptors
 
 _log = logging.getLogger(__name__)
 
@@ -243,11 +242,11 @@ def _identity(found: Embeddings) -> str:
 
 def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
     """Write a store, unless it is there."""
-    header = _header(found)
+    settings, origin = _settings(found), _origin(found)
     if path.exists():
         with open_store(path) as store:
-            old = store.header
-            same = all(old.get(key) == header[key] for key in (IMPORTED, "features_sha256", "images_sha256"))
+            old = store.settings
+            same = (old, store.header["images_sha256"]) == (settings, origin["images_sha256"])
             if same and (tuple(store.labels), tuple(store.groups)) == (found.labels, found.groups):
                 return path
         if old["mode"] != IMPORTED:
@@ -260,54 +259,50 @@ def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
                 path,
                 found.path,
             )
-    described = [
-        ImageDescriptors(
-            ImageRecord(image_id=image, path=found.path, label=label or None, group=group or None),
-            StainInfo(None, float("nan"), float("nan"), skipped=False),
-            {found.name: rows},
-        )
-        for image, label, group, rows in zip(found.image_ids, found.labels, found.groups, found.features, strict=True)
+    records = [
+        ImageRecord(image_id=image, path=found.path, label=label or None, group=group or None)
+        for image, label, group in zip(found.image_ids, found.labels, found.groups, strict=True)
     ]
-    sha256 = {image: row_sha256(rows) for image, rows in zip(found.image_ids, found.features, strict=True)}
-    dim = found.features.shape[2]
-    write_part(path, header=header, described=described, key=found.name, dim=dim, sha256=sha256, failures=())
+    contents = {image: row_sha256(rows) for image, rows in zip(found.image_ids, found.features, strict=True)}
+    unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
+    write_store(
+        path,
+        records,
+        [(found.features, stain_columns([unknown] * len(records)))],
+        keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
+        contents=contents,
+        settings=settings,
+        origin=origin,
+        dim=found.features.shape[2],
+    )
     return path
 
 
-def _header(found: Embeddings) -> dict[str, Any]:
-    """Return the attributes of a store of embeddings; what only images have is neutral there."""
+def _settings(found: Embeddings) -> dict[str, Any]:
+    """Return what is known of how embeddings were made."""
+    facts = {name: value for name, value in found.facts.items() if name != "pooled"}
+    return {
+        "mode": IMPORTED,
+        "encoder": found.encoder,
+        "layers": list(found.facts.get("layers", [UNKNOWN])),
+        "weights_sha256": found.facts.get("weights_sha256", ""),
+        "dim": found.features.shape[2],
+        "features_sha256": hashlib.sha256(np.ascontiguousarray(found.features, "<f4").tobytes()).hexdigest(),
+        IMPORTED: {"source": found.path.name, "facts": facts, "pooled": found.pooled},
+    }
+
+
+def _origin(found: Embeddings) -> dict[str, Any]:
     labels = sorted(set(filter(None, found.labels)))
     known = [str(name) for name in found.facts.get("classes", ())]
-    facts = {name: value for name, value in found.facts.items() if name != "pooled"}
-    about = {"source": found.path.name, "facts": facts, "pooled": found.pooled}
     return {
-        "encoder": found.encoder,
-        "layers": found.facts.get("layers", [UNKNOWN]),
-        "weights": found.facts.get("weights", UNKNOWN),
-        "weights_sha256": found.facts.get("weights_sha256", ""),
-        "weights_file_sha256": "",
-        "scale": 1.0,
-        "crop": 0,
-        "crops": 0,
         "augmentations": found.features.shape[1],
-        "pool": 1.0,
-        "stain": "none",
-        "stain_fallback": "error",
-        "color_range": [1.0, 1.0],
-        "mode": IMPORTED,
-        "engine": IMPORTED,
-        "precision": "float32",
-        "batch_size": 0,
-        "seed": 0,
+        "weights": found.facts.get("weights", UNKNOWN),
+        "weights_file_sha256": "",
         "dataset": found.facts.get("dataset", ""),
         "synthetic": found.facts.get("synthetic", False),
         "classes": known if known and set(labels) <= set(known) else list(order_classes(labels)),
         "images_sha256": _identity(found),
-        "features_sha256": hashlib.sha256(np.ascontiguousarray(found.features, "<f4").tobytes()).hexdigest(),
-        IMPORTED: json.dumps(about, sort_keys=True),
-        "dim": found.features.shape[2],
-        "backend": IMPORTED,
-        "road": "cpu",
         "selection": "{}",
         **{name: found.facts[name] for name in ("runner", "card", "network") if name in found.facts},
         "bchisto_version": __version__,

@@ -1,19 +1,18 @@
-"""Stage 1 as a whole: check the input, work the blocks, merge the stores."""
+"""Stage 1 as a whole: check the input, describe what is missing, put the stores together."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
-from ..data import PARTICULARS, Dataset, ImageSelection, UniqueImages, stain_notes
+from ..data import PARTICULARS, Dataset, ImageChange, ImageSelection, UniqueImages, stain_notes
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
-from ..errors import OutputError, OverwrittenError
+from ..errors import OutputError, StoreError
 from ..jobs import (
     Resources,
     Share,
@@ -29,13 +28,14 @@ from ..jobs import (
 )
 from ..messages import Message
 from ..options import plain_options
-from ..runs import Claim, RunRecord, record_run
-from .blocks import Block, Target, choose_targets, claim_parts, images_per_block, make_blocks
-from .growth import Growth, plan_growth
-from .parts import Part, Rows, merge_rows
+from ..runs import RunRecord, record_run
+from .blocks import images_per_block
+from .merge import copied_rows, write_store
+from .parts import Finished, row_keys
+from .plan import StorePlan, plan_stores, read_finished
 from .settings import FeaturizeSettings
-from .store import open_store
-from .workshop import Workshop, steps_of, stretches
+from .store import StainOutcome, look_first, open_store
+from .unit import Unit, describe_units, in_one_go, make_units, unless_finished
 
 _log = logging.getLogger(__name__)
 
@@ -128,48 +128,62 @@ def featurize(
         )
         unique, refused = opened.unique, opened.refused
         chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
-        targets = choose_targets(unique, settings=settings, folder=folder, road=_road(settings), selection=chosen)
+        plans = plan_stores(unique, settings=settings, folder=folder, device=_device(settings), selection=chosen)
         if how.overwrite:
-            for target in targets:
-                set_aside(target.path)
-                set_aside(target.parts)
-        growth = plan_growth(targets, unique=unique, skip_errors=how.skip_errors)
+            for plan in plans:
+                set_aside(plan.path)
+                set_aside(plan.folder)
+        keys = {plan.name: row_keys(plan.settings, unique.sha256) for plan in plans}
+        look_first(plan.path for plan in plans)
+        finished, changes = _finished(plans, unique, how)
         size = images_per_block(settings)
-        blocks = make_blocks(unique, growth.needs(unique.dataset.records), size=size)
+        cut = functools.partial(
+            make_units, unique.dataset.records, keys=keys, size=size, augmentations=settings.augmentations,
+            skip_errors=how.skip_errors,
+        )  # fmt: skip
+        units = cut(finished)
         record.note(
             images=len(unique.dataset),
             images_sha256=unique.digest,
             synthetic=unique.dataset.synthetic,
-            blocks=len(blocks),
-            images_per_block=len(blocks[0].records) if blocks else size,
-            weights_sha256={target.header["encoder"]: target.header["weights_sha256"] for target in targets},
+            blocks=len(units),
+            images_per_block=size,
+            weights_sha256={plan.settings["encoder"]: plan.settings["weights_sha256"] for plan in plans},
         )
-        _say_growth(record, growth)
-        workshop = Workshop(growth.targets, settings, how.skip_errors)
-        if not growth.rows:
-            _log.info("%s complete already", "the store is" if len(targets) == 1 else f"all {len(targets)} stores are")
+        _say_changes(record, changes)
+        if not finished:
+            _log.info("%s complete already", "the store is" if len(plans) == 1 else f"all {len(plans)} stores are")
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
-            _work(workshop, blocks, how=how, resources=how.networks() if settings.on_keras else how.cpu())
+            resources = how.networks() if settings.on_keras else how.cpu()
+            _describe(units, plans, settings, how=how, resources=resources)
         failures, merged = refused, True
         skipped: tuple[str, ...] = ()
         share = None
         doubtful: tuple[str, ...] = ()
         if how.shard is not None:
-            merged = all(workshop.finished(target) for target in targets)
+            finished, _ = _finished(plans, unique, how)
+            merged = not finished
             if not merged:
-                done = sum(map(workshop.has_parts, blocks))
-                share = Share(how.shard, len(how.shard.select(blocks)), done, len(blocks), "blocks")
+                done = sum(not unit.lacking for unit in cut(finished))
+                share = Share(how.shard, len(how.shard.select(units)), done, len(units), "blocks")
                 record.note(share=share.content())
         else:
-            found, skipped, doubtful = _merge(workshop, blocks, growth, unique, refused)
-            failures = tuple({**dict(refused), **found}.items())
+            for plan in plans:
+                if plan.name in finished:
+                    _merge(plan, keys[plan.name], unique=unique, refused=refused, skip_errors=how.skip_errors)
+                found, outcome = _close(plan)
+                failures = tuple({**dict(failures), **found}.items())
+                skipped = tuple(dict.fromkeys((*skipped, *outcome.skipped)))
+                doubtful = tuple(dict.fromkeys((*doubtful, *outcome.doubtful)))
+            for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
+                _log.warning("%s", text)
             known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
             record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
-        record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
+        record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
-        tuple(target.path for target in targets),
+        tuple(plan.path for plan in plans),
         merged,
         len(unique.dataset) + len(refused),
         failures,
@@ -197,53 +211,69 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
     return dataclasses.replace(settings, precision=precision)
 
 
-def _road(settings: FeaturizeSettings) -> str:
-    """Say where colours, crops and pooling are worked out, see `describe_images`: ``device`` or ``cpu``."""
+def _device(settings: FeaturizeSettings) -> str:
+    """Say where colours, crops and pooling are worked out, see `describe_images`: ``gpu`` or ``cpu``."""
     able = settings.mode == "exact" and settings.engine == "keras" and all(map(gives_maps, settings.encoders))
-    return "device" if able and visible_gpus() else "cpu"
+    return "gpu" if able and visible_gpus() else "cpu"
 
 
-def _say_growth(record: RunRecord, growth: Growth) -> None:
+def _finished(
+    plans: Sequence[StorePlan], unique: UniqueImages, how: Work
+) -> tuple[dict[str, Finished], dict[str, ImageChange]]:
+    """Return what is finished, and what changed, of each store that is not whole."""
+    finished, changes = {}, {}
+    for plan in plans:
+        # a shard leaves numbers to the call that puts all together
+        state = read_finished(plan, unique, skip_errors=how.skip_errors, values=how.shard is None)
+        if state is not None:
+            finished[plan.name], changes[plan.name] = state
+    return finished, changes
+
+
+def _say_changes(record: RunRecord, changes: Mapping[str, ImageChange]) -> None:
     """Say what changed since stores were finished, and keep it in the record."""
-    changes = {name: change for name, change in growth.changes.items() if change}
-    for change in dict.fromkeys(changes.values()):
-        names = ", ".join(name for name, found in changes.items() if found == change)
+    changed = {name: change for name, change in changes.items() if change}
+    for change in dict.fromkeys(changed.values()):
+        names = ", ".join(name for name, own in changed.items() if own == change)
         _log.log(logging.WARNING if change.removed else logging.INFO, "%s: %s", names, change)
-    if changes:
-        record.note(grown={name: change.json() for name, change in changes.items()})
-    for target in growth.targets:
-        more = {rows.count for rows in growth.rows.get(target.name, {}).values()} - {target.header["augmentations"]}
-        if more:
-            _log.info("%s: %d augmentations are there, of %d", target.name, min(more), target.header["augmentations"])
+    if changed:
+        record.note(grown={name: change.json() for name, change in changed.items()})
 
 
-def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: Resources) -> None:
-    needed = {name for block in blocks for name in block.targets}
-    claims: list[Claim] = []
+def _describe(
+    units: Sequence[Unit],
+    plans: Sequence[StorePlan],
+    settings: FeaturizeSettings,
+    *,
+    how: Work,
+    resources: Resources,
+) -> None:
+    lacking = {name for unit in units for batch in unit.lacking for name in batch.keys}
+    folders = [plan.parts for plan in plans if plan.name in lacking]
+    for plan in plans:
+        remove_leftovers(plan.path)
 
     def begin() -> None:
-        packages = {name for claim in claims for name in claim.made_with}
-        environments = how.environments(workshop.targets[0].path.parent, packages)
-        for claim in claims:
-            claim.note_work(environments)
+        packages = {name for folder in folders for name in folder.made_with}
+        environments = how.environments(plans[0].path.parent, packages)
+        for folder in folders:
+            folder.begin()
+            folder.note_work(environments)
 
-    for target in workshop.targets:
-        remove_leftovers(target.path)
-        if target.name in needed:
-            with workshop.unless_finished(target):
-                claim = claim_parts(target)
-                claim.take()
-                claims.append(claim)
-
-    bundled = functools.partial(stretches, resources=resources)
-    # as many at once as there would be if all were missing: it decides about helpers alone
-    helpers = resources.helpers(len(bundled(blocks))) if resources.gpus else 1
+    bundled = functools.partial(in_one_go, resources=resources)
     do_missing(
-        dataclasses.replace(workshop, helpers=helpers),
-        blocks,
+        functools.partial(
+            describe_units,
+            plans={plan.name: plan for plan in plans},
+            settings=settings,
+            skip_errors=how.skip_errors,
+            # as many at once as there would be if all were missing: it decides about helpers alone
+            helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
+        ),
+        units,
         UnitSpec(
-            read=lambda block: None if workshop.missing(block) else True,
-            steps=lambda block: steps_of((block,), workshop.settings),
+            read=lambda unit: None if unit.lacking else True,
+            steps=lambda unit: unit.steps(settings.augmentations),
             label="featurize",
             said="blocks are done",
             step_name="augmentations",
@@ -256,53 +286,50 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
 
 
 def _merge(
-    workshop: Workshop,
-    blocks: Sequence[Block],
-    growth: Growth,
+    plan: StorePlan,
+    keys: Mapping[str, str],
+    *,
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
-) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
-    """Merge every target that is not finished; return failures, images without normalisation, and doubtful ones."""
-    failures: dict[str, str] = {}
-    skipped: dict[str, None] = {}
-    doubtful: dict[str, None] = {}
-    for target in workshop.targets:
-        if not workshop.finished(target):
-            if target.name not in growth.rows:
-                raise OverwrittenError(f"{target.path}: overwritten meanwhile; run the same command again")
-            if (parts := workshop.whole_parts(target, blocks)) is not None:
-                with workshop.unless_finished(target):
-                    _write_store(target, parts, growth.rows[target.name], unique, refused)
-        with open_store(target.path) as store:
-            failures.update(json.loads(store.header["failures"]))
-            outcome = store.stain_outcome()
-            skipped.update(dict.fromkeys(outcome.skipped))
-            doubtful.update(dict.fromkeys(outcome.doubtful))
-        try:
-            remove_tree(target.parts)
-        except OutputError as error:  # the store is whole, and nothing reads them any more
-            _log.warning("%s", error)
-    for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=workshop.settings.stain):
-        _log.warning("%s", text)
-    return failures, tuple(skipped), tuple(doubtful)
-
-
-def _write_store(
-    target: Target,
-    parts: Sequence[Part],
-    kept: Mapping[str, Rows],
-    unique: UniqueImages,
-    refused: Sequence[tuple[str, str]],
+    skip_errors: bool,
 ) -> None:
-    """Put a store together from the rows that stay and those that were described."""
-    failed = dict(failure for part in parts for failure in part.failures)
-    described = {image: rows for part in parts for image, rows in part.rows().items()}
-    images = [
-        (record, [rows[record.image_id] for rows in (kept, described) if record.image_id in rows])
-        for record in unique.dataset.records
-        if record.image_id not in failed
-    ]
-    merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed.items()])
+    """Put a store together, unless another process does meanwhile."""
+    with unless_finished(plan, skip_errors=skip_errors):
+        if (state := read_finished(plan, unique, skip_errors=skip_errors, values=False)) is None:
+            return
+        finished, _ = state
+        rows = {image: finished.of(key, plan.augmentations) for image, key in keys.items()}
+        whole = [record for record in unique.dataset.records if rows[record.image_id][1] == plan.augmentations]
+        there = {record.image_id for record in whole}
+        failed = [(image, finished.failures[key]) for image, key in keys.items()
+                  if image not in there and key in finished.failures]  # fmt: skip
+        if lacking := len(keys) - len(whole) - len(failed):
+            raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
+        if plan.parts.begun:
+            plan.parts.hold()
+        images = [(keys[record.image_id], rows[record.image_id][0]) for record in whole]
+        write_store(
+            plan.path,
+            whole,
+            copied_rows(images, augmentations=plan.augmentations, dim=plan.dim),
+            keys=keys,
+            contents=unique.sha256,
+            settings=plan.settings,
+            origin=plan.origin,
+            dim=plan.dim,
+            failures=[*refused, *failed],
+        )
+
+
+def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
+    """Remove the parts of a finished store; return its failures, and what became of stains."""
+    with open_store(plan.path) as store:
+        failures, outcome = dict(store.header["failures"]), store.stain_outcome()
+    try:
+        remove_tree(plan.folder)
+    except OutputError as error:  # the store is whole, and nothing reads them any more
+        _log.warning("%s", error)
+    return failures, outcome
 
 
 def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:

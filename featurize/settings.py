@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, weights_of
+from ..encoders import ENGINES, EncoderChoice, gives_maps, least_of_partial, weights_of
 from ..errors import InputError
 from ..messages import Message
 from ..options import Settings, option
@@ -105,9 +105,6 @@ class FeaturizeSettings(Settings):
     )
     batch_size: int = option(4, least=1, help="Most crops in one pass; a part of the settings.")
     seed: int = option(0, least=0, help="Of crops and colours.")
-    geometry: int = option(
-        GEOMETRY, recorded=False, command=False, least=1, most=GEOMETRY, help="How dense mode places windows."
-    )
 
     def validate(self) -> None:
         """Refuse what does not go together."""

@@ -1,11 +1,11 @@
 """The descriptor store: one HDF5 file per encoder and view.
 
-Schema 1. Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
-UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``sha256`` of the file, ``stains``
-float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``,
-``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, NaN and false, or absent, if they are not known), and
-``pixels_sha256`` of the decoded image, which is empty or absent where 0.1 made the part or the store.
-Everything else is an attribute.
+Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
+UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
+file, ``stains`` float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``,
+``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, NaN and false if they are not
+known), and ``pixels_sha256`` of the decoded image. ``failures`` names the images that are left out, as JSON. What made
+the rows, and where the store came from, are attributes, see `bchisto.featurize.stored`.
 
 A store may be a stranger's: nothing outside of the file is read, everything has its type and length, and descriptors
 are finite.
@@ -21,47 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..formats import checked_dataset, open_for_reading, refuse_deadly
-from ..jobs import key_of
 from ..stains import CHECKED
-from .embeddings import IMPORTED, LONGEST_TEXT, reading
-from .header import check_header, read_header
+from .embeddings import LONGEST_TEXT, reading
+from .stored import read_header
 
 SCHEMA_VERSION = 1
 KIND = "bchisto descriptor store"
-TEXT = h5py.string_dtype("utf-8")
 PIXELS = "pixels_sha256"
 
 HASHES = ("sha256", PIXELS)
-_DECISIVE = frozenset(
-    [
-        "encoder",
-        "layers",
-        "weights_sha256",
-        "scale",
-        "crop",
-        "crops",
-        "pool",
-        "stain",
-        "stain_fallback",
-        "color_range",
-        "mode",
-        "geometry",
-        "pad",
-        "engine",
-        "precision",
-        "batch_size",
-        "seed",
-        "backend",
-        "road",
-    ]
-)
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": ("float", ()),
@@ -109,8 +83,10 @@ class Store:
     Attributes
     ----------
     path : Path
+    settings : dict
+        All that decided the rows.
     header : dict
-        The attributes, lists as lists.
+        The settings, and where the store came from.
     image_ids, labels, groups : list of str
         Per image, in store order; an empty label or group means unknown.
     augmentations : int
@@ -122,8 +98,8 @@ class Store:
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
-        self.header = read_header(file)
-        check_header(self.header)
+        self.settings, origin = read_header(file)
+        self.header = {**origin, **self.settings}
         self.augmentations = int(self.header["augmentations"])
         self.image_ids = read_texts(file, "images/image_id")
         rows = len(self.image_ids) * self.augmentations
@@ -139,7 +115,7 @@ class Store:
             raise StoreError("the attribute classes names no class, and images have labels")
         self.dim = int(self._features.shape[1])
         if self.header.get("dim", self.dim) != self.dim:
-            raise StoreError(f"the attribute dim is {self.header['dim']}, and its descriptors have {self.dim} numbers")
+            raise StoreError(f"its descriptors have {self.dim} numbers, and its settings say {self.header['dim']}")
 
     def __enter__(self) -> Store:
         return self
@@ -203,27 +179,19 @@ class Store:
         """Return which images were described without normalisation, and the stains of which are in doubt."""
         ids = np.array(self.image_ids, dtype=object)
         skipped = self.images("normalisation_skipped")
-        if self.header["stain"] not in CHECKED or "doubtful" not in self._file["images"]:
-            unchecked = len(ids) - int(skipped.sum()) if self.header["stain"] in CHECKED else 0
-            return StainOutcome(len(ids), tuple(ids[skipped]), (), unchecked)
+        if self.header.get("stain") not in CHECKED:
+            return StainOutcome(len(ids), tuple(ids[skipped]), (), 0)
         unchecked = int((np.isnan(self.images("whitened")) & ~skipped).sum())
         return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[self.images("doubtful")]), unchecked)
 
     @property
     def keys(self) -> dict[str, str]:
-        """Image id to the key of its rows: of the settings and its content; the augmentation is the position below it.
-
-        Of embeddings of other programs it is the key of the id and the hash of the row.
-        """
-        decisive = {} if self.header["mode"] == IMPORTED else {n: v for n, v in self.header.items() if n in _DECISIVE}
-        hashes = zip(self.image_ids, self.images("sha256"), strict=True)
-        return {image: key_of("rows 1", settings=decisive, image_id=image, sha256=v.decode()) for image, v in hashes}
+        """Image id to the key of its rows: of the settings, the id and the content; not of how many there are."""
+        return dict(zip(self.image_ids, read_texts(self._file, "images/key", count=len(self.image_ids)), strict=True))
 
     @property
     def pixels(self) -> dict[str, str]:
-        """Image id to the hash of its decoded pixels, for the images of which it is known."""
-        if PIXELS not in self._file["images"]:
-            return {}
+        """Image id to the hash of its decoded pixels; of embeddings it is not known."""
         found = zip(self.image_ids, self.images(PIXELS), strict=True)
         return {image: value.decode() for image, value in found if value}
 
@@ -265,22 +233,6 @@ def open_store(path: PathInput) -> Store:
     return store
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
-    """Read the attributes of a finished store alone.
-
-    Raises
-    ------
-    StoreError
-        See `open_store`.
-    """
-    file, busy = open_file(path)
-    with file, _mending(path, busy=busy):
-        check_schema(path, file)
-        header = read_header(file)
-        check_header(header)
-    return header
-
-
 def open_file(path: Path) -> tuple[Any, bool]:
     """Open a store or part; also whether another process has it open for writing."""
     if not os.path.lexists(path):
@@ -296,7 +248,9 @@ def look_first(paths: Iterable[Path]) -> None:
     StoreError
         HDF5 is ended by a store, or does not come to an end.
     """
-    texts = [(name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", *HASHES)))]
+    texts = [
+        (name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", "key", *HASHES)))
+    ]
     numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in PER_IMAGE.items()]
     refuse_deadly(list(paths), [("failures", "text", 0), *texts, *numbers, ("features", "float", 2)])
 

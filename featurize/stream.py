@@ -141,7 +141,7 @@ def _crop_by_crop(
             shape = {name: (settings.augmentations - first, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
-            encoded = _encode_frames(mapped, item, geometry=settings.geometry)
+            encoded = _encode_frames(mapped, item)
         else:
             encoded = {
                 name: _encode(encoder, item.crops[view], batch_size=settings.batch_size)
@@ -199,7 +199,7 @@ def _encode(encoder: CropEncoder, crops: npt.NDArray[np.uint8], *, batch_size: i
 
 
 def _encode_frames(
-    targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops, *, geometry: int
+    targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
     groups: dict[tuple[int, float], list[str]] = {}
@@ -209,7 +209,7 @@ def _encode_frames(
     for (_, scale), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
-        found = encoder.encode_windows(item.frames[scale], np.concatenate(windows), geometry=geometry)
+        found = encoder.encode_windows(item.frames[scale], np.concatenate(windows))
         ends = np.cumsum([len(some) for some in windows])[:-1]
         encoded.update(zip(names, np.split(found, ends), strict=True))
     return encoded

@@ -14,7 +14,6 @@ from ..crossval import bundle_road
 from ..data import ImageRecord, few
 from ..errors import BundleError, InputError
 from ..featurize import (
-    ABSENT_SETTINGS,
     IMPORTED,
     KIND_FACTS,
     UNKNOWN,
@@ -96,7 +95,7 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
         dim = int(header["dim"]) if imported else None
     except DAMAGE as error:
         raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
-    needed, stated = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (settled, embeddings.facts))
+    needed, stated = settled, embeddings.facts
     for fact in KIND_FACTS:
         if fact in needed and fact in stated and needed[fact] != stated[fact]:
             raise InputError(

@@ -21,7 +21,6 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
-from bchisto.featurize.blocks import store_name
 from bchisto.jobs import Ticker, Work
 
 DENSE = FeaturizeSettings(
@@ -161,47 +160,6 @@ def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
 def test_modes_are_never_mixed_in_a_model(both):
     with pytest.raises(InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): stores of different modes"):
         train(out=both, folds=["3"])
-
-
-def test_geometry_is_named_by_dense_stores_alone(both):
-    names = {path.stem for path in (both / "features").glob("*.h5")}
-    for name in names:
-        with open_store(both / "features" / f"{name}.h5") as store:
-            assert store.header.get("geometry") == (None if name == "convs-1.0-64" else 2)
-    old = store_name(Encoder("convs", weights="random"), View(1.0, 64), mode="dense", geometry=1)
-    assert old not in names
-    assert old.startswith("convs-1.0-64-")
-
-
-def test_geometries_are_never_mixed_in_a_model(both, tmp_path, tissue):
-    from dataclasses import replace
-
-    run = tmp_path / "run"
-    settings = replace(DENSE, geometry=1, views=DENSE.views[:1])
-    (old,) = featurize(tissue, out=run, settings=settings, work=Work(jobs=1)).stores
-    new = next(path for path in (both / "features").glob("convs-1.0-64-*.h5"))
-    assert old.name != new.name
-    with open_store(old) as first, open_store(new) as second:
-        assert not np.array_equal(first.features(), second.features())
-    with pytest.raises(InputError, match=r"\(geometry 1\) and .*\(geometry 2\): dense stores of different releases"):
-        train(out=run, features=[old, new], folds=["3"])
-
-
-def test_a_geometry_that_is_not_known_is_refused():
-    with pytest.raises(InputError, match="geometry 3 of dense windows is not known here; upgrade bchisto"):
-        FeaturizeSettings(mode="dense", geometry=3)
-
-
-@pytest.mark.parametrize("geometry", [1, 2])
-def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
-    from bchisto.predict.stored import _as_settings as _settings
-
-    header = {
-        "encoder": "convs", "layers": [], "scale": 1.0, "crop": 64, "augmentations": 1, "crops": 1, "pool": 3.0,
-        "color_range": [1.0, 1.0], "stain": "none", "stain_fallback": "error", "precision": "float32", "mode": "dense",
-        "engine": "keras", "batch_size": 4, "seed": 0,
-    }  # fmt: skip
-    assert _settings(header if geometry == 1 else {**header, "geometry": 2}).geometry == geometry
 
 
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli, monkeypatch):

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import bchisto.featurize.blocks as blocks_module
-import bchisto.featurize.workshop as workshop_module
+import bchisto.featurize.unit as unit_module
 import h5py
 import numpy as np
 import pytest
@@ -32,13 +32,13 @@ def small_blocks(monkeypatch):
 def seen(monkeypatch):
     """Image ids in the order in which they were described, each with the first augmentation."""
     found = []
-    real = workshop_module.describe_from
+    real = unit_module.describe_from
 
     def spy(first, records, **options):
         found.extend((record.image_id, first) for record in records)
         return real(first, records, **options)
 
-    monkeypatch.setattr(workshop_module, "describe_from", spy)
+    monkeypatch.setattr(unit_module, "describe_from", spy)
     return found
 
 
@@ -72,6 +72,7 @@ def same(path, other):
     assert first.keys() == second.keys()
     assert first.pop("header") == second.pop("header")
     for name, values in first.items():
+        values = np.asarray(values)
         equal_nan = values.dtype.kind == "f"
         assert np.array_equal(values, second[name], equal_nan=equal_nan), name
 
@@ -119,11 +120,11 @@ def test_killed_while_it_grows(images, later, start, cli, tiny_options, tiny_set
     parts = run / "features" / "tiny-1.0-64.parts"
     process = start("featurize", *options, start_new_session=True)
     deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline and not list(parts.rglob("block-*.h5")):
+    while process.poll() is None and time.monotonic() < deadline and not list(parts.rglob("*.h5")):
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert list(parts.rglob("block-*.h5"))
+    assert list(parts.rglob("*.h5"))
     assert (run / STORE).read_bytes() == before
     later()
     code, _, messages = cli("featurize", *options)
@@ -226,7 +227,9 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     one, other = images / "benign" / "benign01.png", images / "benign" / "benign02.png"
     kept = one.read_bytes()
     one.write_bytes(kept + b"\0")
-    with pytest.raises(InputError, match=r"benign/benign01\.png has other content than when it was described; put the"):
+    with pytest.raises(
+        SettingsConflictError, match=r"benign/benign01\.png has other content than when it was described; put the"
+    ):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     one.write_bytes(kept)
     listed = tmp_path / "only.csv"
@@ -235,8 +238,8 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     with pytest.raises(SettingsConflictError, match=r"other settings: only None -> /"):
         featurize(some, out=run, settings=tiny_settings, work=ONE)
     with h5py.File(run / STORE, "a") as file:
-        file.attrs["road"] = "device"
-    with pytest.raises(SettingsConflictError, match="other settings: road device -> cpu; use"):
+        file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "device": "gpu"})
+    with pytest.raises(SettingsConflictError, match="other settings: device gpu -> cpu; use"):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     (run / STORE).write_bytes(before)
     for path in [other, *sorted((images / "malignant").glob("*.png"))[:4]]:

@@ -6,12 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from bchisto.data import decode_image, pixels_sha256, read_dataset
+from bchisto.data import decode_image, pixels_sha256
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
-from bchisto.featurize.parts import merge_rows, read_part
-
-OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 
 
 @pytest.fixture
@@ -33,7 +30,7 @@ def test_holds_what_the_interface_says(described, tissue):
         expected = {
             "schema_version", "encoder", "layers", "weights", "weights_sha256", "weights_file_sha256", "scale", "crop",
             "crops", "augmentations", "pool", "stain", "color_range", "mode", "engine", "precision", "seed", "dataset",
-            "classes", "bchisto_version",
+            "classes", "bchisto_version", "settings",
         }  # fmt: skip
         assert expected <= set(file.attrs)
         assert file.attrs["weights"] == "random"
@@ -191,35 +188,8 @@ def test_rows_that_do_not_fit_the_images(store_path):
         open_store(store_path)
 
 
-def test_schema_1_stays_readable():
-    with open_store(OLD) as store:
-        assert store.header["schema_version"] == 1
-        assert store.features().shape == (4, 2, 16)
-        assert store.labels == ["benign", "benign", "malignant", "malignant"]
-        assert np.isfinite(store.images("stains")).all()
-
-
-def test_the_hash_of_decoded_pixels_is_kept_where_it_is_known(described, tissue, store_path, tmp_path):
-    with open_store(store_path) as store:
+def test_the_hash_of_decoded_pixels_is_kept(described, tissue):
+    with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         one = "benign/benign00.png"
         assert store.pixels[one] == pixels_sha256(decode_image(tissue / one))
         assert len(set(store.pixels.values())) == 12
-        header, ids, dim = store.header, store.image_ids, store.dim
-    old = Path(shutil.copy(store_path, tmp_path / "part.h5"))  # a part that 0.1 wrote is merged, too
-    with h5py.File(old, "a") as file:
-        del file["images/pixels_sha256"]
-    rows = read_part(old, header=header, image_ids=ids, dim=dim).rows()
-    images = [(record, [rows[record.image_id]]) for record in read_dataset(tissue).records]
-    merge_rows(tmp_path / "merged.h5", images, header=header, dim=dim)
-    with open_store(tmp_path / "merged.h5") as store:
-        assert store.pixels == {}
-    with open_store(OLD) as store:
-        assert store.pixels == {}
-
-
-def test_keys_of_rows(described):
-    with open_store(described / "features" / "tiny-1.0-64.h5") as store:
-        keys = store.keys
-        assert list(keys) == store.image_ids
-        assert len(set(keys.values())) == len(keys)
-        assert all(len(key) == 64 for key in keys.values())

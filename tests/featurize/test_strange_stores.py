@@ -90,6 +90,7 @@ def virtual_without_source(file, other):
 
 
 def failures_elsewhere(file, other):
+    del file["failures"]
     file["failures"] = h5py.ExternalLink(str(other), "features")
 
 
@@ -113,17 +114,17 @@ def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
     refused(store, message)
 
 
-def test_a_link_in_a_part_is_not_followed(described, tmp_path):
-    from bchisto.featurize.parts import read_part
+def test_a_link_in_a_part_is_not_followed(tmp_path, caplog):
+    from bchisto.featurize.parts import read_parts, write_part
 
-    part = Path(shutil.copy(described / "features" / NAME, tmp_path / "block-00000.h5"))
-    with open_store(part) as whole:
-        header, ids = whole.header, whole.image_ids
-    other = elsewhere(tmp_path)
+    part = tmp_path / "parts" / "x.h5"
+    part.parent.mkdir()
+    write_part(part, {}, store="x", dim=16, first=0, count=2, failures={"key": "why"})
+    assert read_parts(part.parent, dim=16, values=True).failures == {"key": "why"}
     with h5py.File(part, "a") as file:
-        external_link(file, other)
-    with pytest.raises(StoreError, match="features is a link to another place"):
-        read_part(part, header=header, image_ids=ids, dim=16)
+        external_link(file, elsewhere(tmp_path))
+    assert not read_parts(part.parent, dim=16, values=True).failures
+    assert "features is a link to another place" in caplog.text
 
 
 def attribute(name, value):
@@ -136,6 +137,17 @@ def attribute(name, value):
 def without(name):
     def change(file):
         del file.attrs[name]
+
+    return change
+
+
+def setting(name, value=...):
+    """Change one of the settings, which are one JSON."""
+
+    def change(file):
+        settings = json.loads(file.attrs["settings"])
+        settings[name] = value
+        file.attrs["settings"] = json.dumps({k: v for k, v in settings.items() if v is not ...})
 
     return change
 
@@ -176,40 +188,40 @@ ODD = {
     "an id without letters": (lambda file: file["images/image_id"].__setitem__(1, ""), "without a name"),
     "an id of a megabyte": (lambda file: file["images/image_id"].__setitem__(1, "x" * 2**20), "too long"),
     "hashes of other images": (dataset("images/sha256", data=NAMES[:5]), "sha256 has the shape"),
-    "no classes": (attribute("classes", np.array([], dtype=float)), "classes names no class, and images have"),
-    "classes that are one text": (attribute("classes", 5), "damaged"),
+    "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
+    "classes that are one text": (attribute("classes", 5), "classes is not a list of texts"),
     "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
-    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "names a class twice"),
+    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes names one twice"),
     "augmentations of 0": (attribute("augmentations", 0), "augmentations is 0"),
     "augmentations of -2": (attribute("augmentations", -2), "augmentations is -2"),
     "augmentations in words": (attribute("augmentations", "two"), "augmentations is not a whole number"),
     "augmentations as a list": (attribute("augmentations", [2, 2]), "augmentations is not a whole number"),
-    "no encoder": (without("encoder"), "there is no attribute encoder"),
-    "no mode": (without("mode"), "there is no attribute mode"),
-    "an encoder of a number": (attribute("encoder", 3.0), "encoder is not text"),
-    "an encoder of 60,000 letters": (attribute("encoder", "x" * 60_000), "encoder is too long"),
+    "no encoder": (setting("encoder"), "its settings have no 'encoder'"),
+    "no mode": (setting("mode"), "its settings have no 'mode'"),
+    "an encoder of a number": (setting("encoder", 3.0), "encoder is no text"),
+    "an encoder of 60,000 letters": (setting("encoder", "x" * 60_000), "the attribute settings holds none"),
     "a reference in place of a text": (
-        lambda file: file.attrs.create("encoder", file.ref, dtype=h5py.ref_dtype), "encoder is not text"
+        lambda file: file.attrs.create("settings", file.ref, dtype=h5py.ref_dtype), "no attribute settings"
     ),
     "synthetic in words": (attribute("synthetic", "no"), "synthetic is not true or false"),
-    "failures that are no JSON": (attribute("failures", "[["), "damaged"),
-    "failures of one thing": (attribute("failures", '["a"]'), "no list of images and messages"),
-    "failures nested without end": (attribute("failures", "[" * 50_000), "damaged"),
+    "failures that are no JSON": (dataset("failures", data="[[", dtype=TEXT), "damaged"),
+    "failures of one thing": (dataset("failures", data='["a"]', dtype=TEXT), "no list of images and messages"),
+    "failures nested without end": (dataset("failures", data="[" * 50_000, dtype=TEXT), "damaged"),
     "a selection that is none": (attribute("selection", "[]"), "selection holds no options"),
     "a card nested without end": (attribute("card", "[" * 20_000), "damaged"),
     "a card of numbers": (attribute("card", np.arange(3)), "card is not text"),
     "a network of numbers": (attribute("network", 3), "network is not text"),
     "a runner of numbers": (attribute("runner", 3), "runner is not text"),
-    "a norm NaN": (attribute("pool", np.nan), "pool is not a finite number"),
-    "a norm of 1e300": (attribute("pool", 1e300), "pool is 1e\\+300, past all use"),
-    "a scale that is infinite": (attribute("scale", np.inf), "scale is not a finite number"),
-    "colours NaN": (attribute("color_range", [np.nan, 1.0]), "color_range is not a list of finite numbers"),
-    "one colour": (attribute("color_range", [0.5]), "color_range is not two positive factors"),
-    "crops without end": (attribute("crops", np.int64(2**62)), "crops is 4611686018427387904, past all use"),
-    "a negative crop": (attribute("crop", np.int64(-(2**62))), "crop is -4611686018427387904, past all use"),
-    "a seed of 64 bits": (attribute("seed", np.uint64(2**64 - 1)), "seed is 18446744073709551615, past all use"),
-    "a mode with an escape": (attribute("mode", "\x1b[2J$\\frac{$"), "mode is not one of exact, dense, imported"),
-    "a mode of embeddings": (attribute("mode", "imported"), "there is no attribute imported"),
+    "a norm NaN": (setting("pool", np.nan), "pool is nan, past all use"),
+    "a norm of 1e300": (setting("pool", 1e300), "pool is 1e\\+300, past all use"),
+    "a scale that is infinite": (setting("scale", np.inf), "scale is inf, past all use"),
+    "colours NaN": (setting("color_range", [np.nan, 1.0]), "color_range is .nan, 1.0., past all use"),
+    "one colour": (setting("color_range", [0.5]), "damaged, not enough values"),
+    "crops without end": (setting("crops", 2**62), "crops is 4611686018427387904, past all use"),
+    "a negative crop": (setting("crop", -(2**62)), "crop is -4611686018427387904, past all use"),
+    "a seed of 64 bits": (setting("seed", 2**64 - 1), "seed is 18446744073709551615, past all use"),
+    "a mode with an escape": (setting("mode", "\x1b[2J$\\frac{$"), "do not fit: `mode` .*choose one of exact, dense"),
+    "a mode of embeddings": (setting("mode", "imported"), "its settings have no 'imported'"),
     "a schema of -1": (attribute("schema_version", -1), "the schema -1 is none"),
     "a schema in words": (attribute("schema_version", "one"), "not a bchisto descriptor store"),
     "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto descriptor store"),
@@ -224,25 +236,20 @@ def test_odd_content_is_refused(store, name):
     refused(store, message)
 
 
+ABOUT = {"facts": {}, "pooled": "", "source": "x"}
 IMPORTED = {
-    "no JSON": (attribute("imported", "no json"), "damaged, Expecting value"),
-    "a list": (attribute("imported", "[1]"), "the attribute imported says nothing of embeddings"),
-    "nested without end": (attribute("imported", "[" * 20_000), "damaged"),
-    "no source": (attribute("imported", '{"facts": {}, "pooled": ""}'), "the attribute imported names no source"),
-    "a pooling of numbers": (
-        attribute("imported", '{"facts": {}, "pooled": 1, "source": "x"}'), "the attribute imported names no pooled",
-    ),
+    "a list": (setting("imported", [1]), "nothing is said of the embeddings"),
+    "no source": (setting("imported", {"facts": {}, "pooled": ""}), "the embeddings have no source"),
+    "a pooling of numbers": (setting("imported", {**ABOUT, "pooled": 1}), "the embeddings have no pooled"),
     "a norm NaN": (
-        attribute("imported", '{"facts": {"pool": NaN}, "pooled": "", "source": "x"}'),
-        "the attribute imported: what it says of its pool is not understood: nan",
+        setting("imported", {**ABOUT, "facts": {"pool": np.nan}}), "what it says of its pool is not understood: nan",
     ),
-    "nothing": (without("imported"), "there is no attribute imported"),
-    "no length": (without("dim"), "there is no attribute dim"),
-    "a length in words": (attribute("dim", "x"), "the attribute dim is not a whole number"),
-    "another length": (attribute("dim", 7), "the attribute dim is 7, and its descriptors have 16 numbers"),
-    "no hash": (without("features_sha256"), "there is no attribute features_sha256"),
-    "a hash of words": (attribute("features_sha256", "../x"), "the attribute features_sha256 is no SHA-256"),
-    "crops": (attribute("crops", np.int64(2**62)), "the attribute crops is 4611686018427387904, past all use"),
+    "nothing": (setting("imported"), "its settings have no 'imported'"),
+    "no length": (setting("dim"), "its settings have no 'dim'"),
+    "a length in words": (setting("dim", "x"), "dim is not a whole number"),
+    "another length": (setting("dim", 7), "its descriptors have 16 numbers, and its settings say 7"),
+    "no hash": (setting("features_sha256"), "its settings have no 'features_sha256'"),
+    "a hash of words": (setting("features_sha256", "../x"), "features_sha256 is no SHA-256"),
 }  # fmt: skip
 
 

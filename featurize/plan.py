@@ -1,0 +1,281 @@
+"""Which stores to make, what of them is finished, and what is missing.
+
+Everything random about an image follows from its id and the number of an augmentation, so that rows which were
+described once are those of a store of more images, or of more augmentations. A store that is there stays valid until a
+whole one takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..data import ImageChange, Known, UniqueImages
+from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
+from ..errors import InputError, SettingsConflictError, WeightsError
+from ..jobs import key_of
+from ..messages import message_of
+from ..runs import FolderSettings, describe_differences, differences, other_settings, versions_of
+from .parts import Finished, read_parts
+from .settings import FeaturizeSettings, View
+from .store import Store, open_store
+from .stored import store_settings
+
+_AGREEING = frozenset({"backend", "device"})
+"""Settings whose rows agree to rounding: a whole store of another is kept, and never mixed with new rows."""
+
+_LEAST_LEFT = 0.5
+"""Share of a store's images; if fewer are there, they are taken for another selection (ours)."""
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """One store to make.
+
+    Attributes
+    ----------
+    path : Path
+        The finished file.
+    choice : EncoderChoice
+    view : View
+    dim : int
+        Length of a descriptor.
+    settings : dict
+        All that decides its rows, see `bchisto.featurize.stored.store_settings`.
+    origin : dict
+        Where it comes from.
+    """
+
+    path: Path
+    choice: EncoderChoice
+    view: View
+    dim: int
+    settings: dict[str, Any]
+    origin: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the store is called."""
+        return self.path.stem
+
+    @property
+    def augmentations(self) -> int:
+        """Rows of an image."""
+        return int(self.origin["augmentations"])
+
+    @property
+    def folder(self) -> Path:
+        """Where its parts lie until the store is finished."""
+        return self.path.with_name(f"{self.name}.parts")
+
+    @property
+    def parts(self) -> FolderSettings:
+        """The settings of the folder of its parts."""
+        return FolderSettings(
+            folder=self.folder,
+            settings=self.settings,
+            work=("*.h5",),
+            made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", self.settings["backend"])),
+        )
+
+    def is_whole(self, store: Store, *, skip_errors: bool) -> bool:
+        """Whether a store is this one, with all its images and augmentations.
+
+        Parameters
+        ----------
+        store : Store
+        skip_errors : bool
+            Whether one counts that lacks images which could not be used.
+        """
+        decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations")
+        return (
+            differences(store.settings, self.settings).keys() <= _AGREEING
+            and all(store.header[name] == self.origin[name] for name in decisive)
+            and (skip_errors or not store.header["failures"])
+        )
+
+    def is_finished(self, *, skip_errors: bool) -> bool:
+        """Whether the store is there, see `is_whole`.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged.
+        """
+        if not self.path.is_file():
+            return False
+        with open_store(self.path) as store:
+            return self.is_whole(store, skip_errors=skip_errors)
+
+
+def store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
+    """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
+    name = f"{encoder.name}-{view.scale}-{view.crop}"
+    if encoder.default_layers and mode == "exact":
+        return name
+    return f"{name}-{key_of('store', layers=list(encoder.layers), mode=mode)[:8]}"
+
+
+def plan_stores(
+    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, device: str, selection: Mapping[str, Any]
+) -> list[StorePlan]:
+    """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
+
+    Parameters
+    ----------
+    unique : UniqueImages
+    settings : FeaturizeSettings
+    folder : Path
+    device : {"cpu", "gpu"}
+        Where colours, crops and pooling are worked out.
+    selection : mapping
+        The options by which a part of the images was chosen, JSON-ready.
+
+    Raises
+    ------
+    InputError
+        No such encoder or layer.
+    WeightsError
+        Weights that cannot be had or do not fit.
+    """
+    plans: list[StorePlan] = []
+    for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
+        for view in settings.views:
+            name = store_name(encoder, view, mode=settings.mode)
+            if choice.runner and name in (plan.name for plan in plans):
+                raise InputError(
+                    "{encoders}: two of them are called {}; rename the folder or file of one", encoder.name
+                )
+            origin: dict[str, Any] = {
+                "augmentations": settings.augmentations,
+                "weights": encoder.weights,
+                "weights_file_sha256": encoder.weights_file_sha256,
+                "dataset": unique.dataset.name,
+                "synthetic": unique.dataset.synthetic,
+                "classes": list(unique.dataset.classes),
+                "images_sha256": unique.digest,
+                "selection": json.dumps(selection),
+                **_of_runner(encoder, choice),
+                "bchisto_version": __version__,
+            }
+            own = store_settings(settings, encoder, view, device=device)
+            plans.append(StorePlan(folder / f"{name}.h5", choice, view, encoder.dim, own, origin))
+    return plans
+
+
+def _of_runner(encoder: CropEncoder, choice: EncoderChoice) -> dict[str, str]:
+    """Return what a store says of an encoder that was brought: who runs it, and what is known of its weights."""
+    if encoder.runner == "keras":
+        return {}
+    network = {"network": choice.name} if encoder.runner == "timm" else {}
+    return {"runner": encoder.runner, "card": encoder.card.text(), **network}
+
+
+def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
+    """Return an encoder as the settings say, built once per process, see `bchisto.encoders.cached_encoder`."""
+    weights = settings.weights_of(choice.label)
+    return cached_encoder(
+        choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+    )
+
+
+def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
+    """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
+    encoders, lacking = [], []
+    for choice in settings.encoders:
+        try:
+            encoders.append(encoder_of(choice, settings))
+        except WeightsError as error:
+            lacking.append(message_of(error))
+    if lacking:
+        raise WeightsError("; and ".join(["{}"] * len(lacking)), *lacking)
+    return encoders
+
+
+def read_finished(
+    plan: StorePlan, unique: UniqueImages, *, skip_errors: bool, values: bool
+) -> tuple[Finished, ImageChange] | None:
+    """Return what is finished of a store, and what changed since it was; None if it is whole.
+
+    Parameters
+    ----------
+    plan : StorePlan
+    unique : UniqueImages
+        Its images.
+    skip_errors : bool
+        See `StorePlan.is_whole`.
+    values : bool
+        See `bchisto.featurize.parts.read_parts`.
+
+    Raises
+    ------
+    SettingsConflictError
+        The store or its parts were made with other settings or of more augmentations; an image has other content than
+        when it was described; most images of the store are not here. The message names the differences.
+    StoreError
+        The store is damaged.
+    """
+    # before the store: whoever finishes it at this moment writes the store before the parts are removed
+    finished = read_parts(plan.folder, dim=plan.dim, values=values)
+    change = ImageChange()
+    if plan.path.is_file():
+        with open_store(plan.path) as store:
+            if plan.is_whole(store, skip_errors=skip_errors):
+                return None
+            _refuse_other(store, plan)
+            change = _change(store, unique)
+            if change.removed:
+                _refuse_selection(store, plan)
+            finished.add_store(store)
+    plan.parts.check()
+    return finished, change
+
+
+def _refuse_other(store: Store, plan: StorePlan) -> None:
+    """Refuse a store that does not grow to the wanted one."""
+    differing = describe_differences(store.settings, plan.settings)
+    of_file = store.header["weights_file_sha256"]
+    if of_file and "card" in store.header and of_file == plan.origin["weights_file_sha256"]:
+        treated = other_treatment(card_of(store.header), card_of(plan.origin))
+        differing = differing.replace("other weights", f"the same weights, but their JSON says otherwise ({treated})")
+    if store.augmentations > plan.augmentations:
+        differing = ", ".join(filter(None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")))
+    if differing:
+        raise other_settings(store.path, differing)
+
+
+def _refuse_selection(store: Store, plan: StorePlan) -> None:
+    """Refuse to leave out images that are there and are not chosen by the options."""
+    if differing := describe_differences(*(json.loads(side["selection"]) for side in (store.header, plan.origin))):
+        raise other_settings(store.path, differing)
+
+
+def _change(store: Store, unique: UniqueImages) -> ImageChange:
+    """Say how the images changed since the store was finished; refuse what is no growing."""
+    contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
+    other = [image for image, sha in unique.sha256.items() if contents.get(image, sha) != sha]
+    if other:
+        more = f" (and {len(other) - 1} more)" if other[1:] else ""
+        raise SettingsConflictError(
+            "{}: {}{} has other content than when it was described; put the old file back, give the "
+            "new one another name, or use {overwrite} to describe all images anew",
+            store.path,
+            other[0],
+            more,
+        )
+    left = sum(image in unique.sha256 for image in store.image_ids)
+    if left < _LEAST_LEFT * len(store.image_ids):
+        raise SettingsConflictError(
+            "{}: describes {} images, of which {} are here; use the same images, another {out}, or {overwrite}",
+            store.path,
+            len(store.image_ids),
+            left,
+        )
+    old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
+    records = unique.dataset.records
+    new: dict[str, Known] = {record.image_id: (record.label or "", record.group or "") for record in records}
+    return ImageChange.between(old, new)

@@ -1,0 +1,216 @@
+"""What a store says of itself: the settings that made its rows, written whole, and where it came from.
+
+The settings are one JSON value, the attribute ``settings``. They alone govern; the attributes of the same names are for
+other programs. All other attributes say where a store came from, and change no row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..arguments import as_whole
+from ..encoders import CropEncoder, EncoderChoice
+from ..errors import InputError, StoreError, printable
+from ..formats import checked_dataset, parse_json
+from .embeddings import IMPORTED, LONGEST_CARD, LONGEST_TEXT, settled_facts
+from .settings import FeaturizeSettings, View
+
+TEXT = h5py.string_dtype("utf-8")
+
+_OF_MANY = ("encoders", "weights", "views", "augmentations")
+"""Fields of all stores together, in the place of which each has its own; the number of augmentations makes no row."""
+
+_ORIGIN: dict[str, type] = {
+    "weights": str, "weights_file_sha256": str, "dataset": str, "images_sha256": str, "selection": str,
+    "bchisto_version": str, "runner": str, "card": str, "network": str, "synthetic": bool, "schema_version": int,
+    "augmentations": int, "classes": list,
+}  # fmt: skip
+"""Attributes that say where a store came from, and their types; others are not read."""
+
+_WORDS = {str: "text", bool: "true or false", int: "a whole number", list: "a list of texts"}
+
+_NOT_ALWAYS = ("runner", "card", "network")
+"""Of encoders of one's own alone."""
+
+_LONGEST_FAILURES, _MOST_VALUES = 64 * 1024**2, 10_000
+"""Bounds on the letters of what names every image that failed, and on the values of settings and lists (ours)."""
+
+_MOST_AUGMENTATIONS = 1_000_000
+MOST_CROPS = 200_000
+"""Bounds on rows and on crops of an image (ours): the published experiment takes 6,000 crops."""
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "scale": (0.01, 16.0),
+    "crop": (32, 8192),
+    "crops": (1, MOST_CROPS),
+    "batch_size": (1, 4096),
+    "pool": (1.0, 1000.0),
+    "color_range": (0.0, 100.0),
+    "seed": (0, 2**63 - 1),
+}
+"""Bounds on what makes descriptors (ours), so that one image fits into memory."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View, *, device: str) -> dict[str, Any]:
+    """Return all that decides the rows of one store, JSON-ready.
+
+    Parameters
+    ----------
+    settings : FeaturizeSettings
+    encoder : CropEncoder
+    view : View
+    device : {"cpu", "gpu"}
+        Where colours, crops and pooling are worked out, which agree to a grey level only.
+    """
+    own = {
+        "encoder": encoder.name,
+        "layers": encoder.layers,
+        "weights_sha256": encoder.weights_sha256,
+        "scale": view.scale,
+        "crop": view.crop,
+        **{name: value for name, value in vars(settings).items() if name not in _OF_MANY},
+        "engine": encoder.engine,
+        "backend": encoder.backend,
+        "device": device,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
+
+
+def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
+    """Return the settings of stage 1 for one store alone, of what the store or a bundle says.
+
+    Raises
+    ------
+    InputError
+        Something would take an image past all bounds, or is no such setting.
+    KeyError, TypeError, ValueError
+        Something is missing or of another kind.
+    """
+    for name in ("encoder", "weights_sha256"):
+        if not isinstance(header[name], str):
+            raise TypeError(f"{name} is no text")
+    if not all(isinstance(layer, str) for layer in header["layers"]):
+        raise TypeError("layers are no names")
+    for name, (least, most) in _BOUNDS.items():
+        value = header[name]
+        if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
+            raise InputError(f"{name} is {str(value)[:40]}, past all use")
+    own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
+    return FeaturizeSettings(
+        encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
+        views=(View(float(header["scale"]), as_whole(header["crop"], "crop")),),
+        augmentations=header["augmentations"],
+        **{name: header[name] for name in own},
+    )
+
+
+def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Write the settings whole, and each setting and fact as an attribute."""
+    file.attrs["settings"] = json.dumps(settings, sort_keys=True)
+    for name, value in {**settings, **origin}.items():
+        if isinstance(value, list):
+            numbers = bool(value) and not isinstance(value[0], str)
+            file.attrs.create(name, value, dtype=np.float64 if numbers else TEXT, shape=(len(value),))
+        elif not isinstance(value, dict):
+            file.attrs[name] = value
+
+
+def write_failures(file: Any, failures: Any) -> None:
+    """Keep what failed; not as an attribute, which HDF5 limits to 64 KiB."""
+    file.create_dataset("failures", data=json.dumps(failures), dtype=TEXT)
+
+
+def read_failures(file: Any) -> Any:
+    """Return what failed, of a store or a part."""
+    text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
+    if len(text) > _LONGEST_FAILURES:
+        raise StoreError("its failures are too long")
+    return parse_json(text)
+
+
+def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and the origin of an open store, both checked.
+
+    Raises
+    ------
+    StoreError, or what `bchisto.jobs.DAMAGE` lists
+        Something is missing, of another type, too long or out of range; the message names it.
+    """
+    text = file.attrs.get("settings")
+    if not isinstance(text, str) or len(text) > LONGEST_CARD:
+        raise StoreError("there is no attribute settings, or it is too long")
+    settings = parse_json(text, most=_MOST_VALUES)
+    if not isinstance(settings, dict) or any(
+        isinstance(one, str) and len(one) > LONGEST_TEXT for one in settings.values()
+    ):
+        raise StoreError("the attribute settings holds none")
+    origin = {name: _attribute(file, name) for name in _ORIGIN if name in file.attrs or name not in _NOT_ALWAYS}
+    if not 1 <= origin["augmentations"] <= _MOST_AUGMENTATIONS:
+        raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
+    if not isinstance(json.loads(origin["selection"]), dict):
+        raise StoreError("the attribute selection holds no options")
+    with contextlib.suppress(ValueError):  # a card that says nothing is none; one nested without end is refused
+        json.loads(origin.get("card", "{}"))
+    try:
+        if settings.get("mode") == IMPORTED:
+            _check_imported(settings)
+        else:
+            settings_from({**settings, **origin})
+    except InputError as error:
+        raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
+    except KeyError as error:
+        raise StoreError(f"its settings have no {error}") from error
+    failures = read_failures(file)
+    if not isinstance(failures, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair) for pair in failures
+    ):
+        raise StoreError("its failures are no list of images and messages")
+    return settings, {**origin, "failures": failures}
+
+
+def _attribute(file: Any, name: str) -> Any:
+    if name not in file.attrs:
+        raise StoreError(f"there is no attribute {name}")
+    value = file.attrs[name]
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OSU" and len(value) <= _MOST_VALUES:
+        value = value.tolist()
+    value = value.item() if isinstance(value, np.generic) else value
+    longest = LONGEST_CARD if name == "card" else LONGEST_TEXT
+    values = value if isinstance(value, list) else [value]
+    if type(value) is not _ORIGIN[name] or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
+        raise StoreError(f"the attribute {name} is not {_WORDS[_ORIGIN[name]]}")
+    if any(isinstance(text, str) and len(text) > longest for text in values):
+        raise StoreError(f"the attribute {name} is too long")
+    if len(set(values)) < len(values):
+        raise StoreError(f"the attribute {name} names one twice")
+    return value
+
+
+def _check_imported(settings: Mapping[str, Any]) -> None:
+    """Check what a store says of the embeddings that it was made of."""
+    about = settings[IMPORTED]
+    if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
+        raise InputError("nothing is said of the embeddings")
+    for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
+        if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+            raise InputError(f"the embeddings have no {name}")
+    for name in ("encoder", "weights_sha256"):
+        if not isinstance(settings[name], str):
+            raise InputError(f"{name} is no text")
+    if type(settings["dim"]) is not int:
+        raise InputError("dim is not a whole number")
+    if not _SHA256.fullmatch(str(settings["features_sha256"])):
+        raise InputError("features_sha256 is no SHA-256")
+    settled_facts(Path(IMPORTED), about["facts"])
