@@ -257,5 +257,5 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
-    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
+    dropped = {"failures", "images_sha256", "classes", "backend", "device", "selection"}
     return {key: value for key, value in header.items() if key not in dropped}
