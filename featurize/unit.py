@@ -173,8 +173,8 @@ def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:
     if encoder.weights_sha256 != plan.settings["weights_sha256"]:
         source = plan.choice.source or settings.weights_of(plan.choice.label)
         raise WeightsError(
-            "{}: the weights of {} changed while the command ran; put back those it began with and run it again, or use "
-            "another {out}",
+            "{}: the weights of {} changed while the command ran; put back those it began with and run "
+            "it again, or use another {out}",
             source,
             encoder.name,
         )

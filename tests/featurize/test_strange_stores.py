@@ -216,7 +216,7 @@ ODD = {
     "a norm of 1e300": (setting("pool", 1e300), "pool is 1e\\+300, past all use"),
     "a scale that is infinite": (setting("scale", np.inf), "scale is inf, past all use"),
     "colours NaN": (setting("color_range", [np.nan, 1.0]), "color_range is .nan, 1.0., past all use"),
-    "one colour": (setting("color_range", [0.5]), "damaged, not enough values"),
+    "one colour": (setting("color_range", [0.5]), "its settings do not fit: .*give 2 values"),
     "crops without end": (setting("crops", 2**62), "crops is 4611686018427387904, past all use"),
     "a negative crop": (setting("crop", -(2**62)), "crop is -4611686018427387904, past all use"),
     "a seed of 64 bits": (setting("seed", 2**64 - 1), "seed is 18446744073709551615, past all use"),

@@ -78,7 +78,6 @@ STRANGE = {
     "weights as a number": (store(weights=3), "do not fit (its weights is no text)"),
     "no hash of the weights": (store(weights_sha256=None), "do not fit (its weights_sha256 is no text)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "needs the weights of sha256 000000000000"),
-    "windows of a later version": (store(geometry=99), "do not fit"),
     "models of other descriptors": (arrays(features=lambda a: a + 1), "take 17 features, tiny makes 16"),
     "a temperature that turns the classes round": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
     "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
