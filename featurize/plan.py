@@ -263,18 +263,14 @@ def _change(store: Store, unique: UniqueImages) -> ImageChange:
         raise SettingsConflictError(
             "{}: {}{} has other content than when it was described; put the old file back, give the "
             "new one another name, or use {overwrite} to describe all images anew",
-            store.path,
-            other[0],
-            more,
-        )
+            store.path, other[0], more,
+        )  # fmt: skip
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
             "{}: describes {} images, of which {} are here; use the same images, another {out}, or {overwrite}",
-            store.path,
-            len(store.image_ids),
-            left,
-        )
+            store.path, len(store.image_ids), left,
+        )  # fmt: skip
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
     records = unique.dataset.records
     new: dict[str, Known] = {record.image_id: (record.label or "", record.group or "") for record in records}
