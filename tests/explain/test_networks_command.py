@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bchisto.errors import InputError
 from bchisto.explain import METHODS
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work
@@ -139,6 +140,19 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
     )
     for target, score in zip(bundle.classes, scores, strict=True):
         assert arrays_in(tmp_path / target / "taylor")["values"].sum() == pytest.approx(score, rel=0.05)
+
+
+@pytest.mark.parametrize("method", ["masking", "maximisation"])
+def test_methods_of_recipes(tuned, image, tmp_path, method):
+    from bchisto.explain import ExplainSettings, explain
+    from bchisto.recipes.methods import RECIPE_METHODS
+
+    settings = ExplainSettings(method, target="benign")
+    result = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
+    assert result.images == 1
+    assert "tile_000" in arrays_in(tmp_path / method)
+    with pytest.raises(InputError, match=f"{method}: no such method"):
+        explain(tuned / "whole", [image], out=tmp_path / "other", settings=settings)
 
 
 @pytest.mark.parametrize(
