@@ -59,9 +59,8 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
         config = timm.get_pretrained_cfg(architecture)
         where = (config and config.hf_hub_id) or "its repository"
         raise WeightsError(
-            "{}: bchisto fetches no weights of timm; download {} into a folder DIR (hf download {} "
-            "--local-dir DIR), and give {weights:{}=DIR}",
-            source, where, where, request.choice.label,
+            "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}",
+            source, where, request.choice.label,
         )  # fmt: skip
     if request.weights_kind == "file":
         folder = read_folder(Path(request.weights), config=False)

@@ -44,6 +44,10 @@ ROOMS = [
 HEAVY = (
     "tensorflow",
     "keras",
+    "torch",
+    "timm",
+    "transformers",
+    "onnx",
     "lightgbm",
     "sklearn",
     "matplotlib",
