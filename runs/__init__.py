@@ -1,15 +1,12 @@
 """The run folder: what ran, with which settings, versions, hardware and results."""
 
-from .claim import Claim, Mark, other_settings
 from .compare import describe_differences, differences
-from .folder import FolderSettings
+from .folder import FolderSettings, other_settings
 from .history import RunEntry, diff_runs, list_runs, read_run, unfinished_work
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = [
-    "Claim",
     "FolderSettings",
-    "Mark",
     "RunEntry",
     "RunRecord",
     "describe_differences",
