@@ -151,8 +151,9 @@ def choose_column(
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
                 raise InputError(
-                    f"{where}: the columns {filled[0]} and {other} may both hold the {role.means}, and differ; {cure}"
-                )
+                    "{}: the columns {} and {} may both hold the {}, and differ; {}",
+                    where, filled[0], other, role.means, cure,
+                )  # fmt: skip
         if filled:
             return filled[0]
     return tiers[0][0] if tiers else None

@@ -18,12 +18,8 @@ from ..options import Settings, option
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import pairs_alike, report_findings
-from .images.content import UniqueImages, unique_images
-from .images.copies import find_copies
-from .images.decode import scaled_side
-from .layouts.context import CONTEXTS
-from .layouts.registry import DATASET_NAMES, list_layouts
-from .layouts.spec import LABEL_LEVELS, LESIONS
+from .images import UniqueImages, find_copies, scaled_side, unique_images
+from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
 from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset

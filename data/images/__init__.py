@@ -3,16 +3,18 @@
 Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). Here stands what the rest of `bchisto.data` uses.
 """
 
-from .content import compare_contents, same_content, unique_images
+from .content import UniqueImages, compare_contents, same_content, unique_images
 from .copies import MOST_COMPARED, Copy, find_copies
-from .decode import decode_record
+from .decode import decode_record, scaled_side
 
 __all__ = [
     "MOST_COMPARED",
     "Copy",
+    "UniqueImages",
     "compare_contents",
     "decode_record",
     "find_copies",
     "same_content",
+    "scaled_side",
     "unique_images",
 ]

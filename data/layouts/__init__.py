@@ -12,11 +12,13 @@ from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
 from .registry import (
+    DATASET_NAMES,
     MAMMOGRAMS,
     built_in_layouts,
     find_layout,
     get_layout,
     known_classes,
+    list_layouts,
     order_classes,
     recognise_layout,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "BREAKHIS_NAME",
     "CBIS_NAME",
     "CONTEXTS",
+    "DATASET_NAMES",
     "IDC_NAME",
     "LABEL_LEVELS",
     "LESIONS",
@@ -35,6 +38,7 @@ __all__ = [
     "find_layout",
     "get_layout",
     "known_classes",
+    "list_layouts",
     "order_classes",
     "recognise_layout",
     "show_context",

@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(bchisto.data.__file__).parent
 PARTS = ("images", "layouts", "folds", "synthetic")
-ABOVE = ("read", "check", "labels")
+ABOVE = ("read", "check", "labels", "selection")
 """Modules of the room itself that use its parts; all others are the table, and use none."""
 
 

@@ -22,6 +22,7 @@ from bchisto.evaluate.external import subgroups
 from bchisto.evaluate.methods import REFERENCES, methods_text
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.study_sections import cohort_blocks, flow_blocks
+from bchisto.messages import Message, Names
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -82,9 +83,11 @@ def page(tmp_path_factory):
         panels=panels,
         banners=[
             "SYNTHETIC IMAGES: beware",
-            "2 slides both train and test in a fold (John Roe 1, John Roe 2), so these numbers are too high",
-            "3 images could not be used and are in no fold: Max Poe.png, Max Poe 2.png and 1 more",
-            "a and b are not compared: 1 row only in the first, 1 only in the second, for example Max Poe 3.png",
+            Message("2 slides both train and test in a fold{}, so these numbers are too high", Names(" (John Roe 1)")),
+            Message(
+                "3 images could not be used and are in no fold{}", Names(": Max Poe.png, Max Poe 2.png and 1 more")
+            ),
+            Message("a and b are not compared: 1 row only in the first{}", Names(", for example Max Poe 3.png")),
         ],
         pairs=compare_pairs([first, second], replicates=100),
     )
