@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ class Predictor:
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             # an array is a file there meanwhile
-            reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
+            reworded(lambda text: re.sub(rf"{re.escape(folder + os.sep)}array(\d+)\.png", r"`images` \1", text)),
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))

@@ -25,15 +25,15 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> describe_differences({"crops": 20, "images_sha256": "5e43"}, {"crops": 10, "images_sha256": "3989"})
-    'crops 20 -> 10, other images'
+    >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
+    'batch size 4 -> 3, other images'
     """
     return ", ".join(_said(key, a, b) for key, (a, b) in differences(old, new).items())
 
 
 def _said(key: str, old: Any, new: Any) -> str:
     name = key.removesuffix(_HASH).replace("_", " ")
-    return f"other {name}" if key.endswith(_HASH) else f"{key} {_short(old)} -> {_short(new)}"
+    return f"other {name}" if key.endswith(_HASH) else f"{name} {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:

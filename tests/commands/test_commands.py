@@ -316,7 +316,7 @@ def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkey
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bchisto.featurize.workshop.describe_from", interrupt)
+    monkeypatch.setattr("bchisto.featurize.pipeline.do_missing", interrupt)
     code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
     assert code == 130
     assert "interrupted; run the same command again to resume" in err
@@ -326,7 +326,7 @@ def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch)
     def broken(*arguments, **options):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("bchisto.featurize.pipeline.make_blocks", broken)
+    monkeypatch.setattr("bchisto.featurize.pipeline.do_missing", broken)
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 1
     assert line.startswith("error: unexpected ZeroDivisionError: by zero; this is a bug")

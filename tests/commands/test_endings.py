@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.errors import BchistoError
-from bchisto.predict import Predictor, predict
+from bchisto.predict import Predictor
 from bchisto.runs import record_run
 from PIL import Image
 
@@ -81,11 +81,6 @@ def test_an_array_is_named_by_its_place(boosted):
     predictor = Predictor(model, weights="random")
     with pytest.raises(BchistoError, match=r"^`images` 1: 30x30 at scale 1\.0 is smaller than the crop of 64"):
         predictor.predict([np.zeros((96, 96, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)])
-
-
-def test_a_keyword_that_is_mistyped(boosted):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'setings'; did you mean settings?"):
-        predict(boosted, (), out="x.csv", setings=None)
 
 
 def test_how_many_positives_a_sensitivity_takes(tmp_path, cli):

@@ -96,7 +96,7 @@ def test_a_choice_of_folds():
     assert FoldChoice.of(None) == FoldChoice.of(()) == FoldChoice()
     assert FoldChoice.of(4).folds == FoldChoice.of("4").folds == ("4",)
     assert FoldChoice.of([3, Path("mine.csv"), "eva"]).folds == ("3", "mine.csv", "eva")
-    choice = FoldChoice("3", "none", "t.csv")
+    choice = FoldChoice("3", group_by="none", test_list="t.csv")
     assert FoldChoice.of(choice) is choice
     assert choice.test_list == Path("t.csv")
     images = {"labels": ["a", "b"] * 6, "groups": [None] * 12, "seed": 0}
@@ -170,7 +170,8 @@ def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
         ImageSelection(3)
 
 
-METRICS = {"accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75], "protocol": "3 folds"}
+METRICS = {"accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75], "protocol": "3 folds",
+           "names": {"row": "image", "image": "image", "group": "patient"}, "fold_notes": []}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def test_a_result_in_its_three_states():
         "RANDOM",
         "3-svm: accuracy per fold, percent",
         "fold 1: 75.0",
-        "whole: accuracy 75.0 % of 8 predictions. Protocol: 3 folds",
+        "whole: accuracy 75.0 % of 8 images. Protocol: 3 folds",
     ]
     assert tested.figures("40x/3-svm")[0] == "40x/3-svm: accuracy per fold, percent"
     assert tested.figures("40x/3-svm")[-1].startswith("40x/3-svm: accuracy 75.0 %")

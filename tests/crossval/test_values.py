@@ -65,7 +65,7 @@ def test_no_field_tried_has_its_default(value, plain):
     same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]
     untried = {
         ImageSelection: ["images"],
-        FeaturizeSettings: ["pad", "geometry"],
+        FeaturizeSettings: ["pad"],
         PredictSettings: ["sensitivity"],  # not beside a threshold
     }
     assert same == untried.get(type(value), [])
@@ -81,8 +81,6 @@ def test_options_of_other_values_are_left_alone():
 def test_what_is_recorded():
     """Nothing that leaves the result alone."""
     assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {"skip_errors": False, "threads": None}
-    assert "geometry" not in plain_options(DESCRIBED)
-    assert "geometry" in plain_options(DESCRIBED, deciding=True)
     assert "name" not in plain_options(TUNED, deciding=True)
 
 

@@ -61,7 +61,7 @@ def test_fixed_folds_are_not_repeated(tmp_path):
     (tmp_path / "mine.csv").write_text("image_id,fold\n" + "".join(f"{i},{n % 3}\n" for n, i in enumerate(IMAGES)))
     with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with mine, which are fixed"):
         plans(FoldChoice((str(tmp_path / "mine.csv"),), repeats=2))
-    with pytest.raises(InputError, match="`repeats` 0: give at least 1 split"):
+    with pytest.raises(InputError, match="`repeats` 0: give at least 1"):
         FoldChoice(repeats=0)
 
 

@@ -83,13 +83,17 @@ def test_what_does_not_fit(tmp_path, boosted):
     with pytest.raises(InputError, match=r"no predictions\.csv in this run folder; run bchisto boost first"):
         evaluate([tmp_path / "empty"], out=tmp_path / "out")
     for changes, message in (
-        ({"view": TwoClassChoice(rule="mean")}, "`rule` mean: choose one of sum, max"),
         ({"bootstrap": -1}, "`bootstrap` -1: give 0 to 100,000 draws"),
         ({"bootstrap": 10**12}, "`bootstrap` 1000000000000: give 0 to 100,000 draws"),
-        ({"view": TwoClassChoice(thresholds=[1.5])}, r"`thresholds` 1\.5: give a score between 0 and 1"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate([boosted], out=tmp_path / "out", **changes)
+    for options, message in (
+        ({"rule": "mean"}, "`rule` mean: choose one of sum, max"),
+        ({"thresholds": [1.5]}, r"`thresholds` 1\.5: give 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TwoClassChoice(**options)
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
     with pytest.raises(InputError, match="two tables have the same name"):
         evaluate([table, table], out=tmp_path / "out", bootstrap=0)

@@ -131,7 +131,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
         ({"sensitivities": 0}, "`sensitivities` 0.0: give a share above 0, up to 1"),
         ({"sensitivities": [1.5]}, "`sensitivities` 1.5: give a share above 0, up to 1"),
         ({"sensitivities": [float("nan")]}, "`sensitivities` nan: give a finite number"),
-        ({"prevalences": 1}, "`prevalences` 1.0: give a share between 0 and 1"),
+        ({"prevalences": 1}, "`prevalences` 1.0: give a share above 0, below 1"),
     ):
         with pytest.raises(InputError, match=message):
             TwoClassView(**options).check()

@@ -98,7 +98,7 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     options = ("finetune", "--images", tmp_path / "images", "--out", tmp_path / "run", *OPTIONS, "--no-validation")
     for text, message in (
-        ("bösartig", "--copies bösartig: write it as CLASS=FACTOR"),
+        ("bösartig", "--copies bösartig: write it as NAME=FACTOR"),
         ("maligne=2", "--copies maligne: no such class; choose among bösartig, gutartig = ja"),
         ("bösartig=0", "--copies bösartig=0: give 1 to 1,000; --sampling leaves images out"),
     ):

@@ -206,7 +206,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
         assert [row["image_id"] for row in csv.DictReader(handle)] == ["benign/benign02.png"]
     metrics = json.loads((tmp_path / "run" / "finetune" / "4-speck" / "metrics.json").read_text())
     assert metrics["tables"]["speck"]["n"] == 11
-    assert "1 image could not be used and is in no fold: benign/benign02.png" in metrics["run"]["banners"]
+    assert "1 image could not be used and is in no fold" in metrics["run"]["banners"]
     again, _, _ = cli(*options, "--skip-errors")
     assert again == 1  # said again, though nothing was decoded
 

@@ -224,7 +224,7 @@ def test_masses_from_one_command(masses, tmp_path, cli):
     file.write_text(json.dumps(settings))  # as 0.1 left it, which turned what was squeezed
     code, _, err = cli(*options)
     assert code == 2
-    assert "made with other settings: augmentation_rules 1 -> 2" in err
+    assert "made with other settings: augmentation rules 1 -> 2" in err
 
 
 def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):

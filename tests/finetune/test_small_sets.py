@@ -29,7 +29,7 @@ def test_defaults_fit_twelve_images(tissue, tmp_path, cli):
     assert CnnBundle.load(folder / "model.bchisto").settings.batch_size == 4
     code, _, err = cli(*typed, "--batch-size", 3)
     assert code == 2
-    assert "batch_size 4 -> 3" in err
+    assert "batch size 4 -> 3" in err
 
 
 def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path, tissue):

@@ -285,7 +285,7 @@ def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissu
     assert {path: path.read_bytes() for path in before} == before
     code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--class-weights")
     assert code == 2
-    assert "made with other settings: weighted" in err
+    assert "made with other settings: class weights False -> True" in err
 
 
 @pytest.mark.slow
@@ -391,7 +391,7 @@ def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
     [
         (("--network", "lenet"), "--network lenet: no such network"),
         (("--network", "patch-resnet", "--stain", "sepia"), "--stain sepia: choose one of"),
-        (("--network", "patch-resnet", "--rate-multiplier", "first"), "write it as PREFIX=FACTOR"),
+        (("--network", "patch-resnet", "--rate-multiplier", "first"), "write it as NAME=FACTOR"),
         (("--network", "patch-resnet", "--epochs", 0), "--epochs 0: give at least 1"),
         (("--network", "patch-resnet", "--dropout", 1.5), "--dropout 1.5: give a share below 1"),
         (("--network", "patch-resnet", "--size", 8), "--size 8: give at least 32 pixels"),
