@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
@@ -40,6 +40,10 @@ from .page import Drawn, write_page
 from .regions import write_regions
 
 _log = logging.getLogger(__name__)
+
+
+_OPTIONS = tuple(field.name for field in fields(ExplainSettings))
+"""What a caller who explains can change beside what one who predicts can."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def explain_methods(
         **plain_options(settings[0], work), "method": [method.name for method in chosen],
         "layer": "".join({asked.layer: None for asked in settings if asked.layer}),
     }  # fmt: skip
-    with record_run(folder, command="explain", config=config) as record, advised():
+    with record_run(folder, command="explain", config=config) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         explainers = [_explainer(ready, *asked, graphs) for asked in zip(chosen, settings, targets, strict=True)]

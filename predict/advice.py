@@ -29,6 +29,12 @@ def said_of_training(notes: Iterable[str]) -> tuple[str, ...]:
     return tuple(note if note[:2].isupper() else f"the model's training: {note}" for note in notes)
 
 
-def advised() -> AbstractContextManager[None]:
-    """Let what is refused inside be said to someone who predicts, see `bchisto.messages.Message.limited`."""
-    return limited_to(PARAMETERS)
+def advised(*further: str) -> AbstractContextManager[None]:
+    """Let what is refused inside be told to someone who predicts, see `bchisto.messages.Message.limited`.
+
+    Parameters
+    ----------
+    *further : str
+        What the caller can change beside `PARAMETERS`.
+    """
+    return limited_to(PARAMETERS.union(further))

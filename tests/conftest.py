@@ -151,7 +151,7 @@ def no_first_look(request, monkeypatch):
     if (
         probe is not None
         and name not in HOSTILE
-        and not name.startswith(("jobs/", "journeys/", "matrix/", "featurize/test_embeddings"))
+        and not name.startswith(("commands/", "jobs/", "journeys/", "matrix/", "featurize/test_embeddings"))
     ):
         stand_in = types.SimpleNamespace(run=_no_process, TimeoutExpired=subprocess.TimeoutExpired)
         monkeypatch.setattr(probe, "subprocess", stand_in)

@@ -143,7 +143,7 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone(timm):
 
 def test_without_timm_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BchistoError, match="timm is missing; pip install") as refused:
+    with pytest.raises(BchistoError, match=r"(timm|torch) is missing; pip install") as refused:
         open_encoder(EncoderChoice(f"timm:{NAME}"))
     assert refused.value.exit_code == 2
     assert os.linesep not in str(refused.value)
