@@ -146,7 +146,7 @@ def featurize(
             images=len(unique.dataset),
             images_sha256=unique.digest,
             synthetic=unique.dataset.synthetic,
-            blocks=len(units),
+            blocks=sum(bool(unit.lacking) for unit in units),
             images_per_block=size,
             weights_sha256={plan.settings["encoder"]: plan.settings["weights_sha256"] for plan in plans},
         )

@@ -134,8 +134,8 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         assert code == 0, err
         assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
         assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
-    with h5py.File(store) as kept:  # as runs of before have it, which go on with their own store
-        about = json.loads(kept.attrs["imported"])
+    with h5py.File(store) as kept:  #
+        about = json.loads(kept.attrs["settings"])["imported"]
     assert (about["facts"], about["pooled"]) == ({"encoder": "uni_v1"}, "mean of 3 to 6 tiles")
     run = tmp_path / "run"
     code, _, err = cli("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)

@@ -95,8 +95,8 @@ def test_in_pipelines_searches_and_cross_validation(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "forest"}, "`heads` forest: no such head; choose one of lightgbm, logistic, svm, stack"),
-        ({"preset": "slow"}, "`preset` slow: no such preset; choose one of rakhlin2018, fast"),
+        ({"head": "forest"}, "`heads` forest: choose one of lightgbm, logistic, svm, stack"),
+        ({"preset": "slow"}, "`preset` slow: choose one of rakhlin2018, fast"),
         ({"seeds": 0}, "`seeds` 0: give at least 1"),
         ({"params": {"trees": 3}}, "`params` trees: LightGBM has no parameter of this name"),
     ],

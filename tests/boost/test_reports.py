@@ -85,27 +85,6 @@ def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy)
     assert not (run / "boost").exists()
 
 
-def test_the_rule_of_0_1_is_followed_and_said(boosted, run_copy, tmp_path):
-    run = run_copy(boosted)
-    path = run / "boost" / "3-lightgbm" / "metrics.json"
-    content = json.loads(path.read_text())
-    del content["run"]["two_class"]
-    for rule in ("max", "sum"):
-        for metrics in content["tables"].values():
-            metrics["two_class"]["rule"] = rule
-        path.write_text(json.dumps(content))
-        result = evaluate([run], out=tmp_path / "e", bootstrap=0)
-        assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == rule
-        assert f"metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there" in result["notes"][-1]
-    content["tables"] = {"fusion": {}}
-    path.write_text(json.dumps(content))
-    result = evaluate([run], out=tmp_path / "e", bootstrap=0)
-    assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "max"  # a boosted table
-    result = evaluate([run], out=tmp_path / "e", bootstrap=0, view=TwoClassChoice(rule="sum"))
-    assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "sum"
-    assert not any("0.1" in note for note in result["notes"])
-
-
 def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     """A later call with one head keeps the others, read from their files; one about other images is named."""
     run = run_copy(boosted)
@@ -120,10 +99,6 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     tables, _ = metrics_of(run / "boost" / "3-logistic")
     assert float(rows["logistic: Model fusion", "3"]) == pytest.approx(tables["fusion"]["accuracy_mean"])
     assert rows["logistic: Model fusion", "2"] == ""
-    old = run / "boost" / "3-lightgbm" / "metrics.json"
-    content = json.loads(old.read_text())
-    content["run"] = {key: content["run"][key] for key in ("protocol", "classes", "banners")}  # as 0.1 wrote it
-    old.write_text(json.dumps(content))
     other = run / "boost" / "2-lightgbm" / "metrics.json"
     content = json.loads(other.read_text())
     content["run"]["images_sha256"] = "0" * 64

@@ -444,7 +444,8 @@ def test_several_methods_warn_once(boosted, tissue, tmp_path, caplog):
 def test_colours_that_mean_next_to_nothing_stay_pale():
     """A fall of 0.009 is not full red, and beside a base of 0.98 what is left above it is not either."""
     values = np.array([[0.009, -0.009]], np.float32)
-    assert colour_limits(Explanation("i", "occlusion", "a", "a", 0.9, "", values=values, signed=True)) == (-0.05, 0.05)
+    fall = Explanation("i", "occlusion", "a", "a", 0.9, "", values=values, signed=True, floor=0.05)
+    assert colour_limits(fall) == (-0.05, 0.05)
     picture = np.full((1, 2, 3), 100, np.uint8)
     near = Explanation("i", "map", "a", "a", 0.99, "", picture, np.array([[1.0, 0.0]], np.float32), signed=True,
                        centre=0.98, limits=(0.0, 1.0))  # fmt: skip

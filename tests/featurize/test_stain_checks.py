@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from bchisto.data import decode_image
@@ -16,7 +15,6 @@ from bchisto.stains import make_normalizer
 from PIL import Image
 
 STORE = "features/tiny-1.0-64.h5"
-OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 DOUBT = "1 of 14 images: macenko turned tissue white, or rests on few pixels or implausible stains: benign/pale.png"
 SKIPPED = "1 of 14 images: too little tissue, described without stain normalisation: malignant/blank.png"
 
@@ -111,34 +109,6 @@ def test_the_worst_of_several_scales_counts(hard, tiny_settings):
     assert isinstance(image, NormalisedImage)
     assert len(image.stain.checks) == 3
     assert image.stain.whitened == max(check.whitened for check in image.stain.checks)
-
-
-def test_a_store_that_did_not_check_its_stains_says_so(trained, run_copy):
-    with open_store(OLD) as store:
-        outcome = store.stain_outcome()
-        assert (outcome.doubtful, outcome.unchecked) == ((), len(store.image_ids) - len(outcome.skipped))
-    run = run_copy(trained)
-    with h5py.File(run / STORE, "a") as file:
-        for name in ("whitened", "basis", "doubtful"):
-            del file["images"][name]
-    with open_store(run / STORE) as store:
-        assert store.stain_outcome().unchecked == 13
-
-
-def test_images_that_are_added_are_checked_and_old_rows_stay_unknown(
-    trained, run_copy, hard, tiny_options, cli, he_image
-):
-    run = run_copy(trained)
-    with h5py.File(run / STORE, "a") as file:
-        for name in ("whitened", "basis", "doubtful"):
-            del file["images"][name]
-    images = Path(shutil.copytree(hard, run.parent / "more"))
-    Image.fromarray(he_image).save(images / "benign" / "new.png")
-    code, _, err = cli("featurize", "--images", images, "--out", run, *tiny_options)
-    assert code == 0, err
-    with open_store(run / STORE) as store:
-        assert store.stain_outcome().unchecked == 13
-        assert np.isfinite(store.images("whitened")[store.image_ids.index("benign/new.png")])
 
 
 def test_the_report_counts_those_that_were_not_normalised_and_shows_examples(trained, cli, tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import h5py
 import numpy as np
 import pytest
 from archives import altered
@@ -60,24 +59,6 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, cli):
     said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
     assert said["trained"] == {"images": 12, "pixels_known": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
-
-
-def test_a_store_without_hashes_of_pixels_knows_files(boosted, mixed, tissue, tmp_path):
-    stores = tmp_path / "features"
-    stores.mkdir()
-    for path in (boosted / "features").glob("*.h5"):
-        (stores / path.name).write_bytes(path.read_bytes())
-        with h5py.File(stores / path.name, "r+") as file:
-            del file["images/pixels_sha256"]
-    settings = BoostSettings(preset="fast", seeds=1, params={"num_iterations": 3})
-    (tmp_path / "run").mkdir()
-    (result,) = train(out=tmp_path / "run", features=[stores], folds=["3"], settings=settings, work=Work(jobs=1))
-    one = next(tissue.rglob("*.png"))
-    (mixed / "same.png").write_bytes(one.read_bytes())
-    said = predict(result.model, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert {row["image_id"] for row in rows(tmp_path / "p.csv") if row["trained"] == "yes"} >= {"same.png"}
-    assert {row["trained"] for row in rows(tmp_path / "p.csv") if row["image_id"] == "known1.tif"} == {"no"}
-    assert "of 12 of the 12 training images only the file is known" in said.banners[-1]
 
 
 def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):

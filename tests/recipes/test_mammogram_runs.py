@@ -167,7 +167,7 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     )
     assert not any("RANDOM START" in banner for banner in result.banners)
     settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
-    assert settings["multipliers"] == [
+    assert settings["settings"]["rate_multipliers"] == [
         ["conv", 0.1], ["inception", 0.1], ["inception_5a", 1.0], ["inception_5b", 1.0], ["classes", 10.0]
     ]  # fmt: skip
     figures = {one.name: one for one in next(c for c in result.published if c.key == "test").figures}
