@@ -164,10 +164,15 @@ READERS = {
 def seeds(folder: Path) -> dict[str, list[bytes]]:
     """Return files of each kind that are right."""
     import h5py
+    import numpy as np
+    from bchisto.featurize import import_features
 
-    root = Path(__file__).resolve().parents[1]
     text = h5py.string_dtype("utf-8")
-    old = root / "tests" / "featurize" / "data" / "store-schema1.h5"
+    ids = [f"benign/b{n}.png" for n in range(6)] + [f"malignant/m{n}.png" for n in range(6)]
+    values = np.random.default_rng(0).normal(size=(12, 16)).astype(np.float32)
+    labels = [image.split("/")[0] for image in ids]
+    np.savez(folder / "embeddings.npz", features=values, image_id=ids, label=labels)
+    (old,) = import_features([folder / "embeddings.npz"], folder=folder / "features")
     packed = folder / "packed.h5"
     with h5py.File(old) as source, h5py.File(packed, "w", libver="latest") as file:
         for name, value in source.attrs.items():
@@ -195,7 +200,7 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         "process": {"host": "h", "pid": 1, "started": 3.5}, "notes": {"results": {"5-lightgbm": {"accuracy": 0.9}}},
     }]}  # fmt: skip
     written = json.dumps(record, indent=2)
-    recipes = [path.read_bytes() for path in sorted((root / "recipes").glob("*.yaml"))]
+    recipes = [path.read_bytes() for path in sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))]
     return {
         "store.h5": [old.read_bytes(), packed.read_bytes()],
         "folds.csv": [folds.encode(), parts.encode()],

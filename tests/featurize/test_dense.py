@@ -247,6 +247,7 @@ def test_openvino_on_a_real_network(openvino, he_image):
 @pytest.mark.slow
 def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
+    tiny_options = ["convs" if word == "tiny" else word for word in tiny_options]
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
     assert code == 0, err
     with open_store(run / "features" / "convs-1.0-64.h5") as store:

@@ -1,6 +1,7 @@
 """What OpenVINO's processes do on which cores, and in which precision: asked of the system and of the networks."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def set_precision(run, value):
     """Let the store be of another CPU."""
     with h5py.File(store_of(run), "a") as file:
         file.attrs["precision"] = value
+        file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "precision": value})
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
