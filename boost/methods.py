@@ -109,8 +109,6 @@ def _exceptions(outcome: StainOutcome) -> Iterator[str]:
             f"Of the {outcome.images} images, the normalised stains of {len(outcome.doubtful)} are in doubt: tissue "
             "turned white, or the stains rest on few pixels or are implausible."
         )
-    if outcome.unchecked:
-        yield f"The normalised stains of {outcome.unchecked} images were not checked."
 
 
 def _embedded(header: Mapping[str, Any]) -> str:

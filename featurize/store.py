@@ -27,7 +27,6 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..formats import checked_dataset, open_for_reading, refuse_deadly
-from ..stains import CHECKED
 from .embeddings import LONGEST_TEXT, reading
 from .stored import read_header
 
@@ -59,14 +58,11 @@ class StainOutcome:
         Ids of those with too little tissue, described without normalisation.
     doubtful : tuple of str
         Ids of those whose normalised stains are in doubt, see `bchisto.stains.check_stains`.
-    unchecked : int
-        How many were normalised by a release that did not check stains.
     """
 
     images: int
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
-    unchecked: int
 
 
 _HASHED_BYTES = 64 * 1024**2
@@ -178,11 +174,8 @@ class Store:
     def stain_outcome(self) -> StainOutcome:
         """Return which images were described without normalisation, and the stains of which are in doubt."""
         ids = np.array(self.image_ids, dtype=object)
-        skipped = self.images("normalisation_skipped")
-        if self.header.get("stain") not in CHECKED:
-            return StainOutcome(len(ids), tuple(ids[skipped]), (), 0)
-        unchecked = int((np.isnan(self.images("whitened")) & ~skipped).sum())
-        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[self.images("doubtful")]), unchecked)
+        skipped, doubtful = self.images("normalisation_skipped"), self.images("doubtful")
+        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[doubtful]))
 
     @property
     def keys(self) -> dict[str, str]:
