@@ -106,7 +106,7 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
 
 def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
     run = tmp_path / "run"
-    encoder = ("--encoder", "tiny", "--weights", "random", *DESCRIBE, "--jobs", 2)
+    encoder = ("--encoder", "convs", "--weights", "random", *DESCRIBE, "--jobs", 2)
     watched("featurize", "--images", tissue, "--out", run, *encoder)
     if installed("openvino"):
         watched("featurize", "--images", tissue, "--out", tmp_path / "other", *encoder, "--engine", "openvino")
