@@ -205,7 +205,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         assert text in shown
     assert cli("encoder", "check", networks["onnx"], "--crops", 1)[0] == 2
     for name, options, message in (
-        ("resnet51", (), "error: resnet51: no such encoder; did you mean resnet50"),
+        ("resnet51", (), "resnet51: no such encoder; did you mean resnet50"),
         ("nonsense", (), "uni, uni2-h, virchow2"),
         ("nonsense", (), "hub:DIR, onnx:FILE, timm:NAME"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
