@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = {"tests", "docs", "benchmarks", "examples", ".ci", ".venv", "build", "dist", ".types"}
+OUTSIDE = {"tests", "docs", "benchmarks", "examples", "tools", ".ci", ".venv", "build", "dist", ".types"}
 PLUGINS = ROOT / "tests" / "plugins"
 
 
