@@ -191,7 +191,9 @@ def test_ranges_on_the_command_line(tissue, tmp_path, cli):
         *options, "--augmentation", "rotation:10", "--augmentation", "translation", "--augmentation", "magnification:.2"
     )
     assert code == 0, err
-    recorded = json.loads((tmp_path / "run" / "finetune" / "2-speck" / "settings.json").read_text())["augmentations"]
+    recorded = json.loads((tmp_path / "run" / "finetune" / "2-speck" / "settings.json").read_text())["settings"][
+        "augmentations"
+    ]
     assert recorded == ["rotation:10", "translation", "magnification:0.2"]
     code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
     assert code == 0, err

@@ -124,7 +124,10 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
     folder = tmp_path / "run" / "finetune" / "2-speck"
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:
         assert len(list(csv.DictReader(handle))) == 12
-    assert json.loads((folder / "settings.json").read_text())["copies"] == [["gutartig = ja", 2.5], ["bösartig", 1.0]]
+    assert json.loads((folder / "settings.json").read_text())["settings"]["copies"] == [
+        ["gutartig = ja", 2.5],
+        ["bösartig", 1.0],
+    ]
     code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
     assert (code, "2-speck: accuracy" in out) == (0, True), err
     code, _, err = cli(*options)

@@ -40,7 +40,7 @@ def test_settings_are_written_when_something_is_made_under_them(tissue, done):
         run(tissue, done, overwrite=True, shard=Shard(1, 2))
     with pytest.raises(
         SettingsConflictError,
-        match=r"made with other settings: rate .*; use the same settings, another `name` or `out`",
+        match=r"made with other settings: learning rate .*; use the same settings, another `name` or `out`",
     ):
         run(tissue, done, replace(SETTINGS, learning_rate=0.5))
 

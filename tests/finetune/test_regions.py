@@ -1,6 +1,5 @@
 """Masses turned within their mammogram: shape, neighbours and interpolation against an implementation by hand."""
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -217,14 +216,6 @@ def test_masses_from_one_command(masses, tmp_path, cli):
     code, _, err = cli(*options)
     assert code == 0, err
     assert len(list((tmp_path / "run" / "finetune").glob("regions-*.bin"))) == 1
-    folder = tmp_path / "run" / "finetune" / "2-grouped-speck"
-    file = folder / "settings.json"
-    settings = json.loads(file.read_text())
-    assert settings.pop("augmentation_rules") == 2
-    file.write_text(json.dumps(settings))  # as 0.1 left it, which turned what was squeezed
-    code, _, err = cli(*options)
-    assert code == 2
-    assert "made with other settings: augmentation rules 1 -> 2" in err
 
 
 def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):

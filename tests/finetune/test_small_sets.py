@@ -25,7 +25,7 @@ def test_defaults_fit_twelve_images(tissue, tmp_path, cli):
     assert not (folder / "settings.json").exists()
     code, _, err = cli(*typed)
     assert code == 0, err
-    assert json.loads((folder / "settings.json").read_text())["batch_size"] == 4
+    assert json.loads((folder / "settings.json").read_text())["settings"]["batch_size"] == 4
     assert CnnBundle.load(folder / "model.bchisto").settings.batch_size == 4
     code, _, err = cli(*typed, "--batch-size", 3)
     assert code == 2

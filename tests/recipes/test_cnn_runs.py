@@ -181,7 +181,9 @@ def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path
     run, _ = done
     shutil.copytree(run, tmp_path / "run")
     path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-resnet-normal" / "settings.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "learning_rate": 0.5}))
+    content = json.loads(path.read_text())
+    content["settings"]["learning_rate"] = 0.5
+    path.write_text(json.dumps(content))
     with pytest.raises(SettingsConflictError, match="rate 0.5 -> 0.001"):
         reproduce(
             "breakhis-resnet",
