@@ -19,7 +19,7 @@ from ..data import ImageRecord
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
-from ..messages import Message
+from ..messages import Message, in_python
 from .advice import advised, said_of_training
 from .locate import find_bundle
 from .model import ready_model
@@ -148,7 +148,11 @@ class Predictor:
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             # an array is a file there meanwhile
-            reworded(lambda text: re.sub(rf"{re.escape(folder + os.sep)}array(\d+)\.png", r"`images` \1", text)),
+            reworded(
+                lambda text: re.sub(
+                    rf"{re.escape(folder + os.sep)}array(\d+)\.png", rf"{in_python('images', '')} \1", text
+                )
+            ),
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))

@@ -311,7 +311,7 @@ def test_settings_of_a_head_are_compared(every_head, run_copy):
     copy = run_copy(run)
     other = BoostSettings(heads=["svm"], params={"num_leaves": 7})  # not a setting of this head
     train(out=copy, folds=["3"], settings=other, work=Work(jobs=1))
-    with pytest.raises(InputError, match="num_leaves"):
+    with pytest.raises(InputError, match="num leaves"):
         train(
             out=copy,
             folds=["3"],
