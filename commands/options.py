@@ -228,7 +228,15 @@ def _kept(context: click.Context) -> Iterator[None]:
         yield
 
 
-class Command(click.Command):
+class _HelpFlags(click.Command):
+    """A command whose ``-h`` does not depend on the context that asked first: click keeps the option that it makes."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the flags of the help."""
+        return ["-h", "--help"]
+
+
+class Command(_HelpFlags):
     """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed.
 
     What it is given and does not write, it reads: no file is written in its place.
@@ -280,7 +288,7 @@ class Command(click.Command):
                 tempfile.tempdir = before
 
 
-class Group(click.Group):
+class Group(_HelpFlags, click.Group):
     """A command of several."""
 
     command_class = Command

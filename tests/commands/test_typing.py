@@ -157,6 +157,16 @@ def test_h_is_short_for_help(cli, words):
     assert out.startswith("Usage: bchisto")
 
 
+def test_h_does_not_depend_on_who_asked_a_command_first(cli, monkeypatch):
+    """click keeps the option of the help that the first context made."""
+    import click
+    from bchisto.commands.demo import demo
+
+    monkeypatch.setattr(demo, "_help_option", None)
+    demo.get_params(click.Context(demo))
+    assert cli("demo", "-h")[0] == 0
+
+
 @pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     code, _, err = cli(*command, "--images", images, "--out", images)
