@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
-from ..data import decode_image
+from ..data import ImageChange, decode_image
 from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
 from ..formats import read_rows
@@ -56,8 +56,13 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     step_name: ClassVar[str] = "models"
     command: ClassVar[str] = "boost"
 
-    def check(self, folder: FolderSettings) -> None:
+    def check(self, folder: FolderSettings) -> ImageChange:
         """Refuse a folder of other folds or parameters, or of a larger result; writes nothing.
+
+        Returns
+        -------
+        ImageChange
+            See `Training.check`.
 
         Raises
         ------
@@ -69,9 +74,10 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         stores = self.sources.paths
         per_fold = sum(self._seeds_of(base) for base in members_of(self.head))
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * per_fold)
-        super().check(folder)
+        change = super().check(folder)
         if not self.overwrite:
             _refuse_fewer(folder.folder, stores=stores, seeds=self.settings.seeds)
+        return change
 
     def folder(self) -> FolderSettings:
         """Return the folder with what its models are trained under; further stores extend it."""

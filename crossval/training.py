@@ -194,11 +194,16 @@ class Training(ABC, Generic[U, F]):
             "images": len(images),
         }
 
-    def check(self, folder: FolderSettings) -> None:
+    def check(self, folder: FolderSettings) -> ImageChange:
         """Refuse a folder of other settings, of other folds over the same images, or of other images.
 
         Images that were added or removed, and corrected labels and groups, are no conflict: only what they change is
         trained.
+
+        Returns
+        -------
+        ImageChange
+            How the images of the protocol differ from those that the folder's fold list names.
 
         Raises
         ------
@@ -206,30 +211,30 @@ class Training(ABC, Generic[U, F]):
             The message lists the differences.
         """
         if self.overwrite:
-            return
-        change = self.change(folder)
-        if len(change.removed) > _MOST_REMOVED * len(_tested_before(folder)):
+            return ImageChange()
+        old = _tested_before(folder)
+        images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
+        change = ImageChange.between(
+            old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
+        )
+        if len(change.removed) > _MOST_REMOVED * len(old):
             raise SettingsConflictError(
                 "{}: trained on other images: {}; use another {out}, or {overwrite}", folder.folder, change
             )
-        (replace(folder, loose=frozenset(self.of_images())) if change else folder).check()
+        self._allowing(change, folder).check()
+        return change
 
-    def change(self, folder: FolderSettings) -> ImageChange:
-        """Say how the images of the protocol differ from those that the folder's fold list names."""
-        old = _tested_before(folder)
-        images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
-        return ImageChange.between(
-            old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
-        )
-
-    def begin(self, folder: FolderSettings) -> None:
+    def begin(self, folder: FolderSettings, change: ImageChange) -> None:
         """Write the settings of the folder, emptied if it is to be overwritten, and say how its images changed."""
-        if not self.overwrite and (change := self.change(folder)):
+        if change:
             _log.warning(
                 "%s: %s since its models were trained; only what this changes is trained", folder.folder, change
             )
-            folder = replace(folder, loose=frozenset(self.of_images()))
-        folder.begin(overwrite=self.overwrite)
+        self._allowing(change, folder).begin(overwrite=self.overwrite)
+
+    def _allowing(self, change: ImageChange, folder: FolderSettings) -> FolderSettings:
+        """Return the folder, in which what follows from the images may differ if these have changed."""
+        return replace(folder, loose=frozenset(self.of_images())) if change else folder
 
     def cross_validate(self, how: Work, folder: FolderSettings) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.
@@ -322,13 +327,10 @@ def cross_validate(
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     pairs = [(training, training.folder()) for training in trainings]
-    for training, folder in pairs:
-        training.check(folder)
-    for (
-        training,
-        folder,
-    ) in pairs:  # all that is overwritten is, before anything is trained: what follows can be resumed
-        training.begin(folder)
+    changes = [training.check(folder) for training, folder in pairs]
+    # all that is overwritten is, before anything is trained: what follows can be resumed
+    for (training, folder), change in zip(pairs, changes, strict=True):
+        training.begin(folder, change)
     results = [training.cross_validate(how, folder) for training, folder in pairs]
     record.note(
         results={

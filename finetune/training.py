@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
 from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
 from ..messages import Message
+from ..options import plain_options
 from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source
@@ -73,22 +75,22 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """
         return replace(self, settings=fit_batch_size(self.settings, self._units(self.networks, workers=1)))
 
-    def folder_settings(self) -> dict[str, Any]:
-        """Return what decides how folds are trained, JSON-ready; weights by their hash, wherever they lie."""
+    @functools.cached_property
+    def deciding(self) -> dict[str, Any]:
+        """What decides how folds are trained, JSON-ready; weights by their hash, wherever they lie."""
         weights = Path(self.settings.weights)
-        settings = {
-            **asdict(self.settings),
+        return {
+            **{name: getattr(self.settings, name) for name in plain_options(self.settings, deciding=True)},
             **resolved(self.settings),
             **({"weights": file_sha256(weights)} if weights.is_file() else {}),
             "backend": prepare_backend(),
         }
-        return {name: value for name, value in settings.items() if name != "name"}  # of the folder
 
     def folder(self) -> FolderSettings:
         """Return the folder with what its networks are trained under."""
         return FolderSettings(
             folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
-            settings={**self.folder_settings(), **self.of_images()},
+            settings={**self.deciding, **self.of_images()},
             work=("models/*", "predictions.csv"),
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
@@ -200,7 +202,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
         return key_of(
             FOLD_KIND,
-            settings=self.folder_settings(),
+            settings=self.deciding,
             reading=self.reading,
             classes=self.dataset.classes,
             fold=fold,
