@@ -77,7 +77,6 @@ def train(
     remarks = as_texts(notes, "notes")
     settings, choice, work = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
     view = TwoClassView() if view is None else view
-    view.check()
     if "none" in choice.folds:
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
     if not chosen.features and not run.is_dir():

@@ -112,7 +112,6 @@ def evaluate(
     sources, others = as_paths(sources, "sources"), as_paths(against, "against")
     folder = Path(as_path(out, "out"))
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
-    choice.over(TwoClassView()).check()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()

@@ -68,6 +68,13 @@ def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
     return form
 
 
+# what a view and what is asked of one declare alike; their help differs, since their defaults do
+_RULE: dict[str, Any] = {"flag": "two-class", "choices": TWO_CLASS_RULES}
+_THRESHOLDS: dict[str, Any] = {"flag": "threshold", "least": 0, "most": 1}
+_SENSITIVITIES: dict[str, Any] = {"flag": "sensitivity", "form": _above_zero("up to")}
+_PREVALENCES: dict[str, Any] = {"flag": "prevalence", "form": _above_zero("below")}
+
+
 @dataclass(frozen=True)
 class TwoClassView(Settings):
     """What the two-class view of a table is made of."""
@@ -79,46 +86,35 @@ class TwoClassView(Settings):
     )
     rule: str = option(
         "sum",
-        flag="two-class",
-        choices=TWO_CLASS_RULES,
+        **_RULE,
         more=lambda: (*TWO_CLASS_RULES, PREDICTED_CLASS),
         help="Add the probabilities of a side, or take its largest and renormalise.",
     )
     thresholds: tuple[float, ...] = option(
         (),
-        flag="threshold",
-        least=0,
-        most=1,
+        **_THRESHOLDS,
         help="Operating point of the two-class view; default: 0.33 and 0.5 for the classes of BACH, else 0.5.",
     )
     sensitivities: tuple[float, ...] = option(
         (),
-        flag="sensitivity",
-        form=_above_zero("up to"),
+        **_SENSITIVITIES,
         help="Wanted sensitivity: each fold is called by a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
-        flag="prevalence",
-        form=_above_zero("below"),
+        **_PREVALENCES,
         help="Share of positives elsewhere, for which predictive values are given too.",
     )
 
-    def check(self, classes: Sequence[str] | None = None) -> None:
-        """Refuse what cannot be computed, before any work.
-
-        Parameters
-        ----------
-        classes : sequence of str, optional
-            Those of the tables, as soon as they are known.
+    def check(self, classes: Sequence[str]) -> None:
+        """Refuse what cannot be computed of tables of these classes, before any work.
 
         Raises
         ------
         InputError
-            An unknown rule, an operating point outside 0 to 1, a wanted sensitivity or a prevalence that is no share,
-            a positive class that is none, or every class positive.
+            A positive class that is none, or every class positive.
         """
-        if classes is not None and self.positive:
+        if self.positive:
             positive_mask(classes, self.positive)
 
     @property
@@ -156,28 +152,23 @@ class TwoClassChoice(Settings):
     )
     rule: str | None = option(
         None,
-        flag="two-class",
-        choices=TWO_CLASS_RULES,
+        **_RULE,
         help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
         "did, else sum.",
     )
     thresholds: tuple[float, ...] = option(
         (),
-        flag="threshold",
-        least=0,
-        most=1,
+        **_THRESHOLDS,
         help="Operating point; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
     )
     sensitivities: tuple[float, ...] = option(
         (),
-        flag="sensitivity",
-        form=_above_zero("up to"),
+        **_SENSITIVITIES,
         help="Wanted sensitivity: each fold is called by a threshold fitted on the others; default: the run's.",
     )
     prevalences: tuple[float, ...] = option(
         (),
-        flag="prevalence",
-        form=_above_zero("below"),
+        **_PREVALENCES,
         help="Share of positives elsewhere, for which predictive values are given too; default: the run's.",
     )
 

@@ -74,7 +74,6 @@ def finetune(
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     choice, how, said = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
     view = TwoClassView() if view is None else view
-    view.check()
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
