@@ -135,10 +135,14 @@ class Store:
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
         try:
-            for place, image in enumerate(chosen):
-                self._features.read_direct(
-                    result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
-                )
+            if isinstance(chosen, range) and chosen.step == 1 and chosen:  # one behind the other: read at once
+                rows = np.s_[chosen.start * self.augmentations : chosen.stop * self.augmentations]
+                self._features.read_direct(result.reshape(-1, self.dim), rows)
+            else:
+                for place, image in enumerate(chosen):
+                    self._features.read_direct(
+                        result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
+                    )
         except OSError as error:  # a position out of range is no damage
             raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
         if not np.isfinite(result).all():
