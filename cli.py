@@ -21,17 +21,19 @@ import click
 
 from . import __version__
 from .commands import in_flags, invoked
-from .errors import (
+from .core import (
     BchistoError,
     DependencyError,
+    Message,
     Terminated,
     is_out_of_memory,
+    message_of,
     one_of,
     os_error,
     printable,
     readable_name,
+    written,
 )
-from .messages import Message, message_of, written
 
 __all__ = ["cli", "main"]
 

@@ -90,7 +90,7 @@ PIXELS = """
 import hashlib, json, sys
 from pathlib import Path
 from bchisto.data import decode_image
-from bchisto.errors import ImageError
+from bchisto.core import ImageError
 found = {}
 for path in sorted(Path(sys.argv[1]).rglob("*")):
     if path.suffix.casefold() in (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dcm", ".ljpeg"):

@@ -31,9 +31,9 @@ import numpy as np
 from bchisto.boost import Bundle
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head
+from bchisto.core import BchistoError
 from bchisto.crossval import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
-from bchisto.errors import BchistoError
 from bchisto.formats import check_tree
 
 SECONDS = 10

@@ -119,9 +119,9 @@ def mended(data):
 
 def read(reader, path):
     """Read one file as the package does; return whether it was read."""
+    from bchisto.core import BchistoError
     from bchisto.data import decode_image, read_dataset, read_header
     from bchisto.data.layouts.overlay import read_overlay
-    from bchisto.errors import BchistoError
 
     try:
         if reader == "overlay":

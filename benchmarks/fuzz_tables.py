@@ -84,7 +84,7 @@ def read_store(path: Path) -> None:
 
 def looked_at(path: Path) -> bool:
     """Whether a store that ended a process is refused by the first look of `boost`, in another process."""
-    from bchisto.errors import StoreError
+    from bchisto.core import StoreError
     from bchisto.featurize import look_first
 
     try:
@@ -231,7 +231,7 @@ def changed(kind: str, content: list[bytes], seed: int, number: int) -> bytes:
 
 def work(kind: str, content: list[bytes], queue: object, seed: int, first: int, count: int, folder: Path) -> None:
     """Read changed files of a kind; the queue gets what came of each, and a file the number that is being read."""
-    from bchisto.errors import BchistoError
+    from bchisto.core import BchistoError
 
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from bchisto.core import TissueError
 from bchisto.data import decode_image
 from bchisto.data.synthetic import make_tissue
-from bchisto.errors import TissueError
 from bchisto.stains import MacenkoNormalizer, augment_he, check_stains, optical_density
 from bchisto.stains.check import LEAST_BASIS, MOST_WHITENED
 from bchisto.stains.macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, StainEstimate, stained_pixels

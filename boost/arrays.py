@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError, printable
+from ..core import BundleError, printable
 from ..formats import DAMAGE, check_zip
 from ..jobs import save_arrays
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BundleError, InputError
 from ..crossval import BundleFacts, open_bundle, write_bundle
-from ..errors import BundleError, InputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
 from ..featurize import IMPORTED
 from ..formats import Archive, check_archive_size

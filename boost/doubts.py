@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BchistoError
 from ..data import resize_image
-from ..errors import BchistoError
 from ..evaluate import Sample, thumbnail
 from ..stains import make_normalizer
 from .sources import Sources

@@ -15,9 +15,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..errors import InputError, NothingLearntWarning
+from ..core import InputError, Message, NothingLearntWarning
 from ..evaluate import is_constant, nothing_learnt
-from ..messages import Message
 from .arrays import Features, Places
 from .blend import blend_weights
 from .head import TrainingPart, TrainingTerms

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import InputError
+from ..core import InputError
 from .arrays import Features, Places, Probabilities
 from .presets import Preset
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import BundleError, InputError, one_of
-from ..extensions import extension_names, load_extension
+from ..core import BundleError, InputError, extension_names, load_extension, one_of
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .kernel_head import SVM
 from .lightgbm_head import LIGHTGBM

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..core import InputError, Message
 from ..data import inner_splits
-from ..errors import InputError
-from ..messages import Message
 from .arrays import Features, Places, Probabilities
 
 MOST_ROWS = 3000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..core import BundleError
 from .arrays import Array, Features, Places, Probabilities, pack_arrays, unpack_arrays
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (

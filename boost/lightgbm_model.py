@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BundleError, DependencyError
+from ..core import BundleError, DependencyError
 from .arrays import Features, Places, Probabilities
 from .tree_arrays import read_forest, write_text
 from .trees import Forest

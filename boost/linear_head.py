@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..core import BundleError
 from ..evaluate import negative_log_likelihood
 from .arrays import Features, Places, Probabilities, pack_arrays, unpack_arrays
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms

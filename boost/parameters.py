@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..core import InputError
 from ..formats import parse_yaml
 from ..jobs import hushed_start
 from .lightgbm_model import fit_text, import_lightgbm, parse_model

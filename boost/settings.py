@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, PathInput, as_paths, as_texts
-from ..errors import InputError
-from ..options import Settings, option
+from ..core import InputError, Many, PathInput, Settings, as_paths, as_texts, option
 from .heads import HEADS, list_heads, members_of
 from .parameters import parse_params
 from .presets import PRESETS, Preset

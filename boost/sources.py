@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core import InputError, Message, MissingInputError, StoreError
 from ..crossval import Tested
 from ..data import PARTICULARS, SYNTHETIC_BANNER, ImageChange, Known, check_order, few, read_particulars, spell_labels
 from ..encoders import card_of
-from ..errors import InputError, MissingInputError, StoreError
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
-from ..messages import Message
 
 _log = logging.getLogger(__name__)
 

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..core import InputError, Many, Message, PathInput, TextInput, as_path, as_texts, plain_options
 from ..crossval import CrossValidation, cross_validate
 from ..data import FoldChoice
-from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import import_features
 from ..jobs import Work
-from ..messages import Message
-from ..options import plain_options
 from ..runs import record_run
 from .settings import BoostSettings, FeatureChoice
 from .sources import Sources, read_sources

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError, SettingsConflictError
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import ImageChange, decode_image
-from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, write_rows

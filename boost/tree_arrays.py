@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError, InputError
+from ..core import BundleError, InputError
 from .arrays import Array, pack_arrays, unpack_arrays
 from .trees import Forest
 

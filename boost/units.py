@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, StoreError
+from ..core import InputError, StoreError
 from ..featurize import content_hashes, open_store
 from ..jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from .arrays import Probabilities

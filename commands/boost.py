@@ -37,10 +37,10 @@ def boost(**options: Any) -> None:
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
     from ..boost import BoostSettings, FeatureChoice, train
+    from ..core import from_options
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
     from ..jobs import Work
-    from ..options import from_options
 
     said_results(
         lambda: train(

@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from ..messages import written
-from ..options import from_options
+from ..core import from_options, written
 from .ending import counted, done, echo, quoted
 from .flags import in_flags
 from .options import OUT_FILE, OUT_FOLDER, Group, flag, options_of
@@ -41,8 +40,8 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     \b
     Example: bchisto data make --out tissue --images-per-class 20
     """
+    from ..core import InputError
     from ..data import make_bach
-    from ..errors import InputError
     from ..jobs import default_jobs
 
     width, _, height = size.partition("x")

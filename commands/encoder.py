@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..messages import written
+from ..core import written
 from .ending import echo
 from .flags import in_flags
 from .options import PATH, Group, argument, flag, options_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..errors import ReportError, printable
+from ..core import ReportError, printable
 
 if TYPE_CHECKING:
     from ..crossval import CrossValidation

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import OutputError
+from ..core import OutputError
 from .ending import done, echo, reported_last
 from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
@@ -48,9 +48,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """
     import functools
 
+    from ..core import from_options
     from ..evaluate import Aggregation, TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
-    from ..options import from_options
     from ..runs import record_run
 
     if not options.pop("overwrite"):

@@ -30,10 +30,10 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
+    from ..core import from_options
     from ..crossval import bundle_road
     from ..explain import explain_methods, settings_of
     from ..jobs import Work
-    from ..options import from_options
     from ..predict import find_bundle
 
     methods = options["method"] or ("map" if bundle_road(find_bundle(model)) == "boosted" else "gradcam",)

@@ -45,11 +45,11 @@ def featurize(**options: Any) -> None:
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
     """
+    from ..core import from_options
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
     from ..featurize import featurize as run
     from ..jobs import Work
-    from ..options import from_options
 
     out: Path = options["out"]
     how = from_options(Work, options)

@@ -42,12 +42,12 @@ def finetune(**options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
+    from ..core import from_options
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
     from ..jobs import Work
-    from ..options import from_options
 
     out: Path = options["out"]
     said_results(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..messages import Write
+from ..core import Write
 
 
 def in_flags(command: click.Command) -> Write:

@@ -14,8 +14,7 @@ from typing import Any
 
 import click
 
-from ..errors import InputError, readable_name
-from ..options import Option, declared_options, plain_value
+from ..core import InputError, Option, declared_options, plain_value, readable_name
 
 
 class _NamedPath(click.Path):

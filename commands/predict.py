@@ -36,8 +36,8 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
+    from ..core import from_options
     from ..jobs import Work
-    from ..options import from_options
     from ..predict import PredictSettings
     from ..predict import predict as run
 

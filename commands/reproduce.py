@@ -43,8 +43,8 @@ def reproduce(name: str, **options: Any) -> None:
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
+    from ..core import from_options
     from ..jobs import Work
-    from ..options import from_options
     from ..recipes import Scope, estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ..core import BundleError, printable
 from ..data import ImageRecord, file_sha256, record_sha256
-from ..errors import BundleError, printable
 from ..formats import DAMAGE, Archive
 from ..jobs import write_archive
 from .manifest import check_manifest

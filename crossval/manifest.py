@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, InputError, readable_name
+from ..core import BundleError, InputError, readable_name
 from ..evaluate import TWO_CLASS_RULES, positive_mask
 
 _MOST_CLASSES = 1_000

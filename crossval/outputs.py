@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core import BchistoError, public
 from ..data import find_layout
-from ..errors import BchistoError
 from ..evaluate import (
     NOTHING_LEARNT,
     Panel,
@@ -25,7 +25,6 @@ from ..evaluate import (
     write_report,
 )
 from ..jobs import write_json
-from ..messages import public
 from .bundles import BundleFacts, TrainingImages
 from .result import CrossValidation
 from .training import Training

@@ -16,12 +16,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unknown_groups, write_fold_list
-from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, UnitSpec, Work, do_missing, singly
-from ..messages import public
 from ..runs import FolderSettings, RunRecord
 from .result import CrossValidation
 

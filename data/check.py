@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ..errors import ImageError, InputError
+from ..core import ImageError, InputError, message_of
 from ..formats import ImageHeader, largest_sample, read_header
 from ..jobs import default_jobs
-from ..messages import message_of
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..errors import InputError
+from ..core import InputError
 from .columns import is_missing
 from .findings import Finding
 

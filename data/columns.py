@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..core import InputError
 
 _PERSONS = ("patient", "subject", "participant", "case")
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")

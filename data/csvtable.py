@@ -22,7 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import DependencyError, InputError, how_to_install
+from ..core import DependencyError, InputError, how_to_install
 from ..formats import check_parts, check_zip, unneutral
 from .columns import GROUP, Role, choose_column, has_column, may_hold_patients, same_name
 from .findings import few

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InputError
+from ..core import InputError
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 

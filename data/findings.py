@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError, readable_name
+from ..core import InputError, readable_name
 from ..stains import ROBUST
 
 _log = logging.getLogger(__name__)

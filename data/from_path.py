@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import BchistoError, InputError
-from ..messages import Message, Parameter
+from ..core import BchistoError, InputError, Message, Parameter
 from .findings import Finding, few
 
 _LONGEST = 200

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, MissingInputError
+from ..core import InputError, MissingInputError
 from .columns import GROUP, IMAGE, LABEL
 from .csvtable import read_csv
 from .findings import few, report_findings

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import InputError, MissingInputError
-from ..messages import Parameter
+from ..core import InputError, MissingInputError, Parameter
 from .columns import IMAGE
 from .csvtable import read_csv
 from .dataset import Dataset

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..core import InputError
 from ..jobs import read_json, write_json
 from .columns import PART
 from .csvtable import column_key

@@ -8,10 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
 
-from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
-from ..errors import InputError, MissingInputError, readable_name
+from ..core import (
+    InputError,
+    Many,
+    Message,
+    MissingInputError,
+    Parameter,
+    TextInput,
+    as_text,
+    as_texts,
+    as_wholes,
+    readable_name,
+)
 from ..formats import SLIDE, is_slide
-from ..messages import Message, Parameter
 from .classes import check_order, missing_labels, settle_labels
 from .columns import PART
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord

@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..arguments import PathInput, as_path
-from ..errors import ImageError, InputError
+from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
 from ..formats import ImageHeader, read_header
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
-from ..messages import Message, limited, message_of
-from ..options import Settings, option
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import pairs_alike, report_findings
@@ -284,7 +281,7 @@ def check_headers(
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.
     known : collection of str, optional
-        The parameters that the caller has, see `bchisto.messages.Message.limited`; all without.
+        The parameters that the caller has, see `bchisto.core.Message.limited`; all without.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError
+from ..core import InputError
 from ..formats import SLIDE, is_slide
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding, few

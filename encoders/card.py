@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError, InputError
+from ..core import ImageError, InputError
 
 Mean = tuple[float, float, float]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..messages import Message
+from ..core import Message
 from .card import EncoderCard, card_by_licence
 
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)

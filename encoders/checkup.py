@@ -12,11 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import PathInput, as_path
+from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, as_path, extension_names
 from ..data import decode_image, make_tissue
-from ..errors import InputError, MissingInputError, WeightsError
-from ..extensions import extension_names
-from ..messages import Message
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice, weights_of

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..core import InputError
 from .resnet_keras213 import RESNET50_KERAS213
 
 RUNNERS = ("hub", "onnx", "timm")

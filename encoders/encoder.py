@@ -14,9 +14,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Many, TextInput, as_text, as_texts, as_whole
+from ..core import ImageError, Many, TextInput, WeightsError, as_text, as_texts, as_whole
 from ..data import content_sha256
-from ..errors import ImageError, WeightsError
 from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files

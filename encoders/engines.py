@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, how_to_install, is_out_of_memory
-from ..messages import Message
+from ..core import DependencyError, InputError, Message, how_to_install, is_out_of_memory
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core import InputError, MissingInputError, WeightsError, printable
 from ..data import content_sha256
-from ..errors import InputError, MissingInputError, WeightsError, printable
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 _MOST_CONFIG = 4 * 1024**2

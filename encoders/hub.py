@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, WeightsError, is_out_of_memory, printable
+from ..core import InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .catalogue import NamedEncoder
 from .folder import WeightsFolder, read_folder

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError, StoreError, WeightsError, printable
+from ..core import BchistoError, StoreError, WeightsError, printable
 from ..formats import DAMAGE, check_tree, check_zip, hdf5_trouble
 from .network import variables_of
 

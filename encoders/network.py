@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import InputError
+from ..core import InputError
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .engines import openvino_core
 from .folder import read_json_object

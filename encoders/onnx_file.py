@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core import BchistoError, DependencyError, InputError, MissingInputError, WeightsError, how_to_install
 from ..data import content_sha256
-from ..errors import BchistoError, DependencyError, InputError, MissingInputError, WeightsError, how_to_install
 from .loading import first_line
 
 _DOMAINS = ("", "ai.onnx")

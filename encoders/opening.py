@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..arguments import reworded
+from ..core import BchistoError, BundleError, InputError, extension_names, reworded
 from ..data import content_sha256
-from ..errors import BchistoError, BundleError, InputError
-from ..extensions import extension_names
 from .card import CropEncoder
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import InputError, one_of
-from ..extensions import extension_names, load_extension
+from ..core import InputError, extension_names, load_extension, one_of
 from ..jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice

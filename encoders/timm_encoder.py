@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BchistoError, InputError, WeightsError, is_out_of_memory, printable
+from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .folder import WeightsFolder, read_folder
 from .loading import first_line

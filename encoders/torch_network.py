@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
 from ..jobs import hushed_start, prepare_torch
 from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, WeightsError
-from ..extensions import load_extension
+from ..core import InputError, WeightsError, load_extension
 from .card import TREATMENT, EncoderCard, check_crops
 from .choice import EncoderChoice
 from .loading import first_line

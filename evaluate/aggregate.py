@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..options import Settings, option
+from ..core import InputError, Settings, option
 from .predictions import PredictionTable
 from .two_class import default_positive, positive_mask
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..messages import Message, Names
+from ..core import InputError, Message, Names
 from .differences import paired_differences
 from .intervals import Sampled
 from .predictions import PredictionTable, take_rows

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, PathInput, as_path, as_paths
-from ..errors import InputError, ReportError
+from ..core import InputError, Many, PathInput, ReportError, as_path, as_paths
 from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..core import InputError
 from ..data import IMAGE, PARTICULARS, column_key, read_csv, read_particulars
-from ..errors import InputError
 from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel

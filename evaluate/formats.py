@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import DependencyError
+from ..core import DependencyError
 from ..jobs import atomic_output, write_rows
 
 _ESCAPES = {

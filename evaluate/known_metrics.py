@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import BchistoError, InputError, is_out_of_memory
-from ..extensions import extension_names, load_extension
+from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .metric import MetricSpec, Weights
 from .predictions import PredictionTable, take_rows
 from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc

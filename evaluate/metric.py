@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..core import InputError
 from .predictions import PredictionTable
 
 Weights = npt.NDArray[np.float64]

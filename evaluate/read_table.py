@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, option
 from ..data import (
     FOLD,
     GROUP,
@@ -33,8 +33,6 @@ from ..data import (
     settle_labels,
     spell_labels,
 )
-from ..errors import InputError, MissingInputError
-from ..options import Settings, option
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError, ImageError
+from ..core import BchistoError, ImageError
 from ..jobs import write_rows
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure

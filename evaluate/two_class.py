@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import as_numbers
+from ..core import InputError, Message, Parameter, Settings, as_numbers, option
 from ..data import known_positive, match_class, order_classes
-from ..errors import InputError
-from ..messages import Message, Parameter
-from ..options import Settings, option
 from .predictions import PredictionTable
 
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)

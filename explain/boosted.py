@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError, InputError
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, get_spec, map_axes
-from ..errors import ImageError, InputError
 from ..evaluate import nothing_learnt
 from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import as_whole
+from ..core import BchistoError, ImageError, InputError, as_whole, from_options
 from ..crossval import CrossValidation
 from ..data import ImageRecord, ImageSelection, file_sha256
-from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
 from ..finetune import CnnModel
 from ..formats import read_rows
 from ..jobs import Progress
-from ..options import from_options
 from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
 from .draw import beside

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError
 from ..data import ImageRecord, decode_record
-from ..errors import ImageError
 from ..formats import DAMAGE
 from ..jobs import atomic_output, save_arrays
 

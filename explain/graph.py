@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError, closest
 from ..encoders import canonical_names
-from ..errors import InputError, closest
 
 Floats = npt.NDArray[np.float32]
 """Images, maps and features of networks."""

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import as_texts
+from ..core import InputError, Settings, as_texts, one_of, option
 from ..data import match_class
-from ..errors import InputError, one_of
-from ..options import Settings, option
 from .explanation import Explanation, Picture, UnitPictures
 from .gradient_maps import gradcam, gradient, occlusion, to_numpy
 from .graph import Floats, Graph

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..core import ImageError, InputError, Message
 from ..data import ImageRecord
-from ..errors import ImageError, InputError
 from ..finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ..jobs import Ticker
-from ..messages import Message
 from .answer import answered
 from .explanation import Explanation, Picture
 from .gradient_maps import mean_colour

@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
+from ..core import (
+    ImageError,
+    InputError,
+    Many,
+    Message,
+    OutputError,
+    PathInput,
+    TextInput,
+    as_path,
+    as_paths,
+    as_texts,
+    message_of,
+    one_of,
+    plain_options,
+)
 from ..crossval import bundle_road, bundle_view
 from ..data import ImageRecord, ImageSelection, file_sha256, record_sha256
-from ..errors import ImageError, InputError, OutputError, one_of
 from ..finetune import CnnModel
 from ..jobs import Progress, Work, atomic_output, key_of, refuse_overwriting, remove_output, write_rows
-from ..messages import Message, message_of
-from ..options import plain_options
 from ..predict import (
     BoostedModel,
     Model,

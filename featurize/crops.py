@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 
 _COLOUR_CHILD, _FRAME_CHILD = 0, 1
 """Children of the seed sequence beside those of the crop sizes, which are 32 and more."""

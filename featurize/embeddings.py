@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BchistoError, InputError, readable_name
 from ..data import GROUP, IMAGE, LABEL, choose_column, may_hold_patients, report_findings, settle_groups
-from ..errors import BchistoError, InputError, readable_name
 from ..formats import DAMAGE, parse_json
 
 _log = logging.getLogger(__name__)

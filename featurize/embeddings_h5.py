@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError, StoreError
 from ..data import GROUP, IMAGE, LABEL
-from ..errors import InputError, StoreError
 from ..formats import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
 from .embeddings import COLUMNS, MOST_BYTES, Embeddings, choose_known, facts_of, read_facts, reading

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError
 from ..data import FEATURES, choose_column
-from ..errors import InputError
 from ..formats import check_zip
 from ..jobs import atomic_output, save_arrays
 from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import DependencyError, InputError, how_to_install
 from ..data import FEATURES, GROUP, IMAGE, LABEL
-from ..errors import DependencyError, InputError, how_to_install
 from ..jobs import atomic_output
 from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..arguments import PathInput, as_path
+from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path
 from ..data import (
     PARTICULARS,
     ImageRecord,
@@ -24,7 +24,6 @@ from ..data import (
     read_labels,
     write_particulars,
 )
-from ..errors import InputError, MissingInputError, OutputError, SettingsConflictError
 from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import StoreError
 from ..data import ImageRecord
-from ..errors import StoreError
 from ..formats import checked_dataset
 from ..jobs import atomic_output
 from .embeddings import COLUMNS

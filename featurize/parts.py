@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import StoreError
+from ..core import StoreError
 from ..formats import checked_dataset
 from ..jobs import atomic_output, claim_space, key_of
 from .embeddings import reading

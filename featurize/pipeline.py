@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import PathInput, as_path
+from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
 from ..data import PARTICULARS, Dataset, ImageChange, ImageSelection, UniqueImages, stain_notes
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
-from ..errors import OutputError, StoreError
 from ..jobs import (
     Resources,
     Share,
@@ -26,8 +25,6 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
-from ..messages import Message
-from ..options import plain_options
 from ..runs import RunRecord, record_run
 from .blocks import images_per_block
 from .merge import copied_rows, write_store

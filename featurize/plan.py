@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..core import InputError, SettingsConflictError, WeightsError, message_of
 from ..data import ImageChange, Known, UniqueImages
 from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
-from ..errors import InputError, SettingsConflictError, WeightsError
 from ..jobs import key_of
-from ..messages import message_of
 from ..runs import FolderSettings, describe_differences, differences, other_settings, versions_of
 from .parts import Finished, read_parts
 from .settings import FeaturizeSettings, View

@@ -12,10 +12,9 @@ from typing import TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError, Message, TissueError, message_of
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
-from ..errors import ImageError, TissueError
 from ..jobs import map_ahead
-from ..messages import Message, message_of
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View

@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core import InputError, Message, Settings, option
 from ..encoders import ENGINES, EncoderChoice, gives_maps, least_of_partial, weights_of
-from ..errors import InputError
-from ..messages import Message
-from ..options import Settings, option
 from ..stains import STAIN_METHODS
 
 MODES = ("exact", "dense")

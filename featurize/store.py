@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import PathInput, as_path
-from ..errors import StoreError
+from ..core import PathInput, StoreError, as_path
 from ..formats import checked_dataset, open_for_reading, refuse_deadly
 from .embeddings import LONGEST_TEXT, reading
 from .stored import read_header

@@ -17,9 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..arguments import as_whole
+from ..core import InputError, StoreError, as_whole, printable
 from ..encoders import CropEncoder, EncoderChoice
-from ..errors import InputError, StoreError, printable
 from ..formats import checked_dataset, parse_json
 from .embeddings import IMPORTED, LONGEST_CARD, LONGEST_TEXT, settled_facts
 from .settings import FeaturizeSettings, View

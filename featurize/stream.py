@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
-from ..errors import ImageError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
 from .device import Fetch, cached_describer

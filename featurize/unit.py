@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core import OutputError, OverwrittenError, StoreError, WeightsError
 from ..data import ImageRecord
 from ..encoders import CropEncoder
-from ..errors import OutputError, OverwrittenError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
 from .parts import Finished, holds, part_path, write_part
 from .plan import StorePlan, encoder_of

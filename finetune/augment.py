@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..core import InputError
 from ..stains import augment_he
 
 AUGMENTATIONS = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ..core import InputError
 from .patches import Indices
 
 BEFORE = "under-before"

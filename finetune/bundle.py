@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..core import BundleError, StoreError, WeightsError
 from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..encoders import load_keras_file
-from ..errors import BundleError, StoreError, WeightsError
 from ..formats import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks

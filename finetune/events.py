@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError
-from ..messages import Message
+from ..core import DependencyError, Message
 
 _BUCKETS = 30
 """Of a histogram, as TensorBoard's own."""

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError, TissueError
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256, stain_notes
-from ..errors import ImageError, TissueError
 from ..formats import DAMAGE, read_rows
 from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import CHECKED, check_stains, make_normalizer

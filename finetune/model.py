@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core import InputError, Message, closest
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
-from ..errors import InputError, closest
 from ..jobs import gpus_have_bfloat16, prepare_backend
-from ..messages import Message
 from .networks.layers import add_top
 from .networks.registry import build_network, get_network, list_networks
 from .networks.spec import NetworkSpec

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError
 from ..crossval import CrossValidation, Outputs, Tested
 from ..data import decode_record
-from ..errors import InputError
 from ..evaluate import (
     AGGREGATIONS,
     PredictionTable,

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..messages import Message
+from ..core import InputError, Message
 
 _COUNT = 8
 """Random patches of an image (ours)."""

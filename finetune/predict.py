@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError
 from ..data import ImageRecord, Needs, crop_key, decode_record, pixels_sha256
-from ..errors import ImageError
 from ..jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
 from .augment import Image
 from .batches import Source

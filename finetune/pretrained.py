@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import WeightsError
 from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
-from ..errors import WeightsError
 from ..jobs import atomic_output, claim_space
 from .networks.registry import NETWORKS
 from .networks.spec import CaffeLayers, NetworkSpec

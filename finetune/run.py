@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, as_path, as_texts, plain_options
 from ..crossval import CrossValidation, Tested, cross_validate
 from ..data import PARTICULARS, FoldChoice, FoldPlan, ImageRecord, ImageSelection, Particulars
-from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..jobs import Work, write_rows
-from ..messages import Message
-from ..options import plain_options
 from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
 from .images import prepare_images, read_pixels

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_texts, items_of
-from ..errors import InputError
-from ..messages import Parameter
-from ..options import Settings, option
+from ..core import InputError, Parameter, Settings, as_texts, items_of, option
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE, RANGES, augmentation_ranges, plain_name
 from .balance import SAMPLINGS

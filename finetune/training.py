@@ -12,12 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError, Message, plain_options
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
-from ..errors import InputError
 from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
-from ..messages import Message
-from ..options import plain_options
 from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source

@@ -1,6 +1,6 @@
 """Whatever reads files that a stranger may have written: pictures, archives, HDF5, tables, YAML and JSON.
 
-One contract: each reader returns plain checked values, or raises one of `bchisto.errors`. Sizes are compared with
+One contract: each reader returns plain checked values, or raises one of `bchisto.core`. Sizes are compared with
 limits before memory is taken, nothing that a file holds is run, and no other file is opened because of it.
 """
 

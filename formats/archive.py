@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import BundleError, InputError
+from ..core import BundleError, InputError
 from .bounds import check_zip, parse_json
 from .damage import DAMAGE
 

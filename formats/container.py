@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 
 MAX_PIXELS = 85_000_000
 """Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import PathInput, as_path
-from ..errors import ImageError
+from ..core import ImageError, PathInput, as_path
 from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
 from .jpeg import JPEG_BEGIN, read_jpeg

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, check_jpeg
 from .slides import SLIDE

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..core import StoreError
 from .damage import DAMAGE
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"

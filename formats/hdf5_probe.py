@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..core import StoreError
 from .damage import DAMAGE
 from .hdf5 import checked_dataset, open_for_reading, walk_checked
 

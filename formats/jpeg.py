@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 from .container import (
     BROKEN,
     MAX_BYTES,

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 from .container import (
     MAX_BYTES,
     MAX_PIXELS,

@@ -8,7 +8,7 @@ from pathlib import Path
 # it counts elements, reads no entity from outside, and bounds what entities expand to
 from xml.parsers import expat  # nosec B407
 
-from ..errors import InputError
+from ..core import InputError
 
 _MOST_OF_ROW, _MOST_OTHERS = 300_000, 3_000_000
 """Bounds on the elements of a row, of which Excel has 16,384 cells, and on those outside of rows (ours): the texts of

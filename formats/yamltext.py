@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputError
+from ..core import InputError
 from .bounds import parse_json
 from .damage import DAMAGE
 

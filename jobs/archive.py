@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import BchistoError, OutputError
+from ..core import BchistoError, OutputError
 from ..formats import DAMAGE, Archive, check_archive_size
 from .parts import atomic_output
 

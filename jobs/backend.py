@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import DependencyError, InputError
+from ..core import DependencyError, InputError
 from .interrupts import hold_interrupts
 
 _log = logging.getLogger(__name__)

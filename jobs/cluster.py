@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__
-from ..errors import BchistoError, DependencyError, InputError, how_to_install
-from ..messages import Message
+from ..core import BchistoError, DependencyError, InputError, Message, how_to_install
 
 U = TypeVar("U")
 R = TypeVar("R")

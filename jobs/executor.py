@@ -17,8 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BchistoError, InputError
-from ..messages import Message
+from ..core import BchistoError, InputError, Message
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .interrupts import hold_interrupts, prepare_worker

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..arguments import items_of
-from ..errors import InputError
-from ..messages import Parameter
+from ..core import InputError, Parameter, items_of
 
 _Identity = tuple[int, int]
 

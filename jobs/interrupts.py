@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 
-from ..errors import printable
+from ..core import printable
 
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from ..core import InputError, Message, OutputError, error_number, output_error, readable_name
 from ..formats import MOST_VALUES, neutral, parse_json
-from ..messages import Message
 from .guard import check_output, refuse_removing
 from .processes import temporary_name, unlink_stale
 

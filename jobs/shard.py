@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import InputError
+from ..core import InputError
 
 T = TypeVar("T")
 

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InputError
-from ..messages import Message
-from ..options import Settings, option
+from ..core import InputError, Message, Settings, option
 from .backend import asked_threads
 from .cluster import ask_workers
 from .resources import Resources, cpu_resources, network_resources

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import fields
 
+from ..core import limited_to
 from ..jobs import Work
-from ..messages import limited_to
 from .settings import PredictSettings
 
 PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
@@ -30,7 +30,7 @@ def said_of_training(notes: Iterable[str]) -> tuple[str, ...]:
 
 
 def advised(*further: str) -> AbstractContextManager[None]:
-    """Let what is refused inside be told to someone who predicts, see `bchisto.messages.Message.limited`.
+    """Let what is refused inside be told to someone who predicts, see `bchisto.core.Message.limited`.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
+from ..core import BundleError, InputError, WeightsError
 from ..data import ImageRecord, Needs, stain_notes
 from ..encoders import (
     CropEncoder,
@@ -23,7 +24,6 @@ from ..encoders import (
     other_treatment,
     weights_of,
 )
-from ..errors import BundleError, InputError, WeightsError
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..jobs import Ticker
 from .stored import stored_settings

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core import BchistoError, InputError, MissingInputError
 from ..crossval import bundle_stores
 from ..encoders import recorded_source, source_sha256, weights_of
-from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import is_set_aside, read_json
 from ..runs import unfinished_work
 

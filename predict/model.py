@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..core import InputError
 from ..crossval import BundleFacts, bundle_road
 from ..data import ImageRecord, Needs, file_sha256
-from ..errors import InputError
 from ..jobs import Ticker
 from .boosted import load_boosted
 from .locate import recorded_weights

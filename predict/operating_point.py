@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..core import InputError
 from ..evaluate import default_positive, positive_mask, two_class_scores
 
 

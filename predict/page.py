@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core import DependencyError, ImageError, how_to_install
 from ..data import decode_record
-from ..errors import DependencyError, ImageError, how_to_install
 from ..evaluate import render_page, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
 from .sheet import NOT_A_DEVICE, Sheet, SheetRow

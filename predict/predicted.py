@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BchistoError, OutputError, limited
 from ..crossval import BundleFacts
 from ..data import ImageRecord, file_sha256, record_sha256
-from ..errors import BchistoError, OutputError
 from ..jobs import Ticker, UnitSpec, Work, do_missing, key_of, read_pack, write_pack
-from ..messages import limited
 from .advice import PARAMETERS
 from .model import Model, ModelFile, load_model
 

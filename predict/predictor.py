@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts, reworded
+from ..core import BundleError, InputError, Many, Message, PathInput, TextInput, as_path, as_texts, in_python, reworded
 from ..data import ImageRecord
-from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
-from ..messages import Message, in_python
 from .advice import advised, said_of_training
 from .locate import find_bundle
 from .model import ready_model

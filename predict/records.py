@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..core import InputError, MissingInputError, limited
 from ..data import ImageRecord, ImageSelection, Needs, check_headers, few, report_findings, spell_labels
-from ..errors import InputError, MissingInputError
-from ..messages import limited
 from .advice import PARAMETERS
 
 _log = logging.getLogger(__name__)

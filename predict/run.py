@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
+from ..core import (
+    BundleError,
+    InputError,
+    Many,
+    Message,
+    OutputError,
+    Parameter,
+    PathInput,
+    TextInput,
+    as_path,
+    as_paths,
+    as_texts,
+    plain_options,
+)
 from ..crossval import BundleFacts, bundle_view
 from ..data import file_sha256
-from ..errors import BundleError, InputError, OutputError
 from ..featurize import files_of
 from ..jobs import (
     Work,
@@ -20,8 +32,6 @@ from ..jobs import (
     remove_leftovers,
     set_aside,
 )
-from ..messages import Message, Parameter
-from ..options import plain_options
 from ..runs import RunRecord, record_table, unfinished_record
 from .advice import advised
 from .locate import find_bundle

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..messages import Message
-from ..options import Settings, option
+from ..core import InputError, Message, Settings, option
 from .table import FORMATS
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, printable
+from ..core import BundleError, printable
 from ..featurize import MOST_CROPS, FeaturizeSettings, settings_from
 from ..formats import DAMAGE
 

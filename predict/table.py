@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import OutputError
 from ..data import ImageRecord
-from ..errors import OutputError
 from ..evaluate import as_frame, write_predictions
 from ..formats import Cells, neutral
 from ..jobs import atomic_output

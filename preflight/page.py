@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..arguments import PathInput, as_path
+from ..core import ImageError, PathInput, as_path
 from ..data import SYNTHETIC_BANNER, decode_record
-from ..errors import ImageError
 from ..evaluate import Block, Figure, Section, aligned, counted, plural, write_page
 from ..jobs import Progress, refuse_overwriting, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..core import ImageError, TissueError
 from ..data import Dataset, ImageRecord, decode_record, resize_image
-from ..errors import ImageError, TissueError
 from ..evaluate import thumbnail
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 from ..stains import Normalizer, make_normalizer

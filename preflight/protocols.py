@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..core import BchistoError, message_of
 from ..data import GIVEN, PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns, given_parts
-from ..errors import BchistoError
 from ..jobs import Progress
-from ..messages import message_of
 
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva"),

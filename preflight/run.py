@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..arguments import PathInput
+from ..core import PathInput
 from ..data import (
     GIVEN,
     Dataset,

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from ..core import Message
 from ..data import Finding, few, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
-from ..messages import Message
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .stains import stain_blocks

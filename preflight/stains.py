@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ..core import DependencyError, ImageError, TissueError
 from ..data import ImageRecord, decode_record, resize_image, stain_notes
-from ..errors import DependencyError, ImageError, TissueError
 from ..evaluate import Block, counted
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs

@@ -6,12 +6,11 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..arguments import PathInput, as_path
 from ..boost import BoostSettings, train
+from ..core import PathInput, WeightsError, as_path
 from ..crossval import CrossValidation
 from ..data import make_bach
 from ..encoders import Encoder, EncoderChoice
-from ..errors import WeightsError
 from ..featurize import FeaturizeSettings, View, featurize
 from ..jobs import Work
 

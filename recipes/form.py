@@ -13,8 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, one_of
-from ..extensions import check_name, extension_names, load_extension
+from ..core import InputError, check_name, extension_names, load_extension, one_of
 from ..formats import DAMAGE, parse_yaml
 from ..jobs import check_file_name
 from .pictures import pictures_of

@@ -10,10 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from ..core import InputError, from_options
 from ..data import Dataset, FoldChoice, FoldPlan, ImageSelection, Particulars, further_columns, published_folds
-from ..errors import InputError
 from ..jobs import ensure_folder, write_rows
-from ..options import from_options
 from .recipe import Recipe, ReproduceRequest
 
 _log = logging.getLogger(__name__)

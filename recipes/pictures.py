@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..arguments import as_texts, as_whole
+from ..core import InputError, as_texts, as_whole, one_of
 from ..crossval import CrossValidation
 from ..data import ImageSelection
-from ..errors import InputError, one_of
 from ..evaluate import PredictionTable, reporting, surest
 from ..explain import ExplainSettings, explain, settings_of
 from ..jobs import Work, ensure_folder

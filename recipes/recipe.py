@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..core import InputError, Settings, option
 from ..jobs import Work
-from ..options import Settings, option
 
 STEPS = ("featurize", "boost", "finetune")
 """What a variant is made of: the commands whose settings it gives."""

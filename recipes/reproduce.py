@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..core import InputError, Many, PathInput, ReportError, TextInput, as_path, as_texts, plain_options
 from ..crossval import CrossValidation
-from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..explain import check_count, show_cases
 from ..jobs import Work, ensure_folder
-from ..options import plain_options
 from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe

@@ -9,8 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..core import InputError, ReportError, SettingsConflictError
 from ..crossval import CrossValidation
-from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..finetune import count_parameters, time_training
 from ..formats import DAMAGE, read_rows

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BoostSettings
+from ..core import InputError, declared_options, from_options
 from ..data import FoldChoice
 from ..encoders import weights_of
-from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
 from ..formats import DAMAGE
-from ..options import declared_options, from_options
 from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step

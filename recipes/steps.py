@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..boost import BoostSettings, train
+from ..core import InputError
 from ..crossval import CrossValidation
 from ..data import FoldChoice
-from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune

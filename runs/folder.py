@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OverwrittenError, SettingsConflictError
+from ..core import InputError, Message, OverwrittenError, SettingsConflictError
 from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
-from ..messages import Message
 from .compare import describe_differences
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MissingInputError
+from ..core import InputError, MissingInputError
 from ..jobs import read_json
 from .compare import differences
 from .record import process_runs

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..arguments import items_of
-from ..errors import BchistoError, InputError, MissingInputError
+from ..core import BchistoError, InputError, MissingInputError, items_of
 from ..formats import parse_yaml
 from ..jobs import (
     default_jobs,

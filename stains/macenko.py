@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TissueError
+from ..core import TissueError
 from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 
 Array = npt.NDArray[np.float64]

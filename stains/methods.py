@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import InputError, one_of
+from ..core import InputError, one_of
 from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
 from .treatments import TREATMENTS, treat

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..core import ImageError
 
 Image = npt.NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DependencyError, TissueError, how_to_install
+from ..core import DependencyError, TissueError, how_to_install
 from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, StainEstimate
 from .od import TRANSMITTED_LIGHT, Image
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, one_of
+from ..core import InputError, one_of
 from .od import Image, check_rgb
 
 _CLIP, _TILES = 2.0, 8

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...arguments import Many, TextInput, as_texts
-from ...options import Settings, option
+from ...core import Many, Settings, TextInput, as_texts, option
 from ..particulars import Particulars
 from .folds import GROUPINGS, fold_plans
 from .plans import FoldPlan, repeat_folds

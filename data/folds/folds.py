@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...arguments import PathInput, TextInput, as_path, as_text
-from ...errors import InputError, MissingInputError
+from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text
 from ...jobs import write_rows
-from ...messages import Message, Names
 from ..columns import FOLD, IMAGE, PART
 from ..csvtable import read_csv
 from ..findings import few

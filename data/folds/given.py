@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ...errors import InputError
+from ...core import InputError
 from ..columns import PART
 from ..csvtable import column_key
 from ..findings import few

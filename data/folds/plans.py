@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...errors import InputError
-from ...messages import Message
+from ...core import InputError, Message
 
 PARTS = ("train", "val", "test")
 Row = tuple[str, int, str]

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ...errors import InputError, one_of
-from ...messages import Message, Names
+from ...core import InputError, Message, Names, one_of
 from ..csvtable import published_rows
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread

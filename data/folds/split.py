@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError
-from ...messages import Message
+from ...core import InputError, Message
 from ..findings import pairs_alike
 from ..particulars import Particulars
 from .holdout import HOLDOUT, holdout_plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ...messages import Message, Names
+from ...core import Message, Names
 from ..findings import few, pairs_alike
 from .plans import FoldPlan
 

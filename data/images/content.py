@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ImageError, InputError
+from ...core import ImageError, InputError
 from ...formats import DAMAGE, Cells
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ImageError
+from ...core import ImageError
 from ...formats import read_header
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ImageError
+from ...core import ImageError
 from ...formats import decode_image
 from ..dataset import ImageRecord
 

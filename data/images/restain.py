@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...arguments import Many, PathInput, as_path, as_paths
-from ...errors import ImageError, InputError, MissingInputError, readable_name
+from ...core import (
+    ImageError,
+    InputError,
+    Many,
+    Message,
+    MissingInputError,
+    PathInput,
+    as_path,
+    as_paths,
+    message_of,
+    readable_name,
+)
 from ...formats import decode_image
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
-from ...messages import Message, message_of
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding, report_findings, stain_notes

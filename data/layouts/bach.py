@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import InputError
+from ...core import InputError
 from ..classes import match_class
 from ..csvtable import published_rows
 from ..dataset import IMAGE_SUFFIXES, ImageRecord

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import InputError
+from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
 from ..walk import walk_files

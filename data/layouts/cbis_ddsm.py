@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ...errors import ImageError, InputError
+from ...core import ImageError, InputError, message_of
 from ...formats import read_header
-from ...messages import message_of
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files

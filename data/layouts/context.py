@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ImageError
+from ...core import ImageError, Message
 from ...formats import decode_image, read_header
 from ...jobs import Progress
-from ...messages import Message
 from ..dataset import ImageRecord
 from ..findings import Finding
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import ImageError, InputError
+from ...core import ImageError, InputError
 from ...formats import LJPEG_SUFFIX, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding

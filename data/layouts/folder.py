@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...errors import InputError
-from ...messages import Message
+from ...core import InputError, Message
 from ..classes import match_class
 from ..columns import PART
 from ..dataset import IMAGE_SUFFIXES, ImageRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...errors import InputError
+from ...core import InputError
 from ...formats import SLIDE, is_slide
 from ...jobs import Progress
 from ..dataset import ImageRecord

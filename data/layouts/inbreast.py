@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ...errors import InputError
+from ...core import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files

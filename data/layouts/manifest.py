@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from ...errors import InputError
-from ...messages import Message, Parameter
+from ...core import InputError, Message, Parameter
 from ..columns import GROUP, IMAGE, LABEL, PART, PATH, Role, is_missing, may_hold_patients
 from ..csvtable import CsvTable, column_key, read_csv
 from ..dataset import ImageRecord

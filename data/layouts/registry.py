@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ...errors import InputError, one_of
-from ...extensions import extension_names, load_extension
+from ...core import InputError, extension_names, load_extension, one_of
 from ..classes import find_order
 from ..walk import walk_files
 from .spec import LayoutSpec

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import InputError
+from ...core import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 

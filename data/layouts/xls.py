@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import DependencyError, InputError, how_to_install
+from ...core import DependencyError, InputError, how_to_install
 from ...formats import BROKEN
 from ..findings import Finding
 

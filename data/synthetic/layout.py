@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import InputError, OutputError
+from ...core import InputError, OutputError
 from ...jobs import Ticker, atomic_output, cpu_resources, ensure_folder, read_json, run_units, write_json
 from .tissue import TISSUE_CLASSES, make_tissue
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError
+from ...core import InputError
 from .canvas import Canvas
 from .structures import fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 

@@ -14,8 +14,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
-from ...errors import InputError, one_of
-from ...extensions import extension_names, load_extension
+from ...core import InputError, extension_names, load_extension, one_of
 from ...jobs import prepare_backend
 from .spec import NetworkSpec
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import InputError
+from ...core import InputError, Message
 from ...explain import Floats, Graph, Method, Step, activation_and_gradient, pull_back
-from ...messages import Message
 
 
 def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
+from ...core import InputError, Message
 from ...explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
-from ...messages import Message
 
 Values = Mapping[int, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, one_of
+from ...core import InputError, one_of
 from ...evaluate import (
     PredictionTable,
     aggregate,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...core import InputError
 from ...evaluate import Panel, PublishedFigure, aggregate, fold_error, measure
 from ...jobs import read_json
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.core import BundleError, InputError, OutputError
 from bchisto.crossval import BundleFacts
-from bchisto.errors import BundleError, InputError, OutputError
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
 from bchisto.predict import predict

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.jobs import Work
 from scipy.stats import binomtest
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.boost import PRESETS, HeadClassifier, fit_text, get_head, model_params
 from bchisto.boost.head import TrainingPart
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict

@@ -8,7 +8,7 @@ import pytest
 from archives import rewrite
 from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
 from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
-from bchisto.errors import BundleError, InputError
+from bchisto.core import BundleError, InputError
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
 from packs import packs_in

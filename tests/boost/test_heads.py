@@ -13,7 +13,7 @@ from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import fit_svm, parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.boost.linear_head import fit_logistic, parse_logistic
-from bchisto.errors import BundleError, InputError
+from bchisto.core import BundleError, InputError
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
 from packs import packs_in

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from bchisto.boost import BoostSettings, train, units
-from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError, StoreError
+from bchisto.core import BchistoError, OverwrittenError, SettingsConflictError, StoreError
 from bchisto.jobs import Work
 from packs import models_in, packs_in
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bchisto.boost import PRESETS, HeadClassifier, fit_text, model_params, pack_text, parse_model
 from bchisto.boost.learning import learning_banner, models_without_split
-from bchisto.errors import NothingLearntWarning
+from bchisto.core import NothingLearntWarning
 
 
 def fit(rows, **changes):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model, parse_params
-from bchisto.errors import BundleError, InputError
+from bchisto.core import BundleError, InputError
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
     import sys
 
     from bchisto.boost.lightgbm_model import import_lightgbm
-    from bchisto.errors import DependencyError
+    from bchisto.core import DependencyError
 
     real = builtins.__import__
 

@@ -8,8 +8,8 @@ import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.methods import methods_of
+from bchisto.core import InputError, ReportError
 from bchisto.data import FoldChoice
-from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.jobs import Work
 

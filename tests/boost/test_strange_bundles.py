@@ -13,8 +13,8 @@ from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, HeadSpec, train
 from bchisto.boost.arrays import pack_arrays
 from bchisto.boost.heads import parse_head
+from bchisto.core import BchistoError, BundleError
 from bchisto.crossval.bundles import bundle_stores, bundle_view
-from bchisto.errors import BchistoError, BundleError
 from bchisto.jobs import Work
 
 STORE = "tiny-1.0-64"

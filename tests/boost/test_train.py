@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.core import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.data import FoldChoice
-from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.featurize import open_store
 from bchisto.jobs import Shard, Work
 from packs import models_in, packs_in

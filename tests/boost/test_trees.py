@@ -7,7 +7,7 @@ import pytest
 from bchisto.boost import pack_text, parse_model
 from bchisto.boost.arrays import pack_arrays
 from bchisto.boost.tree_arrays import read_forest, write_text
-from bchisto.errors import BundleError, InputError
+from bchisto.core import BundleError, InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import re
 import click
 import pytest
 from bchisto.cli import cli as group
-from bchisto.errors import BchistoError
+from bchisto.core import BchistoError
 from bchisto.runs import load_config
 
 ODD = (

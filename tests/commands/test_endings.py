@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from bchisto.errors import BchistoError
+from bchisto.core import BchistoError
 from bchisto.predict import Predictor
 from bchisto.runs import record_run
 from PIL import Image

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
-from bchisto.errors import how_to_install
+from bchisto.core import how_to_install
 from bchisto.jobs import Progress, save_arrays
 
 ROOT = Path(bchisto.__file__).parent

@@ -5,8 +5,8 @@ import json
 import shutil
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import fold_plan, read_dataset, unique_images
-from bchisto.errors import InputError
 from bchisto.featurize import open_store
 
 NETWORK = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)

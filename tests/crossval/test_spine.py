@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bchisto.core import InputError
 from bchisto.crossval import CrossValidation
 from bchisto.data import FoldChoice, ImageSelection
-from bchisto.errors import InputError
 from bchisto.evaluate import Panel
 from bchisto.jobs import Resources, Shard, Share, UnitSpec, Work, do_missing
 from conftest import write_tissue

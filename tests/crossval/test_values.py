@@ -7,13 +7,12 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
+from bchisto.core import InputError, Settings, from_options, option, plain_options
 from bchisto.data import FoldChoice, ImageSelection
-from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Shard, Work
-from bchisto.options import Settings, from_options, option, plain_options
 from bchisto.predict import PredictSettings, predict
 from bchisto.recipes import Scope, reproduce
 

@@ -1,8 +1,8 @@
 """Names of classes: what is one class, what stays apart, and what a loosely written name means."""
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import match_class, read_dataset, settle_labels, spell_labels
-from bchisto.errors import InputError
 from sample_trees import findings, tree
 
 NFC, NFD = "B\u00e9nin", "Be\u0301nin"

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset, read_fold_list, settle_groups
-from bchisto.errors import InputError
 from sample_trees import findings, tree
 
 NAMES = [f"{n}.png" for n in range(1, 7)]

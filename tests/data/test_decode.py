@@ -3,8 +3,8 @@ import zlib
 
 import numpy as np
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import decode_image, read_header, resize_image
-from bchisto.errors import ImageError
 from PIL import Image
 
 

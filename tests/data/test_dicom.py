@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import decode_image, read_dataset, read_header
-from bchisto.errors import ImageError
 from miniatures import write_dicom
 
 

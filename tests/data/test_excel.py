@@ -6,8 +6,8 @@ import sys
 import zipfile
 
 import pytest
+from bchisto.core import DependencyError, InputError
 from bchisto.data import read_dataset
-from bchisto.errors import DependencyError, InputError
 from openpyxl import Workbook
 from sample_trees import findings, tree
 

@@ -2,6 +2,7 @@ import csv
 from collections import Counter
 
 import pytest
+from bchisto.core import InputError, MissingInputError
 from bchisto.data import (
     Particulars,
     fold_plan,
@@ -12,7 +13,6 @@ from bchisto.data import (
     write_fold_list,
     write_particulars,
 )
-from bchisto.errors import InputError, MissingInputError
 
 
 def images(count, classes=("a", "b"), groups=None):

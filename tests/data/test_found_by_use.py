@@ -10,8 +10,8 @@ import numpy as np
 import pictures
 import pytest
 import tifffile
+from bchisto.core import ImageError
 from bchisto.data import ImageRecord, dark_pictures, decode_image, read_dataset, read_header
-from bchisto.errors import ImageError
 from conftest import write_tissue
 from PIL import Image
 

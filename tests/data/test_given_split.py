@@ -5,8 +5,8 @@ import shutil
 from collections import Counter
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import FoldChoice, Particulars, fold_plan, protocol_text, read_dataset
-from bchisto.errors import InputError
 from conftest import write_tissue
 from sample_trees import findings, tree
 

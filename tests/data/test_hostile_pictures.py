@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pictures
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import decode_image, read_header
-from bchisto.errors import ImageError
 from pictures import chunk
 from PIL import Image
 

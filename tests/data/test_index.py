@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset
 from bchisto.data.layouts import index as module
 from bchisto.data.layouts.index import FileIndex, cache_folder
-from bchisto.errors import InputError
 
 
 @pytest.fixture

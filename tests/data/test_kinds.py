@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pictures
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import decode_image, read_header
-from bchisto.errors import ImageError
 from PIL import Image, ImageOps
 
 KINDS = pictures.kinds()

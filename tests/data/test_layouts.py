@@ -6,6 +6,7 @@ import logging
 import bchisto.data.layouts
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.data import (
     DATASET_NAMES,
     KNOWN_CLASSES,
@@ -24,7 +25,6 @@ from bchisto.data import (
 )
 from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
-from bchisto.errors import InputError
 from PIL import Image
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"

@@ -9,8 +9,8 @@ from pathlib import Path
 import miniatures as mini
 import numpy as np
 import pytest
+from bchisto.core import ImageError, InputError, MissingInputError
 from bchisto.data import check_dataset, decode_record, fold_plan, read_dataset
-from bchisto.errors import ImageError, InputError, MissingInputError
 from PIL import Image
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]

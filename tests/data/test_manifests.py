@@ -1,8 +1,8 @@
 """Manifests: which columns are read under which names, and what is said of the others."""
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset
-from bchisto.errors import InputError
 from sample_trees import findings, tree
 
 

@@ -4,8 +4,8 @@ import csv
 import json
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset
-from bchisto.errors import InputError
 from sample_trees import findings, tree
 
 NFD = "Be\u0301nin"

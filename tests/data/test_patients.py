@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.core import InputError
 from bchisto.data import (
     FoldChoice,
     Particulars,
@@ -21,7 +22,6 @@ from bchisto.data import (
     unknown_groups,
     write_fold_list,
 )
-from bchisto.errors import InputError
 from bchisto.featurize import featurize
 from bchisto.jobs import Work
 from PIL import Image

@@ -3,8 +3,8 @@
 import time
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset
-from bchisto.errors import InputError
 
 ENDLESS = r"(([a-z]+)+)+/x"
 

@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.data import FoldChoice, fold_plan
-from bchisto.errors import InputError
 from sklearn.model_selection import StratifiedKFold
 
 IMAGES = [f"{label}/{number}.png" for label in "ab" for number in range(12)]

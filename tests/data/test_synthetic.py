@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from bchisto.core import InputError, OutputError
 from bchisto.data import make_bach, read_dataset
 from bchisto.data.synthetic import TISSUE_CLASSES, make_tissue
-from bchisto.errors import InputError, OutputError
 from bchisto.stains import MacenkoNormalizer
 from PIL import Image
 

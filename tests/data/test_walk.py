@@ -5,8 +5,8 @@ import os
 import socket
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import read_dataset, report_findings
-from bchisto.errors import InputError
 from sample_trees import findings, tree
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-002.png"

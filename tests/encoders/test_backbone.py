@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.encoders import Encoder, build_backbone
-from bchisto.errors import InputError
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
 

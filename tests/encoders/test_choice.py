@@ -1,6 +1,6 @@
 import pytest
+from bchisto.core import InputError
 from bchisto.encoders import EncoderChoice, weights_of
-from bchisto.errors import InputError
 
 
 def test_encoders_by_text():

@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+from bchisto.core import ImageError, InputError, WeightsError
 from bchisto.encoders import Encoder, get_spec, list_encoders
-from bchisto.errors import ImageError, InputError, WeightsError
 
 
 @pytest.fixture(scope="module")

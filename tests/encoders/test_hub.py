@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bchisto.core import BchistoError, ImageError, InputError, WeightsError
 from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
-from bchisto.errors import BchistoError, ImageError, InputError, WeightsError
 from conftest import need
 from PIL import Image
 from torch_folders import write_dinov2, write_timm, write_transformers

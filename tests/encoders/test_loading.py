@@ -3,8 +3,8 @@
 import h5py
 import numpy as np
 import pytest
+from bchisto.core import WeightsError
 from bchisto.encoders import Encoder, build_backbone, fill_weights, load_keras_file, variables_of
-from bchisto.errors import WeightsError
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
 

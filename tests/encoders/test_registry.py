@@ -3,8 +3,8 @@
 import sys
 
 import pytest
+from bchisto.core import InputError
 from bchisto.encoders import get_spec, list_encoders
-from bchisto.errors import InputError
 from own_process import printed_by
 
 
@@ -42,7 +42,7 @@ def test_names_of_keras_are_those_of_keras():
 
 def test_a_misspelt_name_is_refused_before_anything_is_read(tmp_path):
     script = (
-        "import sys; from bchisto.errors import InputError\n"
+        "import sys; from bchisto.core import InputError\n"
         "from bchisto.featurize import featurize, FeaturizeSettings\n"
         "try: featurize('no such folder', out=sys.argv[1], settings=FeaturizeSettings(encoders='resnet5O'))\n"
         "except InputError as error: print(str(error)[:62], 'keras' in sys.modules)"

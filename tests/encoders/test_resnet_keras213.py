@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.encoders import Encoder, build_backbone, weights_of
 from bchisto.encoders.geometry import map_axes
-from bchisto.errors import InputError
 from bchisto.featurize import FeaturizeSettings
 
 pytestmark = pytest.mark.slow

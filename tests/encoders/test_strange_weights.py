@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from bchisto.core import StoreError, WeightsError
 from bchisto.encoders import load_keras_file, read_weight_arrays
-from bchisto.errors import StoreError, WeightsError
 from bchisto.formats import check_tree
 from safetensors.numpy import save_file
 

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from bchisto.core import BchistoError, InputError, WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
-from bchisto.errors import BchistoError, InputError, WeightsError
 from conftest import need, write_tissue
 from PIL import Image
 

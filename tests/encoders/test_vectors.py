@@ -4,10 +4,10 @@ import importlib.util
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder
 from bchisto.encoders import checkup as checkup_module
 from bchisto.encoders.vectors import EncoderRequest, open_vectors
-from bchisto.errors import InputError
 from conftest import need
 
 CARD = EncoderCard(size=16, licence="CC BY-NC 4.0", non_commercial=True)

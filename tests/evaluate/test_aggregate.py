@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, PredictionTable, aggregate, evaluate
 
 P = [0.9, 0.4, 0.45, 0.1, 0.6, 0.3, 0.7, 0.8, 0.55]  # of malignant

@@ -3,7 +3,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import (
     Panel,
     PredictionTable,

@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import (
     Panel,
     PredictionTable,

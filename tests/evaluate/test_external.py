@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, Panel, TableChoice, TwoClassChoice, evaluate, read_predictions
 
 CLASSES = ("benign", "malignant")

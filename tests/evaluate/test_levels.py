@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 
 # patient u: image a (patches .9 .2), image b (patches .4 .4 .4); patient v: image c (patches .6 .1 .1)

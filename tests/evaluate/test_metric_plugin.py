@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
 from bchisto.evaluate.predictions import bootstrap_counts, sampling_units, take_rows
 

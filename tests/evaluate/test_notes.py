@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import TableChoice, evaluate
 
 LEAK = "train and test at once"

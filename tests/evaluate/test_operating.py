@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate
 from bchisto.evaluate.operating import decision_curve, sensitive_threshold
 

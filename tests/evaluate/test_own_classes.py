@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError, ReportError
+from bchisto.core import InputError, ReportError
 from bchisto.evaluate import (
     Panel,
     PredictionTable,

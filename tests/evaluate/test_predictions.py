@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError, MissingInputError
+from bchisto.core import InputError, MissingInputError
 from bchisto.evaluate import measure, read_predictions, write_predictions
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import Message, Names
 from bchisto.evaluate import (
     Panel,
     PredictionTable,
@@ -22,7 +23,6 @@ from bchisto.evaluate.external import subgroups
 from bchisto.evaluate.methods import REFERENCES, methods_text
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.study_sections import cohort_blocks, flow_blocks
-from bchisto.messages import Message, Names
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -371,7 +371,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
 
 
 def test_pictures_whose_image_could_not_be_read_are_counted(rng, tmp_path):
-    from bchisto.errors import ImageError
+    from bchisto.core import ImageError
 
     table = table_of(rng, groups=False)
     gone: set[str] = set()

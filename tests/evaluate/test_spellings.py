@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import read_predictions
 
 ROWS = 60

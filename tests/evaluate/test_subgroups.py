@@ -5,8 +5,8 @@ import json
 import re
 
 import pytest
+from bchisto.core import InputError
 from bchisto.data import Particulars, write_particulars
-from bchisto.errors import InputError
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
 

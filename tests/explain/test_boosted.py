@@ -15,8 +15,8 @@ import lightgbm
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, parse_model, train
+from bchisto.core import BundleError, InputError
 from bchisto.encoders import EncoderChoice
-from bchisto.errors import BundleError, InputError
 from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
 from bchisto.explain.boosted import check_boosted, explain_boosted
 from bchisto.explain.draw import colour_limits

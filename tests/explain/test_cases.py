@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.core import InputError
 from bchisto.data import ImageRecord
-from bchisto.errors import InputError
 from bchisto.evaluate import read_predictions
 from bchisto.explain.boosted import map_of_places
 from bchisto.explain.cases import _as_it_was, _hashes, _of_fold, case_samples

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.explain import Graph, activation_and_gradient, pull_back
 from bchisto.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
 from bchisto.explain.methods import feature_maps

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.explain import METHODS
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work

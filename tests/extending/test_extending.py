@@ -167,8 +167,8 @@ def test_its_published_system_is_run_and_compared(said, here):
 def test_an_encoder_of_vectors_goes_from_images_to_predictions(lab, here, tmp_path, cli):
     """By NumPy alone: its vectors are means and spreads of normalised colours."""
     import numpy as np
+    from bchisto.core import InputError, WeightsError
     from bchisto.encoders import EncoderChoice, list_encoders, open_encoder
-    from bchisto.errors import InputError, WeightsError
 
     assert "means" not in list_encoders()  # those are networks that finetune takes too
     encoder = open_encoder(EncoderChoice("means", ("spread", "mean")))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.recipes import list_recipes, load_recipe
 
 STUDY = Path(__file__).parent / "package" / "bchisto_lab" / "lab-study.yaml"

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from bchisto.errors import ImageError
+from bchisto.core import ImageError
 from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation
 
 

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.core import ImageError, InputError
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.encoders.geometry import map_axes
-from bchisto.errors import ImageError, InputError
 from bchisto.featurize import (
     FeaturizeSettings,
     View,

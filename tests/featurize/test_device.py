@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.errors import ImageError
 from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import cached_describer, crop_map, padded_length

@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.featurize import import_features, read_embeddings
 
 IDS, LABELS, PATIENTS = ["a", "b", "c", "d"], ["x", "y", "x", "y"], ["p", "p", "q", "r"]

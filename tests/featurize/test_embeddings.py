@@ -6,7 +6,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from bchisto.errors import BchistoError, DependencyError, InputError, OutputError
+from bchisto.core import BchistoError, DependencyError, InputError, OutputError
 from bchisto.featurize import export_features, import_features, open_store, read_embeddings
 
 IDS = ["a b/é.png", "x", "7"]

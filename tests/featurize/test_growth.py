@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import train
+from bchisto.core import ImageError, InputError, SettingsConflictError
 from bchisto.data import ImageChange, ImageSelection
 from bchisto.encoders import EncoderChoice
-from bchisto.errors import ImageError, InputError, SettingsConflictError
 from bchisto.featurize import View, featurize
 from bchisto.jobs import Shard, Work
 

@@ -8,9 +8,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.errors import InputError
 from bchisto.featurize import FeaturizeSettings, View, describe_images, open_store
 from bchisto.featurize.crops import pad_image
 from bchisto.jobs import Ticker

@@ -8,9 +8,9 @@ import bchisto.featurize.blocks as blocks_module
 import h5py
 import numpy as np
 import pytest
+from bchisto.core import ImageError, InputError, SettingsConflictError, TissueError, WeightsError
 from bchisto.data import ImageSelection, decode_image, read_dataset, unique_images
 from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
-from bchisto.errors import ImageError, InputError, SettingsConflictError, TissueError, WeightsError
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.blocks import images_per_block
 from bchisto.jobs import Shard, Work

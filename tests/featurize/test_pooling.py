@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.featurize import norm_pool
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from bchisto.core import StoreError
 from bchisto.data import decode_image, pixels_sha256
-from bchisto.errors import StoreError
 from bchisto.featurize import open_store
 
 

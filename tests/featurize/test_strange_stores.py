@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost.sources import read_sources
-from bchisto.errors import StoreError
+from bchisto.core import StoreError
 from bchisto.featurize import open_store
 
 NAME = "tiny-1.0-64.h5"

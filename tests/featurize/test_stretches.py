@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from bchisto.errors import ImageError
+from bchisto.core import ImageError
 from bchisto.featurize import featurize, open_store
 from bchisto.featurize.unit import Unit, in_one_go
 from bchisto.jobs import Resources, Work

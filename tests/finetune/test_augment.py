@@ -7,7 +7,7 @@ from dataclasses import replace
 import miniatures
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
 from bchisto.finetune.augment import augmentation_ranges, make_augmenter
 from bchisto.finetune.methods import methods_of

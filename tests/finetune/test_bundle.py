@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from archives import altered, rewrite
 from bchisto.boost import Bundle
+from bchisto.core import BundleError, ImageError, InputError
 from bchisto.data import read_dataset
-from bchisto.errors import BundleError, ImageError, InputError
 from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
 from bchisto.finetune.balance import class_factors, copy_classes
 from bchisto.finetune.batches import Source, training_batches

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import OutputError
 from bchisto.encoders import load_keras_file
-from bchisto.errors import OutputError
 from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model

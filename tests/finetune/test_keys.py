@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from bchisto.errors import InputError, SettingsConflictError
+from bchisto.core import InputError, SettingsConflictError
 from bchisto.finetune import FinetuneSettings, finetune, units
 from bchisto.jobs import Shard, Work
 

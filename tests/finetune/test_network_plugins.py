@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.finetune import (
     NETWORKS,
     FinetuneSettings,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import miniatures
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
 from bchisto.jobs import Work

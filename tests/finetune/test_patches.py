@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
 from bchisto.finetune.augment import make_offline

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError, WeightsError
+from bchisto.core import InputError, WeightsError
 from bchisto.finetune import CAFFE_LAYERS, FinetuneSettings, build_network
 from bchisto.finetune.model import build_model
 from safetensors.numpy import save_file

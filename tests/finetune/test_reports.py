@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from bchisto.errors import InputError, ReportError
+from bchisto.core import InputError, ReportError
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work

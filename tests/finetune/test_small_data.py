@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.data import inner_splits
-from bchisto.errors import InputError
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.training import CnnTraining

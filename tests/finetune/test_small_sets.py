@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import resolved
 from bchisto.jobs import Work

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 from archives import rewrite
+from bchisto.core import BundleError, ImageError
 from bchisto.crossval import BundleFacts
-from bchisto.errors import BundleError, ImageError
 from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings
 from bchisto.finetune.model import build_model, weights_bytes
 from bchisto.finetune.pretrained import save_h5

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.data import decode_image
-from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
 from bchisto.finetune import (
     AUGMENTATIONS,

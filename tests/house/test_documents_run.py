@@ -12,7 +12,7 @@ import shutil
 import click
 import numpy as np
 import pytest
-from bchisto.errors import MissingInputError
+from bchisto.core import MissingInputError
 from conftest import write_tissue
 from documented import REPOSITORY, breakhis, lines_of, smaller, write_small
 

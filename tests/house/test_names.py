@@ -14,12 +14,11 @@ import click
 import pytest
 from bchisto.cli import cli
 from bchisto.commands.flags import in_flags, invoked
+from bchisto.core import InputError, Message, OutputError
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
-from bchisto.errors import InputError, OutputError
 from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.jobs import Work
-from bchisto.messages import Message
 from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent

@@ -10,13 +10,13 @@ import click
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS, cli
+from bchisto.core import from_options
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassView
 from bchisto.explain import ExplainSettings
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.jobs import Work
-from bchisto.options import from_options
 from bchisto.predict import PredictSettings
 from bchisto.recipes import Scope
 

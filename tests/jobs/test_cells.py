@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from bchisto.errors import printable
+from bchisto.core import printable
 from bchisto.formats import Cells, neutral, read_records, unneutral
 from bchisto.jobs import json_text, write_rows
 from hypothesis import example, given

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 SLEEPERS = """
 import logging, signal, sys
-from bchisto.errors import Terminated
+from bchisto.core import Terminated
 from bchisto.jobs import Resources, run_units
 from sample_units import sleep
 

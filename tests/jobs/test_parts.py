@@ -4,7 +4,7 @@ import shutil
 import stat
 
 import pytest
-from bchisto.errors import InputError, OutputError
+from bchisto.core import InputError, OutputError
 from bchisto.jobs import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
 
 

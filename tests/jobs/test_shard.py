@@ -1,5 +1,5 @@
 import pytest
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.jobs import Shard
 
 

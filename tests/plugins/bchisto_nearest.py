@@ -33,7 +33,7 @@ def fit(part, params):
 
 
 def parse(data):
-    from bchisto.errors import BundleError
+    from bchisto.core import BundleError
 
     try:
         found = json.loads(data)

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from bchisto.errors import ImageError
+from bchisto.core import ImageError
 
 
 def square(unit, ticker):

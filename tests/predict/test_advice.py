@@ -2,9 +2,9 @@
 
 import pytest
 from archives import altered
+from bchisto.core import InputError
 from bchisto.crossval import bundle_stores
 from bchisto.encoders import EncoderChoice, open_encoder
-from bchisto.errors import InputError
 from bchisto.jobs import Work
 from bchisto.predict import advised, predict
 from PIL import Image

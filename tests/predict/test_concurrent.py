@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from bchisto.errors import OutputError
+from bchisto.core import OutputError
 from bchisto.jobs import Work, write_pack
 from bchisto.predict import predict
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bchisto.core import ImageError
 from bchisto.data import ImageRecord
-from bchisto.errors import ImageError
 from bchisto.jobs import Work, write_pack
 from bchisto.predict import ModelFile, predict
 from bchisto.predict.predicted import Prediction, image_units, keep, read_kept

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from bchisto.boost import BoostSettings, train
-from bchisto.errors import InputError, MissingInputError, WeightsError
+from bchisto.core import InputError, MissingInputError, WeightsError
 from bchisto.featurize import featurize
 from bchisto.jobs import Work
 from bchisto.predict import predict

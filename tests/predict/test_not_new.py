@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.errors import InputError, MissingInputError, OutputError, WeightsError
+from bchisto.core import InputError, MissingInputError, OutputError, WeightsError
 from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.jobs import Work

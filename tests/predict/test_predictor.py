@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
+from bchisto.core import BundleError, DependencyError, InputError
 from bchisto.data import decode_image
-from bchisto.errors import BundleError, DependencyError, InputError
 from bchisto.evaluate import as_frame, read_predictions
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work

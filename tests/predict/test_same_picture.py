@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.core import InputError
 from bchisto.data import CROP_SEEDS, ImageRecord, crop_key, decode_image, pixels_sha256
 from bchisto.encoders import EncoderChoice
-from bchisto.errors import InputError
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work

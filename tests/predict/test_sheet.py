@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import Bundle
-from bchisto.errors import DependencyError, InputError, OutputError
+from bchisto.core import DependencyError, InputError, OutputError
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe

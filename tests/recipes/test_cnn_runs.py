@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from bchisto.errors import InputError, MissingInputError, SettingsConflictError
+from bchisto.core import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
 from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, reproduce

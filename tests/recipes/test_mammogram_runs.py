@@ -9,8 +9,8 @@ import miniatures
 import numpy as np
 import pytest
 import yaml
+from bchisto.core import InputError
 from bchisto.data import read_dataset
-from bchisto.errors import InputError
 from bchisto.finetune import CnnBundle
 from bchisto.jobs import Work
 from bchisto.predict import predict

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from bchisto.core import InputError
 from bchisto.data import ImageSelection
-from bchisto.errors import InputError
 from bchisto.evaluate import PredictionTable
 from bchisto.jobs import Work
 from bchisto.recipes import load_recipe

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings
+from bchisto.core import InputError
 from bchisto.data import FoldChoice
-from bchisto.errors import InputError
 from bchisto.evaluate import Panel, PredictionTable, TwoClassView, compare_tables, measure, precision_difference
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings

@@ -7,8 +7,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
+from bchisto.core import InputError
 from bchisto.data import make_bach
-from bchisto.errors import InputError
 from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
 from bchisto.recipes.tables import Obtained, Runs, compare_published

@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 import yaml
-from bchisto.errors import InputError
+from bchisto.core import InputError
 from bchisto.recipes import load_recipe
 
 

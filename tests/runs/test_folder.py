@@ -1,7 +1,7 @@
 """A folder of work is held to its settings."""
 
 import pytest
-from bchisto.errors import InputError, OverwrittenError, SettingsConflictError
+from bchisto.core import InputError, OverwrittenError, SettingsConflictError
 from bchisto.runs import FolderSettings
 
 

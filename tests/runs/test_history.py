@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from bchisto.errors import InputError, MissingInputError
+from bchisto.core import InputError, MissingInputError
 from bchisto.runs import diff_runs, list_runs, read_run, record_run
 
 

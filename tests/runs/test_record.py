@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bchisto.errors import InputError, MissingInputError
+from bchisto.core import InputError, MissingInputError
 from bchisto.jobs import write_json
 from bchisto.runs import describe_differences, differences, load_config, record_run, record_table
 

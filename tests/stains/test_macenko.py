@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.errors import ImageError, TissueError
+from bchisto.core import ImageError, TissueError
 from bchisto.stains import TRANSMITTED_LIGHT, MacenkoNormalizer, make_normalizer
 from bchisto.stains.macenko import MACENKO_ALPHA, MACENKO_BETA, REFERENCE_MAXIMA, REFERENCE_STAINS
 

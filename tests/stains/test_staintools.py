@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from bchisto.errors import DependencyError, TissueError
+from bchisto.core import DependencyError, TissueError
 from bchisto.stains import MacenkoNormalizer, augment_he, make_normalizer
 from bchisto.stains.staintools_adapter import reference_ramp
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.errors import ImageError, InputError
+from bchisto.core import ImageError, InputError
 from bchisto.stains import STAIN_METHODS, TREATMENTS, make_normalizer, treat
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from bchisto.boost import FittedModel, HeadSpec
-from bchisto.errors import BundleError
+from bchisto.core import BundleError
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ class BchistoError(Exception):
     Parameters
     ----------
     text : str
-        The message; with values or remedies the template of a `bchisto.messages.Message`.
+        The message; with values or remedies the template of a `bchisto.core.Message`.
     *values : any
         What is filled into the template.
     remedies : sequence of str
