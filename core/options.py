@@ -201,7 +201,7 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
     {'sides': [400, 650]}
     >>> Cut(sides=9)
     Traceback (most recent call last):
-    bchisto.core.InputError: `sides` 9: give at least 32
+    bchisto.core.errors.InputError: `sides` 9: give at least 32
     """
     return {
         one.name: declared.plain(getattr(value, one.name))
