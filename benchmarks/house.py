@@ -3,14 +3,15 @@
     python benchmarks/house.py
 
 Counted: code lines as `lines.py` does; rooms (folders and single modules at the root), arrows between them, floors (the
-longest chain of arrows) and circles; names in `__all__` of the rooms; modules of bchisto that a fresh process loads to
-import a room, or to predict with a boosted model; modules and functions that `featurize` of a few images enters, with a
-NumPy encoder, when all modules are imported before.
+longest chain of arrows) and circles; names in `__all__` of the rooms, which other rooms use, and those in docs/api,
+which users may; modules of bchisto that a fresh process loads to import a room; modules and functions that `featurize`
+of a few images enters, with a NumPy encoder, when all modules are imported before.
 """
 
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,13 @@ def main():
     public = {room: importlib.import_module(f"bchisto.{room}") for room in by_room}
     counts = {room: len(module.__all__) for room, module in public.items() if hasattr(module, "__all__")}
     print(f"names in __all__: {sum(counts.values())} ({', '.join(f'{room} {n}' for room, n in counts.items())})")
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")]
+    documented = [
+        names.count(",") + 1
+        for page in pages
+        for names in re.findall(r"automodule:: .+\n +:members: (.+)|autoclass::", page)
+    ]
+    print(f"names in docs/api: {sum(documented)}")
     for room, others in (
         ("featurize", ("evaluate", "report", "finetune")),
         ("boost", ("finetune",)),

@@ -17,3 +17,4 @@ napoleon_use_ivar = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = False
+suppress_warnings = ["ref.python"]  # an attribute that several classes have, such as `name`, is no link

@@ -109,6 +109,20 @@ def test_every_room_names_what_is_public():
                 assert item.__doc__, f"bchisto.{room}.{name} has no docstring"
 
 
+def test_documented_names_are_exported_and_few():
+    documented = 0
+    for page in sorted((REPOSITORY / "docs" / "api").glob("*.md")):
+        text = page.read_text()
+        names = [
+            name for members in re.findall(r"automodule:: .+\n +:members: (.+)", text) for name in members.split(", ")
+        ]
+        names += re.findall(r"autoclass:: bchisto\.\w+\.(\w+)", text)
+        missing = set(names) - set(importlib.import_module(f"bchisto.{page.stem}").__all__)
+        assert not missing, f"{page.name} lists what its module does not export: {sorted(missing)}"
+        documented += len(names)
+    assert 100 <= documented <= 150
+
+
 def test_modules_stay_small():
     for _, file in sources():
         lines = len(file.read_text().splitlines())
