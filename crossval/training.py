@@ -20,7 +20,7 @@ from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..formats import read_rows
-from ..jobs import Resources, Share, Ticker, UnitSpec, Work, do_missing, singly
+from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
 from ..runs import FolderSettings, RunRecord
 from .result import CrossValidation
 
@@ -259,15 +259,13 @@ class Training(ABC, Generic[U, F]):
         before, _ = do_missing(
             self.train,
             units,
-            UnitSpec(
-                read=self.read,
-                steps=self.steps,
-                label=f"{self.command} {path.name}",
-                said=f"{self.unit} are trained",
-                step_name=self.step_name,
-                dealt=self.together,
-            ),
-            how=how,
+            read=self.read,
+            steps=self.steps,
+            label=f"{self.command} {path.name}",
+            finished=f"{self.unit} are trained",
+            step_name=self.step_name,
+            dealt=self.together,
+            work=how,
             resources=resources,
             begin=lambda: folder.note_work(how.environments(path, folder.made_with), **resources.recorded),
         )

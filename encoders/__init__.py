@@ -10,7 +10,7 @@ from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_enc
 from .choice import RUNNERS, EncoderChoice, weights_of
 from .encoder import Backbone, Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
-from .geometry import GEOMETRY, Axis, map_axes
+from .geometry import Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
@@ -28,7 +28,6 @@ from .vectors import VectorSpec
 __all__ = [
     "CATALOGUE",
     "ENGINES",
-    "GEOMETRY",
     "RUNNERS",
     "Axis",
     "Backbone",

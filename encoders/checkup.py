@@ -23,10 +23,10 @@ from .timm_encoder import timm_card
 from .vectors import VECTOR_GROUP, vector_spec
 
 _SIDE = 224
-"""Pixels on a side of a crop for a network that takes any size (ours)."""
+"""Pixels on a side of a crop for a network that takes any size."""
 
 _ROUNDS = 3
-"""Timed rounds, of which the fastest counts (ours)."""
+"""Timed rounds, of which the fastest counts."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from . import network
 from . import weights as weight_files
 from .card import EncoderCard, check_crops
 from .engines import compile_network
-from .geometry import GEOMETRY, Places
+from .geometry import Places
 from .registry import EncoderSpec, get_spec
 
 
@@ -239,9 +239,7 @@ class Encoder:
         check_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(
-        self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64], *, geometry: int = GEOMETRY
-    ) -> npt.NDArray[np.float32]:
+    def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the descriptors of the cut crops: a window sees what lies around it, a crop sees zeros.
@@ -251,10 +249,8 @@ class Encoder:
         frame : ndarray of uint8, shape (height, width, 3)
             RGB.
         windows : ndarray of int, shape (k, 4)
-            Top, left, bottom, right in pixels; bottom and right are exclusive.
-        geometry : {2, 1}
-            Which cells belong to a window: 2, those that a crop cut there would have, by their centres; 1, as bchisto
-            0.1, the cells that it covers where the map is taken to tile the frame.
+            Top, left, bottom, right in pixels; bottom and right are exclusive. The cells of a window are those that a
+            crop cut there would have, by their centres.
 
         Returns
         -------
@@ -269,8 +265,5 @@ class Encoder:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")
         height, width = frame.shape[:2]
-        if geometry == 1:
-            shares = (windows / np.array([height, width, height, width])).astype(np.float32)
-            return np.asarray(self._compiled.tiled_windows(frame[np.newaxis], shares), dtype=np.float32)
         places = self._places(windows, height=height, width=width)
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)

@@ -24,7 +24,7 @@ ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 
 _MOST_SHAPES = 4
 """Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
-frames in two orientations (ours)."""
+frames in two orientations."""
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
@@ -41,16 +41,13 @@ class Compiled:
         uint8 crops (n, height, width, 3) to float32 (n, d).
     windows : callable
         A uint8 frame (1, height, width, 3) and float32 windows (maps, k, 4) to float32 (k, d): top, left, bottom, right
-        in cells of each map, from the edge of its first cell. Geometry 2.
-    tiled_windows : callable
-        Likewise with float32 windows (k, 4) as shares of the frame, which the cells are taken to tile. Geometry 1.
+        in cells of each map, from the edge of its first cell.
     graph : callable
         Crops to descriptors as tensors of Keras's backend, to be called within `compile_function`.
     """
 
     crops: Callable[[Crops], Any]
     windows: Callable[[Crops, Windows], Any]
-    tiled_windows: Callable[[Crops, Windows], Any]
     graph: Callable[[Any], Any]
 
 
@@ -79,17 +76,13 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
         return _pooled(maps(batch))
 
     def windows(image: Any, places: Any) -> Any:
-        return _pooled_windows(maps(image), places, tiled=False)
-
-    def tiled_windows(image: Any, shares: Any) -> Any:
-        return _pooled_windows(maps(image), [shares] * len(model.outputs), tiled=True)
+        return _pooled_windows(maps(image), places)
 
     frame = ("uint8", (1, None, None, 3))
     compiled = _compiler(engine, precision)
     return Compiled(
         crops=compiled(crops, [("uint8", (None, None, None, 3))]),
         windows=compiled(windows, [frame, ("float32", (len(model.outputs), None, 4))]),
-        tiled_windows=compiled(tiled_windows, [frame, ("float32", (None, 4))]),
         graph=crops,
     )
 
@@ -190,34 +183,31 @@ def _pooled(maps: Sequence[Any]) -> Any:
     return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
 
-def _pooled_windows(maps: Sequence[Any], windows: Any, *, tiled: bool) -> Any:
+def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
     """Average each map over its windows, cells at their border by the share that lies within, and concatenate."""
     from keras import ops
 
-    found = []
-    for place, m in enumerate(maps):
+    averages = []
+    for number, m in enumerate(maps):
         _, height, width, depth = ops.shape(m)
-        rows = _overlap(windows[place][:, 0:1], windows[place][:, 2:3], height, tiled=tiled)
-        columns = _overlap(windows[place][:, 1:2], windows[place][:, 3:4], width, tiled=tiled)
+        rows = _overlap(windows[number][:, 0:1], windows[number][:, 2:3], height)
+        columns = _overlap(windows[number][:, 1:2], windows[number][:, 3:4], width)
         weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
         sums = ops.matmul(weights, ops.reshape(m, (height * width, depth)))
-        found.append(sums / ops.sum(weights, axis=1, keepdims=True))
-    return ops.concatenate(found, axis=-1)
+        averages.append(sums / ops.sum(weights, axis=1, keepdims=True))
+    return ops.concatenate(averages, axis=-1)
 
 
-def _overlap(start: Any, stop: Any, cells: Any, *, tiled: bool) -> Any:
+def _overlap(start: Any, stop: Any, cells: Any) -> Any:
     """Return how much of each of `cells` cells lies between start and stop, shape (k, cells).
 
-    These count in cells, and a window beyond the map gets the cell next to it; or, tiled, they are shares of the frame.
+    These count in cells, and a window beyond the map gets the cell next to it.
     """
     from keras import ops
 
     edges = ops.cast(ops.arange(cells), "float32")[None, :]
     count = ops.cast(cells, "float32")
-    if tiled:
-        start, stop = start * count, stop * count
-    else:
-        start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
+    start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
     return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
 
 

@@ -15,10 +15,10 @@ from ..data import content_sha256
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 _MOST_CONFIG = 4 * 1024**2
-"""Bytes of a config, and of the index of a model in several files (ours)."""
+"""Bytes of a config, and of the index of a model in several files."""
 
 _MOST_HEADER = 64 * 1024
-"""Characters of a README.md that are looked at for its header (ours)."""
+"""Characters of a README.md that are looked at for its header."""
 
 _LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
 """In the header of a model card: ``license: mit``, also with a name of its own, and lists."""

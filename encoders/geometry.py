@@ -21,13 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-GEOMETRY = 2
-"""How dense mode places windows now. Named in dense stores and bundles; 1, where it is not, is that of bchisto 0.1,
-which took the cells of a map to tile the frame evenly."""
-
-
 _MOST_SIZES = 256
-"""Sizes of frames and crops whose geometry is kept (ours; one costs a tenth of a second)."""
+"""Sizes of frames and crops whose geometry is kept (one costs a tenth of a second)."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _WARPED = 384
 """Pixels from which on the processor of ConvNeXt cuts nothing off."""
 
 _MOST_SIZE = 2048
-"""Bound on the side of what a network takes, pixels (ours)."""
+"""Bound on the side of what a network takes, pixels."""
 
 
 def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> VectorEncoder:

@@ -24,10 +24,10 @@ WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a file by name."""
 
 _MOST_ARRAYS, _MOST_BYTES = 20_000, 4 * 1024**3
-"""Bounds on what a weights file unpacks to: AlexNet has 240 MB (ours)."""
+"""Bounds on what a weights file unpacks to: AlexNet has 240 MB."""
 
 _MOST_RATIO, _SMALL = 40, 256 * 1024**2
-"""What unpacks to more than `_SMALL` bytes must not be packed tighter than this (ours): weights hardly shrink."""
+"""What unpacks to more than `_SMALL` bytes must not be packed tighter than this: weights hardly shrink."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _PREPROCESSING = (
 """What of a folder's config timm gets beside the arguments; where weights come from is not among it."""
 
 _MOST_SIZE = 2048
-"""Bound on the side of what a network takes, pixels (ours)."""
+"""Bound on the side of what a network takes, pixels."""
 
 
 def open_timm(request: EncoderRequest) -> VectorEncoder:

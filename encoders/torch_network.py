@@ -21,10 +21,10 @@ from .loading import first_line
 from .vectors import EncoderRequest, Run, VectorEncoder, identity
 
 _MOST_NUMBER = 65_536
-"""Bound on every number of a config (ours): no published network is so wide, deep or large."""
+"""Bound on every number of a config: no published network is so wide, deep or large."""
 
 _MOST_GROWTH = 2
-"""How many times more parameters than its file a network may have (ours): files lack heads that no output needs."""
+"""How many times more parameters than its file a network may have: files lack heads that no output needs."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ..encoders import encoder_facts
 from .settings import FeaturizeSettings
 
 _UNIT_SECONDS = 10.0
-"""A unit takes at least about this long, so that starting it costs little (ours)."""
+"""A unit takes at least about this long, so that starting it costs little."""
 
 _CORE_MACS_PER_SECOND = 9e10
 """Multiply-accumulates of one present CPU core in a second (measured on a Zen 5 core, ResNet-50)."""
@@ -20,7 +20,7 @@ _FRAME_PIXELS = 2048 * 1536
 """Pixels of an image of BACH."""
 
 _MOST_IMAGES = 64
-"""Most images in a block: bounds its memory and what a crash costs (ours)."""
+"""Most images in a block: bounds its memory and what a crash costs."""
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:

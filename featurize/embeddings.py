@@ -47,10 +47,10 @@ COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
 """What is known of each image, and its word in messages."""
 
 MOST_BYTES = 8 * 1024**3
-"""Bound on what embeddings unpack to (ours): a million of 2,048 numbers."""
+"""Bound on what embeddings unpack to: a million of 2,048 numbers."""
 
 LONGEST_TEXT, LONGEST_CARD = 4096, 64 * 1024
-"""Bounds on the letters of an id, a label or a fact, and of a card (ours), here and in stores."""
+"""Bounds on the letters of an id, a label or a fact, and of a card, here and in stores."""
 
 
 @dataclass(frozen=True)

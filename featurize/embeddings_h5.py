@@ -23,13 +23,13 @@ from .embeddings import COLUMNS, MOST_BYTES, Embeddings, choose_known, facts_of,
 from .store import KIND, open_store, read_texts
 
 _AT_ONCE = 4096
-"""Tiles in memory at once (ours)."""
+"""Tiles in memory at once."""
 
 _READ = [(name, "text", 1) for name in COLUMNS] + [("features", "float", n) for n in (1, 2, 3)]
 """What a first look at a file reads, see `refuse_deadly`."""
 
 _MOST_SLIDES = 100_000
-"""Bound on the slides of a file (ours)."""
+"""Bound on the slides of a file."""
 
 
 def is_store(path: Path) -> bool:

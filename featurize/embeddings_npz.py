@@ -17,7 +17,7 @@ from ..jobs import atomic_output, save_arrays
 from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
 
 _MOST_ARRAYS = 1_000
-"""Bound on the arrays of a file (ours)."""
+"""Bound on the arrays of a file."""
 
 
 def read_npz(path: Path) -> Embeddings:

@@ -20,10 +20,10 @@ from .store import KIND, PER_IMAGE, PIXELS, SCHEMA_VERSION, open_file, read_text
 from .stored import TEXT, write_failures, write_header
 
 _TEXT_BYTES = 48
-"""What a text takes beside its letters (ours, from the size of stores)."""
+"""What a text takes beside its letters (from the size of stores)."""
 
 _AT_ONCE, _OPEN = 64, 4
-"""Images that are copied at once, and files that stay open while they are (ours)."""
+"""Images that are copied at once, and files that stay open while they are."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _KIND = "bchisto descriptor part"
 
 _FILE_BYTES, _IMAGE_BYTES = 16 * 1024, 512
-"""What a file takes beside its values, and an image beside its rows (ours, from the size of parts)."""
+"""What a file takes beside its values, and an image beside its rows (from the size of parts)."""
 
 
 _CALLED = {"stains": "vectors", "normalisation_skipped": "skipped"}

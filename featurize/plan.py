@@ -28,7 +28,7 @@ _AGREEING = frozenset({"backend", "device"})
 """Settings whose rows agree to rounding: a whole store of another is kept, and never mixed with new rows."""
 
 _LEAST_LEFT = 0.5
-"""Share of a store's images; if fewer are there, they are taken for another selection (ours)."""
+"""Share of a store's images; if fewer are there, they are taken for another selection."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ _HASHED_BYTES = 64 * 1024**2
 
 _MOST_LETTERS = 256 * 1024**2
 _AT_ONCE = 4096
-"""Bounds on the letters of a column, and texts that are read at once (ours)."""
+"""Bounds on the letters of a column, and texts that are read at once."""
 
 
 class Store:

@@ -41,11 +41,11 @@ _NOT_ALWAYS = ("runner", "card", "network")
 """Of encoders of one's own alone."""
 
 _LONGEST_FAILURES, _MOST_VALUES = 64 * 1024**2, 10_000
-"""Bounds on the letters of what names every image that failed, and on the values of settings and lists (ours)."""
+"""Bounds on the letters of what names every image that failed, and on the values of settings and lists."""
 
 _MOST_AUGMENTATIONS = 1_000_000
 MOST_CROPS = 200_000
-"""Bounds on rows and on crops of an image (ours): the published experiment takes 6,000 crops."""
+"""Bounds on rows and on crops of an image: the published experiment takes 6,000 crops."""
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "scale": (0.01, 16.0),
@@ -56,7 +56,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "color_range": (0.0, 100.0),
     "seed": (0, 2**63 - 1),
 }
-"""Bounds on what makes descriptors (ours), so that one image fits into memory."""
+"""Bounds on what makes descriptors, so that one image fits into memory."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

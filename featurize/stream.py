@@ -20,11 +20,11 @@ from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, no
 from .settings import FeaturizeSettings, View
 
 _AHEAD = 2
-"""Items prepared ahead of inference: one being encoded, one ready (ours; more only costs memory)."""
+"""Items prepared ahead of inference: one being encoded, one ready (more only costs memory)."""
 
 
 _FEW, _MORE = 1, 3
-"""Augmentations of the two timed units; their difference is the cost of one (ours)."""
+"""Augmentations of the two timed units; their difference is the cost of one."""
 
 
 @dataclass(frozen=True)

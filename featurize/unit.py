@@ -19,7 +19,7 @@ from .stream import ImageDescriptors, describe_from
 
 _BUNDLES, _BUNDLE_IMAGES = 8, 256
 """Beside a GPU: bundles of units for each process at least, so that all end at about the same time, and most images in
-one (ours)."""
+one."""
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,11 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
 from .archive import write_archive
-from .arrays import save_arrays
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus
 from .cluster import ask_workers
 from .executor import map_ahead, map_ahead_in_threads, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
-from .interrupts import hold_interrupts, hush_readers, is_interrupt
-from .keys import key_of
-from .missing import UnitSpec, do_missing, singly
-from .packs import read_pack, write_pack
+from .keys import key_of, read_pack, save_arrays, write_pack
 from .parts import (
     atomic_output,
     check_file_name,
@@ -28,11 +24,10 @@ from .parts import (
     write_json,
     write_rows,
 )
-from .processes import is_running, scratch_folder, this_process
+from .processes import hold_interrupts, hush_readers, is_interrupt, is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
-from .shard import Shard, Share
-from .work import Work
+from .work import Shard, Share, Work, do_missing, singly
 
 __all__ = [
     "Progress",
@@ -40,7 +35,6 @@ __all__ = [
     "Shard",
     "Share",
     "Ticker",
-    "UnitSpec",
     "Work",
     "ask_workers",
     "asked_threads",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core import DependencyError, InputError
-from .interrupts import hold_interrupts
+from .processes import hold_interrupts
 
 _log = logging.getLogger(__name__)
 
@@ -134,9 +134,9 @@ def visible_gpus() -> tuple[str, ...]:
         return ()
     backend = prepare_backend()
     with hushed_start():
-        places = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
+        numbers = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return tuple(named[place] if place < len(named) else str(place) for place in places)
+    return tuple(named[number] if number < len(named) else str(number) for number in numbers)
 
 
 def gpus_have_bfloat16() -> bool:
@@ -158,13 +158,13 @@ def gpus_have_bfloat16() -> bool:
         import jax
 
         known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
-        found = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
+        majors = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
     else:
         import tensorflow as tf
 
         details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
-        found = [one["compute_capability"][0] for one in details if "compute_capability" in one]
-    return all(major >= _AMPERE for major in found)
+        majors = [device["compute_capability"][0] for device in details if "compute_capability" in device]
+    return all(major >= _AMPERE for major in majors)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _SECONDS = 30
-"""How long a Dask scheduler may be without a worker (ours)."""
+"""How long a Dask scheduler may be without a worker."""
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
                 )
             )  # fmt: skip
     versions = [known for _, known in answers.values()]
-    return [known for place, known in enumerate(versions) if known not in versions[:place]]
+    return [known for index, known in enumerate(versions) if known not in versions[:index]]
 
 
 def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:

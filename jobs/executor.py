@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 from ..core import BchistoError, InputError, Message
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
-from .interrupts import hold_interrupts, prepare_worker
-from .processes import scratch_folder
+from .processes import hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
 from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
 
@@ -30,13 +29,13 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-"""How often the bar looks at what workers have finished (ours)."""
+"""How often the bar looks at what workers have finished."""
 
 _SIGNAL_SECONDS = 0.5
-"""How long after a worker's end the signal that ended it may still be on its way to this process (ours)."""
+"""How long after a worker's end the signal that ended it may still be on its way to this process."""
 
 _TAKEN_SECONDS = 0.1
-"""In which the pool's thread has taken in what was submitted (ours)."""
+"""In which the pool's thread has taken in what was submitted."""
 
 _KILLED = Message(
     "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer {jobs}"
@@ -46,10 +45,10 @@ _TICKS = "ticks"
 """Below the folder for temporary files, into which workers put other things as well."""
 
 _PER_WORKER = 2
-"""Items a worker in advance: one in the making, one ready (ours; more only costs memory)."""
+"""Items a worker in advance: one in the making, one ready (more only costs memory)."""
 
 _IDLE_SECONDS = 5.0
-"""After which idle workers end; those of one stretch of work serve the next (ours)."""
+"""After which idle workers end; those of one stretch of work serve the next."""
 
 
 def run_units(
@@ -110,12 +109,14 @@ def run_units(
         )
         stack.enter_context(progress)
         stack.enter_context(_watched(progress, ticker))
-        found = _results(functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder)
+        outcomes = _results(
+            functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder
+        )
         # closed at once where the loop is left, or workers would go on until the error is forgotten
-        stack.enter_context(contextlib.closing(found))
+        stack.enter_context(contextlib.closing(outcomes))
         finished = 0
         try:
-            for unit, result in found:
+            for unit, result in outcomes:
                 finished += steps(unit)
                 progress.update_to(max(finished, ticker.count()), note=ticker.note())
                 results.append(result)

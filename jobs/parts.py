@@ -27,10 +27,10 @@ _OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
 
 _MOST_JSON = 256 * 1024**2
-"""Bound on a JSON file (ours)."""
+"""Bound on a JSON file."""
 
 _MOST_RECORD = 16 * 1024**2, 1_000_000
-"""Bytes and values of a record of what ran (ours)."""
+"""Bytes and values of a record of what ran."""
 
 _FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
 """Names that are one part of a path everywhere, and no option of a command."""
@@ -42,7 +42,7 @@ _CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 """Of file systems on which space cannot be claimed ahead: what is written there shows whether it fits."""
 
 _REMOVALS = 5
-"""How often a folder into which another process goes on writing is emptied before that is an error (ours)."""
+"""How often a folder into which another process goes on writing is emptied before that is an error."""
 
 
 def check_file_name(name: Any, what: str) -> str:
@@ -97,7 +97,7 @@ def ensure_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit sync it and rename it into place.
+    """Yield a temporary path beside `path`; on a clean exit sync it and rename it into target.
 
     On an error the temporary file is removed and `path` is left as it was. After ``kill -9`` only a file named
     ``<name>.part-<process>-<random>`` can remain, which nothing ever reads, and which the next to write `path` on this
@@ -280,25 +280,25 @@ def set_aside(path: Path) -> None:
         It cannot be renamed or removed.
     """
     refuse_removing(path)
-    place = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
-    aside = place.with_name(f"{place.name}.old-{secrets.token_hex(4)}")
+    target = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    aside = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
     try:
-        place.rename(aside)
-        _sync(place.parent)
+        target.rename(aside)
+        _sync(target.parent)
     except FileNotFoundError:
         return
     except OSError as error:
         raise OutputError(
             "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}",
-            path, error.strerror or error, place.parent,
+            path, error.strerror or error, target.parent,
         ) from error  # fmt: skip
     remove_tree(aside)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed overwrites of `path` left; nothing reads it, so what cannot be removed is only a warning."""
-    place = Path(os.path.realpath(path))
-    for aside in place.parent.glob(f"{glob.escape(place.name)}.old-*"):
+    target = Path(os.path.realpath(path))
+    for aside in target.parent.glob(f"{glob.escape(target.name)}.old-*"):
         if not _ASIDE.search(aside.name):
             continue
         try:

@@ -17,13 +17,13 @@ _LINE_SECONDS = 15.0
 """Seconds between two lines in a log: rare enough to read, often enough to see that it lives."""
 
 _HONEST = 8
-"""Steps between two looks that a rate rests on (ours): the first steps of a process load networks and compile."""
+"""Steps between two looks that a rate rests on: the first steps of a process load networks and compile."""
 
 _MOST_LOOKS = 512
-"""Looks that are remembered (ours)."""
+"""Looks that are remembered."""
 
 _WORTH_SAYING = 60.0
-"""Seconds from which on it is said how long a unit takes (ours): so much may be lost to Ctrl-C."""
+"""Seconds from which on it is said how long a unit takes: so much may be lost to Ctrl-C."""
 
 _KEPT = b"+"
 """The byte of a step that is kept by itself."""
@@ -161,23 +161,23 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         now = time.monotonic()
         self._pace.look(now, done)
         self._say_what_is_kept()
-        said = "; ".join(filter(None, (self._speed(), note)))
+        state = "; ".join(filter(None, (self._speed(), note)))
         if self._bar is not None:
-            self._bar.set_postfix_str(said, refresh=False)
+            self._bar.set_postfix_str(state, refresh=False)
             self._bar.update(step)
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             of = "" if self._total is None else f"/{self._total}"
-            _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {said}" if said else "")
+            _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else "")
 
     def _speed(self) -> str:
         """Return the rate from the second step on, and the time left if that is known."""
         pace, rate = self._pace.rate(), self._pace.rate(1)
         if rate is None:
             return ""
-        said = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
+        speed = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
         left = None if pace is None or self._total is None else (self._total - self._done) / pace
-        return said if left is None else f"{said}, {format_seconds(left)} left"
+        return speed if left is None else f"{speed}, {format_seconds(left)} left"
 
     def _say_what_is_kept(self) -> None:
         """Say once how much work Ctrl-C may cost, if it is more than a minute's."""

@@ -21,7 +21,7 @@ _CLAIM = "BCHISTO_GPU_CLAIM"
 """Variable of a worker process that says for which run it holds a card."""
 
 _CLAIM_SECONDS = 10.0
-"""How long a new worker waits for the place of one that is just ending (ours)."""
+"""How long a new worker waits for the place of one that is just ending."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ class GpuClaims:
 
         until = time.monotonic() + _CLAIM_SECONDS
         while time.monotonic() < until:
-            for place in range(self.processes):
-                handle = os.open(self.folder / f"gpu-{place}", os.O_CREAT | os.O_RDWR)
+            for number in range(self.processes):
+                handle = os.open(self.folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     os.close(handle)
                 else:
-                    return place
+                    return number
             time.sleep(0.05)
         return os.getpid()  # no place came free; better to share a card than to stop

@@ -1,16 +1,100 @@
-"""How the work of a command is done: on how many processes, which share of it, on which cluster."""
+"""How the work of a command is done, and doing what is missing of it.
+
+A unit is a piece of work. A shard is every N-th of all units, by arithmetic alone, whatever is finished.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..core import InputError, Message, Settings, option
 from .backend import asked_threads
 from .cluster import ask_workers
+from .executor import run_units
+from .progress import Ticker
 from .resources import Resources, cpu_resources, network_resources
-from .shard import Shard
+
+T = TypeVar("T")
+U = TypeVar("U")
+F = TypeVar("F")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share `index` (1-based) of `count`."""
+
+    index: int
+    count: int
+
+    def select(self, units: Sequence[T]) -> list[T]:
+        """Return every `count`-th unit, starting with unit `index`."""
+        return list(units[self.index - 1 :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``K/N``.
+
+        Raises
+        ------
+        InputError
+            Not two positive integers with K at most N.
+
+        Examples
+        --------
+        >>> Shard.parse("3/16").select(list(range(40)))
+        [2, 18, 34]
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+        if match is None:
+            raise InputError("{shard} {}: write it as K/N, for example 3/16", text)
+        index, count = int(match[1]), int(match[2])
+        if not 1 <= index <= count:
+            raise InputError("{shard} {}: K counts from 1 and is at most N", text)
+        return cls(index, count)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a shard has of some work, and how much of all of it is done.
+
+    Attributes
+    ----------
+    shard : Shard
+    own, done, units : int
+        Units of the shard, units that are done by whichever shard, and all units.
+    unit : str
+        What they are called, in the plural.
+    """
+
+    shard: Shard
+    own: int
+    done: int
+    units: int
+    unit: str
+
+    def __str__(self) -> str:
+        whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
+        held = f"has {self.own} of {whole}" if self.own else f"is empty, since there is no more work than {whole}"
+        return f"shard {self.shard} {held}; {self.done} of {self.units} done"
+
+    def total(self, shares: Sequence[Share]) -> Share:
+        """Return that of several pieces of work together."""
+        own, done, units = (sum(getattr(share, name) for share in shares) for name in ("own", "done", "units"))
+        return Share(self.shard, own, done, units, self.unit)
+
+    def content(self) -> dict[str, Any]:
+        """Return what the record of a run holds."""
+        return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
 
 
 @dataclass(frozen=True)
@@ -75,10 +159,6 @@ class Work(Settings):
         """
         return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
 
-    def ask(self, folder: Path) -> None:
-        """Refuse Dask workers that do not see a folder, and warn of those of another version, see `environments`."""
-        self.environments(folder)
-
     def cpu(self) -> Resources:
         """Return what work without networks gets of this machine."""
         return cpu_resources(self.jobs)
@@ -110,9 +190,86 @@ class Work(Settings):
         InputError
             ``BCHISTO_THREADS`` is no positive number.
         """
-        found = self.networks()
-        if found.gpus or self.dask is not None:
-            return found
-        threads = self.threads or asked_threads() or begun or max(1, found.cores // units)
-        fitting = max(1, found.cores // threads)
-        return replace(found, processes=fitting if self.jobs is None else self.jobs, threads=threads)
+        available = self.networks()
+        if available.gpus or self.dask is not None:
+            return available
+        threads = self.threads or asked_threads() or begun or max(1, available.cores // units)
+        fitting = max(1, available.cores // threads)
+        return replace(available, processes=fitting if self.jobs is None else self.jobs, threads=threads)
+
+
+def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
+    """Return each unit alone."""
+    return [(unit,) for unit in units]
+
+
+def do_missing(
+    function: Callable[[tuple[U, ...], Ticker], R],
+    units: Sequence[U],
+    *,
+    read: Callable[[U], F | None],
+    steps: Callable[[U], int],
+    label: str,
+    finished: str,
+    step_name: str,
+    work: Work,
+    resources: Resources,
+    begin: Callable[[], object] = lambda: None,
+    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
+    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
+) -> tuple[list[F | None], list[R]]:
+    """Do the units of this share that are not finished.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(units, ticker)`` does some units in one go; see `bchisto.jobs.run_units`.
+    units : sequence
+        All of them, in an order that does not depend on what is finished.
+    read : callable
+        What a finished unit left; None where it is not finished, or does not hold.
+    steps : callable
+        Progress steps of a unit.
+    label, step_name : str
+        What the progress bar says.
+    finished : str
+        Clause for the line about units that are finished: ``models are trained``.
+    work : Work
+    resources : Resources
+    begin : callable
+        Called before the first unit is done, if there is one to do.
+    dealt : callable
+        Into what shards are dealt: units that belong together.
+    bundled : callable
+        What a process does in one go; by default as dealt.
+
+    Returns
+    -------
+    left : list
+        For each unit what it had left before; None where it was not finished, or is not of this share.
+    made : list
+        What the function returned, in the order in which it ended.
+
+    Raises
+    ------
+    BchistoError
+        See `bchisto.jobs.run_units`; what was finished stays.
+    """
+    groups = dealt(units)
+    share = [unit for group in (groups if work.shard is None else work.shard.select(groups)) for unit in group]
+    left = {id(unit): read(unit) for unit in share}
+    missing = [unit for unit in share if left[id(unit)] is None]
+    if len(missing) < len(share):
+        _log.info("%s: %d of %d %s already", label, len(share) - len(missing), len(share), finished)
+    if missing:
+        begin()
+    made = run_units(
+        function,
+        (bundled or dealt)(missing),
+        steps=lambda group: sum(map(steps, group)),
+        resources=resources,
+        dask=work.dask,
+        label=label,
+        step_name=step_name,
+    )
+    return [left.get(id(unit)) for unit in units], made

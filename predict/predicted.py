@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import BchistoError, OutputError, limited
 from ..crossval import BundleFacts
 from ..data import ImageRecord, file_sha256, record_sha256
-from ..jobs import Ticker, UnitSpec, Work, do_missing, key_of, read_pack, write_pack
+from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .advice import PARAMETERS
 from .model import Model, ModelFile, load_model
 
@@ -201,17 +201,15 @@ def predict_missing(
     _, blocks = do_missing(
         PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),
         units,
-        UnitSpec(
-            read=lambda unit: kept.get(unit.key),
-            steps=lambda unit: model.steps,
-            label="predict",
-            said="images are predicted",
-            step_name=model.step_name,
-            bundled=partial(_blocks, size=size),
-        ),
-        how=work,
+        read=lambda unit: kept.get(unit.key),
+        steps=lambda unit: model.steps,
+        label="predict",
+        finished="images are predicted",
+        step_name=model.step_name,
+        bundled=partial(_blocks, size=size),
+        work=work,
         resources=resources,
-        begin=lambda: work.ask(folder.parent),
+        begin=lambda: work.environments(folder.parent),
     )
     made = {image: result for block in blocks for image, result in block.items()}
     return {unit.record.image_id: made.get(unit.record.image_id) or kept[unit.key] for unit in units}

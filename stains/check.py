@@ -17,25 +17,25 @@ from .od import Image, check_rgb
 from .ruifrok import RUIFROK_FROM_HED
 
 WHITE: Final = 235
-"""A pixel is white if all its channels reach this grey level: less than 2 % absorbed of the light through glass, 240
-(ours)."""
+"""A pixel is white if all its channels reach this grey level: less than 2 % absorbed of the light
+through glass, 240."""
 
 MOST_WHITENED: Final = 0.05
-"""Most stained pixels that may turn white: one in twenty is lost tissue that a reader of the picture sees (ours)."""
+"""Most stained pixels that may turn white: one in twenty is lost tissue that a reader of the picture sees."""
 
 LEAST_BASIS: Final = 0.05
-"""Least share of the stained pixels that stains may be estimated from (ours; below it 74 of 86 images lost more than
+"""Least share of the stained pixels that stains may be estimated from (below it 74 of 86 images lost more than
 `MOST_WHITENED`, from a half on none of 540: docs/methods.md)."""
 
 LEAST_COMPONENT: Final = -0.05
-"""Least component of a stain vector: a stain absorbs, and only noise makes it slightly negative (ours)."""
+"""Least component of a stain vector: a stain absorbs, and only noise makes it slightly negative."""
 
 LEAST_ANGLE: Final = 8.0
 """Least angle between the two stains, degrees: the condition of their matrix, which is the cotangent of half of it, is
-14 there, and every error of a density grows by as much (ours; 99 of 100 images of BreakHis are above 14)."""
+14 there, and every error of a density grows by as much (99 of 100 images of BreakHis are above 14)."""
 
 FARTHEST: Final = 45.0
-"""Farthest that a stain may be from Ruifrok's haematoxylin or eosin, degrees (ours; 99 of 100 images of BreakHis are
+"""Farthest that a stain may be from Ruifrok's haematoxylin or eosin, degrees (99 of 100 images of BreakHis are
 within 23 and 36)."""
 
 

@@ -32,22 +32,22 @@ REFERENCE_MAXIMA: Final = np.array([1.9705, 1.0308])
 """Reference 99th percentiles of the haematoxylin and eosin concentrations. Source as `REFERENCE_STAINS`."""
 
 MIN_TISSUE_PIXELS: Final = 100
-"""Fewer tissue pixels than this are too little to estimate stains from (ours; a 1st percentile of fewer
+"""Fewer tissue pixels than this are too little to estimate stains from (a 1st percentile of fewer
 pixels is the minimum)."""
 
 RANK_TOLERANCE: Final = 1e-6
 """The tissue covariance is rank deficient where its second eigenvalue is below this share of the first
-(ours; a uint8 image of one flat colour with rounding noise stays below it)."""
+(a uint8 image of one flat colour with rounding noise stays below it)."""
 
 
 _MEAN = np.full((1, 3), 1 / 3)
 """Takes the mean over the channels."""
 
 _SAMPLE = 64
-"""Every so many values guess where the tail begins (ours)."""
+"""Every so many values guess where the tail begins."""
 
 _MARGIN = 1.0
-"""Percentage points by which the guessed tail is longer than needed (ours); too short a guess costs only time."""
+"""Percentage points by which the guessed tail is longer than needed; too short a guess costs only time."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class MacenkoNormalizer:
     robust : bool
         Estimate from every pixel whose mean optical density over the channels reaches beta, and not only from those
         that reach it in all three: there are few of these in pale or eosin-rich tissue. Components of a stain below 0
-        are taken for 0 (ours).
+        are taken for 0.
 
     References
     ----------

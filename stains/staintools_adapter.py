@@ -11,7 +11,7 @@ from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, Stai
 from .od import TRANSMITTED_LIGHT, Image
 
 _RAMP_PIXELS = 256
-"""Side of the reference image, pixels (ours)."""
+"""Side of the reference image, pixels."""
 
 
 def reference_ramp() -> Image:

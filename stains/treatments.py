@@ -15,16 +15,16 @@ from ..core import InputError, one_of
 from .od import Image, check_rgb
 
 _CLIP, _TILES = 2.0, 8
-"""Clip limit and tiles a side of CLAHE: OpenCV's tutorial values (ours)."""
+"""Clip limit and tiles a side of CLAHE: OpenCV's tutorial values."""
 
 _SIGMA_SHARE = 1 / 32
-"""Width of the Gaussian as a share of the shorter side (ours)."""
+"""Width of the Gaussian as a share of the shorter side."""
 
 _MIDDLE, _DEVIATION = 128.0, 42.0
-"""Level and spread that centred images are shown at: three deviations fill the range (ours)."""
+"""Level and spread that centred images are shown at: three deviations fill the range."""
 
 _LEAST_VARIANCE = 1.0
-"""Variances below a grey level are noise of rounding and are not blown up (ours)."""
+"""Variances below a grey level are noise of rounding and are not blown up."""
 
 
 def _clahe(image: Image) -> Image:

@@ -8,7 +8,7 @@ from bchisto.core import InputError
 from bchisto.crossval import CrossValidation
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import Panel
-from bchisto.jobs import Resources, Shard, Share, UnitSpec, Work, do_missing
+from bchisto.jobs import Resources, Shard, Share, Work, do_missing
 from conftest import write_tissue
 
 ONE = Resources(processes=1, cores=1)
@@ -33,11 +33,11 @@ def in_groups(units):
     return [tuple(unit for unit in units if unit.group == group) for group in dict.fromkeys(u.group for u in units)]
 
 
-def done_by(folder, *, how=None, **options):
+def done_by(folder, *, work=None, **options):
     """Do what is missing; return what was found, what was done in one go each time, and how often it was begun."""
     calls, begun = [], []
 
-    def work(some, ticker):
+    def make(some, ticker):
         calls.append([unit.name for unit in some])
         for unit in some:
             (folder / unit.name).write_text(f"made {unit.name}")
@@ -45,13 +45,11 @@ def done_by(folder, *, how=None, **options):
         return len(some)
 
     found, made = do_missing(
-        work,
+        make,
         UNITS,
-        UnitSpec(
-            read=lambda unit: unit.read(folder), steps=lambda unit: 1, label="x", said="units are done",
-            step_name="units", **options,
-        ),
-        how=Work.of(how),
+        read=lambda unit: unit.read(folder), steps=lambda unit: 1, label="x", finished="units are done",
+        step_name="units", **options,
+        work=Work.of(work),
         resources=ONE,
         begin=lambda: begun.append(1),
     )  # fmt: skip
@@ -75,10 +73,10 @@ def test_what_is_finished_is_found_and_the_rest_made(tmp_path, caplog):
 def test_shards_are_dealt_by_what_belongs_together(tmp_path):
     """Before what is finished is looked at, so that a share is the same whatever is there."""
     (tmp_path / "a0").write_text("left")
-    found, calls, _ = done_by(tmp_path, how=Work(shard=Shard(1, 2)), dealt=in_groups)
+    found, calls, _ = done_by(tmp_path, work=Work(shard=Shard(1, 2)), dealt=in_groups)
     assert found == ["left", None, None, None, None, None]
     assert calls == [["a1"], ["c0", "c1"]]
-    found, calls, _ = done_by(tmp_path, how=Work(shard="2/2"), dealt=in_groups)
+    found, calls, _ = done_by(tmp_path, work=Work(shard="2/2"), dealt=in_groups)
     assert found == [None] * 6  # the others' are not read
     assert calls == [["b0", "b1"]]
     assert done_by(tmp_path)[1] == []
@@ -86,7 +84,7 @@ def test_shards_are_dealt_by_what_belongs_together(tmp_path):
 
 def test_what_is_done_in_one_go_is_bundled_of_what_is_missing(tmp_path):
     (tmp_path / "b0").write_text("left")
-    _, calls, _ = done_by(tmp_path, how=Work(shard="1/2"), bundled=lambda todo: [tuple(todo)])
+    _, calls, _ = done_by(tmp_path, work=Work(shard="1/2"), bundled=lambda todo: [tuple(todo)])
     assert calls == [["a0", "c0"]]
     _, calls, _ = done_by(tmp_path, bundled=lambda todo: [tuple(todo)])
     assert calls == [["a1", "b1", "c1"]]

@@ -86,21 +86,6 @@ def test_windows_too_small_for_a_cell_get_the_next_one(encoder, he_image, window
     assert np.isfinite(encoder.encode_windows(he_image, np.array([window]))).all()
 
 
-def test_windows_of_0_1_weigh_cells_that_tile_the_frame(encoder, he_image):
-    cells = maps_of(encoder, he_image)
-    rows, columns = cells.shape[:2]
-    height, width = he_image.shape[:2]
-    for top, left, bottom, right in [(0, 0, 64, 64), (10, 33, 83, 111), (101, 99, 165, 163)]:
-        total, weight = 0.0, 0.0
-        for r in range(rows):
-            for c in range(columns):
-                down = max(0.0, min(bottom, (r + 1) * height / rows) - max(top, r * height / rows))
-                across = max(0.0, min(right, (c + 1) * width / columns) - max(left, c * width / columns))
-                total, weight = total + down * across * cells[r, c], weight + down * across
-        found = encoder.encode_windows(he_image, np.array([[top, left, bottom, right]]), geometry=1)
-        np.testing.assert_allclose(found[0], total / weight, rtol=2e-4, atol=1e-6)
-
-
 def test_other_frames_are_refused(encoder):
     with pytest.raises(ImageError, match="expected a uint8 frame"):
         encoder.encode_windows(np.zeros((10, 10), np.uint8), np.array([[0, 0, 5, 5]]))

@@ -172,7 +172,7 @@ def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, moment, exp
 def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
     """Matplotlib, which Keras loads, would remove a folder at exit that the parent has removed already."""
     script = (
-        "import os, shutil, sys; from bchisto.jobs.interrupts import prepare_worker\n"
+        "import os, shutil, sys; from bchisto.jobs.processes import prepare_worker\n"
         "prepare_worker(os.getppid(), sys.argv[1])\n"
         "import matplotlib\n"
         "shutil.rmtree(sys.argv[1])"
@@ -184,7 +184,7 @@ def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_worker_of_a_user_without_a_name_or_a_home_folder_starts(tmp_path):
     script = (
-        "import os, sys; from bchisto.jobs.interrupts import prepare_worker\n"
+        "import os, sys; from bchisto.jobs.processes import prepare_worker\n"
         "del os.environ['HOME']\n"
         "os.setuid(54321)\n"
         "prepare_worker(os.getppid(), sys.argv[1])\n"
