@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..core import BundleError, printable
-from ..data import ImageRecord, file_sha256, record_sha256
 from ..formats import DAMAGE, Archive
 from ..jobs import write_archive
 from .manifest import check_manifest
@@ -29,43 +28,28 @@ class TrainingImages:
     Attributes
     ----------
     count : int
-    pixels : frozenset of str
-        SHA-256 of the decoded pixels of those of which it is known.
-    files : frozenset of str
-        SHA-256 of the files of the others; copies in another format are not known again.
+    hashes : frozenset of str
+        SHA-256 of the decoded pixels of each; of embeddings, of their rows.
     """
 
     count: int
-    pixels: frozenset[str]
-    files: frozenset[str] = frozenset()
+    hashes: frozenset[str]
 
     @classmethod
-    def of(cls, images: Iterable[str], *, pixels: Mapping[str, str], files: Mapping[str, str]) -> TrainingImages | None:
-        """Return those of some images; None where neither hash of one of them is known."""
+    def of(cls, images: Iterable[str], hashes: Mapping[str, str]) -> TrainingImages | None:
+        """Return those of some images; None where the hash of one of them is not known."""
         chosen = set(images)
-        if any(image not in pixels and image not in files for image in chosen):
-            return None
-        return cls(
-            len(chosen),
-            frozenset(pixels[image] for image in chosen if image in pixels),
-            frozenset(files[image] for image in chosen if image not in pixels),
-        )
+        return cls(len(chosen), frozenset(hashes[image] for image in chosen)) if chosen <= hashes.keys() else None
 
     def content(self) -> dict[str, Any]:
         """Return what the manifest says."""
-        return {"images": self.count, "pixels_sha256": sorted(self.pixels), "files_sha256": sorted(self.files)}
-
-    def holds(self, record: ImageRecord, pixels: str) -> bool:
-        """Whether an image is one of those that trained, by the hash of its decoded pixels or by its file."""
-        if pixels in self.pixels:
-            return True
-        return bool(self.files) and record_sha256(record, file_sha256(record.path)) in self.files
+        return {"images": self.count, "sha256": sorted(self.hashes)}
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
         """Return those that a manifest names; None in bundles that do not know theirs."""
         known = manifest["training"]
-        return known and cls(int(known["images"]), frozenset(known["pixels_sha256"]), frozenset(known["files_sha256"]))
+        return known and cls(int(known["images"]), frozenset(known["sha256"]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,8 +126,7 @@ def _is_view(found: Any, classes: list[str]) -> bool:
 
 
 def _are_images(found: Any) -> bool:
-    hashes = dict.fromkeys(("pixels_sha256", "files_sha256"), lambda some: _are(some, _is_hash))
-    return _has(found, images=_is_count, **hashes)
+    return _has(found, images=_is_count, sha256=lambda hashes: _are(hashes, _is_hash))
 
 
 def _is_rule(found: Any) -> bool:

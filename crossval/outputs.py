@@ -139,7 +139,7 @@ class Outputs:
             classes=images.classes,
             protocol=result.protocol,
             banners=result.banners,
-            training=TrainingImages.of(trained, pixels=images.pixels, files=images.files),
+            training=TrainingImages.of(trained, images.pixels or images.files),
         )
         if not self.tables:
             return found
@@ -175,7 +175,7 @@ class Outputs:
             "temperature": found.temperature,
             "temperature_single": single,
             "said": said,
-            "trained": training and {"images": training.count, "pixels_known": len(training.pixels)},
+            "trained": training and {"images": training.count},
         }
 
     def _facts(self, result: CrossValidation) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def answered(
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
     notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
-    if bundle.training is not None and bundle.training.holds(record, pixels):
+    if bundle.training is not None and pixels in bundle.training.hashes:
         notes.append(_TRAINED)
     blank = method.explanation(
         record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],

@@ -156,7 +156,7 @@ def predict_embedded(
         ImageRecord(image_id=image, path=first.path, label=label or None, group=group or None)
         for image, label, group in zip(first.image_ids, first.labels, first.groups, strict=True)
     ]
-    trained = frozenset() if bundle.training is None else bundle.training.files
+    trained = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
         features = {store: some.features[start : start + _AT_ONCE] for store, some in embeddings.items()}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..crossval import BundleFacts
 from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..jobs import remove_output, write_rows
 from .advice import said_of_training
@@ -102,7 +101,12 @@ def write_outputs(
     raw = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(bundle.classes))
     probabilities = apply_temperature(raw, bundle.temperature) if settings.calibrated and bundle.temperature else raw
     trained = [prediction.trained for prediction in predictions]
-    banners = (*said_of_training(bundle.banners), *_known_again(sum(trained), len(trained), bundle))
+    banners = said_of_training(bundle.banners)
+    if any(trained):
+        banners += (
+            f"NOT NEW: {sum(trained)} of {len(trained)} images trained models of this bundle (column trained); what it "
+            "says of them does not show what it would say of new ones",
+        )
     columns: list[tuple[str, list[str]]] = []
     if bundle.training is not None:
         columns.append(("trained", ["yes" if known else "no" for known in trained]))
@@ -146,20 +150,3 @@ def _write_failures(path: Path, failures: Mapping[str, str]) -> None:
         write_rows(path, ["image_id", "error"], failures.items())
     else:
         remove_output(path)
-
-
-def _known_again(trained: int, images: int, bundle: BundleFacts) -> list[str]:
-    """Return banners about images that are not new to the models."""
-    banners = []
-    if trained:
-        banners.append(
-            f"NOT NEW: {trained} of {images} images trained models of this bundle (column trained); what it says of "
-            "them does not show what it would say of new ones"
-        )
-    training = bundle.training
-    if training and training.files and trained < images and not bundle.takes_embeddings:
-        banners.append(
-            f"of {len(training.files)} of the {training.count} training images only the file is known: a copy in "
-            "another format is not recognised"
-        )
-    return banners

@@ -113,7 +113,7 @@ class PredictBlock:
             if isinstance(result, str):
                 predicted[record.image_id] = limited(result, PARAMETERS)
             else:
-                trained = training is not None and training.holds(record, pixels)
+                trained = training is not None and pixels in training.hashes
                 predicted[record.image_id] = Prediction(result, trained)
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted

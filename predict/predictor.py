@@ -160,10 +160,10 @@ class Predictor:
             size = self._model.images_per_block
             for start in range(0, len(records), size):
                 block = self._model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
-                for record, shares, pixels in block:
+                for _, shares, pixels in block:
                     rows.append(np.asarray(shares, dtype=np.float64))
                     if bundle.training is not None:
-                        trained.append(bundle.training.holds(record, pixels))
+                        trained.append(pixels in bundle.training.hashes)
         probabilities = np.array(rows).reshape(-1, len(self.classes))
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
@@ -21,9 +22,9 @@ from ...evaluate import (
     take_rows,
     unlike_pairs,
 )
-from .ensembles import gain_of
-from .networks import LEVELS, value_of
-from .obtained import Key, Obtained, Points, Runs, Value, mean_change
+from .ensembles import gain_by_fold
+from .networks import value_at
+from .obtained import Key, Obtained, Runs, Value, mean_change
 
 SEEDS = 3
 """Seeds from which a conclusion is judged: one training says nothing of how much another would differ."""
@@ -43,6 +44,11 @@ _PAIRED = {
 }  # fmt: skip
 """Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy unless
 their table says otherwise."""
+
+_OF_IMAGES = ("variants", "scores", "rules", "levels")
+"""Kinds of tables whose values have one."""
+
+_UNPAIRED = "no paired interval over images"
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
 
 
 def judge(
-    claim: Mapping[str, Any], points: Sequence[Points], runs: Runs, *, table: Mapping[str, Any], note: str
+    claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
 ) -> str:
     """Say where a conclusion of the source holds here.
 
@@ -114,8 +120,8 @@ def judge(
     claim : mapping
         ``says``, and one of the forms that `check_claim` knows; maybe ``at``, the magnifications, and ``metric``, where
         it is not that of the table.
-    points : sequence of dict
-        Of each seed, the values that the table is about.
+    points : mapping
+        The values that the table is about, of the first seed.
     runs : Runs
     table : mapping
         The published table, of which ``kind``, ``metric``, ``variant`` and ``level`` say what is compared.
@@ -126,44 +132,33 @@ def judge(
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
     if "metric" in claim:
         table = {**table, "metric": claim["metric"]}
-        points = [_points(found, claim["metric"]) for found in runs.seeds]
+    shown = functools.cache(lambda seed, key: _shown(runs.seeds[seed], key, table))
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
-    for where, contrasts in _places(claim, runs):
-        if any(key not in found for one in contrasts for key in (one.better, one.than) if key for found in points):
+    for where, contrasts in _contrasts(claim, runs):
+        keys = {key for contrast in contrasts for key in (contrast.better, contrast.than) if key is not None}
+        values: list[Mapping[Key, float | None]] = [points]
+        if table["kind"] in _OF_IMAGES:
+            values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
+        if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
-        elif table["kind"] == "parameters":  # counts have no scatter
-            changes = [_change(one, points[0]) for one in contrasts]
-            verdict = _judged(
-                [(found, found, one.least, one.most) for found, one in zip(changes, contrasts, strict=True)]
-            )
-        elif note:
+        elif note and table["kind"] != "parameters":  # which are counted
             verdict = "not judged (not comparable)"
-        elif table["kind"] == "time":
-            verdict = _time_verdict(contrasts, runs)
-        elif table["kind"] == "gains":
-            verdict = _gain_verdict(contrasts, runs, table)
-        elif len(points) < SEEDS:
-            verdict = f"not judged ({len(points)} of {SEEDS} seeds)"
         else:
-            verdict = _verdict(contrasts, points, runs, table)
+            intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]
+            verdict = _verdict(contrasts, intervals, shown_points=table["kind"] in _OF_IMAGES)
         outcome.setdefault(verdict, []).append(where)
     if not any(where for verdict, where in outcome.items() if verdict != "not run"):
         outcome = {"not run": [""]}
-    found = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
-    return f"Conclusion: {claim['says']}. Here: {found}."
+    verdicts = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
+    return f"Conclusion: {claim['says']}. Here: {verdicts}."
 
 
-def _points(found: Mapping[Key, Any], metric: str) -> Points:
-    values = {key: value_of(run.panel.metrics, metric)[0] for key, run in found.items()}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
+def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
     """Return the differences that a conclusion is about, at each magnification, or at once if about these."""
     if "row" in claim:
         pairs = product(claim["better_at"], claim["than_at"])
         return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
-    found = []
+    differences = []
     for at in claim.get("at", runs.magnifications):
         if "alike" in claim:
             margin = claim["margin"]
@@ -173,78 +168,71 @@ def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contr
         else:
             bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (claim.get("by", 0.0), math.inf)
             contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
-        found.append(("" if at is None else f" at {at}x", contrasts))
-    return found
+        differences.append(("" if at is None else f" at {at}x", contrasts))
+    return differences
 
 
-def _verdict(contrasts: Sequence[_Contrast], points: Sequence[Points], runs: Runs, table: Mapping[str, Any]) -> str:
-    """Judge differences, and show the one where there is but one."""
-    if table.get("metric", "accuracy") not in _PAIRED or table["kind"] not in ("variants", "scores", "rules", "levels"):
-        return "not judged (no paired interval over images)"
-    keys = {key for one in contrasts for key in (one.better, one.than) if key is not None}
-    seeds = [{key: _shown_in(found, key, table) for key in keys} for found in runs.seeds]
-    found = [_interval(one, points, seeds, table) for one in contrasts]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found):
-        return "not judged (no paired interval over images)"
+def _verdict(
+    contrasts: Sequence[_Contrast], intervals: Sequence[tuple[float, float] | str], *, shown_points: bool
+) -> str:
+    """Say whether intervals lie between the bounds that a conclusion puts them into; one alone is shown, in points."""
+    known = [interval for interval in intervals if not isinstance(interval, str)]
+    if len(known) < len(intervals):
+        return f"not judged ({next(reason for reason in intervals if isinstance(reason, str))})"
     ends = [
-        (middle - half, middle + half, one.least, one.most)
-        for one, (middle, half) in zip(contrasts, known, strict=True)
+        (middle - half, middle + half, contrast.least, contrast.most)
+        for contrast, (middle, half) in zip(contrasts, known, strict=True)
     ]
-    verdict = _judged(ends)
-    if len(ends) > 1 or contrasts[0].better[1] is not None:
-        return verdict
-    points_of = [f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2])]
-    return f"{verdict} (difference {points_of[0]} points, 95 % interval {points_of[1]} to {points_of[2]})"
-
-
-def _judged(ends: Sequence[tuple[float, float, float, float]]) -> str:
-    """Say whether intervals, by their ends, lie between the bounds that a conclusion puts them into."""
     if all(low > least and high < most for low, high, least, most in ends):
-        return "holds"
-    return "does not hold" if any(high < least or low > most for low, high, least, most in ends) else "not settled"
-
-
-def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
-    """Judge times: of each pair of networks the mean difference over the turns in which both were timed."""
-    ends = []
-    for one in contrasts:
-        slow, fast = runs.times[one.better[0]], runs.times[one.than[0] if one.than else one.better[0]]
-        changes = [a - b for a, b in zip(slow, fast, strict=False)]
-        if len(changes) < 2:
-            return "not judged (timed once)"
-        middle, half = mean_change(changes)
-        ends.append((middle - half, middle + half, 0.0, math.inf))
-    return _judged(ends)
-
-
-def _gain_verdict(contrasts: Sequence[_Contrast], runs: Runs, table: Mapping[str, Any]) -> str:
-    """Judge gains over the folds: one run has as many trainings as folds."""
-    ends = []
-    for one in contrasts:
-        _, interval = gain_of(runs, one.better, table, than=one.than)
-        if interval is None:
-            return "not judged (one fold)"
-        ends.append((interval[0] - one.constant, interval[1] - one.constant, one.least, one.most))
-    return _judged(ends)
-
-
-def _change(one: _Contrast, found: Points) -> float:
-    return found[one.better] - (one.constant if one.than is None else found[one.than])
+        verdict = "holds"
+    elif any(high < least or low > most for low, high, least, most in ends):
+        verdict = "does not hold"
+    else:
+        verdict = "not settled"
+    if not shown_points or len(ends) > 1 or contrasts[0].better[1] is not None:
+        return verdict
+    middle, low, high = (f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2]))
+    return f"{verdict} (difference {middle} points, 95 % interval {low} to {high})"
 
 
 def _interval(
-    one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
-) -> tuple[float, float] | None:
-    """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
-    better, than, metric = one.better, one.than, table.get("metric", "accuracy")
-    changes = [_change(one, found) for found in points]
-    widths = [half_width(found[better], None if than is None else found[than], metric) for found in seeds]
-    known = [width for width in widths if width is not None]
-    if len(known) < len(widths):
-        return None
+    contrast: _Contrast,
+    values: Sequence[Mapping[Key, Any]],
+    shown: Callable[[int, Key], Shown],
+    runs: Runs,
+    table: Mapping[str, Any],
+) -> tuple[float, float] | str:
+    """Return a difference and half its 95 % interval, or why it has none.
+
+    Times have that over the turns in which both networks were timed, gains that over the folds (one run has as many
+    trainings as folds), counts none.
+    """
+    better, than, kind = contrast.better, contrast.than, table["kind"]
+    if kind == "time":
+        slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
+        changes = [a - b for a, b in zip(slow, fast, strict=False)]
+        return mean_change(changes) if len(changes) > 1 else "timed once"
+    if kind == "gains":
+        variant, of = table.get("variant", runs.first), table["of"]
+        less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
+        folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
+        return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
+    changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
+    if kind == "parameters":
+        return changes[0], 0.0
+    seeds, metric = len(runs.seeds), table.get("metric", "accuracy")
+    if seeds < SEEDS:
+        return f"{seeds} of {SEEDS} seeds"
+    if metric not in _PAIRED or kind not in _OF_IMAGES:
+        return _UNPAIRED
+    halves = [
+        half_width(shown(seed, better), None if than is None else shown(seed, than), metric) for seed in range(seeds)
+    ]
+    known = [half for half in halves if half is not None]
+    if len(known) < seeds:
+        return _UNPAIRED
     middle, over_seeds = mean_change(changes)
-    return middle, (over_seeds**2 + (sum(known) / len(known)) ** 2) ** 0.5
+    return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -262,31 +250,23 @@ class Shown:
     value: Value = (None, None)
 
 
-def _shown_in(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
+def _shown(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
     """Return what stands behind a row of one seed."""
-    name, at = key
+    (name, at), value, level = key, value_at(found, key, table), table.get("level", "image")
     if table["kind"] in ("variants", "scores"):
-        run, level = found.get(key), table.get("level", "image")
-        if run is None:
-            return Shown()
-        value = value_of(run.table(LEVELS[level]), table["metric"])
         if level == "patch":  # of which one table is not the other's, row by row
             return Shown(None, value)
-        return Shown(aggregate(run.panel.table) if level == "patient" else run.panel.table, value)
-    run = found.get((table["variant"], at))
-    if run is None:
-        return Shown()
+        predictions = found[key].panel.table
+        return Shown(aggregate(predictions) if level == "patient" else predictions, value)
     if table["kind"] == "levels":
-        level, _, metric = name.partition(" ")
-        return Shown(None, value_of(run.table(LEVELS[level]), metric))
-    path = run.folder / "predictions-by-patch.csv"
+        return Shown(None, value)
+    path = found[table["variant"], at].folder / "predictions-by-patch.csv"
     if not path.is_file():
         return Shown()
-    value = value_of(run.table(f"{table['level']}, {name}"), table.get("metric", "accuracy"))
     facts = read_facts(path)
     (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
     described, positive = facts.described(patches), facts.view.positive
-    return Shown(aggregate(described, rule=name, level=table["level"], positive=positive), value)
+    return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
 
 
 def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
@@ -320,7 +300,7 @@ def _own(value: Value) -> float | None:
 def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[PredictionTable, PredictionTable]]:
     """Return the folds of two tables, every one of which tests the same images, side by side; else nothing."""
     parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
-    if not all(parts) or len({frozenset(one.keys) for found in parts for one in found}) > 1:
+    if not all(parts) or len({frozenset(fold.keys) for folds in parts for fold in folds}) > 1:
         return []
     if len(parts[0]) == len(parts[1]):
         return list(zip(*parts, strict=True))
@@ -328,17 +308,17 @@ def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[Predic
 
 
 def _fold(table: PredictionTable, number: int) -> PredictionTable:
-    found = take_rows(table, np.flatnonzero(table.fold_array == number))
-    return replace(found, folds=(None,) * len(found), fold_notes=(), trained=())
+    rows = take_rows(table, np.flatnonzero(table.fold_array == number))
+    return replace(rows, folds=(None,) * len(rows), fold_notes=(), trained=())
 
 
 def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:
     if unlike_pairs([first, second]):
         return None
     if figure in ("precision", "f1"):
-        places = {key: place for place, key in enumerate(second.keys)}
-        second = take_rows(second, np.array([places[key] for key in first.keys], dtype=np.int64))
-        found = precision_difference(first, second, f1=figure == "f1")
+        rows = {key: row for row, key in enumerate(second.keys)}
+        second = take_rows(second, np.array([rows[key] for key in first.keys], dtype=np.int64))
+        compared = precision_difference(first, second, f1=figure == "f1")
     else:
-        found = compare_tables(first, second)["differences"].get(figure)
-    return None if found is None else _own((found["difference"], found["interval"]))
+        compared = compare_tables(first, second)["differences"].get(figure)
+    return None if compared is None else _own((compared["difference"], compared["interval"]))

@@ -9,18 +9,8 @@ from typing import Any
 from ...evaluate import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
 from .ensembles import by_store, confusion, fusion_by_fold, gains, spreads, two_class
-from .networks import (
-    by_fold,
-    by_level,
-    by_rule,
-    by_variant,
-    learning_gap,
-    parameters,
-    scores,
-    training_time,
-    validation,
-)
-from .obtained import Compared, Runs
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, validation
+from .obtained import Figures, Key, Runs
 
 
 @dataclass(frozen=True)
@@ -31,12 +21,15 @@ class TableKind:
     ----------
     needs : tuple of str
         Keys that such a table of a recipe has, beside ``key``, ``title`` and ``source``.
-    compare : callable
-        ``compare(runs, table)`` returns the values that a conclusion is about, and the figures.
+    figures : callable
+        ``figures(runs, magnification, table)`` yields its rows at one magnification.
+    once : bool
+        Whether it is about the first magnification of which something was run, which is then not named.
     """
 
     needs: tuple[str, ...]
-    compare: Callable[[Runs, Mapping[str, Any]], Compared]
+    figures: Callable[[Runs, int | None, Mapping[str, Any]], Figures]
+    once: bool = False
 
 
 KINDS = {
@@ -46,15 +39,15 @@ KINDS = {
     "confusion": TableKind(("classes", "matrix"), confusion),
     "gains": TableKind(("of", "rows"), gains),
     "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
-    "variants": TableKind(("metric", "rows"), by_variant),
+    "variants": TableKind(("metric", "rows"), metrics_of_rows),
     "scores": TableKind(("digits", "rows"), scores),
-    "rules": TableKind(("variant", "level", "rows"), by_rule),
-    "levels": TableKind(("variant",), by_level),
+    "rules": TableKind(("variant", "level", "rows"), metrics_of_rows),
+    "levels": TableKind(("variant",), metrics_of_rows),
     "folds": TableKind(("variant",), by_fold),
-    "validation": TableKind(("digits", "rows"), validation),
+    "validation": TableKind(("digits", "rows"), validation, once=True),
     "gap": TableKind(("rows",), learning_gap),
-    "time": TableKind(("rows",), training_time),
-    "parameters": TableKind(("digits", "rows"), parameters),
+    "time": TableKind(("rows",), training_time, once=True),
+    "parameters": TableKind(("digits", "rows"), parameters, once=True),
 }
 """The first six are about a boosted ensemble, the last seven about a network; the others about either."""
 
@@ -73,22 +66,30 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
     Returns
     -------
     list of PublishedTable
-        Of the tables of which something was run. Intervals are 95 %, over images, or groups where known.
+        Of the tables of which something was run, row by row, each at every magnification. Intervals are 95 %, over
+        images, or groups where known.
     """
-    found = []
+    compared = []
     for table in tables:
-        compare = KINDS[table["kind"]].compare
-        points, figures = compare(runs, table)
-        if all(figure.obtained is None for figure in figures):
+        kind = KINDS[table["kind"]]
+        points: dict[Key, float] = {}
+        rows: dict[str, list[PublishedFigure]] = {}
+        for at in runs.at[:1] if kind.once else runs.at:
+            for point, figure in kind.figures(runs, at, table):
+                if point is not None:
+                    points[figure.name, at] = point
+                where = "" if at is None or kind.once else f" at {at}x"
+                paired = None if note else figure.paired  # a difference that is none has no interval
+                shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
+                rows.setdefault(figure.name, []).append(shown)
+        if not points:
             continue
-        if note:  # a difference that is none has no interval
-            figures = [replace(figure, paired=None) for figure in figures]
-        seeds = [points, *(compare(replace(runs, found=found), table)[0] for found in runs.further)]
-        verdicts = [judge(claim, seeds, runs, table=table, note=note) for claim in claims_of(table)]
+        figures = [figure for row in rows.values() for figure in row]
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
+        verdicts = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
         text = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
-        found.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
-    return found
+        compared.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), text))
+    return compared
 
 
 def _cited(name: str, printed: Any) -> PublishedFigure:

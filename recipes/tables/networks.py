@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from ...evaluate import PredictionTable, PublishedFigure, default_positive
-from .obtained import PATIENTS, Compared, Obtained, Points, Runs, Value, figure_of
+from ...evaluate import default_positive
+from .obtained import PATIENTS, Figures, Key, Obtained, Runs, Value, figure_of
 
-_NOTHING: Value = (None, None)
+LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
+"""What a row of a table of levels begins with, to the end of the name of that table."""
+
+_METRICS = ("accuracy", "precision", "recall", "f1", "auc")
 
 
 def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
@@ -21,7 +24,7 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     the folds, which has no interval where there are several.
     """
     if metrics is None:
-        return _NOTHING
+        return None, None
     intervals = metrics.get("intervals", {})
     if metric == "auc_mean":
         several = len(metrics["folds"]) > 1
@@ -32,160 +35,98 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     else:
         positive = default_positive(metrics["classes"])
         if len(positive) != 1:
-            return _NOTHING
+            return None, None
         value = metrics["per_class"][positive[0]][metric]
         interval = intervals.get("per_class", {}).get(positive[0], {}).get(metric)
     return (None if value is None else float(value)), (None if interval is None else tuple(interval))
 
 
-def _compared(
-    rows: Mapping[str, float | None],
-    runs: Runs,
-    value: Callable[[str, int | None], Value],
-    *,
-    first: bool = False,
-    **shown: Any,
-) -> Compared:
-    """Compare rows at every magnification, or only at the `first` of which something was run, which is not named.
+def value_at(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
+    """Return the metric of a row, of a table of variants, scores, rules or levels; nothing of one that was not run.
 
     Parameters
     ----------
-    rows : mapping
-        Name to the published figure, None where there is none.
-    runs : Runs
-    value : callable
-        From row and magnification to what was obtained.
-    first : bool
-    **shown : any
-        How figures are shown, see `figure_of`.
+    found : mapping
+        What the variants gave, of one seed.
+    key : (row, magnification)
+    table : mapping
+        The published table.
     """
-    points: Points = {}
-    figures = []
-    for (name, published), magnification in product(rows.items(), runs.at[:1] if first else runs.at):
-        found = value(name, magnification)
-        if found[0] is not None:
-            points[name, magnification] = found[0]
-        figures.append(figure_of(name, found, published, magnification=None if first else magnification, **shown))
-    return points, figures
+    name, at = key
+    metric = table.get("metric", "accuracy")
+    if table["kind"] in ("variants", "scores"):
+        run, level = found.get(key), LEVELS[table.get("level", "image")]
+    else:
+        run, level = found.get((table["variant"], at)), f"{table.get('level')}, {name}"
+    if table["kind"] == "levels":
+        level_of_row, _, metric = name.partition(" ")
+        level = LEVELS[level_of_row]
+    return (None, None) if run is None else value_of(run.table(level), metric)
 
 
-def _value_in(run: Obtained | None, suffix: str, metric: str) -> Value:
-    """Return a metric of a variant at a level, see `Obtained.table`; nothing of one that was not run."""
-    return _NOTHING if run is None else value_of(run.table(suffix), metric)
+def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare one metric: of variants, of rules that make an image of its patches, or of levels (all by default)."""
+    rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
+    for name, published in rows.items():
+        yield figure_of(name, value_at(runs.found, (name, at), table), published)
+
+
+def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare several metrics of several variants; a conclusion is about the ``metric`` that it names."""
+    for name, row in table["rows"].items():
+        for metric, published in row.items():
+            value = value_at(runs.found, (name, at), {**table, "metric": metric})
+            yield figure_of(f"{name}: {metric}", value, published, digits=table["digits"])
+
+
+def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show AUC and confusion matrix of each fold, and the mean AUC: what a ROC and a confusion matrix say."""
+    if (run := runs.of(table, at)) is None:
+        return
+    metrics, predictions = run.panel.metrics, run.panel.table
+    view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
+    for fold, auc in zip(metrics["folds"], view["auc_per_fold"], strict=True):
+        yield figure_of(f"fold {fold}: auc", (auc, None))
+        inside = predictions.fold_array == fold
+        matrix = np.zeros((len(predictions.classes), len(predictions.classes)))
+        np.add.at(matrix, (predictions.labels[inside], predictions.predicted[inside]), 1)
+        for (row, true), (column, called) in product(enumerate(predictions.classes), repeat=2):
+            count, total = matrix[row, column], matrix[row].sum()
+            name = f"fold {fold}: {true} called {called}, {count:.0f} of {total:.0f}"
+            yield figure_of(name, (float(count / total) if total else None, None))
+    yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
 def _mean(values: list[float]) -> Value:
     return (float(np.mean(values)) if values else None), None
 
 
-def by_variant(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Compare one metric of several variants."""
-
-    def value(name: str, at: int | None) -> Value:
-        return _value_in(runs.get(name, at), LEVELS[table.get("level", "image")], table["metric"])
-
-    return _compared(table["rows"], runs, value)
-
-
-def scores(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Compare several metrics of several variants; a conclusion is about the ``metric`` that it names."""
-    cells = {f"{name}: {metric}": (name, metric) for name, row in table["rows"].items() for metric in row}
-    rows = {label: table["rows"][name][metric] for label, (name, metric) in cells.items()}
-
-    def value(label: str, at: int | None) -> Value:
-        name, metric = cells[label]
-        return _value_in(runs.get(name, at), "", metric)
-
-    return {}, _compared(rows, runs, value, digits=table["digits"])[1]
-
-
-def by_rule(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Compare the rules that make an image of its patches."""
-    variant, level, metric = table["variant"], table["level"], table.get("metric", "accuracy")
-    return _compared(table["rows"], runs, lambda rule, at: _value_in(runs.get(variant, at), f"{level}, {rule}", metric))
-
-
-LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
-"""What a row of a table of levels begins with, to the end of the name of that table."""
-
-_METRICS = ("accuracy", "precision", "recall", "f1", "auc")
-
-
-def by_level(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Show metrics at levels, every one if the table names no rows."""
-
-    def value(name: str, at: int | None) -> Value:
-        level, metric = name.split()
-        return _value_in(runs.get(table["variant"], at), LEVELS[level], metric)
-
-    rows = {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
-    return _compared(table.get("rows", rows), runs, value)
-
-
-def by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Show AUC, sensitivity and specificity of each fold, and the mean AUC: what a ROC and a confusion matrix say."""
-    figures = []
-    for magnification, run in runs.of(table):
-        metrics = run.panel.metrics
-        view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
-        for fold, value in zip(metrics["folds"], view["auc_per_fold"], strict=True):
-            figures.append(figure_of(f"fold {fold}: auc", (value, None), magnification=magnification))
-            figures += _sides(run.panel.table, fold, magnification)
-        figures.append(figure_of("mean of the folds: auc", (view["auc_mean"], None), magnification=magnification))
-    return {}, figures
-
-
-def _sides(table: PredictionTable, fold: int, magnification: int | None) -> list[PublishedFigure]:
-    """Return the cells of the confusion matrix of a fold, each as a share of its true class."""
-    inside = table.fold_array == fold
-    matrix = np.zeros((len(table.classes), len(table.classes)))
-    np.add.at(matrix, (table.labels[inside], table.predicted[inside]), 1)
-    figures = []
-    for true, row in zip(table.classes, matrix, strict=True):
-        for called, count in zip(table.classes, row, strict=True):
-            share = float(count / row.sum()) if row.sum() else None
-            name = f"fold {fold}: {true} called {called}, {count:.0f} of {row.sum():.0f}"
-            figures.append(figure_of(name, (share, None), magnification=magnification))
-    return figures
-
-
-def validation(runs: Runs, table: Mapping[str, Any]) -> Compared:
+def validation(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the accuracy on the validation part at the epoch that was kept, the mean over folds."""
-
-    def value(name: str, at: int | None) -> Value:
+    for name, published in table["rows"].items():
         run = runs.get(name, at)
         folds = run.files["run"].get("validation", {}).values() if run else ()
-        return _mean([fold["val_accuracy"] for fold in folds if "val_accuracy" in fold])
+        accuracies = [fold["val_accuracy"] for fold in folds if "val_accuracy" in fold]
+        yield figure_of(name, _mean(accuracies), published, digits=table["digits"])
 
-    return _compared(table["rows"], runs, value, digits=table["digits"], first=True)
 
-
-def learning_gap(runs: Runs, table: Mapping[str, Any]) -> Compared:
+def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Show by how much the accuracy of the last epoch is higher in training than in validation, the mean over folds."""
-
-    def value(name: str, at: int | None) -> Value:
+    for name, published in table["rows"].items():
         run = runs.get(name, at)
         curves = run.files["run"].get("curves", {}).values() if run else ()
         known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
-        return _mean([fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known])
-
-    return _compared(table["rows"], runs, value)
+        yield figure_of(name, _mean([fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]), published)
 
 
-def training_time(runs: Runs, table: Mapping[str, Any]) -> Compared:
+def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Show how long a sample takes to train, in milliseconds: the median of the times that it was measured."""
-
-    def value(name: str, _: int | None) -> Value:
-        found = runs.times.get(name)
-        return (float(np.median(found)) if found else None), None
-
-    return _compared(table["rows"], runs, value, digits=2, times=1000.0, first=True)
+    for name, published in table["rows"].items():
+        times = runs.times.get(name)
+        yield figure_of(name, (float(np.median(times)) if times else None, None), published, digits=2, times=1000.0)
 
 
-def parameters(runs: Runs, table: Mapping[str, Any]) -> Compared:
+def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare how many parameters a network has, in millions."""
-
-    def value(name: str, _: int | None) -> Value:
-        return runs.sizes.get(name), None
-
-    return _compared(table["rows"], runs, value, digits=table["digits"], times=1e-6, first=True)
+    for name, published in table["rows"].items():
+        yield figure_of(name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6)

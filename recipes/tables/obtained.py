@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ...core import InputError
 from ...evaluate import Panel, PublishedFigure, aggregate, fold_error, measure
+from ...formats import read_records
 from ...jobs import read_json
 
 Value = tuple[float | None, tuple[float, float] | None]
@@ -18,15 +22,39 @@ Value = tuple[float | None, tuple[float, float] | None]
 Key = tuple[str, int | None]
 """A row or a variant, and a magnification."""
 
-Points = dict[Key, float]
-"""Row and magnification to the value that a conclusion is about."""
-
-Compared = tuple[Points, list[PublishedFigure]]
-"""What a kind of table makes of its published figures."""
-
+Figures = Iterator[tuple[float | None, PublishedFigure]]
+"""Rows of a table at one magnification: the value that a conclusion is about, and the figure."""
 
 PATIENTS = "group, average"
 """The level of patients, each the mean of its images."""
+
+FUSION = "Model fusion"
+"""The row of all stores of an ensemble together."""
+
+
+@dataclass(frozen=True)
+class StoreHits:
+    """Whether the models of a store, or the fusion of all, are right.
+
+    Attributes
+    ----------
+    hits : ndarray of float64, shape (rows, seeds)
+    averaged : ndarray of float64, shape (rows,)
+        Whether the mean of the seeds is right.
+    folds : ndarray of int64, shape (rows,)
+    units : ndarray of str, shape (rows,)
+        The unit of resampling of each row: its group, or the image.
+    """
+
+    hits: npt.NDArray[np.float64]
+    averaged: npt.NDArray[np.float64]
+    folds: npt.NDArray[np.int64]
+    units: npt.NDArray[np.str_]
+
+    @property
+    def by_fold(self) -> npt.NDArray[np.float64]:
+        """Accuracies, shape (folds, seeds)."""
+        return np.array([self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)])
 
 
 @dataclass(frozen=True)
@@ -44,18 +72,18 @@ class Obtained:
     folder: Path
     panel: Panel
 
-    @property
+    @functools.cached_property
     def files(self) -> dict[str, Any]:
         """What ``metrics.json`` holds."""
-        found: dict[str, Any] = read_json(self.folder / "metrics.json")
-        return found
+        content: dict[str, Any] = read_json(self.folder / "metrics.json")
+        return content
 
     def table(self, suffix: str = "") -> dict[str, Any] | None:
         """Return the metrics of another level, such as ``image, vote``; None where there are none."""
         if not suffix:
             return self.panel.metrics
         tables: dict[str, dict[str, Any]] = self.files["tables"]
-        written = next((found for name, found in tables.items() if name.endswith(f" ({suffix})")), None)
+        written = next((metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None)
         return self._patients if written is None and suffix == PATIENTS else written
 
     @functools.cached_property
@@ -65,6 +93,33 @@ class Obtained:
             return measure(aggregate(self.panel.table))
         except InputError:  # groups unknown, or of two classes
             return None
+
+    @functools.cached_property
+    def stores(self) -> dict[str, StoreHits]:
+        """Of an ensemble, what each store and the fusion got right."""
+        scores: dict[str, dict[tuple[str, int], list[list[float]]]] = {}
+        labels: dict[tuple[str, int], int] = {}
+        units: dict[tuple[str, int], str] = {}
+        for file in ("predictions-by-model.csv", "predictions.csv"):
+            with (self.folder / file).open(newline="", encoding="utf-8") as handle:
+                reader = read_records(handle)
+                columns = [column for column in reader.fieldnames or () if column.startswith("p_")]
+                for row in reader:
+                    key, label = (row["image_id"], int(row["fold"])), f"p_{row['label']}"
+                    labels[key] = columns.index(label) if label in columns else -1
+                    units[key] = row["group"] or row["image_id"]
+                    store = scores.setdefault(row.get("store", FUSION), {})
+                    store.setdefault(key, []).append([float(row[column]) for column in columns])
+        stores = {}
+        for name, by_image in scores.items():
+            shares, wanted = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
+            stores[name] = StoreHits(
+                (shares.argmax(axis=2) == wanted[:, np.newaxis]).astype(np.float64),
+                (shares.sum(axis=1).argmax(axis=1) == wanted).astype(np.float64),
+                np.array([fold for _, fold in by_image]),
+                np.array([units[key] for key in by_image]),
+            )
+        return stores
 
 
 @dataclass(frozen=True)
@@ -102,16 +157,15 @@ class Runs:
     @property
     def at(self) -> list[int | None]:
         """Magnifications at which something was run."""
-        return [one for one in self.magnifications if any(key[1] == one for key in self.found)]
+        return [at for at in self.magnifications if any(key[1] == at for key in self.found)]
 
     def get(self, variant: str, magnification: int | None) -> Obtained | None:
         """Return what a variant gave; None where it was not run."""
         return self.found.get((variant, magnification))
 
-    def of(self, table: Mapping[str, Any]) -> list[tuple[int | None, Obtained]]:
-        """Return magnification and result of the one variant that a table is about."""
-        variant = table.get("variant", self.first)
-        return [(one, run) for one in self.at if (run := self.get(variant, one)) is not None]
+    def of(self, table: Mapping[str, Any], magnification: int | None) -> Obtained | None:
+        """Return what the one variant gave that a table is about."""
+        return self.get(str(table.get("variant", self.first)), magnification)
 
 
 def figure_of(
@@ -121,18 +175,21 @@ def figure_of(
     *,
     digits: int = 1,
     times: float | None = None,
-    magnification: int | None = None,
-) -> PublishedFigure:
-    """Make a figure of a value: in percent, or as it is where three decimals are printed, unless `times` says else."""
+    published_spread: float | None = None,
+    spread: float | None = None,
+) -> tuple[float | None, PublishedFigure]:
+    """Return a value and its figure: in percent, as it is where three decimals are printed, or by `times`."""
     obtained, interval = value
     if times is None:
         times = 1.0 if digits == 3 else 100.0
-    return PublishedFigure(
-        name if magnification is None else f"{name} at {magnification}x",
+    return obtained, PublishedFigure(
+        name,
         published,
         None if obtained is None else times * obtained,
-        interval=None if interval is None else (times * interval[0], times * interval[1]),
-        digits=digits,
+        published_spread,
+        None if spread is None else times * spread,
+        None if interval is None else (times * interval[0], times * interval[1]),
+        digits,
     )
 
 

@@ -117,7 +117,7 @@ STRANGE = {
     "a threshold NaN": ("lightgbm", said(two_class={**VIEW, "thresholds": [float("nan")]}), "positive classes with"),
     "wanted sensitivities of text": ("lightgbm", said(two_class={**VIEW, "wanted": ["x"]}), "positive classes with"),
     "training hashes that are none": (
-        "lightgbm", said(training={"images": 1, "pixels_sha256": ["x"], "files_sha256": []}), "hashes of them",
+        "lightgbm", said(training={"images": 1, "sha256": ["x"]}), "hashes of them",
     ),
     "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with what lies"),
     "a sensitivity of 400 digits": (

@@ -57,7 +57,7 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, cli):
     }  # fmt: skip
     assert Bundle.load(model).training.count == 12
     said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
-    assert said["trained"] == {"images": 12, "pixels_known": 12}
+    assert said["trained"] == {"images": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
 
 
