@@ -24,6 +24,7 @@ _ROOMS = (
     "predict",
     "preflight",
     "recipes",
+    "report",
     "runs",
     "stains",
 )

@@ -19,7 +19,7 @@ def main(wheel: str) -> None:
     wanted |= {
         "bchisto/py.typed",
         "bchisto/data/folds/published/rakhlin10.csv",
-        "bchisto/evaluate/templates/report.html",
+        "bchisto/report/templates/report.html",
     }
     missing = sorted(wanted - names)
     stray = sorted(

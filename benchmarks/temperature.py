@@ -20,12 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
-from bchisto.evaluate import (
-    PredictionTable,
-    apply_temperature,
-    negative_log_likelihood,
-    shrunk_temperature,
-)
+from bchisto.evaluate import PredictionTable, apply_temperature, negative_log_likelihood, shrunk_temperature
 from bchisto.evaluate.operating import sensitive_threshold
 from bchisto.evaluate.temperature import fit_temperature
 

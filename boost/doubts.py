@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ..core import BchistoError
 from ..data import resize_image
-from ..evaluate import Sample, thumbnail
+from ..evaluate import Sample
+from ..report import thumbnail
 from ..stains import make_normalizer
 from .sources import Sources
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from ..core import ImageError, SettingsConflictError
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import ImageChange, decode_image
-from ..evaluate import choose_samples, measure_gains
+from ..evaluate import measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, write_rows
+from ..report import choose_samples
 from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .doubts import doubtful_samples

@@ -49,8 +49,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     import functools
 
     from ..core import from_options
-    from ..evaluate import Aggregation, TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
+    from ..evaluate import Aggregation, TableChoice, TwoClassChoice
     from ..evaluate import evaluate as run
+    from ..report import external_lines, headline, named_test, p_value, write_evaluation
     from ..runs import record_run
 
     if not options.pop("overwrite"):
@@ -64,7 +65,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
 
         rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
-        result, failed = reported_last(lambda: run(sources, out=out, view=view, **rest))
+        evaluation = run(sources, out=out, view=view, **rest)
+        _, failed = reported_last(lambda: write_evaluation(evaluation))
+        result = evaluation.result
         if failed is not None:
             record.note(unwritten=str(failed))
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})

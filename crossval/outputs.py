@@ -17,14 +17,13 @@ from ..evaluate import (
     constant_folds,
     measure,
     read_facts,
-    reporting,
     sampling_units,
     shrunk_temperature,
     unsure_rule,
     variance_split,
-    write_report,
 )
 from ..jobs import write_json
+from ..report import reporting, write_report
 from .bundles import BundleFacts, TrainingImages
 from .result import CrossValidation
 from .training import Training

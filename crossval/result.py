@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluate import Panel, PaperTable, Sample, gain_lines, headline, html_lines
+from ..evaluate import Panel, PaperTable, Sample, html_lines
 from ..jobs import Share
+from ..report import gain_lines, headline
 
 
 @dataclass(frozen=True)

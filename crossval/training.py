@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unknown_groups, write_fold_list
-from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
+from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
+from ..report import reporting, write_run_report
 from ..runs import FolderSettings, RunRecord
 from .result import CrossValidation
 

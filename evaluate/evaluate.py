@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Many, PathInput, ReportError, as_path, as_paths
+from ..core import InputError, Many, PathInput, as_path, as_paths
 from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
@@ -21,13 +21,34 @@ from .metrics import compute_metrics
 from .panel import Panel, Sample
 from .predictions import PredictionTable, ungrouped, ungrouped_note
 from .read_table import TableChoice, read_predictions
-from .report import reporting, write_report
-from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
-from .wording import nested
+from .words import nested
 
-_METRICS, _REPORT = "metrics.json", "report.html"
+METRICS = "metrics.json"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Tables that were evaluated.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``metrics.json``.
+    sources : tuple of Path
+        The tables that were read, and what their runs say of them.
+    panels : list of Panel
+    result : dict
+        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``, and of an
+        external validation ``external``.
+    """
+
+    folder: Path
+    sources: tuple[Path, ...]
+    panels: list[Panel]
+    result: dict[str, Any]
+
 
 _MOST_DRAWS = 100_000
 """Bound on bootstrap draws (ours): percentiles of that many are known to a thousandth."""
@@ -69,7 +90,7 @@ def evaluate(
     aggregation: Aggregation | None = None,
     against: Many[PathInput] = (),
     cases: ChooseCases | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Evaluate prediction tables side by side.
 
     Parameters
@@ -77,7 +98,7 @@ def evaluate(
     sources : sequence of path
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
-        Gets ``metrics.json``, ``report.html``, and every table of it as CSV and LaTeX.
+        Gets ``metrics.json``; `bchisto.report.write_evaluation` adds what people read.
     view : TwoClassChoice or TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
@@ -96,17 +117,14 @@ def evaluate(
 
     Returns
     -------
-    dict
-        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``, and with
-        `against` ``external``; paired tests are made between tables that hold the same images in the same folds, and
-        the notes say which do not.
+    Evaluation
+        Paired tests are made between tables that hold the same images in the same folds, and the notes say which do
+        not.
 
     Raises
     ------
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
-    ReportError
-        The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
     sources, others = as_paths(sources, "sources"), as_paths(against, "against")
     folder = Path(as_path(out, "out"))
@@ -114,7 +132,9 @@ def evaluate(
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
-    _refuse_overwriting(folder, (*others, *sources))
+    inputs = _inputs((*others, *sources))
+    refuse_overwriting([folder / METRICS], inputs)
+    refuse_overwriting([folder], [source for source in (*others, *sources) if Path(source).is_dir()])
     ensure_folder(folder)
     banners: dict[str, None] = {}
     read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
@@ -145,30 +165,14 @@ def evaluate(
         *_unlike_rules(result["tables"]),
         *unlike,
     ]
-    write_json(folder / _METRICS, result)
-    failed: list[str] = []
-    with reporting(folder / "tables.csv", failed):
-        write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
-    with reporting(folder / _REPORT, failed):
-        write_report(
-            folder / _REPORT,
-            title="bchisto evaluation",
-            panels=panels,
-            banners=result["notes"],
-            pairs=result["comparisons"],
-        )
-    if failed:
-        raise ReportError(f"{'; '.join(failed)}; {folder / _METRICS} is written", result)
-    return result
+    write_json(folder / METRICS, result)
+    return Evaluation(folder, inputs, panels, result)
 
 
-def _refuse_overwriting(folder: Path, sources: Sequence[Path]) -> None:
-    """Refuse to write into a run or its results, or over a table."""
+def _inputs(sources: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Return the tables, and the metrics that their runs wrote beside them: no output may replace them."""
     tables = [path for path, _ in _tables(sources)]
-    facts = [path.with_name(_METRICS) for path in tables if read_facts(path).run]
-    names = (_METRICS, _REPORT, *(f"{name}.csv" for name in TABLES))
-    refuse_overwriting([folder / name for name in names], [*tables, *facts])
-    refuse_overwriting([folder], [source for source in sources if source.is_dir()])
+    return (*tables, *(path.with_name(METRICS) for path in tables if read_facts(path).run))
 
 
 def _measured(

@@ -17,7 +17,7 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .shares import Interval
 from .two_class import two_sides
-from .wording import counted, listed, nested
+from .words import counted, listed, nested
 
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),

@@ -1,34 +1,18 @@
-"""What finished folders of a run say of their tables, and the report that compares them all."""
+"""What finished folders of a run say of their tables."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError
-from ..jobs import is_set_aside, read_json
-from .compare import compare_pairs, selection_notes, unlike_pairs
-from .panel import Panel
-from .paper import PaperTable, ProtocolGap, protocol_gap
+from ..jobs import read_json
 from .predictions import FoldNote, PredictionTable
-from .read_table import read_predictions
-from .report import write_report
 from .two_class import TwoClassView
-from .wording import joined_versions
-
-_log = logging.getLogger(__name__)
+from .words import joined_versions
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")
 """Tables of a run, beside which ``metrics.json`` says what a reader must know of them."""
-
-_ROADS = ("boost", "finetune")
-"""Folders of a run that hold a folder per finished table."""
-
-_REPLICATES = 2000
-"""Bootstrap replicates of paired differences (ours)."""
 
 
 @dataclass(frozen=True)
@@ -88,70 +72,3 @@ def read_facts(path: Path) -> Facts:
         run = {**run, "versions": versions}
     names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
     return Facts(run, tables[names[0]] if names else {})
-
-
-def write_run_report(run: Path, *, images: str) -> None:
-    """Compare all finished folders of a run about the same images, in ``RUN/report.html`` and ``RUN/protocols.csv``.
-
-    All is read from the folders' files, so that it does not matter which call made them.
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-    images : str
-        Identity of the images of the call that asks; folders about others are named and left out.
-    """
-    panels: list[Panel] = []
-    others: list[str] = []
-    tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
-    for path in (path for path in tables if not is_set_aside(path)):
-        name = path.parent.relative_to(run).as_posix()
-        try:
-            panel, about = _read(path)
-        except (BchistoError, KeyError, TypeError, ValueError) as error:
-            _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
-            others.append(f"{name} is not shown: its files cannot be read")
-            continue
-        if panel is None:
-            continue
-        if about not in ("", images):
-            others.append(f"{name} is not shown: it is about other images")
-            continue
-        panels.append(panel)
-    gap = _gap(panels)
-    compared = [panel.table for panel in panels]
-    said = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
-    write_report(
-        run / "report.html",
-        title="bchisto run",
-        panels=panels,
-        banners=[*said, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
-        pairs=compare_pairs(compared, replicates=_REPLICATES, views=[panel.view for panel in panels]),
-        gap=gap,
-    )
-    if gap is not None:
-        gap.write(run / "protocols.csv")
-
-
-def _read(path: Path) -> tuple[Panel | None, str]:
-    """Read a folder and the identity of its images; None without metrics: it is not finished, or not ours."""
-    facts = read_facts(path)
-    if not facts.metrics:
-        return None, ""
-    (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-    noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
-    paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
-    panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
-    return panel, str(facts.run["images_sha256"])
-
-
-def _gap(panels: Sequence[Panel]) -> ProtocolGap | None:
-    """Put the protocols of the boosted folders in neighbouring columns."""
-    papers, sentences = [], {}
-    for panel in panels:
-        if panel.paper is not None:
-            run = panel.run
-            papers.append((run["folds"], run["head"], panel.paper))
-            sentences[run["folds"]] = ". ".join((run["protocol"], *run["fold_warnings"]))
-    return protocol_gap(papers, sentences=sentences)

@@ -15,7 +15,7 @@ import numpy as np
 from .formats import aligned, write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
-from .wording import listed
+from .words import listed
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import numpy as np
 from ..core import BchistoError, ImageError, InputError, as_whole, from_options
 from ..crossval import CrossValidation
 from ..data import ImageRecord, ImageSelection, file_sha256
-from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
+from ..evaluate import PredictionTable, Sample, counted
 from ..finetune import CnnModel
 from ..formats import read_rows
 from ..jobs import Progress
 from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
+from ..report import sample_of, surest, thumbnail
 from .boosted import map_of_places
 from .draw import beside
 from .explanation import Explanation, Picture, shown_picture

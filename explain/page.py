@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..evaluate import counted, render_page, thumbnail
+from ..evaluate import counted
 from ..predict import NOT_A_DEVICE
+from ..report import render_page, thumbnail
 from .explanation import Explanation
 
 _PICTURE = 860

@@ -14,14 +14,9 @@ import numpy.typing as npt
 from ..core import InputError
 from ..crossval import CrossValidation, Outputs, Tested
 from ..data import decode_record
-from ..evaluate import (
-    AGGREGATIONS,
-    PredictionTable,
-    aggregate,
-    choose_samples,
-    write_predictions,
-)
+from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
 from ..formats import read_rows
+from ..report import choose_samples
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved

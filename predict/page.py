@@ -8,8 +8,8 @@ from typing import Any
 
 from ..core import DependencyError, ImageError, how_to_install
 from ..data import decode_record
-from ..evaluate import render_page, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
+from ..report import render_page, thumbnail
 from .sheet import NOT_A_DEVICE, Sheet, SheetRow
 
 _PICTURE = 160

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..core import ImageError, PathInput, as_path
 from ..data import SYNTHETIC_BANNER, decode_record
-from ..evaluate import Block, Figure, Section, aligned, counted, plural, write_page
+from ..evaluate import aligned, counted, plural
 from ..jobs import Progress, refuse_overwriting, write_rows
+from ..report import Block, Figure, Section, write_page
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
 from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section

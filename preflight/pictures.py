@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..core import ImageError, TissueError
 from ..data import Dataset, ImageRecord, decode_record, resize_image
-from ..evaluate import thumbnail
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
+from ..report import thumbnail
 from ..stains import Normalizer, make_normalizer
 
 _MOST = 5

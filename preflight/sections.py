@@ -9,7 +9,8 @@ from dataclasses import replace
 from ..core import Message
 from ..data import Finding, few, grouped, unknown_groups
 from ..encoders import encoder_facts
-from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
+from ..evaluate import counted, listed, plural
+from ..report import Block, Grid, Section, class_grid
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .stains import stain_blocks

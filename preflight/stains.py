@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from ..core import DependencyError, ImageError, TissueError
 from ..data import ImageRecord, decode_record, resize_image, stain_notes
-from ..evaluate import Block, counted
+from ..evaluate import counted
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs
+from ..report import Block
 from ..stains import CHECKED, check_stains, make_normalizer
 
 _TOO_LITTLE = "too little tissue"

@@ -11,9 +11,10 @@ from pathlib import Path
 from ..core import InputError, as_texts, as_whole, one_of
 from ..crossval import CrossValidation
 from ..data import ImageSelection
-from ..evaluate import PredictionTable, reporting, surest
+from ..evaluate import PredictionTable
 from ..explain import ExplainSettings, explain, settings_of
 from ..jobs import Work, ensure_folder
+from ..report import reporting, surest
 from .methods import RECIPE_METHODS
 from .parts import write_list
 from .recipe import Recipe

@@ -9,9 +9,9 @@ from typing import Any
 
 from ..core import InputError, Many, PathInput, ReportError, TextInput, as_path, as_texts, plain_options
 from ..crossval import CrossValidation
-from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..explain import check_count, show_cases
 from ..jobs import Work, ensure_folder
+from ..report import PublishedTable, reporting, write_published, write_report
 from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe

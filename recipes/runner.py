@@ -11,10 +11,11 @@ from typing import Any
 
 from ..core import InputError, ReportError, SettingsConflictError
 from ..crossval import CrossValidation
-from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..finetune import count_parameters, time_training
 from ..formats import DAMAGE, read_rows
 from ..jobs import write_rows
+from ..report import PublishedTable
 from .estimate import Estimate, PlannedImages
 from .parts import Part, make_parts
 from .pictures import Trained

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...evaluate import CROSS_VALIDATION, Interval, PublishedFigure, Sampled, share_interval
+from ...evaluate import CROSS_VALIDATION, Interval, Sampled, share_interval
+from ...report import PublishedFigure
 from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...evaluate import PublishedFigure, PublishedTable
+from ...report import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
 from .ensembles import by_store, confusion, fusion_by_fold, gains, spreads, two_class
 from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, validation

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError
-from ...evaluate import Panel, PublishedFigure, aggregate, fold_error, measure
+from ...evaluate import Panel, aggregate, fold_error, measure
 from ...formats import read_records
 from ...jobs import read_json
+from ...report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]
 """A value (a share, or seconds) and its 95 % interval; None where it was not obtained."""

@@ -12,6 +12,7 @@ from bchisto.core import InputError, ReportError
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.jobs import Work
+from bchisto.report import write_evaluation
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 
@@ -59,7 +60,7 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
         work=Work(jobs=1),
         view=view,
     )
-    found = evaluate([run], out=tmp_path / "e")["tables"]
+    found = write_evaluation(evaluate([run], out=tmp_path / "e"))["tables"]
     assert set(found) == {result.folder.name for result in results}
     for result in results:
         tables, facts = metrics_of(result.folder)
@@ -67,7 +68,9 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
         assert ("two_class" in tables["fusion"]) == (view is not None)
         assert facts["two_class"]["rule"] == ("sum" if view is None else "max")
         assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
-    other = evaluate([run], out=tmp_path / "e", view=TwoClassChoice(["grade $1_$"], "sum"), bootstrap=0)["tables"]
+    other = write_evaluation(
+        evaluate([run], out=tmp_path / "e", view=TwoClassChoice(["grade $1_$"], "sum"), bootstrap=0)
+    )["tables"]
     assert {m["two_class"]["rule"] for m in other.values()} == {"sum"}
     assert {tuple(m["two_class"]["positive"]) for m in other.values()} == {("grade $1_$",)}
 
@@ -116,7 +119,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
 
 def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     """The template is broken, as 0.1's was for such classes; every model, table and bundle is there, and exit 1."""
-    from bchisto.evaluate import report
+    from bchisto.report import report
 
     run = run_copy(own)
     whole = report.percent
@@ -170,7 +173,7 @@ def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
         assert f"F{said}" in text
         assert "1 image of malignant" in text
         assert f"f{fold}*" in text
-    result = evaluate([run], out=tmp_path / "e", bootstrap=0)
+    result = write_evaluation(evaluate([run], out=tmp_path / "e", bootstrap=0))
     assert result["tables"][folder.name]["fold_notes"] == notes
 
 

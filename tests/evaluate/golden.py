@@ -52,8 +52,11 @@ def figures(html):
 def evaluate_all(out):
     """Evaluate the three tables side by side; return the folder."""
     from bchisto.evaluate import evaluate
+    from bchisto.report import write_evaluation
 
-    evaluate([FOLDER / f"{name}.csv" for name in ("folds", "called", "lacking")], out=out, bootstrap=200)
+    write_evaluation(
+        evaluate([FOLDER / f"{name}.csv" for name in ("folds", "called", "lacking")], out=out, bootstrap=200)
+    )
     (out / "figures.txt").write_text(figures((out / "report.html").read_text(encoding="utf-8")), encoding="utf-8")
     return out
 

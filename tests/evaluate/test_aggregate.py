@@ -86,7 +86,7 @@ def test_evaluation_by_group(tmp_path):
         for k, (g, p) in enumerate(zip(GROUP, P, strict=True))
     )
     (tmp_path / "t.csv").write_text(f"image_id,label,group,fold,p_benign,p_malignant\n{rows}\n")
-    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", aggregation=Aggregation("group"), bootstrap=50)[
+    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", aggregation=Aggregation("group"), bootstrap=50).result[
         "tables"
     ]["t"]
     assert (found["n"], found["accuracy"]) == (3, 1.0)

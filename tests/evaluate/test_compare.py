@@ -12,15 +12,15 @@ from bchisto.evaluate import (
     compare_tables,
     latex_table,
     measure,
-    named_test,
     unlike_pairs,
 )
 from bchisto.evaluate.compare import holm, sign_flip
-from bchisto.evaluate.comparison_sections import comparison_blocks
 from bchisto.evaluate.differences import paired_differences, share_difference
 from bchisto.evaluate.intervals import Sampled
-from bchisto.evaluate.methods import methods_text
 from bchisto.evaluate.two_class import TwoClassView
+from bchisto.report import named_test
+from bchisto.report.comparison_sections import comparison_blocks
+from bchisto.report.methods import methods_text
 from scipy.stats import norm
 
 

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from bchisto.evaluate import (
     PredictionTable,
-    PublishedFigure,
     abstention,
     apply_temperature,
     compute_metrics,
     evaluate,
     fold_curves,
     fold_temperatures,
-    write_published,
 )
-from bchisto.evaluate.published import PublishedTable
 from bchisto.evaluate.temperature import fit_temperature
+from bchisto.report import PublishedFigure, write_evaluation, write_published
+from bchisto.report.published import PublishedTable
 
 CLASSES = ("benign", "malignant")
 
@@ -65,7 +64,9 @@ def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
         for i, k, f, p in zip(table.image_ids, table.labels, folds, table.probabilities.tolist(), strict=True)
     ]
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    view = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=0)["tables"]["t"]["two_class"]
+    view = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=0))["tables"]["t"][
+        "two_class"
+    ]
     assert view["auc_per_fold"][3] is None
     assert None not in view["auc_per_fold"][:3]
     assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
@@ -167,7 +168,7 @@ def test_every_table_is_written_as_csv_and_latex(rng, tmp_path):
         path = tmp_path / f"{name}.csv"
         path.write_text("\n".join(rows))
         tables.append(path)
-    result = evaluate(tables, out=tmp_path / "out", bootstrap=20)
+    result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     for stem in (
         "tables",

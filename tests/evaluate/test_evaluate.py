@@ -6,22 +6,13 @@ import subprocess
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import (
-    Panel,
-    PredictionTable,
-    Sample,
-    TwoClassChoice,
-    evaluate,
-    measure,
-    paper_table,
-    thumbnail,
-    write_report,
-)
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassChoice, evaluate, measure, paper_table
+from bchisto.report import thumbnail, write_evaluation, write_report
 from bchisto.runs import read_run
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
-    result = evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path)
+    result = write_evaluation(evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path))
     metrics = result["tables"]["crossvalidation"]
     assert metrics["accuracy"] == 0.8725
     assert metrics["accuracy_per_fold"] == [0.925, 0.825, 0.875, 0.875, 0.875, 0.9, 0.85, 0.875, 0.875, 0.85]
@@ -34,7 +25,7 @@ def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
 
 
 def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
-    result = evaluate([boosted], out=tmp_path, bootstrap=50)
+    result = write_evaluation(evaluate([boosted], out=tmp_path, bootstrap=50))
     (name,) = result["tables"]
     assert name == "3-lightgbm"
     own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]["fusion"]
@@ -57,7 +48,7 @@ def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
     for row in rows:
         row[swapped[0]], row[swapped[1]] = row[swapped[1]], row[swapped[0]]
     other.write_text("\n".join([lines[0], *map(",".join, rows)]) + "\n")
-    result = evaluate([table, other], out=tmp_path / "out", bootstrap=100)
+    result = write_evaluation(evaluate([table, other], out=tmp_path / "out", bootstrap=100))
     (pair,) = result["comparisons"]
     names = list(result["tables"])
     accuracies = [result["tables"][name]["accuracy"] for name in names]
@@ -74,7 +65,7 @@ def test_tables_of_the_same_file_name_get_longer_names(boosted, tmp_path):
     other = tmp_path / "elsewhere" / "predictions.csv"
     other.parent.mkdir()
     other.write_bytes(table.read_bytes())
-    names = list(evaluate([table, other], out=tmp_path / "out", bootstrap=0)["tables"])
+    names = list(write_evaluation(evaluate([table, other], out=tmp_path / "out", bootstrap=0))["tables"])
     assert names == [str(table.with_suffix("")), str(other.with_suffix(""))]
 
 
@@ -224,19 +215,19 @@ def recorded(folder, rng, *, positive, rule="max"):
 
 
 def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
-    from bchisto.evaluate import finished
+    from bchisto.report import run_report
 
     folder = tmp_path / "run" / "finetune"
     a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")
-    result = evaluate([a, b], out=tmp_path / "out", bootstrap=0)
+    result = write_evaluation(evaluate([a, b], out=tmp_path / "out", bootstrap=0))
     first, second = (one["two_class"]["thresholds"][0] for one in result["tables"].values())
     shown = {}
-    monkeypatch.setattr(finished, "write_report", lambda *_, **given: shown.update(given))
-    finished.write_run_report(tmp_path / "run", images="x")
+    monkeypatch.setattr(run_report, "write_report", lambda *_, **given: shown.update(given))
+    run_report.write_run_report(tmp_path / "run", images="x")
     for pairs in (result["comparisons"], shown["pairs"]):
         for name in ("sensitivity", "specificity"):
             found = pairs[0]["differences"][name]["difference"]
             assert found == pytest.approx(second[name] - first[name])
     other = recorded(folder / "c", rng, positive=["Benign"])
-    (pair,) = evaluate([a, other], out=tmp_path / "out", bootstrap=0)["comparisons"]
+    (pair,) = write_evaluation(evaluate([a, other], out=tmp_path / "out", bootstrap=0))["comparisons"]
     assert list(pair["differences"]) == ["accuracy", "balanced_accuracy", "auc"]

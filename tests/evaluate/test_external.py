@@ -50,7 +50,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
     assert "What thresholds of out for a wanted sensitivity reach on in" in report
     view = TwoClassChoice(sensitivities=0.6)
-    (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view)["external"]
+    (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view).result["external"]
     (point,) = row["wanted"]  # the threshold is that of the internal table
     assert (point["threshold"], point["sensitivity"]) == (0.9, 0.8)
     assert point["sensitivity_interval"][0] < 0.8
@@ -73,7 +73,7 @@ def test_images_that_trained_are_named(tmp_path, cli):
     said = "t: NOT NEW: 12 of 100 images trained the models (column trained)"
     assert said in err
     assert said in (tmp_path / "e" / "report.html").read_text()
-    result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0)
+    result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0).result
     assert not any("NOT NEW" in note for note in result["notes"])
 
 
@@ -95,24 +95,24 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     content = {"tables": {"t": {"protocol": said}}, "run": {"protocol": "5 folds", "classes": CLASSES}}
     (run / "metrics.json").write_text(json.dumps(content))
     outside = write(tmp_path / "out.csv", 80, extra="x")
-    result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0)
+    result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0).result
     (row,) = result["external"]
     assert row["figures"]["accuracy"]["drop"] == pytest.approx(0.1)
     assert not any("not compared" in note for note in result["notes"])
-    result = evaluate([patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0)
+    result = evaluate([patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0).result
     assert result["external"] == []
     said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
     assert any(said in note for note in result["notes"])
     both = evaluate(
         [tmp_path / "p.csv"], out=tmp_path / "g", against=[run], bootstrap=0,
         aggregation=Aggregation(["row", "image"], ["average", "vote"]),
-    )  # fmt: skip
+    ).result  # fmt: skip
     assert len(both["external"]) == 2  # each rule with its own
 
 
 def test_images_that_both_tables_hold_are_named(tmp_path):
     inside = patches(tmp_path / "in.csv")
-    result = evaluate([inside], out=tmp_path / "e", against=[inside], bootstrap=0)
+    result = evaluate([inside], out=tmp_path / "e", against=[inside], bootstrap=0).result
     (row,) = result["external"]
     assert row["shared"] == {"image": 20, "group": 10}
     said = "20 images and 10 groups named alike in both"
@@ -120,7 +120,7 @@ def test_images_that_both_tables_hold_are_named(tmp_path):
     assert "unpaired, since the images are others" not in row["sentence"]
     assert any(said in note for note in result["notes"])
     outside = patches(tmp_path / "out.csv", extra="x")
-    result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0)
+    result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0).result
     assert "unpaired, since the images are others" in result["external"][0]["sentence"]
     same = ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do
     assert result["notes"] == [f"in{same}", f"out{same}"]
@@ -130,7 +130,7 @@ def test_means_over_other_classes_have_no_drop(tmp_path):
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
     lines = outside.read_text().splitlines()
     outside.write_text("\n".join(line for line in lines if ",benign," not in line))
-    (row,) = evaluate([outside], out=tmp_path / "e", against=inside, bootstrap=0)["external"]
+    (row,) = evaluate([outside], out=tmp_path / "e", against=inside, bootstrap=0).result["external"]
     assert set(row["figures"]) == {"accuracy"}
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.evaluate import measure, read_predictions
-from bchisto.evaluate.figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
+from bchisto.report.figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
 
 
 def table_of(path, *, seed):

@@ -63,7 +63,7 @@ def test_classes_by_hand(table, rule, n, images, patients):
 
 def test_all_levels_side_by_side(path, tmp_path):
     every = Aggregation(["row", "image", "group"], ["average", "vote"])
-    result = evaluate([path], out=tmp_path / "out", aggregation=every, bootstrap=20)
+    result = evaluate([path], out=tmp_path / "out", aggregation=every, bootstrap=20).result
     counts = {name: metrics["n"] for name, metrics in result["tables"].items()}
     assert counts == {
         "patches (row)": 8, "patches (image, average)": 3, "patches (image, vote)": 3,

@@ -198,7 +198,7 @@ def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
 
 
 def test_one_fold_has_no_spread(matthews):
-    from bchisto.evaluate.tables import summary_cells, summary_lines
+    from bchisto.report.tables import summary_cells, summary_lines
 
     table = PredictionTable.from_probabilities(
         name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abab"),

@@ -3,13 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import (
-    PredictionTable,
-    bootstrap_intervals,
-    compute_metrics,
-    default_positive,
-    two_class_scores,
-)
+from bchisto.evaluate import PredictionTable, bootstrap_intervals, compute_metrics, default_positive, two_class_scores
 from bchisto.evaluate.weighted import auc_influence, weighted_auc, weighted_aurc, weighted_precision
 
 

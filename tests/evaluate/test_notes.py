@@ -16,7 +16,7 @@ def written(path, rows, columns="image_id,label,predicted,fold,group,patch"):
 
 def notes(tmp_path, rows, **choices):
     path = written(tmp_path / "t.csv", rows)
-    return evaluate([path], out=tmp_path / "out", bootstrap=0, **choices)["notes"]
+    return evaluate([path], out=tmp_path / "out", bootstrap=0, **choices).result["notes"]
 
 
 def images(patient):

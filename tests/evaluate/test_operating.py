@@ -166,7 +166,10 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
     code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
     assert code == 2
     assert "--sensitivity 2.0: give a share above 0, up to 1" in err
-    assert evaluate([tmp_path / "t.csv"], out=tmp_path / "g", bootstrap=0)["tables"]["t"]["two_class"]["wanted"] == []
+    assert (
+        evaluate([tmp_path / "t.csv"], out=tmp_path / "g", bootstrap=0).result["tables"]["t"]["two_class"]["wanted"]
+        == []
+    )
 
 
 def test_patients_are_what_a_promise_rests_on():

@@ -17,11 +17,10 @@ from bchisto.evaluate import (
     TwoClassView,
     evaluate,
     fold_notes,
-    headline,
     measure,
     write_predictions,
-    write_report,
 )
+from bchisto.report import headline, write_evaluation, write_report
 
 NAMES = {
     2: ("grade1", "grade2"),
@@ -56,7 +55,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
     positive = classes[-1:] if known else ()
-    result = evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassChoice(positive))
+    result = write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassChoice(positive)))
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
@@ -69,7 +68,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
 
 def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
     """A dollar sign begins no formula; letters that matplotlib's font lacks are left to the browser, as text."""
-    from bchisto.evaluate.figures import confusion_figure
+    from bchisto.report.figures import confusion_figure
 
     for classes, text in ((NAMES[3], False), (NAMES[8], True)):
         figure = confusion_figure(measure(own_table(classes, rng=rng), bootstrap=0))
@@ -82,7 +81,9 @@ def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
 @pytest.mark.slow
 def test_tables_compile_in_latex(rng, tmp_path):
     """Signs that LaTeX reads are escaped, also a bracket that would be an option of the line break before it."""
-    evaluate([saved(own_table(NAMES[8], rng=rng), tmp_path / "t.csv")], out=tmp_path / "out", bootstrap=0)
+    write_evaluation(
+        evaluate([saved(own_table(NAMES[8], rng=rng), tmp_path / "t.csv")], out=tmp_path / "out", bootstrap=0)
+    )
     text = (tmp_path / "out" / "per-class.tex").read_text(encoding="utf-8")
     assert r"\$\textbackslash{}frac\{\$" in text
     assert "& {[}x] &" in text
@@ -114,7 +115,7 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
 
 def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     """The figure library is replaced, since no known input breaks a figure any more."""
-    from bchisto.evaluate import panel_sections
+    from bchisto.report import panel_sections
 
     def fail(metrics):
         raise ValueError("two\nlines")
@@ -129,7 +130,7 @@ def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     assert f"{tmp_path / 'out' / 'metrics.json'} is written" in line
     assert {"metrics.json", "tables.csv", "per-class.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
     with pytest.raises(ReportError) as caught:
-        evaluate([table], out=tmp_path / "out", bootstrap=20)
+        write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20))
     assert caught.value.results == json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 

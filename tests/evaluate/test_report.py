@@ -8,21 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import Message, Names
-from bchisto.evaluate import (
-    Panel,
-    PredictionTable,
-    Sample,
-    aggregate,
-    choose_samples,
-    cite,
-    headline,
-    measure,
-    write_report,
-)
+from bchisto.evaluate import Panel, PredictionTable, Sample, aggregate, measure
 from bchisto.evaluate.external import subgroups
-from bchisto.evaluate.methods import REFERENCES, methods_text
 from bchisto.evaluate.predictions import take_rows
-from bchisto.evaluate.study_sections import cohort_blocks, flow_blocks
+from bchisto.report import choose_samples, cite, headline, write_evaluation, write_report
+from bchisto.report.methods import REFERENCES, methods_text
+from bchisto.report.study_sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -242,7 +233,7 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
         )
     ]
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    metrics = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100)["tables"]["t"]
+    metrics = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100))["tables"]["t"]
     low, high = metrics["intervals"]["accuracy"]
     wanted = f"{100 * low:.1f} to {100 * high:.1f}"
     assert wanted in headline("t", metrics)[0]
@@ -270,7 +261,7 @@ def test_one_fold_has_no_spread(rng, tmp_path):
         tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
     )
     assert "±" not in text_of(tmp_path / "r.html").replace("mean ± spread over folds", "")
-    from bchisto.evaluate import write_tables
+    from bchisto.report import write_tables
 
     write_tables(tmp_path, tables={"t": metrics}, pairs=[])
     (row,) = rows_of(tmp_path / "tables.csv")
@@ -311,7 +302,7 @@ def test_the_references_are_those_that_the_code_cites():
     import bchisto
 
     root = Path(bchisto.__file__).parent
-    files = [file for room in ("boost", "finetune", "evaluate") for file in (root / room).rglob("*.py")]
+    files = [file for room in ("boost", "finetune", "report") for file in (root / room).rglob("*.py")]
     text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)  # the table itself cites nothing
     cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}
     assert {"ke2017", "holm1979"} <= cited

@@ -61,7 +61,7 @@ def test_a_patient_of_several_sites_is_said(tmp_path):
     same = [re.sub(r",(benign|malignant),(p\d),", r",benign,\2,", line) for line in lines]
     table.write_text("\n".join(same))
     found = evaluate([table], out=tmp_path / "out", bootstrap=20, aggregation=Aggregation("group", "vote"),
-                     tables=TableChoice(by="clinical site"))  # fmt: skip
+                     tables=TableChoice(by="clinical site")).result  # fmt: skip
     (metrics,) = found["tables"].values()
     (subgroups,) = metrics["subgroups"].values()
     assert {one["value"]: one["n"] for one in subgroups} == {"a": 4, "b": 5, "several": 1}
@@ -77,7 +77,7 @@ def test_the_column_may_stand_in_the_manifest_of_the_run(tmp_path):
         table.with_name("metrics.json").write_text(json.dumps(content))
         (run / kept).mkdir(exist_ok=True)
         write_particulars(run / kept / "dataset.json", Particulars(columns=columns), images_sha256="ab")
-        found = evaluate([table], out=run / "out", bootstrap=20, tables=TableChoice(by="Site"))
+        found = evaluate([table], out=run / "out", bootstrap=20, tables=TableChoice(by="Site")).result
         ((subgroups,),) = [one["subgroups"].values() for one in found["tables"].values()]
         assert [(one["value"], one["n"]) for one in subgroups] == [("north", 10), ("south", 6), ("not known", 4)]
 
@@ -85,7 +85,7 @@ def test_the_column_may_stand_in_the_manifest_of_the_run(tmp_path):
 def test_the_internal_table_needs_no_such_column(tmp_path):
     outside, inside = written(tmp_path / "out.csv"), written(tmp_path / "in.csv", sites=None)
     by = TableChoice(by="clinical site")
-    found = evaluate([outside], out=tmp_path / "e", bootstrap=20, against=inside, tables=by)
+    found = evaluate([outside], out=tmp_path / "e", bootstrap=20, against=inside, tables=by).result
     assert [one["n"] for one in found["tables"]["out"]["subgroups"]["clinical site"]] == [10, 6, 4]
     assert [one["against"] for one in found["external"]] == ["in"]
 
@@ -107,14 +107,14 @@ def test_what_makes_no_subgroups(tmp_path):
 def test_blanks_around_the_names_of_columns_do_not_count(tmp_path):
     table = written(tmp_path / "t.csv")
     table.write_text(table.read_text().replace("image_id,label", " image_id , label", 1))
-    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))
+    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site")).result
     assert [one["n"] for one in found["tables"]["t"]["subgroups"]["clinical_site"]] == [10, 6, 4]
 
 
 def test_sites_may_be_called_as_patients_are(tmp_path):
     groups = [str(k // 5 + 1) for k in range(20)]
     table = written(tmp_path / "t.csv", sites=["1"] * 10 + ["2"] * 10, groups=groups)
-    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))
+    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site")).result
     assert [one["units"] for one in found["tables"]["t"]["subgroups"]["clinical_site"]] == [2, 2]
     named = written(tmp_path / "named.csv", sites=groups, groups=groups)
     with pytest.raises(InputError, match="`by` clinical_site: has 4 values, or names patients"):

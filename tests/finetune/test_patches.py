@@ -220,7 +220,7 @@ def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
     assert tables["speck"]["n"] == 12
     assert tables["speck"]["accuracy"] == tables["speck (image, average)"]["accuracy"]
     both = Aggregation(["row", "image"], rules)
-    result = evaluate([cut / "predictions-by-patch.csv"], out=tmp_path, aggregation=both, bootstrap=0)
+    result = evaluate([cut / "predictions-by-patch.csv"], out=tmp_path, aggregation=both, bootstrap=0).result
     assert [m["accuracy"] for m in result["tables"].values()] == [tables[name]["accuracy"] for name in list(tables)[1:]]
     protocol = json.loads((cut / "metrics.json").read_text())["run"]["protocol"]
     assert {m["protocol"].partition(";")[0] for m in result["tables"].values()} == {protocol}
@@ -232,7 +232,7 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["run"]["banners"] = ["QUICK: a few"]
     (run / "metrics.json").write_text(json.dumps(metrics))
-    result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0)
+    result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0).result
     assert result["notes"] == ["QUICK: a few"]
 
 

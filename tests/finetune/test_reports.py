@@ -7,6 +7,7 @@ from bchisto.core import InputError, ReportError
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work
+from bchisto.report import write_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def images(tmp_path_factory):
 
 def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     """With a two-class view and without, of images and patches; a failing report costs nothing."""
-    from bchisto.evaluate import panel_sections
+    from bchisto.report import panel_sections
 
     run = tmp_path / "run"
     with pytest.raises(InputError, match="`positive` malignant: no such class"):
@@ -68,7 +69,9 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
             assert (result.folder / "report.html").is_file()
         tables = json.loads((result.folder / "metrics.json").read_text(encoding="utf-8"))["tables"]
         names = ("predictions", "predictions-by-patch")
-        found = evaluate([result.folder / f"{name}.csv" for name in names], out=tmp_path / "e")["tables"]
+        found = write_evaluation(evaluate([result.folder / f"{name}.csv" for name in names], out=tmp_path / "e"))[
+            "tables"
+        ]
         assert found["predictions"] == tables["convs"]
         assert found["predictions-by-patch"] == tables["convs (patch)"]
         assert ("two_class" in found["predictions"]) == bool(view.positive)

@@ -28,6 +28,7 @@ from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.jobs import Work
+from bchisto.report import write_evaluation
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
 # networks that compile in a moment, for what is not of the network; the first has moving statistics
@@ -270,7 +271,7 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
 @pytest.mark.slow
 def test_boosted_and_cnn_stand_side_by_side_with_paired_tests(tuned, boosted, tmp_path):
     run, _ = tuned
-    result = evaluate([boosted, run], out=tmp_path, bootstrap=50)
+    result = write_evaluation(evaluate([boosted, run], out=tmp_path, bootstrap=50))
     assert set(result["tables"]) == {"3-lightgbm", "3-speck"}
     assert len(result["comparisons"]) == 1  # the same folds, so the same images in each
 

@@ -25,6 +25,7 @@ ROOMS = [
     "stains",
     "data",
     "evaluate",
+    "report",
     "crossval",
     "encoders",
     "featurize",
@@ -158,7 +159,9 @@ def test_importing_a_room_imports_no_engine():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("room", "others"), [("featurize", {"evaluate", "finetune"}), ("predict", {"finetune"})])
+@pytest.mark.parametrize(
+    ("room", "others"), [("featurize", {"evaluate", "report", "finetune"}), ("predict", {"finetune"})]
+)
 def test_importing_a_room_imports_no_other_stage(room, others):
     script = f"import sys, bchisto.{room}; print(*{{name.split('.')[1] for name in sys.modules if 'bchisto.' in name}})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.split()

@@ -265,10 +265,10 @@ def test_functions_say_their_own_names(tmp_path):
     (table,) = read_predictions(path)
     assert refused(lambda: aggregate(table, rule="mean")).startswith("`rule` mean: no such rule")
     assert refused(lambda: TwoClassView(rule="mean")).startswith("`rule` mean: choose one of")
-    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean"))).startswith(
+    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean")).result).startswith(
         "`rule` mean: choose one of"
     )
-    said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")))
+    said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")).result)
     assert said.startswith("`rules` mean: choose one of")
 
 

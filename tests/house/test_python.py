@@ -102,7 +102,9 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert evaluate(table, out=tmp_path / "e", view=TwoClassChoice("malignant", thresholds=0.5), bootstrap=0)["tables"]
+    assert evaluate(table, out=tmp_path / "e", view=TwoClassChoice("malignant", thresholds=0.5), bootstrap=0).result[
+        "tables"
+    ]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")

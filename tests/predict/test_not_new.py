@@ -12,6 +12,7 @@ from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
+from bchisto.report import write_evaluation
 from PIL import Image
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -118,6 +119,8 @@ def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(run, tissue,
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
     predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
-    result = evaluate([tmp_path / "p.csv"], out=tmp_path / "e", against=[run / "predictions.csv"], bootstrap=50)
+    result = write_evaluation(
+        evaluate([tmp_path / "p.csv"], out=tmp_path / "e", against=[run / "predictions.csv"], bootstrap=50)
+    )
     assert any("p: NOT NEW: 12 of 12 images" in note for note in result["notes"])
     assert result["external"][0]["n_against"] == 12

@@ -55,7 +55,7 @@ def test_files_and_columns_are_those_of_the_out_of_fold_table(boosted, model, ti
     assert new.classes == out_of_fold.classes
     assert set(new.image_ids) == set(out_of_fold.image_ids)
     assert new.probabilities.shape == out_of_fold.probabilities.shape
-    assert evaluate([tmp_path / "p.csv"], out=tmp_path / "e", bootstrap=0)["tables"]["p"]["n"] == 12
+    assert evaluate([tmp_path / "p.csv"], out=tmp_path / "e", bootstrap=0).result["tables"]["p"]["n"] == 12
 
 
 def test_the_format_of_the_challenge(model, tissue, tmp_path):

@@ -10,6 +10,7 @@ from bchisto.core import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
 from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, reproduce
+from bchisto.report import write_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +78,7 @@ def test_what_is_left_out_leaves_nothing(done):
 
 def test_cnn_and_frozen_features_are_compared_on_the_same_folds(done, tmp_path):
     run, _ = done
-    result = evaluate([run / "40x"], out=tmp_path, bootstrap=50)
+    result = write_evaluation(evaluate([run / "40x"], out=tmp_path, bootstrap=50))
     assert len(result["tables"]) == 3
     assert len(result["comparisons"]) == 3  # every pair, image by image
 

@@ -55,7 +55,7 @@ def test_the_key_of_a_table_is_no_path(recipe, refused, name):
 
 
 def test_a_table_whose_key_is_a_path_is_not_written(tmp_path):
-    from bchisto.evaluate import PublishedTable, write_published
+    from bchisto.report import PublishedTable, write_published
 
     with pytest.raises(InputError, match="becomes a part of a path"):
         write_published(tmp_path / "out", [PublishedTable("../x", "t", "s", ())])

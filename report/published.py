@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluate import aligned, write_table
 from ..jobs import check_file_name
-from .formats import aligned, write_table
 
 NOT_PRINTED = "not printed"
 

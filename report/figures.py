@@ -13,12 +13,9 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from .operating import fold_curves
+from ..evaluate import PredictionTable, fold_curves, listed, rows_of, two_sides
 from .page import Figure
-from .predictions import PredictionTable
 from .tables import percent
-from .two_class import two_sides
-from .wording import listed, rows_of
 
 P = ParamSpec("P")
 

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..evaluate import PaperTable, PredictionTable, images_tested, nested, rows_of
 from .figures import abstention_figure, calibration_figure, confusion_figure, decision_figure, roc_figure
 from .page import Block, Grid
-from .paper import PaperTable
-from .predictions import PredictionTable
 from .tables import class_cells, class_headings, figure_cell, interval_cell, percent, shown_metrics, star, summary_lines
-from .wording import (
-    NO_POSITIVES,
-    fold_note_lines,
-    images_tested,
-    interval_notes,
-    interval_source,
-    nested,
-    p_value,
-    rows_of,
-)
+from .wording import NO_POSITIVES, fold_note_lines, interval_notes, interval_source, p_value
 
 Metrics = Mapping[str, Any]
 

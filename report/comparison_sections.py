@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from .compare import compare_tables, holm, selection_notes
-from .formats import aligned
-from .intervals import Sampled
-from .metrics import compute_metrics
+from ..evaluate import (
+    CROSS_VALIDATION,
+    Panel,
+    aligned,
+    called,
+    counted,
+    images_tested,
+    name_of,
+    plural,
+    rows_of,
+)
 from .page import Block, Grid
-from .panel import Panel
-from .predictions import PredictionTable
-from .shares import CROSS_VALIDATION
 from .tables import interval_cell, percent, points, shown_metrics, summary_cells
-from .two_class import TwoClassView
-from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, rows_of
+from .wording import named_test, p_value
 
 _PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
            "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
@@ -129,62 +128,6 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
 def _p_cell(value: float | None) -> str:
     """Write a p, or that there is none."""
     return "–" if value is None else p_value(value, sign=False)
-
-
-def measure_gains(
-    fused: Callable[[Collection[str]], PredictionTable], stores: Sequence[str], *, view: TwoClassView
-) -> dict[str, Any]:
-    """Compare stores with each other, and the fusion of all with that of all but one.
-
-    Parameters
-    ----------
-    fused : callable
-        Returns the predictions of some of the stores; all over the same images and folds.
-    stores : sequence of str
-        At least two.
-    view : TwoClassView
-        Of sensitivity and specificity.
-
-    Returns
-    -------
-    dict
-        JSON-ready. ``fusion``: ``accuracy``, its ``interval``, ``balanced_accuracy`` and ``auc``; ``stores``: name to
-        the same of the store ``alone`` and of the fusion ``without`` it; ``comparisons``: those of `compare_tables`,
-        with ``first``, ``second`` and ``p_holm``, corrected for all of them; first those of the fusion with that
-        without a ``store``, whose ``difference`` is the gain of that store, then those of every two stores. None of
-        them is ``primary``. ``notes``: what a reader must know.
-
-    References
-    ----------
-    Holm 1979.
-    """
-    fusion = fused(stores)
-    alone = {store: replace(fused([store]), name=store) for store in stores}
-    without = {
-        store: replace(fused([other for other in stores if other != store]), name=f"fusion without {store}")
-        for store in stores
-    }
-    pairs = [
-        {"first": table.name, "second": fusion.name, "store": store, **compare_tables(table, fusion, view=view)}
-        for store, table in without.items()
-    ]
-    pairs += [
-        {"first": a.name, "second": b.name, **compare_tables(a, b, view=view)}
-        for a, b in combinations(alone.values(), 2)
-    ]
-    return {
-        "fusion": _figures(fusion),
-        "stores": {name: {"alone": _figures(alone[name]), "without": _figures(without[name])} for name in stores},
-        "comparisons": [{**pair, "primary": False} for pair in holm(pairs)],
-        "notes": selection_notes(list(alone.values())),
-    }
-
-
-def _figures(table: PredictionTable) -> dict[str, Any]:
-    metrics = compute_metrics(table)
-    inside = Sampled(table).share(np.asarray(table.predicted == table.labels))
-    figures = {name: metrics[name] for name in ("accuracy", "balanced_accuracy", "auc")}
-    return {**figures, "interval": None if inside is None else inside.ends}
 
 
 def _caption(found: Mapping[str, Any]) -> str:

@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ImageError
+from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample, spread_sentence
 from ..jobs import write_rows
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure
 from .page import Block, Figure, Section, write_page
-from .panel import Panel, Sample
 from .panel_sections import panel_blocks
-from .paper import ProtocolGap, spread_sentence
-from .predictions import PredictionTable
 from .published import PublishedTable
 from .study_sections import (
     image_blocks,

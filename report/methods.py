@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .shares import CROSS_VALIDATION
-from .wording import called, counted, joined_versions, listed, name_of, rows_of
+from ..evaluate import CROSS_VALIDATION, called, counted, joined_versions, listed, name_of, rows_of
 
 _FACTOR = "; variance times "
 

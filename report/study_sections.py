@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluate import Panel, PredictionTable, ProtocolGap, called, counted, listed, name_of, nested, plural, take_rows
 from ..runs import versions_of
 from .methods import cite, methods_text
 from .page import Block, Grid
-from .panel import Panel
-from .paper import ProtocolGap
-from .predictions import PredictionTable, take_rows
 from .published import PublishedTable
 from .tables import percent
-from .wording import called, counted, listed, name_of, nested, plural
 
 _PURPOSES = {
     "boost": "bchisto boost trained classifiers on descriptors of the images, fold by fold, and had each image "

@@ -7,10 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from .formats import write_table
-from .known_metrics import CLASS_METRICS, list_metrics
-from .metric import HEADLINE, MetricSpec
-from .wording import nested
+from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics, nested, write_table
 
 Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]

@@ -1,0 +1,43 @@
+"""What people read: the report, its figures, tables as CSV and LaTeX, and the lines of a terminal.
+
+Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
+"""
+
+from .comparison_sections import gain_lines
+from .evaluation import write_evaluation
+from .methods import cite
+from .page import Block, Figure, Grid, Section, render_page, write_page
+from .published import PublishedFigure, PublishedTable, write_published
+from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
+from .run_report import write_run_report
+from .study_sections import class_grid
+from .tables import write_tables
+from .wording import external_lines, headline, named_test, p_value
+
+__all__ = [
+    "Block",
+    "Figure",
+    "Grid",
+    "PublishedFigure",
+    "PublishedTable",
+    "Section",
+    "choose_samples",
+    "cite",
+    "class_grid",
+    "external_lines",
+    "gain_lines",
+    "headline",
+    "named_test",
+    "p_value",
+    "render_page",
+    "reporting",
+    "sample_of",
+    "surest",
+    "thumbnail",
+    "write_evaluation",
+    "write_page",
+    "write_published",
+    "write_report",
+    "write_run_report",
+    "write_tables",
+]
