@@ -14,14 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, printable
-from ..formats import DAMAGE, check_zip
+from ..formats import DAMAGE, check_zip, limits
 from ..jobs import save_arrays
-
-_MAX_ARRAYS, _MAX_BYTES = 1_000, 1024**3
-"""Bounds on one unpacked model: the largest have some 3,000 x 4,096 float32."""
-
-_MAX_VALUE = 1e15
-"""Bound on a value: sums of their squares are far from the end of float32."""
 
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
@@ -42,7 +36,7 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
 
 
 def unpack_arrays(
-    data: bytes, shapes: Mapping[str, tuple[str, ...]], *, largest: float = _MAX_VALUE
+    data: bytes, shapes: Mapping[str, tuple[str, ...]], *, largest: float = limits.MODEL_VALUE
 ) -> dict[str, Array]:
     """Read arrays and check that they belong together.
 
@@ -65,10 +59,10 @@ def unpack_arrays(
         Damaged, too large, another set of arrays, other shapes, or values that are not finite.
     """
     try:
-        check_zip(io.BytesIO(data), members=_MAX_ARRAYS)
+        check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # written unpacked, so that nothing in them is larger than their bytes
-            if sum(info.file_size for info in archive.infolist()) > min(_MAX_BYTES, len(data)):
+            if sum(info.file_size for info in archive.infolist()) > min(limits.MODEL_BYTES, len(data)):
                 raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if set(file.files) != set(shapes):

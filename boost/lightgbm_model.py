@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..core import BundleError, DependencyError
+from ..formats import limits
 from .arrays import Features, Places, Probabilities
 from .tree_arrays import read_forest, write_text
 from .trees import Forest
-
-_MAX_DEPTH, _MAX_PATHS = 200, 10**9
-"""Bounds on trees of which contributions are worked out : LightGBM follows paths by calls within calls, in a time
-that grows with the leaves and the square of the depth."""
 
 
 def import_lightgbm() -> Any:
@@ -159,8 +156,8 @@ class TreeModel:
         Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
         """
         forest = self.forest
-        if forest.depth > _MAX_DEPTH or forest.splits * forest.depth**2 > _MAX_PATHS:
-            raise BundleError(f"contributions are not worked out of trees deeper than {_MAX_DEPTH} splits")
+        if forest.depth > limits.EXPLAINED_DEPTH or forest.splits * forest.depth**2 > limits.EXPLAINED_PATHS:
+            raise BundleError(f"contributions are not worked out of trees deeper than {limits.EXPLAINED_DEPTH} splits")
         flat = self._mean(features, lambda rows: self.booster.predict(rows, num_threads=1, pred_contrib=True))
         if not np.isfinite(flat).all():
             raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")

@@ -9,14 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, InputError
+from ..formats import limits
 from .arrays import Array, pack_arrays, unpack_arrays
 from .trees import Forest
-
-_MAX_CLASSES = 1_000
-_MAX_FEATURES = 10_000_000
-_MAX_DEPTH = 1_000
-_MAX_SCORE = 1e15
-"""Bounds on a model: a LightGBM tree of default size has 31 leaves, and scores are logarithms."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
     "classes": (), "features": (), "averaged": (), "leaves": ("trees",), "feature": ("splits",),
@@ -92,8 +87,8 @@ def read_forest(data: bytes) -> Forest:
         kind = "f" if name in _FLOATS else "i"
         _refuse_if(array.dtype.kind != kind, f"its {name} are of the type {array.dtype}")
     classes, features = int(arrays["classes"]), int(arrays["features"])
-    _refuse_if(not 2 <= classes <= _MAX_CLASSES, f"{classes:,} classes")
-    _refuse_if(not 1 <= features <= _MAX_FEATURES, f"{features:,} features")
+    _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, f"{classes:,} classes")
+    _refuse_if(not 1 <= features <= limits.TREE_FEATURES, f"{features:,} features")
     leaves, value = arrays["leaves"].astype(np.int64), arrays["value"]
     trees = len(leaves)
     _refuse_if(trees == 0 or trees % classes > 0, f"{trees:,} trees for {classes} classes")
@@ -102,7 +97,7 @@ def read_forest(data: bytes) -> Forest:
     feature = arrays["feature"]
     _refuse_if(len(feature) != total, "its splits are miscounted")
     _refuse_if(((feature < 0) | (feature >= features)).any(), "a split by a feature that it does not have")
-    _refuse_if((np.abs(value) > _MAX_SCORE).any(), "leaves that are not scores")
+    _refuse_if((np.abs(value) > limits.TREE_SCORE).any(), "leaves that are not scores")
     counts = np.concatenate([arrays["split_rows"], arrays["leaf_rows"]]).astype(np.int64)
     _refuse_if(((counts < 0) | (counts >= 2**31)).any(), "its counts are not numbers of rows")
     roots, children, depth = _links(leaves, np.stack([arrays["right"], arrays["left"]], axis=1).astype(np.int64))
@@ -140,10 +135,10 @@ def _links(leaves: npt.NDArray[np.int64], sides: npt.NDArray[np.int64]) -> tuple
     named = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
     named[roots] += 1
     seen, depth, level = len(roots), 0, roots[splits > 0]
-    while len(level) and (named == 1).all() and depth < _MAX_DEPTH:
+    while len(level) and (named == 1).all() and depth < limits.TREE_DEPTH:
         below = children[level].ravel()
         seen, depth, level = seen + len(below), depth + 1, below[below < total]
-    _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {_MAX_DEPTH:,}")
+    _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}")
     return roots, children, depth
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..core import BundleError, InputError, readable_name
 from ..evaluate import TWO_CLASS_RULES, positive_mask
+from ..formats import limits
 
-_MOST_CLASSES = 1_000
 _TEMPERATURES = (1e-3, 1e3)
 """Bounds (ours), far beyond those of the temperatures that are searched."""
 
@@ -36,7 +36,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """
     checks: dict[str, tuple[Check, str]] = {
         "members": (_are_hashes, "members with a hash each"),
-        "classes": (_are_classes, f"2 to {_MOST_CLASSES:,} different names"),
+        "classes": (_are_classes, f"2 to {limits.MODEL_CLASSES:,} different names"),
         "protocol": (_is_text, "a text"),
         "banners": (_are_texts, "texts"),
         "calibration": (_is_calibration, f"a temperature from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:,.0f}"),
@@ -102,7 +102,7 @@ def _is_name(found: Any) -> bool:
 
 def _are_classes(found: Any) -> bool:
     different = _are(found, _is_name) and len(set(found)) == len(found)
-    return different and 2 <= len(found) <= _MOST_CLASSES
+    return different and 2 <= len(found) <= limits.MODEL_CLASSES
 
 
 def _is_calibration(found: Any) -> bool:

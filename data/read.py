@@ -20,7 +20,7 @@ from ..core import (
     as_wholes,
     readable_name,
 )
-from ..formats import SLIDE, is_slide
+from ..formats import SLIDE, is_slide, limits
 from .classes import check_order, missing_labels, settle_labels
 from .columns import PART
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
@@ -42,9 +42,6 @@ from .layouts import (
 from .particulars import part_of
 
 _log = logging.getLogger(__name__)
-
-_LONGEST = 4096
-"""Letters of an id, a label and a group, as of the longest path (ours)."""
 
 SYNTHETIC_MARK = "bchisto-synthetic.json"
 """File that `make_bach` leaves beside generated images, so that no report takes them for real ones."""
@@ -291,8 +288,8 @@ def _unwritable(text: str) -> str | None:
     """Say what is wrong with an id, a label or a group that no table can hold."""
     if "\0" in text:
         return "holds a null character; give it another name"
-    if len(text) > _LONGEST:
-        return f"has {len(text):,} letters, which is too long; give it one of at most {_LONGEST:,}"
+    if len(text) > limits.ID_LETTERS:
+        return f"has {len(text):,} letters, which is too long; give it one of at most {limits.ID_LETTERS:,}"
     if (shown := readable_name(text)) == text:
         return None
     if "\\x" in shown:

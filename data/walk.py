@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..core import InputError
-from ..formats import SLIDE, is_slide
+from ..formats import SLIDE, is_slide, limits
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding, few
-
-_MOST_VISITS = 32
-"""How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
 
 Inode = tuple[int, int]
 """Device and number of a folder, whatever links lead to it."""
@@ -113,8 +110,8 @@ def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Ino
     if here in above:
         return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
     visits[here] += 1
-    if visits[here] > _MOST_VISITS:
-        return Finding("error", name, f"links lead to this folder more than {_MOST_VISITS} times; remove some")
+    if visits[here] > limits.FOLDER_VISITS:
+        return Finding("error", name, f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some")
     return None
 
 

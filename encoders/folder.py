@@ -12,13 +12,10 @@ from typing import Any
 
 from ..core import InputError, MissingInputError, WeightsError, printable
 from ..data import content_sha256
+from ..formats import limits
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
-_MOST_CONFIG = 4 * 1024**2
-"""Bytes of a config, and of the index of a model in several files."""
 
-_MOST_HEADER = 64 * 1024
-"""Characters of a README.md that are looked at for its header."""
 
 _LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
 """In the header of a model card: ``license: mit``, also with a name of its own, and lists."""
@@ -47,7 +44,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     InputError
         It is too large, no JSON, or no mapping.
     """
-    if path.stat().st_size > _MOST_CONFIG:
+    if path.stat().st_size > limits.CONFIG_BYTES:
         raise InputError(f"{path}: too large for a config")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -93,7 +90,7 @@ class WeightsFolder:
         """
         found = [one for one in said if isinstance(one, str)]
         with contextlib.suppress(OSError), (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
-            before, *header = re.split(r"^---[ \t]*$", card.read(_MOST_HEADER), maxsplit=2, flags=re.MULTILINE)
+            before, *header = re.split(r"^---[ \t]*$", card.read(limits.CARD_HEADER), maxsplit=2, flags=re.MULTILINE)
             for value in _LICENCES.findall(header[0] if len(header) == 2 and not before.strip() else ""):
                 found += re.split(r"\n[ \t]*-|,", value)
         plain = (printable(one).strip(" -[]'\"\t")[:100] for one in found)

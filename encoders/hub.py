@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, WeightsError, is_out_of_memory, printable
+from ..formats import limits
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .catalogue import NamedEncoder
 from .folder import WeightsFolder, read_folder
@@ -38,9 +39,6 @@ _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_conve
 
 _WARPED = 384
 """Pixels from which on the processor of ConvNeXt cuts nothing off."""
-
-_MOST_SIZE = 2048
-"""Bound on the side of what a network takes, pixels."""
 
 
 def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> VectorEncoder:
@@ -257,7 +255,7 @@ def _side(path: Path, size: Any) -> int:
     sides = [size.get(name) for name in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
     known = {side for side in sides if side is not None}
     side = known.pop() if len(known) == 1 else None
-    if not isinstance(side, int) or isinstance(side, bool) or not 8 <= side <= _MOST_SIZE:
+    if not isinstance(side, int) or isinstance(side, bool) or not 8 <= side <= limits.NETWORK_SIDE:
         raise InputError(f"{path}: its processor does not name one side of a square image that the network takes")
     return side
 

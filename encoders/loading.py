@@ -17,17 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, StoreError, WeightsError, printable
-from ..formats import DAMAGE, check_tree, check_zip, hdf5_trouble
+from ..formats import DAMAGE, check_tree, check_zip, hdf5_trouble, limits
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a file by name."""
-
-_MOST_ARRAYS, _MOST_BYTES = 20_000, 4 * 1024**3
-"""Bounds on what a weights file unpacks to: AlexNet has 240 MB."""
-
-_MOST_RATIO, _SMALL = 40, 256 * 1024**2
-"""What unpacks to more than `_SMALL` bytes must not be packed tighter than this: weights hardly shrink."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +190,10 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
     """Return what a file holds, whatever that is."""
     size = path.stat().st_size
     if path.suffix == ".npz":
-        check_zip(path, members=_MOST_ARRAYS)
+        check_zip(path, members=limits.WEIGHTS_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-            if unpacked > min(_MOST_BYTES, max(_SMALL, _MOST_RATIO * size)):
+            if unpacked > min(limits.WEIGHTS_BYTES, max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)):
                 raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] if values else np.empty(0) for name in file.files}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..formats import limits
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .engines import openvino_core
 from .folder import read_json_object
@@ -20,7 +21,6 @@ from .onnx_file import OnnxFile, Port, read_onnx
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _FLOAT32 = "float"
-_MOST_SIZE = 2048
 
 Floats = npt.NDArray[np.float32]
 
@@ -137,7 +137,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     if size > resize:
         raise InputError(f"{sidecar}: CenterCrop of {size} pixels is larger than the image of {resize}")
     prefix = found.get("prefix_tokens", 1)
-    if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= _MOST_SIZE:
+    if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= limits.NETWORK_SIDE:
         raise InputError(f"{sidecar}: prefix_tokens is not a number of tokens")
     how = known_interpolation(how, sidecar)
     mpp = found.get("spacing_um_px")
@@ -169,7 +169,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
 def _side(sidecar: Path, size: Any) -> int:
     if isinstance(size, list):
         size = size[0] if size and all(side == size[0] for side in size) else None
-    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= _MOST_SIZE:
+    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= limits.NETWORK_SIDE:
         raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
     return size
 

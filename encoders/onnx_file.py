@@ -14,13 +14,11 @@ from typing import Any
 
 from ..core import BchistoError, DependencyError, InputError, MissingInputError, WeightsError, how_to_install
 from ..data import content_sha256
+from ..formats import limits
 from .loading import first_line
 
 _DOMAINS = ("", "ai.onnx")
 """Operators that every runtime has."""
-
-_MOST_BYTES = 2 * 1024**3
-"""What a message of protobuf can hold; larger networks have their values in files beside them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def read_onnx(path: Path) -> OnnxFile:
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON beside it")
-    if not 0 < path.stat().st_size <= _MOST_BYTES:
+    if not 0 < path.stat().st_size <= limits.ONNX_BYTES:
         raise WeightsError(f"{path}: not a whole ONNX file (it is empty, or larger than one can be)")
     try:
         import onnx

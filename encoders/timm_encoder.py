@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
+from ..formats import limits
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .folder import WeightsFolder, read_folder
 from .loading import first_line
@@ -30,9 +31,6 @@ _PREPROCESSING = (
     "mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "fixed_input_size", "classifier",
 )  # fmt: skip
 """What of a folder's config timm gets beside the arguments; where weights come from is not among it."""
-
-_MOST_SIZE = 2048
-"""Bound on the side of what a network takes, pixels."""
 
 
 def open_timm(request: EncoderRequest) -> VectorEncoder:
@@ -258,7 +256,7 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
         resize = math.floor(height / float(found["crop_pct"]))
     except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
         raise InputError(f"{source}: its config does not say how pixels are treated ({first_line(error)})") from error
-    if channels != 3 or height != width or not 8 <= height <= resize <= _MOST_SIZE:
+    if channels != 3 or height != width or not 8 <= height <= resize <= limits.NETWORK_SIDE:
         raise InputError(f"{source}: takes {channels} channels of {height}x{width}, resized to {resize}; not run here")
     if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
         raise InputError(f"{source}: its mean and std are not numbers that pixels can be normalised by")

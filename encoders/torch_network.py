@@ -14,17 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..formats import limits
 from ..jobs import hushed_start, prepare_torch
 from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import first_line
 from .vectors import EncoderRequest, Run, VectorEncoder, identity
-
-_MOST_NUMBER = 65_536
-"""Bound on every number of a config: no published network is so wide, deep or large."""
-
-_MOST_GROWTH = 2
-"""How many times more parameters than its file a network may have: files lack heads that no output needs."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ def check_numbers(path: Path, config: object) -> None:
         value = waiting.pop()
         if isinstance(value, (dict, list)):
             waiting.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, (int, float)) and not abs(value) <= _MOST_NUMBER:
+        elif isinstance(value, (int, float)) and not abs(value) <= limits.CONFIG_NUMBER:
             raise InputError(f"{path}: config.json holds {value:g}, which no network has")
 
 
@@ -142,7 +137,7 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
     with torch.device("meta"):
         planned = sum(parameter.numel() for parameter in build().parameters())
     held = sum(value.numel() for value in tensors.values())
-    if planned > _MOST_GROWTH * held:
+    if planned > limits.PARAMETER_GROWTH * held:
         raise WeightsError(
             f"{source}: not the weights of this network, which would have {planned:,} parameters and not {held:,}"
         )

@@ -33,6 +33,7 @@ from ..data import (
     settle_labels,
     spell_labels,
 )
+from ..formats import limits
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
@@ -42,11 +43,6 @@ _log = logging.getLogger(__name__)
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
-_MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100
-"""Bounds on a table (ours): each class and fold costs figures of its own, and rows are as many as there are."""
-
-_MOST_DIGITS, _MOST_LETTERS = 9, 1000
-"""Of a fold, and of a class (ours)."""
 
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
@@ -129,7 +125,7 @@ def read_predictions(
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)
-    _bounded(path, len(table.columns), _MOST_COLUMNS, "columns")
+    _bounded(path, len(table.columns), limits.EVALUATED_COLUMNS, "columns")
     chosen = _columns(table)
     scores = [column for column in table.columns if column.startswith("p_")]
     if not scores and not chosen[PREDICTED]:
@@ -148,8 +144,8 @@ def read_predictions(
     if not mentioned["label"]:
         raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
     for names in (named, *mentioned.values()):
-        _bounded(path, len(set(names)), _MOST_CLASSES, "classes")
-        _bounded(path, max(map(len, names), default=0), _MOST_LETTERS, "letters of a class")
+        _bounded(path, len(set(names)), limits.EVALUATED_CLASSES, "classes")
+        _bounded(path, max(map(len, names), default=0), limits.CLASS_LETTERS, "letters of a class")
     for what, names in mentioned.items():
         if missing := missing_labels(names, (*classes, *named)):
             raise InputError(
@@ -163,7 +159,7 @@ def read_predictions(
             "probabilities"
         )
     order = tuple(classes) or _class_order(path, mentioned, named)
-    _bounded(path, len(order), _MOST_CLASSES, "classes")
+    _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
     places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
     groups, joined = settle_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
     report_findings(joined)
@@ -181,7 +177,7 @@ def read_predictions(
             lines.append(_parse(f"{path}:{number}", cells, order, places, scores, predicted_from))
         else:
             unlabelled[model] += 1
-    _bounded(path, len(parsed), _MOST_MODELS, "models")
+    _bounded(path, len(parsed), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, parsed.values())
     stem = name or path.stem
     return [
@@ -311,7 +307,7 @@ def _parse(
     else:
         predicted = position(row["predicted"], "predicted")
     fold = row["fold"]
-    if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= _MOST_DIGITS):
+    if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= limits.FOLD_DIGITS):
         raise InputError(f"{where}: fold {fold!r} is not a whole number")
     return _Row(
         where,
@@ -347,7 +343,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], un
             raise InputError(f"{row.where}: {row.image}{patch} is listed twice{fold}; keep one row")
         seen.add((row.image, row.patch, row.fold))
     folds = {row.fold for row in rows}
-    _bounded(path, len(folds), _MOST_FOLDS, "folds")
+    _bounded(path, len(folds), limits.EVALUATED_FOLDS, "folds")
     given = [row.probabilities for row in rows if row.probabilities is not None]
     return PredictionTable(
         name=name,

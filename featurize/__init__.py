@@ -14,13 +14,12 @@ from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
-from .stored import MOST_CROPS, settings_from
+from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
     "IMPORTED",
     "KIND_FACTS",
-    "MOST_CROPS",
     "UNKNOWN",
     "Augmentation",
     "DescribingCost",

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..core import BchistoError, InputError, readable_name
 from ..data import GROUP, IMAGE, LABEL, choose_column, may_hold_patients, report_findings, settle_groups
-from ..formats import DAMAGE, parse_json
+from ..formats import DAMAGE, limits, parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +45,6 @@ FACTS = {
 
 COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
 """What is known of each image, and its word in messages."""
-
-MOST_BYTES = 8 * 1024**3
-"""Bound on what embeddings unpack to: a million of 2,048 numbers."""
-
-LONGEST_TEXT, LONGEST_CARD = 4096, 64 * 1024
-"""Bounds on the letters of an id, a label or a fact, and of a card, here and in stores."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +241,7 @@ def _text(path: Path, value: Any, what: str) -> str:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
         raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
     text = str(value).strip()
-    if len(text) > LONGEST_TEXT or "\0" in text or readable_name(text) != text:
+    if len(text) > limits.ID_LETTERS or "\0" in text or readable_name(text) != text:
         raise InputError(f"{path}: a {what} is no name: {text[:50]!r}")
     return text
 
@@ -269,11 +263,11 @@ def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
             kind is bool or not isinstance(value, bool)
         )
         parts = value if isinstance(value, list) else [value]
-        longest = LONGEST_CARD if name == "card" else LONGEST_TEXT
-        fits = fits and len(parts) <= LONGEST_TEXT and all(_is_plain(one, longest) for one in parts)
+        longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
+        fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(one, longest) for one in parts)
         if name == "layers":
             fits = fits and all(isinstance(one, str) for one in parts)
-        if not fits or len(str(value)) > LONGEST_CARD:
+        if not fits or len(str(value)) > limits.CARD_LETTERS:
             raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
         if name == "classes" and len(set(map(str, parts))) < len(parts):
             raise InputError(f"{path}: what it says of its classes names one twice: {str(value)[:50]}")

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from ..core import InputError, StoreError
 from ..data import GROUP, IMAGE, LABEL
-from ..formats import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
+from ..formats import DAMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
-from .embeddings import COLUMNS, MOST_BYTES, Embeddings, choose_known, facts_of, read_facts, reading
+from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
 
 _AT_ONCE = 4096
@@ -27,9 +27,6 @@ _AT_ONCE = 4096
 
 _READ = [(name, "text", 1) for name in COLUMNS] + [("features", "float", n) for n in (1, 2, 3)]
 """What a first look at a file reads, see `refuse_deadly`."""
-
-_MOST_SLIDES = 100_000
-"""Bound on the slides of a file."""
 
 
 def is_store(path: Path) -> bool:
@@ -89,8 +86,8 @@ def read_h5(path: Path) -> Embeddings:
         names = list(_slides(file))
         if not names:
             raise InputError(f"{path}: holds no embeddings: no dataset features, and no group with one")
-        if len(names) > _MOST_SLIDES:
-            raise InputError(f"{path}: holds more than {_MOST_SLIDES} slides; split it")
+        if len(names) > limits.EMBEDDING_SLIDES:
+            raise InputError(f"{path}: holds more than {limits.EMBEDDING_SLIDES} slides; split it")
         return _of_slides(path, [(name, *_slide(file[name])) for name in names])
 
 
@@ -155,8 +152,8 @@ def _features(group: Any) -> Any:
         except StoreError as error:
             said.append(error)
             continue
-        if found.size * found.dtype.itemsize > MOST_BYTES:
-            raise StoreError(f"features take more than {MOST_BYTES // 1024**3} GiB")
+        if found.size * found.dtype.itemsize > limits.EMBEDDING_BYTES:
+            raise StoreError(f"features take more than {limits.EMBEDDING_BYTES // 1024**3} GiB")
         return found
     raise next((error for error in said if " axes" not in str(error)), said[0])
 

@@ -12,12 +12,9 @@ import numpy.typing as npt
 
 from ..core import InputError
 from ..data import FEATURES, choose_column
-from ..formats import check_zip
+from ..formats import check_zip, limits
 from ..jobs import atomic_output, save_arrays
-from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
-
-_MOST_ARRAYS = 1_000
-"""Bound on the arrays of a file."""
+from .embeddings import Embeddings, choose_known, read_facts, reading
 
 
 def read_npz(path: Path) -> Embeddings:
@@ -29,11 +26,11 @@ def read_npz(path: Path) -> Embeddings:
         Damaged, too large, without features or ids, arrays of Python objects, or see `Embeddings.of`.
     """
     with reading(path, "not an NPZ file, or damaged ({})"):
-        check_zip(path, members=_MOST_ARRAYS)
+        check_zip(path, members=limits.EMBEDDING_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             names = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-        if sum(names.values()) > MOST_BYTES:
-            raise InputError(f"{path}: unpacks to more than {MOST_BYTES // 1024**3} GiB; split it")
+        if sum(names.values()) > limits.EMBEDDING_BYTES:
+            raise InputError(f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it")
         with np.load(path, allow_pickle=False) as file:
             features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
             if features is None:

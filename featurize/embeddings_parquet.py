@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from ..core import DependencyError, InputError, how_to_install
 from ..data import FEATURES, GROUP, IMAGE, LABEL
+from ..formats import limits
 from ..jobs import atomic_output
-from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
+from .embeddings import Embeddings, choose_known, read_facts, reading
 
 _ABOUT = b"bchisto"
 
@@ -39,8 +40,8 @@ def read_parquet(path: Path) -> Embeddings:
     with reading(path, "not a Parquet file, or damaged ({})", also=(arrow.ArrowException,)):
         with arrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
-            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > MOST_BYTES:
-                raise InputError(f"{path}: unpacks to more than {MOST_BYTES // 1024**3} GiB; split it")
+            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > limits.EMBEDDING_BYTES:
+                raise InputError(f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it")
             names = file.schema_arrow.names
             about = (file.schema_arrow.metadata or {}).get(_ABOUT)
             if len(set(names)) < len(names):

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import PathInput, StoreError, as_path
-from ..formats import checked_dataset, open_for_reading, refuse_deadly
-from .embeddings import LONGEST_TEXT, reading
+from ..formats import checked_dataset, limits, open_for_reading, refuse_deadly
+from .embeddings import reading
 from .stored import read_header
 
 SCHEMA_VERSION = 1
@@ -67,9 +67,8 @@ class StainOutcome:
 _HASHED_BYTES = 64 * 1024**2
 """Descriptors that are in memory at once while they are hashed."""
 
-_MOST_LETTERS = 256 * 1024**2
 _AT_ONCE = 4096
-"""Bounds on the letters of a column, and texts that are read at once."""
+"""Texts that are read at once."""
 
 
 class Store:
@@ -292,7 +291,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
         some = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
         letters += sum(map(len, some))
-        if max(map(len, some)) > LONGEST_TEXT or letters > _MOST_LETTERS:
+        if max(map(len, some)) > limits.ID_LETTERS or letters > limits.COLUMN_LETTERS:
             raise StoreError(f"the texts of {name} are too long")
         found += some
     return found

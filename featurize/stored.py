@@ -19,8 +19,8 @@ import numpy as np
 
 from ..core import InputError, StoreError, as_whole, printable
 from ..encoders import CropEncoder, EncoderChoice
-from ..formats import checked_dataset, parse_json
-from .embeddings import IMPORTED, LONGEST_CARD, LONGEST_TEXT, settled_facts
+from ..formats import checked_dataset, limits, parse_json
+from .embeddings import IMPORTED, settled_facts
 from .settings import FeaturizeSettings, View
 
 TEXT = h5py.string_dtype("utf-8")
@@ -40,17 +40,11 @@ _WORDS = {str: "text", bool: "true or false", int: "a whole number", list: "a li
 _NOT_ALWAYS = ("runner", "card", "network")
 """Of encoders of one's own alone."""
 
-_LONGEST_FAILURES, _MOST_VALUES = 64 * 1024**2, 10_000
-"""Bounds on the letters of what names every image that failed, and on the values of settings and lists."""
-
-_MOST_AUGMENTATIONS = 1_000_000
-MOST_CROPS = 200_000
-"""Bounds on rows and on crops of an image: the published experiment takes 6,000 crops."""
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "scale": (0.01, 16.0),
     "crop": (32, 8192),
-    "crops": (1, MOST_CROPS),
+    "crops": (1, limits.CROPS),
     "batch_size": (1, 4096),
     "pool": (1.0, 1000.0),
     "color_range": (0.0, 100.0),
@@ -134,7 +128,7 @@ def write_failures(file: Any, failures: Any) -> None:
 def read_failures(file: Any) -> Any:
     """Return what failed, of a store or a part."""
     text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
-    if len(text) > _LONGEST_FAILURES:
+    if len(text) > limits.FAILURES_LETTERS:
         raise StoreError("its failures are too long")
     return parse_json(text)
 
@@ -148,15 +142,15 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         Something is missing, of another type, too long or out of range; the message names it.
     """
     text = file.attrs.get("settings")
-    if not isinstance(text, str) or len(text) > LONGEST_CARD:
+    if not isinstance(text, str) or len(text) > limits.CARD_LETTERS:
         raise StoreError("there is no attribute settings, or it is too long")
-    settings = parse_json(text, most=_MOST_VALUES)
+    settings = parse_json(text, most=limits.SETTINGS_VALUES)
     if not isinstance(settings, dict) or any(
-        isinstance(one, str) and len(one) > LONGEST_TEXT for one in settings.values()
+        isinstance(one, str) and len(one) > limits.ID_LETTERS for one in settings.values()
     ):
         raise StoreError("the attribute settings holds none")
     origin = {name: _attribute(file, name) for name in _ORIGIN if name in file.attrs or name not in _NOT_ALWAYS}
-    if not 1 <= origin["augmentations"] <= _MOST_AUGMENTATIONS:
+    if not 1 <= origin["augmentations"] <= limits.AUGMENTATIONS:
         raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
     if not isinstance(json.loads(origin["selection"]), dict):
         raise StoreError("the attribute selection holds no options")
@@ -183,10 +177,15 @@ def _attribute(file: Any, name: str) -> Any:
     if name not in file.attrs:
         raise StoreError(f"there is no attribute {name}")
     value = file.attrs[name]
-    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OSU" and len(value) <= _MOST_VALUES:
+    if (
+        isinstance(value, np.ndarray)
+        and value.ndim == 1
+        and value.dtype.kind in "OSU"
+        and len(value) <= limits.SETTINGS_VALUES
+    ):
         value = value.tolist()
     value = value.item() if isinstance(value, np.generic) else value
-    longest = LONGEST_CARD if name == "card" else LONGEST_TEXT
+    longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
     values = value if isinstance(value, list) else [value]
     if type(value) is not _ORIGIN[name] or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
         raise StoreError(f"the attribute {name} is not {_WORDS[_ORIGIN[name]]}")
@@ -203,7 +202,7 @@ def _check_imported(settings: Mapping[str, Any]) -> None:
     if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
         raise InputError("nothing is said of the embeddings")
     for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
-        if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+        if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
             raise InputError(f"the embeddings have no {name}")
     for name in ("encoder", "weights_sha256"):
         if not isinstance(settings[name], str):

@@ -12,17 +12,13 @@ from typing import Any
 from ..core import BundleError, StoreError, WeightsError
 from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..encoders import load_keras_file
-from ..formats import Archive, refuse_deadly
+from ..formats import Archive, limits, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
 from .settings import FinetuneSettings
 
 _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
 
-_MOST_SIZE = 4096
-_MOST_BATCH = 2**27
-_MOST_PATCHES = 100_000
-"""Bounds on a network (ours): the side of its input, the pixels of a batch, and the random patches of an image."""
 
 _AT_ONCE = 512 * 1024**2
 """Bytes of models that lie unpacked on the disk at once, unless one alone is larger (ours)."""
@@ -112,7 +108,7 @@ class CnnBundle(BundleFacts):
         settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
         chosen = resolved(settings)
         size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
-        if size > _MOST_SIZE or pixels > _MOST_BATCH or settings.rule.count > _MOST_PATCHES:
+        if size > limits.TRAINED_SIDE or pixels > limits.TRAINED_BATCH or settings.rule.count > limits.TRAINED_PATCHES:
             # an image would not fit into memory, or never be done
             raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
         reading = manifest["reading"]

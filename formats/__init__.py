@@ -4,8 +4,9 @@ One contract: each reader returns plain checked values, or raises one of `bchist
 limits before memory is taken, nothing that a file holds is run, and no other file is opened because of it.
 """
 
+from . import limits
 from .archive import Archive, check_archive_size
-from .bounds import MOST_VALUES, check_zip, parse_json
+from .bounds import check_zip, parse_json
 from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .container import BROKEN, ImageHeader
 from .damage import DAMAGE
@@ -14,20 +15,18 @@ from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_f
 from .hdf5_probe import refuse_deadly
 from .ljpeg import LJPEG_SUFFIX
 from .slides import SLIDE, is_slide
-from .workbook import check_parts
+from .tables import table_rows
 from .yamltext import parse_yaml
 
 __all__ = [
     "BROKEN",
     "DAMAGE",
     "LJPEG_SUFFIX",
-    "MOST_VALUES",
     "SLIDE",
     "Archive",
     "Cells",
     "ImageHeader",
     "check_archive_size",
-    "check_parts",
     "check_tree",
     "check_zip",
     "checked_dataset",
@@ -36,6 +35,7 @@ __all__ = [
     "hdf5_trouble",
     "is_slide",
     "largest_sample",
+    "limits",
     "neutral",
     "open_for_reading",
     "parse_json",
@@ -44,5 +44,6 @@ __all__ = [
     "read_records",
     "read_rows",
     "refuse_deadly",
+    "table_rows",
     "unneutral",
 ]

@@ -11,24 +11,11 @@ from typing import Any
 
 from .. import __version__
 from ..core import BundleError, InputError
+from . import limits
 from .bounds import check_zip, parse_json
 from .damage import DAMAGE
 
 _MANIFEST = "manifest.json"
-_MOST_MEMBERS = 20_000
-_MOST_BYTES = 8 * 1024**3
-"""Bounds on what is unpacked: the 600 models of the BACH paper are some 2 GB of text (ours)."""
-
-_MOST_RATIO, _SMALL = 40, 64 * 1024**2
-"""Bounds (ours): what unpacks to more than `_SMALL` bytes must not be packed tighter than this. Texts of models shrink
-to a third, their smallest to a tenth."""
-
-_MOST_MANIFEST, _MANIFEST_RATIO, _SMALL_MANIFEST = 128 * 1024**2, 4, 1024**2
-"""Bounds on the manifest (ours): the hashes of a million training images are 67 MB; and what unpacks to more than the
-last must not be packed tighter than the ratio, since hashes shrink to a half."""
-
-_MOST_VALUES = 2_500_000
-"""Bound on its values (ours): a hash of a million images, and more than all else."""
 
 
 def check_archive_size(*, members: int, size: int = 0) -> None:
@@ -46,18 +33,18 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     InputError
         More than `Archive` reads.
     """
-    if members + 1 > _MOST_MEMBERS:
+    if members + 1 > limits.ARCHIVE_MEMBERS:
         raise InputError(
             "{:,} models are more than the {:,} that a bundle can hold; use fewer {folds} or {seeds}, or fewer stores",
             members,
-            _MOST_MEMBERS - 1,
+            limits.ARCHIVE_MEMBERS - 1,
         )
-    if size > _MOST_BYTES:
+    if size > limits.ARCHIVE_BYTES:
         raise InputError(
             "models of {:.1f} GiB are more than the {:.0f} GiB that a bundle can hold; use fewer "
             "{folds} or {seeds}, fewer stores, or smaller models",
             size / 1024**3,
-            _MOST_BYTES / 1024**3,
+            limits.ARCHIVE_BYTES / 1024**3,
         )
 
 
@@ -88,7 +75,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{path}: no such {kind}")
         try:
             with contextlib.ExitStack() as unless_read:
-                check_zip(path, members=_MOST_MEMBERS)
+                check_zip(path, members=limits.ARCHIVE_MEMBERS)
                 self._zip = unless_read.enter_context(zipfile.ZipFile(path))
                 self.manifest = self._check(schema_version)
                 unless_read.pop_all()
@@ -137,17 +124,19 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     def _check(self, schema_version: int) -> dict[str, Any]:
         """Return the manifest of an archive that holds what it says."""
         infos = self._zip.infolist()
-        if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
+        size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
+        if len(infos) > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
             raise BundleError(f"{self._path}: unpacks to more than a bundle can hold; it is not read")
-        if sum(info.file_size for info in infos) > max(_SMALL, _MOST_RATIO * self._path.stat().st_size):
+        if size > max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed):
             raise BundleError(f"{self._path}: unpacks to far more than it is large, as no bundle does; it is not read")
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
         about = self._zip.getinfo(_MANIFEST)
-        if about.file_size > min(_MOST_MANIFEST, max(_SMALL_MANIFEST, _MANIFEST_RATIO * about.compress_size)):
+        unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * about.compress_size)
+        if about.file_size > min(limits.MANIFEST_BYTES, unpacked):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
-        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=_MOST_VALUES)
+        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
         found = manifest["schema_version"]

@@ -8,17 +8,13 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from . import limits
+
 _SIGNS = ",:[{"
 """Before every value of JSON but the first stands one of them."""
 
-MOST_VALUES = 10_000_000
-"""Bound on the values of a JSON text (ours): they take some 65 bytes each at most."""
 
-_MEMBER = 256
-"""Bytes of a zip's directory that a member takes on average at most (ours): 46 and its name."""
-
-
-def parse_json(text: str | bytes, *, most: int = MOST_VALUES) -> Any:
+def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
     """Return what a JSON text holds, if it holds no more than so many values.
 
     Raises
@@ -63,7 +59,7 @@ class _Opening(io.IOBase):
         self.seek, self.tell = handle.seek, handle.tell  # type: ignore[method-assign]
 
     def read(self, size: int = -1) -> bytes:
-        if size > max(self._members * _MEMBER, 2**17):
+        if size > max(self._members * limits.ZIP_MEMBER_BYTES, 2**17):
             raise zipfile.BadZipFile(f"more than {self._members:,} members")
         return self._handle.read(size)
 

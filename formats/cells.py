@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import limits
+
 _MARK = "'"
 _FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
 """Signs with which a formula begins; spreadsheets take the wide ones for the narrow."""
@@ -51,10 +53,6 @@ def _is_formula(cell: str) -> bool:
     return False
 
 
-_LONGEST = 1_000_000
-"""Bound on a line (ours): every cell of it takes memory, also an empty one."""
-
-
 class Cells(Iterator[list[str]]):
     """As `csv.reader`, with every cell as it is meant."""
 
@@ -80,8 +78,8 @@ def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
 
 
 def _bounded(line: str) -> str:
-    if len(line) > _LONGEST:
-        raise csv.Error(f"a line of more than {_LONGEST:,} signs")
+    if len(line) > limits.LINE_CHARACTERS:
+        raise csv.Error(f"a line of more than {limits.LINE_CHARACTERS:,} signs")
     return line
 
 

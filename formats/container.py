@@ -17,13 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
-
-MAX_PIXELS = 85_000_000
-"""Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
-has 3.1 million)."""
-
-MAX_BYTES = 8 * MAX_PIXELS
-"""Most bytes of one picture that are read (ours): four samples of 16 bits a pixel."""
+from . import limits
 
 BROKEN = (
     ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
@@ -32,8 +26,6 @@ BROKEN = (
 """What reading a damaged file by other packages may raise, nested too deep and warnings made errors among it."""
 
 _ORIENTATION = 0x0112
-_MOST_ENTRIES = 1000
-"""Entries of an EXIF block that are looked at (ours)."""
 
 
 @dataclass(frozen=True)
@@ -110,20 +102,20 @@ def truncated(path: Path, why: object) -> ImageError:
 
 
 def check_size(path: Path, found: ImageHeader) -> None:
-    """Refuse an image without pixels, and one of more than `MAX_PIXELS`."""
+    """Refuse an image without pixels, and one of more than `limits.PIXELS`."""
     width, height = found.width, found.height
     if width < 1 or height < 1:
         raise damaged(path, f"it says {width}x{height} pixels")
-    if width * height > MAX_PIXELS:
+    if width * height > limits.PIXELS:
         raise ImageError(
-            f"{path}: {width}x{height} is over the limit of {MAX_PIXELS:,} pixels; cut it into smaller images"
+            f"{path}: {width}x{height} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"
         )
 
 
 def check_bytes(path: Path) -> None:
-    """Refuse a file of more than `MAX_BYTES`, which is read whole."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
+    """Refuse a file of more than `limits.PICTURE_BYTES`, which is read whole."""
+    if path.stat().st_size > limits.PICTURE_BYTES:
+        raise ImageError(f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image")
 
 
 def exif_orientation(block: bytes) -> int | None:
@@ -143,7 +135,7 @@ def exif_orientation(block: bytes) -> int | None:
     if start + 2 > len(block):
         return None
     (count,) = struct.unpack_from(f"{order}H", block, start)
-    for place in range(start + 2, min(start + 2 + 12 * min(count, _MOST_ENTRIES), len(block) - 11), 12):
+    for place in range(start + 2, min(start + 2 + 12 * min(count, limits.EXIF_ENTRIES), len(block) - 11), 12):
         tag, kind, number = struct.unpack_from(f"{order}HHI", block, place)
         if tag == _ORIENTATION:
             form = {1: "B", 3: "H", 4: "I"}.get(kind)

@@ -85,7 +85,7 @@ def read_header(path: PathInput) -> ImageHeader:
     Raises
     ------
     ImageError
-        Missing, not an image, a broken header, or more than `MAX_PIXELS`.
+        Missing, not an image, a broken header, or more than `limits.PIXELS`.
     """
     path = as_path(path, "path")
     _refuse_unread(path)

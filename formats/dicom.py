@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
-from .container import BROKEN, MAX_BYTES, MAX_PIXELS, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
+from . import limits
+from .container import BROKEN, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, check_jpeg
 from .slides import SLIDE
 
@@ -60,12 +61,6 @@ _FAR = 1e9
 """A value beyond both ends of any window."""
 
 
-_MOST_READS = 300_000
-"""Times that a file is read from (ours): an element takes up to three, and images have some hundreds of elements."""
-
-_MOST_INFLATED = 2 * MAX_PIXELS
-"""Bytes to which elements are inflated (ours): 16 bits a pixel."""
-
 _BITS = (8, 16, 32)
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """The kind of object that slide scanners store (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
@@ -86,12 +81,12 @@ class _Bounded(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
-        if self._reads > _MOST_READS:
+        if self._reads > limits.DICOM_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(min(size, MAX_BYTES))  # room is made for what is asked for
+            return super().read(min(size, limits.PICTURE_BYTES))  # room is made for what is asked for
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # all that is left is asked for where it is deflated
-        data = inflate.decompress(super().read(), _MOST_INFLATED)
+        data = inflate.decompress(super().read(), limits.DICOM_INFLATED)
         if not inflate.eof:
             raise _TooMuch("its deflated elements are cut off, or too large")
         raise _Inflated(data)
@@ -234,5 +229,5 @@ def _check_packed(path: Path, found: Any, size: tuple[int, int]) -> None:
     elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
         start = data.index(b"\xff\x4f\xff\x51") + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
-        if (right - left, bottom - top) != size or right * bottom > 2 * MAX_PIXELS:
+        if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
             raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; copy it again")

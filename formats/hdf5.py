@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import StoreError
+from . import limits
 from .damage import DAMAGE
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -24,16 +25,6 @@ _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """Filters that h5py brings along; HDF5 would look for any other one among the plug-ins of this machine."""
 
-_MOST_CHUNK = 256 * 1024**2
-_MOST_EXPANSION = 200
-_MOST_ABSENT = 16 * 1024**2
-"""Bounds on the bytes that are unpacked at once, on how often larger a dataset is than what the file stores of it (gzip
-makes a thousandth of zeros, and about a half of descriptors), and on the bytes of texts that were never written, which
-are empty (all ours)."""
-
-_MOST_OBJECTS = 100_000
-_MOST_UNPACKED = 4 * 1024**3
-"""Bounds on the groups and datasets of a file that is walked as a whole, and on the bytes of all its values (ours)."""
 
 _KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
 """Name of what a dataset holds to its kinds in NumPy."""
@@ -198,8 +189,8 @@ def walk_checked(file: Any) -> Iterator[Any]:
                 raise StoreError(f"{name} is a link to another place, which is not followed")
             found = group[part]
             address = h5py.h5o.get_info(found.id).addr
-            if address in seen or len(seen) > _MOST_OBJECTS:
-                raise StoreError(f"{name} stands in it twice, or it holds more than {_MOST_OBJECTS:,} objects")
+            if address in seen or len(seen) > limits.HDF5_OBJECTS:
+                raise StoreError(f"{name} stands in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
             seen.add(address)
             if isinstance(found, h5py.Group):
                 groups.append(found)
@@ -210,8 +201,8 @@ def walk_checked(file: Any) -> Iterator[Any]:
                 raise StoreError(f"{name} holds {_type_name(found.dtype)}, not numbers")
             _check_storage(found, name)
             unpacked += found.size * found.dtype.itemsize
-            if unpacked > _MOST_UNPACKED:
-                raise StoreError(f"holds more than {_MOST_UNPACKED // 1024**3} GiB")
+            if unpacked > limits.HDF5_BYTES:
+                raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
             yield found
 
 
@@ -233,10 +224,12 @@ def _check_storage(dataset: Any, name: str) -> None:
     filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
     if strange := [number for number in filters if number not in _FILTERS]:
         raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
-    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_CHUNK:
-        raise StoreError(f"{name} has chunks of more than {_MOST_CHUNK // 1024**2} MiB")
+    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES:
+        raise StoreError(f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB")
     wanted, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if wanted > stored * (_MOST_EXPANSION if filters else 1) + (_MOST_ABSENT if dataset.dtype.kind == "O" else 0):
+    if wanted > stored * (limits.HDF5_EXPANSION if filters else 1) + (
+        limits.HDF5_ABSENT_BYTES if dataset.dtype.kind == "O" else 0
+    ):
         raise StoreError(f"{name} claims {wanted:,} bytes, of which {stored:,} are stored")
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ..core import StoreError
+from . import limits
 from .damage import DAMAGE
 from .hdf5 import checked_dataset, open_for_reading, walk_checked
 
 _log = logging.getLogger(__name__)
 
 _SECONDS, _BYTES_A_SECOND = 5, 50_000_000
-_MOST_MEMORY = 8 * 1024**3
-"""Seconds of computing, beside those for the size of the files, and memory that the process gets (ours)."""
+"""Seconds of computing that the process gets, beside those for the size of the files."""
 
 _PATIENCE = 20
 """How much longer it may take by the clock: a file may come over a network (ours)."""
@@ -95,7 +95,7 @@ def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], second
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (limits.HDF5_PROBE_BYTES, limits.HDF5_PROBE_BYTES))
     for name in files:
         with contextlib.suppress(*DAMAGE), open_for_reading(Path(name))[0] as file:
             _read(file, datasets)

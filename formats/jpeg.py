@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
+from . import limits
 from .container import (
     BROKEN,
-    MAX_BYTES,
-    MAX_PIXELS,
     Container,
     ImageHeader,
     Samples,
@@ -46,11 +45,6 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
-_MOST_SEGMENTS = 20_000
-"""Segments of a file (ours)."""
-
-_MOST_SCANNED = 15 * MAX_PIXELS
-"""Most pixels times scans (ours): progressive pictures have about ten scans, and each passes over every pixel."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -102,7 +96,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             return handle.getvalue()[start:]
         with path.open("rb") as again:
             again.seek(start)
-            return again.read(min(MAX_BYTES, path.stat().st_size))  # room is made for what is asked for
+            return again.read(min(limits.PICTURE_BYTES, path.stat().st_size))  # room is made for what is asked for
 
     def file(*, surplus: bool) -> bytes:
         return head + _coded(path, data(), area=width * height, surplus=surplus)
@@ -135,7 +129,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     """
     found = read_jpeg(path, io.BytesIO(data))
     width, height = found.header.width, found.header.height
-    if width * height > MAX_PIXELS or size not in (None, (width, height)):
+    if width * height > limits.PIXELS or size not in (None, (width, height)):
         raise truncated(path, f"a JPEG of {width}x{height} pixels is in it")
     try:
         found.decode()
@@ -148,7 +142,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
 def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield marker, and length and data, of each segment, the first scan's header last."""
     handle.seek(2)
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(limits.JPEG_SEGMENTS):
         while (byte := handle.read(1)) not in (b"\xff", b""):
             pass  # some writers pad between segments, as decoders allow
         while byte == b"\xff":
@@ -163,7 +157,7 @@ def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield byte[0], length + handle.read(struct.unpack(">H", length)[0] - 2)
         if byte[0] == _SCAN:
             return
-    raise damaged(path, f"more than {_MOST_SEGMENTS:,} segments")
+    raise damaged(path, f"more than {limits.JPEG_SEGMENTS:,} segments")
 
 
 def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
@@ -199,8 +193,10 @@ def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
             break
         place = match.end() + struct.unpack_from(">H", data, match.end())[0]
         scans += code == _SCAN
-        if scans * area > _MOST_SCANNED:
-            raise truncated(path, f"its {area:,} pixels are passed over more than {_MOST_SCANNED // area:,} times")
+        if scans * area > limits.JPEG_SCANNED:
+            raise truncated(
+                path, f"its {area:,} pixels are passed over more than {limits.JPEG_SCANNED // area:,} times"
+            )
         if code in _TABLES | {_SCAN}:
             parts.append(b"\xff" + data[match.end() - 1 : place])
     raise truncated(path, "it has no end")

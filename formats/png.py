@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from . import limits
 from .container import (
-    MAX_BYTES,
     Container,
     ImageHeader,
     Samples,
@@ -30,11 +30,7 @@ PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
 _END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
-_MOST_CHUNKS = 1_000_000
-"""Chunks of a file (ours): writers that make IDAT of 8 KiB need 83,000 for the largest picture."""
 
-_MOST_TEXT = 1024**2
-"""Bytes of a text chunk, and of what it inflates to (ours)."""
 
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 """Pillow's name of each colour type."""
@@ -62,8 +58,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         elif kind == b"IHDR":
             raise damaged(path, "IHDR stands in it twice")
         elif kind == b"eXIf":
-            turns["exif"].append(exif_orientation(handle.read(min(length, _MOST_TEXT))))
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= _MOST_TEXT:
+            turns["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= limits.PNG_TEXT_BYTES:
             name, text = _text(kind, handle.read(length))
             if name == _RAW_EXIF:
                 turns["raw"].append(exif_orientation(_hexadecimal(text)))
@@ -75,8 +71,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
             kept.append((kind, place, length))
     if not head:
         raise damaged(path, "it does not begin with IHDR")
-    if sum(length for _, _, length in kept) > MAX_BYTES:
-        raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
+    if sum(length for _, _, length in kept) > limits.PICTURE_BYTES:
+        raise damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
     width, height, depth, colour = struct.unpack(">IIBB", head[:10])
     if colour not in _MODES:
         raise damaged(path, f"it says colours of kind {colour}")
@@ -111,7 +107,7 @@ def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, length and place of each chunk, the handle at its data."""
     size = handle.seek(0, 2)
     place = len(PNG_BEGIN)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(limits.PNG_CHUNKS):
         handle.seek(place)
         start = handle.read(8)
         if len(start) < 8:
@@ -123,11 +119,11 @@ def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         place += 12 + length
-    raise damaged(path, f"more than {_MOST_CHUNKS:,} parts")
+    raise damaged(path, f"more than {limits.PNG_CHUNKS:,} parts")
 
 
 def _text(kind: bytes, data: bytes) -> tuple[bytes, bytes]:
-    """Return name and text of a text chunk; a compressed one inflated to `_MOST_TEXT` at most."""
+    """Return name and text of a text chunk; a compressed one inflated to `limits.PNG_TEXT_BYTES` at most."""
     name, _, text = data.partition(b"\0")
     packed = kind == b"zTXt"
     if packed:
@@ -137,7 +133,7 @@ def _text(kind: bytes, data: bytes) -> tuple[bytes, bytes]:
         text = text[2:].partition(b"\0")[2].partition(b"\0")[2]
     if packed:
         try:
-            text = zlib.decompressobj().decompress(text, _MOST_TEXT)
+            text = zlib.decompressobj().decompress(text, limits.PNG_TEXT_BYTES)
         except zlib.error:
             text = b""
     return name, text

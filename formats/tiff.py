@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
+from . import limits
 from .container import (
-    MAX_BYTES,
-    MAX_PIXELS,
     Container,
     ImageHeader,
     Samples,
@@ -42,9 +41,6 @@ _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 """None, CCITT, LZW, JPEG, deflate, PackBits and Zstandard: those whose decoders take no more memory than the
 page has."""
 
-_MOST_PAGES = 10_000
-"""Pages that are looked at (ours)."""
-
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """Read the directory of the picture in a TIFF: that of the first page that is not called a thumbnail or a mask.
@@ -60,8 +56,8 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     handle.seek(0)  # tifffile takes where it is for the begin
     with tifffile.TiffFile(handle, name=path.name) as file:
         pages = len(file.pages)
-        if pages > _MOST_PAGES:
-            raise damaged(path, f"more than {_MOST_PAGES:,} pages")
+        if pages > limits.PAGES:
+            raise damaged(path, f"more than {limits.PAGES:,} pages")
         number = next((place for place in range(pages) if not _is_other(file.pages.get(place))), None)
         if number is None and _SUB_DIRECTORIES in file.pages.first.tags:
             raise ImageError(
@@ -69,7 +65,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             )
         page: Any = file.pages.get(number or 0)
     width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
-    if width * height > MAX_PIXELS and page.is_tiled:
+    if width * height > limits.PIXELS and page.is_tiled:
         raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
     deep = page.bitspersample == 16
     mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(samples, f"{samples} colours")
@@ -115,14 +111,14 @@ def _check_samples(path: Path, page: Any) -> None:
 def _check_parts(path: Path, page: Any) -> None:
     """Compare the strips or tiles with the size of the page."""
     across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-    if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= MAX_PIXELS:
+    if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= limits.PIXELS:
         raise damaged(path, f"its tiles have {across}x{down} pixels")
     wanted = 1 if page.is_contiguous else math.prod(page.chunked)
     parts = _parts(page)
     if len(parts) < wanted or not all(map(all, parts)):
         raise damaged(path, f"{len(parts):,} parts, where {wanted:,} belong")
-    if sum(count for _, count in parts) > MAX_BYTES:
-        raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
+    if sum(count for _, count in parts) > limits.PICTURE_BYTES:
+        raise damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
 
 
 def _parts(page: Any) -> list[tuple[int, int]]:

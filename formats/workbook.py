@@ -9,13 +9,10 @@ from pathlib import Path
 from xml.parsers import expat  # nosec B407
 
 from ..core import InputError
+from . import limits
 
-_MOST_OF_ROW, _MOST_OTHERS = 300_000, 3_000_000
-"""Bounds on the elements of a row, of which Excel has 16,384 cells, and on those outside of rows (ours): the texts of
-a million cells are two million."""
-
-_LONGEST, _PIECE = 1024**2, 2**18
-"""Bytes without an element (ours): a cell holds 32,767 signs. Bytes that are unpacked at once."""
+_PIECE = 2**18
+"""Bytes that are unpacked at once."""
 
 
 def check_parts(path: Path) -> None:
@@ -63,14 +60,14 @@ def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
         while piece := handle.read(_PIECE):
             plain = piece.replace(b"\0", b"")  # as UTF-16 has them
             first, *more = map(len, plain.split(b"<"))
-            if max(without + first, *more, 0) > _LONGEST:
+            if max(without + first, *more, 0) > limits.TEXT_WITHOUT_ELEMENT:
                 return False
             without = more[-1] if more else without + first
             try:
                 parser.Parse(piece)
             except expat.ExpatError:
                 return True
-            if inside > _MOST_OF_ROW or others > _MOST_OTHERS:
+            if inside > limits.ROW_ELEMENTS or others > limits.OTHER_ELEMENTS:
                 return False
     return True
 

@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core import InputError
+from . import limits
 from .bounds import parse_json
 from .damage import DAMAGE
-
-_MOST_YAML, _MOST_JSON = 128 * 1024, 16 * 1024**2
-_MOST_NODES = 100_000
-_MOST_BITS = 256
-"""Bounds on the characters of a text (YAML is read at some 100,000 a second), on the values of a YAML file when what
-aliases repeat is counted as often as it stands there, and on a whole number (all ours)."""
 
 
 def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
@@ -33,7 +28,11 @@ def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
         name the file.
     """
     try:
-        value = parse_json(text, most=1_000_000) if text.lstrip()[:1] == "{" and len(text) <= _MOST_JSON else None
+        value = (
+            parse_json(text, most=limits.RECORD_VALUES)
+            if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON
+            else None
+        )
     except RecursionError as error:
         raise InputError("nested too deeply") from error
     except ValueError:  # YAML may begin so too
@@ -41,7 +40,7 @@ def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
     if value is None:
         value = _parsed(text, plain_text)
     if _holds_huge(value):
-        raise InputError(f"a whole number of more than {_MOST_BITS} bits")
+        raise InputError(f"a whole number of more than {limits.WHOLE_NUMBER_BITS} bits")
     return value
 
 
@@ -49,8 +48,8 @@ def _parsed(text: str, plain_text: bool) -> Any:
     import yaml
 
     broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
-    if len(text) > _MOST_YAML:
-        raise InputError(f"more than {_MOST_YAML // 1024} KiB of YAML")
+    if len(text) > limits.YAML_CHARACTERS:
+        raise InputError(f"more than {limits.YAML_CHARACTERS // 1024} KiB of YAML")
     try:
         loader = yaml.SafeLoader(text)
         if plain_text:
@@ -62,8 +61,8 @@ def _parsed(text: str, plain_text: bool) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            if _nodes(node, {}) > _MOST_NODES:
-                raise InputError(f"more than {_MOST_NODES:,} values, with what its aliases repeat")
+            if _nodes(node, {}) > limits.YAML_VALUES:
+                raise InputError(f"more than {limits.YAML_VALUES:,} values, with what its aliases repeat")
             return loader.construct_document(node)
         finally:
             loader.dispose()
@@ -79,7 +78,7 @@ def _parsed(text: str, plain_text: bool) -> Any:
 def _nodes(node: Any, known: dict[int, int]) -> int:
     """Return how many values a node stands for; one that holds itself stands for too many."""
     if id(node) not in known:
-        known[id(node)] = _MOST_NODES + 1
+        known[id(node)] = limits.YAML_VALUES + 1
         inside = node.value if isinstance(node.value, list) else []
         some = [one for pair in inside for one in (pair if isinstance(pair, tuple) else (pair,))]
         known[id(node)] = 1 + sum(_nodes(one, known) for one in some)
@@ -92,4 +91,4 @@ def _holds_huge(value: Any) -> bool:
         return any(_holds_huge(one) for pair in value.items() for one in pair)
     if isinstance(value, list | tuple | set):
         return any(map(_holds_huge, value))
-    return isinstance(value, int) and value.bit_length() > _MOST_BITS
+    return isinstance(value, int) and value.bit_length() > limits.WHOLE_NUMBER_BITS

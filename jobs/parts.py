@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, OutputError, error_number, output_error, readable_name
-from ..formats import MOST_VALUES, neutral, parse_json
+from ..formats import limits, neutral, parse_json
 from .guard import check_output, refuse_removing
 from .processes import temporary_name, unlink_stale
 
@@ -25,12 +25,6 @@ _log = logging.getLogger(__name__)
 
 _OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
-
-_MOST_JSON = 256 * 1024**2
-"""Bound on a JSON file."""
-
-_MOST_RECORD = 16 * 1024**2, 1_000_000
-"""Bytes and values of a record of what ran."""
 
 _FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
 """Names that are one part of a path everywhere, and no option of a command."""
@@ -204,7 +198,7 @@ def read_json(path: Path, *, record: bool = False) -> Any:
     InputError
         The file is not JSON, or too large; the message names it and the position.
     """
-    size, values = _MOST_RECORD if record else (_MOST_JSON, MOST_VALUES)
+    size, values = (limits.RECORD_BYTES, limits.RECORD_VALUES) if record else (limits.JSON_BYTES, limits.JSON_VALUES)
     try:
         if path.stat().st_size > size:
             raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301

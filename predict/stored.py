@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import BundleError, printable
-from ..featurize import MOST_CROPS, FeaturizeSettings, settings_from
-from ..formats import DAMAGE
+from ..featurize import FeaturizeSettings, settings_from
+from ..formats import DAMAGE, limits
 
 
 def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
@@ -28,9 +28,9 @@ def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict
     """
     settings = {name: _settings(path, name, header) for name, header in stores.items()}
     crops = sum(one.augmentations * one.crops for one in settings.values())
-    if crops > MOST_CROPS:
+    if crops > limits.CROPS:
         raise BundleError(
-            f"{path}: asks for {crops:,} crops of every image, more than {MOST_CROPS:,}; the bundle was altered"
+            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the bundle was altered"
         )
     return settings
 

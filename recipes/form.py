@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, check_name, extension_names, load_extension, one_of
-from ..formats import DAMAGE, parse_yaml
+from ..formats import DAMAGE, limits, parse_yaml
 from ..jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
@@ -29,8 +29,6 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
-_MOST_BYTES = 128 * 1024
-"""Bound on the file of a recipe."""
 
 _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("title", "citation"), str),
@@ -88,11 +86,11 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
     """
     try:
         with file.open("rb") as handle:
-            text = handle.read(_MOST_BYTES + 1)
+            text = handle.read(limits.RECIPE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
-    if len(text) > _MOST_BYTES:
-        raise InputError(f"{name}: more than {_MOST_BYTES // 1024} KiB, too large for a recipe")
+    if len(text) > limits.RECIPE_BYTES:
+        raise InputError(f"{name}: more than {limits.RECIPE_BYTES // 1024} KiB, too large for a recipe")
     try:
         content = parse_yaml(text.decode("utf-8", errors="replace"))
     except InputError as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
+from ...formats import table_rows
 from ..classes import match_class
 from ..csvtable import published_rows
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
@@ -111,12 +111,8 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken from the folders alone"))
         return {}
     truth: dict[str, str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = list(csv.reader(handle))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError("{}: not a UTF-8 table `file,class` ({}); save it as UTF-8", path, error) from error
-    for number, row in enumerate(rows, start=1):
+    notes: list[str] = []
+    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, notes=notes):
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
@@ -124,6 +120,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
         elif truth.setdefault(row[0], label) != label:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
+    findings.extend(Finding("note", GROUND_TRUTH, note) for note in notes)
     return truth
 
 

@@ -5,14 +5,14 @@ A row of the dataset is one abnormality, whose image is its crop.
 
 from __future__ import annotations
 
-import csv
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...core import ImageError, InputError, message_of
-from ...formats import read_header
+from ...formats import read_header, table_rows
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -108,22 +108,18 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     """Read a table; cells hold line breaks, so that its rows are not its lines."""
     rows = []
     empty = 0
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, restval="", strict=True)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: no column {missing[0]!r}; copy the published table")
-            for number, cells in enumerate(reader, start=1):
-                row = {name: value.strip() for name, value in cells.items() if isinstance(value, str)}
-                empty += any(not row[name] for name in row if name.endswith(_OF_SHAPE))
-                parsed = _parse(row)
-                if isinstance(parsed, str):
-                    findings.append(Finding("error", f"{path.name}, row {number}", parsed))
-                else:
-                    rows.append(parsed)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError("{}: not a UTF-8 CSV file ({}); copy the published table", path, error) from error
+    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=[])
+    _, header = next(lines, (1, []))
+    if missing := [name for name in _COLUMNS if name not in header]:
+        raise InputError(f"{path}: no column {missing[0]!r}; copy the published table")
+    for number, cells in enumerate((cells for _, cells in lines if cells), start=1):
+        row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
+        empty += any(not row[name] for name in row if name.endswith(_OF_SHAPE))
+        parsed = _parse(row)
+        if isinstance(parsed, str):
+            findings.append(Finding("error", f"{path.name}, row {number}", parsed))
+        else:
+            rows.append(parsed)
     if empty:
         findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
     return rows

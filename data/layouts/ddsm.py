@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...core import ImageError, InputError
-from ...formats import LJPEG_SUFFIX, read_header
+from ...formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -27,9 +27,6 @@ _VIEW = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A case's name, which becomes that of files in the folder of its ``.ics``."""
-
-_MOST_BYTES = 1024**2
-"""Bound on an ``.ics`` (ours): they take some hundred bytes."""
 
 _CONVERTED = (".tif", ".tiff", ".png")
 
@@ -92,7 +89,9 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
     """Return the name of a case, and the size of each of its views that was marked; note values that cannot be true."""
     name = path.stem
     views: dict[str, _Size | None] = {}
-    for line in (" ".join(line.split()) for line in ascii_text(path, "an .ics", most=_MOST_BYTES).splitlines()):
+    for line in (
+        " ".join(line.split()) for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
+    ):
         if line.startswith("filename "):
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
+from ...formats import table_rows
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
 from .spec import LayoutSpec
-from .xls import xls_rows
 
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
 """Pattern of the file names: image number, hash of the patient, side, view."""
@@ -99,9 +99,8 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
 
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
     """Return image number to class, side and view."""
-    rows = _csv_rows(table) if table.suffix.casefold() == ".csv" else _columns(table, xls_rows(table, findings))
     labels: dict[str, tuple[str, str, str]] = {}
-    for number, row in rows:
+    for number, row in _columns(table, findings):
         image, grade, view, where = row["File Name"], row["Bi-Rads"], row["View"], f"{table.name}:{number}"
         if not image.isdecimal():
             text = " ".join(filter(None, row.values())) or "blank"
@@ -121,26 +120,17 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
     return labels
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            yield from _columns(path, csv.reader(handle, delimiter=";"))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError("{}: not a UTF-8 table with ; between columns ({})", path, error) from error
-
-
-def _columns(path: Path, rows: Iterable[list[str]]) -> Iterator[tuple[int, dict[str, str]]]:
+def _columns(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and the used columns; blank lines come too, so that they are named."""
-    header: list[str] = []
-    for number, cells in enumerate(rows, start=1):
-        if not header:
-            header = [cell.strip() for cell in cells]
-            missing = [name for name in _COLUMNS if name not in header]
-            if missing:
-                raise InputError(f"{path}: no column {missing[0]!r}; expected {', '.join(_COLUMNS)}")
-            continue
-        padded = [*cells, *[""] * len(header)]
-        yield number, {name: padded[header.index(name)].strip() for name in _COLUMNS}
+    notes: list[str] = []
+    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=notes)
+    _, header = next(lines, (1, []))
+    if missing := [name for name in _COLUMNS if name not in header]:
+        raise InputError(f"{path}: no column {missing[0]!r}; expected {', '.join(_COLUMNS)}")
+    findings.extend(Finding("note", path.name, note) for note in notes if "separated" not in note)
+    for number, cells in lines:
+        row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
+        yield number, {name: row[name] for name in _COLUMNS}
 
 
 LAYOUT = LayoutSpec(

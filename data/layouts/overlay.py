@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError
+from ...formats import limits
 
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
 """dx, dy of the chain codes 0 to 7: north, then clockwise. Heath et al. 2001, overlay format of the DDSM."""
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
 """A place or a count: mammograms have some thousand pixels on a side."""
-
-_MOST_BYTES = 8 * 1024**2
-"""Bound on an overlay (ours): the outlines of a view take some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,9 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
         Unreadable, fewer abnormalities than it announces, a broken chain; the message names file and abnormality.
     """
     try:
-        return _abnormalities(ascii_text(path, "an overlay", most=_MOST_BYTES), width=width, height=height)
+        return _abnormalities(
+            ascii_text(path, "an overlay", most=limits.DDSM_OVERLAY_BYTES), width=width, height=height
+        )
     except InputError as error:
         raise InputError("{}: {}", path, error) from error
 

@@ -247,7 +247,7 @@ def test_a_zip_bomb_is_not_unpacked(every_road, tmp_path):
 
 
 def test_a_manifest_larger_than_one_can_be(every_road, monkeypatch):
-    monkeypatch.setattr("bchisto.formats.archive._MOST_MANIFEST", 1000)
+    monkeypatch.setattr("bchisto.formats.limits.MANIFEST_BYTES", 1000)
     with pytest.raises(BundleError, match="its manifest is larger than one can be"):
         Bundle.load(every_road["lightgbm"])
 

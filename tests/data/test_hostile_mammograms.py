@@ -54,7 +54,7 @@ def refused(path, match, *, header=True):
 
 def test_deflated_elements_are_read_and_bounded(tmp_path, monkeypatch):
     """Equal pixels; here with lower bounds on the bytes that are inflated and the elements that are read."""
-    from bchisto.formats import dicom
+    from bchisto.formats import limits
 
     plain = write_dicom(tmp_path / "a.dcm", GREY)
     path = packed(tmp_path / "b.dcm", DeflatedExplicitVRLittleEndian)
@@ -65,10 +65,10 @@ def test_deflated_elements_are_read_and_bounded(tmp_path, monkeypatch):
     refused(cut, r"c\.dcm: its header cannot be read \(its deflated elements are cut off, or too large\)")
     cut.write_bytes(path.read_bytes()[:-200] + b"\xff" * 200)
     refused(cut, r"c\.dcm: ")
-    monkeypatch.setattr(dicom, "_MOST_INFLATED", 1_000_000)
+    monkeypatch.setattr(limits, "DICOM_INFLATED", 1_000_000)
     bomb = struct.pack("<HH2sHI", 0x7FE1, 0x1010, b"OB", 0, 1_000_000) + bytes(1_000_000)
     refused(packed(tmp_path / "d.dcm", DeflatedExplicitVRLittleEndian, more=bomb), "cut off, or too large")
-    monkeypatch.setattr(dicom, "_MOST_READS", 1000)
+    monkeypatch.setattr(limits, "DICOM_READS", 1000)
     many = struct.pack("<HH2sH", 0x7FE1, 0x1010, b"SH", 0) * 1000
     refused(packed(tmp_path / "e.dcm", DeflatedExplicitVRLittleEndian, more=many), "more elements than an image has")
     plain.write_bytes(write_dicom(plain, GREY, implicit=False).read_bytes() + many)

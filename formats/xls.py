@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...core import DependencyError, InputError, how_to_install
-from ...formats import BROKEN
-from ..findings import Finding
-
-_MOST_BYTES = 4 * 1024**2
-"""Bound on a workbook (ours): the published one takes some ten kilobytes."""
+from ..core import DependencyError, InputError, how_to_install
+from . import limits
+from .container import BROKEN
 
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STRINGS, _CONTINUE = 0xFC, 0x3C
@@ -22,13 +19,13 @@ _STRINGS, _CONTINUE = 0xFC, 0x3C
 _WIDE, _PHONETIC, _RICH = 1, 4, 8
 
 
-def xls_rows(path: Path, findings: list[Finding]) -> Iterator[list[str]]:
-    """Yield the cells of each row as text.
+def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of each row.
 
     Parameters
     ----------
     path : Path
-    findings : list of Finding
+    notes : list of str
         Gets a note where there are more sheets.
 
     Raises
@@ -44,27 +41,25 @@ def xls_rows(path: Path, findings: list[Finding]) -> Iterator[list[str]]:
         from xlrd.formula import FormulaError
     except ImportError as error:
         raise DependencyError(
-            f"{path}: xlrd is missing: {how_to_install('mammograms')}, or save its first sheet as INbreast.csv"
+            f"{path}: xlrd is missing: {how_to_install('mammograms')}, or save its first sheet as CSV"
         ) from error
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: too large for the table of INbreast; replace it by the published file")
+        if path.stat().st_size > limits.XLS_BYTES:
+            raise InputError(f"{path}: too large for a table of images; save its first sheet as CSV")
         content = path.read_bytes()
         _check_strings(content)
         # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
         said = io.StringIO()
         with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=said) as book:
             if book.nsheets > 1:
-                findings.append(
-                    Finding("note", path.name, f"{book.nsheets - 1} further sheets, not read: they hold personal data")
-                )
-            yield from ([_text(cell.value) for cell in row] for row in book.sheet_by_index(0).get_rows())
+                notes.append(f"{book.nsheets - 1} further sheets, not read: they may hold personal data")
+            for number, row in enumerate(book.sheet_by_index(0).get_rows(), start=1):
+                yield number, [_text(cell.value) for cell in row]
     except (xlrd.XLRDError, CompDocError, FormulaError, *BROKEN) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}: not an Excel 97 workbook, or damaged ({type(error).__name__}); save its first sheet as "
-            "INbreast.csv"
+            f"{path}: not an Excel 97 workbook, or damaged ({type(error).__name__}); save its first sheet as CSV"
         ) from error
 
 

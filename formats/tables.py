@@ -1,0 +1,185 @@
+"""Rows of small tables as people write them: CSV, and the first sheet of a workbook (``.xlsx``, ``.xls``).
+
+Header and cells stand without blanks around them, and without the apostrophe that keeps a text from being a formula.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import datetime
+import io
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core import DependencyError, InputError, how_to_install
+from . import limits
+from .bounds import check_zip
+from .cells import unneutral
+from .container import BROKEN
+from .workbook import check_parts
+from .xls import xls_rows
+
+_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may stand between columns, in the order in which it is tried."""
+
+Rows = Iterable[tuple[int, list[str]]]
+"""Line number and cells."""
+
+
+def table_rows(
+    path: Path, *, fits: Callable[[Sequence[str]], bool], notes: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of each row, the header first; an empty line has no cells.
+
+    Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. What stands
+    between them is told by the first row: the first mark with which it fits, else the one that gives the most cells.
+    Values of a workbook are those that are stored: no formula is worked out. A whole number has no decimals, a day no
+    time.
+
+    Parameters
+    ----------
+    path : Path
+    fits : callable
+        Whether the cells of the first row are those that are expected.
+    notes : list of str
+        Gets how the table was read, where that is not as commas in UTF-8.
+
+    Raises
+    ------
+    InputError
+        Unreadable, too large, of another encoding, damaged, or a workbook without a sheet.
+    DependencyError
+        The package that reads such a workbook is missing.
+    """
+    readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
+    read = readers.get(path.suffix.casefold())
+    rows = _text_rows(path, fits=fits, notes=notes) if read is None else read(path, notes)
+    for place, (number, cells) in enumerate(rows):
+        if not place and len(cells) > limits.TABLE_COLUMNS:
+            raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
+        yield number, _plain(cells)
+
+
+def _plain(cells: Iterable[str]) -> list[str]:
+    return [unneutral(cell).strip() for cell in cells]
+
+
+def _text_rows(
+    path: Path, *, fits: Callable[[Sequence[str]], bool], notes: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a text."""
+    text = _decoded(path, notes)
+    rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
+    if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
+        raise InputError(
+            f"{path}: more than {limits.TABLE_ROWS:,} lines or {limits.TABLE_CELLS:,} cells, too large for a table of "
+            "images"
+        )
+
+    def parsed(mark: str) -> Any:
+        return csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+
+    mark = ","
+    with contextlib.suppress(csv.Error):  # the reader of the rows says it
+        headers = {mark: _plain(next(parsed(mark), [])) for mark in _MARKS}
+        fitting = [mark for mark, header in headers.items() if fits(header)]
+        mark = next(iter(fitting), max(headers, key=lambda mark: len(headers[mark])))
+    if mark != ",":
+        notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
+    reader = parsed(mark)
+    try:
+        yield from ((reader.line_num, row) for row in reader)
+    except csv.Error as error:
+        raise InputError("{}: not a UTF-8 CSV file ({})", path, error) from error
+
+
+def _decoded(path: Path, notes: list[str]) -> str:
+    """Return the text of a file."""
+    try:
+        if path.stat().st_size > limits.TABLE_BYTES:
+            raise InputError(f"{path}: more than {limits.TABLE_BYTES // 1024**2} MiB, too large for a table of images")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            '{}: not a UTF-8 CSV file ({}); save it as "CSV UTF-8", as Excel calls it', path, error
+        ) from error
+    if "\0" in text.partition("\n")[0]:
+        raise InputError(f'{path}: not a UTF-8 CSV file (null characters in its header); save it as "CSV UTF-8"')
+    if wide:
+        notes.append("read as UTF-16")
+    return text
+
+
+def _excel_rows(path: Path, notes: list[str]) -> Rows:
+    """Return the rows of the first sheet of a workbook."""
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise DependencyError(f"{path}: openpyxl is missing: {how_to_install('excel')}, or save it as CSV") from error
+    try:
+        with warnings.catch_warnings(), path.open("rb") as handle:
+            warnings.simplefilter("ignore")  # of styles and other things that are not read
+            _check_size(path)
+            check_parts(path)
+            book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
+            rows = list(_sheet_rows(path, book.worksheets, notes))
+    except InputError:
+        raise
+    except (*BROKEN, zipfile.BadZipFile, InvalidFileException) as error:
+        raise InputError(
+            "{}: not an Excel workbook, damaged, or protected ({}); save it as CSV", path, error
+        ) from error
+    return rows
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a workbook by what it declares, before anything in it is unpacked."""
+    check_zip(path, members=limits.WORKBOOK_PARTS)
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        size = sum(part.file_size for part in parts)
+    if size > limits.WORKBOOK_BYTES or len(parts) > limits.WORKBOOK_PARTS:
+        raise InputError(
+            f"{path}: {size / 1024**2:,.0f} MiB in {len(parts):,} parts when unpacked, too large for a table of "
+            "images; save its first sheet as CSV"
+        )
+
+
+def _sheet_rows(path: Path, sheets: Sequence[Any], notes: list[str]) -> Iterator[tuple[int, list[str]]]:
+    if not sheets:
+        raise InputError(f"{path}: this workbook has no sheet of cells")
+    sheet, others = sheets[0], len(sheets) - 1
+    more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
+    notes.append(f"the first sheet is read, {sheet.title}{more}")
+    sheet.reset_dimensions()  # those that the file declares may be wrong
+    cells, begun = 0, False
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells += len(row)
+        if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
+            raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
+        texts = [_cell_text(value) for value in row]
+        begun = begun or any(texts)  # a table may begin below empty rows
+        if begun:
+            yield number, texts
+
+
+def _cell_text(value: Any) -> str:
+    """Return a cell as one would write it into a CSV file."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)
