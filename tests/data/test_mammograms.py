@@ -111,7 +111,7 @@ def test_inbreast_personal_elements_are_not_parsed(inbreast):
     ("change", "message"),
     [
         (lambda root: (root / "INbreast.csv").unlink(), r"no INbreast\.csv or INbreast\.xls here"),
-        (lambda root: (root / "INbreast.csv").write_bytes(b"\xff\xfe\x00"), "not a UTF-8 table"),
+        (lambda root: (root / "INbreast.csv").write_bytes(b"\xff\xfe\x00"), "not a UTF-8 CSV file"),
         (lambda root: (root / "INbreast.csv").write_text("a;b\n1;2\n"), "no column 'Laterality'"),
         (lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"), "two tables; keep one"),
         (lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"), "not an Excel 97 workbook"),

@@ -63,7 +63,7 @@ def test_bach_label_that_contradicts_the_folder(bach_copy):
 
 def test_bach_labels_that_are_no_text(bach_copy):
     (bach_copy / "Photos" / "microscopy_ground_truth.csv").write_bytes(b"b001.tif,B\xe9nigne\n")
-    with pytest.raises(InputError, match=r"ground_truth\.csv: not a UTF-8 table `file,class` .*save it as UTF-8"):
+    with pytest.raises(InputError, match=r"ground_truth\.csv: not a UTF-8 CSV file .*save it as"):
         read_dataset(bach_copy)
 
 
