@@ -16,8 +16,7 @@ pin_one_thread()
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.data import ImageRecord  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, ImageDescriptors, open_store  # noqa: E402
-from bchisto.featurize.merge import copied_rows, write_store  # noqa: E402
-from bchisto.featurize.parts import part_path, read_parts, row_keys, write_part  # noqa: E402
+from bchisto.featurize.parts import Finished, copied_rows, row_keys, write_part, write_store  # noqa: E402
 from bchisto.featurize.prepare import StainInfo  # noqa: E402
 
 ORIGIN = {"augmentations": 1, "weights": "random", "weights_file_sha256": "", "dataset": "", "synthetic": True,
@@ -73,14 +72,16 @@ def main():
                     key: ImageDescriptors(record, stain, {"x": rng.normal(size=(1, options.dim)).astype(np.float32)})
                     for key, record in zip(names, some, strict=True)
                 }
-                target = part_path(parts, names, first=0, count=1)
-                write_part(target, described, store="x", dim=options.dim, first=0, count=1, failures={})
+                write_part(parts, described, store="x", dim=options.dim, first=0, count=1)
 
         timed("write the parts", write)
-        timed("list the parts", lambda: read_parts(parts, dim=options.dim, values=False))
-        finished = timed(
-            "list the parts and look at every number", lambda: read_parts(parts, dim=options.dim, values=True)
-        )
+        finished = Finished()
+
+        def read():
+            for part in sorted(parts.iterdir()):
+                finished.add_part(part, dim=options.dim)
+
+        timed("list the parts and look at every number", read)
         images = timed("find the rows", lambda: [(key, finished.of(key, 1)[0]) for key in keys.values()])
         timed("put the store together", lambda: write_store(
             path, records, copied_rows(images, augmentations=1, dim=options.dim), keys=keys, contents=contents,

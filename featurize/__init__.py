@@ -5,14 +5,13 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 """
 
 from ..encoders import Encoder  # a name that others rely on here
-from .blocks import images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .settings import FeaturizeSettings, View
+from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing

@@ -29,8 +29,7 @@ from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
 from .embeddings_parquet import read_parquet, write_parquet
-from .merge import write_store
-from .parts import stain_columns
+from .parts import stain_columns, write_store
 from .prepare import StainInfo
 from .store import open_store
 
@@ -267,7 +266,7 @@ def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
     write_store(
         path,
         records,
-        [(found.features, stain_columns([unknown] * len(records)))],
+        [(0, 0, found.features, stain_columns([unknown] * len(records)))],
         keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
         contents=contents,
         settings=settings,

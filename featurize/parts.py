@@ -1,13 +1,16 @@
 """Finished rows of images, each under its key: in the parts of a store under way, and in stores.
 
 The key of the rows of an image is that of the settings, its id and its content. Augmentations are positions under it,
-so that further ones add rows and change none.
+so that further ones add rows and change none. A part is called by the keys and augmentations that it holds.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,24 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import StoreError
+from ..data import ImageRecord
 from ..formats import checked_dataset
 from ..jobs import atomic_output, claim_space, key_of
 from .embeddings import reading
-from .prepare import StainInfo
-from .store import PER_IMAGE, PIXELS, Store, open_file, read_texts
-from .stored import TEXT, read_failures, write_failures
+from .prepare import ImageFailure, StainInfo
+from .store import KIND, PER_IMAGE, PIXELS, SCHEMA_VERSION, Store, open_file, read_texts
+from .stored import TEXT, read_failures, write_failures, write_header
 from .stream import ImageDescriptors
 
 _log = logging.getLogger(__name__)
 
 _KIND = "bchisto descriptor part"
 
-_FILE_BYTES, _IMAGE_BYTES = 16 * 1024, 512
-"""What a file takes beside its values, and an image beside its rows (from the size of parts)."""
+_FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
+"""What a file takes beside its values, an image beside its rows, and a text beside its letters (measured)."""
 
+_AT_ONCE = 64
+"""Images that are copied at once."""
 
-_CALLED = {"stains": "vectors", "normalisation_skipped": "skipped"}
+_OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns that are called otherwise in `StainInfo`."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 def row_keys(settings: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, str]:
@@ -86,6 +94,19 @@ class Finished:
         """Add the rows of a store."""
         self.add(store.path, store.keys.values(), first=0, count=store.augmentations)
 
+    def add_part(self, path: Path, *, dim: int) -> None:
+        """Add what a part holds; one that is damaged is removed with a warning, so that it is done again."""
+        try:
+            keys, first, count, failures = _read_part(path, dim=dim)
+        except StoreError as error:
+            if path.exists():  # else the store was finished, or overwritten, at this moment
+                _log.warning("%s; done again", error)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+        self.add(path, keys, first=first, count=count)
+        self.failures.update(failures)
+
     def of(self, key: str, augmentations: int) -> tuple[list[Rows], int]:
         """Return rows that follow each other from the first augmentation on, and how many of those wanted they are."""
         chosen: list[Rows] = []
@@ -99,82 +120,64 @@ class Finished:
         return chosen, min(end, augmentations)
 
 
-def read_parts(folder: Path, *, dim: int, values: bool) -> Finished:
-    """Read which rows the parts in a folder hold; a part that does not hold is a warning.
-
-    Parameters
-    ----------
-    folder : Path
-    dim : int
-        Length of a descriptor.
-    values : bool
-        Whether to look at every number.
-    """
-    finished = Finished()
-    for path in sorted(folder.glob("*.h5")):
-        try:
-            keys, first, count, failures = _read_part(path, dim=dim, values=values)
-        except StoreError as error:
-            if path.exists():  # else the store was finished, or overwritten, at this moment
-                _log.warning("%s; done again", error)
-            continue
-        finished.add(path, keys, first=first, count=count)
-        finished.failures.update(failures)
-    return finished
+def _read_part(path: Path, *, dim: int) -> tuple[list[str], int, int, dict[str, str]]:
+    """Return keys, first augmentation, their number and failures; `StoreError` says what is damaged."""
+    with open_file(path)[0] as file, reading(path, "damaged ({})", kind=StoreError):
+        if file.attrs.get("kind") != _KIND:
+            raise StoreError("no part of a store")
+        keys, failures = read_texts(file, "images/key"), dict(read_failures(file))
+        first, count = int(file.attrs["first"]), int(file.attrs["count"])
+        features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
+        if not np.isfinite(features[:]).all():
+            raise StoreError("holds values that are not finite")
+        if path != part_path(path.parent, [*keys, *failures], first=first, count=count):
+            raise StoreError("is called as if it held other rows")
+        return keys, first, count, {str(key): str(message) for key, message in failures.items()}
 
 
 def part_path(folder: Path, keys: Sequence[str], *, first: int, count: int) -> Path:
     """Return where the part with some augmentations of images lies."""
-    return folder / f"{key_of('part 1', keys=list(keys), first=first, count=count)}.h5"
-
-
-def holds(path: Path, keys: Sequence[str], *, dim: int) -> bool:
-    """Whether a part is there and holds these images, also as failures."""
-    try:
-        there, _, _, failures = _read_part(path, dim=dim, values=True)
-    except StoreError:
-        return False
-    return {*there, *failures} == {*keys}
+    return folder / f"{key_of('part 2', keys=sorted(keys), first=first, count=count)}.h5"
 
 
 def write_part(
-    path: Path,
-    described: Mapping[str, ImageDescriptors],
+    folder: Path,
+    described: Mapping[str, ImageDescriptors | ImageFailure],
     *,
     store: str,
     dim: int,
     first: int,
     count: int,
-    failures: Mapping[str, str],
 ) -> None:
     """Write the rows of some images of one store, atomically.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
     described : mapping
-        Key to the image.
+        Key to the image, or why it could not be used.
     store : str
         Which of their descriptors are meant.
     dim : int
         Length of a descriptor.
     first, count : int
         Which augmentations were described.
-    failures : mapping
-        Key to the reason why an image could not be used.
     """
-    features = np.array([image.features[store] for image in described.values()], np.float32).reshape(-1, dim)
+    images = {key: image for key, image in described.items() if isinstance(image, ImageDescriptors)}
+    failures = {key: image.message for key, image in described.items() if isinstance(image, ImageFailure)}
+    features = np.array([image.features[store] for image in images.values()], np.float32).reshape(-1, dim)
     size = features.nbytes + sum(map(len, failures.values()))
-    with atomic_output(path) as temporary, new_file(temporary, size, images=len(described)) as file:
+    path = part_path(folder, list(described), first=first, count=count)
+    with atomic_output(path) as temporary, _new_file(temporary, size, images=len(images)) as file:
         file.attrs.update({"kind": _KIND, "first": first, "count": count})
         file["features"] = features
-        write_failures(file, dict(failures))
-        file.create_dataset("images/key", data=list(described), dtype=TEXT, shape=(len(described),))
-        for name, column in stain_columns([image.stain for image in described.values()]).items():
+        write_failures(file, failures)
+        file.create_dataset("images/key", data=list(images), dtype=TEXT, shape=(len(images),))
+        for name, column in stain_columns([image.stain for image in images.values()]).items():
             file.create_dataset(f"images/{name}", data=column, dtype=TEXT if column.dtype == object else None)
 
 
-def new_file(path: Path, size: int, *, images: int) -> Any:
+def _new_file(path: Path, size: int, *, images: int) -> Any:
     """Open a new file for writing whose values take `size` bytes; where there is no room for it, nothing is begun."""
     claim_space(path, _FILE_BYTES + _IMAGE_BYTES * images + size)
     return h5py.File(path, "w")
@@ -185,27 +188,121 @@ def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
     none = np.full((3, 2), np.nan)
     columns: dict[str, npt.NDArray[Any]] = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
     for name, (kind, shape) in PER_IMAGE.items():
-        values = [getattr(stain, _CALLED.get(name, name)) for stain in stains]
+        values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
         given = [none if value is None else value for value in values]
         columns[name] = np.array(given, np.bool_ if kind == "truth" else np.float32).reshape(-1, *shape)
     return columns
 
 
-def _read_part(path: Path, *, dim: int, values: bool) -> tuple[list[str], int, int, dict[str, str]]:
-    """Return keys, first augmentation, their number and failures.
+def write_store(
+    path: Path,
+    records: Sequence[ImageRecord],
+    rows: Iterable[tuple[int, int, npt.NDArray[np.float32], Columns]],
+    *,
+    keys: Mapping[str, str],
+    contents: Mapping[str, str],
+    settings: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    dim: int,
+    failures: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write a store, atomically; an earlier one is valid until the new one takes its place.
+
+    Parameters
+    ----------
+    path : Path
+    records : sequence of ImageRecord
+        The images in the order of the store.
+    rows : iterable of (int, int, ndarray of float32 of shape (images, augmentations, dim), mapping)
+        The position of the first of some images, their first augmentation, the rows, and of augmentation 0 the columns
+        of `PER_IMAGE` and the hash of their pixels.
+    keys, contents : mapping
+        Image id to the key of its rows, and to the hash of its content.
+    settings, origin : mapping
+        See `bchisto.featurize.stored`.
+    dim : int
+    failures : sequence of (image_id, message)
+        Images that are left out, which the store names.
+    """
+    augmentations, images = int(origin["augmentations"]), len(records)
+    ids = [record.image_id for record in records]
+    labels, groups = [record.label or "" for record in records], [record.group or "" for record in records]
+    texts = {"image_id": ids, "label": labels, "group": groups}
+    letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
+    target = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    size = augmentations * (4 * dim * images + letters)
+    with atomic_output(target) as temporary, _new_file(temporary, size, images=images) as file:
+        file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
+        write_header(file, settings, origin)
+        write_failures(file, list(failures))
+        features = file.create_dataset("features", (images * augmentations, dim), np.float32)
+        for name, column in texts.items():
+            dataset = file.create_dataset(name, (images * augmentations,), TEXT)
+            for start in range(0, images, _AT_ONCE):
+                repeated = np.repeat(np.array(column[start : start + _AT_ONCE], dtype=object), augmentations)
+                dataset[start * augmentations : start * augmentations + len(repeated)] = repeated
+        file["augmentation"] = np.tile(np.arange(augmentations, dtype=np.int32), images)
+        group = file.create_group("images")
+        own = {"image_id": ids, "key": [keys[image] for image in ids], "sha256": [contents[image] for image in ids]}
+        for name, column in own.items():
+            group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
+        group.create_dataset(PIXELS, (images,), TEXT)
+        for name, (kind, shape) in PER_IMAGE.items():
+            group.create_dataset(name, (images, *shape), np.bool_ if kind == "truth" else np.float32)
+        for start, first, values, columns in rows:
+            count = values.shape[1]
+            pieces = [values.reshape(-1, dim)] if count == augmentations else values
+            for number, piece in enumerate(pieces):
+                begin = (start + number) * augmentations + first
+                features[begin : begin + len(piece)] = piece
+            for name, cells in columns.items() if first == 0 else ():
+                group[name][start : start + len(cells)] = cells
+
+
+def copied_rows(
+    images: Sequence[tuple[str, Sequence[Rows]]], *, augmentations: int, dim: int
+) -> Iterator[tuple[int, int, npt.NDArray[np.float32], Columns]]:
+    """Yield the rows of images as `write_store` takes them, file by file, with a few images in memory.
+
+    Parameters
+    ----------
+    images : sequence of (str, sequence of Rows)
+        The key of each, and rows that follow each other, of `augmentations` at least.
+    augmentations, dim : int
 
     Raises
     ------
     StoreError
-        What does not hold.
+        A file vanished, does not read, or holds other images than it did; or numbers that are not finite.
     """
-    with open_file(path)[0] as file, reading(path, "damaged ({})", kind=StoreError):
-        if file.attrs.get("kind") != _KIND:
-            raise StoreError("no part of a store")
-        keys = read_texts(file, "images/key")
-        first, count = int(file.attrs["first"]), int(file.attrs["count"])
-        features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
-        if values and not np.isfinite(features[:]).all():
-            raise StoreError("holds values that are not finite")
-        failures = read_failures(file)
-        return keys, first, count, {str(key): str(message) for key, message in failures.items()}
+    by_file: dict[Path, list[tuple[int, int, str, Rows]]] = {}
+    for number, (key, pieces) in enumerate(images):
+        end = 0
+        for rows in pieces:
+            by_file.setdefault(rows.path, []).append((number, end, key, rows))
+            end = rows.first + rows.count
+    for path, wanted in by_file.items():
+        with open_file(path)[0] as file, reading(path, "{}; run the same command again", kind=StoreError):
+            keys = read_texts(file, "images/key")
+            count = wanted[0][3].count
+            features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
+            kinds = {PIXELS: ("text", ()), **PER_IMAGE}
+            columns = {name: checked_dataset(file, f"images/{name}", holds=kind, shape=(len(keys), *shape))
+                       for name, (kind, shape) in kinds.items()}  # fmt: skip
+            # images that lie behind each other in the file and in the store
+            for _, run in itertools.groupby(wanted, key=lambda item: (item[0] - item[3].position, item[1])):
+                for some in _in_pieces(list(run)):
+                    number, end, _, rows = some[0]
+                    start, stop = rows.position, rows.position + len(some)
+                    if keys[start:stop] != [key for _, _, key, _ in some]:
+                        raise StoreError("changed meanwhile")
+                    values = features[start * count : stop * count].reshape(len(some), count, dim)
+                    if not np.isfinite(values).all():
+                        raise StoreError("holds values that are not finite")
+                    cells = {name: column[start:stop] for name, column in columns.items()} if end == 0 else {}
+                    yield number, end, values[:, end - rows.first : augmentations - rows.first], cells
+
+
+def _in_pieces(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _AT_ONCE):
+        yield items[start : start + _AT_ONCE]

@@ -13,7 +13,7 @@ from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_o
 from ..data import PARTICULARS, Dataset, ImageChange, ImageSelection, UniqueImages, stain_notes
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
 from ..jobs import (
-    Resources,
+    Shard,
     Share,
     Work,
     do_missing,
@@ -25,13 +25,11 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
-from .blocks import images_per_block
-from .merge import copied_rows, write_store
-from .parts import Finished, row_keys
+from .parts import Finished, copied_rows, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
-from .settings import FeaturizeSettings
+from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, look_first, open_store
-from .unit import Unit, describe_units, in_one_go, make_units, unless_finished
+from .unit import Unit, bundle_units, describe_units, make_units
 
 _log = logging.getLogger(__name__)
 
@@ -106,10 +104,10 @@ def featurize(
         An image that cannot be decoded or used; finished blocks are kept.
     """
     run, selection = as_path(out, "out"), ImageSelection.of(images)
-    settings, how = settings or FeaturizeSettings(), Work.of(work)
+    settings, work = settings or FeaturizeSettings(), Work.of(work)
     for choice in settings.encoders:
         check_encoder_name(choice)
-    config = {"out": str(run), **plain_options(selection, settings, how)}
+    config = {"out": str(run), **plain_options(selection, settings, work)}
     selection.refuse_as_run(run)
     settings = _executed(settings)
     with record_run(run, command="featurize", config=config) as record:
@@ -120,69 +118,64 @@ def featurize(
             colours=settings.color_range != (1.0, 1.0),
             colours_off=Message("{color_range:1 1}"),
             needs=settings.needs,
-            skip_errors=how.skip_errors,
+            skip_errors=work.skip_errors,
         )
-        unique, refused = opened.unique, opened.refused
-        chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
-        plans = plan_stores(unique, settings=settings, folder=folder, device=_device(settings), selection=chosen)
-        if how.overwrite:
+        unique = opened.unique
+        plans = plan_stores(
+            unique,
+            settings=settings,
+            folder=folder,
+            device=_device(settings),
+            selection={name: value for name, value in plain_options(selection).items() if name in _SELECTING},
+            skip_errors=work.skip_errors,
+        )
+        if work.overwrite:
             for plan in plans:
                 set_aside(plan.path)
                 set_aside(plan.folder)
-        keys = {plan.name: row_keys(plan.settings, unique.sha256) for plan in plans}
         look_first(plan.path for plan in plans)
-        finished, changes = _finished(plans, unique, how)
         size = images_per_block(settings)
-        cut = functools.partial(
-            make_units, unique.dataset.records, keys=keys, size=size, augmentations=settings.augmentations,
-            skip_errors=how.skip_errors,
-        )  # fmt: skip
-        units = cut(finished)
+        keys = {plan.name: row_keys(plan.settings, unique.sha256) for plan in plans}
+        finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
+        units = make_units(unique.dataset.records, finished, keys, augmentations=settings.augmentations, size=size)
         record.note(
             images=len(unique.dataset),
             images_sha256=unique.digest,
             synthetic=unique.dataset.synthetic,
-            blocks=sum(bool(unit.lacking) for unit in units),
+            blocks=sum(map(bool, units)),
             images_per_block=size,
             weights_sha256={plan.settings["encoder"]: plan.settings["weights_sha256"] for plan in plans},
         )
-        _say_changes(record, changes)
         if not finished:
             _log.info("%s complete already", "the store is" if len(plans) == 1 else f"all {len(plans)} stores are")
         else:
-            # OpenVINO runs on the CPU, whatever Keras sees
-            resources = how.networks() if settings.on_keras else how.cpu()
-            _describe(units, plans, settings, how=how, resources=resources)
-        failures, merged = refused, True
-        skipped: tuple[str, ...] = ()
-        share = None
-        doubtful: tuple[str, ...] = ()
-        if how.shard is not None:
-            finished, _ = _finished(plans, unique, how)
-            merged = not finished
-            if not merged:
-                done = sum(not unit.lacking for unit in cut(finished))
-                share = Share(how.shard, len(how.shard.select(units)), done, len(units), "blocks")
-                record.note(share=share.content())
-        else:
+            _describe(units, plans, settings, size=size, work=work)
+        failures = dict(opened.refused)
+        outcomes: list[StainOutcome] = []
+        share = None if work.shard is None else _share(work.shard, units, plans)
+        if share is not None:
+            record.note(share=share.content())
+        if work.shard is None:
             for plan in plans:
                 if plan.name in finished:
-                    _merge(plan, keys[plan.name], unique=unique, refused=refused, skip_errors=how.skip_errors)
-                found, outcome = _close(plan)
-                failures = tuple({**dict(failures), **found}.items())
-                skipped = tuple(dict.fromkeys((*skipped, *outcome.skipped)))
-                doubtful = tuple(dict.fromkeys((*doubtful, *outcome.doubtful)))
+                    _merge(plan, finished[plan.name], units, keys[plan.name], unique=unique, refused=opened.refused)
+                left_out, outcome = _close(plan)
+                failures |= left_out
+                outcomes.append(outcome)
+        skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
+        doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
+        if work.shard is None:
             for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
                 _log.warning("%s", text)
-            known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
+            known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
-        _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
+        _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
-        merged,
-        len(unique.dataset) + len(refused),
-        failures,
+        share is None,
+        len(unique.dataset) + len(opened.refused),
+        tuple(failures.items()),
         skipped,
         share,
         not unique.dataset.untrainable,
@@ -213,85 +206,101 @@ def _device(settings: FeaturizeSettings) -> str:
     return "gpu" if able and visible_gpus() else "cpu"
 
 
-def _finished(
-    plans: Sequence[StorePlan], unique: UniqueImages, how: Work
-) -> tuple[dict[str, Finished], dict[str, ImageChange]]:
-    """Return what is finished, and what changed, of each store that is not whole."""
-    finished, changes = {}, {}
+def _read_finished(
+    record: RunRecord,
+    plans: Sequence[StorePlan],
+    unique: UniqueImages,
+    keys: Mapping[str, Mapping[str, str]],
+    *,
+    size: int,
+    opened: bool,
+) -> dict[str, Finished]:
+    """Return what is finished of each store that is not whole; log and record what changed since stores were finished.
+
+    Parts are not `opened` in a shard, which leaves them to the call that puts all together.
+    """
+    finished: dict[str, Finished] = {}
+    changes: dict[str, ImageChange] = {}
     for plan in plans:
-        # a shard leaves numbers to the call that puts all together
-        state = read_finished(plan, unique, skip_errors=how.skip_errors, values=how.shard is None)
-        if state is not None:
-            finished[plan.name], changes[plan.name] = state
-    return finished, changes
-
-
-def _say_changes(record: RunRecord, changes: Mapping[str, ImageChange]) -> None:
-    """Say what changed since stores were finished, and keep it in the record."""
-    changed = {name: change for name, change in changes.items() if change}
-    for change in dict.fromkeys(changed.values()):
-        names = ", ".join(name for name, own in changed.items() if own == change)
+        images = () if opened else list(keys[plan.name].values())
+        blocks = [images[start : start + size] for start in range(0, len(images), size)]
+        if (state := read_finished(plan, unique, blocks=blocks)) is not None:
+            finished[plan.name], change = state
+            if change:
+                changes[plan.name] = change
+    for change in dict.fromkeys(changes.values()):
+        names = ", ".join(name for name, own in changes.items() if own == change)
         _log.log(logging.WARNING if change.removed else logging.INFO, "%s: %s", names, change)
-    if changed:
-        record.note(grown={name: change.json() for name, change in changed.items()})
+    if changes:
+        record.note(grown={name: change.json() for name, change in changes.items()})
+    return finished
 
 
 def _describe(
-    units: Sequence[Unit],
-    plans: Sequence[StorePlan],
-    settings: FeaturizeSettings,
-    *,
-    how: Work,
-    resources: Resources,
+    units: Sequence[Unit], plans: Sequence[StorePlan], settings: FeaturizeSettings, *, size: int, work: Work
 ) -> None:
-    lacking = {name for unit in units for batch in unit.lacking for name in batch.keys}
+    # OpenVINO runs on the CPU, whatever Keras sees
+    resources = work.networks() if settings.on_keras else work.cpu()
+    lacking = {name for unit in units for batch in unit for name in batch.keys}
     folders = [plan.parts for plan in plans if plan.name in lacking]
     for plan in plans:
         remove_leftovers(plan.path)
 
     def begin() -> None:
         packages = {name for folder in folders for name in folder.made_with}
-        environments = how.environments(plans[0].path.parent, packages)
+        environments = work.environments(plans[0].path.parent, packages)
         for folder in folders:
             folder.begin()
             folder.note_work(environments)
 
-    bundled = functools.partial(in_one_go, resources=resources)
+    bundled = functools.partial(bundle_units, resources=resources, size=size)
     do_missing(
         functools.partial(
             describe_units,
             plans={plan.name: plan for plan in plans},
             settings=settings,
-            skip_errors=how.skip_errors,
+            skip_errors=work.skip_errors,
             # as many at once as there would be if all were missing: it decides about helpers alone
             helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
         ),
         units,
-        read=lambda unit: None if unit.lacking else True,
-        steps=lambda unit: unit.steps(settings.augmentations),
+        read=lambda unit: None if unit else True,
+        steps=lambda unit: sum(batch.steps for batch in unit),
         label="featurize",
         finished="blocks are done",
         step_name="augmentations",
         bundled=bundled,
-        work=how,
+        work=work,
         resources=resources,
         begin=begin,
     )
 
 
+def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:
+    """Return how much of all blocks is done by whichever shard; None if another process finished all stores."""
+    missing = {plan.name: plan for plan in plans if not plan.is_finished()}
+    done = sum(
+        all(batch.part(missing[name]).is_file() for batch in unit for name in batch.keys if name in missing)
+        for unit in units
+    )
+    return Share(shard, len(shard.select(units)), done, len(units), "blocks") if missing else None
+
+
 def _merge(
     plan: StorePlan,
+    finished: Finished,
+    units: Sequence[Unit],
     keys: Mapping[str, str],
     *,
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
-    skip_errors: bool,
 ) -> None:
-    """Put a store together, unless another process does meanwhile."""
-    with unless_finished(plan, skip_errors=skip_errors):
-        if (state := read_finished(plan, unique, skip_errors=skip_errors, values=False)) is None:
+    """Put a store together from what was finished before and the parts of the units, unless another process did."""
+    with plan.unless_finished():
+        if plan.is_finished():
             return
-        finished, _ = state
+        for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
+            finished.add_part(batch.part(plan), dim=plan.dim)
         rows = {image: finished.of(key, plan.augmentations) for image, key in keys.items()}
         whole = [record for record in unique.dataset.records if rows[record.image_id][1] == plan.augmentations]
         there = {record.image_id for record in whole}
@@ -326,10 +335,10 @@ def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
     return failures, outcome
 
 
-def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:
+def _write_failures(run: Path, failures: Mapping[str, str], *, source: Dataset, keep: bool) -> None:
     path = run / "failures.csv"
     if failures:
         paths = {record.image_id: str(record.path) for record in source.records}
-        write_rows(path, ("image_id", "path", "error"), [(i, paths.get(i, ""), text) for i, text in failures])
+        write_rows(path, ("image_id", "path", "error"), [(i, paths.get(i, ""), text) for i, text in failures.items()])
     elif not keep:
         remove_output(path)

@@ -7,19 +7,28 @@ whole one takes its place.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import InputError, SettingsConflictError, WeightsError, message_of
+from ..core import (
+    InputError,
+    OutputError,
+    OverwrittenError,
+    SettingsConflictError,
+    StoreError,
+    WeightsError,
+    message_of,
+)
 from ..data import ImageChange, Known, UniqueImages
 from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
 from ..jobs import key_of
 from ..runs import FolderSettings, describe_differences, differences, other_settings, versions_of
-from .parts import Finished, read_parts
+from .parts import Finished, part_path
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
@@ -47,6 +56,8 @@ class StorePlan:
         All that decides its rows, see `bchisto.featurize.stored.store_settings`.
     origin : dict
         Where it comes from.
+    skip_errors : bool
+        Whether it may lack images which could not be used.
     """
 
     path: Path
@@ -55,6 +66,7 @@ class StorePlan:
     dim: int
     settings: dict[str, Any]
     origin: dict[str, Any]
+    skip_errors: bool
 
     @property
     def name(self) -> str:
@@ -81,23 +93,16 @@ class StorePlan:
             made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", self.settings["backend"])),
         )
 
-    def is_whole(self, store: Store, *, skip_errors: bool) -> bool:
-        """Whether a store is this one, with all its images and augmentations.
-
-        Parameters
-        ----------
-        store : Store
-        skip_errors : bool
-            Whether one counts that lacks images which could not be used.
-        """
+    def is_whole(self, store: Store) -> bool:
+        """Whether a store is this one, with all its images and augmentations."""
         decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations")
         return (
             differences(store.settings, self.settings).keys() <= _AGREEING
             and all(store.header[name] == self.origin[name] for name in decisive)
-            and (skip_errors or not store.header["failures"])
+            and (self.skip_errors or not store.header["failures"])
         )
 
-    def is_finished(self, *, skip_errors: bool) -> bool:
+    def is_finished(self) -> bool:
         """Whether the store is there, see `is_whole`.
 
         Raises
@@ -108,7 +113,16 @@ class StorePlan:
         if not self.path.is_file():
             return False
         with open_store(self.path) as store:
-            return self.is_whole(store, skip_errors=skip_errors)
+            return self.is_whole(store)
+
+    @contextlib.contextmanager
+    def unless_finished(self) -> Iterator[None]:
+        """Let a failure pass if another process has finished the store and removed its parts meanwhile."""
+        try:
+            yield
+        except (OutputError, OverwrittenError, StoreError):
+            if not self.is_finished():
+                raise
 
 
 def store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
@@ -120,7 +134,13 @@ def store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
 
 
 def plan_stores(
-    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, device: str, selection: Mapping[str, Any]
+    unique: UniqueImages,
+    *,
+    settings: FeaturizeSettings,
+    folder: Path,
+    device: str,
+    selection: Mapping[str, Any],
+    skip_errors: bool,
 ) -> list[StorePlan]:
     """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
 
@@ -133,6 +153,8 @@ def plan_stores(
         Where colours, crops and pooling are worked out.
     selection : mapping
         The options by which a part of the images was chosen, JSON-ready.
+    skip_errors : bool
+        Whether stores may lack images which could not be used.
 
     Raises
     ------
@@ -158,20 +180,16 @@ def plan_stores(
                 "classes": list(unique.dataset.classes),
                 "images_sha256": unique.digest,
                 "selection": json.dumps(selection),
-                **_of_runner(encoder, choice),
                 "bchisto_version": __version__,
             }
+            if encoder.runner != "keras":
+                origin |= {"runner": encoder.runner, "card": encoder.card.text()}
+            if encoder.runner == "timm":
+                origin["network"] = choice.name
             own = store_settings(settings, encoder, view, device=device)
-            plans.append(StorePlan(folder / f"{name}.h5", choice, view, encoder.dim, own, origin))
+            path = folder / f"{name}.h5"
+            plans.append(StorePlan(path, choice, view, encoder.dim, own, origin, skip_errors))
     return plans
-
-
-def _of_runner(encoder: CropEncoder, choice: EncoderChoice) -> dict[str, str]:
-    """Return what a store says of an encoder that was brought: who runs it, and what is known of its weights."""
-    if encoder.runner == "keras":
-        return {}
-    network = {"network": choice.name} if encoder.runner == "timm" else {}
-    return {"runner": encoder.runner, "card": encoder.card.text(), **network}
 
 
 def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
@@ -196,7 +214,7 @@ def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
 
 
 def read_finished(
-    plan: StorePlan, unique: UniqueImages, *, skip_errors: bool, values: bool
+    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]] = ()
 ) -> tuple[Finished, ImageChange] | None:
     """Return what is finished of a store, and what changed since it was; None if it is whole.
 
@@ -205,10 +223,9 @@ def read_finished(
     plan : StorePlan
     unique : UniqueImages
         Its images.
-    skip_errors : bool
-        See `StorePlan.is_whole`.
-    values : bool
-        See `bchisto.featurize.parts.read_parts`.
+    blocks : sequence of sequence of str
+        Keys of images of which a part is believed by its name, and not opened: it takes 30 ms, and whoever puts the
+        store together looks into it.
 
     Raises
     ------
@@ -218,43 +235,38 @@ def read_finished(
     StoreError
         The store is damaged.
     """
+    finished, change = Finished(), ImageChange()
+    known = {part_path(plan.folder, keys, first=0, count=plan.augmentations): keys for keys in blocks}
     # before the store: whoever finishes it at this moment writes the store before the parts are removed
-    finished = read_parts(plan.folder, dim=plan.dim, values=values)
-    change = ImageChange()
+    for path in sorted(plan.folder.glob("*.h5")):
+        if path in known:
+            finished.add(path, known[path], first=0, count=plan.augmentations)
+        else:
+            finished.add_part(path, dim=plan.dim)
+    if not plan.skip_errors:
+        finished.failures.clear()
     if plan.path.is_file():
         with open_store(plan.path) as store:
-            if plan.is_whole(store, skip_errors=skip_errors):
+            if plan.is_whole(store):
                 return None
-            _refuse_other(store, plan)
-            change = _change(store, unique)
-            if change.removed:
-                _refuse_selection(store, plan)
+            change = _growth(store, plan, unique)
             finished.add_store(store)
     plan.parts.check()
     return finished, change
 
 
-def _refuse_other(store: Store, plan: StorePlan) -> None:
-    """Refuse a store that does not grow to the wanted one."""
-    differing = describe_differences(store.settings, plan.settings)
-    of_file = store.header["weights_file_sha256"]
-    if of_file and "card" in store.header and of_file == plan.origin["weights_file_sha256"]:
+def _growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
+    """Return how the images changed since the store was finished; refuse one that does not grow to the wanted one."""
+    texts = {}
+    weights = store.header["weights_file_sha256"]
+    if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:
         treated = other_treatment(card_of(store.header), card_of(plan.origin))
-        differing = differing.replace("other weights", f"the same weights, but their JSON says otherwise ({treated})")
+        texts["weights_sha256"] = f"the same weights, but their JSON says otherwise ({treated})"
+    differing = describe_differences(store.settings, plan.settings, texts=texts)
     if store.augmentations > plan.augmentations:
         differing = ", ".join(filter(None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")))
     if differing:
         raise other_settings(store.path, differing)
-
-
-def _refuse_selection(store: Store, plan: StorePlan) -> None:
-    """Refuse to leave out images that are there and are not chosen by the options."""
-    if differing := describe_differences(*(json.loads(side["selection"]) for side in (store.header, plan.origin))):
-        raise other_settings(store.path, differing)
-
-
-def _change(store: Store, unique: UniqueImages) -> ImageChange:
-    """Say how the images changed since the store was finished; refuse what is no growing."""
     contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
     other = [image for image, sha in unique.sha256.items() if contents.get(image, sha) != sha]
     if other:
@@ -272,5 +284,8 @@ def _change(store: Store, unique: UniqueImages) -> ImageChange:
         )  # fmt: skip
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))
     records = unique.dataset.records
-    new: dict[str, Known] = {record.image_id: (record.label or "", record.group or "") for record in records}
-    return ImageChange.between(old, new)
+    change = ImageChange.between(old, {record.image_id: (record.label or "", record.group or "") for record in records})
+    selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
+    if change.removed and (differing := describe_differences(*selections)):
+        raise other_settings(store.path, differing)  # images that are there and are not chosen by the options
+    return change

@@ -22,7 +22,6 @@ from .settings import FeaturizeSettings, View
 _AHEAD = 2
 """Items prepared ahead of inference: one being encoded, one ready (more only costs memory)."""
 
-
 _FEW, _MORE = 1, 3
 """Augmentations of the two timed units; their difference is the cost of one."""
 
@@ -42,6 +41,7 @@ def describe_images(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
+    first: int = 0,
     skip_errors: bool = False,
     crop_seed: str = "id",
     on_device: bool | None = None,
@@ -59,6 +59,8 @@ def describe_images(
         Store name to encoder and view.
     ticker : Ticker
         Ticked once per augmentation of an image.
+    first : int
+        The augmentation to begin with.
     skip_errors : bool
         Yield an `ImageFailure` for an image that cannot be used, instead of raising.
     crop_seed : {"id", "pixels"}
@@ -78,25 +80,6 @@ def describe_images(
     ImageError
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
-    yield from describe_from(
-        0, records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors, crop_seed=crop_seed,
-        on_device=on_device, helpers=helpers,
-    )  # fmt: skip
-
-
-def describe_from(
-    first: int,
-    records: Sequence[ImageRecord],
-    *,
-    settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
-    ticker: Ticker,
-    skip_errors: bool = False,
-    crop_seed: str = "id",
-    on_device: bool | None = None,
-    helpers: int = 1,
-) -> Generator[ImageDescriptors | ImageFailure, None, None]:
-    """Describe images as `describe_images` does, from the augmentation `first` on."""
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ..core import OutputError, OverwrittenError, StoreError, WeightsError
+from ..core import WeightsError
 from ..data import ImageRecord
 from ..encoders import CropEncoder
 from ..jobs import Resources, Ticker
-from .parts import Finished, holds, part_path, write_part
+from .parts import Finished, part_path, write_part
 from .plan import StorePlan, encoder_of
-from .prepare import ImageFailure
 from .settings import FeaturizeSettings
-from .stream import ImageDescriptors, describe_from
+from .stream import describe_images
 
 _BUNDLES, _BUNDLE_IMAGES = 8, 256
 """Beside a GPU: bundles of units for each process at least, so that all end at about the same time, and most images in
@@ -28,28 +28,30 @@ class Batch:
 
     Attributes
     ----------
-    first : int
-        The first augmentation that is lacking.
+    first, count : int
+        The first augmentation that is lacking, and how many are.
     records : tuple of ImageRecord
     keys : dict of str to tuple of str
         Store name to the key of each image.
     """
 
     first: int
+    count: int
     records: tuple[ImageRecord, ...]
     keys: dict[str, tuple[str, ...]]
 
+    @property
+    def steps(self) -> int:
+        """Its steps of progress: augmentations of images."""
+        return len(self.records) * self.count
 
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """A block of images: how many they are, and what is lacking of them."""
+    def part(self, plan: StorePlan) -> Path:
+        """Return the part of a store that holds it once it is described."""
+        return part_path(plan.folder, self.keys[plan.name], first=self.first, count=self.count)
 
-    images: int
-    lacking: tuple[Batch, ...]
 
-    def steps(self, augmentations: int) -> int:
-        """Return its steps of progress: augmentations of images."""
-        return sum(len(batch.records) * (augmentations - batch.first) for batch in self.lacking)
+Unit = tuple[Batch, ...]
+"""What a block of images lacks; empty if nothing."""
 
 
 def make_units(
@@ -59,7 +61,6 @@ def make_units(
     *,
     augmentations: int,
     size: int,
-    skip_errors: bool,
 ) -> list[Unit]:
     """Cut all images into blocks, whatever is finished, so that shards agree; each with what it lacks.
 
@@ -75,8 +76,6 @@ def make_units(
         Rows of an image.
     size : int
         Images in a block.
-    skip_errors : bool
-        Whether images that could not be used are done with.
     """
     units = []
     for start in range(0, len(records), size):
@@ -85,16 +84,22 @@ def make_units(
             stores: dict[int, list[str]] = {}
             for name, done in finished.items():
                 key = keys[name][record.image_id]
-                if not (skip_errors and key in done.failures):
+                if key not in done.failures:
                     stores.setdefault(done.of(key, augmentations)[1], []).append(name)
             for first, names in stores.items():
                 if first < augmentations:
                     lacking.setdefault((first, tuple(names)), []).append(record)
-        batches = [
-            Batch(first, tuple(some), {name: tuple(keys[name][record.image_id] for record in some) for name in names})
-            for (first, names), some in lacking.items()
-        ]
-        units.append(Unit(min(size, len(records) - start), tuple(batches)))
+        units.append(
+            tuple(
+                Batch(
+                    first,
+                    augmentations - first,
+                    tuple(some),
+                    {name: tuple(keys[name][record.image_id] for record in some) for name in names},
+                )
+                for (first, names), some in lacking.items()
+            )
+        )
     return units
 
 
@@ -123,19 +128,19 @@ def describe_units(
         Processes that decode and normalise beside the one that encodes.
     """
     lacking = []
-    for batch in (batch for unit in units for batch in unit.lacking):
-        if all(_is_done(batch, plans[name]) for name in batch.keys):  # by another process meanwhile
-            ticker.tick(len(batch.records) * (settings.augmentations - batch.first))
+    for batch in itertools.chain.from_iterable(units):
+        if all(batch.part(plans[name]).is_file() for name in batch.keys):  # by another process meanwhile
+            ticker.tick(batch.steps)
         else:
             lacking.append(batch)
     for (first, names), alike in itertools.groupby(lacking, key=lambda batch: (batch.first, tuple(batch.keys))):
         batches = list(alike)
-        items = describe_from(
-            first,
+        items = describe_images(
             [record for batch in batches for record in batch.records],
             settings=settings,
             targets={name: (_encoder(plans[name], settings), plans[name].view) for name in names},
             ticker=ticker,
+            first=first,
             skip_errors=skip_errors,
             helpers=helpers,
         )
@@ -143,28 +148,12 @@ def describe_units(
             for batch in batches:
                 described = list(itertools.islice(items, len(batch.records)))
                 for name in names:
-                    with unless_finished(plans[name], skip_errors=skip_errors):
-                        _write(batch, plans[name], described)
-
-
-def _is_done(batch: Batch, plan: StorePlan) -> bool:
-    keys = batch.keys[plan.name]
-    path = part_path(plan.folder, keys, first=batch.first, count=plan.augmentations - batch.first)
-    return path.is_file() and holds(path, keys, dim=plan.dim)
-
-
-def _write(batch: Batch, plan: StorePlan, described: Sequence[ImageDescriptors | ImageFailure]) -> None:
-    keys, count = batch.keys[plan.name], plan.augmentations - batch.first
-    items = dict(zip(keys, described, strict=True))
-    write_part(
-        part_path(plan.folder, keys, first=batch.first, count=count),
-        {key: item for key, item in items.items() if isinstance(item, ImageDescriptors)},
-        store=plan.name,
-        dim=plan.dim,
-        first=batch.first,
-        count=count,
-        failures={key: item.message for key, item in items.items() if isinstance(item, ImageFailure)},
-    )
+                    plan, keys = plans[name], batch.keys[name]
+                    with plan.unless_finished():
+                        write_part(
+                            plan.folder, dict(zip(keys, described, strict=True)),
+                            store=name, dim=plan.dim, first=first, count=batch.count,
+                        )  # fmt: skip
 
 
 def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:
@@ -181,22 +170,17 @@ def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:
     return encoder
 
 
-@contextlib.contextmanager
-def unless_finished(plan: StorePlan, *, skip_errors: bool) -> Iterator[None]:
-    """Let a failure pass if another process has finished the store and removed its parts meanwhile."""
-    try:
-        yield
-    except (OutputError, OverwrittenError, StoreError):
-        if not plan.is_finished(skip_errors=skip_errors):
-            raise
+def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> list[tuple[Unit, ...]]:
+    """Return what a process does in one go: a unit, or beside a GPU several, since it must never wait for the next.
 
-
-def in_one_go(units: Sequence[Unit], resources: Resources) -> list[tuple[Unit, ...]]:
-    """Return what a process does in one go: a unit, or beside a GPU several, since it must never wait for the next."""
-    if not units:
-        return []
-    size = 1
+    Parameters
+    ----------
+    units : sequence of Unit
+    resources : Resources
+    size : int
+        Images in a unit.
+    """
+    together = 1
     if resources.gpus:
-        share = -(-len(units) // (resources.processes * _BUNDLES))
-        size = min(share, -(-_BUNDLE_IMAGES // units[0].images))
-    return [tuple(units[start : start + size]) for start in range(0, len(units), size)]
+        together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
+    return [tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 _HASH = "_sha256"
@@ -20,15 +21,23 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
-def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def describe_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, texts: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the differences as one line; of what is known by its hash, that it is another.
+
+    Parameters
+    ----------
+    old, new : mapping
+    texts : mapping
+        Key to what is said of it instead, if it differs.
 
     Examples
     --------
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    return ", ".join(_said(key, a, b) for key, (a, b) in differences(old, new).items())
+    return ", ".join(texts.get(key) or _said(key, a, b) for key, (a, b) in differences(old, new).items())
 
 
 def _said(key: str, old: Any, new: Any) -> str:

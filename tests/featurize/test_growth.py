@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import replace
 
-import bchisto.featurize.blocks as blocks_module
+import bchisto.featurize.settings as settings_module
 import bchisto.featurize.unit as unit_module
 import h5py
 import numpy as np
@@ -25,20 +25,20 @@ ONE = Work(jobs=1)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks_module, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(settings_module, "_MOST_IMAGES", 2)
 
 
 @pytest.fixture
 def seen(monkeypatch):
     """Image ids in the order in which they were described, each with the first augmentation."""
     found = []
-    real = unit_module.describe_from
+    real = unit_module.describe_images
 
-    def spy(first, records, **options):
+    def spy(records, *, first, **options):
         found.extend((record.image_id, first) for record in records)
-        return real(first, records, **options)
+        return real(records, first=first, **options)
 
-    monkeypatch.setattr(unit_module, "describe_from", spy)
+    monkeypatch.setattr(unit_module, "describe_images", spy)
     return found
 
 

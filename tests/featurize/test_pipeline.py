@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 
-import bchisto.featurize.blocks as blocks_module
+import bchisto.featurize.settings as settings_module
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from bchisto.core import ImageError, InputError, SettingsConflictError, TissueEr
 from bchisto.data import ImageSelection, decode_image, read_dataset, unique_images
 from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
-from bchisto.featurize.blocks import images_per_block
+from bchisto.featurize.settings import images_per_block
 from bchisto.jobs import Shard, Work
 from bchisto.stains import MacenkoNormalizer, augment_he
 from bchisto_tiny import tiny_weights
@@ -29,7 +29,7 @@ def features(run, store=STORE):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of two images, so that twelve images make six units."""
-    monkeypatch.setattr(blocks_module, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(settings_module, "_MOST_IMAGES", 2)
 
 
 def test_descriptors_equal_an_independent_recomputation(described, tissue):
@@ -370,17 +370,17 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
 def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from bchisto.jobs import missing
+    from bchisto.jobs import work
 
     path = tmp_path / "w.weights.h5"
     _weights_file(path, 1)
-    real = missing.run_units
+    real = work.run_units
 
     def swap(*args, **kwargs):
         _weights_file(path, 2)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(missing, "run_units", swap)
+    monkeypatch.setattr(work, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
         featurize(
             images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), work=Work(jobs=1)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from bchisto.boost.sources import read_sources
 from bchisto.core import StoreError
-from bchisto.featurize import open_store
+from bchisto.data import ImageRecord
+from bchisto.featurize import ImageFailure, open_store
 
 NAME = "tiny-1.0-64.h5"
 TEXT = h5py.string_dtype("utf-8")
@@ -115,15 +116,19 @@ def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
 
 
 def test_a_link_in_a_part_is_not_followed(tmp_path, caplog):
-    from bchisto.featurize.parts import read_parts, write_part
+    from bchisto.featurize.parts import Finished, part_path, write_part
 
-    part = tmp_path / "parts" / "x.h5"
-    part.parent.mkdir()
-    write_part(part, {}, store="x", dim=16, first=0, count=2, failures={"key": "why"})
-    assert read_parts(part.parent, dim=16, values=True).failures == {"key": "why"}
+    failure = ImageFailure(ImageRecord(image_id="a.png", path=tmp_path / "a.png", label=None), "why")
+    write_part(tmp_path, {"key": failure}, store="x", dim=16, first=0, count=2)
+    part, finished = part_path(tmp_path, ["key"], first=0, count=2), Finished()
+    finished.add_part(part, dim=16)
+    assert finished.failures == {"key": "why"}
     with h5py.File(part, "a") as file:
         external_link(file, elsewhere(tmp_path))
-    assert not read_parts(part.parent, dim=16, values=True).failures
+    finished = Finished()
+    finished.add_part(part, dim=16)
+    assert not finished.failures
+    assert not part.exists()
     assert "features is a link to another place" in caplog.text
 
 

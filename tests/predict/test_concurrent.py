@@ -17,11 +17,11 @@ ROUNDS, PROCESSES = 4, 2
 SCRIPT = f"""
 import sys, time
 from pathlib import Path
-import bchisto.featurize.blocks
+import bchisto.featurize.settings
 from bchisto.jobs import Work
 from bchisto.predict import predict
 
-bchisto.featurize.blocks._MOST_IMAGES = 2
+bchisto.featurize.settings._MOST_IMAGES = 2
 model, images, folder, name = sys.argv[1:]
 for number in range({ROUNDS}):
     Path(folder, f"ready-{{number}}-{{name}}").touch()
@@ -74,7 +74,7 @@ def test_a_table_has_all_its_rows_whoever_finishes_it(model, tissue, tmp_path):
 @pytest.fixture
 def after_pack(monkeypatch):
     """Do something when so many blocks of four images are kept, as another process might."""
-    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 4)
 
     def arrange(number, then):
         written = []

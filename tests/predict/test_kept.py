@@ -110,7 +110,7 @@ def written(monkeypatch):
         write_pack(path, name, arrays)
 
     monkeypatch.setattr("bchisto.predict.predicted.write_pack", write)
-    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 4)
     return counts
 
 

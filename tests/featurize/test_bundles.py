@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import ImageError
 from bchisto.featurize import featurize, open_store
-from bchisto.featurize.unit import Unit, in_one_go
+from bchisto.featurize.unit import bundle_units
 from bchisto.jobs import Resources, Work
 
 
@@ -18,14 +18,14 @@ def gpu(monkeypatch):
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 
 
-def test_stretches_hold_all_blocks_in_order():
-    blocks = [Unit(4, ()) for _ in range(100)]
+def test_bundles_hold_all_blocks_in_order():
+    blocks = [(number,) for number in range(100)]
     for resources, size in [(Resources(4, 4), 1), (Resources(1, 8, ("0",)), 13), (Resources(4, 8, ("0", "1")), 4)]:
-        found = in_one_go(blocks, resources)
+        found = bundle_units(blocks, resources, size=4)
         assert [block for some in found for block in some] == blocks
         assert {len(some) for some in found[:-1]} == {size}
-    assert len(in_one_go(blocks * 100, Resources(1, 8, ("0",)))[0]) == 64  # 256 images
-    assert in_one_go([], Resources(1, 8, ("0",))) == []
+    assert len(bundle_units(blocks * 100, Resources(1, 8, ("0",)), size=4)[0]) == 64  # 256 images
+    assert bundle_units([], Resources(1, 8, ("0",)), size=4) == []
 
 
 def test_a_run_beside_a_gpu_gives_the_same_store(tissue, tmp_path, tiny_settings, described, gpu):
