@@ -54,11 +54,11 @@ _COMMANDS = (
 )
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
-"""Characters of an error (ours): a damaged table may have a cell of a megabyte, which is quoted."""
+"""Characters of an error: a damaged table may have a cell of a megabyte, which is quoted."""
 _AGAIN_SECONDS = 5.0
-"""After how long a command that goes on after a signal is sent it again (ours): longer than an orderly end takes."""
+"""After how long a command that goes on after a signal is sent it again: longer than an orderly end takes."""
 _AT_ONCE_SECONDS = 0.05
-"""The same where the interrupt is known to be lost (ours)."""
+"""The same where the interrupt is known to be lost."""
 
 
 class _LazyGroup(click.Group):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, StoreError
+from ..core import InputError, Message, MissingInputError, StoreError, few
 from ..crossval import Tested
-from ..data import PARTICULARS, SYNTHETIC_BANNER, ImageChange, Known, check_order, few, read_particulars, spell_labels
+from ..data import FACTS_FILE, SYNTHETIC_BANNER, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
+from ..runs import ImageChange, Known
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     name, path = next(iter(paths.items()))
     digest = str(headers[name].get("images_sha256", ""))
-    known = read_particulars(path.parent / PARTICULARS, images_sha256=digest)
+    known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
     if known.groups:  # named or corrected since the stores were made
         groups = {image: known.groups.get(image) for image in groups}
     labels = {image: label for image, label, _ in rows}

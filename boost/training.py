@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from ..core import ImageError, SettingsConflictError
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
-from ..data import ImageChange, decode_image
+from ..data import decode_image
 from ..evaluate import measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, write_rows
 from ..report import choose_samples
-from ..runs import FolderSettings, versions_of
+from ..runs import FolderSettings, ImageChange, versions_of
 from .bundle import Bundle
 from .doubts import doubtful_samples
 from .ensemble import gather

@@ -180,8 +180,8 @@ def folds(out: Path, **options: Any) -> None:
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
     from ..data import (
+        DatasetFacts,
         ImageSelection,
-        Particulars,
         find_copies,
         fold_plan,
         further_columns,
@@ -203,7 +203,7 @@ def folds(out: Path, **options: Any) -> None:
         groups=list(groups.values()),
         group_by=options["group_by"],
         seed=options["seed"],
-        known=Particulars(
+        known=DatasetFacts(
             columns=further_columns(dataset),
             copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
         ),

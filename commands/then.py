@@ -77,7 +77,7 @@ def next_commands(context: click.Context, found: Preflight, *, images: str) -> l
     if found.fitting is None or found.dataset.untrainable:
         return []
     planned = found.planned
-    fewer = planned.encoders != found.asked.encoders
+    fewer = planned.encoders != found.requested.encoders
     but = ("images", "views", "stain", *(["encoders"] if fewer else []))
     line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=but)}"
     if fewer:
@@ -86,7 +86,7 @@ def next_commands(context: click.Context, found: Preflight, *, images: str) -> l
         line += "".join(f" --view {view}" for view in planned.views)
     if planned.stain != "macenko":
         line += f" --stain {planned.stain}"
-    if planned.color_range != found.asked.color_range:
+    if planned.color_range != found.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
     lines = [line + (" --skip-errors" if found.skips else "")]
     if (protocol := found.protocol) is not None:

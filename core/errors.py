@@ -36,6 +36,7 @@ __all__ = [
     "WeightsError",
     "closest",
     "error_number",
+    "few",
     "how_to_install",
     "is_out_of_memory",
     "one_of",
@@ -104,6 +105,19 @@ def one_of(name: str, names: Iterable[str]) -> str:
     like = closest(name, every)
     said = f"choose one of {', '.join(every)}"
     return said if like is None else f"did you mean {like}? C{said[1:]}"
+
+
+def few(names: Iterable[str], *, most: int = 3) -> str:
+    """Return the first names and how many more there are.
+
+    Examples
+    --------
+    >>> few(["a.png", "b.png", "c.png", "d.png", "e.png"])
+    'a.png, b.png, c.png and 2 more'
+    """
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def readable_name(text: str) -> str:

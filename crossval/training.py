@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
-from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unknown_groups, write_fold_list
+from ..data import DatasetFacts, FoldPlan, protocol_text, unknown_groups, write_fold_list
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
 from ..report import reporting, write_run_report
-from ..runs import FolderSettings, RunRecord
+from ..runs import FolderSettings, ImageChange, Known, RunRecord
 from .result import CrossValidation
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Tested:
         Image id to patient or slide.
     failures : tuple of (image_id, message)
         Images that could not be used.
-    known : Particulars
+    known : DatasetFacts
         What else is known of them.
     pixels, files : dict of str to str
         Image id to the SHA-256 of its decoded pixels, where that is known, and of its file.
@@ -66,7 +66,7 @@ class Tested:
     labels: dict[str, str]
     groups: dict[str, str | None]
     failures: tuple[tuple[str, str], ...] = ()
-    known: Particulars = field(default_factory=Particulars)
+    known: DatasetFacts = field(default_factory=DatasetFacts)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 

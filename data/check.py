@@ -16,7 +16,7 @@ from .images import MOST_COMPARED, Copy, compare_contents, decode_record, find_c
 from .layouts import MAMMOGRAMS, find_layout
 
 _FEW_BITS = 14
-"""Bits of 16 with which a picture is far darker than it was: white is then at a quarter of the scale (ours)."""
+"""Bits of 16 with which a picture is far darker than it was: white is then at a quarter of the scale."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..core import InputError
-from .columns import is_missing
+from ..formats import is_missing
 from .findings import Finding
 
 
@@ -106,7 +106,7 @@ def check_order(classes: Sequence[str]) -> None:
         raise InputError("{classes} {}: names {} twice; name each class once", ",".join(classes), twice[0])
 
 
-def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
+def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
     """Make one class of labels that are equal but for case and Unicode form; the most frequent spelling names it.
 
     Parameters

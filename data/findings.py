@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core import InputError, readable_name
-from ..stains import ROBUST
+from ..core import InputError, few, readable_name
 
 _log = logging.getLogger(__name__)
 
 _NAMED = 3
-"""Files that are named of those with the same finding (ours)."""
+"""Files that are named of those with the same finding."""
 
 _LINES = 10
-"""Lines of warnings, and of notes, before the rest is only counted (ours)."""
+"""Lines of warnings, and of notes, before the rest is only counted."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +46,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.message}"
-
-
-def few(names: Iterable[str], *, most: int = _NAMED) -> str:
-    """Return the first names and how many more there are.
-
-    Examples
-    --------
-    >>> few(["a.png", "b.png", "c.png", "d.png", "e.png"])
-    'a.png, b.png, c.png and 2 more'
-    """
-    found = list(names)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + more
 
 
 def pairs_alike(number: int) -> str:
@@ -121,44 +107,3 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             log("%s: %s", few(names), message)
         if len(lines) > _LINES:
             log("%d further %ss; `bchisto data check` shows them all", len(lines) - _LINES, levels[-1])
-
-
-def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: int | None, stain: str) -> list[str]:
-    """Return a line on images without normalisation, and one on those whose normalised stains are in doubt.
-
-    Parameters
-    ----------
-    skipped, doubtful : collection of str
-        Their names.
-    images : int or None
-        Of how many; None of new images, which come some at a time, and for which the method is that of training.
-    stain : str
-        The method.
-
-    Examples
-    --------
-    >>> stain_notes(["a.png"], [], images=12, stain="macenko")
-    ['1 of 12 images: too little tissue, described without stain normalisation: a.png']
-    >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
-    ['2 images: too little tissue, described without stain normalisation: a.png, b.png']
-    """
-    notes = []
-
-    def counted(names: Collection[str]) -> str:
-        if images is None:
-            return f"{len(names)} {'image' if len(names) == 1 else 'images'}"
-        return f"{len(names)} of {images} images"
-
-    if skipped:
-        notes.append(f"{counted(skipped)}: too little tissue, described without stain normalisation: {few(skipped)}")
-    if doubtful:
-        other = (
-            f"; the stain method {ROBUST} estimates from all of the stained tissue"
-            if images is not None and stain != ROBUST
-            else ""
-        )
-        notes.append(
-            f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
-            f"stains: {few(doubtful)}{other}"
-        )
-    return notes

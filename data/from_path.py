@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..core import BchistoError, InputError, Message, Parameter
-from .findings import Finding, few
+from ..core import BchistoError, InputError, Message, Parameter, few
+from .findings import Finding
 
 _LONGEST = 200
-"""Characters of a pattern (ours)."""
+"""Characters of a pattern."""
 
 _SECONDS, _PATHS_A_SECOND, _PATIENCE = 5, 20_000, 20
-"""What a pattern may compute, at least and for the number of paths, and how much longer by the clock (ours)."""
+"""What a pattern may compute, at least and for the number of paths, and how much longer by the clock."""
 
 _SEARCH = """
 import json, re, sys

@@ -7,11 +7,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from .columns import is_missing
-from .findings import Finding, few
+from ..core import few
+from ..formats import is_missing
+from .findings import Finding
 
 
-def settle_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
+def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
     """Make one group of names that are equal but for case, Unicode form and zeros of a number; the commonest names it.
 
     ``001``, ``1`` and ``1.0`` are one: spreadsheets and programs turn one into another. Two patients taken for one make
@@ -33,7 +34,7 @@ def settle_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str
 
     Examples
     --------
-    >>> settle_groups(["P1", "p1", "P1", "NA"], where="m.csv")[0]
+    >>> join_groups(["P1", "p1", "P1", "NA"], where="m.csv")[0]
     {'P1': 'P1', 'p1': 'P1', 'NA': None}
     """
     counts = Counter(group for group in groups if group is not None)

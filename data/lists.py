@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, Parameter
-from .columns import IMAGE
-from .csvtable import read_csv
+from ..formats import IMAGE, read_csv
 from .dataset import Dataset
 
 

@@ -18,14 +18,15 @@ from ..core import (
     as_text,
     as_texts,
     as_wholes,
+    few,
     readable_name,
 )
-from ..formats import SLIDE, is_slide, limits
-from .classes import check_order, missing_labels, settle_labels
-from .columns import PART
+from ..formats import PART, SLIDE, is_slide, limits
+from .classes import check_order, join_labels, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import Finding, few
-from .groups import settle_groups
+from .facts import part_of
+from .findings import Finding
+from .groups import join_groups
 from .images import same_content
 from .layouts import (
     CONTEXTS,
@@ -39,7 +40,6 @@ from .layouts import (
     recognise_layout,
     show_context,
 )
-from .particulars import part_of
 
 _log = logging.getLogger(__name__)
 
@@ -136,14 +136,14 @@ def read_dataset(
         patient_of = layout.patients()
         records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
     records, spelled = _missing_labels(records, classes, root)
-    records, joined = _settle_classes(records, classes)
+    records, joined = _join_classes(records, classes)
     spelled.extend(joined)
     if "group_from" in layout.options:
-        group_of, joined = settle_groups((record.group for record in records), where=root.name)
+        group_of, joined = join_groups((record.group for record in records), where=root.name)
         records = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
         spelled.extend(joined)
     files = len(records)
-    records, repeated = _settle_ids(records, root)
+    records, repeated = _join_ids(records, root)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
         message = f"{len(unlabelled)} of {len(records)} images have no label: described, but neither trained nor tested"
@@ -205,12 +205,12 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
     return findings
 
 
-def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
+def _join_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
     """Give spellings of one class one label."""
     kept = list(records)
     labels = [record.label for record in kept if record.label is not None]
-    known = order_classes(list(settle_labels(labels)[0].values()))  # a known dataset has its own spelling
-    names, findings = settle_labels(labels, classes=classes or (known if known in known_classes() else ()))
+    known = order_classes(list(join_labels(labels)[0].values()))  # a known dataset has its own spelling
+    names, findings = join_labels(labels, classes=classes or (known if known in known_classes() else ()))
     if any(label != name for label, name in names.items()):
         kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
     return kept, findings
@@ -238,7 +238,7 @@ def _is_synthetic(root: Path) -> bool:
     return any((place / SYNTHETIC_MARK).is_file() for place in places)
 
 
-def _settle_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     """Keep one record per id: a second one of equal content is left out, of other content an error.
 
     Rows of a manifest that name one file under two ids are compared as well.

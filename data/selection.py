@@ -14,24 +14,24 @@ from ..formats import ImageHeader, read_header
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
+from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
 from .images import UniqueImages, find_copies, scaled_side, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
-from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
 
 _log = logging.getLogger(__name__)
 
 _MOST_DEEP = 100
-"""Images of 16 bits whose pixels are read before the work (ours); `data check` reads all."""
+"""Images of 16 bits whose pixels are read before the work; `data check` reads all."""
 
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
 """Of BreakHis."""
 
 
-class Needs(Protocol):
+class LeastSize(Protocol):
     """What an image must be large enough for, at a scale: a `View`, or patches."""
 
     @property
@@ -71,7 +71,7 @@ class OpenedImages:
         """The identity of the images."""
         return self.unique.digest
 
-    def settle(self, path: Path, *, failed: int) -> Particulars:
+    def settle(self, path: Path, *, failed: int) -> DatasetFacts:
         """Return what is known of the images with their copies, as kept in a file, which is written anew.
 
         Parameters
@@ -81,7 +81,7 @@ class OpenedImages:
         failed : int
             Images that could not be used once they were read.
         """
-        copies = read_particulars(path, images_sha256=self.digest).copies
+        copies = read_dataset_facts(path, images_sha256=self.digest).copies
         if copies is None and (found := find_copies(self.dataset.records)) is not None:
             copies = tuple((copy.first, copy.second) for copy in found)
         if copies:
@@ -89,10 +89,10 @@ class OpenedImages:
                 "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
             )
         known = replace(self.known(failed=failed), copies=copies)
-        write_particulars(path, known, images_sha256=self.digest)
+        write_dataset_facts(path, known, images_sha256=self.digest)
         return known
 
-    def known(self, *, failed: int) -> Particulars:
+    def known(self, *, failed: int) -> DatasetFacts:
         """Return what is known of the images beside label and group, but for copies.
 
         Parameters
@@ -109,7 +109,7 @@ class OpenedImages:
         if (unlabelled := sum(record.label is None for record in self.dataset.records)) != 0:
             flow["unlabelled"] = unlabelled
         groups = {record.image_id: record.group for record in self.dataset.records if record.group is not None}
-        return Particulars(flow, further_columns(self.dataset), groups)
+        return DatasetFacts(flow, further_columns(self.dataset), groups)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class ImageSelection(Settings):
         """
         if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
             raise InputError("{out} {}: the images lie there; name another folder, which may lie in this one", out)
-        written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / PARTICULARS)
+        written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
         refuse_overwriting(written, [one for one in (self.images, self.only) if one is not None])
 
     def _lies_in(self, folder: Path) -> bool:
@@ -223,7 +223,7 @@ class ImageSelection(Settings):
         stain: str,
         colours: bool,
         colours_off: str,
-        needs: Sequence[Needs],
+        needs: Sequence[LeastSize],
         skip_errors: bool,
         keep_refused: bool = False,
     ) -> OpenedImages:
@@ -239,7 +239,7 @@ class ImageSelection(Settings):
             Whether their stains will be varied.
         colours_off : str
             The option that leaves stains as they are, for a message.
-        needs : sequence of Needs
+        needs : sequence of LeastSize
             What every image must be large enough for.
         skip_errors : bool
             Leave out what cannot be used.
@@ -267,7 +267,7 @@ class ImageSelection(Settings):
 def check_headers(
     records: Sequence[ImageRecord],
     *,
-    needs: Sequence[Needs],
+    needs: Sequence[LeastSize],
     skip_errors: bool,
     known: Collection[str] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
@@ -276,7 +276,7 @@ def check_headers(
     Parameters
     ----------
     records : sequence of ImageRecord
-    needs : sequence of Needs
+    needs : sequence of LeastSize
         Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.

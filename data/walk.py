@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ..core import InputError
+from ..core import InputError, few
 from ..formats import SLIDE, is_slide, limits
 from .dataset import IMAGE_SUFFIXES
-from .findings import Finding, few
+from .findings import Finding
 
 Inode = tuple[int, int]
 """Device and number of a folder, whatever links lead to it."""

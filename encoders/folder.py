@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, MissingInputError, WeightsError, printable
-from ..data import content_sha256
-from ..formats import limits
+from ..formats import content_sha256, limits
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import BchistoError, BundleError, InputError, extension_names, reworded
-from ..data import content_sha256
+from ..formats import content_sha256
 from .card import CropEncoder
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice

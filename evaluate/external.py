@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from ..core import InputError
-from ..data import IMAGE, PARTICULARS, column_key, read_csv, read_particulars
+from ..data import FACTS_FILE, read_dataset_facts
+from ..formats import IMAGE, column_key, read_csv
 from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
@@ -207,8 +208,8 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
                 )
         return values
     run = path.resolve().parents[1:3]
-    for place in (place / PARTICULARS for folder in run for place in (folder, folder / "features")):
-        known = read_particulars(place, images_sha256=images_sha256)
+    for place in (place / FACTS_FILE for folder in run for place in (folder, folder / "features")):
+        known = read_dataset_facts(place, images_sha256=images_sha256)
         if wanted in known.columns:
             return dict(known.columns[wanted])
     raise InputError(

@@ -14,26 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, option
-from ..data import (
-    FOLD,
-    GROUP,
-    IMAGE,
-    LABEL,
-    PREDICTED,
-    CsvTable,
-    Role,
-    column_key,
-    few,
-    known_classes,
-    missing_labels,
-    read_csv,
-    report_findings,
-    settle_groups,
-    settle_labels,
-    spell_labels,
-)
-from ..formats import limits
+from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, few, option
+from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
+from ..formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, CsvTable, Role, column_key, limits, read_csv
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
@@ -98,7 +81,7 @@ def read_predictions(
     path : str or Path
         A table, see `bchisto.data.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
         ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` (``yes`` or ``no``) and ``model`` are optional. Other
-        names that the columns may have are those of manifests, see `bchisto.data.columns`. With ``model`` the rows
+        names that the columns may have are those of manifests, see `bchisto.formats.columns`. With ``model`` the rows
         make one table per model.
         Rows whose label is missing are left out and counted.
     classes : sequence of str
@@ -161,7 +144,7 @@ def read_predictions(
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
     places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
-    groups, joined = settle_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
+    groups, joined = join_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
     report_findings(joined)
     parsed: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
@@ -223,7 +206,7 @@ def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequ
         found = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
         if all(found) and {name for spelled in found for name in spelled.values()} == set(known):
             return known
-    names, findings = settle_labels(named or [name for column in mentioned.values() for name in column])
+    names, findings = join_labels(named or [name for column in mentioned.values() for name in column])
     if named and len(set(names.values())) < len(named):
         said = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
         raise InputError(f"{path}: two columns p_ name one class ({said}); keep one")

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..core import BchistoError, ImageError, InputError, as_whole, from_options
 from ..crossval import CrossValidation
-from ..data import ImageRecord, ImageSelection, file_sha256
+from ..data import ImageRecord, ImageSelection
 from ..evaluate import PredictionTable, Sample, counted
 from ..finetune import CnnModel
-from ..formats import read_rows
+from ..formats import file_sha256, read_rows
 from ..jobs import Progress
 from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
 from ..report import sample_of, surest, thumbnail

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord, read_header
+from ..data import ImageRecord
+from ..formats import read_header
 from ..jobs import atomic_output
 from .draw import colour_limits
 from .explanation import Explanation

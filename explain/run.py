@@ -26,8 +26,9 @@ from ..core import (
     plain_options,
 )
 from ..crossval import bundle_road, bundle_view
-from ..data import ImageRecord, ImageSelection, file_sha256, record_sha256
+from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
+from ..formats import file_sha256
 from ..jobs import Progress, Work, atomic_output, key_of, refuse_overwriting, remove_output, write_rows
 from ..predict import (
     BoostedModel,

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, InputError, readable_name
-from ..data import GROUP, IMAGE, LABEL, choose_column, may_hold_patients, report_findings, settle_groups
-from ..formats import DAMAGE, limits, parse_json
+from ..data import join_groups, report_findings
+from ..formats import DAMAGE, GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Embeddings:
                 f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
                 "float32 cannot hold; leave it out, or make it again"
             )
-        names, joined = settle_groups((group or None for group in groups), where=str(path))
+        names, joined = join_groups((group or None for group in groups), where=str(path))
         report_findings(joined)
         groups = [names.get(group) or "" for group in groups]
         about = settled_facts(path, facts or {})

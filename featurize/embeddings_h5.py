@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, StoreError
-from ..data import GROUP, IMAGE, LABEL
-from ..formats import DAMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
+from ..formats import DAMAGE, GROUP, IMAGE, LABEL, checked_dataset, limits, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts

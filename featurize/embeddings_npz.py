@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
-from ..data import FEATURES, choose_column
-from ..formats import check_zip, limits
+from ..formats import FEATURES, check_zip, choose_column, limits
 from ..jobs import atomic_output, save_arrays
 from .embeddings import Embeddings, choose_known, read_facts, reading
 
 
 def read_npz(path: Path) -> Embeddings:
-    """Read features, ids, labels and groups, by the names of arrays in `bchisto.data.columns`.
+    """Read features, ids, labels and groups, by the names of arrays in `bchisto.formats.columns`.
 
     Raises
     ------

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DependencyError, InputError, how_to_install
-from ..data import FEATURES, GROUP, IMAGE, LABEL
-from ..formats import limits
+from ..formats import FEATURES, GROUP, IMAGE, LABEL, limits
 from ..jobs import atomic_output
 from .embeddings import Embeddings, choose_known, read_facts, reading
 

@@ -12,23 +12,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path
-from ..data import (
-    PARTICULARS,
-    ImageRecord,
-    LabelTable,
-    Particulars,
-    few,
-    missing_labels,
-    order_classes,
-    read_labels,
-    write_particulars,
-)
+from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path, few
+from ..data import FACTS_FILE, DatasetFacts, ImageRecord, missing_labels, order_classes, write_dataset_facts
 from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
 from .embeddings_parquet import read_parquet, write_parquet
+from .labels import LabelTable, read_labels
 from .parts import stain_columns, write_store
 from .prepare import StainInfo
 from .store import open_store
@@ -182,8 +173,8 @@ def import_features(
         for name, cells in (table.columns if table else {}).items()
     }
     groups = {image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group}
-    known = Particulars({"found": len(first.image_ids)}, columns, groups)
-    write_particulars(folder / PARTICULARS, known, images_sha256=_identity(first))
+    known = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
+    write_dataset_facts(folder / FACTS_FILE, known, images_sha256=_identity(first))
     return [made[path] for path in sources]
 
 

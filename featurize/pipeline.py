@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
-from ..data import PARTICULARS, Dataset, ImageChange, ImageSelection, UniqueImages, stain_notes
+from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
 from ..jobs import (
     Shard,
@@ -24,7 +24,8 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
-from ..runs import RunRecord, record_run
+from ..runs import ImageChange, RunRecord, record_run
+from ..stains import stain_notes
 from .parts import Finished, copied_rows, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
 from .settings import FeaturizeSettings, images_per_block
@@ -167,7 +168,9 @@ def featurize(
         if work.shard is None:
             for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
                 _log.warning("%s", text)
-            known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(opened.refused))
+from ..runs import ImageChange, RunRecord, record_run
+from ..stains import stain_notes
+from .parts import Finished, copied_rows, row_keys, write_store
             record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))

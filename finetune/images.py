@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, TissueError
-from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256, stain_notes
+from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
 from ..formats import DAMAGE, read_rows
 from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
-from ..stains import CHECKED, check_stains, make_normalizer
+from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
 from .patches import PatchRule

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
-from ..data import ImageRecord, Needs, crop_key, decode_record, pixels_sha256
+from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from ..jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
 from .augment import Image
 from .batches import Source
@@ -50,7 +50,7 @@ class CnnModel:
         return len(self.bundle.models)
 
     @property
-    def needs(self) -> tuple[Needs, ...]:
+    def needs(self) -> tuple[LeastSize, ...]:
         """What an image must be large enough for."""
         return (self.bundle.settings.rule,)
 

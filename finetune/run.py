@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, as_path, as_texts, plain_options
 from ..crossval import CrossValidation, Tested, cross_validate
-from ..data import PARTICULARS, FoldChoice, FoldPlan, ImageRecord, ImageSelection, Particulars
+from ..data import FACTS_FILE, DatasetFacts, FoldChoice, FoldPlan, ImageRecord, ImageSelection
 from ..evaluate import TwoClassView
 from ..jobs import Work, write_rows
 from ..runs import record_run
@@ -104,7 +104,7 @@ def finetune(
         bank, failures = prepare_images(
             dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=how.skip_errors
         )
-        known = opened.settle(folder / PARTICULARS, failed=len(failures))
+        known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         if settings.sampling == BEFORE:
             left = len(_left_out(records, failures, settings))
             known = replace(known, flow={**known.flow, "balanced": left})
@@ -149,7 +149,7 @@ def _plans(
     choice: FoldChoice,
     records: tuple[ImageRecord, ...],
     failed: dict[str, str],
-    known: Particulars,
+    known: DatasetFacts,
     settings: FinetuneSettings,
 ) -> list[FoldPlan]:
     left = _left_out(records, failed, settings)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, plain_options
 from ..crossval import CrossValidation, Training
-from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
+from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
+from ..formats import file_sha256
 from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
 from ..runs import FolderSettings, versions_of
 from .balance import BEFORE

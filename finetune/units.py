@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
-from ..data import file_sha256
+from ..formats import file_sha256
 from ..jobs import Ticker, read_pack, write_pack
 from .balance import class_factors
 from .batches import Source, outputs_of, still_batches

@@ -8,7 +8,24 @@ from . import limits
 from .archive import Archive, check_archive_size
 from .bounds import check_zip, parse_json
 from .cells import Cells, neutral, read_records, read_rows, unneutral
+from .columns import (
+    FEATURES,
+    FOLD,
+    GROUP,
+    IMAGE,
+    LABEL,
+    PART,
+    PATH,
+    PREDICTED,
+    Role,
+    choose_column,
+    is_missing,
+    may_hold_patients,
+    same_name,
+)
 from .container import BROKEN, ImageHeader
+from .content import content_sha256, file_identity, file_sha256
+from .csvtable import CsvTable, column_key, published_rows, read_csv
 from .damage import DAMAGE
 from .decode import decode_image, largest_sample, read_header
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
@@ -21,29 +38,49 @@ from .yamltext import parse_yaml
 __all__ = [
     "BROKEN",
     "DAMAGE",
+    "FEATURES",
+    "FOLD",
+    "GROUP",
+    "IMAGE",
+    "LABEL",
     "LJPEG_SUFFIX",
+    "PART",
+    "PATH",
+    "PREDICTED",
     "SLIDE",
     "Archive",
     "Cells",
+    "CsvTable",
     "ImageHeader",
+    "Role",
     "check_archive_size",
     "check_tree",
     "check_zip",
     "checked_dataset",
+    "choose_column",
+    "column_key",
+    "content_sha256",
     "decode_image",
+    "file_identity",
+    "file_sha256",
     "hdf5_reason",
     "hdf5_trouble",
+    "is_missing",
     "is_slide",
     "largest_sample",
     "limits",
+    "may_hold_patients",
     "neutral",
     "open_for_reading",
     "parse_json",
     "parse_yaml",
+    "published_rows",
+    "read_csv",
     "read_header",
     "read_records",
     "read_rows",
     "refuse_deadly",
+    "same_name",
     "table_rows",
     "unneutral",
 ]

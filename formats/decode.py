@@ -41,7 +41,7 @@ _MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
 """Those whose rows, and whose columns, then run the other way."""
 
 _BLOCK = 2**22
-"""Samples that are brought from 16 to 8 bits at once (ours): memory beside that of the picture."""
+"""Samples that are brought from 16 to 8 bits at once: memory beside that of the picture."""
 
 _READERS = {**dict.fromkeys(TIFF_BEGINS, read_tiff), PNG_BEGIN: read_png, JPEG_BEGIN: read_jpeg}
 """How a file is read by what it begins with, whatever its name says."""

@@ -28,10 +28,10 @@ _SECONDS, _BYTES_A_SECOND = 5, 50_000_000
 """Seconds of computing that the process gets, beside those for the size of the files."""
 
 _PATIENCE = 20
-"""How much longer it may take by the clock: a file may come over a network (ours)."""
+"""How much longer it may take by the clock: a file may come over a network."""
 
 _AT_ONCE = 16 * 1024**2
-"""Bytes of a dataset that are read at once (ours)."""
+"""Bytes of a dataset that are read at once."""
 
 
 def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]]) -> None:

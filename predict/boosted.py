@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..boost import Bundle
 from ..core import BundleError, InputError, WeightsError
-from ..data import ImageRecord, Needs, stain_notes
+from ..data import ImageRecord, LeastSize
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -26,6 +26,7 @@ from ..encoders import (
 )
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..jobs import Ticker
+from ..stains import stain_notes
 from .stored import stored_settings
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class BoostedModel:
         return sum(settings.augmentations for settings, _ in self._passes())
 
     @property
-    def needs(self) -> tuple[Needs, ...]:
+    def needs(self) -> tuple[LeastSize, ...]:
         """What an image must be large enough for."""
         return tuple(view for settings in self.settings.values() for view in settings.needs)
 

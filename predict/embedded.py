@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import Bundle
-from ..core import BundleError, InputError
+from ..core import BundleError, InputError, few
 from ..crossval import bundle_road
-from ..data import ImageRecord, few
+from ..data import ImageRecord
 from ..featurize import (
     IMPORTED,
     KIND_FACTS,

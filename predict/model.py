@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..core import InputError
 from ..crossval import BundleFacts, bundle_road
-from ..data import ImageRecord, Needs, file_sha256
+from ..data import ImageRecord, LeastSize
+from ..formats import file_sha256
 from ..jobs import Ticker
 from .boosted import load_boosted
 from .locate import recorded_weights
@@ -41,7 +42,7 @@ class Model(Protocol):
         ...
 
     @property
-    def needs(self) -> Sequence[Needs]:
+    def needs(self) -> Sequence[LeastSize]:
         """What an image must be large enough for."""
         ...
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from ..core import BchistoError, OutputError, limited
 from ..crossval import BundleFacts
-from ..data import ImageRecord, file_sha256, record_sha256
+from ..data import ImageRecord, record_sha256
+from ..formats import file_sha256
 from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .advice import PARAMETERS
 from .model import Model, ModelFile, load_model

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, MissingInputError, limited
-from ..data import ImageRecord, ImageSelection, Needs, check_headers, few, report_findings, spell_labels
+from ..core import InputError, MissingInputError, few, limited
+from ..data import ImageRecord, ImageSelection, LeastSize, check_headers, report_findings, spell_labels
 from .advice import PARAMETERS
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
 
 
 def check_sizes(
-    records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
+    records: Sequence[ImageRecord], *, needs: Sequence[LeastSize], skip_errors: bool
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check headers and sizes of new images, see `bchisto.data.check_headers`."""
     return check_headers(records, needs=needs, skip_errors=skip_errors, known=PARAMETERS)

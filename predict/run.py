@@ -21,8 +21,8 @@ from ..core import (
     plain_options,
 )
 from ..crossval import BundleFacts, bundle_view
-from ..data import file_sha256
 from ..featurize import files_of
+from ..formats import file_sha256
 from ..jobs import (
     Work,
     ensure_folder,

@@ -10,13 +10,13 @@ from .pictures import ContactPicture, choose_records, contact_sheet
 from .protocols import FoldParts, ProtocolCheck, check_protocols
 from .run import Preflight, preflight
 from .stains import StainSurvey, survey_stains
-from .views import Fitting, ViewFit, fit_views, fitting_views
+from .views import PlannedViews, ViewFit, fit_views, fitting_views
 
 __all__ = [
     "ContactPicture",
     "DescribingEstimate",
-    "Fitting",
     "FoldParts",
+    "PlannedViews",
     "Preflight",
     "ProtocolCheck",
     "StainSurvey",

@@ -12,7 +12,7 @@ from ..jobs import Work
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,
-since images and the load of a machine do (ours)."""
+since images and the load of a machine do."""
 
 _FLOAT_BYTES = 4
 

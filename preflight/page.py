@@ -18,10 +18,10 @@ from .run import Preflight
 from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
 
 _DOUBTFUL_SHOWN = 5
-"""Images of doubtful stains that a page shows (ours)."""
+"""Images of doubtful stains that a page shows."""
 
 _GROUPS_SHOWN = 10
-"""Patients that a terminal lists (ours)."""
+"""Patients that a terminal lists."""
 
 
 def preflight_text(found: Preflight, *, say: Say = str) -> str:

@@ -17,22 +17,22 @@ from ..report import thumbnail
 from ..stains import Normalizer, make_normalizer
 
 _MOST = 5
-"""Pictures of a class: a row of the page (ours)."""
+"""Pictures of a class: a row of the page."""
 
 _MOST_CLASSES = 12
-"""Classes that are shown, those of the order first (ours)."""
+"""Classes that are shown, those of the order first."""
 
 _SIDE, _GAP = 320, 6
-"""Longest side of a picture, and what lies between it and the one beneath, pixels (ours)."""
+"""Longest side of a picture, and what lies between it and the one beneath, pixels."""
 
 _VIEW_SIDE = 400
-"""Longest side of the picture on which crops are drawn, pixels (ours)."""
+"""Longest side of the picture on which crops are drawn, pixels."""
 
 _LINE = (0, 60, 255)
-"""Colour of the outline of a crop: blue stands out on haematoxylin and eosin (ours)."""
+"""Colour of the outline of a crop: blue stands out on haematoxylin and eosin."""
 
 _PALE = 0.75
-"""Share of white where no crop sees (ours)."""
+"""Share of white where no crop sees."""
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core import BchistoError, message_of
-from ..data import GIVEN, PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns, given_parts
+from ..data import (
+    GIVEN,
+    PUBLISHED_FOLDS,
+    Copy,
+    Dataset,
+    DatasetFacts,
+    FoldPlan,
+    fold_plan,
+    further_columns,
+    given_parts,
+)
 from ..jobs import Progress
 
 _PUBLISHED = {
@@ -19,10 +29,10 @@ _PUBLISHED = {
 """Published lists of each layout."""
 
 _SPLIT, _FEWER = ("10", "5"), ("3", "2")
-"""Numbers of folds that are tried, the default first; and where none of them gives every part every class (ours)."""
+"""Numbers of folds that are tried, the default first; and where none of them gives every part every class."""
 
 _MOST_SITES = 20
-"""Values of a column up to which one site is left out after the other: beyond, it is no column of sites (ours)."""
+"""Values of a column up to which one site is left out after the other: beyond, it is no column of sites."""
 
 PARTS = ("train", "val", "test")
 
@@ -126,7 +136,7 @@ def check_protocols(
         return []
     dataset = replace(dataset, records=records)
     columns = further_columns(dataset)
-    known = Particulars(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
+    known = DatasetFacts(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
     groups = [record.group for record in records]
     named = sum(group is not None for group in groups)
     given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))

@@ -26,7 +26,7 @@ from ..jobs import Progress, Work
 from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, survey_stains
-from .views import Fitting, ViewFit, encoders_for_small, fit_views, fitting_views
+from .views import PlannedViews, ViewFit, encoders_for_small, fit_views, fitting_views
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Preflight:
     ----------
     dataset : Dataset
     survey : DatasetSurvey
-    asked : FeaturizeSettings
+    requested : FeaturizeSettings
         As they were asked for.
     planned : FeaturizeSettings
         The same with views that fit, without encoders that take no crop so small, and without stain work on images that
         have no stain.
     views, planned_views : tuple of ViewFit
         Of the views asked for, and of those planned.
-    fitting : Fitting or None
+    fitting : PlannedViews or None
         The views planned; None where the images are too small for any.
     protocols : tuple of ProtocolCheck
     estimate : DescribingEstimate or None
@@ -55,11 +55,11 @@ class Preflight:
 
     dataset: Dataset
     survey: DatasetSurvey
-    asked: FeaturizeSettings
+    requested: FeaturizeSettings
     planned: FeaturizeSettings
     views: tuple[ViewFit, ...]
     planned_views: tuple[ViewFit, ...]
-    fitting: Fitting | None
+    fitting: PlannedViews | None
     protocols: tuple[ProtocolCheck, ...]
     estimate: DescribingEstimate | None
     stains: StainSurvey | None = None
@@ -230,7 +230,7 @@ def preflight(
         There are no images, or no such layout; what is wrong with images is a finding.
     """
     selection = ImageSelection.of(images)
-    asked = FeaturizeSettings() if settings is None else settings
+    requested = FeaturizeSettings() if settings is None else settings
     choice = FoldChoice() if folds is None else folds
     dataset = selection.table()
     done = itertools.count(1)
@@ -240,17 +240,17 @@ def preflight(
         untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
         survey = replace(survey, findings=(*survey.findings, untrainable))
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    planned, fitting = asked, fitting_views(usable, settings=asked)
+    planned, fitting = requested, fitting_views(usable, settings=requested)
     if fitting is None:
-        planned = encoders_for_small(asked)
+        planned = encoders_for_small(requested)
         fitting = fitting_views(usable, settings=planned)
-    planned = asked if fitting is None else replace(planned, views=fitting.views)
+    planned = requested if fitting is None else replace(planned, views=fitting.views)
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    fits = tuple(fit_views(usable, settings=asked))
+    fits = tuple(fit_views(usable, settings=requested))
     planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
-    found = Preflight(dataset, survey, asked, planned, fits, planned_fits, fitting, (), None)
+    found = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
     left_out = survey.broken.union((image for image, _ in survey.repeated), *(fit.too_small for fit in planned_fits))
     once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in left_out))
     protocols = check_protocols(
@@ -260,7 +260,7 @@ def preflight(
         copies=survey.copies or (),
         image_is=found.image_is,
         group_is=found.group_is,
-        seed=asked.seed,
+        seed=requested.seed,
     )
     found = replace(found, protocols=tuple(protocols), stains=survey_stains(once.records, settings=planned))
     record = found.median

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..core import Message
-from ..data import Finding, few, grouped, unknown_groups
+from ..core import Message, few
+from ..data import Finding, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import counted, listed, plural
 from ..report import Block, Grid, Section, class_grid
@@ -17,25 +17,25 @@ from .stains import stain_blocks
 from .views import ViewFit
 
 _MOST_SIZES = 8
-"""Sizes that are listed, the most frequent first (ours)."""
+"""Sizes that are listed, the most frequent first."""
 
 _MOST_GROUPS = 40
-"""Patients that are listed, those of most images first (ours)."""
+"""Patients that are listed, those of most images first."""
 
 _MOST_PAIRS = 50
-"""Pairs of copies that are listed (ours)."""
+"""Pairs of copies that are listed."""
 
 _MOST_FOLDS = 30
-"""Folds that are listed as lacking the same class (ours)."""
+"""Folds that are listed as lacking the same class."""
 
 _LONG = 600
-"""Seconds from which shorter ways are named (ours)."""
+"""Seconds from which shorter ways are named."""
 
 _MOST_FINDINGS = 100
-"""Findings that a page lists, errors first (ours)."""
+"""Findings that a page lists, errors first."""
 
 _MOST_FILES = 6
-"""Files that a page names of those with the same finding (ours)."""
+"""Files that a page names of those with the same finding."""
 
 Say = Callable[[str], str]
 
@@ -112,11 +112,11 @@ def _view_blocks(found: Preflight) -> Iterator[Block]:
     if not found.survey.sizes:
         return
     images = plural(found.image_is)
-    other = found.fitting is not None and found.fitting.views != found.asked.views
+    other = found.fitting is not None and found.fitting.views != found.requested.views
     rows = [_view_row(fit, "") for fit in found.views]
     if other:
         rows += [_view_row(fit, ", planned") for fit in found.planned_views]
-    crops = counted(found.asked.crops, "crop")
+    crops = counted(found.requested.crops, "crop")
     header = ("view", f"fits {images}", "one crop sees", f"{crops} of an augmentation see")
     a = "an" if found.image_is[0] in "aeiou" else "a"
     caption = f"Views (scale:crop), and the share of the area of {a} {found.image_is} of median size that they see"
@@ -132,7 +132,7 @@ def _view_blocks(found: Preflight) -> Iterator[Block]:
         said = listed([str(view) for view in found.fitting.views])
         left = found.fitting.left_out
         but = f" but {left:,}, which are left out" if left > 1 else " but one, which is left out" if left else ""
-        dropped = [f"{choice}" for choice in found.asked.encoders if choice not in found.planned.encoders]
+        dropped = [f"{choice}" for choice in found.requested.encoders if choice not in found.planned.encoders]
         without = f" and without {listed(dropped)}, which takes no crop so small" if dropped else ""
         yield Block(text=f"Views that fit all {images}{but}: {said}. What follows is planned with them{without}.")
 

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..core import DependencyError, ImageError, TissueError
-from ..data import ImageRecord, decode_record, resize_image, stain_notes
+from ..data import ImageRecord, decode_record, resize_image
 from ..evaluate import counted
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs
 from ..report import Block
-from ..stains import CHECKED, check_stains, make_normalizer
+from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 
 _TOO_LITTLE = "too little tissue"
 
 _MOST_CHECKED = 100
-"""Images that are normalised to see (ours): some 20 seconds of a core for images of BACH."""
+"""Images that are normalised to see: some 20 seconds of a core for images of BACH."""
 
 
 @dataclass(frozen=True)

@@ -16,22 +16,22 @@ _SHARES = (400 / 768, 650 / 768)
 """Side of a crop over the short side of the image: those of the published views in an image of BACH."""
 
 _SCALES = (0.5, 1.0)
-"""Scales that are tried, the published one first (ours): enlarged, an image takes more time and shows no more."""
+"""Scales that are tried, the published one first: enlarged, an image takes more time and shows no more."""
 
 _WANTED = 128
-"""Pixels that a small crop should have, for networks that were trained on pictures of 224 (ours)."""
+"""Pixels that a small crop should have, for networks that were trained on pictures of 224."""
 
 _SMALLEST = 32
 """Pixels of the smallest crop that a view takes."""
 
 _ODD_ONES = 0.05
-"""Share of images that may be left out for two views to fit the others; for more, one will do (ours)."""
+"""Share of images that may be left out for two views to fit the others; for more, one will do."""
 
 _DRAWN = 8
-"""Augmentations that are drawn to see what their crops cover (ours)."""
+"""Augmentations that are drawn to see what their crops cover."""
 
 _GRID = 512
-"""Side of the grid on which crops are laid down (ours)."""
+"""Side of the grid on which crops are laid down."""
 
 Sizes = Mapping[str, tuple[int, int]]
 """Image id to width and height."""
@@ -69,7 +69,7 @@ class ViewFit:
 
 
 @dataclass(frozen=True)
-class Fitting:
+class PlannedViews:
     """Views that fit.
 
     Attributes
@@ -130,7 +130,7 @@ def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings)
     return float(np.mean(shares))
 
 
-def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> Fitting | None:
+def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> PlannedViews | None:
     """Return the views as they are where they fit all images, else two that are made for the smallest image.
 
     Parameters
@@ -140,14 +140,14 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> Fitting | Non
 
     Returns
     -------
-    Fitting or None
+    PlannedViews or None
         None where the images are too small for any view. Where the very smallest ones are too small, a few percent of
         the images are left out.
     """
     if not sizes:
         return None
     if all(fit.whole for fit in fit_views(sizes, settings=settings)):
-        return Fitting(settings.views, 0)
+        return PlannedViews(settings.views, 0)
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     short = sorted(min(size) for size in sizes.values())
     for views_wanted, most_left in ((2, _ODD_ONES * len(short)), (1, len(short))):
@@ -158,7 +158,7 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> Fitting | Non
                 break
             if len(views := _made_for(side, least=least)) >= views_wanted:
                 fits = fit_views(sizes, settings=replace(settings, views=views))
-                return Fitting(views, len({image for fit in fits for image in fit.too_small}))
+                return PlannedViews(views, len({image for fit in fits for image in fit.too_small}))
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, from_options
-from ..data import Dataset, FoldChoice, FoldPlan, ImageSelection, Particulars, further_columns, published_folds
+from ..data import Dataset, DatasetFacts, FoldChoice, FoldPlan, ImageSelection, further_columns, published_folds
 from ..jobs import ensure_folder, write_rows
 from .recipe import Recipe, ReproduceRequest
 
@@ -109,7 +109,7 @@ class Part:
             groups=[record.group for record in dataset.records],
             seed=seed,
             default="10",
-            known=Particulars(columns=further_columns(dataset)),
+            known=DatasetFacts(columns=further_columns(dataset)),
         )
 
 

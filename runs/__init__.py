@@ -1,5 +1,6 @@
 """The run folder: what ran, with which settings, versions, hardware and results."""
 
+from .changes import ImageChange, Known
 from .compare import describe_differences, differences
 from .folder import FolderSettings, other_settings
 from .history import RunEntry, diff_runs, list_runs, read_run, unfinished_work
@@ -7,6 +8,8 @@ from .record import RunRecord, load_config, record_run, record_table, unfinished
 
 __all__ = [
     "FolderSettings",
+    "ImageChange",
+    "Known",
     "RunEntry",
     "RunRecord",
     "describe_differences",

@@ -17,11 +17,11 @@ from .record import process_runs
 _log = logging.getLogger(__name__)
 
 _MOST_SECONDS = 1e9
-"""More seconds than a command can have taken: what is above is no time (ours)."""
+"""More seconds than a command can have taken: what is above is no time."""
 
 
 _SHOWN = 10
-"""Shards that a message names (ours)."""
+"""Shards that a message names."""
 
 
 @dataclass(frozen=True)

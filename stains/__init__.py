@@ -3,7 +3,7 @@
 In and out: ``uint8`` arrays of shape (height, width, 3), channels in the order red, green, blue.
 """
 
-from .check import StainCheck, check_stains
+from .check import StainCheck, check_stains, stain_notes
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import CHECKED, ROBUST, STAIN_METHODS, Normalizer, make_normalizer
 from .od import TRANSMITTED_LIGHT, check_rgb, optical_density
@@ -27,5 +27,6 @@ __all__ = [
     "check_stains",
     "make_normalizer",
     "optical_density",
+    "stain_notes",
     "treat",
 ]

@@ -6,13 +6,16 @@ and stains that are estimated from a few dark nuclei bleach the rest.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core import few
 from .macenko import StainEstimate, stained_pixels
+from .methods import ROBUST
 from .od import Image, check_rgb
 from .ruifrok import RUIFROK_FROM_HED
 
@@ -108,3 +111,44 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
 def _angle(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: int | None, stain: str) -> list[str]:
+    """Return a line on images without normalisation, and one on those whose normalised stains are in doubt.
+
+    Parameters
+    ----------
+    skipped, doubtful : collection of str
+        Their names.
+    images : int or None
+        Of how many; None of new images, which come some at a time, and for which the method is that of training.
+    stain : str
+        The method.
+
+    Examples
+    --------
+    >>> stain_notes(["a.png"], [], images=12, stain="macenko")
+    ['1 of 12 images: too little tissue, described without stain normalisation: a.png']
+    >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
+    ['2 images: too little tissue, described without stain normalisation: a.png, b.png']
+    """
+    notes = []
+
+    def counted(names: Collection[str]) -> str:
+        if images is None:
+            return f"{len(names)} {'image' if len(names) == 1 else 'images'}"
+        return f"{len(names)} of {images} images"
+
+    if skipped:
+        notes.append(f"{counted(skipped)}: too little tissue, described without stain normalisation: {few(skipped)}")
+    if doubtful:
+        other = (
+            f"; the stain method {ROBUST} estimates from all of the stained tissue"
+            if images is not None and stain != ROBUST
+            else ""
+        )
+        notes.append(
+            f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
+            f"stains: {few(doubtful)}{other}"
+        )
+    return notes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...core import Many, Settings, TextInput, as_texts, option
-from ..particulars import Particulars
+from ..facts import DatasetFacts
 from .folds import GROUPINGS, fold_plans
 from .plans import FoldPlan, repeat_folds
 from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
@@ -47,7 +47,7 @@ class FoldChoice(Settings):
         seed: int,
         default: str,
         failed: Mapping[str, str] | Iterable[str] = (),
-        known: Particulars | None = None,
+        known: DatasetFacts | None = None,
     ) -> list[FoldPlan]:
         """Make the folds of each protocol.
 
@@ -61,7 +61,7 @@ class FoldChoice(Settings):
             The protocol where none is named.
         failed : iterable of str
             Images that could not be used, which a list may name.
-        known : Particulars, optional
+        known : DatasetFacts, optional
             Further columns and copies of these images.
 
         Raises
@@ -69,7 +69,7 @@ class FoldChoice(Settings):
         InputError
             See `bchisto.data.fold_plans`; or `repeats` with folds that are fixed.
         """
-        known = replace(Particulars.of(known), failed=tuple(failed))
+        known = replace(DatasetFacts.of(known), failed=tuple(failed))
         splits = [
             fold_plans(
                 list(dict.fromkeys(self.folds)) or [default],

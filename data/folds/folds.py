@@ -9,13 +9,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text
+from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text, few
+from ...formats import FOLD, IMAGE, PART, read_csv
 from ...jobs import write_rows
-from ..columns import FOLD, IMAGE, PART
-from ..csvtable import read_csv
-from ..findings import few
+from ..facts import GIVEN, DatasetFacts, part_of
 from ..lists import read_image_list
-from ..particulars import GIVEN, Particulars, part_of
 from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
@@ -36,7 +34,7 @@ def fold_plan(
     group_by: str | None = None,
     seed: int = 0,
     test_list: Path | None = None,
-    known: Particulars | None = None,
+    known: DatasetFacts | None = None,
 ) -> FoldPlan:
     """Make the folds of a protocol for these images.
 
@@ -55,7 +53,7 @@ def fold_plan(
         Moves split folds.
     test_list : Path, optional
         With ``none`` alone: a CSV with a column ``image_id``.
-    known : Particulars, optional
+    known : DatasetFacts, optional
         Further columns of the manifest; copies of one image, which split folds keep together (lists and sites are not
         changed for copies, they are named in the warnings); and images that failed: these and those without a label,
         and no others, may stand in a list and not be here.
@@ -73,7 +71,7 @@ def fold_plan(
     folds = as_text(folds, "folds")
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    known = Particulars.of(known)
+    known = DatasetFacts.of(known)
     failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))

@@ -6,24 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ...core import InputError
-from ..columns import PART
-from ..csvtable import column_key
-from ..findings import few
-from ..particulars import GIVEN, Particulars, given_parts
+from ...core import InputError, few
+from ...formats import PART, column_key
+from ..facts import GIVEN, DatasetFacts, given_parts
 from .plans import PARTS, FoldPlan, spread
 
 SITES = "site:"
 """What a protocol that leaves one site out begins with; the name of the column follows."""
 
 
-def given_plan(*, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
+def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     """Train, validate and test once, each image in the part that it came in.
 
     Parameters
     ----------
     image_ids : sequence of str
-    known : Particulars
+    known : DatasetFacts
 
     Raises
     ------
@@ -51,7 +49,7 @@ def given_plan(*, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
 
-def mixed_parts(plan: FoldPlan, known: Particulars) -> tuple[str, ...]:
+def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
     """Say where folds do not keep the split that came with the images."""
     found = given_parts(known)
     if found is None or plan.origin in ("given", "none"):
@@ -64,7 +62,7 @@ def mixed_parts(plan: FoldPlan, known: Particulars) -> tuple[str, ...]:
     return (f"the images came split (column {column}: {said}), and these folds mix the parts",)
 
 
-def site_plan(column: str, *, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
+def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     """Make a fold for each value of a column, sorted, in which its images test and all others train.
 
     Parameters
@@ -72,7 +70,7 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: Particulars) -> F
     column : str
         Of the manifest; case, and ``_`` for spaces and hyphens, do not count.
     image_ids : sequence of str
-    known : Particulars
+    known : DatasetFacts
 
     Raises
     ------

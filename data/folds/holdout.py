@@ -15,10 +15,10 @@ HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent that train, validate and test, or train and test."""
 
 _TRIES = 200
-"""Orders of the groups that are tried for the best balance (ours)."""
+"""Orders of the groups that are tried for the best balance."""
 
 _NEAR = 0.05
-"""Of a class's images: how many more or fewer than its share may test before it is said (ours)."""
+"""Of a class's images: how many more or fewer than its share may test before it is said."""
 
 _Image = tuple[str, str, str]
 """Image id, class, and what it is kept whole with."""

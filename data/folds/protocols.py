@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ...core import InputError, Message, Names, one_of
-from ..csvtable import published_rows
+from ...formats import published_rows
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread
 

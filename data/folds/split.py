@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError, Message
+from ..facts import DatasetFacts
 from ..findings import pairs_alike
-from ..particulars import Particulars
 from .holdout import HOLDOUT, holdout_plan
 from .plans import FoldPlan, Row
 from .units import join_units
@@ -28,7 +28,7 @@ def split_together(
     image_ids: Sequence[str],
     labels: Sequence[str],
     groups: Sequence[str | None],
-    known: Particulars,
+    known: DatasetFacts,
     *,
     grouped: bool,
     seed: int,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ...core import Message, Names
-from ..findings import few, pairs_alike
+from ...core import Message, Names, few
+from ..findings import pairs_alike
 from .plans import FoldPlan
 
 Copies = Sequence[tuple[str, str]]

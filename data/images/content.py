@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
-import functools
 import hashlib
 import logging
-import os
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,78 +12,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, InputError
-from ...formats import DAMAGE, Cells
+from ...core import InputError, few
+from ...formats import DAMAGE, Cells, file_identity, file_sha256
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding, few
+from ..findings import Finding
 
 _log = logging.getLogger(__name__)
 
 _SAID = 3
-"""Repeated images that are named before the rest is counted (ours)."""
+"""Repeated images that are named before the rest is counted."""
 
 _MOST_CONTRADICTIONS = 50
-"""Images of two labels or groups that one message names (ours)."""
+"""Images of two labels or groups that one message names."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256")
-
-_SETTLED_NS = 2_000_000_000
-"""The hash of a file changed less than this before is not kept: file systems stamp in steps, so that a second change
-might leave the stamp as it is (ours)."""
 
 CROP_SEEDS = ("id", "pixels")
 """What seeds everything random about an image: its id, as in training, or its decoded pixels, as for new images, whose
 name and place say nothing about them."""
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read.
-    """
-    with _readable(path), path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read again in this process only where size, times or inode say that it changed.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read.
-    """
-    with _readable(path):
-        status = path.stat()
-    if time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) <= _SETTLED_NS:
-        return file_sha256(path)
-    return _hash_once(path.absolute(), (*_identity(status), str(status.st_dev)))
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-@functools.lru_cache(maxsize=256)
-def _hash_once(path: Path, identity: tuple[str, ...]) -> str:
-    return file_sha256(path)
-
-
-def _identity(status: os.stat_result) -> tuple[str, str, str, str]:
-    """Return size, time of content, time of status and inode.
-
-    The time of status is set by the system alone: it tells a file that was renamed here, or was given an old time of
-    content, as unpacking and ``cp -p`` do.
-    """
-    return str(status.st_size), str(status.st_mtime_ns), str(status.st_ctime_ns), str(status.st_ino)
 
 
 def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
@@ -238,8 +180,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[Un
 
 
 def _stamp(record: ImageRecord) -> tuple[str, ...]:
-    with _readable(record.path):
-        return str(record.path.resolve()), *_identity(record.path.stat())
+    return str(record.path.resolve()), *file_identity(record.path)
 
 
 def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:

@@ -19,43 +19,42 @@ from .decode import decode_record
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
 MOST_COMPARED = 20_000
-"""Images up to which copies are looked for (ours): of 8,000 of BreakHis it takes minutes."""
+"""Images up to which copies are looked for: of 8,000 of BreakHis it takes minutes."""
 
 _TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
-"""Hash tables, bits of a key, and how many that follow in a bucket are compared (ours)."""
+"""Hash tables, bits of a key, and how many that follow in a bucket are compared."""
 
 _COMPONENTS = 24
-"""Directions of most variance that keys are made of (ours)."""
+"""Directions of most variance that keys are made of."""
 
 _ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
-"""Distance up to which two points, or two pictures, are alike; descriptors have unit length (ours)."""
+"""Distance up to which two points, or two pictures, are alike; descriptors have unit length."""
 
 _ROWS = 512
-"""Pictures as wholes that are compared with all others at once (ours)."""
+"""Pictures as wholes that are compared with all others at once."""
 
 _LEAST_POINTS = 3
-"""Points that must agree on one shift and orientation (ours)."""
+"""Points that must agree on one shift and orientation."""
 
 _SAME_PIXELS = 0.9
-"""Correlation of aligned grey levels from which two pictures are copies (ours)."""
+"""Correlation of aligned grey levels from which two pictures are copies."""
 
 _SURE = 0.98
-"""Correlation from which no shift by a pixel is tried (ours)."""
+"""Correlation from which no shift by a pixel is tried."""
 
 _ASIDE, _DISTINCT = 3, 0.5
 """Pixels by which a picture is shifted against itself, and how much less two copies may differ than it then does: in
 `benchmarks/duplicates.py` copies differ by 0.02 of it (99 %: 0.17), other pictures that correlate by more than 1.2."""
 
 _THUMB, _SQUEEZED = 32, 0.05
-"""Side at which orientations are tried, pixels, and logarithm of the ratio of two aspects up to which they are equal
-(ours)."""
+"""Side at which orientations are tried, pixels, and logarithm of the ratio of two aspects up to which they are equal."""
 
 _LEAST_SHARE = 0.2
-"""Share of the smaller picture that the other must cover (ours)."""
+"""Share of the smaller picture that the other must cover."""
 
 _GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
 """Parts on a side of an overlap, how many must be alike, and the correlation from which one is: a single strong object
-on a plain ground makes the whole correlate, at any place where another picture has such an object (ours)."""
+on a plain ground makes the whole correlate, at any place where another picture has such an object."""
 
 _SEED = 0
 """Of the directions of hash keys."""

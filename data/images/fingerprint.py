@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 CELLS = 8
-"""Cells on a side of a descriptor (ours)."""
+"""Cells on a side of a descriptor."""
 
 LEAST_SPREAD = 4.0
-"""Standard deviation of grey levels under which there is no tissue in a picture, or around a point (ours)."""
+"""Standard deviation of grey levels under which there is no tissue in a picture, or around a point."""
 
 _SIGMAS = (0.4, 0.64)
 """Widths of the two Gaussians, in cells; their ratio is that of Lowe 2004, sec. 3."""
 
 _MOST_POINTS = 96
-"""Points of a picture that are described, the strongest (ours)."""
+"""Points of a picture that are described, the strongest."""
 
 Grey = npt.NDArray[np.float32]
 

@@ -24,15 +24,15 @@ from ...core import (
 )
 from ...formats import decode_image
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
-from ...stains import CHECKED, augment_he, check_stains, make_normalizer
+from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
 from ..dataset import IMAGE_SUFFIXES
-from ..findings import Finding, report_findings, stain_notes
+from ..findings import Finding, report_findings
 from ..walk import walk_files
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
 _SHEET_ROWS = 24
-"""Side of a picture in the sheet, pixels, and most rows of it (ours)."""
+"""Side of a picture in the sheet, pixels, and most rows of it."""
 
 _TABLES = ("stains.csv", "failures.csv", "before-after.png")
 """What is written beside the images."""

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import table_rows
+from ...formats import published_rows, table_rows
 from ..classes import match_class
-from ..csvtable import published_rows
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
 from ..walk import is_folder, walk_files

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...core import InputError, Message
+from ...core import InputError, Message, few
+from ...formats import PART
 from ..classes import match_class
-from ..columns import PART
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
-from ..findings import Finding, few
+from ..facts import part_of
+from ..findings import Finding
 from ..from_path import PathRule
-from ..particulars import part_of
 from ..walk import is_folder, refuse_only_slides, walk_files
 from .spec import LayoutSpec
 

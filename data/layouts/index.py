@@ -24,7 +24,7 @@ from ..walk import Inode, closed, unreadable
 
 _SCHEMA = 2
 _SETTLED_NS = 2_000_000_000
-"""A folder changed less than this before it was listed is listed again: file systems stamp in steps (ours)."""
+"""A folder changed less than this before it was listed is listed again: file systems stamp in steps."""
 
 
 def cache_folder() -> Path:

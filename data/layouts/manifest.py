@@ -6,12 +6,23 @@ import itertools
 from pathlib import Path
 
 from ...core import InputError, Message, Parameter
-from ..columns import GROUP, IMAGE, LABEL, PART, PATH, Role, is_missing, may_hold_patients
-from ..csvtable import CsvTable, column_key, read_csv
+from ...formats import (
+    GROUP,
+    IMAGE,
+    LABEL,
+    PART,
+    PATH,
+    CsvTable,
+    Role,
+    column_key,
+    is_missing,
+    may_hold_patients,
+    read_csv,
+)
 from ..dataset import ImageRecord
+from ..facts import GIVEN, part_of
 from ..findings import Finding
 from ..from_path import PathRule
-from ..particulars import GIVEN, part_of
 from .spec import LayoutSpec
 
 
@@ -27,7 +38,7 @@ def read_manifest(
     r"""Read a manifest with a header ``path,label,group[,image_id]``; only ``path`` is required.
 
     Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label or
-    group means unknown. Columns may have other names, see `bchisto.data.columns`; blanks around a cell do not count.
+    group means unknown. Columns may have other names, see `bchisto.formats.columns`; blanks around a cell do not count.
 
     Parameters
     ----------

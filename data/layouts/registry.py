@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "bchisto.datasets"
 
 _ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-"""The order in which layouts are listed and looked for (ours); any other stands behind them, by name."""
+"""The order in which layouts are listed and looked for; any other stands behind them, by name."""
 
 
 @functools.cache

@@ -14,7 +14,7 @@ Point = tuple[float, float]
 Box = tuple[slice, slice]
 
 _LANES = 64
-"""Columns that OpenCV may work on at once (ours, more than any processor's): where a part of the canvas is cut between
+"""Columns that OpenCV may work on at once, more than any processor's: where a part of the canvas is cut between
 such, a blur rounds in it as in the whole."""
 
 

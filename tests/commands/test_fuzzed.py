@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.core import BchistoError
-from bchisto.data import read_fold_list
+from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import read_predictions
 from bchisto.formats import parse_yaml
 from bchisto.recipes import load_recipe

@@ -2,7 +2,7 @@
 
 import pytest
 from bchisto.core import InputError
-from bchisto.data import match_class, read_dataset, settle_labels, spell_labels
+from bchisto.data import join_labels, match_class, read_dataset, spell_labels
 from sample_trees import findings, tree
 
 NFC, NFD = "B\u00e9nin", "Be\u0301nin"
@@ -18,8 +18,8 @@ def test_names_that_differ_in_punctuation_stay_apart(tmp_path, names):
 
 
 def test_alike_names_are_said():
-    assert settle_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ in spaces, _ or - alone")
-    assert settle_labels(["-1", "1", "1-0", "10"])[1] == []
+    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ in spaces, _ or - alone")
+    assert join_labels(["-1", "1", "1-0", "10"])[1] == []
 
 
 def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
@@ -41,7 +41,7 @@ def test_a_known_dataset_has_its_own_spelling(tmp_path):
 
 
 def test_equally_frequent_spellings_are_sorted():
-    assert settle_labels(["b", "B"])[0] == {"b": "B", "B": "B"}
+    assert join_labels(["b", "B"])[0] == {"b": "B", "B": "B"}
 
 
 def test_unicode_forms_are_one_class(tmp_path):

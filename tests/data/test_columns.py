@@ -4,7 +4,8 @@ import json
 
 import pytest
 from bchisto.core import InputError
-from bchisto.data import read_dataset, read_fold_list, settle_groups
+from bchisto.data import join_groups, read_dataset
+from bchisto.data.folds.folds import read_fold_list
 from sample_trees import findings, tree
 
 NAMES = [f"{n}.png" for n in range(1, 7)]
@@ -192,9 +193,9 @@ def test_fold_lists(tmp_path, header):
 
 
 def test_names_of_patients():
-    names, found = settle_groups(["é", "e\u0301", "0", "00", "1.50", "1.5", None, "NA"], where="t")
+    names, found = join_groups(["é", "e\u0301", "0", "00", "1.50", "1.5", None, "NA"], where="t")
     assert names["é"] == names["e\u0301"]
     assert names["0"] == names["00"]
     assert (names["1.50"], names["1.5"], names["NA"]) == ("1.50", "1.5", None)
     assert [finding.level for finding in found] == ["note", "warning"]
-    assert json.dumps(settle_groups([], where="t")) == "[{}, []]"
+    assert json.dumps(join_groups([], where="t")) == "[{}, []]"

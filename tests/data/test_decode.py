@@ -4,7 +4,8 @@ import zlib
 import numpy as np
 import pytest
 from bchisto.core import ImageError
-from bchisto.data import decode_image, read_header, resize_image
+from bchisto.data import decode_image, resize_image
+from bchisto.formats import read_header
 from PIL import Image
 
 

@@ -4,15 +4,15 @@ from collections import Counter
 import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import (
-    Particulars,
+    DatasetFacts,
     fold_plan,
     fold_plans,
     protocol_text,
-    read_fold_list,
-    read_particulars,
+    read_dataset_facts,
+    write_dataset_facts,
     write_fold_list,
-    write_particulars,
 )
+from bchisto.data.folds.folds import read_fold_list
 
 
 def images(count, classes=("a", "b"), groups=None):
@@ -452,24 +452,24 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are not here"):
         fold_plan("rakhlin10", **kept)
     with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
-        fold_plan("rakhlin10", **kept, known=Particulars(failed=gone[:1]))
-    plan = fold_plan("rakhlin10", **kept, known=Particulars(failed=gone))
+        fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone[:1]))
+    plan = fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone))
     assert plan.warnings == (f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",)
     assert len({image for image, _, _ in plan.rows}) == 398
     assert protocol_text(plan, seed=0).startswith("rakhlin10: the ten published")
-    assert fold_plan("5", **kept, known=Particulars(failed=gone)).warnings == plan.warnings
+    assert fold_plan("5", **kept, known=DatasetFacts(failed=gone)).warnings == plan.warnings
     (tmp_path / "l.csv").write_text("image_id\n" + "\n".join(data["image_ids"][:5]))
     assert (
-        len(fold_plan("none", **kept, known=Particulars(failed=gone), test_list=tmp_path / "l.csv").images(1, "test"))
+        len(fold_plan("none", **kept, known=DatasetFacts(failed=gone), test_list=tmp_path / "l.csv").images(1, "test"))
         == 3
     )
 
 
 def test_failed_images_are_in_no_file(tmp_path):
     for name, failed in (("none", ()), ("some", {"a.png"})):
-        write_particulars(tmp_path / name, Particulars(groups={"b.png": "p"}, failed=failed), images_sha256="0")
+        write_dataset_facts(tmp_path / name, DatasetFacts(groups={"b.png": "p"}, failed=failed), images_sha256="0")
     assert (tmp_path / "none").read_bytes() == (tmp_path / "some").read_bytes()
-    assert read_particulars(tmp_path / "some", images_sha256="0") == Particulars(groups={"b.png": "p"})
+    assert read_dataset_facts(tmp_path / "some", images_sha256="0") == DatasetFacts(groups={"b.png": "p"})
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

@@ -11,7 +11,9 @@ import pictures
 import pytest
 import tifffile
 from bchisto.core import ImageError
-from bchisto.data import ImageRecord, dark_pictures, decode_image, read_dataset, read_header
+from bchisto.data import ImageRecord, decode_image, read_dataset
+from bchisto.data.check import dark_pictures
+from bchisto.formats import read_header
 from conftest import write_tissue
 from PIL import Image
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from bchisto.core import InputError
-from bchisto.data import FoldChoice, Particulars, fold_plan, protocol_text, read_dataset
+from bchisto.data import DatasetFacts, FoldChoice, fold_plan, protocol_text, read_dataset
 from conftest import write_tissue
 from sample_trees import findings, tree
 
@@ -83,7 +83,7 @@ IDS = [f"{n}.png" for n in range(8)]
 
 
 def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more):
-    known = Particulars(columns={} if parts is None else {"part": dict(zip(ids, parts, strict=False))})
+    known = DatasetFacts(columns={} if parts is None else {"part": dict(zip(ids, parts, strict=False))})
     return fold_plan(spec, image_ids=ids, labels=labels, groups=groups or [None] * len(ids), known=known, **more)
 
 
@@ -116,7 +116,7 @@ def test_what_is_said_of_folds_that_mix():
     assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
     assert "image-level folds on grouped data: 1 of 1 patients" in plan(parts=parts, groups=groups).warnings[0]
-    known = Particulars(columns={"part": dict(zip(IDS, parts, strict=True))})
+    known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})
     with pytest.raises(InputError, match="`repeats` 2: goes with folds that are drawn, not with folder"):
         FoldChoice("folder", repeats=2).plans(IDS, labels=LABELS, groups=[None] * 8, seed=0, default="2", known=known)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pydicom
 import pytest
 from bchisto.core import ImageError, InputError
-from bchisto.data import decode_image, read_dataset, read_header
+from bchisto.data import decode_image, read_dataset
+from bchisto.formats import read_header
 from miniatures import MASS, SQUARE, overlay, write_ddsm, write_dicom, write_inbreast, write_inbreast_xls
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 from sample_trees import findings

@@ -6,7 +6,8 @@ import numpy as np
 import pictures
 import pytest
 from bchisto.core import ImageError
-from bchisto.data import decode_image, read_header
+from bchisto.data import decode_image
+from bchisto.formats import read_header
 from PIL import Image, ImageOps
 
 KINDS = pictures.kinds()

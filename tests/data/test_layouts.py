@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.data import (
-    DATASET_NAMES,
-    KNOWN_CLASSES,
-    MAMMOGRAMS,
     ImageRecord,
     LayoutSpec,
-    check_dataset,
-    check_stain,
     decode_record,
     get_layout,
     known_classes,
@@ -23,7 +18,8 @@ from bchisto.data import (
     order_classes,
     read_dataset,
 )
-from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
+from bchisto.data.check import check_dataset, check_stain
+from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
 

@@ -10,7 +10,8 @@ import miniatures as mini
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, MissingInputError
-from bchisto.data import check_dataset, decode_record, fold_plan, read_dataset
+from bchisto.data import decode_record, fold_plan, read_dataset
+from bchisto.data.check import check_dataset
 from PIL import Image
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]

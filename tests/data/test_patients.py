@@ -12,8 +12,8 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.data import (
+    DatasetFacts,
     FoldChoice,
-    Particulars,
     fold_plan,
     protocol_text,
     published_folds,
@@ -133,7 +133,7 @@ def test_where_no_patient_is_known_it_is_said():
     assert unknown_groups([None, None])[0].startswith("PATIENTS UNKNOWN: no image names its patient")
 
 
-COPIES = Particulars(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("gone", "i01")))
+COPIES = DatasetFacts(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("gone", "i01")))
 
 
 def copied(groups=None, **options):
@@ -165,7 +165,7 @@ def test_folds_that_copies_leave_no_room_for_are_made_without():
     """All images of a class may be one."""
     ids = [f"i{k}" for k in range(12)]
     data = {"image_ids": ids, "labels": ["a"] * 4 + ["b"] * 8, "groups": [None] * 12}
-    plan = fold_plan("4", **data, known=Particulars(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
+    plan = fold_plan("4", **data, known=DatasetFacts(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
     assert plan.sha256 == fold_plan("4", **data).sha256
     assert "3 pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
 
@@ -176,7 +176,7 @@ def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
     ids = [f"i{k:02d}" for k in range(20)]
     data = {"image_ids": ids, "labels": ["a"] * 10 + ["b"] * 10, "groups": [None] * 20}
     copies = tuple((ids[k], ids[k + 1]) for k in range(19) if k != 9)
-    plan = fold_plan(spec, **data, known=Particulars(copies=copies))
+    plan = fold_plan(spec, **data, known=DatasetFacts(copies=copies))
     assert plan.sha256 == fold_plan(spec, **data).sha256
     assert plan.images(1, "test")
     assert "pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
@@ -215,7 +215,7 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
 def test_leave_one_site_out():
     ids = [f"i{k}" for k in range(9)]
     data = {"image_ids": ids, "labels": list("abcabcabc"), "groups": ["p", "q", "r"] * 3}
-    known = Particulars(columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}})
+    known = DatasetFacts(columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}})
     plan = fold_plan("site:Home-Town", **data, known=known)
     assert (plan.name, plan.partition, plan.folds) == ("site-home_town", True, [1, 2, 3])
     assert [plan.images(fold, "test") for fold in plan.folds] == [ids[3:6], ids[6:], ids[:3]]
@@ -244,7 +244,7 @@ def test_sites_that_cannot_be_left_out(columns, message):
             image_ids=list("abc"),
             labels=list("xyx"),
             groups=[None] * 3,
-            known=Particulars(columns=columns),
+            known=DatasetFacts(columns=columns),
         )
 
 
@@ -257,14 +257,14 @@ def test_sites_that_cannot_be_left_out(columns, message):
     ],
 )
 def test_a_site_without_a_column_names_the_option(spec, message):
-    known = Particulars(columns={"site": dict(zip("abc", "xyz", strict=True))})
+    known = DatasetFacts(columns={"site": dict(zip("abc", "xyz", strict=True))})
     with pytest.raises(InputError, match=f"^{message}"):
         fold_plan(spec, image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
 
 
 def test_one_column_in_two_spellings_is_one_protocol():
     ids = list("abcdef")
-    known = Particulars(columns={"home_town": dict(zip(ids, "xyzxyz", strict=True))})
+    known = DatasetFacts(columns={"home_town": dict(zip(ids, "xyzxyz", strict=True))})
     data = {"image_ids": ids, "labels": list("xxxyyy"), "groups": [None] * 6, "known": known}
     assert {fold_plan(f"site:{name}", **data).name for name in ("home town", "Home-Town ", "home_town")} == {
         "site-home_town"

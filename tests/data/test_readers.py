@@ -4,7 +4,8 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.data import check_dataset, make_bach, match_class, read_dataset, unique_images
+from bchisto.data import make_bach, match_class, read_dataset, unique_images
+from bchisto.data.check import check_dataset
 from PIL import Image
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from bchisto.core import InputError
-from bchisto.data import Particulars, write_particulars
+from bchisto.data import DatasetFacts, write_dataset_facts
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
 
@@ -76,7 +76,7 @@ def test_the_column_may_stand_in_the_manifest_of_the_run(tmp_path):
         content = {"tables": {"x": {"two_class": None}}, "run": {"images_sha256": "ab", "banners": []}}
         table.with_name("metrics.json").write_text(json.dumps(content))
         (run / kept).mkdir(exist_ok=True)
-        write_particulars(run / kept / "dataset.json", Particulars(columns=columns), images_sha256="ab")
+        write_dataset_facts(run / kept / "dataset.json", DatasetFacts(columns=columns), images_sha256="ab")
         found = evaluate([table], out=run / "out", bootstrap=20, tables=TableChoice(by="Site")).result
         ((subgroups,),) = [one["subgroups"].values() for one in found["tables"].values()]
         assert [(one["value"], one["n"]) for one in subgroups] == [("north", 10), ("south", 6), ("not known", 4)]

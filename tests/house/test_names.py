@@ -15,7 +15,8 @@ import pytest
 from bchisto.cli import cli
 from bchisto.commands.flags import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
-from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
+from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images
+from bchisto.data.lists import only_listed
 from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.jobs import Work

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
-from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset, read_header
+from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.evaluate import TwoClassChoice, evaluate
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
+from bchisto.formats import read_header
 from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto.recipes import Scope

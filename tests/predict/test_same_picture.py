@@ -6,7 +6,8 @@ import shutil
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
-from bchisto.data import CROP_SEEDS, ImageRecord, crop_key, decode_image, pixels_sha256
+from bchisto.data import ImageRecord, crop_key, decode_image, pixels_sha256
+from bchisto.data.images.content import CROP_SEEDS
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune

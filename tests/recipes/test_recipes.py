@@ -437,7 +437,7 @@ def test_conclusions_of_no_known_form(claim, message):
 @pytest.mark.parametrize("held", [True, False])
 def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     """Six parts by hand: two images a patient and class, so each part has one patient of each class."""
-    from bchisto.data import read_fold_list
+    from bchisto.data.folds.folds import read_fold_list
     from bchisto.recipes.parts import Part
 
     lines = ["path,label,group"]

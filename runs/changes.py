@@ -10,7 +10,7 @@ Known = tuple[str, str]
 """Label and group of an image; empty where unknown."""
 
 _NAMED = 20
-"""Removed images that are named on one line (ours)."""
+"""Removed images that are named on one line."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
+from ..formats import PART, column_key
 from ..jobs import read_json, write_json
-from .columns import PART
-from .csvtable import column_key
 from .dataset import Dataset
 
-PARTICULARS = "dataset.json"
+FACTS_FILE = "dataset.json"
 """The file that keeps them, beside descriptor stores and in the folder of networks."""
 
 NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
@@ -32,7 +31,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Particulars:
+class DatasetFacts:
     """What is known of images beside label and group.
 
     Attributes
@@ -57,7 +56,7 @@ class Particulars:
     failed: Collection[str] = ()
 
     @classmethod
-    def of(cls, value: Particulars | None) -> Particulars:
+    def of(cls, value: DatasetFacts | None) -> DatasetFacts:
         """Return what was passed, or that nothing is known."""
         return cls() if value is None else value
 
@@ -92,14 +91,14 @@ def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
     return columns
 
 
-def write_particulars(path: Path, known: Particulars, *, images_sha256: str) -> None:
+def write_dataset_facts(path: Path, known: DatasetFacts, *, images_sha256: str) -> None:
     """Write them as JSON, with the identity of the images that they are of."""
     kept = {name: value for name, value in asdict(known).items() if name != "failed"}
     write_json(path, {"images_sha256": images_sha256, **kept})
 
 
-def read_particulars(path: Path, *, images_sha256: str) -> Particulars:
-    """Read what `write_particulars` wrote; nothing is known where there is no such file, or it is of other images.
+def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
+    """Read what `write_dataset_facts` wrote; nothing is known where there is no such file, or it is of other images.
 
     Raises
     ------
@@ -107,14 +106,14 @@ def read_particulars(path: Path, *, images_sha256: str) -> Particulars:
         The file is damaged.
     """
     if not path.is_file():
-        return Particulars()
+        return DatasetFacts()
     content: Any = read_json(path)
     try:
         if content["images_sha256"] != images_sha256:
-            return Particulars()
+            return DatasetFacts()
         found = content["copies"]
         copies = None if found is None else tuple((first, second) for first, second in found)
-        return Particulars(content["flow"], content["columns"], content["groups"], copies)
+        return DatasetFacts(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("{}: damaged ({}); remove it and run bchisto featurize again", path, error) from error
 
@@ -131,7 +130,7 @@ def part_of(name: str) -> str | None:
     return next((part for part, names in _NAMES.items() if key in names), None)
 
 
-def given_parts(known: Particulars) -> tuple[str, Mapping[str, str]] | None:
+def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
     """Return the column that names parts of a split and nothing else, with image id to part; None without one."""
     for column in itertools.chain.from_iterable(PART.found(known.columns)):
         values = known.columns.get(column, {})

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core import InputError, MissingInputError
-from .columns import GROUP, IMAGE, LABEL
-from .csvtable import read_csv
-from .findings import few, report_findings
-from .groups import settle_groups
+from ..core import InputError, MissingInputError, few
+from ..data import join_groups, report_findings
+from ..formats import GROUP, IMAGE, LABEL, read_csv
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
@@ -41,7 +39,7 @@ def read_labels(path: Path) -> LabelTable:
     ----------
     path : Path
         With columns of the id of an image (``image_id``; CLAM calls it ``slide_id``) and the label, and one that holds
-        the group, if any; see `bchisto.data.columns`.
+        the group, if any; see `bchisto.formats.columns`.
 
     Raises
     ------
@@ -58,7 +56,7 @@ def read_labels(path: Path) -> LabelTable:
     if table.overlong:
         raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
                          "comma in quotes")  # fmt: skip
-    names, joined = settle_groups((row.get(group) or None for _, row in table.rows), where=str(path))
+    names, joined = join_groups((row.get(group) or None for _, row in table.rows), where=str(path))
     report_findings(joined)
     lines: dict[str, int] = {}
     labels: dict[str, str] = {}

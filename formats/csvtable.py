@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ..core import InputError
-from ..formats import table_rows
+from ..core import InputError, few
 from .columns import GROUP, Role, choose_column, has_column, may_hold_patients, same_name
-from .findings import few
+from .tables import table_rows
 
 _log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ _MAY_BE_PATIENTS = re.compile(
 """A name that may mean the patient, though no list holds it."""
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "n.a.", "missing", "?"})
-"""What programs and people write in a cell of which they do not know the value (ours)."""
+"""What programs and people write in a cell of which they do not know the value."""
 
 
 @dataclass(frozen=True)
