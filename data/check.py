@@ -47,10 +47,10 @@ class DatasetSurvey:
     copies: tuple[Copy, ...] | None
 
 
-def check_dataset(
-    dataset: Dataset, *, decode: bool = False, on_image: Callable[[], None] | None = None
-) -> list[Finding]:
-    """Check a dataset against its layout.
+def survey_dataset(
+    dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
+) -> DatasetSurvey:
+    """Check a dataset against its layout, and keep what was seen of its images.
 
     Parameters
     ----------
@@ -60,24 +60,6 @@ def check_dataset(
         Also decode every image, which finds truncated files; otherwise only headers are read.
     on_image : callable, optional
         Called after each image, for a progress bar.
-
-    Returns
-    -------
-    list of Finding
-        Those of the reader first.
-    """
-    return list(survey_dataset(dataset, decode=decode, on_image=on_image).findings)
-
-
-def survey_dataset(
-    dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
-) -> DatasetSurvey:
-    """Check a dataset against its layout, and keep what was seen of its images.
-
-    Parameters
-    ----------
-    dataset, decode, on_image
-        See `check_dataset`.
     copies : bool
         Look for pictures that show the same pixels, for which every image is decoded.
 

@@ -47,7 +47,7 @@ _ASIDE, _DISTINCT = 3, 0.5
 `benchmarks/duplicates.py` copies differ by 0.02 of it (99 %: 0.17), other pictures that correlate by more than 1.2."""
 
 _THUMB, _SQUEEZED = 32, 0.05
-"""Side at which orientations are tried, pixels, and logarithm of the ratio of two aspects up to which they are equal."""
+"""Side at which orientations are tried, pixels; logarithm of the ratio of two aspects up to which they are equal."""
 
 _LEAST_SHARE = 0.2
 """Share of the smaller picture that the other must cover."""

@@ -10,6 +10,7 @@ from bchisto.core import InputError
 from bchisto.data import (
     ImageRecord,
     LayoutSpec,
+    check_stain,
     decode_record,
     get_layout,
     known_classes,
@@ -17,8 +18,8 @@ from bchisto.data import (
     list_layouts,
     order_classes,
     read_dataset,
+    survey_dataset,
 )
-from bchisto.data.check import check_dataset, check_stain
 from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
@@ -160,10 +161,10 @@ def test_what_is_known_of_it_is_known_everywhere(tiles, tmp_path):
 
 def test_it_is_checked(tiles):
     dataset = read_dataset(tiles)
-    assert check_dataset(dataset, decode=True) == []
+    assert survey_dataset(dataset, decode=True).findings == []
     image(tiles / "tile-p9-9-wild.png", 9, size=(30, 30))
     (tiles / "note.txt").write_text("x")
-    found = [str(finding) for finding in check_dataset(read_dataset(tiles))]
+    found = [str(finding) for finding in survey_dataset(read_dataset(tiles)).findings]
     assert found == [
         "note.txt: not a tile, left out",
         "tile-p9-9-wild.png: 30x30, published images are 40x30",
@@ -256,10 +257,12 @@ def test_ours_can_be_replaced(tmp_path, offer):
         "layout = replace(LAYOUT, size=(40, 30))\n"
     )
     dataset = read_dataset(tmp_path / "images")
-    assert [finding.message for finding in check_dataset(dataset)][-1] == "40x30, published images are 700x460"
+    assert [finding.message for finding in survey_dataset(dataset).findings][
+        -1
+    ] == "40x30, published images are 700x460"
     offer("breakhis", text)
     assert read_dataset(tmp_path / "images") == dataset
-    assert check_dataset(dataset) == list(dataset.findings)
+    assert survey_dataset(dataset).findings == list(dataset.findings)
     assert list_layouts() == [*DATASET_NAMES, "tiles"]
 
 

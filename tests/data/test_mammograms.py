@@ -10,8 +10,7 @@ import miniatures as mini
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, MissingInputError
-from bchisto.data import decode_record, fold_plan, read_dataset
-from bchisto.data.check import check_dataset
+from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
 from PIL import Image
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]
@@ -39,7 +38,7 @@ def test_inbreast_labels_and_groups(inbreast):
     assert [record.group for record in dataset.records] == [f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
     assert dataset.records[0].image_id == "20586900_0000000000000001_MG_L_CC_ANON.dcm"
     assert texts(dataset.findings, "error") == texts(dataset.findings, "warning") == []
-    assert check_dataset(dataset, decode=True) == list(dataset.findings)
+    assert survey_dataset(dataset, decode=True).findings == list(dataset.findings)
 
 
 def test_inbreast_odd_cells_are_named(inbreast):
@@ -285,7 +284,7 @@ def test_ddsm_abnormalities_become_rows(ddsm):
     assert has(dataset.findings, "note", "a converted image is used in place of the lossless JPEG")
     for text in ("DENSITY 0: means unknown", "PATIENT_AGE 00: means unknown", "DATE_OF_BIRTH 0 0 0: means unknown"):
         assert has(dataset.findings, "note", text)
-    assert texts(check_dataset(dataset, decode=True), "error") == []
+    assert texts(survey_dataset(dataset, decode=True).findings, "error") == []
 
 
 def test_ddsm_pixels_are_the_stretched_box_of_the_view(ddsm):

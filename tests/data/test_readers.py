@@ -4,8 +4,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.data import make_bach, match_class, read_dataset, unique_images
-from bchisto.data.check import check_dataset
+from bchisto.data import make_bach, match_class, read_dataset, survey_dataset, unique_images
 from PIL import Image
 
 
@@ -94,7 +93,7 @@ def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
 
 def test_bach_sizes_and_content_are_checked(bach_copy):
     shutil.copy(bach_copy / "Photos" / "Benign" / "b001.tif", bach_copy / "Photos" / "Benign" / "b002.tif")
-    messages = [str(finding) for finding in check_dataset(read_dataset(bach_copy), decode=True)]
+    messages = [str(finding) for finding in survey_dataset(read_dataset(bach_copy), decode=True).findings]
     assert any("b001.tif: 128x96, published images are 2048x1536" in message for message in messages)
     assert any("b002.tif: the same image as b001.tif; used once" in message for message in messages)
 
@@ -154,7 +153,7 @@ def test_breakhis_the_real_subset(shared):
     assert len({record.group for record in dataset.records}) == 19
     counts = {m: len(read_dataset(shared / "data" / "breakhis", magnifications=[m])) for m in (40, 100, 200, 400)}
     assert counts == {40: 35, 100: 1, 200: 33, 400: 35}
-    found = check_dataset(dataset)
+    found = survey_dataset(dataset).findings
     assert {finding.level for finding in found} == {"note"}
     assert len(found) == 1 + 20
     assert sum("seems to show the same pixels as" in finding.message for finding in found) == 20  # fields that overlap
@@ -321,7 +320,7 @@ def test_idc_names_carry_slide_and_class(tmp_path):
         ("positive", "9"),
     ]
     assert {("warning", "9_idx5_other.png"), ("note", "notes.txt")} <= levels(dataset)
-    messages = [str(finding) for finding in check_dataset(dataset)]
+    messages = [str(finding) for finding in survey_dataset(dataset).findings]
     assert any("class0.png: 50x42, published images are 50x50" in message for message in messages)
     assert any("3 of the 277,524 published patches are here" in message for message in messages)
 
