@@ -168,9 +168,7 @@ def featurize(
         if work.shard is None:
             for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
                 _log.warning("%s", text)
-from ..runs import ImageChange, RunRecord, record_run
-from ..stains import stain_notes
-from .parts import Finished, copied_rows, row_keys, write_store
+            known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
