@@ -10,7 +10,6 @@ Run: python benchmarks/finetune.py [--batches 12 --rounds 3]
 import argparse
 import os
 import statistics
-from dataclasses import replace
 
 from timing import interleaved, machine, pin_one_thread
 
@@ -20,7 +19,6 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.finetune import FinetuneSettings, ImageBank, network_of  # noqa: E402
 from bchisto.finetune.batches import Source, training_batches  # noqa: E402
-from bchisto.finetune.images import RegionBank  # noqa: E402
 from bchisto.finetune.model import build_model  # noqa: E402
 from bchisto.finetune.regions import cut_region  # noqa: E402
 
@@ -42,11 +40,12 @@ def measure(name, *, batches, rounds):
     size, batch = network.size, network.batch_size
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(batch)]
-    bank = ImageBank.of(images, [str(place) for place in range(batch)])
+    regions = []
     if settings.turned:  # contexts of twice the size of the network, each in a mammogram of its own
         noise = rng.integers(0, 256, (4 * size, 4 * size, 3), dtype=np.uint8)
         region = cut_region(noise, (size, size, 3 * size - 2, 3 * size - 2), size=size, treat=np.copy)
-        bank = replace(bank, regions=RegionBank.of([region] * batch))
+        regions = [region] * batch
+    bank = ImageBank.of(images, [str(number) for number in range(batch)], regions)
     source = Source(bank, np.arange(batch) % 2, settings.rule, size, 0, batch)
     samples = source.samples(np.arange(batch), copies=25 if "rotations-crops" in augmentations else 1)
     make = training_batches(source, samples, augmentations=augmentations, crops=5)

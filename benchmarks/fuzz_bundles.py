@@ -34,6 +34,7 @@ from bchisto.boost.heads import fit_head
 from bchisto.core import BchistoError
 from bchisto.crossval import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
+from bchisto.evaluate import apply_temperature
 from bchisto.formats import check_tree
 
 SECONDS = 10
@@ -230,7 +231,7 @@ def execute(kind, made, name, path):
         bundle = Bundle.load(path)
         found = bundle.predict(dict.fromkeys(bundle.stores, ROWS))
         if bundle.temperature is not None:
-            scaled = bundle.calibrate(found)
+            scaled = apply_temperature(found, bundle.temperature)
             assert np.array_equal(scaled.argmax(axis=1), found.argmax(axis=1)), "the temperature changes the class"
     assert np.isfinite(found).all(), "no probabilities"
     assert np.allclose(found.sum(axis=1), 1.0), "probabilities that do not sum to 1"

@@ -11,7 +11,6 @@ Run: KERAS_BACKEND=tensorflow|jax|torch python benchmarks/gpu.py [--batch-size 2
 
 import argparse
 import dataclasses
-import functools
 import importlib.metadata
 import math
 import shutil
@@ -32,7 +31,6 @@ from bchisto.featurize.prepare import normalise_images
 from bchisto.finetune import FinetuneSettings, ImageBank
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.model import build_model, resolved
-from bchisto.finetune.on_device import augmenting, belongs_on_device, make_drawer
 from bchisto.jobs import Ticker, network_resources, prepare_backend
 from PIL import Image
 from timing import machine
@@ -219,13 +217,9 @@ def finetune_part(network, *, scale, resources):
     bank = ImageBank.of(images, [str(place) for place in range(batch)])
     source = Source(bank, np.arange(batch) % 4, settings.rule, scale.side, 0, batch, helpers)
     samples = source.samples(np.tile(np.arange(batch), scale.steps))
-    road = functools.partial(training_batches, source, samples, augmentations=settings.augmentations, crops=1)
-    plain = model = build_model(settings, classes=4, fold=0)
-    by_cpu = make = road()
-    if belongs_on_device(settings.augmentations):
-        model = augmenting(plain, settings.augmentations)
-        make = road(drawer=functools.partial(make_drawer, settings.augmentations))
-    given, arrays = make(0)[0], by_cpu(0)[0]
+    make = training_batches(source, samples, augmentations=settings.augmentations, crops=1)
+    model = build_model(settings, classes=4, fold=0)
+    given = make(0)[0]
 
     class Same(type(make(0))):
         """One batch again and again."""
@@ -244,11 +238,9 @@ def finetune_part(network, *, scale, resources):
     alone, _ = timed(lambda: model.fit(Same(), epochs=1, verbose=0, shuffle=False))
     with Watch(resources.gpus[0] if resources.gpus else None) as watch:
         whole, _ = timed(lambda: model.fit(make(1), epochs=1, verbose=0, shuffle=False))
-    plain.fit(by_cpu(0), epochs=1, verbose=0, shuffle=False)  # compiles
-    before, _ = timed(lambda: plain.fit(by_cpu(1), epochs=1, verbose=0, shuffle=False))
-    held = [np.concatenate([one] * scale.steps) for one in arrays]
-    plain.fit(*held, batch_size=batch, epochs=1, verbose=0)
-    keras_fit, _ = timed(lambda: plain.fit(*held, batch_size=batch, epochs=1, verbose=0))
+    held = [np.concatenate([one] * scale.steps) for one in given]
+    model.fit(*held, batch_size=batch, epochs=1, verbose=0)
+    keras_fit, _ = timed(lambda: model.fit(*held, batch_size=batch, epochs=1, verbose=0))
     count = len(make(1))
     steps = BACH_FOLDS * BACH_EPOCHS * math.ceil(BACH_IMAGES * 0.9 / batch)
     minutes = (
@@ -256,7 +248,6 @@ def finetune_part(network, *, scale, resources):
     )
     print(f"\nfinetune: {network}, {scale.side} pixels, batches of {batch}; {helpers} threads prepare them")
     print(f"  steps a second                  {count / whole:.3g} ({count * batch / whole:.4g} images a second)")
-    print(f"  augmented by the CPU            {count * batch / before:.4g} images a second")
     print(f"  plain Keras fit, no augmenting  {scale.steps * batch / keras_fit:.4g} images a second")
     print(f"  share of the network alone      {100 * (alone / scale.steps) / (whole / count):.0f} %")
     print(f"  device waits                    {100 * max(0.0, 1 - (alone / scale.steps) / (whole / count)):.0f} % by "

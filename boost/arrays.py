@@ -1,23 +1,10 @@
-"""The kinds of array that heads take and give, and fitted ones as NPZ bytes.
-
-These are written without a date, and read without pickle and with every shape checked.
-"""
+"""The kinds of array that heads take and give."""
 
 from __future__ import annotations
-
-import io
-import zipfile
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, printable
-from ..formats import DAMAGE, check_zip, limits
-from ..jobs import save_arrays
-
-Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
 """Positions, of images or of their classes."""
 
@@ -26,62 +13,3 @@ Features = npt.NDArray[np.float32]
 
 Probabilities = npt.NDArray[np.float64]
 """Of shape (images, classes)."""
-
-
-def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """Return arrays as the bytes of an NPZ file; equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    save_arrays(buffer, {name: np.asarray(array, order="C") for name, array in arrays.items()})
-    return buffer.getvalue()
-
-
-def unpack_arrays(
-    data: bytes, shapes: Mapping[str, tuple[str, ...]], *, largest: float = limits.MODEL_VALUE
-) -> dict[str, Array]:
-    """Read arrays and check that they belong together.
-
-    Parameters
-    ----------
-    data : bytes
-        Of `pack_arrays`.
-    shapes : mapping
-        Name of each array to its dimensions: a letter means the same number wherever it stands.
-    largest : float
-        Bound on values.
-
-    Returns
-    -------
-    dict of str to ndarray
-
-    Raises
-    ------
-    BundleError
-        Damaged, too large, another set of arrays, other shapes, or values that are not finite.
-    """
-    try:
-        check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # written unpacked, so that nothing in them is larger than their bytes
-            if sum(info.file_size for info in archive.infolist()) > min(limits.MODEL_BYTES, len(data)):
-                raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if set(file.files) != set(shapes):
-                names = printable(", ".join(sorted(file.files))[:120])
-                raise BundleError(f"a model holds the arrays {names}; train it again")
-            arrays = {name: np.asarray(file[name]) for name in shapes}
-    except DAMAGE as error:
-        if isinstance(error, BundleError):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise BundleError(f"not a whole model of arrays ({reason}); train it again") from error
-    known: dict[str, int] = {}
-    for name, expected in shapes.items():
-        array = arrays[name]
-        sizes = [known.setdefault(e, n) for e, n in zip(expected, array.shape, strict=False)]
-        if len(expected) != array.ndim or sizes != list(array.shape):
-            raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
-        if array.dtype.kind not in "fi" or array.dtype.itemsize > 8 or not np.isfinite(array).all():
-            raise BundleError(f"the array {name} of a model holds values that are not finite numbers; train it again")
-        if array.size and np.abs(array.astype(np.float64)).max() > largest:
-            raise BundleError(f"the array {name} of a model holds values that are far too large; train it again")
-    return arrays

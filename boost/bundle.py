@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, InputError
-from ..crossval import BundleFacts, open_bundle, write_bundle
-from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
+from ..crossval import BundleFacts, write_bundle
+from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
 from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
@@ -61,6 +61,8 @@ class Bundle(BundleFacts):
         Per fold the weight of each member (``<store> <head>``) of a stack; empty for other heads.
     """
 
+    kind: ClassVar[str] = "boosted"
+
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[FoldModel]]
     head: str = "lightgbm"
@@ -84,7 +86,7 @@ class Bundle(BundleFacts):
     @property
     def constant(self) -> int:
         """Number of models that give all images the same probabilities, as far as they can tell."""
-        return sum(getattr(one.classifier, "constant", False) for some in self.models.values() for one in some)
+        return sum(getattr(model.classifier, "constant", False) for models in self.models.values() for model in models)
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
@@ -108,24 +110,21 @@ class Bundle(BundleFacts):
         missing = sorted(set(self.models) - set(features))
         if missing:
             raise BundleError(f"descriptors of {missing[0]} are missing; the bundle needs {', '.join(self.models)}")
-        every = [
-            (name, model, model.classifier.predict_proba(features[name]))
-            for name, models in self.models.items()
-            for model in models
-        ]
-        mean = self._mean(every)
+        mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
         if not (mean.shape[1:] == (len(self.classes),) and (mean >= -1e-6).all() and np.isfinite(mean).all()):
             raise BundleError("the models of the bundle give numbers that are no probabilities; it was altered")
         return mean
 
-    def _mean(self, every: Sequence[tuple[str, FoldModel, Probabilities]]) -> Probabilities:
-        """Return the mean over all models, with the store of each; in a stack the weighted mean."""
+    def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
+        """Return the mean over all models; in a stack the weighted mean."""
+        pairs = [(store, model) for store, models in self.models.items() for model in models]
+        each = [probabilities(store, model.classifier) for store, model in pairs]
         if not self.blend:
-            return np.asarray(np.mean([probabilities for _, _, probabilities in every], axis=0))
-        weighted = [
-            self.blend[model.fold][f"{name} {model.head}"] * probabilities for name, model, probabilities in every
-        ]
-        return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
+            return np.asarray(np.mean(each, axis=0))
+        shares = [self.blend[model.fold][f"{store} {model.head}"] for store, model in pairs]
+        return np.asarray(np.sum([share * part for share, part in zip(shares, each, strict=True)], axis=0)) / len(
+            self.blend
+        )
 
     @property
     def base(self) -> Probabilities | None:
@@ -134,13 +133,10 @@ class Bundle(BundleFacts):
         Of trees by their counts of training rows, of other heads those of the mean descriptor of training; None where
         a head cannot tell.
         """
-        every = [
-            (name, model, getattr(model.classifier, "base", None))
-            for name, models in self.models.items()
-            for model in models
-        ]
-        known = [(name, model, base) for name, model, base in every if base is not None]
-        return self._mean(known) if len(known) == len(every) else None
+        classifiers = [model.classifier for models in self.models.values() for model in models]
+        if any(getattr(classifier, "base", None) is None for classifier in classifiers):
+            return None
+        return self._mean(lambda _, classifier: classifier.base)  # noqa: B009: of a protocol without it
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.
@@ -154,12 +150,12 @@ class Bundle(BundleFacts):
         -------
         ndarray of float64, shape (images, classes)
         """
-        each = [
-            one.classifier.predict_proba(features)
-            * (self.blend[one.fold][f"{store} {one.head}"] / len(self.blend) if self.blend else 1 / self.count)
-            for one in self.models[store]
+        shares = [
+            self.blend[model.fold][f"{store} {model.head}"] / len(self.blend) if self.blend else 1 / self.count
+            for model in self.models[store]
         ]
-        return np.asarray(np.sum(each, axis=0))
+        pairs = zip(self.models[store], shares, strict=True)
+        return np.asarray(np.sum([model.classifier.predict_proba(features) * share for model, share in pairs], axis=0))
 
     def contributions(self, features: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float64]]:
         """Return what each feature adds to the mean raw score of all models: each model's share by its trees.
@@ -180,25 +176,13 @@ class Bundle(BundleFacts):
         BundleError
             Its head has no trees.
         """
-        if not all(hasattr(one.classifier, "contributions") for models in self.models.values() for one in models):
-            raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
-        each = {  # every classifier has it, as was just asked
-            name: [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
-            for name, models in self.models.items()
-        }
-        return {name: np.asarray(np.sum(some, axis=0) / self.count) for name, some in each.items()}
-
-    def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Scale probabilities by the bundle's temperature, which keeps the predicted class.
-
-        Raises
-        ------
-        BundleError
-            The bundle holds no temperature.
-        """
-        if self.temperature is None:
-            raise BundleError("the bundle holds no temperature, since it was trained in a single fold")
-        return apply_temperature(probabilities, self.temperature)
+        sums = {}
+        for store, models in self.models.items():
+            trees: list[Any] = [model.classifier for model in models if hasattr(model.classifier, "contributions")]
+            if len(trees) < len(models):
+                raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
+            sums[store] = np.asarray(np.sum([tree.contributions(features[store]) for tree in trees], axis=0))
+        return {store: total / self.count for store, total in sums.items()}
 
     @staticmethod
     def save(
@@ -234,7 +218,7 @@ class Bundle(BundleFacts):
         write_bundle(
             path,
             facts,
-            road="boosted",
+            kind="boosted",
             own=own,
             members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
@@ -265,19 +249,6 @@ class Bundle(BundleFacts):
                     f"{name}.h5: the models of this store would get no folder of their own; rename the file"
                 )
         check_archive_size(members=models)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Bundle:
-        """Read and check a bundle.
-
-        Raises
-        ------
-        BundleError
-            Missing, not a bundle, of a newer schema, too large, or a member that is unexpected or altered.
-        """
-        path = Path(path)
-        with open_bundle(path, road="boosted") as archive:
-            return cls._read(path, archive)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
@@ -317,9 +288,9 @@ class Bundle(BundleFacts):
         if blend and set(seen) != weights:
             raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
         for store, some in models.items():
-            if len({getattr(one.classifier, "features", None) for one in some} - {None}) > 1:
+            if len({getattr(model.classifier, "features", None) for model in some} - {None}) > 1:
                 raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
-        bundle = cls.read(path, manifest, stores=stores, models=models, head=head, blend=blend)
+        bundle = cls._of(manifest, stores=stores, models=models, head=head, blend=blend)
         if not bundle.constant:
             return bundle
         # in the place of what training noted, which advises settings that a trained model has no longer open

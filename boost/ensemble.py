@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..crossval import Tested
+from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
 from .arrays import Probabilities
 from .blend import blend_weights
@@ -59,7 +59,7 @@ def gather(
     units: Sequence[ModelUnit],
     fitted: Sequence[FittedUnit],
     *,
-    images: Tested,
+    images: LabelledImages,
     stores: Collection[str],
     protocol: str,
     folder: Path,
@@ -70,14 +70,14 @@ def gather(
     ----------
     units, fitted
         Models and what training left of each, in the same order.
-    images : Tested
+    images : LabelledImages
     stores : collection of str
     protocol : str
     folder : Path
         Gets ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     seeds = sorted({unit.seed for unit in units})
-    trained = images.trained({unit.fold: unit.part.labels for unit in units})
+    trained = {unit.fold: unit.part.labels for unit in units}
     keys = sorted({(image, unit.fold) for unit in units for image in unit.part.test_ids}, key=lambda key: key[::-1])
     position = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))

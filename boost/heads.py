@@ -44,7 +44,7 @@ def get_head(name: str) -> HeadSpec:
     """
     spec = _find(name)
     if spec is None:
-        raise InputError("{heads} {}: no such head; {}", name, one_of(name, list_heads()))
+        raise InputError("{heads} {}: {}", name, one_of(name, list_heads()))
     return spec
 
 

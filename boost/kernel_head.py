@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from .arrays import Array, Features, Places, Probabilities, pack_arrays, unpack_arrays
+from ..crossval import pack_arrays, unpack_arrays
+from .arrays import Features, Places, Probabilities
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (
     MOST_ROWS,
@@ -173,7 +174,7 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     width, cost = min(tried_pairs, key=lambda pair: held_out_loss(tried_pairs[pair][-1], labels))
     weights, intercepts, inner = tried_pairs[width, cost]
     support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
-    arrays: dict[str, Array] = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "mean": mean,
         "scale": scale,
         "vectors": rows[support].astype(np.float32),

@@ -37,13 +37,13 @@ def models_without_split(
     dict
         ``models``, ``without_split``, and of `leaf_facts`; empty where every model has a split.
     """
-    trees = [(unit, one.constant) for unit, one in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
-    idle = [unit for unit, constant in trees if constant]
+    trees = [(unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
+    idle = [unit for unit, model in trees if model.constant]
     if not idle:
         return {}
-    each = [leaf_facts(unit.part.labels, params=unit.params, rows=augmentations[unit.part.store]) for unit in idle]
-    fewest = min(each, key=lambda one: one["suggested_min_data_in_leaf"] or one["min_data_in_leaf"])
-    rows = min(one["training_rows"] for one in each)
+    facts = [leaf_facts(unit.part.labels, params=unit.params, rows=augmentations[unit.part.store]) for unit in idle]
+    fewest = min(facts, key=lambda fact: fact["suggested_min_data_in_leaf"] or fact["min_data_in_leaf"])
+    rows = min(fact["training_rows"] for fact in facts)
     return {"models": len(trees), "without_split": len(idle), **fewest, "training_rows": rows}
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
+from ..crossval import pack_arrays, unpack_arrays
 from ..evaluate import negative_log_likelihood
-from .arrays import Features, Places, Probabilities, pack_arrays, unpack_arrays
+from .arrays import Features, Places, Probabilities
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import inner_folds, out_of_fold, spread_augmentations, standardisation
 

@@ -1,31 +1,61 @@
-"""LightGBM settings by name, and the seed rules of the published code."""
+"""LightGBM settings: by name, with the seed rules of the published code, and parameters on top as users type them.
+
+Parameters are refused in one line where they cannot work, before any training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..core import InputError
-from .parameters import check_params, parse_rounds, plain_value, try_params
+from ..formats import parse_yaml
+from ..jobs import hushed_start
+from .lightgbm_model import fit_text, import_lightgbm, parse_model
+from .tree_arrays import pack_text
 
-_ROUND_NAMES = frozenset({"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"})
+_ROUND_NAMES = {"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"}
 
-_RESERVED = frozenset(
-    {
-        "objective",
-        "num_class",
-        "num_threads",
-        "n_jobs",
-        "nthread",
-        "deterministic",
-        "feature_fraction_seed",
-        "bagging_seed",
-        "force_row_wise",
-        "force_col_wise",
-    }
-)
+_BY_PROTOCOL = {
+    "objective", "num_class", "num_threads", "n_jobs", "nthread", "deterministic", "feature_fraction_seed",
+    "bagging_seed", "force_row_wise", "force_col_wise",
+}  # fmt: skip
 """Set by the protocol: classes, one thread a process, and the published seed rule."""
+
+_BY_VALIDATION = {"early_stopping_round", "early_stopping_min_delta", "first_metric_only"}
+
+_BY_FEATURE = {
+    "monotone_constraints", "interaction_constraints", "feature_contri", "max_bin_by_feature",
+    "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled", "categorical_feature", "forcedbins_filename",
+    "forcedsplits_filename",
+}  # fmt: skip
+
+_BY_PROGRAM = {
+    "config", "task", "data", "valid", "input_model", "output_model", "output_result", "save_binary", "snapshot_freq",
+    "machines", "num_machines", "machine_list_filename", "local_listen_port", "time_out", "header", "label_column",
+    "weight_column", "group_column", "ignore_column", "two_round", "convert_model", "convert_model_language",
+}  # fmt: skip
+
+_REFUSED = (
+    (_BY_PROTOCOL, "is set by the protocol and cannot be changed"),
+    (
+        _BY_VALIDATION,
+        "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",
+    ),
+    (_BY_FEATURE, "names single features, and those of descriptors have no meaning"),
+    (_BY_PROGRAM, "belongs to LightGBM's own program, not to its library"),
+    ({"linear_tree", "zero_as_missing"}, "makes other trees than models hold, which split by thresholds only"),
+)
+
+_TRIAL = (60, 8, 3)
+"""Rows, features and classes of the trial of parameters: leaves of the default size can be split."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +85,19 @@ class Preset:
         InputError
             A parameter that the protocol sets, that LightGBM does not know or take, or that means nothing here.
         """
-        if not changes:
-            return self
-        params, rounds, changed = dict(self.params), self.rounds, {}
-        for name, given in changes.items():
-            value = plain_value(name, given)
-            if name in _RESERVED:
-                raise InputError("{params} {}: is set by the protocol and cannot be changed", name)
-            if name in _ROUND_NAMES:
-                rounds = parse_rounds(name, value)
-            else:
-                params[name] = changed[name] = value
-        check_params(list(changed))
+        changed = {name: _plain(name, value) for name, value in changes.items()}
+        rounds = [_parse_rounds(name, changed.pop(name)) for name in changes if name in _ROUND_NAMES]
+        known = _known_params() if changed else set()
+        for name in changed:
+            if reason := next((reason for names, reason in _REFUSED if name in names), None):
+                raise InputError("{params} {}: " + reason, name)
+            if name not in known:
+                raise InputError(
+                    "{params} {}: LightGBM has no parameter of this name; use its main name, no alias", name
+                )
         if changed:
-            try_params(model_params(self, classes=3, seed=0, fold_position=0), changed)
-        return Preset(self.name, rounds, params, self.layout)
+            _try_params(model_params(self, classes=_TRIAL[2], seed=0, fold_position=0), changed)
+        return replace(self, params={**self.params, **changed}, rounds=rounds[-1] if rounds else self.rounds)
 
 
 PRESETS = {
@@ -140,3 +168,116 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
         f"force_{preset.layout}_wise": True,
         "verbosity": -1,
     }
+
+
+def parse_params(options: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` options: numbers in decimals, true, false, words, or a list of these in brackets.
+
+    Raises
+    ------
+    InputError
+        Not written so, or twice with two values.
+
+    Examples
+    --------
+    >>> parse_params(["num_leaves=31", "extra_trees=true"])
+    {'num_leaves': 31, 'extra_trees': True}
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        name, separator, text = option.partition("=")
+        name = name.strip()
+        if not separator or not name:
+            raise InputError("{params} {}: write it as key=value", option)
+        try:
+            value = _number_of(parse_yaml(text, plain_text=True))
+        except InputError as error:
+            raise InputError("{params} {}: its value cannot be read; write it as key=value", option) from error
+        if parsed.setdefault(name, value) != value:
+            raise InputError("{params} {}: given twice, as {} and {}", name, parsed[name], value)
+    return parsed
+
+
+def _number_of(value: Any) -> Any:
+    """Return what a text stands for: 010 is ten, and only true and false are truth values."""
+    if isinstance(value, list):
+        return [_number_of(item) for item in value]
+    if not isinstance(value, str) or "_" in value:
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a value as plain Python: a truth value, a finite number, a text without spaces, or a list of these."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, str):
+        # LightGBM takes all parameters as one text, so that a space would begin another
+        fits = bool(value) and not re.search(r"\s", value)
+    elif isinstance(value, int):
+        fits = abs(value) < 2**31  # LightGBM's whole numbers, which would come out as another
+    else:
+        fits = isinstance(value, float) and math.isfinite(value)
+    if not fits:
+        shown = "nothing" if value is None else str(value)
+        raise InputError("{params} {}: cannot be {}; give a number, a word, true or false", name, shown)
+    return value
+
+
+def _parse_rounds(name: str, value: Any) -> int:
+    """Return a number of boosting rounds."""
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+    if not whole or value < 1:
+        raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
+    return int(value)
+
+
+def _try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Train two rounds on a few made-up rows, which is how LightGBM itself tells what it does not take."""
+    if (reason := _refusal({**base, **changes})) is None:
+        return
+    shown = {name: f"{name}={_shown(value)}" for name, value in changes.items()}
+    for name, value in changes.items():
+        if (alone := _refusal({**base, name: value})) is not None:
+            raise InputError("{params} {}: LightGBM does not take it ({})", shown[name], alone)
+    raise InputError("{params} {}: LightGBM does not take these together ({})", " ".join(shown.values()), reason)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
+
+
+def _refusal(params: Mapping[str, Any]) -> str | None:
+    """Return what LightGBM says against parameters; None if a model is trained, kept and predicts with them."""
+    lightgbm = import_lightgbm()
+    rows, features, classes = _TRIAL
+    values = np.random.default_rng(0).normal(size=(rows, 1, features)).astype(np.float32)
+    # the library writes to stderr by itself, before it raises
+    with warnings.catch_warnings(), hushed_start():
+        warnings.simplefilter("ignore")
+        try:
+            text = fit_text(values, np.arange(rows) % classes, params=params, rounds=2)
+            parse_model(pack_text(text)).predict_proba(values)
+        except (lightgbm.basic.LightGBMError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+            return _reason(str(error))
+    return None
+
+
+def _reason(text: str) -> str:
+    """Shorten a message of LightGBM: without places in its source, and checks as what must hold."""
+    reason = re.sub(r" at /\S+, line \d+ ?\.?$", "", (text.splitlines() or [""])[0]).strip()
+    reason = re.sub(r"^Check failed: \((\w+)\) (\S+) \((\S+)\)$", r"\1 must be \2 \3", reason)
+    reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is no number", reason)
+    return reason.replace("Check failed: ", "needed: ")
+
+
+def _known_params() -> set[str]:
+    """Return LightGBM's parameter names, which a model's text lists."""
+    rows, params = np.zeros((2, 1, 1), np.float32), {"verbosity": -1, "num_threads": 1}
+    text = fit_text(rows, np.arange(2), params=params, rounds=1)
+    return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

@@ -11,8 +11,7 @@ from typing import Any
 
 from ..core import InputError, Many, PathInput, Settings, as_paths, as_texts, option
 from .heads import HEADS, list_heads, members_of
-from .parameters import parse_params
-from .presets import PRESETS, Preset
+from .presets import PRESETS, Preset, parse_params
 
 
 def _written(params: Mapping[str, Any]) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, MissingInputError, StoreError, few
-from ..crossval import Tested
-from ..data import FACTS_FILE, SYNTHETIC_BANNER, check_order, read_dataset_facts, spell_labels
+from ..crossval import LabelledImages
+from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
-from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
+from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, look_first, open_store
 from ..runs import ImageChange, Known
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Sources:
         Store name to its settings, and where it came from.
     settings : dict of str to dict
         Store name to what decided its rows.
-    images : Tested
+    images : LabelledImages
         The label is empty where it is unknown: such images are in no fold.
     failed : tuple of str
         Images that stage 1 left out, since they could not be used.
@@ -43,7 +43,7 @@ class Sources:
     paths: dict[str, Path]
     headers: dict[str, dict[str, Any]]
     settings: dict[str, dict[str, Any]]
-    images: Tested
+    images: LabelledImages
     failed: tuple[str, ...] = ()
     stains: dict[str, StainOutcome] = field(default_factory=dict)
     content: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -98,68 +98,47 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         if paths.setdefault(path.stem, path) != path:
             other = paths[path.stem]
             raise InputError(f"{path} and {other}: two stores of the same name; give one of them, or rename a file")
+    if not paths:
+        raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
-    pixels: dict[str, str] = {}
     stains: dict[str, StainOutcome] = {}
     content: dict[str, dict[str, str]] = {}
-    groups: dict[str, str | None] = {}
-    files: dict[str, str] = {}
-    rows: list[tuple[str, str, str]] = []
+    pixels: dict[str, str] = {}
+    first: _Images | None = None
     for name, path in paths.items():
         with open_store(path) as store:
-            headers[name], settings[name] = store.header, store.settings
-            pixels |= store.pixels
+            headers[name], settings[name], content[name] = store.header, store.settings, store.content()
             stains[name] = store.stain_outcome()
-            content[name] = store.content()
-            hashes = [value.decode() for value in store.images("sha256")]
-            # of embeddings the hash is that of the row, which is another in every store
-            contents = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
-            described = list(zip(store.image_ids, store.labels, contents, strict=True))
-            if len(headers) == 1:
-                rows, files = described, dict(zip(store.image_ids, hashes, strict=True))
-                groups = {image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)}
-        if described != rows:
-            other = next(iter(paths.values()))
-            change = str(ImageChange.between(_known(rows), _known(described))) or "other content under the same names"
+            pixels |= store.pixels
+            images = _Images.of(store)
+        first = first or images
+        if images.described != first.described:
+            change = str(ImageChange.between(first.known, images.known)) or "other content under the same names"
             raise InputError(
-                f"{path} and {other}: describe different images or labels, the first as against the second: {change}; "
-                "run bchisto featurize for both"
+                f"{path} and {next(iter(paths.values()))}: describe different images or labels, the first as against "
+                f"the second: {change}; run bchisto featurize for both"
             )
+    assert first is not None
     _refuse_mixed_modes(headers)
-    if not paths:
-        raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     name, path = next(iter(paths.items()))
     digest = str(headers[name].get("images_sha256", ""))
     known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
-    if known.groups:  # named or corrected since the stores were made
-        groups = {image: known.groups.get(image) for image in groups}
-    labels = {image: label for image, label, _ in rows}
+    # named or corrected since the stores were made
+    groups = {image: known.groups.get(image) for image in first.groups} if known.groups else first.groups
+    labels = {image: label for image, label, _ in first.described}
     if not any(labels.values()):
-        imported = any(header["mode"] == IMPORTED for header in headers.values())
-        cure = (
-            Message("give a table image_id,label by {labels}")
-            if imported
-            else "put the images into a folder for each class, or name the column of their manifest that holds them by "
-            "bchisto featurize --label-column NAME, which describes nothing again"
-        )
-        unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
-        raise InputError(
-            "none of the {} images has a label; boost needs labels to train on: {}{}", len(labels), cure, unused
-        )
-    classes = tuple(classes)
-    if classes:
-        labels = _spelled(labels, classes)
-    else:
-        classes = tuple(headers[name]["classes"])
-    _refuse_unknown(sorted(set(labels.values()) - {"", *classes}), classes)
-    present = tuple(name for name in classes if name in labels.values())
+        raise _no_labels(len(labels), known, imported=any(h["mode"] == IMPORTED for h in headers.values()))
+    labels = _spelled(labels, classes) if classes else labels
+    order = tuple(classes or headers[name]["classes"])
+    _refuse_unknown(sorted(set(labels.values()) - {"", *order}), order)
+    present = tuple(label for label in order if label in labels.values())
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
     datasets = {header["dataset"] for header in headers.values()}
     left_out = {str(image) for header in headers.values() for image, _ in header["failures"]}
-    images = Tested(
+    labelled = LabelledImages(
         digest=digest,
         dataset="".join(datasets) if len(datasets) == 1 else "",
         classes=present,
@@ -167,9 +146,45 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         groups=groups,
         known=known,
         pixels=pixels,
-        files=files,
+        files=first.files,
     )
-    return Sources(paths, headers, settings, images, tuple(sorted(left_out - set(labels))), stains, content)
+    return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, content)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of a store: id, label and hash of each, hashes of all files, and groups."""
+
+    described: list[tuple[str, str, str]]
+    files: dict[str, str]
+    groups: dict[str, str | None]
+
+    @classmethod
+    def of(cls, store: Store) -> _Images:
+        hashes = [value.decode() for value in store.images("sha256")]
+        # of embeddings the hash is that of the row, which is another in every store
+        compared = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
+        return cls(
+            described=list(zip(store.image_ids, store.labels, compared, strict=True)),
+            files=dict(zip(store.image_ids, hashes, strict=True)),
+            groups={image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)},
+        )
+
+    @property
+    def known(self) -> dict[str, Known]:
+        """Image id to label; a group that one store lacks makes no difference."""
+        return {image: (label, "") for image, label, _ in self.described}
+
+
+def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError:
+    cure = (
+        Message("give a table image_id,label by {labels}")
+        if imported
+        else "put the images into a folder for each class, or name the column of their manifest that holds them by "
+        "bchisto featurize --label-column NAME, which describes nothing again"
+    )
+    unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
+    return InputError("none of the {} images has a label; boost needs labels to train on: {}{}", count, cure, unused)
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -199,11 +214,6 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
         raise InputError(
             "label {} is none of the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
         )
-
-
-def _known(rows: Sequence[tuple[str, str, str]]) -> dict[str, Known]:
-    """Return image id to label; a group that one store lacks makes no difference."""
-    return {image: (label, "") for image, label, _ in rows}
 
 
 def _files(features: Sequence[str | Path]) -> list[Path]:

@@ -119,7 +119,7 @@ def train(
             )
             for plan, head in product(plans, settings.heads)
         ]
-        return cross_validate(trainings, run=run, how=work, record=record)
+        return cross_validate(trainings, run=run, work=work, record=record)
 
 
 def _default_folds(sources: Sources) -> str:

@@ -19,14 +19,13 @@ from ..evaluate import measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, write_rows
 from ..report import choose_samples
-from ..runs import FolderSettings, ImageChange, versions_of
+from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
-from .doubts import doubtful_samples
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms
 from .heads import STACK, STACK_MEMBERS, get_head, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
-from .methods import methods_of, shown_settings
+from .methods import doubtful_samples, methods_of, shown_settings
 from .presets import Preset
 from .settings import BoostSettings
 from .sources import Sources
@@ -57,13 +56,8 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     step_name: ClassVar[str] = "models"
     command: ClassVar[str] = "boost"
 
-    def check(self, folder: FolderSettings) -> ImageChange:
-        """Refuse a folder of other folds or parameters, or of a larger result; writes nothing.
-
-        Returns
-        -------
-        ImageChange
-            See `Training.check`.
+    def check(self) -> FolderSettings:
+        """Refuse a folder of other folds or parameters, or of a larger result, see `Training.check`.
 
         Raises
         ------
@@ -75,10 +69,10 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         stores = self.sources.paths
         per_fold = sum(self._seeds_of(base) for base in members_of(self.head))
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * per_fold)
-        change = super().check(folder)
+        folder = super().check()
         if not self.overwrite:
             _refuse_fewer(folder.folder, stores=stores, seeds=self.settings.seeds)
-        return change
+        return folder
 
     def folder(self) -> FolderSettings:
         """Return the folder with what its models are trained under; further stores extend it."""
@@ -88,7 +82,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             settings={
                 "head": self.head,
                 "seed": self.settings.seed,
-                **self.of_images(),
+                **self.image_settings(),
                 **head_settings(self.head, self.terms),
                 "stores": self.sources.settings,
             },
@@ -102,19 +96,17 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.settings.seed, largest)
 
-    def resources(self, how: Work, folder: FolderSettings) -> Resources:
+    def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return a process per core, as no network is run."""
-        return how.cpu()
+        return work.cpu()
 
     def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
         """Return all models, ordered by member, seed and fold; a stack has one of each member per store and fold."""
         stacked, classes = self.head == STACK, len(self.images.classes)
-        parts = {store: self._parts(store, path) for store, path in self.sources.paths.items()}
         units = []
-        for store, base in product(parts, members_of(self.head)):
-            for seed, (fold_position, (part, part_key)) in product(
-                range(self._seeds_of(base)), enumerate(parts[store])
-            ):
+        for store, base in product(self.sources.paths, members_of(self.head)):
+            parts = self._parts[store]
+            for seed, (fold_position, part) in product(range(self._seeds_of(base)), enumerate(parts)):
                 params = base.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
                 key = key_of(
                     MODEL_KIND,
@@ -124,7 +116,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                     rounds=self.preset.rounds,
                     inner_seed=self.terms.inner_seed,
                     inner=stacked,
-                    part=part_key,
+                    part=part.key,
                 )
                 name = f"seed{seed}-fold{part.fold}-{key[:16]}.npz"
                 units.append(
@@ -142,34 +134,35 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 )
         return units
 
-    def _parts(self, store: str, path: Path) -> list[tuple[FoldPart, str]]:
-        """Return the images of each fold in a store, with the key of each."""
-        images, plan, content = self.images, self.plan, self.sources.content[store]
+    @functools.cached_property
+    def _parts(self) -> dict[str, list[FoldPart]]:
+        """The images of each fold in each store."""
+        images, plan = self.images, self.plan
         position = {image: number for number, image in enumerate(images.labels)}
-        order = {label: number for number, label in enumerate(images.classes)}
-        parts = []
-        for fold in plan.folds:
+        parts: dict[str, list[FoldPart]] = {}
+        for (store, path), fold in product(self.sources.paths.items(), plan.folds):
             train, test = plan.images(fold, "train"), plan.images(fold, "test")
-            part = FoldPart(
-                store=store,
-                path=path,
-                fold=fold,
-                train=tuple(position[image] for image in train),
-                test=tuple(position[image] for image in test),
-                labels=tuple(order[images.labels[image]] for image in train),
-                groups=plan.kept_whole(train, [images.groups[image] for image in train]),
-                train_ids=tuple(train),
-                test_ids=tuple(test),
-                classes=images.classes,
-                rows=tuple(content[image] for image in (*train, *test)),
+            parts.setdefault(store, []).append(
+                FoldPart(
+                    store=store,
+                    path=path,
+                    fold=fold,
+                    train=tuple(position[image] for image in train),
+                    test=tuple(position[image] for image in test),
+                    labels=tuple(images.classes.index(images.labels[image]) for image in train),
+                    groups=plan.kept_whole(train, [images.groups[image] for image in train]),
+                    train_ids=tuple(train),
+                    test_ids=tuple(test),
+                    classes=images.classes,
+                    rows=tuple(self.sources.content[store][image] for image in (*train, *test)),
+                )
             )
-            parts.append((part, part.key()))
         return parts
 
     def _seeds_of(self, base: HeadSpec) -> int:
         return self.settings.seeds if base.seeded and self.head != STACK else 1
 
-    together = staticmethod(group_units)
+    groups = staticmethod(group_units)
     train = staticmethod(train_group)
     read = staticmethod(read_unit)
 

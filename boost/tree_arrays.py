@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError, InputError
+from ..crossval import pack_arrays, unpack_arrays
 from ..formats import limits
-from .arrays import Array, pack_arrays, unpack_arrays
+from .arrays import Places
 from .trees import Forest
 
 _SHAPES: dict[str, tuple[str, ...]] = {
@@ -122,7 +122,7 @@ def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
         raise BundleError(f"not a whole model of trees ({why}); it was altered, or train it again")
 
 
-def _links(leaves: npt.NDArray[np.int64], sides: npt.NDArray[np.int64]) -> tuple[Array, Array, int]:
+def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
     """Return the roots, the children of splits (right, left), and the depth; each node hangs on its root once."""
     splits = leaves - 1
     tree = np.repeat(np.arange(len(leaves)), splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,9 @@ class FoldPart:
     classes: tuple[str, ...]
     rows: tuple[str, ...]
 
+    @functools.cached_property
     def key(self) -> str:
-        """Return the key of what models learn from and predict, wherever the store lies."""
+        """The key of what models learn from and predict, wherever the store lies."""
         return key_of(
             "part 1",
             **{name: getattr(self, name) for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")},

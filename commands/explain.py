@@ -31,12 +31,12 @@ def explain(model: Path, **options: Any) -> None:
     Example: bchisto explain run --images new --target malignant --out why
     """
     from ..core import from_options
-    from ..crossval import bundle_road
+    from ..crossval import bundle_kind
     from ..explain import explain_methods, settings_of
     from ..jobs import Work
     from ..predict import find_bundle
 
-    methods = options["method"] or ("map" if bundle_road(find_bundle(model)) == "boosted" else "gradcam",)
+    methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
     asked = {name: options[name] for name in ("layer", "target", "window", "top")}
     results = explain_methods(
         model,

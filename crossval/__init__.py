@@ -4,12 +4,13 @@
 here, once.
 """
 
+from .arrays import pack_arrays, unpack_arrays
 from .bundles import (
     BUNDLE_KIND,
     BUNDLE_SCHEMA,
     BundleFacts,
     TrainingImages,
-    bundle_road,
+    bundle_kind,
     bundle_stores,
     bundle_view,
     open_bundle,
@@ -17,21 +18,23 @@ from .bundles import (
 )
 from .outputs import Outputs
 from .result import CrossValidation
-from .training import Tested, Training, cross_validate
+from .training import LabelledImages, Training, cross_validate
 
 __all__ = [
     "BUNDLE_KIND",
     "BUNDLE_SCHEMA",
     "BundleFacts",
     "CrossValidation",
+    "LabelledImages",
     "Outputs",
-    "Tested",
     "Training",
     "TrainingImages",
-    "bundle_road",
+    "bundle_kind",
     "bundle_stores",
     "bundle_view",
     "cross_validate",
     "open_bundle",
+    "pack_arrays",
+    "unpack_arrays",
     "write_bundle",
 ]

@@ -1,4 +1,4 @@
-"""What the bundles of all roads have in common: their archive, what they say of themselves, and how they are opened."""
+"""What the bundles of boosted models and of networks share: their archive, and what they state about themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..core import BundleError, printable
 from ..formats import DAMAGE, Archive
@@ -15,10 +15,9 @@ from .manifest import check_manifest
 
 BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 3
-"""Of bundles of either road."""
 
-_ROADS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
-"""What a bundle of each road is of, and what one of another road does not hold."""
+_KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
+"""What a bundle of each kind is of, and what one of the other does not hold."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,30 @@ class BundleFacts:
         """Whether the models were trained on embeddings from files, and so see no images."""
         return False
 
+    kind: ClassVar[str]
+    """Of the models: ``boosted`` or ``cnn``."""
+
     @classmethod
-    def read(cls, path: Path, manifest: Mapping[str, Any], **own: Any) -> Self:
-        """Return what a manifest says, with the fields that a road adds.
+    def load(cls, path: str | Path) -> Self:
+        """Read and check a bundle.
 
         Raises
         ------
         BundleError
-            See `read_crop_seed`.
+            Missing, not a bundle, of a newer schema or another kind, too large, or a member that is unexpected or
+            altered.
         """
+        with open_bundle(path := Path(path), kind=cls.kind) as archive:
+            return cls._read(path, archive)
+
+    @classmethod
+    def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Self:
+        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
+        """Return what a checked manifest says, with the fields that a kind of bundle adds."""
         calibration = manifest["calibration"]
         return cls(
             classes=tuple(manifest["classes"]),
@@ -133,7 +147,7 @@ def write_bundle(
     path: Path,
     facts: BundleFacts,
     *,
-    road: str,
+    kind: str,
     own: Mapping[str, Any],
     members: Sequence[tuple[str, Callable[[], bytes]]],
     check: Callable[[Archive], Any],
@@ -145,9 +159,9 @@ def write_bundle(
     path : Path
         The ``.bchisto`` file.
     facts : BundleFacts
-    road : {"boosted", "cnn"}
+    kind : {"boosted", "cnn"}
     own : mapping
-        What the road adds to what every bundle says.
+        What this kind adds to what every bundle says.
     members : sequence of (str, callable)
         Name of each model, and what returns its bytes.
     check : callable
@@ -158,46 +172,46 @@ def write_bundle(
         kind=BUNDLE_KIND,
         schema_version=BUNDLE_SCHEMA,
         members=members,
-        facts={"road": road, **own, **facts.content()},
+        facts={"models": kind, **own, **facts.content()},
         check=check,
     )
 
 
 @contextlib.contextmanager
-def open_bundle(path: Path, *, road: str) -> Iterator[Archive]:
-    """Open a bundle of a road; whatever is damaged in it is a `BundleError`.
+def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
+    """Open a bundle, of a kind or of any; whatever is damaged in it is a `BundleError`.
 
     Raises
     ------
     BundleError
-        Missing, not a bundle, of a newer schema or another road, too large, or damaged.
+        Missing, not a bundle, of a newer schema or another kind, too large, or damaged.
     """
-    with _opened(path) as archive:
-        found = _road(archive)
-        if found != road:
-            of = _ROADS.get(found, (f"the road {found[:40]!r}", ""))[0]
-            raise BundleError(f"{path}: a bundle of {of}, which hold no {_ROADS[road][1]}")
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
+        check_manifest(path, archive.manifest)
+        held = archive.manifest["models"]
+        if kind not in (None, held):
+            raise BundleError(f"{path}: a bundle of {_KINDS[held][0]}, which hold no {_KINDS[str(kind)][1]}")
         try:
             yield archive
         except BundleError as error:
-            said = printable(str(error))
-            if said == str(error) and said.startswith(f"{path}: "):
+            text = printable(str(error))
+            if text == str(error) and text.startswith(f"{path}: "):
                 raise
-            raise BundleError(f"{path}: {said.removeprefix(f'{path}: ')}") from error
+            raise BundleError(f"{path}: {text.removeprefix(f'{path}: ')}") from error
         except DAMAGE as error:
             raise archive.damaged(error) from error
 
 
-def bundle_road(path: Path) -> str:
-    """Return what a bundle holds: ``boosted`` or ``cnn``.
+def bundle_kind(path: Path) -> str:
+    """Return of what kind the models of a bundle are: ``boosted`` or ``cnn``.
 
     Raises
     ------
     BundleError
         Not a bundle, or one of a newer schema.
     """
-    with _opened(path) as archive:
-        return _road(archive)
+    with open_bundle(path) as archive:
+        return str(archive.manifest["models"])
 
 
 def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
@@ -206,9 +220,9 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
     Raises
     ------
     BundleError
-        See `bundle_road`.
+        See `bundle_kind`.
     """
-    with _opened(path) as archive:
+    with open_bundle(path) as archive:
         return tuple(archive.manifest["classes"]), archive.manifest["two_class"]
 
 
@@ -218,23 +232,11 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     BundleError
-        See `bundle_road`.
+        See `bundle_kind`.
     """
-    with _opened(path) as archive:
+    with open_bundle(path) as archive:
         stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
         plain = isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values())
         if not plain or not all(isinstance(header.get("encoder"), str) for header in stores.values()):
             raise BundleError(f"{path}: its manifest does not hold the settings of stores; the bundle was altered")
         return stores
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Archive]:
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        check_manifest(path, archive.manifest)
-        yield archive
-
-
-def _road(archive: Archive) -> str:
-    """Return what a bundle holds."""
-    return str(archive.manifest.get("road", ""))

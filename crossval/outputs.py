@@ -29,7 +29,7 @@ from .result import CrossValidation
 from .training import Training
 
 _REPLICATES = 2000
-"""Bootstrap replicates of intervals (ours)."""
+"""Bootstrap replicates of intervals."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Outputs:
     settings : mapping
         What the report says of the settings.
     facts : dict
-        What the road adds to ``run`` of ``metrics.json``.
+        What the command adds to ``run`` of ``metrics.json``.
     paper : PaperTable or None
         Accuracy per fold and member; written as ``table.csv`` too.
     samples : callable or None
@@ -84,7 +84,7 @@ class Outputs:
         result : CrossValidation
             Says what a reader must know first.
         bundle : callable
-            Writes the bundle with what was found.
+            Writes the bundle with these facts.
 
         Returns
         -------
@@ -92,20 +92,18 @@ class Outputs:
             With predictions and metrics of the whole, and what shows its cases.
         """
         folder = result.folder
-        known = any(NOTHING_LEARNT in banner for banner in result.banners)
-        if self.tables and not known and (constant := constant_folds(self.tables[0])):
+        noted = any(NOTHING_LEARNT in banner for banner in result.banners)
+        if self.tables and not noted and (constant := constant_folds(self.tables[0])):
             result = replace(result, banners=(*result.banners, constant))
         failed: list[str] = []
         facts = self._facts(result)
-        tables = [
-            replace(table, **{f"{what}_is": name for what, name in facts["names"].items()}) for table in self.tables
-        ]
-        metrics = {table.name: self._measured(table) for table in tables}
-        found = self._found(metrics, result)
-        write_json(
-            folder / "metrics.json", {"tables": metrics, "run": {**facts, "bundle": self._said(found, facts["names"])}}
-        )
-        bundle(found)
+        units = {f"{unit}_is": name for unit, name in facts["names"].items()}
+        tables = [replace(table, **units) for table in self.tables]
+        metrics = {table.name: self._measure(table) for table in tables}
+        kept = self._bundle_facts(metrics, result)
+        facts["bundle"] = self._calibration(kept, facts["names"])
+        write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
+        bundle(kept)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 self.paper.write(folder / "table.csv")
@@ -115,7 +113,7 @@ class Outputs:
             panels[0] = replace(panels[0], paper=self.paper)
 
         def show(right: Sequence[Sample], wrong: Sequence[Sample]) -> None:
-            shown = [replace(one, right=right, wrong=wrong) for one in panels[:1]] + panels[1:]
+            shown = [replace(panel, right=right, wrong=wrong) for panel in panels[:1]] + panels[1:]
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
 
@@ -126,25 +124,24 @@ class Outputs:
         panel = panels[0] if panels else None
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
 
-    def _measured(self, table: PredictionTable) -> dict[str, Any]:
+    def _measure(self, table: PredictionTable) -> dict[str, Any]:
         few = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
         return measure(table, bootstrap=_REPLICATES if few else 0, **self.training.view.measured)
 
-    def _found(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
-        """Return what the bundle keeps."""
+    def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         plan, images = self.training.plan, self.training.images
         trained = {image for fold in plan.folds for part in ("train", "val") for image in plan.images(fold, part)}
-        found = BundleFacts(
+        facts = BundleFacts(
             classes=images.classes,
             protocol=result.protocol,
             banners=result.banners,
             training=TrainingImages.of(trained, images.pixels or images.files),
         )
         if not self.tables:
-            return found
+            return facts
         table = self.tables[0]
         view = metrics[table.name].get("two_class")
-        points = view and {
+        two_class = view and {
             "positive": view["positive"],
             "rule": view["rule"],
             "thresholds": [point["threshold"] for point in view["thresholds"]],
@@ -155,26 +152,25 @@ class Outputs:
         }
         # of new images: fitted on every out-of-fold prediction
         temperature = shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
-        return replace(found, temperature=temperature, two_class=points, unsure=unsure_rule(table))
+        return replace(facts, temperature=temperature, two_class=two_class, unsure=unsure_rule(table))
 
-    def _said(self, found: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
-        """Return what ``metrics.json`` says of the bundle; `names` as in its ``names``."""
+    def _calibration(self, kept: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return what ``metrics.json`` holds of the bundle; `names` as in its ``names``."""
         unit = sampling_units(self.tables[0])[0] if self.tables else "image"
-        single = None if found.temperature is None else shrunk_temperature(self.tables[0])
-        said = (
+        single = None if kept.temperature is None else shrunk_temperature(self.tables[0])
+        text = (
             "no temperature: it is fitted across folds, and there is one alone"
-            if found.temperature is None
-            else f"temperature {found.temperature:.3f} of the mean of the fold models: {single:.3f} was fitted on "
+            if kept.temperature is None
+            else f"temperature {kept.temperature:.3f} of the mean of the fold models: {single:.3f} was fitted on "
             "predictions of images by models that did not train on them, one fold's each, drawn towards 1 as five more "
             f"{names.get(unit, unit)}s would, and brought nearer to 1 where it softens, since a mean is less "
             "sure than its members; no labelled image is left to check it on"
         )
-        training = found.training
         return {
-            "temperature": found.temperature,
+            "temperature": kept.temperature,
             "temperature_single": single,
-            "said": said,
-            "trained": training and {"images": training.count},
+            "text": text,
+            "trained": kept.training and {"images": kept.training.count},
         }
 
     def _facts(self, result: CrossValidation) -> dict[str, Any]:

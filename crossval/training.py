@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..data import DatasetFacts, FoldPlan, protocol_text, unknown_groups, write_fold_list
-from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes
+from ..evaluate import PredictionTable, TwoClassView, fold_notes
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
 from ..report import reporting, write_run_report
-from ..runs import FolderSettings, ImageChange, Known, RunRecord
+from ..runs import FolderSettings, ImageChange, RunRecord
 from .result import CrossValidation
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ F = TypeVar("F")
 
 
 @dataclass(frozen=True)
-class Tested:
+class LabelledImages:
     """The labelled images that a protocol divides.
 
     Attributes
@@ -81,7 +81,7 @@ class Tested:
         probabilities: npt.NDArray[np.float64],
         *,
         protocol: str,
-        trained: tuple[Mapping[int, int], tuple[FoldNote, ...]],
+        trained: Mapping[int, Sequence[int]],
     ) -> PredictionTable:
         """Return a table of predictions.
 
@@ -91,11 +91,11 @@ class Tested:
         keys : sequence of (image_id, fold), n of them
         probabilities : ndarray of float64, shape (n, classes)
         protocol : str
-        trained : tuple
-            See `trained`.
+        trained : mapping
+            Fold to the class position of each image that trained.
         """
         image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
-        made = PredictionTable.from_probabilities(
+        table = PredictionTable.from_probabilities(
             name=name,
             classes=self.classes,
             image_ids=image_ids,
@@ -105,13 +105,12 @@ class Tested:
             groups=groups,
             protocol=protocol,
         )
-        counts, notes = trained
-        return replace(made, fold_notes=notes, trained=tuple(counts[fold] for fold in made.fold_numbers))
-
-    def trained(self, labels: Mapping[int, Sequence[int]]) -> tuple[dict[int, int], tuple[FoldNote, ...]]:
-        """Return how many images each fold trains on, and what to note of them; of the class position of each."""
-        named = {fold: [self.classes[place] for place in some] for fold, some in labels.items()}
-        return {fold: len(some) for fold, some in labels.items()}, fold_notes(named, self.classes)
+        named = {fold: [self.classes[label] for label in positions] for fold, positions in trained.items()}
+        return replace(
+            table,
+            fold_notes=fold_notes(named, self.classes),
+            trained=tuple(len(named[fold]) for fold in table.fold_numbers),
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Training(ABC, Generic[U, F]):
     Attributes
     ----------
     plan : FoldPlan
-    images : Tested
+    images : LabelledImages
     settings : BoostSettings or FinetuneSettings
         Their ``seed`` is that of split folds.
     view : TwoClassView
@@ -132,7 +131,7 @@ class Training(ABC, Generic[U, F]):
     """
 
     plan: FoldPlan
-    images: Tested
+    images: LabelledImages
     settings: Any
     view: TwoClassView
     notes: tuple[str, ...]
@@ -152,7 +151,7 @@ class Training(ABC, Generic[U, F]):
         """Return the folder, with the settings that decide what is in it."""
 
     @abstractmethod
-    def resources(self, how: Work, folder: FolderSettings) -> Resources:
+    def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return what the work gets of this machine."""
 
     @abstractmethod
@@ -164,19 +163,20 @@ class Training(ABC, Generic[U, F]):
     def train(units: tuple[U, ...], ticker: Ticker) -> Any:
         """Train some units in one go; runs in a worker."""
 
+    @staticmethod
     @abstractmethod
-    def read(self, unit: U) -> F | None:
+    def read(unit: U) -> F | None:
         """Return what a finished unit left; None where it is not finished or does not hold."""
 
     @abstractmethod
-    def finish(self, result: CrossValidation, units: Sequence[U], found: Sequence[F]) -> CrossValidation:
+    def finish(self, result: CrossValidation, units: Sequence[U], outcomes: Sequence[F]) -> CrossValidation:
         """Put the units together and write the outputs; return the result with them."""
 
     def steps(self, unit: U) -> int:
         """Return the progress steps of a unit."""
         return 1
 
-    def together(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+    def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return units that are trained in one go and belong to one shard."""
         return singly(units)
 
@@ -184,66 +184,59 @@ class Training(ABC, Generic[U, F]):
         """Return what a reader must know first."""
         return ()
 
-    def of_images(self) -> dict[str, Any]:
+    def image_settings(self) -> dict[str, Any]:
         """Return what a folder notes of the images, and which may differ when these have changed."""
-        images = sorted({image for image, _, _ in self.plan.rows})
         return {
             "folds_sha256": self.plan.sha256,
             "images_sha256": self.images.digest,
             "classes": list(self.images.classes),
-            "images": len(images),
+            "images": len({image for image, _, _ in self.plan.rows}),
         }
 
-    def check(self, folder: FolderSettings) -> ImageChange:
+    def check(self) -> FolderSettings:
         """Refuse a folder of other settings, of other folds over the same images, or of other images.
 
         Images that were added or removed, and corrected labels and groups, are no conflict: only what they change is
-        trained.
+        trained, which a warning says.
 
         Returns
         -------
-        ImageChange
-            How the images of the protocol differ from those that the folder's fold list names.
+        FolderSettings
+            That of `folder`, in which what follows from the images may differ if these have changed.
 
         Raises
         ------
         SettingsConflictError
             The message lists the differences.
         """
-        if self.overwrite:
-            return ImageChange()
-        old = _tested_before(folder)
+        folder = self.folder()
+        if self.overwrite or not folder.begun:
+            return folder
+        old = {row["image_id"]: (row["label"], row["group"]) for row in read_rows(folder.folder / _FOLDS)}
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
-        change = ImageChange.between(
-            old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
-        )
+        new = {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
+        change = ImageChange.between(old, new)
         if len(change.removed) > _MOST_REMOVED * len(old):
             raise SettingsConflictError(
                 "{}: trained on other images: {}; use another {out}, or {overwrite}", folder.folder, change
             )
-        self._allowing(change, folder).check()
-        return change
-
-    def begin(self, folder: FolderSettings, change: ImageChange) -> None:
-        """Write the settings of the folder, emptied if it is to be overwritten, and say how its images changed."""
+        if change:
+            folder = replace(folder, loose=frozenset(self.image_settings()))
+        folder.check()
         if change:
             _log.warning(
                 "%s: %s since its models were trained; only what this changes is trained", folder.folder, change
             )
-        self._allowing(change, folder).begin(overwrite=self.overwrite)
+        return folder
 
-    def _allowing(self, change: ImageChange, folder: FolderSettings) -> FolderSettings:
-        """Return the folder, in which what follows from the images may differ if these have changed."""
-        return replace(folder, loose=frozenset(self.of_images())) if change else folder
-
-    def cross_validate(self, how: Work, folder: FolderSettings) -> CrossValidation:
+    def cross_validate(self, work: Work, folder: FolderSettings) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.
 
         Parameters
         ----------
-        how : Work
+        work : Work
         folder : FolderSettings
-            That of `folder`, begun.
+            That of `check`, begun.
 
         Raises
         ------
@@ -252,12 +245,12 @@ class Training(ABC, Generic[U, F]):
         BchistoError
             Units are missing at the end though all were trained.
         """
-        path, resources = folder.folder, self.resources(how, folder)
+        path, resources = folder.folder, self.resources(work, folder)
         units = self.units(path, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
-        before, _ = do_missing(
+        left, _ = do_missing(
             self.train,
             units,
             read=self.read,
@@ -265,40 +258,38 @@ class Training(ABC, Generic[U, F]):
             label=f"{self.command} {path.name}",
             finished=f"{self.unit} are trained",
             step_name=self.step_name,
-            dealt=self.together,
-            work=how,
+            dealt=self.groups,
+            work=work,
             resources=resources,
-            begin=lambda: folder.note_work(how.environments(path, folder.made_with), **resources.recorded),
+            begin=lambda: folder.note_work(work.environments(path, folder.made_with), **resources.recorded),
         )
         # those trained just now, or by other shards
-        found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
-        whole = [one for one in found if one is not None]
+        read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, left, strict=True)]
+        outcomes = [outcome for outcome in read if outcome is not None]
+        missing = len(units) - len(outcomes)
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
-        banners = (*self.notes, *self.banners(), *unknown, *map(public, self.plan.warnings))
-        protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
-            path, protocol, len(units), self.unit, len(whole) == len(units), banners, path.name,
+            folder=path,
+            protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
+            models=len(units),
+            unit=self.unit,
+            finished=not missing,
+            banners=(*self.notes, *self.banners(), *unknown, *map(public, self.plan.warnings)),
+            table=path.name,
             failures=self.images.failures,
-        )  # fmt: skip
-        if how.shard is not None:
-            own = sum(map(len, how.shard.select(self.together(units))))
-            return replace(result, share=Share(how.shard, own, len(whole), len(units), self.unit))
+        )
+        if work.shard is not None:
+            own = sum(map(len, work.shard.select(self.groups(units))))
+            return replace(result, share=Share(work.shard, own, len(outcomes), len(units), self.unit))
         folder.hold()
-        if len(whole) < len(units):
-            missing = len(units) - len(whole)
+        if missing:
             raise BchistoError(f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again")
-        return self.finish(result, units, whole)
-
-
-def _tested_before(folder: FolderSettings) -> dict[str, Known]:
-    """Return the images of the folder's fold list; empty if nothing was trained yet."""
-    rows = read_rows(folder.folder / _FOLDS) if folder.begun else ()
-    return {row["image_id"]: (row["label"], row["group"]) for row in rows}
+        return self.finish(result, units, outcomes)
 
 
 def cross_validate(
-    trainings: Sequence[Training[Any, Any]], *, run: Path, how: Work, record: RunRecord
+    trainings: Sequence[Training[Any, Any]], *, run: Path, work: Work, record: RunRecord
 ) -> list[CrossValidation]:
     """Do every training, write the report of the run, and note the results in its record.
 
@@ -308,7 +299,7 @@ def cross_validate(
         All are checked, and the settings of their folders written, before any is begun.
     run : Path
         The run folder.
-    how : Work
+    work : Work
     record : RunRecord
 
     Returns
@@ -324,12 +315,11 @@ def cross_validate(
     ReportError
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
-    pairs = [(training, training.folder()) for training in trainings]
-    changes = [training.check(folder) for training, folder in pairs]
+    folders = [training.check() for training in trainings]
     # all that is overwritten is, before anything is trained: what follows can be resumed
-    for (training, folder), change in zip(pairs, changes, strict=True):
-        training.begin(folder, change)
-    results = [training.cross_validate(how, folder) for training, folder in pairs]
+    for training, folder in zip(trainings, folders, strict=True):
+        folder.begin(overwrite=training.overwrite)
+    results = [training.cross_validate(work, folder) for training, folder in zip(trainings, folders, strict=True)]
     record.note(
         results={
             str(result.folder.relative_to(run)): {

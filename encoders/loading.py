@@ -209,4 +209,4 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
         raise WeightsError(
             f"{path}: convert it once: python tools/convert_caffe.py {path.name} {path.stem}.safetensors"
         )
-    raise WeightsError(f"{path}: give weights as .npz, .safetensors or .weights.h5")
+    raise WeightsError(f"{path}: give weights as .npz or .safetensors")

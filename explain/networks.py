@@ -152,7 +152,7 @@ class NetworkExplainer:
         if rule.kind == "random":
             rule = PatchRule("sliding", rule.side)
         bank = ImageBank.of([image], [record.image_id])
-        corners = rule.places(height, width, entropy=(0,))
+        corners = rule.corners(height, width, entropy=(0,))
         cut = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
         side = (rule.side, rule.side) if rule.side else (height, width)
         boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)

@@ -25,7 +25,7 @@ from ..core import (
     one_of,
     plain_options,
 )
-from ..crossval import bundle_road, bundle_view
+from ..crossval import bundle_kind, bundle_view
 from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
 from ..formats import file_sha256
@@ -164,7 +164,7 @@ def explain_methods(
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
-    kind, view = bundle_road(bundle), bundle_view(bundle)
+    kind, view = bundle_kind(bundle), bundle_view(bundle)
     chosen = [choose_method(asked, methods, kind=kind, bundle=bundle) for asked in settings]
     if not chosen:
         raise InputError("{settings}: give one for each method; {}", one_of("", methods))

@@ -22,7 +22,7 @@ crop; H&E stain factors from 0.7 to 1.3. Channels that are equal stay so under a
 RANGES = {
     "rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7,
 }  # fmt: skip
-"""How far those go that take a range, where none is given (ours): degrees to either side; share of the side to either
+"""How far those go that take a range, where none is given: degrees to either side; share of the side to either
 side, each way; share by which the image is enlarged or reduced at most; share of brightness and of contrast to either
 side; largest standard deviation as a share of the full scale, the smallest being a fifth of it; smallest share of the
 area, the largest being all of it."""
@@ -101,12 +101,12 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     >>> augmentation_ranges(["rotation:10", "noise", "mirror"])
     {'rotation': 10.0, 'noise': 0.05, 'mirror': None}
     """
-    found: dict[str, float | None] = {}
+    ranges: dict[str, float | None] = {}
     for text in names:
         name, value = _parsed(text)
-        if found.setdefault(name, value) != value:
+        if ranges.setdefault(name, value) != value:
             raise InputError("{augmentations} {}: {} is there with another range; keep one", text, name)
-    return found
+    return ranges
 
 
 def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.random.SeedSequence], Image]:
@@ -130,46 +130,18 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
     def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
         words = sequence.generate_state(3)
         if "stain" in ranges:
-            haem, eosin = stain_factors(words)
+            haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2).tolist()
             image = augment_he(np.ascontiguousarray(image), hematoxylin=haem, eosin=eosin)
-        composed = grey if "noise" in ranges and is_grey(image) else colours
+        same = "noise" in ranges and (image == image[:, :, :1]).all()
+        composed = grey if same else colours
         composed.set_random_seed(int(words[0]))
         return np.asarray(composed(image=np.ascontiguousarray(image))["image"], dtype=np.uint8)
 
     return augment
 
 
-def stain_factors(words: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the factors of haematoxylin and eosin that the words of a seed sequence stand for."""
-    haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
-    return float(haem), float(eosin)
-
-
-def is_grey(image: Image) -> bool:
-    """Return whether all channels of an image are equal."""
-    return bool((image == image[:, :, :1]).all())
-
-
-def drawing_pipeline(ranges: dict[str, float | None]) -> Any:
-    """Return the pipeline of `make_augmenter` as one that says what it draws, as ``applied_transforms``.
-
-    The noise is not made, but its standard deviation drawn, under ``Noise`` as a share of the full scale.
-    """
-    plain: Any = _albumentations().GaussNoise
-
-    class Noise(plain):  # type: ignore[misc]
-        def get_params_dependent_on_data(self, params: Any, data: Any) -> dict[str, Any]:
-            sigma = self.py_random.uniform(*self.std_range)
-            return {"noise_map": np.zeros(data["image"].shape, np.float32), "sigma": sigma}
-
-    return _composed(ranges, size=2, per_channel=True, noise=Noise)
-
-
-def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool, noise: Any = None) -> Any:
-    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one.
-
-    With a class that stands for the noise, the pipeline says what it draws.
-    """
+def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) -> Any:
+    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one."""
     import cv2
 
     package = _albumentations()
@@ -195,17 +167,17 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool, 
         steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
     if "noise" in ranges:
         most = reach["noise"]
-        steps.append((noise or package.GaussNoise)(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
+        steps.append(package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
     if "crop" in ranges:
         steps.append(package.RandomResizedCrop(size=(size, size), scale=(reach["crop"], 1.0), p=1.0))
-    return package.Compose(steps, save_applied_params=noise is not None)
+    return package.Compose(steps)
 
 
 def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:
     """Return a function of an image (size, size, 3), its key and the number of its copy.
 
     Copies ``0 ... crops - 1`` share the first rotation, the next ones the second. Angles are any; crops keep 70 to
-    100 % of the area (ours).
+    100 % of the area.
 
     Parameters
     ----------

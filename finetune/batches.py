@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,10 +18,8 @@ from .patches import Indices, PatchRule, Samples
 from .regions import make_turner
 from .settings import FinetuneSettings
 
-Drawer = Callable[[Image, np.random.SeedSequence], npt.NDArray[np.float32]]
-
 _QUEUE = 16
-"""Batches prepared ahead where threads prepare them (ours)."""
+"""Batches prepared ahead where threads prepare them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Source:
         """List every patch of these images."""
         return Samples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
-    def places(self, position: int, *, epoch: int | None = None, again: int = 0) -> list[tuple[int, int]]:
+    def corners(self, position: int, *, epoch: int | None = None, again: int = 0) -> list[tuple[int, int]]:
         """Return the corners of an image's patches.
 
         Random ones are others in each epoch, and each time that an image stands `again` among those that train in it;
@@ -69,12 +66,12 @@ class Source:
         entropy = [self.seed, self.bank.key(position)]
         if epoch is not None:
             entropy += [epoch, again] if again else [epoch]
-        return self.rule.places(*self.bank.shape(position), entropy=tuple(entropy))
+        return self.rule.corners(*self.bank.shape(position), entropy=tuple(entropy))
 
     def read(self, position: int, number: int, *, epoch: int | None = None, again: int = 0) -> Image:
         """Return one sample."""
-        place = self.places(position, epoch=epoch, again=again)[number]
-        return self.bank.patch(position, place, rule=self.rule, size=self.size)
+        corner = self.corners(position, epoch=epoch, again=again)[number]
+        return self.bank.patch(position, corner, rule=self.rule, size=self.size)
 
 
 def _stack(
@@ -82,13 +79,11 @@ def _stack(
     samples: Samples,
     order: Indices,
     picture: Callable[[int], npt.NDArray[Any]],
-    features: npt.NDArray[np.float32] | None = None,
     weights: Mapping[int, float] | None = None,
 ) -> Any:
-    """Return a Keras data set over the samples in an order; `picture` makes the image of one, if not `features`."""
+    """Return a Keras data set over the samples in an order; `picture` makes the image of one."""
     import keras
 
-    picture = picture if features is None else features.__getitem__
     labels = source.labels[samples.images]
     shares = None if weights is None else np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
@@ -103,17 +98,12 @@ def _stack(
         def __getitem__(self, number: int) -> tuple[Any, ...]:
             order, labels, shares, picture = self.given
             chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
-            made = [picture(place) for place in chosen.tolist()]
-            # whole numbers stay bytes: the network makes floats of them, on its device
-            given: Any = (
-                {"image": np.stack([one[0] for one in made]), "draws": np.stack([one[1] for one in made])}
-                if isinstance(made[0], tuple)
-                else np.stack(made)
-            )
+            pictures = [picture(number) for number in chosen.tolist()]
             weighted = () if shares is None else (shares[chosen],)
-            return given, labels[chosen], *weighted
+            # whole numbers stay bytes: the network makes floats of them, on its device
+            return np.stack(pictures), labels[chosen], *weighted
 
-        def let_go(self) -> None:
+        def release(self) -> None:
             """Forget what the batches are made of: TensorFlow keeps every data set that it has read."""
             self.given = None
 
@@ -125,18 +115,12 @@ def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
 
     Not by ``model.predict``, whose every call leaves a data pipeline behind.
     """
-    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=batches.workers)
+    ahead = map_ahead_in_threads(lambda number: batches[number][0], range(len(batches)), threads=batches.workers)
     for batch in ahead:
         yield np.asarray(model.predict_on_batch(batch))
 
 
-def still_batches(
-    source: Source,
-    samples: Samples,
-    *,
-    weights: Mapping[int, float] | None = None,
-    features: npt.NDArray[np.float32] | None = None,
-) -> Any:
+def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
     """Return the samples as they are, in their order, for validation and prediction.
 
     Parameters
@@ -145,14 +129,12 @@ def still_batches(
     samples : Samples
     weights : mapping of int to float, optional
         Class to its weight in the loss.
-    features : ndarray of float32, optional
-        What stands for the image of each sample.
     """
 
-    def picture(place: int) -> Image:
-        return source.read(int(samples.images[place]), int(samples.numbers[place]))
+    def picture(sample: int) -> Image:
+        return source.read(int(samples.images[sample]), int(samples.numbers[sample]))
 
-    return _stack(source, samples, np.arange(len(samples)), picture, features, weights)
+    return _stack(source, samples, np.arange(len(samples)), picture, weights)
 
 
 def training_batches(
@@ -161,8 +143,6 @@ def training_batches(
     *,
     augmentations: tuple[str, ...],
     crops: int,
-    features: npt.NDArray[np.float32] | None = None,
-    drawer: Callable[[], Drawer] | None = None,
 ) -> Callable[..., Any]:
     """Return a function of the epoch to its augmented batches, shuffled unless it is told ``shuffled=False``.
 
@@ -175,26 +155,20 @@ def training_batches(
         the bank holds these.
     crops : int
         Of each rotation of ``rotations-crops``.
-    features : ndarray of float32, optional
-        What stands for the augmented image of each sample.
-    drawer : callable, optional
-        Makes, for each thread, what takes the place of the augmentation that is drawn anew in each epoch: then a batch
-        is a dict of ``image`` and ``draws``, see `augmenting`.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
-    regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
+    turned = source.rule.kind == "resize" and OFFLINE in augmentations and source.bank.has_regions
     drawn_anew = [name for name in augmentations if name != OFFLINE]
 
     class Pipelines(threading.local):
         """Of a thread: those of albumentations carry their random state."""
 
         def __init__(self) -> None:
-            make: Any = make_offline if regions is None else make_turner
-            draw: Any = drawer or functools.partial(make_augmenter, drawn_anew, size=source.size)
+            make: Any = make_turner if turned else make_offline
             self.offline: Any = None
             if OFFLINE in augmentations:
                 self.offline = make(size=source.size, crops=crops, seed=source.seed)
-            self.online: Any = draw() if drawer or drawn_anew else None
+            self.online: Any = make_augmenter(drawn_anew, size=source.size) if drawn_anew else None
 
     pipelines = Pipelines()
 
@@ -203,20 +177,19 @@ def training_batches(
         if shuffled:
             order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> Any:
-            position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
-            time, key = int(again[place]), source.bank.key(position)
+        def picture(sample: int) -> Any:
+            position, number, copy = (int(part[sample]) for part in (samples.images, samples.numbers, samples.copies))
+            time, key = int(again[sample]), source.bank.key(position)
             image: Any = (
-                source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
+                source.bank.region(position) if turned else source.read(position, number, epoch=epoch, again=time)
             )
             if pipelines.offline is not None:
                 image = pipelines.offline(image, key, copy + copies * time)
             if pipelines.online is None:
                 return image
-            drawn = pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
-            return drawn if drawer is None else (image, drawn)
+            return pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, sample]))
 
-        return _stack(source, samples, order, picture, features)
+        return _stack(source, samples, order, picture)
 
     return batches
 

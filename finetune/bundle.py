@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ..core import BundleError, StoreError, WeightsError
-from ..crossval import BundleFacts, open_bundle, write_bundle
-from ..encoders import load_keras_file
-from ..formats import Archive, limits, refuse_deadly
+from ..core import BundleError
+from ..crossval import BundleFacts, write_bundle
+from ..formats import Archive, limits
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
+from .pretrained import load_network
 from .settings import FinetuneSettings
 
-_MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
-
-
-_AT_ONCE = 512 * 1024**2
-"""Bytes of models that lie unpacked on the disk at once, unless one alone is larger (ours)."""
+_MEMBER = re.compile(r"models/fold([0-9]{1,9})\.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +36,8 @@ class CnnBundle(BundleFacts):
         How they were read: ``label_level``, ``context``.
     """
 
+    kind: ClassVar[str] = "cnn"
+
     settings: FinetuneSettings
     models: dict[int, Any]
     dataset: str
@@ -57,7 +54,7 @@ class CnnBundle(BundleFacts):
         facts: BundleFacts,
         *,
         settings: FinetuneSettings,
-        models: Mapping[int, Path],
+        models: Mapping[int, Callable[[], bytes]],
         dataset: str,
         reading: Mapping[str, Any],
     ) -> None:
@@ -68,8 +65,8 @@ class CnnBundle(BundleFacts):
         path : Path
             The ``.bchisto`` file.
         facts : BundleFacts
-        models : mapping of int to Path
-            Fold to its ``.weights.h5``.
+        models : mapping of int to callable
+            Fold to what returns the bytes of its arrays, see `bchisto.crossval.pack_arrays`.
         settings, dataset, reading
             As the attributes.
         """
@@ -78,32 +75,15 @@ class CnnBundle(BundleFacts):
         write_bundle(
             path,
             facts,
-            road="cnn",
-            own={
-                "settings": asdict(replace(settings, **chosen)),
-                "dataset": dataset,
-                "reading": dict(reading),
-            },
-            members=[(f"models/fold{fold}.weights.h5", file.read_bytes) for fold, file in models.items()],
-            check=lambda archive: CnnBundle._read(path, archive, share=True),
+            kind="cnn",
+            own={"settings": asdict(replace(settings, **chosen)), "dataset": dataset, "reading": dict(reading)},
+            members=[(f"models/fold{fold}.npz", content) for fold, content in models.items()],
+            check=lambda archive: CnnBundle._read(path, archive, parse=False),
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> CnnBundle:
-        """Read and check a bundle, and build its networks.
-
-        Raises
-        ------
-        BundleError
-            Missing, not a bundle of CNNs, of a newer schema, too large, or a member that is unexpected or altered.
-        """
-        path = Path(path)
-        with open_bundle(path, road="cnn") as archive:
-            return cls._read(path, archive)
-
-    @classmethod
-    def _read(cls, path: Path, archive: Archive, *, share: bool = False) -> CnnBundle:
-        """Read a bundle; with `share` all its weights into one network, only to see that they can be."""
+    def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
+        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
         manifest = archive.manifest
         settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
         chosen = resolved(settings)
@@ -112,25 +92,23 @@ class CnnBundle(BundleFacts):
             # an image would not fit into memory, or never be done
             raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
         reading = manifest["reading"]
-        if set(reading) != {"label_level", "context"} or not all(isinstance(one, str) for one in reading.values()):
+        if set(reading) != {"label_level", "context"} or not all(isinstance(text, str) for text in reading.values()):
             raise BundleError(f"{path}: its manifest does not say how images are read; the bundle was altered")
-        models: dict[int, Any] = {}
+        members = _folds(path, archive)
         if settings.network in list_networks() and (needed := weights_bytes(settings, classes=len(classes))):
-            for _, name in _folds(path, archive):
+            for name in members.values():
                 if needed > archive.size(name):
                     why = f"{name} is too small for {settings.network} of this size"
                     raise BundleError(f"{path}: {why}; it was altered")
-        for fold, name, file in _unpacked(path, archive):
-            model = (
-                next(iter(models.values())) if share and models else build_model(settings, classes=len(classes), fold=0)
-            )
+        models: dict[int, Any] = {}
+        for fold, name in members.items() if parse else ():
+            models[fold] = build_model(settings, classes=len(classes), fold=0)
             try:
-                load_keras_file(model, file, of=settings.network)
-            except WeightsError as error:
-                raise BundleError(f"{path}: {name}: {str(error).removeprefix(f'{file}: ')}") from error
-            models[fold] = model
-        own = {"settings": settings, "models": models, "dataset": str(manifest["dataset"]), "reading": dict(reading)}
-        return cls.read(path, manifest, **own)
+                load_network(models[fold], archive.read(name))
+            except BundleError as error:
+                raise BundleError("{}: {}: {}; or it is not of {}", path, name, error, settings.network) from error
+        dataset = str(manifest["dataset"])
+        return cls._of(manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading))
 
 
 def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
@@ -141,43 +119,18 @@ def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
 
 
 def _tuple(value: Any) -> Any:
-    return tuple(_tuple(one) for one in value) if isinstance(value, list) else value
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
-def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
-    found = []
+def _folds(path: Path, archive: Archive) -> dict[int, str]:
+    """Return the member of each fold."""
+    folds: dict[int, str] = {}
     for name in archive.members:
         match = _MEMBER.fullmatch(name)
         if match is None:
             raise BundleError(f"{path}: its members are not those of a CNN ({name[:100]}); it was altered")
-        found.append((int(match[1]), name))
-    if len({fold for fold, _ in found}) < len(found):
-        raise BundleError(f"{path}: holds two models of one fold; it was altered")
-    if not found:
+        if folds.setdefault(int(match[1]), name) != name:
+            raise BundleError(f"{path}: holds two models of one fold; it was altered")
+    if not folds:
         raise BundleError(f"{path}: holds no model")
-    return sorted(found)
-
-
-def _unpacked(path: Path, archive: Archive) -> Iterator[tuple[int, str, Path]]:
-    """Yield fold, member and file of each model, once another process has read the file and lived."""
-    with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
-        files: dict[Path, tuple[int, str]] = {}
-        left = _folds(path, archive)
-        while left:
-            size = 0
-            while left and (not files or size + archive.size(left[0][1]) <= _AT_ONCE):
-                size += archive.size(left[0][1])
-                file = Path(folder) / f"{left[0][0]}.weights.h5"
-                file.write_bytes(archive.read(left[0][1]))
-                files[file] = left.pop(0)
-            try:
-                refuse_deadly(list(files), ())
-            except StoreError as error:
-                said = str(error)
-                for file, (_, name) in files.items():
-                    said = said.replace(str(file), name)
-                raise BundleError(f"{path}: {said}") from error
-            for file, (fold, name) in files.items():
-                yield fold, name, file
-                file.unlink()
-            files = {}
+    return dict(sorted(folds.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from ..jobs import write_rows
 from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
-from .frozen import Split
-from .on_device import make_drawer
 from .patches import Indices, Samples
 from .settings import FinetuneSettings
 from .state import StateFile, copied_weights
@@ -58,8 +55,6 @@ def train_model(
     on_saved: Callable[[int], None] = lambda epochs: None,
     events: Path | None = None,
     key: str = "",
-    frozen: Split | None = None,
-    learner: Any = None,
 ) -> None:
     """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights; of 0 the last.
 
@@ -82,11 +77,6 @@ def train_model(
         Folder for TensorBoard.
     key : str
         Of the training; a state of another is not gone on from.
-    frozen : Split, optional
-        The two parts of `model`, where its encoder makes the same of each sample in every epoch: then the top alone is
-        trained, on features that are computed first, if they fit.
-    learner : keras.Model, optional
-        See `augmenting`: then samples are augmented on its device.
 
     Raises
     ------
@@ -99,58 +89,51 @@ def train_model(
             "{batch_size} {}: more than the {} samples that train; lower it", source.batch_size, len(samples)
         )
     weights = loss_weights(source, samples, plan)
-    held = source.samples(plan.validate)
-    of_train = of_held = None
-    network = model
-    how: dict[str, Any] = {"augmentations": settings.augmentations, "crops": settings.crops}
-    if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
-        model, (of_train, of_held) = frozen.top, features
-    drawer = None if learner is None else functools.partial(make_drawer, settings.augmentations)
-    batches = training_batches(source, samples, **how, features=of_train, drawer=drawer)
-    learner = model if learner is None else learner
-    saved = StateFile(state, learner, key)
-    now = saved.restore()
-    safe = now.done
-    judges = still_batches(source, held, weights=weights, features=of_held)
+    validated = source.samples(plan.validate)
+    make_epoch = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
+    saved = StateFile(state, model, key)
+    progress = saved.restore()
+    safe = progress.done
+    held = still_batches(source, validated, weights=weights)
     curves = None if events is None else EventLog(events)
-    if now.rows:
-        write_rows(log, _COLUMNS, now.rows)
-    for row in now.rows:
+    if progress.rows:
+        write_rows(log, _COLUMNS, progress.rows)
+    for row in progress.rows:
         on_epoch(_words(row))
     on_saved(safe)
-    if curves is not None and not now.done:
-        curves.write_graph(network)
+    if curves is not None and not progress.done:
+        curves.write_graph(model)
         curves.write_weights(model, step=0)
-    stops = len(held) > 0 and settings.patience > 0
-    while now.done < settings.epochs and not (stops and now.waited >= settings.patience):
-        shuffled = batches(now.done)
-        history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
-        shuffled.let_go()
-        row = [now.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
-        if len(held):
-            row[3:] = _judge(model, judges)
-        judged = row[3] if len(held) else row[1]
-        if not math.isfinite(judged):
-            raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, judged, row[0])
-        now.done += 1
-        now.rows.append(row)
-        if not stops or judged < now.best:
-            now.best, now.waited, now.kept = judged, 0, copied_weights(model)
+    stops = len(validated) > 0 and settings.patience > 0
+    while progress.done < settings.epochs and not (stops and progress.waited >= settings.patience):
+        epoch = make_epoch(progress.done)
+        history = model.fit(epoch, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
+        epoch.release()
+        row = [progress.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
+        if len(validated):
+            row[3:] = _judge(model, held)
+        loss = row[3] if len(validated) else row[1]
+        if not math.isfinite(loss):
+            raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0])
+        progress.done += 1
+        progress.rows.append(row)
+        if not stops or loss < progress.best:
+            progress.best, progress.waited, progress.kept = loss, 0, copied_weights(model)
         else:
-            now.waited += 1
-        whole = saved.save(now)
-        write_rows(log, _COLUMNS, now.rows)
+            progress.waited += 1
+        whole = saved.save(progress)
+        write_rows(log, _COLUMNS, progress.rows)
         if curves is not None:
-            curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
-            curves.write_weights(model, step=now.done)
-        _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
+            curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=progress.done)
+            curves.write_weights(model, step=progress.done)
+        _log.debug("%s: epoch %d, %s", log.stem, progress.done, _words(row))
         on_epoch(_words(row))
         if whole:
-            on_saved(now.done - safe)
-            safe = now.done
-    on_saved(now.done - safe)
-    judges.let_go()
-    model.set_weights(now.kept)
+            on_saved(progress.done - safe)
+            safe = progress.done
+    on_saved(progress.done - safe)
+    held.release()
+    model.set_weights(progress.kept)
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:

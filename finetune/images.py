@@ -2,180 +2,138 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, TissueError
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
-from ..formats import DAMAGE, read_rows
-from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
+from ..formats import DAMAGE
+from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
-from .patches import PatchRule
+from .patches import Indices, PatchRule
 from .regions import Region, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
 
-_PIXELS = ("image_id", "pixels_sha256")
+_INDEX = np.dtype(
+    [
+        ("offset", np.int64), ("height", np.int64), ("width", np.int64), ("key", np.int64), ("sha256", "S64"),
+        ("region_height", np.int64), ("region_width", np.int64), ("across", float), ("down", float), ("side", float),
+    ]
+)  # fmt: skip
+"""Of each image: where its pixels begin, its size, what seeds its random draws, the hash of its pixels as decoded; and
+its `Region`, whose pixels follow. Sizes are 0 where there is none."""
 
 _AHEAD = 64
-"""Images that are decoded before any is written (ours)."""
+"""Images that are decoded before any is written."""
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Pictures of any size, one after the other.
+class ImageBank:
+    """Images of any size, one after the other, each with its region if they are to be turned.
 
     Attributes
     ----------
     pixels : ndarray of uint8
         All pixels, flat.
-    index : ndarray, shape (n, 3 + numbers)
-        Offset, height and width of each picture, and what else is known of it.
+    index : ndarray, shape (n,)
+        What is known of each image.
     """
 
     pixels: Image
     index: npt.NDArray[Any]
 
-    _kind: ClassVar[type] = np.int64
-    _numbers: ClassVar[int] = 1
-
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def has_regions(self) -> bool:
+        """Whether images can be turned within their files."""
+        return bool(self.index["region_height"].any())
+
     def picture(self, position: int) -> Image:
-        """Return a picture, uint8 of shape (height, width, 3)."""
-        offset, height, width = (int(value) for value in self.index[position, :3])
-        return self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+        """Return an image, uint8 of shape (height, width, 3)."""
+        return self._cut(int(self.index["offset"][position]), self.shape(position))
 
-    @classmethod
-    def pack(cls, pictures: Sequence[Image], known: Iterable[Sequence[float]]) -> Self:
-        """Put pictures one after the other in memory, each with what is known of it."""
-        offsets = np.cumsum([0, *(one.size for one in pictures)])[:-1].tolist()
-        index = [(offset, *one.shape[:2], *of) for offset, one, of in zip(offsets, pictures, known, strict=True)]
-        return cls(np.concatenate([one.ravel() for one in pictures]), np.array(index, dtype=cls._kind))
+    def region(self, position: int) -> Region:
+        """Return what surrounds an image."""
+        row, (height, width) = self.index[position], self.shape(position)
+        shape = int(row["region_height"]), int(row["region_width"])
+        pixels = self._cut(int(row["offset"]) + height * width * 3, shape)
+        return Region(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
 
-    @classmethod
-    def index_of(cls, path: Path, *, pictures: int) -> npt.NDArray[Any]:
-        """Return the index of a file of so many pictures; where it does not hold them, one of `DAMAGE` is raised."""
-        index = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        fits = index.dtype == cls._kind and index.shape == (pictures, 3 + cls._numbers)
-        if not fits or int((index[:, 1] * index[:, 2] * 3).sum()) != path.stat().st_size:
-            raise ValueError("it is not of these images")
-        return np.asarray(index)
-
-    @classmethod
-    @contextlib.contextmanager
-    def writing(cls, path: Path) -> Iterator[Callable[..., None]]:
-        """Write a file by a function of a picture and what is known of it; None stands for one that is not there."""
-        rows: list[tuple[float, ...]] = []
-        with atomic_output(path) as temporary, temporary.open("wb") as handle:
-
-            def put(picture: Image | None, *known: float) -> None:
-                if picture is None:
-                    rows.append((handle.tell(), *[0] * (2 + cls._numbers)))
-                else:
-                    rows.append((handle.tell(), *picture.shape[:2], *known))
-                    handle.write(picture.tobytes())
-
-            yield put
-        with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
-            np.save(handle, np.array(rows, dtype=cls._kind).reshape(-1, 3 + cls._numbers), allow_pickle=False)
-
-
-@dataclass(frozen=True)
-class RegionBank(Packed):
-    """Regions; their index is float64 and ends with the three numbers of `Region`."""
-
-    _kind: ClassVar[type] = np.float64
-    _numbers: ClassVar[int] = 3
-
-    def __getitem__(self, position: int) -> Region:
-        return Region(self.picture(position), *self.index[position, 3:].tolist())
-
-    @classmethod
-    def of(cls, regions: Sequence[Region]) -> RegionBank:
-        """Make a bank in memory."""
-        return cls.pack([one.pixels for one in regions], [one[1:] for one in regions])
-
-    @classmethod
-    def open(cls, path: Path, *, images: int) -> RegionBank | None:
-        """Map a file of regions of so many images; None where there is none, or it does not hold them."""
-        try:
-            return cls(index=cls.index_of(path, pictures=images), pixels=np.memmap(path, dtype=np.uint8, mode="r"))
-        except DAMAGE:
-            return None
-
-
-@dataclass(frozen=True)
-class ImageBank(Packed):
-    """Images; their index is int64 and ends with a key, which follows from the image's id and seeds what is random.
-
-    Attributes
-    ----------
-    regions : RegionBank or None
-        What surrounds each image, where the bank was prepared for turning them.
-    """
-
-    regions: RegionBank | None = None
+    def _cut(self, offset: int, shape: tuple[int, int]) -> Image:
+        return self.pixels[offset : offset + shape[0] * shape[1] * 3].reshape(*shape, 3)
 
     def shape(self, position: int) -> tuple[int, int]:
         """Return height and width."""
-        return int(self.index[position, 1]), int(self.index[position, 2])
+        return int(self.index["height"][position]), int(self.index["width"][position])
 
     def key(self, position: int) -> int:
-        """Return the key of an image."""
-        return int(self.index[position, 3])
+        """Return the key of an image, which follows from its id and seeds what is random."""
+        return int(self.index["key"][position])
 
-    def counts(self, positions: npt.NDArray[np.int64], rule: PatchRule) -> npt.NDArray[np.int64]:
+    def counts(self, positions: Indices, rule: PatchRule) -> Indices:
         """Return how many patches each of these images has."""
         return np.array([rule.number(*self.shape(position)) for position in positions], dtype=np.int64)
 
-    def patch(self, position: int, place: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
+    def patch(self, position: int, corner: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
         """Return a patch at the size of a network, uint8 of shape (size, size, 3)."""
         import cv2
 
         image = self.picture(position)
         if rule.kind != "resize":
-            top, left = place
+            top, left = corner
             image = image[top : top + rule.side, left : left + rule.side]
         if image.shape[:2] == (size, size):
             return image
-        how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(image, (size, size), interpolation=how), dtype=np.uint8)
+        interpolation = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8)
 
     @classmethod
-    def of(cls, images: Sequence[Image], names: Sequence[str]) -> ImageBank:
+    def of(cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()) -> ImageBank:
         """Make a bank in memory; `names` seed what is random: image ids, or what stands for them."""
-        return cls.pack(images, [(_key(name),) for name in names])
+        buffer = io.BytesIO()
+        around: list[Region | None] = [*regions] or [None] * len(images)
+        rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
+        return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
     @classmethod
     def open(cls, path: Path) -> ImageBank:
-        """Map a file that `prepare_images` wrote."""
+        """Map a file that `prepare_images` wrote; where it is not whole, one of `DAMAGE` is raised."""
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        regions = RegionBank.open(regions_of(path), images=len(index))
-        return cls(np.memmap(path, dtype=np.uint8, mode="r"), index, regions)
+        if index.dtype != _INDEX or index.ndim != 1:
+            raise ValueError("its index is not one of images")
+        sizes = index["height"] * index["width"] + index["region_height"] * index["region_width"]
+        if int(sizes.sum()) * 3 != path.stat().st_size:
+            raise ValueError("it is not of these images")
+        return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
 
 
-def regions_of(images: Path) -> Path:
-    """Return the file of regions beside a file of images."""
-    return images.with_name(images.name.replace("images-", "regions-"))
-
-
-def _key(image_id: str) -> int:
-    """Return 56 bits of the hash of an id."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:7], "big")
+def _write(
+    handle: IO[bytes], image: Image | None, name: str, region: Region | None = None, sha256: str = ""
+) -> tuple[Any, ...]:
+    """Write an image, if there is one, and its region; return its row of the index."""
+    offset, shapes = handle.tell(), []
+    for pixels in (image, None if region is None else region.pixels):
+        shapes.append((0, 0) if pixels is None else pixels.shape[:2])
+        if pixels is not None:
+            handle.write(np.ascontiguousarray(pixels).data)
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+    around = (0.0, 0.0, 0.0) if region is None else (region.across, region.down, region.side)
+    return (offset, *shapes[0], key, sha256, *shapes[1], *around)
 
 
 def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord], Image]:
@@ -260,15 +218,14 @@ def prepare_images(
     digest: str,
     folder: Path,
     skip_errors: bool = False,
-) -> tuple[Path, dict[str, str]]:
+) -> tuple[Path, dict[str, str], dict[str, str]]:
     """Decode and treat every image, or map what an earlier run left.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     settings : FinetuneSettings
-        Where images are turned within their files, what surrounds each is kept, too, in ``regions-<16 hex>.bin``, see
-        `cut_region`.
+        Where images are turned within their files, what surrounds each is kept, too, see `cut_region`.
     digest : str
         Identity of the dataset.
     folder : Path
@@ -277,9 +234,11 @@ def prepare_images(
 
     Returns
     -------
-    Path
+    path : Path
         ``images-<16 hex>.bin`` in that folder, for `ImageBank.open`; the index lies beside it as ``.npy``.
-    dict of str to str
+    pixels : dict of str to str
+        Image id to the SHA-256 of its decoded pixels.
+    failures : dict of str to str
         Image id to what is wrong with it.
 
     Raises
@@ -289,70 +248,66 @@ def prepare_images(
     """
     stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
-    key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    outcome, plain = StainOutcome(), make_stain_treatment(stain)
+    outcome, normalize = StainOutcome(), make_stain_treatment(stain)
     treat = make_treatment(stain=stain, rule=rule, size=size, outcome=outcome)
 
-    def normalize(image: Image) -> Image:
-        return plain(image, "")
-
-    def attempt(record: ImageRecord) -> tuple[Image, str, Region | None] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
         try:
             whole, box = decode_whole(record)
             image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
-            region = cut_region(whole, box, size=size, treat=normalize) if turned else None
-            return treat(record, image), pixels_sha256(image), region
+            region = cut_region(whole, box, size=size, treat=lambda pixels: normalize(pixels, "")) if turned else None
+            return treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
 
-    kept = _read_index(path, images=len(records)) if path.is_file() and path.with_suffix(".npy").is_file() else None
-    if turned and RegionBank.open(regions_of(path), images=len(records)) is None:
-        kept = None
-    if kept is not None:
-        empty = np.flatnonzero(kept[:, 1] == 0).tolist()
-        if not empty or skip_errors:
-            found = {records[place].image_id: attempt(records[place]) for place in empty}
-            return path, {image: str(error) for image, error in found.items()}
-    pixels: dict[str, str] = {}
+    bank = _whole_bank(path, images=len(records))
+    if bank is not None and (skip_errors or bank.index["height"].all()):
+        empty = [records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()]
+        return path, _hashes(records, bank.index), {record.image_id: str(prepare(record)) for record in empty}
+    rows: list[tuple[Any, ...]] = []
     failures: dict[str, str] = {}
     with (
-        ImageBank.writing(path) as put,
-        RegionBank.writing(regions_of(path)) if turned else contextlib.nullcontext() as put_region,
+        atomic_output(path) as temporary,
+        temporary.open("wb") as handle,
         one_thread_of_opencv(),
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="images", unit="images") as progress,
     ):
         for start in range(0, len(records), _AHEAD):
-            some = records[start : start + _AHEAD]
-            for record, result in zip(some, pool.map(attempt, some), strict=True):
-                if isinstance(result, ImageError):
+            ahead = records[start : start + _AHEAD]
+            for record, prepared in zip(ahead, pool.map(prepare, ahead), strict=True):
+                if isinstance(prepared, ImageError):
                     if not skip_errors:
-                        raise result
-                    failures[record.image_id] = str(result)
-                    put(None)
-                    region = None
+                        raise prepared
+                    failures[record.image_id] = str(prepared)
+                    rows.append(_write(handle, None, record.image_id))
                 else:
-                    image, pixels[record.image_id], region = result
-                    put(image, _key(record.image_id))
-                if put_region is not None:
-                    put_region(*(region or (None,)))
-            progress.update_to(start + len(some))
+                    rows.append(_write(handle, *prepared))
+            progress.update_to(start + len(ahead))
+    index = np.array(rows, dtype=_INDEX)
+    with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
+        np.save(handle, index, allow_pickle=False)
     outcome.warn(images=len(records), stain=stain)
-    write_rows(path.with_suffix(".csv"), _PIXELS, pixels.items())
-    return path, failures
+    return path, _hashes(records, index), failures
 
 
-def read_pixels(path: Path) -> dict[str, str]:
-    """Return the hash of the decoded pixels of each image of a file of `prepare_images`; none where 0.1 wrote it."""
-    return {row["image_id"]: row["pixels_sha256"] for row in read_rows(path.with_suffix(".csv"))}
+def _hashes(records: Sequence[ImageRecord], index: npt.NDArray[Any]) -> dict[str, str]:
+    hashes = zip(records, index["sha256"].tolist(), strict=True)
+    return {record.image_id: sha256.decode() for record, sha256 in hashes if sha256}
 
 
-def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:
-    """Return the index of a file of images; None and a warning where either is damaged."""
+def _whole_bank(path: Path, *, images: int) -> ImageBank | None:
+    """Return what an earlier run left; None where there is nothing, and with a warning where it is damaged."""
+    if not (path.is_file() and path.with_suffix(".npy").is_file()):
+        return None
     try:
-        return ImageBank.index_of(path, pictures=images)
+        bank = ImageBank.open(path)
+        if len(bank) != images:
+            raise ValueError("it is not of these images")
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
-    _log.warning("%s: not a whole file of decoded images (%s); decoded again", path, reason)
-    return None
+        _log.warning("%s: not a whole file of decoded images (%s); decoded again", path, reason)
+        return None
+    return bank

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Message, closest
+from ..core import InputError, Message, one_of
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..jobs import gpus_have_bfloat16, prepare_backend
 from .networks.layers import add_top
@@ -20,7 +20,7 @@ from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
 _ENCODER_SIZE = 224
-"""Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
+"""Side of the input of an encoder with a top, pixels ( that of ImageNet)."""
 
 _SEEDS = 10**9
 """Below which the seed of a layer lies, as where Keras draws it."""
@@ -39,12 +39,8 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
-    like = closest(name, (*list_networks(), *list_encoders()))
-    meant = "choose one of" if like is None else f"did you mean {like}? Choose one of"
-    raise InputError(
-        "{network} {}: no such network; {} {}, or an encoder with feature maps of bchisto encoder list",
-        name, meant, ", ".join(list_networks()),
-    )  # fmt: skip
+    names = one_of(name, list_networks())
+    raise InputError("{network} {}: {}, or an encoder with feature maps of bchisto encoder list", name, names)
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
@@ -61,12 +57,11 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     """
     network = network_of(settings.network)
     of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
-    found = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
-    weights, encoder = found["weights"], settings.network not in list_networks()
+    chosen = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
+    weights = chosen["weights"]
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
-        **found,
-        "batch_norm": settings.batch_norm or ("stored" if encoder and weights != "random" else "batch"),
+        **chosen,
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
         "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
     }
@@ -101,11 +96,21 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
+    import keras
+
     settings = replace(settings, **resolved(settings))
     build = _own_network if settings.network in list_networks() else _encoder_with_top
     with precision_policy(settings.precision):
         model = build(settings, classes=classes, fold=fold)
-    compile_model(model, _optimizer(model, settings))
+    model.compile(
+        optimizer=_optimizer(model, settings),
+        loss="sparse_categorical_crossentropy",
+        # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # compiles the step on JAX, and with XLA on TensorFlow where it has a GPU; on a CPU the graph that TensorFlow
+        # compiles anyway is as fast, and on PyTorch it takes a compiler that not every machine has
+        jit_compile="auto",
+    )
     return model
 
 
@@ -125,27 +130,10 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
     return 4 * sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
-def compile_model(model: Any, optimizer: Any) -> None:
-    """Prepare a network for training with an optimiser."""
-    import keras
-
-    model.compile(
-        optimizer=optimizer,
-        loss="sparse_categorical_crossentropy",
-        # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # compiles the step on JAX, and with XLA on TensorFlow where it has a GPU; on a CPU the graph that TensorFlow
-        # compiles anyway is as fast, and on PyTorch it takes a compiler that not every machine has
-        jit_compile="auto",
-    )
-
-
 def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), settings.weights
-    if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":  # bundles say what was chosen
-        raise InputError(
-            "{freeze}, {batch_norm} and {top} belong to encoders; {} is trained as a whole", settings.network
-        )
+    if settings.freeze or settings.top != "average":
+        raise InputError("{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network)
     if weights == "imagenet":
         raise InputError(
             "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random", settings.network
@@ -213,7 +201,8 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     for layer in base.layers:
-        if settings.batch_norm == "stored" and isinstance(layer, keras.layers.BatchNormalization):
+        # a few hundred images give no statistics that trained weights could be used with
+        if settings.weights != "random" and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # which is how Keras is told; `training=False` is not heard below another model
     images = keras.Input((settings.size, settings.size, 3), name="image")
     features = base(backbone.spec.preprocess(images))

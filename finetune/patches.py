@@ -12,10 +12,10 @@ import numpy.typing as npt
 from ..core import InputError, Message
 
 _COUNT = 8
-"""Random patches of an image (ours)."""
+"""Random patches of an image."""
 
 _OVERLAP = 0.5
-"""Share of its side that a window of a grid shares with the next (ours)."""
+"""Share of its side that a window of a grid shares with the next."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class PatchRule:
             remedies=[Message("use {patches:resize} or smaller ones")],
         )
 
-    def places(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
+    def corners(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
         """Return top and left of every patch of an image; `entropy` moves random ones."""
         if self.kind == "resize":
             return [(0, 0)]
@@ -77,12 +77,12 @@ class PatchRule:
             return len(self._starts(height)) * len(self._starts(width))
         return self.count if self.kind == "random" else 1
 
-    def name(self, number: int, place: tuple[int, int]) -> str:
+    def name(self, number: int, corner: tuple[int, int]) -> str:
         """Return what a patch is called in tables: its corner, and for random ones, which may coincide, its number."""
         if self.kind == "resize":
             return ""
-        corner = f"x{place[1]}_y{place[0]}"
-        return corner if self.kind == "sliding" else f"{number}_{corner}"
+        name = f"x{corner[1]}_y{corner[0]}"
+        return name if self.kind == "sliding" else f"{number}_{name}"
 
     def _starts(self, length: int) -> list[int]:
         step = max(1, round(self.side * (1.0 - self.overlap)))

@@ -1,4 +1,4 @@
-"""Weights of our own networks from ``.npz``, ``.safetensors`` or ``.weights.h5``, by the layer map."""
+"""Weights of our own networks from ``.npz`` or ``.safetensors`` by the layer map, and of trained ones in bundles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import WeightsError
-from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
-from ..jobs import atomic_output, claim_space
+from ..crossval import unpack_arrays
+from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
 from .networks.registry import NETWORKS
 from .networks.spec import CaffeLayers, NetworkSpec
 
@@ -33,8 +33,6 @@ def input_convention(path: Path) -> str:
     WeightsError
         See `load_pretrained`.
     """
-    if path.name.endswith(".h5"):
-        return "signed"
     return "caffe" if _is_caffe(read_weight_arrays(path, values=False)) else "signed"
 
 
@@ -53,7 +51,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     ----------
     model : keras.Model
     path : Path
-        ``.npz``, ``.safetensors``, or ``.weights.h5`` of ``bchisto finetune``.
+        ``.npz``, also of ``bchisto finetune``, or ``.safetensors``.
     network : NetworkSpec
         What it is, for the layer map.
     fresh : sequence of str
@@ -64,12 +62,9 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     WeightsError
         A file that is missing or damaged, lacks a layer, or holds another architecture.
     """
-    variables = {f"{layer}/{name}": variable for layer, name, variable in variables_of(model)}
+    variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     keep = {name for name in shapes if name.startswith(tuple(fresh))}
-    if path.name.endswith(".h5"):
-        load_keras_file(model, path, of=network.name, keep=keep)
-        return
     arrays = read_weight_arrays(path)
     if _is_caffe(arrays):
         if network.caffe is None:
@@ -80,10 +75,10 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
 
     def read(_model: Any) -> None:
         for name, variable in variables.items():
-            found = arrays.get(name)
-            if name not in keep and found is not None and found.shape == shapes[name]:
+            array = arrays.get(name)
+            if name not in keep and array is not None and array.shape == shapes[name]:
                 with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as that
-                    variable.assign(found.astype(np.float32))
+                    variable.assign(array.astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:
@@ -95,68 +90,54 @@ def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, ne
     """Say why a variable could not be had from the arrays of a file."""
     if name not in arrays:
         return f"has no {name}, so it is not of {network}; see the layer map"
-    found, needed = arrays[name].shape, shapes[name]
-    if found != needed:
-        return f"{name} has the shape {found}, {network} needs {needed}; these are weights of another architecture"
+    shape, needed = arrays[name].shape, shapes[name]
+    if shape != needed:
+        return f"{name} has the shape {shape}, {network} needs {needed}; these are weights of another architecture"
     return f"{name} holds values that are no finite numbers; the file is damaged, or its training failed"
 
 
-def save_h5(model: Any, path: Path) -> None:
-    """Write the weights of a model, without the state of its optimiser, which is twice as large.
+def network_variables(model: Any) -> dict[str, Any]:
+    """Return the weights of a network by ``layer/variable``; those of an encoder in it by the encoder's layers."""
+    named: dict[str, Any] = {}
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            named |= network_variables(layer)
+    inside = {id(variable) for variable in named.values()}
+    for layer, name, variable in variables_of(model):
+        if id(variable) not in inside:
+            key = f"{layer}/{name}"
+            while key in named:  # parts of one layer, such as the kernels of an attention
+                key += "_"
+            named[key] = variable
+    return named
 
-    The file is Keras's ``.weights.h5`` but for names that Keras counts up in a process (``functional_1``), which stand
-    as they would in a fresh one: equal weights give equal bytes.
+
+def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return the values of `network_variables`."""
+    from keras import ops
+
+    return {name: ops.convert_to_numpy(variable.value) for name, variable in network_variables(model).items()}
+
+
+def load_network(model: Any, data: bytes) -> None:
+    """Give a network the weights that `bchisto.crossval.pack_arrays` made bytes of.
 
     Raises
     ------
-    OutputError
-        The file cannot be written.
+    BundleError
+        See `bchisto.crossval.unpack_arrays`.
     """
-    import keras
-
-    bare = keras.Model(model.inputs, model.outputs)
-    size = sum(int(np.prod(variable.shape)) * 4 for variable in bare.variables)
-    with atomic_output(path) as temporary:
-        claim_space(temporary, 2 * size)
-        # Keras wants the suffix, so it writes beside
-        beside = temporary.with_name(f"{temporary.name}.weights.h5")
-        try:
-            bare.save_weights(beside)
-            _rewrite(beside, temporary)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _rewrite(source: Path, target: Path) -> None:
-    """Copy an HDF5 file of Keras in the order of its names, without names that follow from a count in the process."""
-    import h5py
-
-    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
-
-        def copy(group: Any, into: Any, own: str) -> None:
-            for key, value in sorted(group.attrs.items()):
-                into.attrs[key] = own if key == "name" and _is_automatic(str(value), own) else value
-            for key in sorted(group):
-                if isinstance(group[key], h5py.Group):
-                    copy(group[key], into.create_group(key), own if key == "vars" else key)
-                else:
-                    found = into.create_dataset(key, data=group[key][()])
-                    for name, value in sorted(group[key].attrs.items()):
-                        found.attrs[name] = value
-
-        copy(old, new, "functional")
-
-
-def _is_automatic(name: str, own: str) -> bool:
-    """Whether a name is that of its group but for the number at its end; the group's own number is its place."""
-    return re.sub(r"_\d+$", "", name) == re.sub(r"_\d+$", "", own)
+    variables = network_variables(model)
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    for name, array in unpack_arrays(data, shapes, largest=float(np.finfo(np.float32).max)).items():
+        variables[name].assign(array.astype(str(variables[name].dtype)))
 
 
 def _from_caffe(
     arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]], path: Path
 ) -> WeightArrays:
     """Return the arrays of a Caffe model under our names and as Keras has them."""
-    found: WeightArrays = {}
+    converted: WeightArrays = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
         whole = re.sub("_[ab]$", "", layer)
@@ -166,26 +147,26 @@ def _from_caffe(
         if layer != whole:
             middle = len(theirs) // 2
             theirs = theirs[:middle] if layer.endswith("_a") else theirs[middle:]
-        found[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(whole), layer=whole, path=path)
-    return found
+        converted[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(whole), layer=whole, path=path)
+    return converted
 
 
 def _as_keras(
-    found: npt.NDArray[Any], shape: tuple[int, ...], *, flattened: int | None, layer: str, path: Path
+    array: npt.NDArray[Any], shape: tuple[int, ...], *, flattened: int | None, layer: str, path: Path
 ) -> npt.NDArray[Any]:
     """Return an array of Caffe in the order of axes that a variable of this shape has."""
-    if not found.ndim or not found.size:
-        return found
+    if not array.ndim or not array.size:
+        return array
     if len(shape) == 1:
-        return found.reshape(-1)
-    if len(shape) == 4 and found.ndim == 4:
-        return found.transpose(2, 3, 1, 0)
+        return array.reshape(-1)
+    if len(shape) == 4 and array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
     if flattened is not None:
         # the feature map is flattened by channel there, by place here
-        side = int(np.sqrt(found.size // (len(found) * flattened)))
-        if found.size != len(found) * flattened * side * side:
+        side = int(np.sqrt(array.size // (len(array) * flattened)))
+        if array.size != len(array) * flattened * side * side:
             raise WeightsError(
-                f"{path}: {layer} has the shape {tuple(found.shape)}; these are weights of another architecture"
+                f"{path}: {layer} has the shape {tuple(array.shape)}; these are weights of another architecture"
             )
-        return found.reshape(len(found), flattened, side, side).transpose(2, 3, 1, 0).reshape(-1, len(found))
-    return found.reshape(len(found), -1).T
+        return array.reshape(len(array), flattened, side, side).transpose(2, 3, 1, 0).reshape(-1, len(array))
+    return array.reshape(len(array), -1).T

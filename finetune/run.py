@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, as_path, as_texts, plain_options
-from ..crossval import CrossValidation, Tested, cross_validate
+from ..crossval import CrossValidation, LabelledImages, cross_validate
 from ..data import FACTS_FILE, DatasetFacts, FoldChoice, FoldPlan, ImageRecord, ImageSelection
 from ..evaluate import TwoClassView
 from ..jobs import Work, write_rows
 from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
-from .images import prepare_images, read_pixels
-from .kept import let_go
+from .images import prepare_images
 from .model import network_of, resolved
+from .reused import release_network
 from .settings import FinetuneSettings
 from .training import CnnTraining
 
@@ -69,7 +69,7 @@ def finetune(
         A report could not be written; networks, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     run, selection = as_path(out, "out"), ImageSelection.of(images)
-    choice, how, said = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
+    choice, work, remarks = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
     view = TwoClassView() if view is None else view
     selection.refuse_as_run(run)
     network_of(settings.network)
@@ -78,7 +78,7 @@ def finetune(
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
     config = {
         "out": str(run),
-        **plain_options(selection, settings, choice, view, how),
+        **plain_options(selection, settings, choice, view, work),
         "folds": list(choice.folds or ("10",)),
         "tensorboard": tensorboard,
     }
@@ -90,7 +90,7 @@ def finetune(
             colours="stain" in settings.augmentations,
             colours_off=Message("no {augmentations:stain}"),
             needs=(settings.rule,),
-            skip_errors=how.skip_errors,
+            skip_errors=work.skip_errors,
             keep_refused=True,
         )
         view.check(opened.dataset.classes)
@@ -101,8 +101,8 @@ def finetune(
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
         _plans(choice, records, {}, opened.known(failed=0), settings)
-        bank, failures = prepare_images(
-            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=how.skip_errors
+        bank, pixels, failures = prepare_images(
+            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=work.skip_errors
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         if settings.sampling == BEFORE:
@@ -112,7 +112,7 @@ def finetune(
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
-        tested = Tested(
+        labelled = LabelledImages(
             digest=opened.digest,
             dataset=dataset.name,
             classes=dataset.classes,
@@ -120,16 +120,16 @@ def finetune(
             groups={item.image_id: item.group for item in dataset.records},
             failures=tuple(failures.items()),
             known=known,
-            pixels=read_pixels(bank),
+            pixels=pixels,
             files=opened.unique.sha256,
         )
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=tested,
+                images=labelled,
                 view=view,
-                notes=said,
-                overwrite=how.overwrite,
+                notes=remarks,
+                overwrite=work.overwrite,
                 networks=folder,
                 dataset=dataset,
                 bank=bank,
@@ -140,9 +140,9 @@ def finetune(
             for plan in plans
         ]
         try:
-            return cross_validate(trainings, run=run, how=how, record=record)
+            return cross_validate(trainings, run=run, work=work, record=record)
         finally:
-            let_go()
+            release_network()
 
 
 def _plans(

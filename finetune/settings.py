@@ -20,18 +20,12 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 CONVENTIONS = ("signed", "caffe")
 """RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
 
-BATCH_NORMS = ("stored", "batch")
-"""By what an encoder normalises while it trains: the means and variances of its weights, which stay as they are, with
-their scales and offsets; or those of each batch, from which new ones follow. A few hundred images do not give new ones
-that the other weights could be used with."""
-
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
 the published system ``inbreast-inception`` has it. A softmax over the classes follows either."""
 
-
 _MOST_COPIES = 1000
-"""Of an image in an epoch (ours)."""
+"""Of an image in an epoch."""
 
 
 def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
@@ -106,12 +100,6 @@ class FinetuneSettings(Settings):
     freeze: str = option(
         "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
     )
-    batch_norm: str = option(
-        "",
-        choices=BATCH_NORMS,
-        help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: "
-        "stored, or batch with random weights.",
-    )
     top: str = option(
         "average",
         choices=TOPS,
@@ -119,8 +107,8 @@ class FinetuneSettings(Settings):
     )
     weights: str = option(
         "",
-        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
-        ".weights.h5 of the other networks.",
+        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz or .safetensors of "
+        "the other networks.",
     )
     fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
     convention: str = option(

@@ -1,13 +1,10 @@
-"""The saved state of a training: everything that its next epoch depends on, and the best weights beside it."""
+"""The saved state of a training: everything that its next epoch depends on, with the best weights."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..formats import DAMAGE
-from ..jobs import atomic_output, save_arrays
-
-_log = logging.getLogger(__name__)
+from ..jobs import read_pack, write_pack
 
 _TIMES_ITS_COST = 10.0
-"""A state is saved again after so many times the seconds that saving took: at most a tenth of the time (ours)."""
+"""A state is saved again after so many times the seconds that saving took: at most a tenth of the time."""
 
 _MOST_SECONDS = 60.0
-"""And after so many at the latest (ours): a kill costs no more, or the epoch that runs."""
+"""And after so many at the latest: a kill costs no more, or the epoch that runs."""
 
 
 @dataclass
@@ -59,18 +53,8 @@ def training_variables(model: Any) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def remove_state(path: Path) -> None:
-    """Remove a state and the weights beside it."""
-    for file in (path, *_all_weights(path)):
-        file.unlink(missing_ok=True)
-
-
 class StateFile:
     """Saves and restores one training.
-
-    The best weights are those of the state, as long as its epoch is the best. Else they lie in a file beside it, which
-    is written once: of AlexNet a quarter of 0.9 GB. Its name says the epoch, so that a kill between the two files
-    leaves the earlier ones whole.
 
     Parameters
     ----------
@@ -83,59 +67,36 @@ class StateFile:
 
     def __init__(self, path: Path, model: Any, key: str) -> None:
         self._path, self._model, self._key = path, model, key
-        self._variables = training_variables(model)
+        self._variables = {f"variable{n}": variable for n, variable in enumerate(training_variables(model))}
         self._written, self._cost = time.monotonic(), 0.0
 
     def restore(self) -> Progress:
         """Read a saved state into the model; one that does not hold is left, and training starts anew."""
-        if self._path.is_file():
-            found = self._found()
-            if isinstance(found, Progress):
-                return found
-            _log.warning("%s: %s; trained from the start", self._path, found)
-        remove_state(self._path)
-        return Progress(kept=copied_weights(self._model))
+        shapes = {name: tuple(variable.shape) for name, variable in self._variables.items()}
+        arrays = read_pack(self._path, self._key, {**shapes, "progress": (None,)})
+        if arrays is None:
+            return Progress(kept=copied_weights(self._model))
+        for name, variable in self._variables.items():
+            variable.assign(arrays[name])
+        kept = copied_weights(self._model)
+        progress = Progress(**json.loads(arrays["progress"].tobytes()), kept=kept)
+        if progress.waited:
+            progress.kept = [arrays[f"best{n}"] for n in range(len(kept))]
+        return progress
 
-    def _found(self) -> Progress | str:
-        """Read a saved state into the model; or say why it does not hold."""
-        weights = self._model.get_weights()
-        try:
-            arrays = _read(self._path)
-            facts = json.loads(arrays["facts"].tobytes())
-            found = Progress(int(facts["done"]), float(facts["best"]), int(facts["waited"]), list(facts["rows"]))
-            if [row[0] for row in found.rows] != list(range(1, found.done + 1)):
-                raise ValueError("its history is not that of its epochs")
-            now = [arrays[f"now{place}"] for place in range(len(self._variables))]
-            if found.waited:
-                best = _read(_weights(self._path, found))
-                found.kept = [best[f"best{place}"] for place in range(len(weights))]
-        except DAMAGE as error:
-            return f"not a whole training state ({str(error) or type(error).__name__})"
-        if facts.get("key") != self._key:
-            return "made under other settings"
-        if not (_alike(now, self._variables) and _alike(found.kept or weights, weights)):
-            return "the state of another network"
-        for value, variable in zip(now, self._variables, strict=True):
-            variable.assign(value)
-        found.kept = found.kept or copied_weights(self._model)
-        return found
-
-    def save(self, now: Progress) -> bool:
+    def save(self, progress: Progress) -> bool:
         """Save the state where it is due, and return whether it was."""
         from keras import ops
 
         started = time.monotonic()
         if started - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
             return False
-        weights = _weights(self._path, now)
-        if now.waited and not weights.is_file():
-            _write(weights, {f"best{place}": value for place, value in enumerate(now.kept)})
-        facts = {"done": now.done, "best": now.best, "waited": now.waited, "rows": now.rows, "key": self._key}
-        arrays = {f"now{place}": ops.convert_to_numpy(one.value) for place, one in enumerate(self._variables)}
-        _write(self._path, arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)})
-        for other in _all_weights(self._path):
-            if other != weights:
-                other.unlink(missing_ok=True)
+        plain = {name: getattr(progress, name) for name in ("done", "best", "waited", "rows")}
+        arrays = {name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()}
+        if progress.waited:  # else the best weights are those of the model
+            arrays |= {f"best{n}": value for n, value in enumerate(progress.kept)}
+        arrays["progress"] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
+        write_pack(self._path, self._key, arrays)
         self._written = time.monotonic()
         self._cost = self._written - started
         return True
@@ -144,26 +105,3 @@ class StateFile:
 def copied_weights(model: Any) -> list[npt.NDArray[Any]]:
     """Return the weights in memory of their own: JAX's next step writes into that of the present ones."""
     return [np.array(value) for value in model.get_weights()]
-
-
-def _weights(path: Path, now: Progress) -> Path:
-    """Return the file of the best weights, those of `waited` epochs ago."""
-    return path.with_suffix(f".best{now.done - now.waited}.npz")
-
-
-def _all_weights(path: Path) -> list[Path]:
-    return [*path.parent.glob(f"{path.stem}.best*.npz")]
-
-
-def _alike(values: Sequence[Any], others: Sequence[Any]) -> bool:
-    return [tuple(one.shape) for one in values] == [tuple(one.shape) for one in others]
-
-
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    with path.open("rb") as handle, zipfile.ZipFile(handle), np.load(handle, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        save_arrays(handle, arrays)

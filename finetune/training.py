@@ -16,7 +16,7 @@ from ..core import InputError, Message, plain_options
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
 from ..formats import file_sha256
-from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
+from ..jobs import Resources, Work, key_of, prepare_backend, visible_gpus
 from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source
@@ -24,7 +24,7 @@ from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
 from .settings import FinetuneSettings
-from .units import FoldUnit, fit_batch_size, read_fold, train_fold
+from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ FOLD_KIND = "fold 1"
 """What the key of a fold begins with; another number when training or predicting changes."""
 
 _VALIDATION_FOLDS = 8
-"""An eighth of a training part validates where the protocol names no validation part (ours)."""
+"""An eighth of a training part validates where the protocol names no validation part."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Return the folder with what its networks are trained under."""
         return FolderSettings(
             folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
-            settings={**self.deciding, **self.of_images()},
+            settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
@@ -98,30 +98,23 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             otherwise=Message("another {name} or {out}"),
         )
 
-    def resources(self, how: Work, folder: FolderSettings) -> Resources:
+    def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return what the folds get; a folder that is begun goes on with its threads."""
         begun, folds = folder.begun_with("threads"), len(self.plan.folds)
-        found = how.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
-        if found.threads and found.threads > 1:
+        resources = work.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
+        if resources.threads and resources.threads > 1:
             _log.info(
                 "%s: %d fold(s), %d cores: each trains with %d threads, as settings.json notes; results differ by it",
-                folder.folder.name, folds, found.cores, found.threads,
+                folder.folder.name, folds, resources.cores, resources.threads,
             )  # fmt: skip
-        return found
+        return resources
 
     def units(self, folder: Path, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
         return self._units(folder, workers=resources.helpers(len(self.plan.folds)))
 
-    @staticmethod
-    def train(units: tuple[FoldUnit, ...], ticker: Ticker) -> None:
-        """Train folds."""
-        for unit in units:
-            train_fold(unit, ticker)
-
-    def read(self, unit: FoldUnit) -> npt.NDArray[np.float64] | None:
-        """Return the predictions of a finished fold."""
-        return read_fold(unit)
+    train = staticmethod(train_folds)
+    read = staticmethod(read_fold)
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the epochs at most."""
@@ -137,8 +130,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
                 "classes as they occur."
             )
-        said = any(note.startswith("RANDOM START") for note in self.notes)  # by a recipe, of its source
-        if not said and (untrained := untrained_notice(settings)) is not None:
+        noted = any(note.startswith("RANDOM START") for note in self.notes)  # by a recipe, of its source
+        if not noted and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
             notes.append(
@@ -148,29 +141,30 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return notes
 
     def finish(
-        self, result: CrossValidation, units: Sequence[FoldUnit], predictions: Sequence[npt.NDArray[np.float64]]
+        self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        return write_outputs(self, result, units, np.concatenate(predictions))
+        probabilities = np.concatenate(outcomes)
+        return write_outputs(self, result, units, probabilities, dataset=self.dataset, reading=self.reading)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
-        position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
-        labels = tuple(self.dataset.classes.index(item.label or "") for item in self.dataset.records)
-        settings = self.settings
+        records, settings = self.dataset.records, self.settings
+        position = {record.image_id: number for number, record in enumerate(records)}
+        labels = tuple(self.dataset.classes.index(record.label or "") for record in records)
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         units = []
         for fold in self.plan.folds:
-            train = [position[image] for image in self.plan.images(fold, "train")]
-            validate = [position[image] for image in self.plan.images(fold, "val")]
+            train, validate, test = (
+                [position[image] for image in self.plan.images(fold, part)] for part in ("train", "val", "test")
+            )
             if not settings.validation:
                 train, validate = train + validate, []
             elif not validate:
                 train, validate = self._split(train, labels, fold)
-            tested = [(image, position[image]) for image in self.plan.images(fold, "test")]
             names = tuple(
-                (image, settings.rule.name(number, corner))
-                for image, place in tested
-                for number, corner in enumerate(source.places(place))
+                (records[image].image_id, settings.rule.name(number, corner))
+                for image in test
+                for number, corner in enumerate(source.corners(image))
             )
             units.append(
                 FoldUnit(
@@ -180,7 +174,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     labels=labels,
                     train=tuple(train),
                     validate=tuple(validate),
-                    test=tuple(place for _, place in tested),
+                    test=tuple(test),
                     test_names=names,
                     classes=self.dataset.classes,
                     folder=folder,
@@ -216,13 +210,13 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         The first of eight divisions whose validation part holds every class, too, if there is one: the loss of one
         class alone falls as long as a network calls everything so.
         """
-        chosen = np.array([labels[place] for place in train], dtype=np.int64)
-        records = [self.dataset.records[place] for place in train]
-        groups = self.plan.kept_whole([item.image_id for item in records], [item.group for item in records])
+        chosen = np.array([labels[position] for position in train], dtype=np.int64)
+        records = [self.dataset.records[position] for position in train]
+        groups = self.plan.kept_whole([record.image_id for record in records], [record.group for record in records])
         splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
         whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
         for kept, held in (*whole, *splits):
-            return [train[k] for k in kept], [train[k] for k in held]
+            return [train[number] for number in kept], [train[number] for number in held]
         raise InputError(
             "fold {}: no images (patients) can be set aside to validate without taking a whole class "
             "out of training; add some, use fewer {folds}, a list with val parts, or "

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError
-from ..formats import file_sha256
+from ..core import InputError, StoreError
+from ..crossval import pack_arrays
 from ..jobs import Ticker, read_pack, write_pack
 from .balance import class_factors
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
-from .kept import network_of_fold, parts_of
 from .model import resolved
-from .pretrained import save_h5
+from .pretrained import network_arrays
+from .reused import network_of_fold
 from .settings import FinetuneSettings
-from .state import remove_state
 
 _log = logging.getLogger(__name__)
 
@@ -69,24 +68,19 @@ class FoldUnit:
     key: str = ""
 
     @property
-    def weights(self) -> Path:
-        """The best weights."""
-        return self._file("weights.h5")
-
-    @property
-    def predictions(self) -> Path:
-        """The pack with the predictions of the test images, and the hash of the weights."""
+    def file(self) -> Path:
+        """The pack with the best weights, as ``layer/variable``, and the predictions of the test images."""
         return self._file("npz")
-
-    @property
-    def log(self) -> Path:
-        """Loss and accuracy of each epoch."""
-        return self.folder / "logs" / f"fold{self.fold}.csv"
 
     @property
     def state(self) -> Path:
         """What training goes on from, until the fold is finished."""
         return self._file("state.npz")
+
+    @property
+    def log(self) -> Path:
+        """Loss and accuracy of each epoch."""
+        return self.folder / "logs" / f"fold{self.fold}.csv"
 
     def _file(self, ending: str) -> Path:
         return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.{ending}"
@@ -141,49 +135,51 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     return replace(settings, batch_size=least)
 
 
-def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
-    """Train, save the weights, predict.
+def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
+    """Train each fold, save its weights and predict.
 
     Raises
     ------
     InputError
         See `train_model`; the message names the fold.
     """
+    for unit in units:
+        try:
+            _train(unit, ticker)
+        except InputError as error:
+            raise InputError("fold {}: {}", unit.fold, error) from error
+
+
+def _train(unit: FoldUnit, ticker: Ticker) -> None:
     settings, source, classes = unit.settings, unit.source(), len(unit.classes)
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
     ticked, note = 0, ""
 
-    def say(words: str) -> None:
+    def on_epoch(words: str) -> None:
         nonlocal note
         note = f"fold {unit.fold}: {words}"
 
-    def tick(epochs: int) -> None:
+    def on_saved(epochs: int) -> None:
         nonlocal ticked
         ticked += epochs
         ticker.tick(epochs, note=note, kept=True)
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
-    try:
-        train_model(
-            model,
-            source,
-            unit.plan,
-            state=unit.state,
-            log=unit.log,
-            on_epoch=say,
-            on_saved=tick,
-            events=events,
-            key=unit.key,
-            **parts_of(model, settings, fold=unit.fold),
-        )
-    except InputError as error:
-        raise InputError("fold {}: {}", unit.fold, error) from error
+    train_model(
+        model,
+        source,
+        unit.plan,
+        state=unit.state,
+        log=unit.log,
+        on_epoch=on_epoch,
+        on_saved=on_saved,
+        events=events,
+        key=unit.key,
+    )
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
-    save_h5(model, unit.weights)
     tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
-    sha256 = np.frombuffer(bytes.fromhex(file_sha256(unit.weights)), np.uint8)
-    write_pack(unit.predictions, unit.key, {"tests": tests, "weights_sha256": sha256})
-    remove_state(unit.state)
+    write_pack(unit.file, unit.key, {"tests": tests, **network_arrays(model)})
+    unit.state.unlink(missing_ok=True)
 
 
 def predict_samples(
@@ -203,17 +199,28 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     A file that is there and does not hold is named in a warning, and the fold counts as not finished. The training
     state of a finished fold, which a process killed at the end leaves, is removed.
     """
-    if not (unit.weights.is_file() and unit.predictions.is_file()):
-        return None
-    shapes = {"tests": (len(unit.test_names), len(unit.classes)), "weights_sha256": (32,)}
-    arrays = read_pack(unit.predictions, unit.key, shapes)
+    arrays = _read(unit)
     if arrays is None:
         return None
     if not np.isfinite(arrays["tests"]).all():
-        _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
+        _log.warning("%s: does not hold the predictions of its fold; trained again", unit.file)
         return None
-    if file_sha256(unit.weights) != arrays["weights_sha256"].tobytes().hex():
-        _log.warning("%s: does not hold the weights of its fold; trained again", unit.weights)
-        return None
-    remove_state(unit.state)
+    unit.state.unlink(missing_ok=True)
     return arrays["tests"]
+
+
+def read_network(unit: FoldUnit) -> bytes:
+    """Return the weights of a finished fold as the bytes of a bundle's member.
+
+    Raises
+    ------
+    StoreError
+        The pack is gone or damaged since it was read.
+    """
+    if (arrays := _read(unit)) is None:
+        raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
+    return pack_arrays({name: array for name, array in arrays.items() if "/" in name})
+
+
+def _read(unit: FoldUnit) -> dict[str, npt.NDArray[Any]] | None:
+    return read_pack(unit.file, unit.key, {"tests": (len(unit.test_names), len(unit.classes))})

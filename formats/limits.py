@@ -94,7 +94,7 @@ NETWORK_SIDE = 2048  # pixels that an encoder of others takes on a side
 
 # model files
 MODEL_CLASSES = 1_000
-MODEL_ARRAYS, MODEL_BYTES = 1_000, 1024**3  # unpacked: the largest have some 3,000 x 4,096 float32
+MODEL_ARRAYS = 20_000  # of a network: a large one has a thousand
 MODEL_VALUE = 1e15  # sums of squares of such values are far from the end of float32
 TREE_FEATURES, TREE_DEPTH = 10_000_000, 1_000  # a tree of LightGBM's default size has 31 leaves
 TREE_SCORE = 1e15  # scores are logarithms

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..boost import Bundle
 from ..core import BundleError, InputError, few
-from ..crossval import bundle_road
+from ..crossval import bundle_kind
 from ..data import ImageRecord
 from ..featurize import (
     IMPORTED,
@@ -53,7 +53,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     InputError
         A bundle of networks; not one file for each store; another kind than that of training; other images.
     """
-    if bundle_road(path) == "cnn":
+    if bundle_kind(path) == "cnn":
         raise InputError("{features} {}: {} holds networks, which look at images; give {images}", files[0], path)
     bundle = Bundle.load(path)
     read = [read_embeddings(file) for file in files]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
-from ..crossval import BundleFacts, bundle_road
+from ..crossval import BundleFacts, bundle_kind
 from ..data import ImageRecord, LeastSize
 from ..formats import file_sha256
 from ..jobs import Ticker
@@ -113,7 +113,7 @@ def load_model(file: ModelFile) -> Model:
     WeightsError
         Weights that cannot be had, or differ from those that the models were trained with.
     """
-    if bundle_road(file.path) == "boosted":
+    if bundle_kind(file.path) == "boosted":
         return load_boosted(file.path, file.weights)
     if file.weights:
         raise InputError("{weights} {}: {} holds the weights of its networks; leave it out", file.weights[0], file.path)

@@ -179,12 +179,12 @@ def estimate_finetune(
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
-    cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
+    cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
     # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
     # threads make it faster by a factor that depends on the network.
     side_by_side = {name: ahead.work.training(ahead.folds(name)).processes for name in folds.folds}
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
-    fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
+    fold = seen * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
     seconds = turns * fold + (len(records) * cost.read / ahead.work.cpu().cores if new else 0.0)
     number = sum(map(ahead.folds, folds.folds))
     # weights lie in the folder and in the bundle

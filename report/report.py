@@ -185,7 +185,7 @@ def write_report(
         blocks = list(panel_blocks(panel.table, panel.metrics, panel.paper))
         if found := panel.run.get("variance"):
             blocks.append(Block(text=spread_sentence(found)))
-        bundle = (panel.run.get("bundle") or {}).get("said")
+        bundle = (panel.run.get("bundle") or {}).get("text")
         if bundle and bundle not in told:  # once a run, whose tables share the bundle
             told.add(bundle)
             blocks.append(Block(heading="The model for new images", text=f"Its probabilities: {bundle}."))

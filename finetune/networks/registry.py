@@ -45,7 +45,7 @@ def get_network(name: str) -> NetworkSpec:
         No such network, and the message lists them; or another package's that cannot be loaded.
     """
     if name not in list_networks():
-        raise InputError("{network} {}: no such network; {}", name, one_of(name, list_networks()))
+        raise InputError("{network} {}: {}", name, one_of(name, list_networks()))
     if name not in NETWORKS:
         prepare_backend()  # what another package offers may import Keras when it is loaded
     return load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]

@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, TrainingPart, blend_weights, train
-from bchisto.boost.arrays import pack_arrays, unpack_arrays
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
@@ -14,6 +13,8 @@ from bchisto.boost.kernel_head import fit_svm, parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.boost.linear_head import fit_logistic, parse_logistic
 from bchisto.core import BundleError, InputError
+from bchisto.crossval import pack_arrays, unpack_arrays
+from bchisto.evaluate import apply_temperature
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
 from packs import packs_in
@@ -262,7 +263,7 @@ def test_bundles_predict_without_pickle(every_head, head):
     np.testing.assert_allclose(found, np.mean([np.sum(each, axis=0) for each in parts.values()], axis=0), rtol=1e-12)
     with zipfile.ZipFile(path) as archive:
         assert not any(b"\x80\x04" in archive.read(name)[:2] for name in archive.namelist())
-    calibrated = bundle.calibrate(found)
+    calibrated = apply_temperature(found, bundle.temperature)
     assert (calibrated.argmax(axis=1) == found.argmax(axis=1)).all()
     assert bundle.temperature > 0
 

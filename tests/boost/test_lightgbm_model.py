@@ -87,14 +87,14 @@ def test_parameters_by_text():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
+        ({"num_leavs": 5}, "`params` num_leavs: no parameter of LightGBM"),
         ({"objective": "binary"}, "`params` objective: is set by the protocol"),
         ({"num_threads": 4}, "`params` num_threads: is set by the protocol"),
         ({"num_iterations": 0}, "give at least 1 round"),
         ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),
         ({"num_round": True}, "`params` num_round=True: give at least 1 round"),
         ({"num_iterations": 2.5}, "`params` num_iterations=2.5: give at least 1 round"),
-        ({"early_stopping_round": 3}, "`params` early_stopping_round: needs a validation set, which boost does not"),
+        ({"early_stopping_round": 3}, "`params` early_stopping_round: needs a validation set, which boost has not"),
         ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
         ({"learning_rate": "abc"}, r"`params` learning_rate=abc: LightGBM does not take it \(abc is no number\)"),
         (

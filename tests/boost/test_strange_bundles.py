@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, HeadSpec, train
-from bchisto.boost.arrays import pack_arrays
 from bchisto.boost.heads import parse_head
 from bchisto.core import BchistoError, BundleError
+from bchisto.crossval import pack_arrays
 from bchisto.crossval.bundles import bundle_stores, bundle_view
 from bchisto.jobs import Work
 

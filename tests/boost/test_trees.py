@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 from bchisto.boost import pack_text, parse_model
-from bchisto.boost.arrays import pack_arrays
 from bchisto.boost.tree_arrays import read_forest, write_text
 from bchisto.core import BundleError, InputError
+from bchisto.crossval import pack_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -23,5 +23,5 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
         folds=[1, 1, 2, 2], groups=groups,
     )  # fmt: skip
     outputs = Outputs(None, tables=[table], methods=(), settings={})
-    said = outputs._said(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["said"]
-    assert f"drawn towards 1 as five more {unit} would" in said
+    text = outputs._calibration(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["text"]
+    assert f"drawn towards 1 as five more {unit} would" in text

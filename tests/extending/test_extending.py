@@ -136,7 +136,7 @@ def test_its_encoder_describes_and_its_head_is_trained(said, here):
 
 def test_its_network_is_trained(said, here):
     folder = here / "run" / "finetune" / "3-grouped-plain"
-    assert len(list(folder.rglob("*.weights.h5"))) == 3
+    assert len(list(folder.rglob("models/*.npz"))) == 3
     assert len(rows(folder / "predictions.csv")) == 24
 
 

@@ -109,8 +109,8 @@ def manifest(change):
 
 def renamed(members):
     content = json.loads(members.pop("manifest.json"))
-    content["members"]["../x.h5"] = content["members"].pop("models/fold1.weights.h5")
-    members["../x.h5"] = members.pop("models/fold1.weights.h5")
+    content["members"]["../x.h5"] = content["members"].pop("models/fold1.npz")
+    members["../x.h5"] = members.pop("models/fold1.npz")
     return {**members, "manifest.json": json.dumps(content).encode()}
 
 
@@ -121,7 +121,7 @@ def other_settings(**changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: {**m, "models/fold1.weights.h5": m["models/fold1.weights.h5"] + b" "}, "does not match its hash"),
+        (lambda m: {**m, "models/fold1.npz": m["models/fold1.npz"] + b" "}, "does not match its hash"),
         (lambda m: {**m, "extra": b""}, "its members are not those of its manifest"),
         (renamed, r"its members are not those of a CNN \(\.\./x\.h5\)"),
         (manifest(lambda c: {**c, "schema_version": 9}), "newer than this"),
@@ -129,7 +129,7 @@ def other_settings(**changes):
         (other_settings(network="vgg"), "damaged"),
         (
             other_settings(network="patch-densenet"),
-            r"fold1\.weights\.h5:? (not weights of patch-densenet|is too small)",
+            r"fold1\.npz:? (.*or it is not of patch-densenet|is too small)",
         ),
         (other_settings(strange=1), "damaged"),
     ],

@@ -19,7 +19,7 @@ OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8,
 
 def test_a_grid_covers_the_image_and_ends_flush():
     rule = parse_patches("sliding:40:0.5")
-    places = rule.places(96, 128, entropy=(0,))
+    places = rule.corners(96, 128, entropy=(0,))
     assert len(places) == rule.number(96, 128) == 4 * 6
     assert {top for top, _ in places} == {0, 20, 40, 56}
     assert {left for _, left in places} == {0, 20, 40, 60, 80, 88}
@@ -27,13 +27,13 @@ def test_a_grid_covers_the_image_and_ends_flush():
     for top, left in places:
         covered[top : top + 40, left : left + 40] = True
     assert covered.all()
-    assert parse_patches("sliding:96:0").places(96, 96, entropy=(0,)) == [(0, 0)]
+    assert parse_patches("sliding:96:0").corners(96, 96, entropy=(0,)) == [(0, 0)]
 
 
 def test_random_patches_follow_their_seed_and_reach_the_edges():
     rule = parse_patches("random:30:200")
-    places = rule.places(33, 50, entropy=(1, 2))
-    assert places == rule.places(33, 50, entropy=(1, 2)) != rule.places(33, 50, entropy=(1, 3))
+    places = rule.corners(33, 50, entropy=(1, 2))
+    assert places == rule.corners(33, 50, entropy=(1, 2)) != rule.corners(33, 50, entropy=(1, 3))
     tops, lefts = {top for top, _ in places}, {left for _, left in places}
     assert tops == {0, 1, 2, 3}
     assert min(lefts) == 0
@@ -81,7 +81,7 @@ def test_patches_are_cut_from_their_image(bank):
     expected = [
         images[image][top : top + 32, left : left + 32]
         for image in (1, 2)
-        for top, left in source.rule.places(*images[image].shape[:2], entropy=(0,))
+        for top, left in source.rule.corners(*images[image].shape[:2], entropy=(0,))
     ]
     np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
     assert labels.tolist() == [1] * (4 * 3) + [0] * 9
@@ -266,6 +266,6 @@ def test_metrics_of_patients(tmp_path, cli):
 
 
 def test_rules_are_settings(bank):
-    assert PatchRule().places(9, 9, entropy=()) == [(0, 0)]
+    assert PatchRule().corners(9, 9, entropy=()) == [(0, 0)]
     assert PatchRule().name(0, (0, 0)) == ""
     assert parse_patches("random:32").name(3, (5, 6)) == "3_x6_y5"

@@ -127,16 +127,14 @@ def ours(model):
 SMALL = FinetuneSettings("patch-resnet", size=32)
 
 
-@pytest.mark.parametrize("suffix", ["npz", "safetensors", "weights.h5"])
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_our_own_names_in_every_format(suffix, tmp_path):
     model = build_model(FinetuneSettings("patch-resnet", size=32, seed=5), classes=2, fold=3)
     path = tmp_path / f"w.{suffix}"
     if suffix == "npz":
         np.savez(path, **ours(model))
-    elif suffix == "safetensors":
-        save_file(ours(model), path)
     else:
-        model.save_weights(path)
+        save_file(ours(model), path)
     found = build_model(FinetuneSettings("patch-resnet", size=32, weights=str(path)), classes=2, fold=1)
     plain = build_model(SMALL, classes=2, fold=1)
     part = build_model(
@@ -170,11 +168,7 @@ def test_files_that_do_not_fit(tmp_path, rng):
     np.savez(tmp_path / "pickled.npz", first=np.array([{}], dtype=object))
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
-    (tmp_path / "cut.weights.h5").write_bytes(b"not HDF5")
     (tmp_path / "w.pkl").write_bytes(b"")
-    build_model(FinetuneSettings("patch-densenet", size=32), classes=2, fold=1).save_weights(
-        tmp_path / "dense.weights.h5"
-    )
     for name, message in [
         ("gone.npz", "no such weights file"),
         ("short.npz", "has no first/kernel, so it is not of patch-resnet"),
@@ -183,9 +177,7 @@ def test_files_that_do_not_fit(tmp_path, rng):
         ("pickled.npz", "not a weights file, or damaged"),
         ("cut.npz", "not a weights file, or damaged"),
         ("cut.safetensors", "not a safetensors file, or damaged"),
-        ("cut.weights.h5", "not weights of patch-resnet"),
-        ("dense.weights.h5", "not weights of patch-resnet"),
-        ("w.pkl", r"give weights as .npz, .safetensors or .weights.h5"),
+        ("w.pkl", "give weights as .npz or .safetensors"),
     ]:
         with pytest.raises(WeightsError, match=message):
             load(tmp_path / name)

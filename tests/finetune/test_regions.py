@@ -11,7 +11,7 @@ import pytest
 from bchisto.data import decode_whole, read_dataset
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
-from bchisto.finetune.images import RegionBank, prepare_images, regions_of
+from bchisto.finetune.images import prepare_images
 from bchisto.finetune.regions import cut_region, make_turner
 from bchisto.jobs import Work
 from scipy import ndimage
@@ -160,9 +160,10 @@ def prepared(masses, folder, *, turned=False):
 def test_what_validates_and_tests_is_as_before(masses, tmp_path):
     """The context itself, resized once: with regions and without, bit by bit."""
     plain, turned = prepared(masses, tmp_path / "a"), prepared(masses, tmp_path / "b", turned=True)
-    assert plain.read_bytes() == turned.read_bytes()
-    assert not regions_of(plain).exists()
-    bank = ImageBank.open(turned)
+    bare, bank = ImageBank.open(plain), ImageBank.open(turned)
+    assert (bare.has_regions, bank.has_regions) == (False, True)
+    for position in range(4):
+        np.testing.assert_array_equal(bare.picture(position), bank.picture(position))
     source = Source(bank, np.zeros(4, dtype=np.int64), PatchRule(), 32, 0, 4)
     found = still_batches(source, source.samples(np.arange(4)))[0][0]
     for record, picture in zip(records_of(masses), found, strict=True):
@@ -190,20 +191,18 @@ def test_training_turns_within_the_mammogram(masses, tmp_path):
 
 def test_regions_are_kept_and_made_anew_where_damaged(masses, tmp_path, monkeypatch):
     path = prepared(masses, tmp_path, turned=True)
-    regions = regions_of(path)
-    whole = regions.read_bytes()
+    whole = path.read_bytes()
     from bchisto.finetune import images
 
     monkeypatch.setattr(images, "decode_whole", None)
     assert prepared(masses, tmp_path, turned=True) == path  # nothing is decoded
     monkeypatch.undo()
-    regions.write_bytes(whole[:-7])
-    assert RegionBank.open(regions, images=4) is None
+    path.write_bytes(whole[:-7])
     prepared(masses, tmp_path, turned=True)
-    assert regions.read_bytes() == whole
-    regions.with_suffix(".npy").unlink()
+    assert path.read_bytes() == whole
+    path.with_suffix(".npy").unlink()
     prepared(masses, tmp_path, turned=True)
-    assert RegionBank.open(regions, images=4) is not None
+    assert ImageBank.open(path).has_regions
 
 
 @pytest.mark.slow
@@ -215,7 +214,8 @@ def test_masses_from_one_command(masses, tmp_path, cli):
     )  # fmt: skip
     code, _, err = cli(*options)
     assert code == 0, err
-    assert len(list((tmp_path / "run" / "finetune").glob("regions-*.bin"))) == 1
+    (path,) = (tmp_path / "run" / "finetune").glob("images-*.bin")
+    assert ImageBank.open(path).has_regions
 
 
 def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):
@@ -226,8 +226,9 @@ def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):
         "speck", size=32, epochs=1, batch_size=2, validation=False, augmentations=("rotations-crops",), crops=2
     )
     finetune(root, out=tmp_path / "run", settings=settings, folds="none", work=Work(jobs=1, skip_errors=True))
-    (path,) = (tmp_path / "run" / "finetune").glob("regions-*.bin")
-    assert [height == 0 for height in RegionBank.open(path, images=4).index[:, 1]] == [False, True, False, False]
+    (path,) = (tmp_path / "run" / "finetune").glob("images-*.bin")
+    index = ImageBank.open(path).index
+    assert (index["region_height"] == 0).tolist() == (index["height"] == 0).tolist() == [False, True, False, False]
 
 
 def test_patches_and_other_augmentation_need_no_regions():
@@ -240,10 +241,15 @@ def test_patches_and_other_augmentation_need_no_regions():
 def test_a_bank_in_memory_gives_what_was_put_in():
     image = mammogram(300, 200)
     regions = [cut_region(image, box, size=32, treat=as_it_is) for box in ((10, 20, 50, 90), (0, 0, 200, 300))]
-    bank = RegionBank.of(regions)
+    bank = ImageBank.of([image, image], ["a", "b"], regions)
+    np.testing.assert_array_equal(bank.picture(1), image)
     for place, region in enumerate(regions):
-        np.testing.assert_array_equal(bank[place].pixels, region.pixels)
-        assert (bank[place].across, bank[place].down, bank[place].side) == (region.across, region.down, region.side)
+        np.testing.assert_array_equal(bank.region(place).pixels, region.pixels)
+        assert (bank.region(place).across, bank.region(place).down, bank.region(place).side) == (
+            region.across,
+            region.down,
+            region.side,
+        )
 
 
 def test_what_a_plan_times_is_what_is_trained(masses):

@@ -4,10 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
 from bchisto.data import inner_splits
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model, resolved
+from bchisto.finetune.model import build_model
 from bchisto.finetune.training import CnnTraining
 
 
@@ -18,11 +17,10 @@ def normalisations(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("given", "stays"), [("", True), ("stored", True), ("batch", False)])
-def test_normalisation_stays_that_of_the_weights(shared, given, stays):
-    settings = FinetuneSettings(
-        "mobilenetv2", size=32, weights=str(shared / "data/weights/mobilenetv2_imagenet.weights.h5"), batch_norm=given
-    )
+@pytest.mark.parametrize("stays", [True, False])
+def test_normalisation_stays_that_of_the_weights(shared, stays):
+    weights = str(shared / "data/weights/mobilenetv2_imagenet.weights.h5") if stays else "random"
+    settings = FinetuneSettings("mobilenetv2", size=32, weights=weights)
     model = build_model(settings, classes=2, fold=1)
     layers = normalisations(model)
     assert len(layers) == 52
@@ -37,14 +35,6 @@ def test_normalisation_stays_that_of_the_weights(shared, given, stays):
     ]
     assert all(same) if stays else not any(same)
     assert not np.array_equal(kernel, model.get_layer(index=1).trainable_variables[0])  # all else is trained
-
-
-def test_where_normalisation_must_be_learnt():
-    assert resolved(FinetuneSettings("resnet50", weights="random"))["batch_norm"] == "batch"
-    assert resolved(FinetuneSettings("resnet50"))["batch_norm"] == "stored"
-    assert resolved(FinetuneSettings("patch-resnet"))["batch_norm"] == "batch"
-    with pytest.raises(InputError, match="`batch_norm` frozen: choose one of stored, batch"):
-        FinetuneSettings("resnet50", batch_norm="frozen")
 
 
 def test_every_class_validates_where_it_can():

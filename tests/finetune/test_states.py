@@ -1,10 +1,8 @@
-"""When a state is saved, what lies beside it, and that a training that goes on from any of them ends the same."""
-
-from pathlib import Path
+"""When a state is saved, and that a training that goes on from any of them ends the same."""
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, fit, kept, state
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, reused, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 
@@ -23,7 +21,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module", autouse=True)
 def none_kept():
     yield
-    kept.let_go()
+    reused.release_network()
 
 
 @pytest.fixture
@@ -42,34 +40,22 @@ def seconds(monkeypatch):
 
 
 def train(source, folder, *, validate=range(12, 16), on_epoch=lambda words: None, on_saved=lambda epochs: None):
-    model = kept.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
+    model = reused.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
     plan = TrainingPlan(SPECK, np.arange(12), np.array(validate, dtype=np.int64), 2)
     train_model(model, source, plan, state=folder / "fold1.state.npz", log=folder / "l.csv", on_epoch=on_epoch,
                 on_saved=on_saved)  # fmt: skip
     return model.get_weights()
 
 
-def written(monkeypatch):
-    names = []
-    real = state.atomic_output
-
-    def noted(path):
-        names.append(Path(path).name)
-        return real(path)
-
-    monkeypatch.setattr(state, "atomic_output", noted)
-    return names
-
-
 def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(source, tmp_path, monkeypatch, seconds):
-    names = written(monkeypatch)
-    real, saved, at = state._write, [], []
+    real, saved, at, names = state.write_pack, [], [], []
 
-    def slow(path, arrays):
+    def slow(path, *rest):
         seconds[0] += 3.0
-        real(path, arrays)
+        names.append(path.name)
+        real(path, *rest)
 
-    monkeypatch.setattr(state, "_write", slow)
+    monkeypatch.setattr(state, "write_pack", slow)
 
     def on_epoch(words):
         at.append(seconds[0])
@@ -83,41 +69,26 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
     names.clear()
     monkeypatch.setattr(state, "_TIMES_ITS_COST", 1e9)
     monkeypatch.setattr(state, "_MOST_SECONDS", 7.0)
-    state.remove_state(tmp_path / "fold1.state.npz")
+    (tmp_path / "fold1.state.npz").unlink()
     train(source, tmp_path, validate=(), on_epoch=on_epoch)
     assert len(names) == EPOCHS
 
 
-def test_the_best_weights_are_written_once_and_go_with_the_next_best(source, tmp_path, monkeypatch, seconds):
-    """Nothing costs time on this clock, so every epoch is saved."""
-    names, beside = written(monkeypatch), []
-    judged = iter([5.0, 6.0, 7.0, 4.0, 6.0, 6.0])
-    monkeypatch.setattr(fit, "_judge", lambda *rest: (next(judged), 0.5))
-    train(source, tmp_path, on_epoch=lambda words: beside.append({path.name for path in tmp_path.glob("*best*")}))
-    assert names.count("fold1.state.npz") == EPOCHS
-    assert [name for name in names if "best" in name] == ["fold1.state.best1.npz", "fold1.state.best4.npz"]
-    first, fourth = {"fold1.state.best1.npz"}, {"fold1.state.best4.npz"}
-    assert beside == [set(), first, first, set(), fourth, fourth]
-    state.remove_state(tmp_path / "fold1.state.npz")
-    assert not list(tmp_path.glob("*.npz"))
-
-
 @pytest.mark.parametrize("saves", [1, 2, 3, 4, 5])
 def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
-    """Killed while the state after that of so many epochs is written, its weights already beside it."""
+    """Killed while the state after that of so many epochs is written."""
     (tmp_path / "whole").mkdir()
     whole = train(source, tmp_path / "whole")
-    real, states = state._write, []
+    real, states = state.write_pack, []
 
-    def killed(path, arrays):
-        if "best" not in path.name:
-            states.append(path)
-            if len(states) > saves:
-                raise Killed
-        real(path, arrays)
+    def killed(path, *rest):
+        states.append(path)
+        if len(states) > saves:
+            raise Killed
+        real(path, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(state, "_write", killed)
+        patched.setattr(state, "write_pack", killed)
         with pytest.raises(Killed):
             train(source, tmp_path)
     seen = []
@@ -126,15 +97,6 @@ def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     for one, two in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, two)
     assert (tmp_path / "l.csv").read_bytes() == (tmp_path / "whole" / "l.csv").read_bytes()
-
-
-def test_weights_that_an_earlier_training_left_are_not_taken(source, tmp_path, seconds):
-    (tmp_path / "clean").mkdir()
-    whole = train(source, tmp_path / "clean")
-    for epoch in range(1, EPOCHS):
-        (tmp_path / f"fold1.state.best{epoch}.npz").write_bytes(b"of another")
-    for one, two in zip(whole, train(source, tmp_path), strict=True):
-        np.testing.assert_array_equal(one, two)
 
 
 def test_what_an_epoch_was_made_of_is_forgotten(source, tmp_path, monkeypatch):

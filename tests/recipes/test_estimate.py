@@ -1,11 +1,10 @@
 """What a plan says of training: by hand, from the cost of a sample."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from bchisto.data import FoldChoice, read_dataset
-from bchisto.finetune import FinetuneSettings, TrainingCost, time_training
+from bchisto.data import FoldChoice
+from bchisto.finetune import FinetuneSettings, TrainingCost
 from bchisto.jobs import Resources
 from bchisto.recipes import estimate
 
@@ -29,7 +28,7 @@ def ahead(*, folds, processes, parts=1):
 )
 def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns):
     """A fold is one process's work, however many there are."""
-    cost = TrainingCost(read=0.5, step=0.01, samples=2, image_bytes=10, weight_bytes=100, once=0.1)
+    cost = TrainingCost(read=0.5, step=0.01, samples=2, image_bytes=10, weight_bytes=100)
     monkeypatch.setattr(estimate, "time_training", lambda *rest, **options: cost)
     images = ahead(folds=folds, processes=processes, parts=parts)
     found = estimate.estimate_finetune(images, {}, SETTINGS, folds=FoldChoice(("x",)))
@@ -37,14 +36,3 @@ def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns)
     assert found.seconds == pytest.approx(turns * each + 200 * 0.5 / 4)
     assert found.units == folds * parts
     assert found.bytes == 2 * folds * parts * 100 + 200 * 10
-
-
-def test_features_of_a_frozen_encoder_are_told_from_epochs(tissue):
-    record = read_dataset(tissue).records[0]
-    whole = FinetuneSettings("convs", weights="random", size=64, augmentations=(), batch_size=4)
-    frozen = replace(whole, freeze="all")
-    found = [time_training(record, settings=one, classes=2, images=images)
-             for one, images in ((whole, 10), (frozen, 10), (frozen, 10**9))]  # fmt: skip
-    assert [cost.once > 0 for cost in found] == [False, True, False]  # the last do not fit into memory
-    assert len({cost.weight_bytes for cost in found}) == 1
-    assert all(cost.step > 0 for cost in found)

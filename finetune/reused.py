@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from .frozen import keeps_features, split_frozen
 from .model import build_model, resolved
-from .on_device import augmenting, belongs_on_device, seed_noise
 from .settings import FinetuneSettings
 from .state import training_variables
 
-_kept: dict[Hashable, Any] = {}
+_last: dict[Hashable, Any] = {}
 """The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
-
-_parts: dict[int, Any] = {}
-"""What is made of that network, by its identity."""
 
 
 def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -30,33 +25,16 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
     InputError, WeightsError
         See `build_model`.
     """
-    new = build_model(settings, classes=classes, fold=fold)
+    model = build_model(settings, classes=classes, fold=fold)
     key = (settings, classes, *resolved(settings).items())  # the input's convention follows from the weights file
-    old = _kept.get(key)
-    if old is None:
-        let_go()
-        _kept[key] = new
-        return new
-    for variable, value in zip(training_variables(old), training_variables(new), strict=True):
+    if key not in _last:
+        release_network()
+        return _last.setdefault(key, model)
+    for variable, value in zip(training_variables(_last[key]), training_variables(model), strict=True):
         variable.assign(value)
-    return old
+    return _last[key]
 
 
-def parts_of(model: Any, settings: FinetuneSettings, *, fold: int) -> dict[str, Any]:
-    """Return by what a network of `network_of_fold` is trained, if not as a whole: options of `train_model`."""
-    frozen = keeps_features(settings)
-    if not (frozen or belongs_on_device(settings.augmentations)):
-        return {}
-    if id(model) not in _parts:
-        _parts[id(model)] = split_frozen(model, settings) if frozen else augmenting(model, settings.augmentations)
-    part = _parts[id(model)]
-    if frozen:
-        return {"frozen": part}
-    seed_noise(part, [settings.seed, fold])
-    return {"learner": part}
-
-
-def let_go() -> None:
+def release_network() -> None:
     """Forget the network, so that its memory is free."""
-    _kept.clear()
-    _parts.clear()
+    _last.clear()
