@@ -92,7 +92,9 @@ class Preset:
             if reason := next((reason for names, reason in _REFUSED if name in names), None):
                 raise InputError("{params} {}: " + reason, name)
             if name not in known:
-                raise InputError("{params} {}: no parameter of LightGBM; use its main name, no alias", name)
+                raise InputError(
+                    "{params} {}: LightGBM has no parameter of this name; use its main name, no alias", name
+                )
         if changed:
             _try_params(model_params(self, classes=_TRIAL[2], seed=0, fold_position=0), changed)
         return replace(self, params={**self.params, **changed}, rounds=rounds[-1] if rounds else self.rounds)

@@ -87,7 +87,7 @@ def test_parameters_by_text():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_leavs": 5}, "`params` num_leavs: no parameter of LightGBM"),
+        ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
         ({"objective": "binary"}, "`params` objective: is set by the protocol"),
         ({"num_threads": 4}, "`params` num_threads: is set by the protocol"),
         ({"num_iterations": 0}, "give at least 1 round"),
