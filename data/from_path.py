@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..core import BchistoError, InputError, Message, Parameter, few
+from ..core import InputError, Message, Parameter, few
 from .findings import Finding
 
 _LONGEST = 200
 """Characters of a pattern."""
-
-_SECONDS, _PATHS_A_SECOND, _PATIENCE = 5, 20_000, 20
-"""What a pattern may compute, at least and for the number of paths, and how much longer by the clock."""
-
-_SEARCH = """
-import json, re, sys
-given = json.load(sys.stdin)
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (given["seconds"], given["seconds"] + 1))
-except (ImportError, ValueError, OSError):
-    pass  # not on every system
-pattern = re.compile(given["pattern"])
-group = 1 if pattern.groups else 0
-matches = map(pattern.search, given["paths"])
-json.dump([match and (match[group] or None) for match in matches], sys.stdout)
-"""
 
 
 @dataclass(frozen=True)
@@ -93,46 +72,17 @@ class PathRule:
         """Return what the rule finds in each path with ``/`` between its folders; None where that is nothing.
 
         Paths are taken in Unicode's composed form (NFC).
-
-        Raises
-        ------
-        InputError
-            A pattern that comes to no end.
         """
         composed = {path: unicodedata.normalize("NFC", path) for path in paths}
+        return {path: self._part(text) for path, text in composed.items()}
+
+    def _part(self, path: str) -> str | None:
         if self.pattern is not None:
-            return dict(zip(composed, self._search(list(composed.values())), strict=True))
-        return {path: self._folder(text) for path, text in composed.items()}
-
-    def _folder(self, path: str) -> str | None:
+            match = self.pattern.search(path)
+            return None if match is None else match[1 if self.pattern.groups else 0] or None
         folders = [part for part in PurePosixPath(path).parts[:-1] if part != "/"]
-        place = self.level - 1 if self.level > 0 else self.level
-        return folders[place] if -len(folders) <= place < len(folders) else None
-
-    def _search(self, paths: Sequence[str]) -> list[str | None]:
-        """Search in a process that can be ended: of some patterns the time doubles with every letter of a path."""
-        assert self.pattern is not None
-        seconds = _SECONDS + len(paths) // _PATHS_A_SECOND
-        given = {"pattern": self.pattern.pattern, "paths": paths, "seconds": seconds}
-        try:
-            # this Python, with a script of ours
-            done = subprocess.run(  # nosec B603
-                [sys.executable, "-I", "-c", _SEARCH], input=json.dumps(given), capture_output=True, text=True,
-                check=False, timeout=seconds * _PATIENCE,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            done = None
-        if done is not None and done.returncode > 0:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise BchistoError("{} {}: cannot be searched ({})", Parameter(self.name), self.pattern.pattern, reason)
-        if done is None or done.returncode:
-            raise InputError(
-                "{} {}: comes to no end in {} s, as a repetition within another does; write it "
-                "without, such as [^/]+ for a folder",
-                Parameter(self.name), self.pattern.pattern, seconds,
-            )  # fmt: skip
-        found: list[str | None] = json.loads(done.stdout)
-        return found
+        index = self.level - 1 if self.level > 0 else self.level
+        return folders[index] if -len(folders) <= index < len(folders) else None
 
     def findings(self, root: Path, found: Mapping[str, str | None], what: str) -> list[Finding]:
         """Say which paths the rule does not fit; an error where it fits none.

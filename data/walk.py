@@ -14,7 +14,7 @@ from ..formats import SLIDE, is_slide, limits
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding
 
-Inode = tuple[int, int]
+_Inode = tuple[int, int]
 """Device and number of a folder, whatever links lead to it."""
 
 _MATTERS = IMAGE_SUFFIXES | {""}
@@ -43,22 +43,22 @@ def walk_files(
         Yield files whose name begins with a dot, too.
     """
     skip = skip or {}
-    visits: Counter[Inode] = Counter()
+    visits: Counter[_Inode] = Counter()
 
     def shown(path: Path) -> str:
         return path.relative_to(root).as_posix() if path != root else str(root)
 
-    def walk(folder: Path, above: tuple[Inode, ...]) -> Iterator[Path]:
+    def walk(folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
         try:
             status = folder.stat()
             here = (status.st_dev, status.st_ino)
-            if (refused := closed(shown(folder), here, above, visits)) is not None:
+            if (refused := _closed(shown(folder), here, above, visits)) is not None:
                 findings.append(refused)
                 return
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            findings.append(unreadable(shown(folder), error, folder=True))
+            findings.append(_unreadable(shown(folder), error, folder=True))
             return
         for entry in entries:
             name, path = entry.name, folder / entry.name
@@ -70,7 +70,7 @@ def walk_files(
                 is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
             except OSError as error:
                 if seen:
-                    findings.append(unreadable(shown(path), error, link=entry.is_symlink()))
+                    findings.append(_unreadable(shown(path), error, link=entry.is_symlink()))
                 continue
             if is_folder:
                 if name.casefold() in skip:
@@ -105,7 +105,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Inode]) -> Finding | None:
+def _closed(name: str, here: _Inode, above: Collection[_Inode], visits: Counter[_Inode]) -> Finding | None:
     """Return the error about a folder that is not entered: by a link in a circle, or by many links that fan out."""
     if here in above:
         return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
@@ -115,7 +115,7 @@ def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Ino
     return None
 
 
-def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:
+def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:
     """Return the finding about a folder that cannot be listed, or a file or link that leads nowhere."""
     why = error.strerror or str(error)
     if link:

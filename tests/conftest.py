@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import types
 from pathlib import Path
 
@@ -20,7 +19,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BCHISTO_THREADS", "1")  # else a fold alone is trained by a process of its own, with all cores
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # so that no test loads TensorFlow to look for GPUs
-os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-tests-")  # nothing in the user's cache folder
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")

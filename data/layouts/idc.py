@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import SLIDE, is_slide
-from ...jobs import Progress
+from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import same_content
-from .index import FileIndex
+from ..walk import walk_files
 from .spec import LayoutSpec
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
@@ -27,7 +28,7 @@ IDC_PATCHES = 277_524
 
 
 def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a tree of IDC patches in one pass over its folders, which are remembered for next time.
+    """Read a tree of IDC patches.
 
     Parameters
     ----------
@@ -45,61 +46,54 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     InputError
         No IDC file name below `root`.
     """
+    findings: list[Finding] = []
+    records: dict[str, ImageRecord] = {}
+    repeated: list[tuple[Path, Path]] = []
     with Progress(total=None, label="index", unit="files") as progress:
-        index = FileIndex.open(root, on_files=progress.update_to)
-    findings: list[Finding] = list(index.findings)
-    first: dict[str, str] = {}
-    second: list[tuple[str, str]] = []
-    for folder, name in index.files():
-        match = IDC_NAME.fullmatch(name)
-        if match is None:
-            if is_slide(Path(name)):
-                findings.append(Finding("warning", name, f"{SLIDE}; left out"))
+        for number, path in enumerate(walk_files(root, findings, hidden=True), start=1):
+            progress.update_to(number)
+            name = path.name
+            match = IDC_NAME.fullmatch(name)
+            if match is None:
+                level = "warning" if name.endswith(".png") else "note"
+                findings.append(Finding(level, name, "not an IDC patch, left out"))
                 continue
-            findings.append(Finding("warning" if name.endswith(".png") else "note", name, "not an IDC patch, left out"))
-            continue
-        parent, _, last = folder.rpartition("/")
-        if last != match[4] or parent.rpartition("/")[2] != match[1]:
-            where = "/".join(folder.split("/")[-2:]) or "."
-            findings.append(Finding("error", name, f"lies in {where}, its name says {match[1]}/{match[4]}; move it"))
-        if first.setdefault(name, folder) != folder:
-            second.append((folder, name))
-    if not first and not any(finding.level == "error" for finding in findings):
+            if not _in_place(root, path):
+                where = "/".join(path.relative_to(root).parent.parts[-2:]) or "."
+                message = f"lies in {where}, its name says {match[1]}/{match[4]}; move it"
+                findings.append(Finding("error", name, message))
+            record = ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
+            if (first := records.setdefault(name, record)) is not record:
+                repeated.append((first.path, path))
+    if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no IDC patch here; expected names like 8863_idx5_x451_y1451_class0.png")
-    findings.extend(_repeated(index, first, second))
-    index.save()
-    paths = {folder: index.root / folder for folder in set(first.values())}
-    records = []
-    for name, folder in first.items():
-        label, slide = IDC_CLASSES[name[-5] == "1"], name.partition("_")[0]
-        records.append(ImageRecord(name, paths[folder] / name, label, slide, source="idc"))
-    if len(first) != IDC_PATCHES:
-        findings.append(Finding("note", str(root), f"{len(first):,} of the {IDC_PATCHES:,} published patches are here"))
-    return records, findings
+    findings.extend(_compare(repeated, root))
+    if len(records) != IDC_PATCHES:
+        message = f"{len(records):,} of the {IDC_PATCHES:,} published patches are here"
+        findings.append(Finding("note", str(root), message))
+    return list(records.values()), findings
 
 
-def _repeated(index: FileIndex, first: dict[str, str], second: list[tuple[str, str]]) -> list[Finding]:
-    """Compare patches that lie at two paths; folders found equal before are not read again while unchanged."""
+def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]:
+    """Compare patches that lie at two paths."""
     findings = []
     equal = 0
-    differing: set[str] = set()
-    pairs: dict[str, set[str]] = {}
-    with Progress(total=len(second), label="compare", unit="repeated patches") as progress:
-        for place, (folder, name) in enumerate(second, start=1):
-            other = first[name]
-            if index.equal.get(folder) == other or same_content(index.root / folder / name, index.root / other / name):
-                equal += 1
-                pairs.setdefault(folder, set()).add(other)
-            else:
-                differing.add(folder)
-                where = f"in {other} and {folder}"
-                findings.append(Finding("error", name, f"two different patches have this name, {where}; remove one"))
-            progress.update_to(place)
-    index.equal = {a: next(iter(b)) for a, b in pairs.items() if len(b) == 1 and a not in differing}
+    with (
+        Progress(total=len(repeated), label="compare", unit="repeated patches") as progress,
+        ThreadPoolExecutor(default_jobs()) as pool,
+    ):
+        same = pool.map(lambda pair: same_content(*pair), repeated)
+        for number, ((first, second), is_equal) in enumerate(zip(repeated, same, strict=True), start=1):
+            equal += is_equal
+            if not is_equal:
+                where = f"in {first.relative_to(root).parent} and {second.relative_to(root).parent}"
+                message = f"two different patches have this name, {where}; remove one"
+                findings.append(Finding("error", second.name, message))
+            progress.update_to(number)
     if equal:
-        where = f"first in {second[0][0]}"
+        where = f"first in {repeated[0][1].relative_to(root).parent}"
         message = f"{equal:,} patches lie at two paths with equal content, {where}; each is used once"
-        findings.append(Finding("warning", str(index.root), message))
+        findings.append(Finding("warning", str(root), message))
     return findings
 
 

@@ -66,7 +66,7 @@ def watched(strace, tmp_path):
     places = {"HOME": tmp_path / "home", "TMPDIR": tmp_path / "temporary"}
     for place in places.values():
         place.mkdir()
-    hidden = ("BCHISTO_CACHE", "ORT_DISABLE_TELEMETRY", "NO_ALBUMENTATIONS_UPDATE", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+    hidden = ("ORT_DISABLE_TELEMETRY", "NO_ALBUMENTATIONS_UPDATE", "XDG_CACHE_HOME", "MPLCONFIGDIR")
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
 
     def run(*words, **more):

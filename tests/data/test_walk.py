@@ -19,11 +19,6 @@ LAYOUTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.mark.parametrize(("name", "files"), LAYOUTS)
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, files):
     """Root may list every folder, so that the refusal of the file system is put in its place here."""
