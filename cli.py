@@ -102,32 +102,32 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
-    said: dict[str, Any] = {}  # what options left for the end
+    outcome: dict[str, Any] = {}  # what options left for the end
     for text in words:
         if readable_name(text) != text:  # neither a record nor a table could hold it
             click.echo(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
             sys.exit(2)
     with _interruptible() as stop:
         try:
-            status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
+            status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome)
         except click.ClickException as error:
             click.echo(_usage(error), err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            status = _interrupted(stop, said)
+            status = _interrupted(stop, outcome)
         except BrokenPipeError:
             sys.stderr.close()
             status = 1
         except Exception as error:
             logging.getLogger(__package__).debug("the error in full", exc_info=True)
-            status = _failed(error, words) if stop.received is None else _interrupted(stop, said)
+            status = _failed(error, words) if stop.received is None else _interrupted(stop, outcome)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
+def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
     """Say how to resume; return the exit code."""
-    how = "without --overwrite to resume" if said.get("overwrite") else "again to resume"
-    click.echo(f"interrupted; run the same command {how}", err=True)
+    advice = "without --overwrite to resume" if outcome.get("overwrite") else "again to resume"
+    click.echo(f"interrupted; run the same command {advice}", err=True)
     return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
 
 
@@ -160,10 +160,10 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         line = _spoken(line, words)
     else:
         line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
-    said = printable(f"error: {line}")
-    if len(said) > _LONGEST_LINE:
-        said = f"{said[: _LONGEST_LINE // 2]} ... {said[-_LONGEST_LINE // 2 :]}"
-    click.echo(said, err=True)
+    text = printable(f"error: {line}")
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
+    click.echo(text, err=True)
     return code
 
 
@@ -259,9 +259,9 @@ class _Formatter(logging.Formatter):
         ours = record.name.partition(".")[0] == "bchisto"
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
-        elif isinstance(record.args, tuple) and any(isinstance(one, Message) for one in record.args):
+        elif isinstance(record.args, tuple) and any(isinstance(item, Message) for item in record.args):
             record.message = record.msg % tuple(
-                _spoken(one, self._words) if isinstance(one, Message) else one for one in record.args
+                _spoken(item, self._words) if isinstance(item, Message) else item for item in record.args
             )
         return printable(super().formatMessage(record), lines=not ours)
 

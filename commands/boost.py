@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .ending import quoted, said_results
+from .ending import print_results, quoted
 from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of
 
 
@@ -42,7 +42,7 @@ def boost(**options: Any) -> None:
     from ..evaluate import TwoClassView
     from ..jobs import Work
 
-    said_results(
+    print_results(
         lambda: train(
             out=options["out"],
             features=from_options(FeatureChoice, options),
@@ -62,5 +62,5 @@ def _new(model: Path) -> str:
     from ..crossval import bundle_stores
     from ..featurize import IMPORTED
 
-    imported = [one for one in bundle_stores(model).values() if one.get("mode") == IMPORTED]
+    imported = [settings for settings in bundle_stores(model).values() if settings.get("mode") == IMPORTED]
     return " ".join(["--features FILE"] * len(imported)) or "--images DIR"

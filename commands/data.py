@@ -128,7 +128,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     from ..jobs import Work, json_text
     from ..preflight import preflight, preflight_text, write_preflight
 
-    found = preflight(
+    result = preflight(
         from_options(ImageSelection, options),
         settings=from_options(FeaturizeSettings, options),
         folds=from_options(FoldChoice, options),
@@ -141,25 +141,25 @@ def check(context: click.Context, /, **options: Any) -> None:
     def say(text: str) -> str:
         return written(text, in_flags(context.command))
 
-    then = next_commands(context, found, images=str(options["images"]))
+    then = next_commands(context, result, images=str(options["images"]))
     wrote = []
     if (page := options["html"]) is not None:
-        shown = next_commands(context, found, images=found.dataset.root.name)
-        wrote = write_preflight(page, found, commands=shown, say=say)
+        shown = next_commands(context, result, images=result.dataset.root.name)
+        wrote = write_preflight(page, result, commands=shown, say=say)
     if options["as_json"]:
-        echo(json_text({**found.content(say), "next": then}), lines=True)
+        echo(json_text({**result.content(say), "next": then}), lines=True)
     else:
-        echo(preflight_text(found, say=say), lines=True)
-        notes = len(found.survey.findings) - len(found.wrong)
+        echo(preflight_text(result, say=say), lines=True)
+        notes = len(result.survey.findings) - len(result.wrong)
         echo(
-            f"{found.dataset.name}: {counted(len(found.dataset), 'image')}, {counted(len(found.wrong), 'finding')}"
+            f"{result.dataset.name}: {counted(len(result.dataset), 'image')}, {counted(len(result.wrong), 'finding')}"
             + (f", {counted(notes, 'note')}" if notes else "")
-            + (" (synthetic)" if found.dataset.synthetic else "")
+            + (" (synthetic)" if result.dataset.synthetic else "")
         )
         if then:
             echo("\n".join(["", "NEXT", *then]), lines=True)
     done(wrote)
-    context.exit(1 if found.wrong else 0)
+    context.exit(1 if result.wrong else 0)
 
 
 def _folds_options() -> Iterator[click.Parameter]:

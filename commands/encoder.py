@@ -64,8 +64,8 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
     """
     from ..encoders import check_encoder
 
-    found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
-    _table(found.lines)
+    checkup = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
+    _table(checkup.lines)
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

@@ -58,7 +58,7 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
         return error.results, error
 
 
-def said_results(
+def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
     shown: Path,

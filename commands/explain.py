@@ -51,7 +51,7 @@ def explain(model: Path, **options: Any) -> None:
         echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(
-        [path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
+        [path for written in results for path in (written.page, written.sheet, written.folder / "arrays")],
         failures=len(failed.failures),
         listed=failed.folder / "failures.csv",
     )

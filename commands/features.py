@@ -28,8 +28,8 @@ def export(source: Path, out: Path, overwrite: bool) -> None:
     """
     from ..featurize import export_features
 
-    found = export_features(source, out, overwrite=overwrite)
-    echo(_said(found))
+    embeddings = export_features(source, out, overwrite=overwrite)
+    echo(_summary(embeddings))
     done([out], then=f"bchisto boost --out RUN --features {quoted(out)}")
 
 
@@ -44,30 +44,30 @@ def show(source: Path) -> None:
     from ..encoders import card_of
     from ..featurize import read_embeddings
 
-    found = read_embeddings(source)
-    echo(_said(found))
-    card = card_of(found.facts)
-    told = {"pooled"} if card is None else {"pooled", "card"}
-    for name, value in found.facts.items():
-        if name not in told:
+    embeddings = read_embeddings(source)
+    echo(_summary(embeddings))
+    card = card_of(embeddings.facts)
+    hidden = {"pooled"} if card is None else {"pooled", "card"}
+    for name, value in embeddings.facts.items():
+        if name not in hidden:
             echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     if card is not None:
         echo(f"licence of the weights: {card.terms()}")
         if card.source:
             echo(f"source of the weights: {card.source}{f' at {card.revision}' if card.revision else ''}")
-    for label, count in sorted(Counter(filter(None, found.labels)).items()):
+    for label, count in sorted(Counter(filter(None, embeddings.labels)).items()):
         echo(f"label {label}: {counted(count, 'image')}")
 
 
-def _said(found: object) -> str:
+def _summary(embeddings: object) -> str:
     from ..featurize import Embeddings
 
-    assert isinstance(found, Embeddings)
-    images, rows, dim = found.features.shape
+    assert isinstance(embeddings, Embeddings)
+    images, rows, dim = embeddings.features.shape
     each = f", {counted(rows, 'row')} each" if rows > 1 else ""
-    pooled = f", {found.pooled}" if found.pooled else ""
-    labelled, groups = sum(map(bool, found.labels)), len(set(filter(None, found.groups)))
+    pooled = f", {embeddings.pooled}" if embeddings.pooled else ""
+    labelled, groups = sum(map(bool, embeddings.labels)), len(set(filter(None, embeddings.groups)))
     return (
-        f"{counted(images, 'image')}{each}, {dim} numbers{pooled}, encoder {found.encoder}, {labelled} with a label, "
-        f"{counted(groups, 'group')}"
+        f"{counted(images, 'image')}{each}, {dim} numbers{pooled}, encoder {embeddings.encoder}, "
+        f"{labelled} with a label, {counted(groups, 'group')}"
     )

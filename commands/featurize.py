@@ -52,9 +52,9 @@ def featurize(**options: Any) -> None:
     from ..jobs import Work
 
     out: Path = options["out"]
-    how = from_options(Work, options)
+    work = from_options(Work, options)
     settings = from_options(FeaturizeSettings, options)
-    result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
+    result = run(from_options(ImageSelection, options), out=out, settings=settings, work=work)
     if result.merged:
         described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")

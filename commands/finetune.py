@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .ending import quoted, said_results
+from .ending import print_results, quoted
 from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of
 
 
@@ -50,7 +50,7 @@ def finetune(**options: Any) -> None:
     from ..jobs import Work
 
     out: Path = options["out"]
-    said_results(
+    print_results(
         lambda: run(
             from_options(ImageSelection, options),
             out=out,

@@ -19,7 +19,7 @@ def in_flags(command: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
-    options = {one.name: one for one in command.params if isinstance(one, click.Option)}
+    options = {parameter.name: parameter for parameter in command.params if isinstance(parameter, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)

@@ -80,43 +80,43 @@ def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[
     **changed : dict
         Field to what this command declares otherwise, as click has it.
     """
-    declared = {one.name: (one, hint, how) for one, hint, how in declared_options(kind) if how.command}
+    declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind) if option.command}
     for name in names or (name for name in declared if name not in but):
         yield _option_of(*declared[name], changed.get(name, {}))
 
 
-def _option_of(one: Field[Any], hint: Any, how: Option, changed: Mapping[str, Any]) -> click.Option:
+def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]) -> click.Option:
     parts = [part for part in typing.get_args(hint) if part is not type(None)]
     several = typing.get_origin(hint) in (tuple, Mapping)
     pair = typing.get_origin(hint) is tuple and parts[-1] is not Ellipsis
-    written = f"--{how.flag or one.name.replace('_', '-')}"
-    default = () if one.default is MISSING else plain_value(one.default)
+    written = f"--{option.flag or field.name.replace('_', '-')}"
+    default = () if field.default is MISSING else plain_value(field.default)
     attributes: dict[str, Any] = {
-        "help": how.help,
-        "metavar": how.metavar or None,
-        "show_default": default not in (None, "", [], ()) and "efault:" not in how.help,
+        "help": option.help,
+        "metavar": option.metavar or None,
+        "show_default": default not in (None, "", [], ()) and "efault:" not in option.help,
     }
     if hint is bool:
         attributes |= {"is_flag": True, "default": default}
         written += f"/--no-{written[2:]}" if default is True else ""
-    elif how.commas:
+    elif option.commas:
         attributes["callback"] = split_names
     else:
         item = parts[0] if parts else hint
-        words = Offered(how.choices) if how.choices and item is str else None
-        attributes["type"] = _FILES.get(how.file) or words or _TYPES.get(item, str)
+        words = Offered(option.choices) if option.choices and item is str else None
+        attributes["type"] = _FILES.get(option.file) or words or _TYPES.get(item, str)
         if pair:
             attributes["nargs"] = len(parts)
         elif several:
             attributes["multiple"] = True
-        if one.default is MISSING and one.default_factory is MISSING:
+        if field.default is MISSING and field.default_factory is MISSING:
             attributes["required"] = True
         elif default is not None:
             attributes["default"] = tuple(default) if several else default
     attributes |= changed
     if attributes.get("multiple"):
-        attributes["help"] = f"{how.help.removesuffix('.')}; repeatable."
-    return click.Option([written, one.name], **attributes)
+        attributes["help"] = f"{option.help.removesuffix('.')}; repeatable."
+    return click.Option([written, field.name], **attributes)
 
 
 def bundle_options() -> Iterator[click.Parameter]:
@@ -165,7 +165,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
     context.default_map = {
-        name: _as_typed(context, known[name], found, f"--config {value}: {name}") for name, found in options.items()
+        name: _as_typed(context, known[name], given, f"--config {value}: {name}") for name, given in options.items()
     }
 
 
@@ -213,17 +213,17 @@ def _kept(context: click.Context) -> Iterator[None]:
     """
     from ..jobs import check_output, named_files, reading
 
-    written = [one for one in context.command.params if isinstance(one.type, Output)]
-    names = {one.name for one in written}
+    written = [parameter for parameter in context.command.params if isinstance(parameter.type, Output)]
+    names = {parameter.name for parameter in written}
     read = list(named_files(*(value for name, value in context.params.items() if name not in names)))
     config = context.meta.get(_CONFIG)
     if config is not None and b'"records"' not in config.read_bytes()[:100]:
         read.append(config)
     with reading(read):
-        for one in written:
-            path = context.params.get(one.name or "")
-            if path is not None and one.type is OUT_FILE:
-                check_output(path, name=one.name or "")
+        for parameter in written:
+            path = context.params.get(parameter.name or "")
+            if path is not None and parameter.type is OUT_FILE:
+                check_output(path, name=parameter.name or "")
         yield
 
 

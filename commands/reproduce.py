@@ -54,13 +54,13 @@ def reproduce(name: str, **options: Any) -> None:
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
-    how = from_options(Work, options)
+    work = from_options(Work, options)
     if options["all_variants"]:
         options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
     if options["plan"]:
-        stages = estimate_recipe(name, options["images"], scope=scope, work=how)
-        echo(estimate_text(stages, jobs=how.networks().processes), lines=True)
+        stages = estimate_recipe(name, options["images"], scope=scope, work=work)
+        echo(estimate_text(stages, jobs=work.networks().processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
@@ -72,15 +72,15 @@ def reproduce(name: str, **options: Any) -> None:
             weights=options["weights"],
             explain=options["explain"] or 0,
             scope=scope,
-            work=how,
+            work=work,
         )
     )
-    if how.shard is not None:
+    if work.shard is not None:
         done([], then="the other shards, then the same command without --shard")
         return
     echo(*result.banners)
-    for one in result.protocols:
-        echo(*one.figures(str(one.folder.relative_to(options["out"]))))
+    for protocol in result.protocols:
+        echo(*protocol.figures(str(protocol.folder.relative_to(options["out"]))))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed

@@ -66,11 +66,11 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     """
     from ..runs import diff_runs, read_run
 
-    found = list(diff_runs(first, second))
+    rows = list(diff_runs(first, second))
     mine, theirs = ({entry.command for entry in read_run(run)} for run in (first, second))
-    lines = [f"{one}: only in {first}" for one in sorted(mine - theirs)]
-    lines += [f"{one}: only in {second}" for one in sorted(theirs - mine)]
-    both = [row for row in found if row[0].partition(" ")[0] not in mine ^ theirs]
+    lines = [f"{command}: only in {first}" for command in sorted(mine - theirs)]
+    lines += [f"{command}: only in {second}" for command in sorted(theirs - mine)]
+    both = [row for row in rows if row[0].partition(" ")[0] not in mine ^ theirs]
     both.sort(key=lambda row: None in row)  # what one of them does not have comes last
     lines += [f"{name}: {' -> '.join(_texts(old, new, name))}" for name, old, new in both]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
@@ -89,6 +89,6 @@ def _text(value: Any, name: str = "") -> str:
         return "not set"
     if isinstance(value, float) and name.startswith("accuracy"):
         return f"{100 * value:.1f} %"
-    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return ", ".join(map(_text, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

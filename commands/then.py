@@ -32,52 +32,52 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     str
         Quoted for a shell; empty, or with a space in front.
     """
-    theirs = {one.name for one in command.params}
+    theirs = {parameter.name for parameter in command.params}
     words = [
         word
-        for one in context.command.params
-        if isinstance(one, click.Option) and one.name in theirs and one.name not in but
-        if context.get_parameter_source(one.name or "") in _TYPED
-        for word in _words(one, context.params.get(one.name or ""))
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option) and parameter.name in theirs and parameter.name not in but
+        if context.get_parameter_source(parameter.name or "") in _TYPED
+        for word in _words(parameter, context.params.get(parameter.name or ""))
     ]
     return "".join(f" {word}" for word in words)
 
 
-def _words(one: click.Option, value: object) -> Iterator[str]:
-    flag = max(one.opts, key=len)
-    if one.is_flag:
+def _words(parameter: click.Option, value: object) -> Iterator[str]:
+    flag = max(parameter.opts, key=len)
+    if parameter.is_flag:
         if value:
             yield flag
-    elif one.multiple and isinstance(value, tuple):
+    elif parameter.multiple and isinstance(value, tuple):
         for item in value:
             yield from (flag, shlex.quote(str(item)))
     elif isinstance(value, tuple):
         texts = map(str, value)
-        yield from (flag, *map(shlex.quote, texts)) if one.nargs > 1 else (flag, shlex.quote(",".join(texts)))
+        yield from (flag, *map(shlex.quote, texts)) if parameter.nargs > 1 else (flag, shlex.quote(",".join(texts)))
     elif value is not None:
         yield from (flag, shlex.quote(str(value)))
 
 
-def next_commands(context: click.Context, found: Preflight, *, images: str) -> list[str]:
+def next_commands(context: click.Context, result: Preflight, *, images: str) -> list[str]:
     """Return the commands that follow a check, filled in so that they run as they stand.
 
     Parameters
     ----------
     context : click.Context
         Of the check.
-    found : Preflight
+    result : Preflight
     images : str
         What the images are called in them.
     """
     from .featurize import featurize
 
     where = f"--images {shlex.quote(images)}"
-    if found.refused:
+    if result.refused:
         return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
-    if found.fitting is None or found.dataset.untrainable:
+    if result.fitting is None or result.dataset.untrainable:
         return []
-    planned = found.planned
-    fewer = planned.encoders != found.requested.encoders
+    planned = result.planned
+    fewer = planned.encoders != result.requested.encoders
     but = ("images", "views", "stain", *(["encoders"] if fewer else []))
     line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=but)}"
     if fewer:
@@ -86,17 +86,17 @@ def next_commands(context: click.Context, found: Preflight, *, images: str) -> l
         line += "".join(f" --view {view}" for view in planned.views)
     if planned.stain != "macenko":
         line += f" --stain {planned.stain}"
-    if planned.color_range != found.requested.color_range:
+    if planned.color_range != result.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
-    lines = [line + (" --skip-errors" if found.skips else "")]
-    if (protocol := found.protocol) is not None:
+    lines = [line + (" --skip-errors" if result.skips else "")]
+    if (protocol := result.protocol) is not None:
         line = "bchisto boost --out run"
-        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(found) else ""
+        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
         lines.append(line + (f" --group-by {protocol.group_by}" if protocol.group_by else ""))
     return lines
 
 
-def _default_folds(found: Preflight) -> str:
+def _default_folds(result: Preflight) -> str:
     """Return the protocol that boost takes by itself."""
-    bach = found.dataset.name == "bach" and len(found.dataset) == 400 and not found.dataset.synthetic
+    bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
     return "rakhlin10" if bach else "10"

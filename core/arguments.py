@@ -75,10 +75,10 @@ def as_path(value: PathInput, name: str) -> Path:
     InputError
         Neither a text nor an `os.PathLike`.
     """
-    found = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(found, str):
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
         raise InputError(f"{name}={value!r}: give a path, as text or as pathlib.Path")
-    return Path(found)
+    return Path(text)
 
 
 def as_paths(value: Many[PathInput], name: str) -> tuple[Path, ...]:

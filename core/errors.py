@@ -88,9 +88,9 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     >>> closest("ResNet-50", ["resnet50", "vgg16"])
     'resnet50'
     """
-    plain = {re.sub(r"[\W_]+", "", one).casefold(): one for one in names}
-    found = difflib.get_close_matches(re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7)
-    return plain[found[0]] if found else None
+    plain = {re.sub(r"[\W_]+", "", known).casefold(): known for known in names}
+    matches = difflib.get_close_matches(re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7)
+    return plain[matches[0]] if matches else None
 
 
 def one_of(name: str, names: Iterable[str]) -> str:
@@ -103,8 +103,8 @@ def one_of(name: str, names: Iterable[str]) -> str:
     """
     every = list(names)
     like = closest(name, every)
-    said = f"choose one of {', '.join(every)}"
-    return said if like is None else f"did you mean {like}? C{said[1:]}"
+    text = f"choose one of {', '.join(every)}"
+    return text if like is None else f"did you mean {like}? C{text[1:]}"
 
 
 def few(names: Iterable[str], *, most: int = 3) -> str:
@@ -157,8 +157,8 @@ def printable(text: str, *, lines: bool = False) -> str:
     benign\x1b[2Jall is well\x0a
     """
 
-    def escaped(found: re.Match[str]) -> str:
-        sign = found[0]
+    def escaped(match: re.Match[str]) -> str:
+        sign = match[0]
         return sign if lines and sign == "\n" else f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
 
     return _CONTROL.sub(escaped, text)
@@ -335,10 +335,10 @@ def os_error(error: OSError) -> tuple[str, int]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one that it came from, is a lack of memory, in the words of any library."""
     return any(
-        isinstance(found, MemoryError)
-        or (isinstance(found, OSError) and found.errno == errno.ENOMEM)
-        or _MEMORY.search(str(found)) is not None
-        for found in _chain(error)
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or _MEMORY.search(str(cause)) is not None
+        for cause in _chain(error)
     )
 
 

@@ -63,7 +63,7 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     entry = offered[0]
     try:
         loaded = entry.load()
-        found = loaded if isinstance(loaded, kind) else loaded()
+        offer = loaded if isinstance(loaded, kind) else loaded()
     except BchistoError:
         raise
     except Exception as error:
@@ -73,17 +73,17 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
             "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}",
             what, name, type(error).__name__, error, _package(entry),
         ) from error  # fmt: skip
-    if not isinstance(found, kind):
-        kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+    if not isinstance(offer, kind):
+        kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(
             f"{what} {name}: its entry point gives no {kinds}; report this to its package, {_package(entry)}"
         )
     if isinstance(kind, type):
-        check_name(found.name, name, what=what, package=_package(entry))
-    return found
+        check_name(offer.name, name, what=what, package=_package(entry))
+    return offer
 
 
-def check_name(found: str, name: str, *, what: str, package: str = "") -> None:
+def check_name(given: str, name: str, *, what: str, package: str = "") -> None:
     """Refuse what has another name than its entry point.
 
     Raises
@@ -91,9 +91,9 @@ def check_name(found: str, name: str, *, what: str, package: str = "") -> None:
     InputError
         It has.
     """
-    if found.casefold() != name.casefold():
+    if given.casefold() != name.casefold():
         report = f"report this to its package{package and f', {package}'}"
-        raise InputError(f"{what} {name}: its entry point gives one called {found}; {report}")
+        raise InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
 
 
 def _package(entry: metadata.EntryPoint) -> str:
@@ -103,8 +103,8 @@ def _package(entry: metadata.EntryPoint) -> str:
 @functools.lru_cache(maxsize=32)
 def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
     """Return the entry points of a group by name; read once for each state of Python's search path."""
-    found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    offers: dict[str, tuple[metadata.EntryPoint, ...]] = {}
     for entry in metadata.entry_points(group=group):
         name = entry.name.casefold()
-        found[name] = (*found.get(name, ()), entry)
-    return MappingProxyType(found)
+        offers[name] = (*offers.get(name, ()), entry)
+    return MappingProxyType(offers)

@@ -118,14 +118,14 @@ class Message(str):
 
     def names(self) -> set[str]:
         """Return the parameters that it names."""
-        found: set[str] = set()
+        parameters: set[str] = set()
 
         def collect(name: str, value: str) -> str:
-            found.add(name)
+            parameters.add(name)
             return name
 
         self.written(collect)
-        return found
+        return parameters
 
     def limited(self, known: Collection[str]) -> Message:
         """Return what it says to a caller who has these parameters alone.
@@ -139,8 +139,10 @@ class Message(str):
         >>> print(text.limited({"images"}))
         a.png: this model's mode dense needs more; leave it out
         """
-        values = tuple(one.limited(known) if isinstance(one, Message) else one for one in map(_parts_of, self.values))
-        left = tuple(one for one in self.remedies if not (isinstance(one, Message) and one.names() - {*known}))
+        values = tuple(
+            part.limited(known) if isinstance(part, Message) else part for part in map(_parts_of, self.values)
+        )
+        left = tuple(part for part in self.remedies if not (isinstance(part, Message) and part.names() - {*known}))
         return Message(self.template, *values, remedies=left, known=frozenset(known))
 
 
@@ -164,7 +166,7 @@ def public(text: str) -> str:
     """
     if not isinstance(text, Message):
         return text
-    values = tuple("" if isinstance(one, Names) else _public_value(one) for one in text.values)
+    values = tuple("" if isinstance(part, Names) else _public_value(part) for part in text.values)
     return str(Message(text.template, *values, remedies=text.remedies, known=text.known))
 
 
@@ -191,8 +193,8 @@ def limited_to(known: Collection[str]) -> Iterator[None]:
 
 def message_of(error: Exception) -> str:
     """Return the message of an error, with its parts if it has some."""
-    found = _parts_of(error)
-    return found if isinstance(found, Message) else str(error)
+    message = _parts_of(error)
+    return message if isinstance(message, Message) else str(error)
 
 
 def _parts_of(value: Any) -> Any:
@@ -209,4 +211,4 @@ def _written(
         return write(name, value) if known is None or name in known else f"this model's {name} {value}".rstrip()
 
     text = _Formatter(as_known).vformat(template, values, {})
-    return "; ".join(filter(None, [text, ", or ".join(written(one, write) for one in remedies)]))
+    return "; ".join(filter(None, [text, ", or ".join(written(remedy, write) for remedy in remedies)]))

@@ -99,8 +99,8 @@ def option(default: Any = MISSING, *, factory: Any = MISSING, **declared: Any) -
 def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
     """Yield each field of a dataclass with its type and what it declares."""
     hints = _hints(kind if isinstance(kind, type) else type(kind))
-    for one in fields(kind):
-        yield one, hints[one.name], one.metadata.get(_KEY, Option())
+    for declared in fields(kind):
+        yield declared, hints[declared.name], declared.metadata.get(_KEY, Option())
 
 
 @functools.cache
@@ -159,12 +159,12 @@ class Settings:
             cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts])
 
     def __post_init__(self) -> None:
-        for one, hint, declared in declared_options(self):
-            value = (declared.form or _form(hint))(getattr(self, one.name), one.name)
+        for member, hint, declared in declared_options(self):
+            value = (declared.form or _form(hint))(getattr(self, member.name), member.name)
             for item in value if isinstance(value, tuple) else (value,):
-                if item is not None and value != one.default:
-                    _check(item, one.name, declared)
-            object.__setattr__(self, one.name, tuple(dict.fromkeys(value)) if declared.distinct else value)
+                if item is not None and value != member.default:
+                    _check(item, member.name, declared)
+            object.__setattr__(self, member.name, tuple(dict.fromkeys(value)) if declared.distinct else value)
         self.validate()
 
     def validate(self) -> None:
@@ -204,9 +204,9 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
     bchisto.core.errors.InputError: `sides` 9: give at least 32
     """
     return {
-        one.name: declared.plain(getattr(value, one.name))
+        member.name: declared.plain(getattr(value, member.name))
         for value in values
-        for one, _, declared in declared_options(value)
+        for member, _, declared in declared_options(value)
         if (declared.decides if deciding else declared.recorded)
     }
 
@@ -223,5 +223,5 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
     **given : any
         Fields whose values are known otherwise.
     """
-    names = [one.name for one, _, _ in declared_options(kind) if one.name in options]
+    names = [member.name for member, _, _ in declared_options(kind) if member.name in options]
     return kind(**{**{name: options[name] for name in names}, **given})

@@ -151,14 +151,14 @@ def dark_pictures(
     return [Finding("warning", image, message) for image in bits]
 
 
-def _copies(dataset: Dataset, found: Sequence[Copy] | None) -> list[Finding]:
+def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
     """Name pairs that seem to show the same pixels; a note where folds that keep patients whole keep both together."""
-    if found is None:
+    if pairs is None:
         message = f"copies are not looked for among more than {MOST_COMPARED:,} images"
         return [Finding("note", str(dataset.root), message)]
     records = {record.image_id: record for record in dataset.records}
     findings = []
-    for copy in found:
+    for copy in pairs:
         first, second = records[copy.first], records[copy.second]
         label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
         together = first.group is not None and first.group == second.group and not label

@@ -56,11 +56,11 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
         return name
     for key in (_exact, _caseless, _loose):
         wanted = key(name)
-        found = [known for known in classes if wanted and key(known) == wanted]
-        if len(found) > 1:
-            raise InputError(f"{name!r} fits two classes, {found[0]} and {found[1]}; write one of them exactly")
-        if found:
-            return found[0]
+        fitting = [known for known in classes if wanted and key(known) == wanted]
+        if len(fitting) > 1:
+            raise InputError(f"{name!r} fits two classes, {fitting[0]} and {fitting[1]}; write one of them exactly")
+        if fitting:
+            return fitting[0]
     return None
 
 
@@ -72,17 +72,17 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     InputError
         Two labels fit one class, or a label fits two.
     """
-    found: dict[str, str | None] = {}
+    spelled: dict[str, str | None] = {}
     first: dict[str, str] = {}
     for label in sorted(set(labels)):
         known = match_class(label, classes)
-        found[label] = known
+        spelled[label] = known
         if known is not None and _caseless(first.setdefault(known, label)) != _caseless(label):
             raise InputError(
                 f"the labels {first[known]!r} and {label!r} both fit the class {known}; rename one, or name both where "
                 "classes are given"
             )
-    return found
+    return spelled
 
 
 def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
@@ -127,16 +127,16 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     spellings: dict[str, Counter[str]] = {}
     for label, count in counts.items():
         spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
-    names = {key: min(found, key=lambda name: (-found[name], name)) for key, found in spellings.items()}
+    names = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
     chosen = {_caseless(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
     forms: dict[str, int] = Counter(map(_caseless, counts))
-    for key, found in sorted(spellings.items()):
-        if len(found) > 1:
-            said = ", ".join(f"{name} ({count} images)" for name, count in sorted(found.items()))
+    for key, forms_of in sorted(spellings.items()):
+        if len(forms_of) > 1:
+            texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
             why = "as in the order of classes" if key in chosen else "the most frequent spelling"
-            message = f"one class in several spellings: {said}; called {names[key]}, {why}"
+            message = f"one class in several spellings: {texts}; called {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif forms[key] > 1:
             findings.append(Finding("note", names[key], "written in two Unicode forms (NFC and NFD); one class"))
@@ -144,9 +144,9 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     for name in sorted(names.values()):
         alike.setdefault(_loose(name), []).append(name)
     findings.extend(
-        Finding("warning", ", ".join(found), "differ in spaces, _ or - alone; they stay classes of their own")
-        for found in alike.values()
-        if len(found) > 1
+        Finding("warning", ", ".join(forms_of), "differ in spaces, _ or - alone; they stay classes of their own")
+        for forms_of in alike.values()
+        if len(forms_of) > 1
     )
     return {label: names[_caseless(label)] for label in counts}, findings
 
@@ -159,8 +159,8 @@ def find_order(labels: Sequence[str], orders: Iterable[Sequence[str]]) -> tuple[
     >>> find_order(["Malignant", "benign"], [("benign", "malignant")])
     ('benign', 'malignant')
     """
-    found = sorted(set(labels))
+    names = sorted(set(labels))
     for known in orders:
-        if len(found) == len(known) and {_loose(name) for name in known} == {_loose(name) for name in found}:
+        if len(names) == len(known) and {_loose(name) for name in known} == {_loose(name) for name in names}:
             return tuple(known)
-    return tuple(found)
+    return tuple(names)

@@ -68,14 +68,14 @@ class DatasetFacts:
         InputError
             No such column; the message lists those that there are.
         """
-        found = self.columns.get(column_key(name))
-        if found is None:
+        values = self.columns.get(column_key(name))
+        if values is None:
             there = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
             raise InputError(
                 f"{name}: no such column of the manifest, {there}; add it, and run bchisto featurize again if the "
                 "descriptors are older (they stay)"
             )
-        return found
+        return values
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return the flow with the number of images that a protocol trains or tests."""
@@ -111,8 +111,8 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
     try:
         if content["images_sha256"] != images_sha256:
             return DatasetFacts()
-        found = content["copies"]
-        copies = None if found is None else tuple((first, second) for first, second in found)
+        pairs = content["copies"]
+        copies = None if pairs is None else tuple((first, second) for first, second in pairs)
         return DatasetFacts(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("{}: damaged ({}); remove it and run bchisto featurize again", path, error) from error
@@ -132,7 +132,7 @@ def part_of(name: str) -> str | None:
 
 def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
     """Return the column that names parts of a split and nothing else, with image id to part; None without one."""
-    for column in itertools.chain.from_iterable(PART.found(known.columns)):
+    for column in itertools.chain.from_iterable(PART.matching(known.columns)):
         values = known.columns.get(column, {})
         parts = {image: part for image, value in values.items() if (part := part_of(value)) is not None}
         if parts and len(parts) == len(values):

@@ -18,6 +18,9 @@ _LINES = 10
 """Lines of warnings, and of notes, before the rest is only counted."""
 
 
+Level = Literal["note", "warning", "error"]
+
+
 @dataclass(frozen=True)
 class Finding:
     r"""Something in a dataset that does not fit its layout.
@@ -34,7 +37,7 @@ class Finding:
         Whether it concerns labels and groups only, so that work without them can go on.
     """
 
-    level: Literal["note", "warning", "error"]
+    level: Level
     file: str
     message: str
     labels_only: bool = False
@@ -66,7 +69,8 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
         files.setdefault((finding.level, finding.message), []).append(finding.file)
     order = ("error", "warning", "note")
     return [
-        (level, text, names) for (level, text), names in sorted(files.items(), key=lambda one: order.index(one[0][0]))
+        (level, text, names)
+        for (level, text), names in sorted(files.items(), key=lambda group: order.index(group[0][0]))
     ]
 
 
@@ -99,7 +103,9 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
     InputError
         See `raise_errors`.
     """
-    findings = [one for one in findings if labels or not one.labels_only or one.level == "error"]
+    findings = [
+        candidate for candidate in findings if labels or not candidate.labels_only or candidate.level == "error"
+    ]
     raise_errors(finding for finding in findings if labels or not finding.labels_only)
     for levels, log in ((("error", "warning"), _log.warning), (("note",), _log.info)):
         lines = [(names, message) for level, message, names in grouped(findings) if level in levels]

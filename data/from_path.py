@@ -84,28 +84,28 @@ class PathRule:
         index = self.level - 1 if self.level > 0 else self.level
         return folders[index] if -len(folders) <= index < len(folders) else None
 
-    def findings(self, root: Path, found: Mapping[str, str | None], what: str) -> list[Finding]:
+    def findings(self, root: Path, values: Mapping[str, str | None], what: str) -> list[Finding]:
         """Say which paths the rule does not fit; an error where it fits none.
 
         Parameters
         ----------
         root : Path
             Where the images are, for the message.
-        found : mapping
+        values : mapping
             Path to what the rule found in it.
         what : {"label", "group"}
         """
-        without = [path for path, value in found.items() if value is None]
+        without = [path for path, value in values.items() if value is None]
         if not without:
             return []
-        if len(without) == len(found):
+        if len(without) == len(values):
             message = Message(
-                "{} fits none of the {} paths, such as {}; correct it", Parameter(self.name), len(found), without[0]
+                "{} fits none of the {} paths, such as {}; correct it", Parameter(self.name), len(values), without[0]
             )
             return [Finding("error", str(root), message, labels_only=True)]
         fits = Message(
             "{} fits {} of {} paths; the others have no {}, so",
-            Parameter(self.name), len(found) - len(without), len(found), what,
+            Parameter(self.name), len(values) - len(without), len(values), what,
         )  # fmt: skip
         so = "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
         return [Finding("warning", few(without), Message("{} {}", fits, so))]

@@ -108,7 +108,7 @@ def read_dataset(
         ("label_level", (label_level,), LABEL_LEVELS),
         ("lesions", lesions, LESIONS),
     ):
-        if strange := [one for one in wanted if one not in known]:
+        if strange := [choice for choice in wanted if choice not in known]:
             raise InputError("{} {}: choose one of {}", Parameter(name), strange[0], ", ".join(known))
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
@@ -194,7 +194,7 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
     findings = []
     for layout in built_in_layouts():
         knows = layout.recognise_name
-        if not layout.manifest and knows is not None and (count := sum(knows(one.path.name) for one in records)):
+        if not layout.manifest and knows is not None and (count := sum(knows(record.path.name) for record in records)):
             message = Message(
                 "{} files are named as those of {}, but are not in its folders, so your own folders are read",
                 count,
@@ -235,7 +235,7 @@ def _missing_labels(
 def _is_synthetic(root: Path) -> bool:
     folder = root if root.is_dir() else root.parent
     places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
-    return any((place / SYNTHETIC_MARK).is_file() for place in places)
+    return any((parent / SYNTHETIC_MARK).is_file() for parent in places)
 
 
 def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
@@ -275,12 +275,13 @@ def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | No
 def _contradiction(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
     """Say in what two records of one image contradict each other."""
     parts = [next(filter(None, map(part_of, PART.values_of(record.columns))), None) for record in (first, second)]
-    for what, one, other in (
+    for what, first_value, second_value in (
         ("labels", first.label, second.label), ("patients", first.group, second.group), ("parts of a split", *parts),
     ):  # fmt: skip
-        if one != other and None not in (one, other):
+        if first_value != second_value and None not in (first_value, second_value):
             lines = [f" ({root.name}:{record.line})" if record.line else "" for record in (first, second)]
-            return f"the same image has two {what}, {one}{lines[0]} and {other}{lines[1]}; correct one of them"
+            values = f"{first_value}{lines[0]} and {second_value}{lines[1]}"
+            return f"the same image has two {what}, {values}; correct one of them"
     return None
 
 

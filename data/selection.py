@@ -82,8 +82,8 @@ class OpenedImages:
             Images that could not be used once they were read.
         """
         copies = read_dataset_facts(path, images_sha256=self.digest).copies
-        if copies is None and (found := find_copies(self.dataset.records)) is not None:
-            copies = tuple((copy.first, copy.second) for copy in found)
+        if copies is None and (pairs := find_copies(self.dataset.records)) is not None:
+            copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
             _log.warning(
                 "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
@@ -172,7 +172,7 @@ class ImageSelection(Settings):
         if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
             raise InputError("{out} {}: the images lie there; name another folder, which may lie in this one", out)
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
-        refuse_overwriting(written, [one for one in (self.images, self.only) if one is not None])
+        refuse_overwriting(written, [path for path in (self.images, self.only) if path is not None])
 
     def _lies_in(self, folder: Path) -> bool:
         if not self.images.is_dir():
@@ -195,9 +195,9 @@ class ImageSelection(Settings):
         MissingInputError, InputError
             See `bchisto.data.read_dataset` and `bchisto.data.only_listed`.
         """
-        how = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
-        found = read_dataset(self.images, **how)
-        return found if self.only is None else only_listed(found, self.only)
+        options = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
+        dataset = read_dataset(self.images, **options)
+        return dataset if self.only is None else only_listed(dataset, self.only)
 
     def read(self, *, labels: bool = True) -> Dataset:
         """Read the images, refuse them where they have errors, and say what else was found.
@@ -212,9 +212,9 @@ class ImageSelection(Settings):
         MissingInputError, InputError
             See `table` and `bchisto.data.report_findings`.
         """
-        found = self.table()
-        report_findings(found.findings, labels=labels)
-        return found
+        dataset = self.table()
+        report_findings(dataset.findings, labels=labels)
+        return dataset
 
     def open(
         self,
@@ -252,16 +252,16 @@ class ImageSelection(Settings):
         MissingInputError, InputError, ImageError
             Nothing here can be used, or not all of it without `skip_errors`.
         """
-        found = self.read()
-        if found.untrainable:
-            _log.warning("%s: %s", self.images, found.untrainable)
-        check_stain(found, stain=stain, colours=colours, off=colours_off)
-        usable = found.records
+        dataset = self.read()
+        if dataset.untrainable:
+            _log.warning("%s: %s", self.images, dataset.untrainable)
+        check_stain(dataset, stain=stain, colours=colours, off=colours_off)
+        usable = dataset.records
         refused: tuple[tuple[str, str], ...] = ()
         if not (keep_refused and skip_errors):
-            usable, refused = check_headers(found.records, needs=needs, skip_errors=skip_errors)
+            usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors)
         ensure_folder(cache.parent)
-        return OpenedImages(found, unique_images(replace(found, records=usable), cache=cache), refused)
+        return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=cache), refused)
 
 
 def check_headers(

@@ -55,8 +55,8 @@ def walk_files(
             if (refused := _closed(shown(folder), here, above, visits)) is not None:
                 findings.append(refused)
                 return
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             findings.append(_unreadable(shown(folder), error, folder=True))
             return

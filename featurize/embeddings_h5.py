@@ -46,7 +46,7 @@ def _has_features(group: Any) -> bool:
 
 
 def _has_ids(file: Any) -> bool:
-    return any(IMAGE.found(set(file.keys()) - {"coords"}))
+    return any(IMAGE.matching(set(file.keys()) - {"coords"}))
 
 
 def _slides(file: Any) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, 
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
     names = [name for name in file if name not in ("features", "coords")]
-    others = [name for role in (IMAGE, LABEL, GROUP) for tier in role.found(names) for name in tier]
+    others = [name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(names) for name in tier]
     if set(others) - set(COLUMNS):  # by other names than a first look has read
         refuse_deadly([path], [(name, "text", 1) for name in others])
     columns, unread = choose_known(path, names, lambda name: _texts(file, name))

@@ -47,7 +47,7 @@ def read_parquet(path: Path) -> Embeddings:
                 raise InputError(f"{path}: two of its columns have one name")
             numbers = _feature_columns(path, names)
             others = [name for name in names if name not in numbers]
-            known = {name for role in (IMAGE, LABEL, GROUP) for tier in role.found(others) for name in tier}
+            known = {name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(others) for name in tier}
             augmentation = [name for name in others if name == "augmentation"]
             table = file.read(columns=[*numbers, *known, *augmentation])
         features = _features(path, table, numbers, arrow)
@@ -61,7 +61,7 @@ def read_parquet(path: Path) -> Embeddings:
 
 def _feature_columns(path: Path, names: list[str]) -> list[str]:
     """Return the column of lists, or the columns of one prefix that are numbered without a gap."""
-    if lists := [name for tier in FEATURES.found(names)[:2] for name in tier]:
+    if lists := [name for tier in FEATURES.matching(names)[:2] for name in tier]:
         return lists[:1]
     numbered: dict[str, dict[int, str]] = {}
     for name in names:

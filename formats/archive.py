@@ -139,10 +139,10 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
-        found = manifest["schema_version"]
-        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        version = manifest["schema_version"]
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise BundleError(f"{self._path}: its manifest holds no schema version; the bundle was altered")
-        if found > schema_version:
+        if version > schema_version:
             writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
             if _release(writer) <= _release(__version__):
                 raise BundleError(

@@ -47,17 +47,17 @@ class Role:
     means: str
     tiers: tuple[tuple[str, ...], ...]
 
-    def found(self, names: Iterable[str]) -> list[list[str]]:
+    def matching(self, names: Iterable[str]) -> list[list[str]]:
         """Return those of some names that may hold it, by tier, in the order of the names of the tier."""
         keys = {name: _loose(name) for name in names}
-        known = {one for tier in self.tiers for one in tier}
+        known = {key for tier in self.tiers for key in tier}
         keys = {name: key if key in known else key.removesuffix("s") for name, key in keys.items()}
         return [sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n])) for tier in self.tiers]
 
     def values_of(self, cells: Iterable[tuple[str, str]]) -> list[str]:
         """Return the values of the cells of a row, (column, value), that may hold it."""
         row = dict(cells)
-        return [row[name] for tier in self.found(row) for name in tier]
+        return [row[name] for tier in self.matching(row) for name in tier]
 
     def is_plain(self, name: str) -> bool:
         """Whether a column is called so plainly that nothing need be said."""
@@ -91,7 +91,7 @@ def _loose(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def same_name(one: str, other: str) -> bool:
+def same_name(first: str, second: str) -> bool:
     """Whether two names are equal but for case and signs between words.
 
     Examples
@@ -99,13 +99,13 @@ def same_name(one: str, other: str) -> bool:
     >>> same_name("PatientID", "patient-id")
     True
     """
-    return _loose(one) == _loose(other) != ""
+    return _loose(first) == _loose(second) != ""
 
 
 def has_column(names: Sequence[str], wanted: Role | str) -> bool:
     """Whether one of some names is that of a column: of a role, or the one that the user names."""
     if isinstance(wanted, Role):
-        return any(wanted.found(names))
+        return any(wanted.matching(names))
     return any(same_name(name, wanted) for name in names)
 
 
@@ -141,12 +141,12 @@ def choose_column(
     """
     if role is LABEL and "x" in map(_loose, names):  # x and y say where a tile was
         names = [name for name in names if _loose(name) != "y"]
-    tiers = [tier for tier in role.found(names) if tier]
-    for place, tier in enumerate(tiers):
+    tiers = [tier for tier in role.matching(names) if tier]
+    for number, tier in enumerate(tiers):
         filled = tier
         if role is GROUP:
             filled = [name for name in tier if not all(map(is_missing, values(name)))]
-        elif role is IMAGE and _loose(tier[0]).startswith("slide") and tiers[place + 1 :]:
+        elif role is IMAGE and _loose(tier[0]).startswith("slide") and tiers[number + 1 :]:
             filled = tier if len(set(values(tier[0]))) == len(values(tier[0])) else []
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):
@@ -159,8 +159,8 @@ def choose_column(
     return tiers[0][0] if tiers else None
 
 
-def _divide_alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    pairs = {tuple("" if is_missing(cell) else cell for cell in pair) for pair in zip(one, other, strict=True)}
+def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    pairs = {tuple("" if is_missing(cell) else cell for cell in pair) for pair in zip(left, right, strict=True)}
     return len({first for first, _ in pairs}) == len(pairs) == len({second for _, second in pairs})
 
 

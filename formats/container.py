@@ -101,9 +101,9 @@ def truncated(path: Path, why: object) -> ImageError:
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); copy it again")
 
 
-def check_size(path: Path, found: ImageHeader) -> None:
+def check_size(path: Path, header: ImageHeader) -> None:
     """Refuse an image without pixels, and one of more than `limits.PIXELS`."""
-    width, height = found.width, found.height
+    width, height = header.width, header.height
     if width < 1 or height < 1:
         raise damaged(path, f"it says {width}x{height} pixels")
     if width * height > limits.PIXELS:
@@ -135,11 +135,11 @@ def exif_orientation(block: bytes) -> int | None:
     if start + 2 > len(block):
         return None
     (count,) = struct.unpack_from(f"{order}H", block, start)
-    for place in range(start + 2, min(start + 2 + 12 * min(count, limits.EXIF_ENTRIES), len(block) - 11), 12):
-        tag, kind, number = struct.unpack_from(f"{order}HHI", block, place)
+    for offset in range(start + 2, min(start + 2 + 12 * min(count, limits.EXIF_ENTRIES), len(block) - 11), 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", block, offset)
         if tag == _ORIENTATION:
             form = {1: "B", 3: "H", 4: "I"}.get(kind)
-            value = struct.unpack_from(order + form, block, place + 8)[0] if form and number == 1 else 1
+            value = struct.unpack_from(order + form, block, offset + 8)[0] if form and number == 1 else 1
             return value if 1 <= value <= 8 else 1
     return None
 

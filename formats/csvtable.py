@@ -118,7 +118,7 @@ def read_csv(
                 overlong.append(number)
             if len(cells) < len(names):
                 short.append(number)
-    columns = {name: said for name, said in zip(names, written, strict=True) if name}
+    columns = {name: title for name, title in zip(names, written, strict=True) if name}
     return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes), tuple(short))
 
 
@@ -142,11 +142,11 @@ def column_key(name: str) -> str:
 def _check_header(
     path: Path, names: Sequence[str], written: Sequence[str], *, needed: Sequence[Role | str], expected: str
 ) -> None:
-    wanted = {one.name if isinstance(one, Role) else one: has_column(names, one) for one in needed}
+    wanted = {column.name if isinstance(column, Role) else column: has_column(names, column) for column in needed}
     missing = [name for name, there in wanted.items() if not there]
     if missing:
         there = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
         raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, there)
-    twice = [said for place, said in enumerate(written) if said and names[place] in names[:place]]
+    twice = [title for index, title in enumerate(written) if title and names[index] in names[:index]]
     if twice:
         raise InputError(f"{path}: two columns are called {twice[0]}; remove or rename one")

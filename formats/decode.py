@@ -68,15 +68,15 @@ def _open(path: Path) -> Container:
         with path.open("rb") as handle:
             begin = handle.read(8)
             read = next((read for known, read in _READERS.items() if begin.startswith(known)), None)
-            found = None if read is None else read(path, handle)
+            container = None if read is None else read(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
-    if found is None:
+    if container is None:
         raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
-    check_size(path, found.header)
-    return found
+    check_size(path, container.header)
+    return container
 
 
 def read_header(path: PathInput) -> ImageHeader:
@@ -93,10 +93,10 @@ def read_header(path: PathInput) -> ImageHeader:
         header = _BY_SUFFIX[path.suffix.casefold()][0](path)
         check_size(path, header)
         return header
-    found = _open(path)
-    if found.orientation not in _TRANSPOSED:
-        return found.header
-    return replace(found.header, width=found.header.height, height=found.header.width)
+    container = _open(path)
+    if container.orientation not in _TRANSPOSED:
+        return container.header
+    return replace(container.header, width=container.header.height, height=container.header.width)
 
 
 def _line(error: Exception) -> str:
@@ -129,30 +129,30 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     if path.suffix.casefold() in _BY_SUFFIX:
         read_header(path)  # bounds before pixels
         return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
-    found = _open(path)
-    samples = _samples(path, found)
-    if stretch_deep and found.header.deep and samples.values.shape[2] == 1:
+    container = _open(path)
+    samples = _samples(path, container)
+    if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
         image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
     else:
         image = _to_rgb(samples)
-    if found.orientation in _TRANSPOSED:
+    if container.orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
-    rows, columns = (-1 if found.orientation in mirrored else 1 for mirrored in _MIRRORED)
+    rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in _MIRRORED)
     return np.ascontiguousarray(image[::rows, ::columns])
 
 
-def _samples(path: Path, found: Container) -> Samples:
+def _samples(path: Path, container: Container) -> Samples:
     """Decode the samples of a picture, and hold them against its header."""
     try:
-        samples = found.decode()
+        samples = container.decode()
     except ImageError:
         raise
     except BROKEN as error:
         raise truncated(path, _line(error)) from error
     height, width, channels = samples.values.shape
-    if (height, width) != (found.header.height, found.header.width):
+    if (height, width) != (container.header.height, container.header.width):
         raise truncated(path, f"its pixels are {width}x{height}")
-    if samples.values.dtype != (np.uint16 if found.header.deep else np.uint8) or channels > 4:
+    if samples.values.dtype != (np.uint16 if container.header.deep else np.uint8) or channels > 4:
         raise truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
     return samples
 

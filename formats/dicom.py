@@ -126,25 +126,25 @@ def _elements(data: bytes) -> Any:
     from pydicom.filereader import read_dataset
 
     with _Bounded(io.BytesIO(data)) as handle:
-        found: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
-    found.file_meta = pydicom.dataset.FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    found.set_original_encoding(False, True)
-    return found
+        elements: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
+    elements.file_meta = pydicom.dataset.FileMetaDataset()
+    elements.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    elements.set_original_encoding(False, True)
+    return elements
 
 
-def _header(path: Path, found: Any) -> ImageHeader:
-    if "PixelData" not in found:
+def _header(path: Path, elements: Any) -> ImageHeader:
+    if "PixelData" not in elements:
         raise ImageError(f"{path}: a DICOM file without pixels; leave it out or copy the image again")
     try:
-        width, height = int(found.Columns), int(found.Rows)
-        frames, samples = int(found.get("NumberOfFrames") or 1), int(found.SamplesPerPixel)
-        photometric, bits = str(found.PhotometricInterpretation), int(found.BitsStored)
-        allocated = int(found.BitsAllocated)
-        raw = found.file_meta.get_item("MediaStorageSOPClassUID")  # as it is written: of odd ones pydicom warns
+        width, height = int(elements.Columns), int(elements.Rows)
+        frames, samples = int(elements.get("NumberOfFrames") or 1), int(elements.SamplesPerPixel)
+        photometric, bits = str(elements.PhotometricInterpretation), int(elements.BitsStored)
+        allocated = int(elements.BitsAllocated)
+        raw = elements.file_meta.get_item("MediaStorageSOPClassUID")  # as it is written: of odd ones pydicom warns
         written = b"" if raw is None else raw.value
         sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
-        given = {name: found.get(name) for name in _NUMBERS}
+        given = {name: elements.get(name) for name in _NUMBERS}
         numbers = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
@@ -191,40 +191,40 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
     """
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-    found = _read(path, pixels=True)
-    header = _header(path, found)
-    _check_packed(path, found, (header.width, header.height))
+    elements = _read(path, pixels=True)
+    header = _header(path, elements)
+    _check_packed(path, elements, (header.width, header.height))
     try:
-        values = np.asarray(apply_modality_lut(found.pixel_array, found))
+        values = np.asarray(apply_modality_lut(elements.pixel_array, elements))
         if values.shape != (header.height, header.width):
             raise ValueError(f"its pixels are {values.shape}")  # as pydicom says of others
         shown, ends = values, np.array([values.min(), values.max()])
-        table = "VOILUTSequence" in found
-        if table or ("WindowCenter" in found and "WindowWidth" in found):
+        table = "VOILUTSequence" in elements
+        if table or ("WindowCenter" in elements and "WindowWidth" in elements):
             kind = np.int64 if table else np.float64
-            shown = np.asarray(apply_voi_lut(values.astype(kind), found))
-            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), found))
+            shown = np.asarray(apply_voi_lut(values.astype(kind), elements))
+            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), elements))
     except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be decoded ({reason}); copy it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
         raise ImageError(f"{path}: its grey levels cannot be worked out; mend its window, or leave the file out")
     image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))
-    return np.asarray(255 - image, dtype=np.uint8) if found.PhotometricInterpretation == "MONOCHROME1" else image
+    return np.asarray(255 - image, dtype=np.uint8) if elements.PhotometricInterpretation == "MONOCHROME1" else image
 
 
-def _check_packed(path: Path, found: Any, size: tuple[int, int]) -> None:
+def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
     """Refuse packed pixels of another size, before they are decoded, and a JPEG that lacks some."""
     from pydicom.encaps import get_frame
 
-    syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
+    syntax = getattr(getattr(elements, "file_meta", None), "TransferSyntaxUID", None)
     try:
         if syntax is None or not syntax.is_encapsulated:
             return
-        data = get_frame(found.PixelData, 0, number_of_frames=1)
+        data = get_frame(elements.PixelData, 0, number_of_frames=1)
     except _broken() as error:
         raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); copy it again") from error
-    if data.startswith(JPEG_BEGIN) and int(found.BitsStored) == 8:
+    if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
     elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
         start = data.index(b"\xff\x4f\xff\x51") + 8

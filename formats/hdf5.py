@@ -130,28 +130,28 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     """
     import h5py
 
-    found: Any = file
+    item: Any = file
     for part in name.split("/"):
-        link = _link(found, part)
+        link = _link(item, part)
         if link is None:
             raise StoreError(f"there is no {name}")
         if link is not h5py.HardLink:
             raise StoreError(f"{name} is a link to another place, which is not followed")
-        found = found[part]
-    if not isinstance(found, h5py.Dataset):
+        item = item[part]
+    if not isinstance(item, h5py.Dataset):
         raise StoreError(f"{name} is no dataset")
-    if found.is_virtual or found.external:
+    if item.is_virtual or item.external:
         raise StoreError(f"the values of {name} lie in other files, which are not read")
-    if found.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(found.dtype) is None):
-        raise StoreError(f"{name} holds {_type_name(found.dtype)}, not {holds}")
-    if found.shape is None or len(found.shape) != len(shape):
-        raise StoreError(f"{name} has the shape {found.shape}, not {len(shape)} axes")
-    if any(want is not None and want != have for have, want in zip(found.shape, shape, strict=True)):
-        raise StoreError(f"{name} has the shape {found.shape}, which does not fit the rest")
-    if not found.size and found.shape[0]:  # rows without a value, of which there may be any number
-        raise StoreError(f"{name} has the shape {found.shape}, which holds nothing")
-    _check_storage(found, name)
-    return found
+    if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
+        raise StoreError(f"{name} holds {_type_name(item.dtype)}, not {holds}")
+    if item.shape is None or len(item.shape) != len(shape):
+        raise StoreError(f"{name} has the shape {item.shape}, not {len(shape)} axes")
+    if any(want is not None and want != have for have, want in zip(item.shape, shape, strict=True)):
+        raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
+    if not item.size and item.shape[0]:  # rows without a value, of which there may be any number
+        raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
+    _check_storage(item, name)
+    return item
 
 
 def check_tree(path: Path) -> None:
@@ -187,23 +187,23 @@ def walk_checked(file: Any) -> Iterator[Any]:
             name = f"{group.name.rstrip('/')}/{part}"[1:200]
             if _link(group, part) is not h5py.HardLink:
                 raise StoreError(f"{name} is a link to another place, which is not followed")
-            found = group[part]
-            address = h5py.h5o.get_info(found.id).addr
+            item = group[part]
+            address = h5py.h5o.get_info(item.id).addr
             if address in seen or len(seen) > limits.HDF5_OBJECTS:
                 raise StoreError(f"{name} stands in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
             seen.add(address)
-            if isinstance(found, h5py.Group):
-                groups.append(found)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
                 continue
-            if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+            if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
                 raise StoreError(f"{name} is no dataset whose values lie in the file")
-            if found.dtype.kind not in "iufbS" or found.shape is None:
-                raise StoreError(f"{name} holds {_type_name(found.dtype)}, not numbers")
-            _check_storage(found, name)
-            unpacked += found.size * found.dtype.itemsize
+            if item.dtype.kind not in "iufbS" or item.shape is None:
+                raise StoreError(f"{name} holds {_type_name(item.dtype)}, not numbers")
+            _check_storage(item, name)
+            unpacked += item.size * item.dtype.itemsize
             if unpacked > limits.HDF5_BYTES:
                 raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
-            yield found
+            yield item
 
 
 def _link(group: Any, name: str) -> Any:
@@ -221,7 +221,7 @@ def _link(group: Any, name: str) -> Any:
 def _check_storage(dataset: Any, name: str) -> None:
     """Refuse what holds more values than the file, filters that there are not, and chunks that are too large."""
     properties = dataset.id.get_create_plist()
-    filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if strange := [number for number in filters if number not in _FILTERS]:
         raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
     if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES:

@@ -49,17 +49,17 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
     StoreError
         The first such file.
     """
-    found = [path for path in paths if path.is_file()]
-    if not found:
+    files = [path for path in paths if path.is_file()]
+    if not files:
         return
-    seconds = _SECONDS + sum(path.stat().st_size for path in found) // _BYTES_A_SECOND
+    seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND
     script = (
         "import json, sys; given = json.loads(sys.stdin.read()); sys.path[:] = given['path']; "
         f"from {__package__}.hdf5_probe import visit; visit(given['files'], given['datasets'], given['seconds'])"
     )
     given = {
-        "path": [os.path.abspath(one) for one in sys.path],  # noqa: PTH100
-        "files": [str(path.absolute()) for path in found],
+        "path": [os.path.abspath(folder) for folder in sys.path],  # noqa: PTH100
+        "files": [str(path.absolute()) for path in files],
         "datasets": list(datasets),
         "seconds": seconds,
     }
@@ -74,18 +74,18 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
             timeout=seconds * _PATIENCE,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it computes nothing, and may start no thread (ulimit -u)
         )
-        code, said = done.returncode, done.stdout
+        code, output = done.returncode, done.stdout
     except OSError as error:
-        _log.debug("no process for a first look at %s: %s", found[0], error)
+        _log.debug("no process for a first look at %s: %s", files[0], error)
         return
     except subprocess.TimeoutExpired as error:
-        code, said = -signal.SIGXCPU, (error.stdout or b"").decode()
+        code, output = -signal.SIGXCPU, (error.stdout or b"").decode()
     if -code in (signal.SIGKILL, signal.SIGINT):  # never by HDF5: the kernel for lack of memory, or a library's start
-        raise MemoryError(f"{found[0]}: the process that looks at it first was ended by signal {-code}")
+        raise MemoryError(f"{files[0]}: the process that looks at it first was ended by signal {-code}")
     if code < 0:
-        last = found[min(len(said.splitlines()), len(found) - 1)]
-        how = "does not come to an end" if -code == signal.SIGXCPU else f"is ended by signal {-code}"
-        raise StoreError(f"{last}: damaged, HDF5 {how} when it reads it; make it again or copy it again")
+        last = files[min(len(output.splitlines()), len(files) - 1)]
+        ending = "does not come to an end" if -code == signal.SIGXCPU else f"is ended by signal {-code}"
+        raise StoreError(f"{last}: damaged, HDF5 {ending} when it reads it; make it again or copy it again")
 
 
 def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], seconds: int) -> None:

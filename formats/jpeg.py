@@ -127,12 +127,12 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     ImageError
         Also where it cannot be decoded.
     """
-    found = read_jpeg(path, io.BytesIO(data))
-    width, height = found.header.width, found.header.height
+    container = read_jpeg(path, io.BytesIO(data))
+    width, height = container.header.width, container.header.height
     if width * height > limits.PIXELS or size not in (None, (width, height)):
         raise truncated(path, f"a JPEG of {width}x{height} pixels is in it")
     try:
-        found.decode()
+        container.decode()
     except ImageError:
         raise
     except BROKEN as error:
@@ -178,11 +178,11 @@ def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
         Too many scans, a marker that cannot be here, or no end.
     """
     parts = []
-    place, scans = 0, 1
-    while (match := _MARKER.search(data, place)) is not None:
-        scan = data[place : match.start()]
+    offset, scans = 0, 1
+    while (match := _MARKER.search(data, offset)) is not None:
+        scan = data[offset : match.start()]
         if scan and surplus:
-            scan = _RESTART.sub(lambda found: _SURPLUS + found[0], scan) + _SURPLUS
+            scan = _RESTART.sub(lambda mark: _SURPLUS + mark[0], scan) + _SURPLUS
         parts.append(scan)
         code = match[1][0]
         if code == _END:
@@ -191,12 +191,12 @@ def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
             raise truncated(path, f"a marker {code} cannot be in its pixels")
         if match.end() + 2 > len(data):
             break
-        place = match.end() + struct.unpack_from(">H", data, match.end())[0]
+        offset = match.end() + struct.unpack_from(">H", data, match.end())[0]
         scans += code == _SCAN
         if scans * area > limits.JPEG_SCANNED:
             raise truncated(
                 path, f"its {area:,} pixels are passed over more than {limits.JPEG_SCANNED // area:,} times"
             )
         if code in _TABLES | {_SCAN}:
-            parts.append(b"\xff" + data[match.end() - 1 : place])
+            parts.append(b"\xff" + data[match.end() - 1 : offset])
     raise truncated(path, "it has no end")

@@ -50,7 +50,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     kept: list[tuple[bytes, int, int]] = []
     turns: dict[str, list[int | None]] = {"exif": [], "raw": [], "xmp": []}  # the first counts
     pages, head = 1, b""
-    for kind, length, place in _chunks(path, handle):
+    for kind, length, offset in _chunks(path, handle):
         if kind == b"IHDR" and not kept and length == 13:
             head = handle.read(13)
         elif not head:
@@ -68,7 +68,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         elif kind == b"acTL" and length == 8:
             pages = max(1, struct.unpack(">I", handle.read(4))[0])
         if kind in _PIXELS:
-            kept.append((kind, place, length))
+            kept.append((kind, offset, length))
     if not head:
         raise damaged(path, "it does not begin with IHDR")
     if sum(length for _, _, length in kept) > limits.PICTURE_BYTES:
@@ -90,8 +90,8 @@ def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Sam
 
     parts = [PNG_BEGIN]
     with path.open("rb") as handle:
-        for _, place, length in kept:
-            handle.seek(place - 8)
+        for _, offset, length in kept:
+            handle.seek(offset - 8)
             parts.append(handle.read(12 + length))
     data = b"".join([*parts, _END])
     values = imagecodecs.png_decode(data)
@@ -106,19 +106,19 @@ def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Sam
 def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, length and place of each chunk, the handle at its data."""
     size = handle.seek(0, 2)
-    place = len(PNG_BEGIN)
+    offset = len(PNG_BEGIN)
     for _ in range(limits.PNG_CHUNKS):
-        handle.seek(place)
+        handle.seek(offset)
         start = handle.read(8)
         if len(start) < 8:
             return
         length, kind = struct.unpack(">I4s", start)
-        if not kind.isalpha() or place + 12 + length > size:
+        if not kind.isalpha() or offset + 12 + length > size:
             return  # cut off: it has no end
-        yield kind, length, place + 8
+        yield kind, length, offset + 8
         if kind == b"IEND":
             return
-        place += 12 + length
+        offset += 12 + length
     raise damaged(path, f"more than {limits.PNG_CHUNKS:,} parts")
 
 

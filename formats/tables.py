@@ -59,8 +59,8 @@ def table_rows(
     readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
     read = readers.get(path.suffix.casefold())
     rows = _text_rows(path, fits=fits, notes=notes) if read is None else read(path, notes)
-    for place, (number, cells) in enumerate(rows):
-        if not place and len(cells) > limits.TABLE_COLUMNS:
+    for index, (number, cells) in enumerate(rows):
+        if not index and len(cells) > limits.TABLE_COLUMNS:
             raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
         yield number, _plain(cells)
 

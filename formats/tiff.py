@@ -58,7 +58,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         pages = len(file.pages)
         if pages > limits.PAGES:
             raise damaged(path, f"more than {limits.PAGES:,} pages")
-        number = next((place for place in range(pages) if not _is_other(file.pages.get(place))), None)
+        number = next((index for index in range(pages) if not _is_other(file.pages.get(index))), None)
         if number is None and _SUB_DIRECTORIES in file.pages.first.tags:
             raise ImageError(
                 f"{path}: its pages are thumbnails of a picture that lies elsewhere in it; save that as RGB"
@@ -135,7 +135,7 @@ def _decode(path: Path, number: int) -> Samples:
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages.get(number)
         end = file.filehandle.size
-        if any(place + count > end for place, count in _parts(page)):  # before room is made for them
+        if any(offset + count > end for offset, count in _parts(page)):  # before room is made for them
             raise truncated(path, "pixels lie behind its end")
         if page.compression == _JPEG:
             for strip in _strips(page):

@@ -49,8 +49,8 @@ def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
         content = path.read_bytes()
         _check_strings(content)
         # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
-        said = io.StringIO()
-        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=said) as book:
+        output = io.StringIO()
+        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=output) as book:
             if book.nsheets > 1:
                 notes.append(f"{book.nsheets - 1} further sheets, not read: they may hold personal data")
             for number, row in enumerate(book.sheet_by_index(0).get_rows(), start=1):
@@ -82,15 +82,15 @@ def _check_strings(content: bytes) -> None:
         streams = map(compound.locate_named_stream, ("Workbook", "Book"))
         memory, start, size = next((stream for stream in streams if stream[0] is not None), (b"", 0, 0))
         content = bytes(memory[start : start + size])
-    place = 0
-    while place + 4 <= len(content):
-        kind, length = struct.unpack_from("<HH", content, place)
-        parts = [content[place + 4 : place + 4 + length]]
-        place += 4 + length
-        while kind == _STRINGS and content[place : place + 2] == _CONTINUE.to_bytes(2, "little"):
-            (length,) = struct.unpack_from("<H", content, place + 2)
-            parts.append(content[place + 4 : place + 4 + length])
-            place += 4 + length
+    offset = 0
+    while offset + 4 <= len(content):
+        kind, length = struct.unpack_from("<HH", content, offset)
+        parts = [content[offset + 4 : offset + 4 + length]]
+        offset += 4 + length
+        while kind == _STRINGS and content[offset : offset + 2] == _CONTINUE.to_bytes(2, "little"):
+            (length,) = struct.unpack_from("<H", content, offset + 2)
+            parts.append(content[offset + 4 : offset + 4 + length])
+            offset += 4 + length
         if kind == _STRINGS:
             _walk_strings(parts)
 
@@ -98,37 +98,37 @@ def _check_strings(content: bytes) -> None:
 def _walk_strings(parts: list[bytes]) -> None:
     """Pass over the strings as xlrd does."""
     (count,) = struct.unpack_from("<i", parts[0], 4)
-    number, place = 0, 8
+    number, offset = 0, 8
     for _ in range(count):
         part = parts[number]
-        letters, kind = struct.unpack_from("<HB", part, place)
-        place += 3
+        letters, kind = struct.unpack_from("<HB", part, offset)
+        offset += 3
         runs = phonetic = 0
         if kind & _RICH:
-            (runs,) = struct.unpack_from("<H", part, place)
-            place += 2
+            (runs,) = struct.unpack_from("<H", part, offset)
+            offset += 2
         if kind & _PHONETIC:
-            (phonetic,) = struct.unpack_from("<i", part, place)
-            place += 4
+            (phonetic,) = struct.unpack_from("<i", part, offset)
+            offset += 4
         if phonetic < 0:
             raise ValueError("a length below zero")
         while True:
             width = 2 if kind & _WIDE else 1
-            there = min((len(part) - place) // width, letters)
-            place, letters = place + there * width, letters - there
+            there = min((len(part) - offset) // width, letters)
+            offset, letters = offset + there * width, letters - there
             if not letters:
                 break
             number += 1
             part = parts[number]
-            kind, place = (kind & ~_WIDE) | (part[0] & _WIDE), 1
+            kind, offset = (kind & ~_WIDE) | (part[0] & _WIDE), 1
         for _ in range(runs):
-            if place == len(part):
-                number, place = number + 1, 0
+            if offset == len(part):
+                number, offset = number + 1, 0
                 part = parts[number]
-            place += 4
-        place += phonetic
-        if place >= len(part):
-            place -= len(part)
+            offset += 4
+        offset += phonetic
+        if offset >= len(part):
+            offset -= len(part)
             number += 1
             if number == len(parts):
                 return

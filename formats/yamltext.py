@@ -80,15 +80,15 @@ def _nodes(node: Any, known: dict[int, int]) -> int:
     if id(node) not in known:
         known[id(node)] = limits.YAML_VALUES + 1
         inside = node.value if isinstance(node.value, list) else []
-        some = [one for pair in inside for one in (pair if isinstance(pair, tuple) else (pair,))]
-        known[id(node)] = 1 + sum(_nodes(one, known) for one in some)
+        some = [child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_nodes(child, known) for child in some)
     return known[id(node)]
 
 
 def _holds_huge(value: Any) -> bool:
     """Whether a whole number in a value is too large to be one of ours; Python would not even write it."""
     if isinstance(value, Mapping):
-        return any(_holds_huge(one) for pair in value.items() for one in pair)
+        return any(_holds_huge(item) for pair in value.items() for item in pair)
     if isinstance(value, list | tuple | set):
         return any(map(_holds_huge, value))
     return isinstance(value, int) and value.bit_length() > limits.WHOLE_NUMBER_BITS

@@ -24,31 +24,31 @@ _GROUPS_SHOWN = 10
 """Patients that a terminal lists."""
 
 
-def preflight_text(found: Preflight, *, say: Say = str) -> str:
+def preflight_text(result: Preflight, *, say: Say = str) -> str:
     """Write the tables and the findings of a pre-flight for a terminal; what to run next is not among them.
 
     Parameters
     ----------
-    found : Preflight
+    result : Preflight
     say : callable
         Gives a message of the library in the caller's words.
     """
-    sections = preflight_sections(found, say=say, names=True, most_groups=_GROUPS_SHOWN)
+    sections = preflight_sections(result, say=say, names=True, most_groups=_GROUPS_SHOWN)
     tables = "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
-    return f"{tables}\n\nFINDINGS\n{findings_text(found, say=say)}".rstrip()
+    return f"{tables}\n\nFINDINGS\n{findings_text(result, say=say)}".rstrip()
 
 
 def _lines(section: Section, say: Say) -> Iterator[str]:
     yield section.title.upper()
     for block in section.blocks:
-        if said := " ".join(map(say, filter(None, (block.lead, block.text, block.note)))):
-            yield said
+        if text := " ".join(map(say, filter(None, (block.lead, block.text, block.note)))):
+            yield text
         if block.grid is not None:
             yield f"{block.grid.caption}:"
             yield from (f"  {line}" for line in aligned([block.grid.header, *block.grid.rows]))
 
 
-def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
+def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
     """Write a pre-flight as one page with a contact sheet of each class.
 
     Parameters
@@ -56,7 +56,7 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
     path : path
         The HTML file. It names no folder of this machine and no patient; images are named where they have a finding.
         ``<name>-pictures.csv`` beside it says which images the contact sheet shows.
-    found : Preflight
+    result : Preflight
     commands : sequence of str
         What to run next.
     say : callable
@@ -69,33 +69,35 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
     """
     path = as_path(path, "path")
     key = path.with_name(f"{path.stem}-pictures.csv")
-    read = (found.dataset.root, *(record.path for record in found.dataset.records))
+    read = (result.dataset.root, *(record.path for record in result.dataset.records))
     refuse_overwriting([path, key], read, name="html")
-    pictures = _contact(found)
-    contact = Section("Contact sheet", list(_sheet(found, pictures)))
-    root = found.dataset.root
-    sections = preflight_sections(found, say=say, names=False)
-    views = next(place for place, section in enumerate(sections) if section.title == "Views")
-    sections[views] = Section("Views", [*sections[views].blocks, *_drawn(found)])
-    doubtful = _doubtful(found)
-    stains = next((place for place, section in enumerate(sections) if section.title == "Stains"), views)
+    pictures = _contact(result)
+    contact = Section("Contact sheet", list(_sheet(result, pictures)))
+    root = result.dataset.root
+    sections = preflight_sections(result, say=say, names=False)
+    views = next(index for index, section in enumerate(sections) if section.title == "Views")
+    sections[views] = Section("Views", [*sections[views].blocks, *_drawn(result)])
+    doubtful = _doubtful(result)
+    stains = next((index for index, section in enumerate(sections) if section.title == "Stains"), views)
     if doubtful:
-        shown = Block(heading="Stains in doubt", pictures=list(_doubtful_figures(found, doubtful, first=len(pictures))))
+        shown = Block(
+            heading="Stains in doubt", pictures=list(_doubtful_figures(result, doubtful, first=len(pictures)))
+        )
         sections[stains] = Section("Stains", [*sections[stains].blocks, shown])
         pictures = [*pictures, *doubtful]
     sections.insert(views, contact)
-    sections = [short_section(found), findings_section(found, say=say), *sections, next_section(found, commands)]
+    sections = [short_section(result), findings_section(result, say=say), *sections, next_section(result, commands)]
     write_page(
         path,
-        title=f"Before you begin: {root.name or found.dataset.name}",
-        banners=[SYNTHETIC_BANNER] if found.dataset.synthetic else [],
-        sections=[_said(section, say) for section in sections],
+        title=f"Before you begin: {root.name or result.dataset.name}",
+        banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
+        sections=[_written(section, say) for section in sections],
         renamed=_without_folders(root),
-        hidden=set(found.groups()),
+        hidden=set(result.groups()),
     )
     if not pictures:
         return [path]
-    rows = [(number, one.image_id, one.label or "") for number, one in enumerate(pictures, start=1)]
+    rows = [(number, picture.image_id, picture.label or "") for number, picture in enumerate(pictures, start=1)]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]
 
@@ -103,73 +105,73 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
 def _without_folders(root: Path) -> dict[str, str]:
     """Return what paths below a dataset, or beside its manifest, are called on a page: as they lie in it."""
     renamed = {}
-    for one in (root, root.resolve()):
-        renamed[str(one)] = one.name
-        folder = one.parent if one.is_file() else one
+    for path in (root, root.resolve()):
+        renamed[str(path)] = path.name
+        folder = path.parent if path.is_file() else path
         if len(folder.parts) > 1:  # the name of one folder may be any word
             renamed[f"{folder}/"] = ""
     return renamed
 
 
-def _said(section: Section, say: Say) -> Section:
+def _written(section: Section, say: Say) -> Section:
     blocks = [replace(block, text=say(block.text), note=say(block.note)) for block in section.blocks]
     return Section(section.title, blocks)
 
 
-def _contact(found: Preflight) -> list[ContactPicture]:
-    broken, done = found.survey.broken, itertools.count(1)
-    with Progress(total=len(chosen_of(found.dataset, broken)), label="pictures", unit="images") as progress:
+def _contact(result: Preflight) -> list[ContactPicture]:
+    broken, done = result.survey.broken, itertools.count(1)
+    with Progress(total=len(chosen_of(result.dataset, broken)), label="pictures", unit="images") as progress:
         return contact_sheet(
-            found.dataset, settings=found.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
+            result.dataset, settings=result.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
         )
 
 
-def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Block]:
+def _sheet(result: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Block]:
     if not pictures:
         return
-    stain = found.planned.stain
+    stain = result.planned.stain
     beneath = (
         ""
         if stain == "none"
         else f" Above each picture as it is, beneath it as featurize would make it (stain {stain}): stains that differ "
         "above should be alike beneath, and nothing else should change."
     )
-    groups = any(record.group is not None for record in found.dataset.records)
-    whose = f", from as many {plural(found.group_is)} as there are" if groups else ""
-    yield Block(text=f"Some {plural(found.image_is)} of each class{whose}.{beneath}")
+    groups = any(record.group is not None for record in result.dataset.records)
+    whose = f", from as many {plural(result.group_is)} as there are" if groups else ""
+    yield Block(text=f"Some {plural(result.image_is)} of each class{whose}.{beneath}")
     figures: dict[str, list[Figure]] = {}
-    for number, one in enumerate(pictures, start=1):
-        name = one.label or "no label"
-        alt = f"Picture {number}, {name}: the image, {one.said}"
-        aside = f": {one.said}" if one.said.startswith("too little") else ""
-        figures.setdefault(name, []).append(Figure(one.source, alt, f"Picture {number}{aside}"))
-    totals = Counter(record.label or "no label" for record in found.dataset.records)
+    for number, picture in enumerate(pictures, start=1):
+        name = picture.label or "no label"
+        alt = f"Picture {number}, {name}: the image, {picture.caption}"
+        aside = f": {picture.caption}" if picture.caption.startswith("too little") else ""
+        figures.setdefault(name, []).append(Figure(picture.source, alt, f"Picture {number}{aside}"))
+    totals = Counter(record.label or "no label" for record in result.dataset.records)
     for name, shown in figures.items():
-        heading = f"{name}: {len(shown)} of {counted(totals[name], found.image_is)}"
+        heading = f"{name}: {len(shown)} of {counted(totals[name], result.image_is)}"
         yield Block(heading=heading, pictures=shown)
     hidden = len(totals) - len(figures)
     if hidden > 0:
         yield Block(note=f"{counted(hidden, 'further class')} without pictures here.")
 
 
-def _doubtful(found: Preflight) -> list[ContactPicture]:
+def _doubtful(result: Preflight) -> list[ContactPicture]:
     """Make pictures of the first images whose normalised stains are in doubt."""
-    doubtful = {} if found.stains is None else found.stains.doubtful
-    chosen = [record for record in found.dataset.records if record.image_id in doubtful][:_DOUBTFUL_SHOWN]
-    return contact_sheet(found.dataset, settings=found.planned, chosen=chosen)
+    doubtful = {} if result.stains is None else result.stains.doubtful
+    chosen = [record for record in result.dataset.records if record.image_id in doubtful][:_DOUBTFUL_SHOWN]
+    return contact_sheet(result.dataset, settings=result.planned, chosen=chosen)
 
 
-def _doubtful_figures(found: Preflight, pictures: Sequence[ContactPicture], *, first: int) -> Iterator[Figure]:
-    assert found.stains is not None
+def _doubtful_figures(result: Preflight, pictures: Sequence[ContactPicture], *, first: int) -> Iterator[Figure]:
+    assert result.stains is not None
     for number, picture in enumerate(pictures, start=first + 1):
-        why = "; ".join(found.stains.doubtful[picture.image_id])
+        why = "; ".join(result.stains.doubtful[picture.image_id])
         text = f"Picture {number}, {picture.label or 'no label'}: {why}"
-        yield Figure(picture.source, f"{text}. The image, {picture.said}", text)
+        yield Figure(picture.source, f"{text}. The image, {picture.caption}", text)
 
 
-def _drawn(found: Preflight) -> Iterator[Block]:
+def _drawn(result: Preflight) -> Iterator[Block]:
     """Draw the crops of the planned views on an image of median size."""
-    record = found.median
+    record = result.median
     if record is None:
         return
     try:
@@ -177,10 +179,10 @@ def _drawn(found: Preflight) -> Iterator[Block]:
     except ImageError:
         return
     figures = []
-    for view in found.planned.views:
-        if (source := view_picture(image, view=view, settings=found.planned)) is not None:
-            said = f"View {view}: one crop is outlined; what is pale none of the {found.planned.crops} sees"
-            figures.append(Figure(source, f"An image of median size. {said}", said))
+    for view in result.planned.views:
+        if (source := view_picture(image, view=view, settings=result.planned)) is not None:
+            text = f"View {view}: one crop is outlined; what is pale none of the {result.planned.crops} sees"
+            figures.append(Figure(source, f"An image of median size. {text}", text))
     if figures:
         yield Block(
             text="What an augmentation with the planned views sees of an image of median size:", figures=figures

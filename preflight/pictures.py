@@ -47,14 +47,14 @@ class ContactPicture:
     label : str or None
     source : str
         A data address: the image, and beneath it with its stain normalised.
-    said : str
+    caption : str
         What is beneath it, or why nothing is.
     """
 
     image_id: str
     label: str | None
     source: str
-    said: str
+    caption: str
 
 
 def choose_records(records: Sequence[ImageRecord], *, most: int) -> list[ImageRecord]:
@@ -67,14 +67,14 @@ def choose_records(records: Sequence[ImageRecord], *, most: int) -> list[ImageRe
     most : int
     """
     by_group: dict[str, list[ImageRecord]] = {}
-    for record in sorted(records, key=lambda one: one.image_id):
+    for record in sorted(records, key=lambda member: member.image_id):
         by_group.setdefault(record.group or record.image_id, []).append(record)
     firsts = [members[0] for members in by_group.values()]
     if len(firsts) >= most:
-        return [firsts[place * len(firsts) // most] for place in range(most)]
+        return [firsts[number * len(firsts) // most] for number in range(most)]
     turns = itertools.zip_longest(*by_group.values())  # one of each patient, then a second of each
     chosen = [record for turn in turns for record in turn if record is not None]
-    return sorted(chosen[:most], key=lambda one: one.image_id)
+    return sorted(chosen[:most], key=lambda member: member.image_id)
 
 
 def contact_sheet(
@@ -105,13 +105,13 @@ def contact_sheet(
         In class order. An image that cannot be decoded is left out.
     """
     normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
-    found, scale = [], min(1.0, settings.views[0].scale)
+    pictures, scale = [], min(1.0, settings.views[0].scale)
     for record in chosen_of(dataset, broken) if chosen is None else chosen:
         if (picture := _picture(record, normalizer, scale, settings.stain)) is not None:
-            found.append(picture)
+            pictures.append(picture)
         if on_picture is not None:
             on_picture()
-    return found
+    return pictures
 
 
 def chosen_of(dataset: Dataset, broken: frozenset[str]) -> list[ImageRecord]:
@@ -129,20 +129,20 @@ def _picture(record: ImageRecord, normalizer: Normalizer | None, scale: float, s
         image = decode_record(record)
     except ImageError:
         return None
-    said = "as it is"
+    caption = "as it is"
     if normalizer is not None:
         before = resize_image(image, scale)
         try:
             after, _ = normalizer.normalize_with_estimate(before)
         except TissueError:
-            said = "too little tissue to normalise its stain"
+            caption = "too little tissue to normalise its stain"
         else:
             above = _small(before)
             gap = np.full((_GAP, above.shape[1], 3), 255, np.uint8)
             both = np.concatenate([above, gap, _small(after)])
             source = thumbnail(both, side=max(both.shape))
             return ContactPicture(record.image_id, record.label, source, f"beneath it with {stain}")
-    return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), said)
+    return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), caption)
 
 
 def _small(image: Pixels, side: int = _SIDE) -> Pixels:
@@ -150,8 +150,8 @@ def _small(image: Pixels, side: int = _SIDE) -> Pixels:
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
 
 
 def view_picture(image: Pixels, *, view: View, settings: FeaturizeSettings) -> str | None:

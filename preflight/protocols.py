@@ -65,7 +65,7 @@ class ProtocolCheck:
         What ``folds`` takes.
     group_by : str or None
         What ``group_by`` takes; None for the default.
-    how : str
+    kept : str
         What is kept whole: ``by patient``, ``by image``, ``published``, ...
     refused : str
         Why it cannot be run; empty where it can.
@@ -78,7 +78,7 @@ class ProtocolCheck:
 
     folds: str
     group_by: str | None
-    how: str
+    kept: str
     refused: str = ""
     parts: tuple[FoldParts, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class ProtocolCheck:
     @property
     def of_slides(self) -> bool:
         """Whether it is a published list of slides, of which some may be here; a list of images fits whole or not."""
-        return self.how == "published" and self.folds not in PUBLISHED_FOLDS
+        return self.kept == "published" and self.folds not in PUBLISHED_FOLDS
 
     @property
     def lacking(self) -> list[FoldParts]:
@@ -156,27 +156,27 @@ def check_protocols(
     ids, labels = list(label_of), list(label_of.values())
 
     def check(name: str, by: str | None) -> ProtocolCheck:
-        how = _how(name, by, image_is, group_is, named, len(groups))
+        kept = _kept(name, by, image_is, group_is, named, len(groups))
         try:
             plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
         except BchistoError as error:
-            return ProtocolCheck(name, by, how, message_of(error))
+            return ProtocolCheck(name, by, kept, message_of(error))
         compared = by == "none" and group_by is None
-        return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
+        return ProtocolCheck(name, by, kept, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
 
-    found = []
+    protocols = []
     with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
         for done, (name, by) in enumerate(wanted, start=1):
             protocol = check(name, by)
             if given or not (name.startswith("site:") and protocol.hopeless):  # a column that names no sites
-                found.append(protocol)
+                protocols.append(protocol)
             progress.update_to(done)
-    if not given and all(one.refused or one.lacking for one in found if one.group_by is None):
-        found += [check(name, None) for name in _FEWER]
-    return found
+    if not given and all(outcome.refused or outcome.lacking for outcome in protocols if outcome.group_by is None):
+        protocols += [check(name, None) for name in _FEWER]
+    return protocols
 
 
-def _how(name: str, group_by: str | None, image_is: str, group_is: str, named: int, images: int) -> str:
+def _kept(name: str, group_by: str | None, image_is: str, group_is: str, named: int, images: int) -> str:
     if name.startswith("site:"):
         return "one site out"
     if name == GIVEN:
@@ -195,10 +195,10 @@ def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) 
     for image, fold, part in plan.rows:
         counts.setdefault(fold, {}).setdefault(part, Counter())[label_of[image]] += 1
     present = [name for name in classes if name in set(label_of.values())]
-    found = []
+    folds = []
     for fold, of in sorted(counts.items()):
         parts = {part: of[part] for part in PARTS if part in of}
         lacking = {part: tuple(name for name in present if not of[part][name]) for part in parts}
         missing = {part: names for part, names in lacking.items() if names}
-        found.append(FoldParts(fold, {part: images.total() for part, images in parts.items()}, missing))
-    return tuple(found)
+        folds.append(FoldParts(fold, {part: images.total() for part, images in parts.items()}, missing))
+    return tuple(folds)

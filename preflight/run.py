@@ -85,7 +85,7 @@ class Preflight:
     def refused(self) -> list[Finding]:
         """Errors that keep the dataset from being used at all, even where bad images are left out."""
         broken = self.survey.broken
-        return [one for one in self.survey.findings if one.level == "error" and one.file not in broken]
+        return [finding for finding in self.survey.findings if finding.level == "error" and finding.file not in broken]
 
     @property
     def skips(self) -> bool:
@@ -99,10 +99,10 @@ class Preflight:
         Folds that were made for comparison are not offered, nor are those of which each lacks a class, and published
         lists of slides, which may have been made for more images than are here, after all others.
         """
-        usable = [one for one in self.protocols if not (one.refused or one.compared or one.hopeless)]
+        usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
 
-        def rank(one: ProtocolCheck) -> tuple[bool, bool, bool]:
-            return one.folds != GIVEN, bool(one.lacking), bool(one.warnings) and one.of_slides
+        def rank(check: ProtocolCheck) -> tuple[bool, bool, bool]:
+            return check.folds != GIVEN, bool(check.lacking), bool(check.warnings) and check.of_slides
 
         return min(usable, key=rank, default=None)
 
@@ -154,15 +154,15 @@ class Preflight:
             },
             "protocols": [
                 {
-                    "folds": one.folds,
-                    "group_by": one.group_by,
-                    "kept": one.how,
-                    "feasible": not one.refused,
-                    "why": say(one.refused),
-                    "parts": [asdict(part) for part in one.parts],
-                    "warnings": [say(text) for text in one.warnings],
+                    "folds": protocol.folds,
+                    "group_by": protocol.group_by,
+                    "kept": protocol.kept,
+                    "feasible": not protocol.refused,
+                    "why": say(protocol.refused),
+                    "parts": [asdict(part) for part in protocol.parts],
+                    "warnings": [say(text) for text in protocol.warnings],
                 }
-                for one in self.protocols
+                for protocol in self.protocols
             ],
             "estimate": None if self.estimate is None else asdict(self.estimate),
             "stains": None if self.stains is None else asdict(self.stains),
@@ -170,11 +170,11 @@ class Preflight:
 
     def groups(self) -> dict[str, Counter[str]]:
         """Return how many images of each class a group has, for groups that are known."""
-        found: dict[str, Counter[str]] = {}
+        counts: dict[str, Counter[str]] = {}
         for record in self.dataset.records:
             if record.group is not None:
-                found.setdefault(record.group, Counter())[record.label or ""] += 1
-        return found
+                counts.setdefault(record.group, Counter())[record.label or ""] += 1
+        return counts
 
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
         """Return each size in pixels with how many images have it, the most frequent first."""
@@ -186,7 +186,7 @@ def _plain_view(fit: ViewFit) -> dict[str, Any]:
         "view": str(fit.view),
         "fits": fit.fits,
         "too_small": list(fit.too_small),
-        "share_of_crop": fit.one,
+        "share_of_crop": fit.single,
         "share_of_augmentation": fit.together,
         "problem": fit.problem,
     }
@@ -250,24 +250,24 @@ def preflight(
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     fits = tuple(fit_views(usable, settings=requested))
     planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
-    found = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
+    result = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
     left_out = survey.broken.union((image for image, _ in survey.repeated), *(fit.too_small for fit in planned_fits))
-    once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in left_out))
+    once = replace(dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out))
     protocols = check_protocols(
         once,
         folds=choice.folds,
         group_by=choice.group_by,
         copies=survey.copies or (),
-        image_is=found.image_is,
-        group_is=found.group_is,
+        image_is=result.image_is,
+        group_is=result.group_is,
         seed=requested.seed,
     )
-    found = replace(found, protocols=tuple(protocols), stains=survey_stains(once.records, settings=planned))
-    record = found.median
+    result = replace(result, protocols=tuple(protocols), stains=survey_stains(once.records, settings=planned))
+    record = result.median
     if fitting is None or record is None:
-        return found
+        return result
     width, height = survey.sizes[record.image_id]
     estimate = estimate_describing(
         record, images=len(once), pixels=width * height, settings=planned, work=Work.of(work), timed=timed
     )
-    return replace(found, estimate=estimate)
+    return replace(result, estimate=estimate)

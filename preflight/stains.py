@@ -63,7 +63,7 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
     except DependencyError:
         return None
     count = min(_MOST_CHECKED, len(records))
-    sample = [records[place * len(records) // count] for place in range(count)]
+    sample = [records[index * len(records) // count] for index in range(count)]
     scales = dict.fromkeys(view.scale for view in settings.views)
 
     def check(record: ImageRecord) -> tuple[str, ...] | None:
@@ -81,15 +81,15 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
             reasons |= dict.fromkeys(check_stains(before, after, estimate).reasons)
         return tuple(reasons)
 
-    found: dict[str, tuple[str, ...]] = {}
+    reasons_of: dict[str, tuple[str, ...]] = {}
     with Progress(total=count, label="stains", unit="images") as progress, ThreadPoolExecutor(default_jobs()) as pool:
         for done, (record, reasons) in enumerate(zip(sample, pool.map(check, sample), strict=True), start=1):
             if reasons is not None:
-                found[record.image_id] = reasons
+                reasons_of[record.image_id] = reasons
             progress.update_to(done)
-    skipped = tuple(image for image, reasons in found.items() if reasons == (_TOO_LITTLE,))
-    doubtful = {image: reasons for image, reasons in found.items() if reasons and image not in skipped}
-    return StainSurvey(settings.stain, len(found), skipped, doubtful)
+    skipped = tuple(image for image, reasons in reasons_of.items() if reasons == (_TOO_LITTLE,))
+    doubtful = {image: reasons for image, reasons in reasons_of.items() if reasons and image not in skipped}
+    return StainSurvey(settings.stain, len(reasons_of), skipped, doubtful)
 
 
 def stain_blocks(survey: StainSurvey | None, *, images: int, image_is: str) -> Iterator[Block]:

@@ -48,7 +48,7 @@ class ViewFit:
         Images that are large enough at its scale.
     too_small : tuple of str
         Ids of the others.
-    one, together : float or None
+    single, together : float or None
         Share of the area of an image of median size that one crop sees, and all crops of an augmentation together; None
         where no image is large enough.
     problem : str
@@ -58,7 +58,7 @@ class ViewFit:
     view: View
     fits: int
     too_small: tuple[str, ...]
-    one: float | None
+    single: float | None
     together: float | None
     problem: str = ""
 
@@ -107,12 +107,12 @@ def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings) -> ViewFit:
             large.append((across, down))
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     problems = [f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop]
-    one = together = None
+    share = together = None
     if large:
         width, height = sorted(large, key=lambda size: (size[0] * size[1], size))[len(large) // 2]
-        one = view.crop**2 / (width * height)
+        share = view.crop**2 / (width * height)
         together = _covered(view.crop, width=width, height=height, settings=settings)
-    return ViewFit(view, len(large), tuple(sorted(small)), one, together, next(iter(problems), ""))
+    return ViewFit(view, len(large), tuple(sorted(small)), share, together, next(iter(problems), ""))
 
 
 def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings) -> float:
@@ -120,8 +120,8 @@ def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings)
     step = max(1, math.ceil(max(width, height) / _GRID))
     rows, columns = (np.arange(step // 2, side, step) for side in (height, width))
     shares = []
-    for place in range(_DRAWN):
-        drawn = draw_augmentation("median", place, seed=settings.seed, color_range=settings.color_range)
+    for index in range(_DRAWN):
+        drawn = draw_augmentation("median", index, seed=settings.seed, color_range=settings.color_range)
         seen = np.zeros((len(rows), len(columns)), bool)
         for box in crop_boxes(drawn, height=height, width=width, crop=crop, count=settings.crops):
             inside = (rows >= box.top) & (rows < box.top + crop)
@@ -174,6 +174,6 @@ def _made_for(side: int, *, least: int) -> tuple[View, ...]:
     def crops(scale: float) -> list[int]:
         return [int(share * scaled_side(side, scale)) // 10 * 10 for share in _SHARES]
 
-    scale = next((one for one in _SCALES if crops(one)[0] >= _WANTED), _SCALES[-1])
-    found = [crop for crop in dict.fromkeys(crops(scale)) if crop >= least]
-    return tuple(View(scale, crop) for crop in found)
+    scale = next((candidate for candidate in _SCALES if crops(candidate)[0] >= _WANTED), _SCALES[-1])
+    sides = [crop for crop in dict.fromkeys(crops(scale)) if crop >= least]
+    return tuple(View(scale, crop) for crop in sides)

@@ -51,9 +51,9 @@ class ImageChange:
         return any(vars(self).values())
 
     def __str__(self) -> str:
-        return ", ".join(self._said())
+        return ", ".join(self._parts())
 
-    def _said(self) -> Iterator[str]:
+    def _parts(self) -> Iterator[str]:
         for images, noun, what in (
             (self.added, "image", "added"),
             (self.removed, "image", "removed"),

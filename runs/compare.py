@@ -37,10 +37,10 @@ def describe_differences(
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    return ", ".join(texts.get(key) or _said(key, a, b) for key, (a, b) in differences(old, new).items())
+    return ", ".join(texts.get(key) or _difference(key, a, b) for key, (a, b) in differences(old, new).items())
 
 
-def _said(key: str, old: Any, new: Any) -> str:
+def _difference(key: str, old: Any, new: Any) -> str:
     name = key.removesuffix(_HASH).replace("_", " ")
     return f"other {name}" if key.endswith(_HASH) else f"{name} {_short(old)} -> {_short(new)}"
 

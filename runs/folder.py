@@ -174,12 +174,10 @@ class FolderSettings:
             write_json(self.folder / _FILE, content)
 
 
-def other_settings(
-    place: Path, differences: str, *, otherwise: str = Message("another {out}")
-) -> SettingsConflictError:
+def other_settings(path: Path, differences: str, *, otherwise: str = Message("another {out}")) -> SettingsConflictError:
     """Return the error for a file or folder that was made with other settings."""
     return SettingsConflictError(
-        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", place, differences, otherwise
+        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", path, differences, otherwise
     )
 
 

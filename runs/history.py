@@ -169,14 +169,14 @@ def list_runs(folder: str | Path) -> list[RunEntry]:
     root = Path(folder)
     if not root.is_dir():
         raise MissingInputError(f"{root}: no such folder")
-    found = []
+    entries = []
     for path in sorted(root.rglob("run.json")):
         if (path.parent / "records").is_dir():
             try:
-                found.append(read_run(path.parent)[-1])
+                entries.append(read_run(path.parent)[-1])
             except InputError as error:
                 _log.warning("%s", error)
-    return found
+    return entries
 
 
 def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any, Any]]:
@@ -204,8 +204,8 @@ def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
     of_folders = notes.get("results")
     # boost notes several facts of a folder, finetune its accuracy alone
     accuracies = {
-        f"accuracy of {name}": found.get("accuracy") if isinstance(found, Mapping) else found
-        for name, found in (of_folders.items() if isinstance(of_folders, Mapping) else ())
+        f"accuracy of {name}": result.get("accuracy") if isinstance(result, Mapping) else result
+        for name, result in (of_folders.items() if isinstance(of_folders, Mapping) else ())
     }
     return {
         **accuracies,

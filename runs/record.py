@@ -161,9 +161,9 @@ def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -
     if not path.is_file():
         return None
     try:
-        (found,) = read_json(path, record=True)["records"]
-        same = (found["command"], found["config"]) == (command, json.loads(json.dumps(dict(config))))
-        return found if same and found["status"] != "ok" else None
+        (record,) = read_json(path, record=True)["records"]
+        same = (record["command"], record["config"]) == (command, json.loads(json.dumps(dict(config))))
+        return record if same and record["status"] != "ok" else None
     except (InputError, KeyError, TypeError, ValueError):  # not a record of ours
         return None
 
@@ -211,7 +211,7 @@ def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
 
 def _save(run: Path, record: RunRecord) -> None:
     write_json(record.path, record.content)
-    records = [found for _, found in _read_records(record.path.parent)]
+    records = [content for _, content in _read_records(record.path.parent)]
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
 
 
@@ -219,23 +219,23 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the records that are whole; one that is not is named in a warning, and stops no command."""
     for path in sorted(folder.glob("*.json")):
         try:
-            found = read_json(path, record=True)
-            json.dumps(found, allow_nan=False)
+            content = read_json(path, record=True)
+            json.dumps(content, allow_nan=False)
         except (InputError, ValueError, RecursionError) as error:
             if path.is_file():
                 _log.warning("%s: left out of run.json, since it is not a readable record (%s)", path, error)
             continue
-        if isinstance(found, dict):
-            yield path, found
+        if isinstance(content, dict):
+            yield path, content
         else:
             _log.warning("%s: left out of run.json, since it is not a record", path)
 
 
 def _mark_interrupted(folder: Path) -> None:
     """Close the records of commands whose process on this host is gone: it could not do so itself (``kill -9``)."""
-    for path, found in _read_records(folder):
-        if found.get("status") == "running" and process_runs(found.get("process")) is False:
-            write_json(path, {**found, "status": "interrupted", "error": "its process is gone"})
+    for path, content in _read_records(folder):
+        if content.get("status") == "running" and process_runs(content.get("process")) is False:
+            write_json(path, {**content, "status": "interrupted", "error": "its process is gone"})
 
 
 def process_runs(process: Any) -> bool | None:
@@ -248,19 +248,19 @@ def process_runs(process: Any) -> bool | None:
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of those of these packages that are installed."""
-    found = {}
+    versions = {}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = __version__ if package == "bchisto" else metadata.version(package)
-    return found
+            versions[package] = __version__ if package == "bchisto" else metadata.version(package)
+    return versions
 
 
 def _hardware() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    if found := re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE):
-        model = found[1].strip()
+    if match := re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE):
+        model = match[1].strip()
     return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 
@@ -290,14 +290,16 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     try:
         content = parse_yaml(config.read_text(encoding="utf-8"), plain_text=True)
     except InputError as error:
-        said = "nested too deeply to be options" if "too deeply" in str(error) else error
-        raise InputError("{config} {}: {}", config, said) from error
+        reason = "nested too deeply to be options" if "too deeply" in str(error) else error
+        raise InputError("{config} {}: {}", config, reason) from error
     except (ValueError, OSError) as error:  # text that is not UTF-8
         raise InputError("{config} {}: neither YAML nor JSON ({})", config, error) from error
     if not isinstance(content, dict):
         raise InputError("{config} {}: expected a mapping of option names to values", config)
     if isinstance(content.get("records"), list):
-        entries = [one for one in content["records"] if isinstance(one, dict) and one.get("command") == command]
+        entries = [
+            record for record in content["records"] if isinstance(record, dict) and record.get("command") == command
+        ]
         if not entries or not isinstance(entries[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json holds no `bchisto {}`", config, command)
         content = _recorded(entries[-1], command)
@@ -313,7 +315,7 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
     for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:
-        placed = [_placed(one, folder, always=name in _PATHS) for one in items_of(config[name])]
+        placed = [_placed(item, folder, always=name in _PATHS) for item in items_of(config[name])]
         config[name] = placed if isinstance(config[name], list) else placed[0]
     return config
 

@@ -77,10 +77,10 @@ class FoldChoice(Settings):
                 labels=labels,
                 groups=groups,
                 group_by=self.group_by,
-                seed=seed + place,
+                seed=seed + split,
                 test_list=self.test_list,
                 known=known,
             )
-            for place in range(self.repeats)
+            for split in range(self.repeats)
         ]
         return [repeat_folds(plans) for plans in zip(*splits, strict=True)]

@@ -138,8 +138,8 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     """Say which images no fold holds."""
     if not images:
         return ()
-    said = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
-    return (Message("{} in no fold{}", said, Names(f": {few(sorted(images))}")),)
+    text = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
+    return (Message("{} in no fold{}", text, Names(f": {few(sorted(images))}")),)
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
@@ -216,14 +216,14 @@ def _fit(
     absent: list[str] = []
     spelled: dict[tuple[str, int | None], str] = {}
     for image, fold, part in listed:
-        found = find(image)
-        if found is None:
+        fitting = find(image)
+        if fitting is None:
             absent.append(image)
             continue
-        first = spelled.setdefault((found, None if partition else fold), image)
+        first = spelled.setdefault((fitting, None if partition else fold), image)
         if first != image:
-            raise InputError(f"{where}: {first} and {image} are one image, {found}; keep one row of it")
-        rows.append((found, fold, part))
+            raise InputError(f"{where}: {first} and {image} are one image, {fitting}; keep one row of it")
+        rows.append((fitting, fold, part))
     if absent:
         raise InputError(
             f"{where}: {len(absent)} of its {len(listed)} rows name images that are not here, first {absent[0]}; "
@@ -261,8 +261,8 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
     wanted = {classes[image] for image, _, _ in plan.rows}
     for fold in plan.folds:
         if missing := sorted(wanted - {classes[image] for image in plan.images(fold, "train")}):
-            said = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
-            raise InputError("{folds} {}: {}", plan.name, said)
+            text = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
+            raise InputError("{folds} {}: {}", plan.name, text)
         if not plan.images(fold, "test") and plan.name != "none":
             raise InputError("{folds} {}: fold {} tests no image", plan.name, fold)
 

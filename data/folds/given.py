@@ -28,15 +28,15 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     InputError
         No image names its part, some do not, or none trains or tests.
     """
-    found = given_parts(known)
-    if found is None:
+    parts = given_parts(known)
+    if parts is None:
         raise InputError(
             "{folds} {}: no split came with these images; put their class folders below train and "
             "test, or name train, val or test in a column {} of a manifest",
             GIVEN,
             PART.name,
         )
-    column, part_of = found
+    column, part_of = parts
     if without := [image for image in image_ids if image not in part_of]:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
         raise InputError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
@@ -51,15 +51,15 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
 
 def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
     """Say where folds do not keep the split that came with the images."""
-    found = given_parts(known)
-    if found is None or plan.origin in ("given", "none"):
+    parts = given_parts(known)
+    if parts is None or plan.origin in ("given", "none"):
         return ()
-    column, part_of = found
+    column, part_of = parts
     mixed = any(part_of.get(image, part) != part for image, _, part in plan.rows)
     if not mixed or len(set(part_of.values())) < 2:
         return ()
-    said = ", ".join(part for part in PARTS if part in part_of.values())
-    return (f"the images came split (column {column}: {said}), and these folds mix the parts",)
+    names = ", ".join(part for part in PARTS if part in part_of.values())
+    return (f"the images came split (column {column}: {names}), and these folds mix the parts",)
 
 
 def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
@@ -90,8 +90,8 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     sites = sorted({values[image] for image in image_ids})
     if len(sites) < 2:
         raise InputError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
-    number = {site: place for place, site in enumerate(sites, start=1)}
-    named = few((f"{place} {site}" for site, place in number.items()), most=10)
+    number = {site: fold for fold, site in enumerate(sites, start=1)}
+    named = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
         "site-" + re.sub(r"[^\w.-]+", "-", column),
         tuple(spread([(image, number[values[image]], "") for image in image_ids])),

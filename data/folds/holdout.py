@@ -89,8 +89,8 @@ def _stratified(
         for label, count in sorted(counts.items())
         if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
     ]
-    said = f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {', '.join(off)}"
-    return rows, [said] if off else []
+    text = f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {', '.join(off)}"
+    return rows, [text] if off else []
 
 
 def _balanced(
@@ -99,7 +99,7 @@ def _balanced(
     """Train, validate and test, with as many images of every class in the last two."""
     counts = Counter(label for _, label, _ in images)
     classes = sorted(counts)
-    quota = {part: round(shares[place] / 100 * len(images) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
+    quota = {part: round(shares[index] / 100 * len(images) / len(classes)) for index, part in ((1, "val"), (2, "test"))}
     for label in classes:
         if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
             raise InputError(
@@ -113,8 +113,8 @@ def _balanced(
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
-    for place in rng.permutation(len(images)).tolist():  # which images of a patient are left out is chance
-        image, label, unit = images[place]
+    for index in rng.permutation(len(images)).tolist():  # which images of a patient are left out is chance
+        image, label, unit = images[index]
         part = part_of.get(unit, "train")
         held[part, label] += 1
         if part != "train" and held[part, label] > quota[part]:
@@ -159,8 +159,8 @@ def _draw(
         held: Counter[str] = Counter()
         chosen = []
         left = Counter(label for name in free for label in members[name])
-        for place in rng.permutation(len(free)).tolist():
-            group = members[free[place]]
+        for index in rng.permutation(len(free)).tolist():
+            group = members[free[index]]
             if near:
                 nearer = distance(held + group, group) < distance(held, group)
                 wanted = nearer or not all(held[label] for label in group)
@@ -169,15 +169,15 @@ def _draw(
             if wanted and all(left[label] > 1 for label in group):
                 held += group
                 left -= Counter(list(group))
-                chosen.append(free[place])
+                chosen.append(free[index])
         if near:
-            found = sum(not held[label] for label in quota), distance(held, quota)
+            misses = sum(not held[label] for label in quota), distance(held, quota)
         else:
             short = sum(max(0, most - held[label]) for label, most in quota.items())
             over = sum(max(0, held[label] - most) for label, most in quota.items())
-            found = short, over
-        if found < least:
-            best, least = chosen, found
+            misses = short, over
+        if misses < least:
+            best, least = chosen, misses
         if least == (0, 0):
             break
     return best

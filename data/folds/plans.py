@@ -109,22 +109,22 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
             "{repeats} {}: goes with folds that are drawn, not with {}, which are fixed", splits, first.name
         )
     count = len(first.folds)
-    rows = [(i, fold + place * count, part) for place, plan in enumerate(plans) for i, fold, part in plan.rows]
+    rows = [(i, fold + split * count, part) for split, plan in enumerate(plans) for i, fold, part in plan.rows]
     return replace(
         first,
         name=f"{first.name}-repeated{splits}",
         rows=tuple(rows),
         partition=False,
-        warnings=tuple(_said(plans)),
+        warnings=tuple(_warnings(plans)),
         repeats=splits,
     )
 
 
-def _said(plans: Sequence[FoldPlan]) -> Iterator[str]:
+def _warnings(plans: Sequence[FoldPlan]) -> Iterator[str]:
     """Say once what holds for every split, and of which one what does not."""
     shared = set.intersection(*(set(plan.warnings) for plan in plans))
     yield from (text for text in plans[0].warnings if text in shared)
-    for place, plan in enumerate(plans, start=1):
+    for split, plan in enumerate(plans, start=1):
         yield from (
-            Message("split {} of {}: {}", place, len(plans), text) for text in plan.warnings if text not in shared
+            Message("split {} of {}: {}", split, len(plans), text) for text in plan.warnings if text not in shared
         )

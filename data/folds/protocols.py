@@ -125,12 +125,12 @@ def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
         those of the list for some of its images, else ``file``. A file named like another protocol keeps that name if
         it is that protocol; else ``-file`` is added.
     """
-    found = _recognised(plan, group_of)
+    recognised = _recognised(plan, group_of)
     ours = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
     ours |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
     taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in ours}
-    itself = (plan.name, found.origin) in ours and plan.name in (found.source, f"{found.source}-quick")
-    return found if itself or not taken else replace(found, name=f"{plan.name}-file")
+    itself = (plan.name, recognised.origin) in ours and plan.name in (recognised.source, f"{recognised.source}-quick")
+    return recognised if itself or not taken else replace(recognised, name=f"{plan.name}-file")
 
 
 def _recognised(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
@@ -166,8 +166,8 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
         return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     if plan.origin == "published":
-        said = _published_text(plan.source, dataset)
-        return said if name == plan.source else f"{name}: the same folds as {said}"
+        text = _published_text(plan.source, dataset)
+        return text if name == plan.source else f"{name}: the same folds as {text}"
     if plan.origin == "part":
         images = len({image for image, _, _ in plan.rows})
         return f"{name}: {images} of the {plan.whole} images of the published list {plan.source}"

@@ -89,13 +89,13 @@ def _stratified_plan(
             raise InputError("{} groups are fewer than the {} folds; use fewer {folds}", len(set(units)), count)
     else:
         # one image stands for its copies, so that without any the folds are what they always were
-        chosen = sorted({unit: place for place, unit in reversed(list(enumerate(units)))}.values())
-        if len(chosen) < len(labels) and min(Counter(labels[place] for place in chosen).values()) < count:
+        chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
+        if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
             raise InputError("{folds} {}: a class has fewer images that are no copies than folds; use fewer", count)
-    splits = _stratified([labels[place] for place in chosen], units if grouped else None, count=count, seed=seed)
+    splits = _stratified([labels[index] for index in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
-        tested = {units[chosen[place]] for place in places.tolist()}
+        tested = {units[chosen[index]] for index in places.tolist()}
         if not tested:
             raise InputError("{folds} {}: fold {} would be empty, the groups are too large; use fewer", count, number)
         rows.extend(

@@ -46,8 +46,8 @@ def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: C
 
     for first, second in copies:
         if first in own and second in own:
-            one, other = sorted((find(own[first]), find(own[second])))
-            leader[other] = one
+            first_unit, second_unit = sorted((find(own[first]), find(own[second])))
+            leader[second_unit] = first_unit
     return [find(own[image]) for image in image_ids]
 
 

@@ -175,8 +175,8 @@ def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[Un
         group = None if dataset.patients_apart else record.group
         fields = (record.image_id, kept[record.image_id], record.label or "", group or "")
         identity.update("\0".join(fields).encode() + b"\n")
-    found = UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
-    return found, contradictions
+    unique = UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
+    return unique, contradictions
 
 
 def _stamp(record: ImageRecord) -> tuple[str, ...]:

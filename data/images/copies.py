@@ -119,27 +119,27 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="copies", unit="images") as progress,
     ):
-        for found in pool.map(describe, records):
-            prints.append(found)
+        for image in pool.map(describe, records):
+            prints.append(image)
             progress.update_to(len(prints))
 
     @lru_cache(maxsize=32)
-    def pixels(place: int) -> Grey:
+    def pixels(index: int) -> Grey:
         import cv2
 
-        return np.asarray(cv2.blur(grey_levels(decode_record(records[place]), scale), (3, 3)))
+        return np.asarray(cv2.blur(grey_levels(decode_record(records[index]), scale), (3, 3)))
 
     copies: dict[tuple[int, int], Copy] = {}
-    for one, other, aligned in _candidates(prints):
-        if (one, other) in copies:
+    for left, right, aligned in _candidates(prints):
+        if (left, right) in copies:
             continue
         if aligned is None:
-            correlation, share = _compare_whole(pixels(one), pixels(other))
+            correlation, share = _compare_whole(pixels(left), pixels(right))
         else:
-            correlation, share = _compare_aligned(pixels(one), pixels(other), *aligned)
+            correlation, share = _compare_aligned(pixels(left), pixels(right), *aligned)
         if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
-            first, second = sorted((records[one].image_id, records[other].image_id))
-            copies[one, other] = Copy(first, second, correlation, share)
+            first, second = sorted((records[left].image_id, records[right].image_id))
+            copies[left, right] = Copy(first, second, correlation, share)
     return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
 
 
@@ -166,19 +166,19 @@ Alignment = tuple[int, int, int]
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that look alike as a whole, then pairs whose points agree on an alignment."""
-    known = [(place, item) for place, item in enumerate(prints) if item is not None]
+    known = [(index, item) for index, item in enumerate(prints) if item is not None]
     if len(known) < 2:
         return
-    places = np.array([place for place, _ in known])
+    places = np.array([index for index, _ in known])
     whole = np.stack([item.whole for _, item in known]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # every pair: keys of few pictures miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
-        for one, other in block[block[:, 0] + top < block[:, 1]].tolist():
-            yield int(places[top + one]), int(places[other]), None
+        for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
+            yield int(places[top + left]), int(places[right]), None
     local = np.concatenate([item.local for _, item in known])
     owner = np.repeat(places, [len(item.points) for _, item in known])
     points = np.concatenate([item.points for _, item in known])
-    shapes = {place: item.shape for place, item in known}
+    shapes = {index: item.shape for index, item in known}
     pairs = _alike(local, owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
@@ -187,10 +187,10 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):  # few of the pictures have enough
         if stop - start >= _LEAST_POINTS:
             group = pairs[start:stop]
-            one, other = owner[group[0]].tolist()
-            aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[other])
+            left, right = owner[group[0]].tolist()
+            aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[right])
             if aligned is not None:
-                yield one, other, aligned
+                yield left, right, aligned
 
 
 def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -204,19 +204,19 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> n
     basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
     coordinates = (vectors.astype(np.float32) - centre) @ basis
     weights = 1 << np.arange(_BITS)
-    found = [np.empty(0, np.int64)]
+    pairs = [np.empty(0, np.int64)]
     for _ in range(_TABLES):
         turned = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
         keys = (turned[:, :_BITS] > 0) @ weights
         order = np.lexsort((turned[:, _BITS], keys))
         for step in range(1, _NEIGHBOURS + 1):
-            one, other = order[:-step], order[step:]
-            near = (keys[one] == keys[other]) & (owner[one] != owner[other])
-            one, other = one[near], other[near]
-            apart = np.square(vectors[one] - vectors[other], dtype=np.float32).sum(axis=1)
-            one, other = one[apart <= _ALIKE_POINTS**2], other[apart <= _ALIKE_POINTS**2]
-            found.append(np.minimum(one, other) * len(vectors) + np.maximum(one, other))
-    return np.stack(np.divmod(np.unique(np.concatenate(found)), len(vectors)), axis=1)
+            left, right = order[:-step], order[step:]
+            near = (keys[left] == keys[right]) & (owner[left] != owner[right])
+            left, right = left[near], right[near]
+            apart = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
+            left, right = left[apart <= _ALIKE_POINTS**2], right[apart <= _ALIKE_POINTS**2]
+            pairs.append(np.minimum(left, right) * len(vectors) + np.maximum(left, right))
+    return np.stack(np.divmod(np.unique(np.concatenate(pairs)), len(vectors)), axis=1)
 
 
 def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
@@ -234,53 +234,53 @@ def _oriented(image: Grey, orientation: int) -> Grey:
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
+def _align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
     """Return the orientation of the second picture and the shift on which most points agree; None if too few do."""
     best, most = None, _LEAST_POINTS - 1
     for orientation in range(8):
-        shifts = one - _turn(other, shape, orientation)
+        shifts = left - _turn(right, shape, orientation)
         near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
         votes = near.sum(axis=1)
         leader = int(votes.argmax())
-        agreeing = len(np.unique(one[near[leader]], axis=0))
+        agreeing = len(np.unique(left[near[leader]], axis=0))
         if agreeing > most:
             rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
             best, most = (orientation, rows, columns), agreeing
     return best
 
 
-def _compare_aligned(one: Grey, other: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
+def _compare_aligned(left: Grey, right: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
     """Return the correlation where two pictures overlap, and the share of the smaller one that is."""
-    turned = _oriented(other, orientation)
-    best = _overlap(one, turned, rows, columns)
+    turned = _oriented(right, orientation)
+    best = _overlap(left, turned, rows, columns)
     if best[0] < _SURE:  # a reduced picture may lie half a pixel aside
-        best = max(_overlap(one, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
+        best = max(_overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
     return best
 
 
-def _overlap(one: Grey, other: Grey, rows: int, columns: int) -> tuple[float, float]:
+def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float, float]:
     top, left = max(0, rows), max(0, columns)
-    bottom, right = min(one.shape[0], rows + other.shape[0]), min(one.shape[1], columns + other.shape[1])
+    bottom, right = min(first.shape[0], rows + second.shape[0]), min(first.shape[1], columns + second.shape[1])
     if bottom <= top or right <= left:
         return 0.0, 0.0
-    shared, there = one[top:bottom, left:right], other[top - rows : bottom - rows, left - columns : right - columns]
-    found = _same(shared, there)
-    if found >= _SAME_PIXELS and not _alike_throughout(shared, there):
-        found = 0.0
-    return found, shared.size / min(one.size, other.size)
+    shared, there = first[top:bottom, left:right], second[top - rows : bottom - rows, left - columns : right - columns]
+    correlation = _same(shared, there)
+    if correlation >= _SAME_PIXELS and not _alike_throughout(shared, there):
+        correlation = 0.0
+    return correlation, shared.size / min(first.size, second.size)
 
 
-def _alike_throughout(one: Grey, other: Grey) -> bool:
+def _alike_throughout(left: Grey, right: Grey) -> bool:
     """Whether enough parts of an overlap are alike each by itself, and not only the few objects in it."""
     parts = (
         _correlate(*pair, spread=1.0)
-        for rows in zip(*(np.array_split(image, _GRID) for image in (one, other)), strict=True)
+        for rows in zip(*(np.array_split(image, _GRID) for image in (left, right)), strict=True)
         for pair in zip(*(np.array_split(row, _GRID, axis=1) for row in rows), strict=True)
     )
     return sum(correlation >= _ALIKE_PARTS for correlation in parts) >= _LEAST_PARTS
 
 
-def _compare_whole(one: Grey, other: Grey) -> tuple[float, float]:
+def _compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
     """Return the correlation of two pictures as a whole, brought to one size, in the orientation that fits best."""
     import cv2
 
@@ -288,37 +288,37 @@ def _compare_whole(one: Grey, other: Grey) -> tuple[float, float]:
         contiguous = np.ascontiguousarray(image)
         return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
 
-    small, thumb = brought(one, (_THUMB, _THUMB)), brought(other, (_THUMB, _THUMB))
-    turned = _oriented(other, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
-    if abs(np.log(one.shape[1] / one.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
+    small, thumb = brought(left, (_THUMB, _THUMB)), brought(right, (_THUMB, _THUMB))
+    turned = _oriented(right, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
+    if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
         return 0.0, 0.0
-    shape = one.shape if one.size <= turned.size else turned.shape
-    return _same(brought(one, shape), brought(turned, shape)), 1.0
+    shape = left.shape if left.size <= turned.size else turned.shape
+    return _same(brought(left, shape), brought(turned, shape)), 1.0
 
 
-def _same(one: Grey, other: Grey) -> float:
+def _same(left: Grey, right: Grey) -> float:
     """Return the correlation of aligned grey levels; 0 where the picture is about as alike to itself aside.
 
     An edge of tissue or of the slide, and other patterns that look alike along a line, fit each other at many places;
     the pixels of a copy fit at one.
     """
     step = _ASIDE
-    if min(one.shape) <= 4 * step:
+    if min(left.shape) <= 4 * step:
         return 0.0
-    found = _correlate(one, other)
-    if found < _SAME_PIXELS:
-        return found
-    middle = one[step:-step, step:-step]
+    correlation = _correlate(left, right)
+    if correlation < _SAME_PIXELS:
+        return correlation
+    middle = left[step:-step, step:-step]
     height, width = middle.shape
     aside = max(
-        _correlate(middle, one[step + r : step + r + height, step + c : step + c + width])
+        _correlate(middle, left[step + r : step + r + height, step + c : step + c + width])
         for r, c in ((0, step), (step, 0), (step, step), (step, -step))
     )
-    return found if 1 - found <= _DISTINCT * (1 - aside) else 0.0
+    return correlation if 1 - correlation <= _DISTINCT * (1 - aside) else 0.0
 
 
-def _correlate(one: Grey, other: Grey, *, spread: float = LEAST_SPREAD) -> float:
+def _correlate(left: Grey, right: Grey, *, spread: float = LEAST_SPREAD) -> float:
     """Return the correlation of grey levels; 0 where either is blank, by a standard deviation under `spread`."""
-    first, second = one - one.mean(), other - other.mean()
+    first, second = left - left.mean(), right - right.mean()
     norms = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return 0.0 if norms < spread**2 * one.size else float((first * second).sum() / norms)
+    return 0.0 if norms < spread**2 * left.size else float((first * second).sum() / norms)

@@ -112,9 +112,9 @@ def _points(grey: Grey, cell: int) -> npt.NDArray[np.int32]:
     margin = cell * CELLS // 2
     inside = np.zeros_like(peaks)
     inside[margin:-margin, margin:-margin] = True
-    found = np.argwhere(peaks & inside).astype(np.int32)
-    order = np.argsort(-strength[found[:, 0], found[:, 1]], kind="stable")[:_MOST_POINTS]
-    return found[order]
+    points = np.argwhere(peaks & inside).astype(np.int32)
+    order = np.argsort(-strength[points[:, 0], points[:, 1]], kind="stable")[:_MOST_POINTS]
+    return points[order]
 
 
 def _orbits() -> list[npt.NDArray[np.int64]]:

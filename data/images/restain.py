@@ -142,9 +142,9 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     for source in sources:
         if source.is_dir():
             findings: list[Finding] = []
-            found = sorted(walk_files(source, findings))
+            paths = sorted(walk_files(source, findings))
             report_findings(findings)
-            files |= dict.fromkeys(path for path in found if path.suffix.casefold() in IMAGE_SUFFIXES)
+            files |= dict.fromkeys(path for path in paths if path.suffix.casefold() in IMAGE_SUFFIXES)
         elif source.exists():
             files[source] = None
         else:

@@ -42,7 +42,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[Ima
     shown: list[ImageRecord] = []
     findings: list[Finding] = []
     with Progress(total=len(records), label="contexts", unit="outlines") as progress:
-        for place, record in enumerate(records, start=1):
+        for number, record in enumerate(records, start=1):
             try:
                 path, box = _outline(record)
                 header = read_header(path)
@@ -51,7 +51,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[Ima
             else:
                 widened = _widen(box, context, width=header.width, height=header.height)
                 shown.append(replace(record, path=path, box=widened))
-            progress.update_to(place)
+            progress.update_to(number)
     return shown, findings
 
 

@@ -124,7 +124,7 @@ def _marked(
     except InputError as error:
         findings.append(Finding("error", overlay.name, str(error)))
         return []
-    found = []
+    records = []
     for mark in marks:
         label = pathology_label(mark.pathology)
         if label is None:
@@ -133,8 +133,8 @@ def _marked(
             other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
         elif image is not None:
             name = f"{stem}_{mark.number}"
-            found.append(ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True))
-    return found
+            records.append(ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True))
+    return records
 
 
 def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:

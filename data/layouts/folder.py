@@ -70,15 +70,15 @@ def read_folder(
         findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
     if "group" not in rules:
         findings.extend(_deeper(files, level))
-    found = {"group": dict.fromkeys(files), "label": labels}
+    values = {"group": dict.fromkeys(files), "label": labels}
     for what, rule in rules.items():
-        found[what] = rule.find(files)
-        findings.extend(rule.findings(root, found[what], what))
+        values[what] = rule.find(files)
+        findings.extend(rule.findings(root, values[what], what))
     records = []
     for name, path in files.items():
         part = parts.get(name.partition("/")[0])
         columns = () if part is None else ((PART.name, part),)
-        records.append(ImageRecord(name, path, found["label"][name], found["group"][name], columns=columns))
+        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns))
     return records, findings
 
 
@@ -91,7 +91,7 @@ def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Name folders below the classes."""
-    found = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
+    deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
     message = Message(
         "these folders below the classes are not taken for patients",
         remedies=[
@@ -102,7 +102,7 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
             )
         ],
     )
-    return [Finding("note", few(found), message)] if found else []
+    return [Finding("note", few(deeper), message)] if deeper else []
 
 
 def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findings: list[Finding]) -> dict[str, str]:
@@ -116,15 +116,15 @@ def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findi
     parts = {name: part for name in folders if (part := part_of(name)) is not None}
     if not parts or len(parts) < len(folders) or (classes and all(match_class(name, classes) for name in folders)):
         return {}
-    said = f"the folders {' and '.join(sorted(folders))}"
+    text = f"the folders {' and '.join(sorted(folders))}"
     below = sorted(set().union(*folders.values()))
     if not below:
-        message = f"{said} look like parts of a split, and are taken for the classes"
+        message = f"{text} look like parts of a split, and are taken for the classes"
         findings.append(Finding("warning", str(root), f"{message}; put a folder for each class in their place"))
         return {}
     message = Message(
         "{} are taken for the parts of a split, and those below them ({}) for the classes",
-        said,
+        text,
         few(below),
         remedies=[Message("{folds:folder} keeps the split, {classes} with these names takes them for the classes")],
     )

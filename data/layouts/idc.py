@@ -10,7 +10,7 @@ from pathlib import Path
 from ...core import InputError
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Level
 from ..images import same_content
 from ..walk import walk_files
 from .spec import LayoutSpec
@@ -55,7 +55,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             name = path.name
             match = IDC_NAME.fullmatch(name)
             if match is None:
-                level = "warning" if name.endswith(".png") else "note"
+                level: Level = "warning" if name.endswith(".png") else "note"
                 findings.append(Finding(level, name, "not an IDC patch, left out"))
                 continue
             if not _in_place(root, path):

@@ -89,12 +89,12 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
             tables[path.suffix.casefold()].append(path)
         elif path.suffix.casefold() == ".dcm":
             images.append(path)
-    found = tables[".csv"] or tables[".xls"]
-    if not found:
+    present = tables[".csv"] or tables[".xls"]
+    if not present:
         raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")
-    if len(found) > 1:
-        raise InputError(f"{found[0]} and {found[1]}: two tables; keep one")
-    return found[0], images
+    if len(present) > 1:
+        raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
+    return present[0], images
 
 
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:

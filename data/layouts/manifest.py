@@ -93,12 +93,12 @@ def read_manifest(
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
         rows.append((number, name, row))
-    found = {what: rule.find(Path(name).as_posix() for _, name, _ in rows) for what, rule in rules.items()}
+    values = {what: rule.find(Path(name).as_posix() for _, name, _ in rows) for what, rule in rules.items()}
     records: list[ImageRecord] = []
     for number, name, row in rows:
         written = Path(name).as_posix()
         label, group = (
-            found[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
+            values[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
         )
         image = row.get(columns["image_id"]) or written
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
@@ -109,7 +109,7 @@ def read_manifest(
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{path}: the manifest has no rows")
     for what, given in rules.items():
-        findings.extend(given.findings(path, found[what], what))
+        findings.extend(given.findings(path, values[what], what))
     unknown = [record.image_id for record in records if is_missing(record.group)]
     if "group" not in rules and unknown and len(unknown) < len(records):
         message = (
@@ -143,7 +143,7 @@ def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list
     if not column:
         return ""
     message = f"the {role.means} is taken from the column {table.columns[column]}"
-    others = [name for tier in role.found(table.columns) for name in tier if name not in (column, *columns.values())]
+    others = [name for tier in role.matching(table.columns) for name in tier if name not in (column, *columns.values())]
     if others and role is GROUP:
         message += f"; not used: {', '.join(table.columns[other] for other in others)}"
         findings.append(Finding("warning", table.path.name, message))
@@ -152,15 +152,15 @@ def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list
     return column
 
 
-def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Finding]:
+def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
     """Name columns that are not used, and those that may hold what is looked for in vain.
 
     `told` are those of label and group that the user says the place of.
     """
-    groups = {name for tier in GROUP.found(table.columns) for name in tier}
-    used = {*columns.values(), *(() if "group" in told else groups)}
+    groups = {name for tier in GROUP.matching(table.columns) for name in tier}
+    used = {*columns.values(), *(() if "group" in given else groups)}
     findings = []
-    for column in itertools.chain.from_iterable(PART.found(table.columns)):
+    for column in itertools.chain.from_iterable(PART.matching(table.columns)):
         cells = {cell for _, row in table.rows if (cell := row[column])}
         if column not in used and cells and all(map(part_of, cells)):
             used.add(column)
@@ -168,10 +168,10 @@ def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Fi
                 "the column {} names the parts of a split", column, remedies=[Message("{folds:{}} keeps them", GIVEN)]
             )
             findings.append(Finding("note", table.path.name, message))
-    unused = [said for key, said in table.columns.items() if key not in used]
+    unused = [written for key, written in table.columns.items() if key not in used]
     if not unused:
         return findings
-    if not columns["group"] and "group" not in told and (may := may_hold_patients(unused)):
+    if not columns["group"] and "group" not in given and (may := may_hold_patients(unused)):
         message = Message(
             "the column {} may hold the patients, and is not used",
             may[0],
@@ -179,7 +179,7 @@ def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Fi
         )
         findings.append(Finding("warning", table.path.name, message, labels_only=True))
     listed = f"columns that are not used: {', '.join(unused)}"
-    if not columns["label"] and "label" not in told:
+    if not columns["label"] and "label" not in given:
         message = Message(
             "no column is called label, so no image has one; {}",
             listed,
@@ -187,7 +187,7 @@ def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Fi
         )
         return [*findings, Finding("warning", table.path.name, message, labels_only=True)]
     names = [
-        columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in told
+        columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in given
     ]
     listed += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a protocol names)"
     return [*findings, Finding("note", table.path.name, listed)]

@@ -142,8 +142,8 @@ def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
         elif line and blocks:
             blocks[-1].append(line)
     if announced is None or announced != len(blocks):
-        said = f"announces {announced} abnormalities and holds {len(blocks)}"
-        raise InputError(f"{said}; the file is broken, copy it again")
+        counts = f"announces {announced} abnormalities and holds {len(blocks)}"
+        raise InputError(f"{counts}; the file is broken, copy it again")
     return [_abnormality(block, width=width, height=height) for block in blocks]
 
 
@@ -159,7 +159,7 @@ def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
     lesions, pathology = [], ""
     outlines: list[npt.NDArray[np.int64]] = []
     announced = 0
-    for place, line in enumerate(block):
+    for index, line in enumerate(block):
         words = line.split()
         if words[0] == "LESION_TYPE" and len(words) > 1:
             lesions.append(words[1].casefold())
@@ -170,7 +170,7 @@ def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
         elif words[0] in ("BOUNDARY", "CORE"):
             where = f"abnormality {number}, outline {len(outlines) + 1}"
             try:
-                points = outline_points(block[place + 1] if place + 1 < len(block) else "")
+                points = outline_points(block[index + 1] if index + 1 < len(block) else "")
             except InputError as error:
                 raise InputError("{}: {}; copy the file again", where, error) from error
             if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:

@@ -31,13 +31,13 @@ _ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", 
 @functools.cache
 def built_in_layouts() -> tuple[LayoutSpec, ...]:
     """Return the layouts of this package, in the order in which they are listed."""
-    found = []
+    specs = []
     for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
         spec = getattr(import_module(f"{__package__}.{info.name}"), "LAYOUT", None)
         if isinstance(spec, LayoutSpec):
-            found.append(spec)
-    place = {name: number for number, name in enumerate(_ORDER)}
-    return tuple(sorted(found, key=lambda spec: (place.get(spec.name, len(place)), spec.name)))
+            specs.append(spec)
+    rank = {name: number for number, name in enumerate(_ORDER)}
+    return tuple(sorted(specs, key=lambda spec: (rank.get(spec.name, len(rank)), spec.name)))
 
 
 def list_layouts() -> list[str]:
@@ -80,13 +80,13 @@ def added_layouts() -> tuple[LayoutSpec, ...]:
 @functools.lru_cache(maxsize=32)
 def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
     """Load them, once for each state of Python's search path."""
-    found = []
+    specs = []
     for name in extension_names(ENTRY_POINT_GROUP):
         try:
-            found.append(get_layout(name))
+            specs.append(get_layout(name))
         except InputError as error:
             _log.warning("%s", error)
-    return tuple(found)
+    return tuple(specs)
 
 
 def _orders(specs: Iterable[LayoutSpec]) -> tuple[tuple[str, ...], ...]:
@@ -132,10 +132,10 @@ def recognise_layout(root: Path) -> LayoutSpec:
         Exists.
     """
     ours = built_in_layouts()
-    found = _first([spec for spec in ours if not spec.fallback], root) or _first(added_layouts(), root)
-    if found is None:
-        found = next(spec for spec in ours if spec.fallback and spec.manifest == root.is_file())
-    return get_layout(found.name)
+    layout = _first([spec for spec in ours if not spec.fallback], root) or _first(added_layouts(), root)
+    if layout is None:
+        layout = next(spec for spec in ours if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(layout.name)
 
 
 def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:

@@ -69,10 +69,10 @@ def make_bach(
 
 def _claim(mark: Path, content: dict[str, object]) -> None:
     if mark.is_file():
-        found = read_json(mark)
-        if found != content:
+        entries = read_json(mark)
+        if entries != content:
             raise OutputError(
-                "{}: holds a synthetic dataset with other settings ({}); choose another {out}", mark.parent, found
+                "{}: holds a synthetic dataset with other settings ({}); choose another {out}", mark.parent, entries
             )
     elif any((mark.parent / "Photos").rglob("*.tif")):
         raise OutputError("{}: holds images that are not synthetic; choose another {out}", mark.parent)

@@ -50,9 +50,9 @@ def test_views_fit_by_the_scaled_short_side_and_see_the_share_of_their_area():
     first, second = fit_views(sizes, settings=settings)
     assert (first.fits, first.too_small, first.whole) == (2, ("small.png",), False)
     assert (second.fits, second.too_small, second.whole) == (3, (), True)
-    assert first.one == pytest.approx(400**2 / (1024 * 768))  # the larger of two that fit is their median
-    assert second.one == pytest.approx(100**2 / (1024 * 400))
-    assert first.together == pytest.approx(first.one, abs=0.01)  # one crop sees what one crop sees
+    assert first.single == pytest.approx(400**2 / (1024 * 768))  # the larger of two that fit is their median
+    assert second.single == pytest.approx(100**2 / (1024 * 400))
+    assert first.together == pytest.approx(first.single, abs=0.01)  # one crop sees what one crop sees
 
 
 def test_what_several_crops_see_is_counted_on_the_crops_that_are_drawn():
@@ -69,7 +69,7 @@ def test_what_several_crops_see_is_counted_on_the_crops_that_are_drawn():
         }
         shares.append(len(seen) / (200 * 150))
     assert fit.together == pytest.approx(np.mean(shares))
-    assert fit.one < fit.together < 4 * fit.one
+    assert fit.single < fit.together < 4 * fit.single
 
 
 def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_side():
@@ -102,13 +102,13 @@ def test_each_fold_says_which_class_it_lacks():
     # four groups of one class each: whichever a fold tests, it lacks the other class
     rows = [(label, group) for label, group in (("a", "p1"), ("a", "p2"), ("b", "p3"), ("b", "p4")) for _ in range(4)]
     (found,) = check_protocols(dataset(*rows), folds=("4",), group_is="patient")
-    assert (found.refused, found.how, len(found.parts)) == ("", "by patient", 4)
+    assert (found.refused, found.kept, len(found.parts)) == ("", "by patient", 4)
     assert [dict(part.images) for part in found.parts] == [{"train": 12, "test": 4}] * 4
     assert Counter(part.missing["test"] for part in found.parts) == {("a",): 2, ("b",): 2}
     assert all(list(part.missing) == ["test"] for part in found.parts)
     assert len(found.lacking) == 4
     (by_image,) = check_protocols(dataset(*rows), folds=("4",), group_by="none")
-    assert (by_image.how, by_image.lacking) == ("by image", [])
+    assert (by_image.kept, by_image.lacking) == ("by image", [])
     assert "4 of 4 patients or slides with several images both train and test" in by_image.warnings[0]
 
 
