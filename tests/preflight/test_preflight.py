@@ -271,7 +271,7 @@ def test_disk_is_that_of_the_numbers_in_the_stores(tmp_path):
     assert cost.units == -(-4 // images_per_block(found.planned))
     assert cost.shortest < cost.seconds < cost.longest
     assert cost.dense < cost.seconds
-    one = preflight(tmp_path / "t", settings=found.asked, work=Work(jobs=1)).estimate
+    one = preflight(tmp_path / "t", settings=found.requested, work=Work(jobs=1)).estimate
     assert one.seconds == pytest.approx(2 * cost.seconds)
 
 
