@@ -102,12 +102,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if groups is not None and len(groups) != len(labels):
             raise InputError(f"groups: {len(groups)} for {len(labels)} images; give one for each")
         settings = BoostSettings((self.head,), seeds=self.seeds, preset=self.preset, params=self.params or {})
-        preset = settings.chosen
+        preset = settings.lightgbm
         stacked = self.head == STACK
         part = TrainingPart(
             features=np.ascontiguousarray(X[:, np.newaxis, :]),
             labels=labels.astype(np.int64),
-            groups=[None] * len(labels) if groups is None else [None if one is None else str(one) for one in groups],
+            groups=[None] * len(labels)
+            if groups is None
+            else [None if group is None else str(group) for group in groups],
             classes=len(self.classes_),
             seed=self.seed,
             rounds=preset.rounds,

@@ -91,6 +91,6 @@ class BoostSettings(Settings):
             members_of(head)
 
     @property
-    def chosen(self) -> Preset:
+    def lightgbm(self) -> Preset:
         """The preset with the parameters on top."""
         return PRESETS[self.preset].with_params(self.params)

@@ -78,7 +78,7 @@ def train(
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
     if not chosen.features and not run.is_dir():
         raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
-    preset = settings.chosen
+    preset = settings.lightgbm
     config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
     with record_run(run, command="boost", config=config) as record:
         stores: Sequence[Path] = chosen.features

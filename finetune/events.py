@@ -49,9 +49,8 @@ class EventLog:
         """Add a histogram of each variable that is trained, by its path in the network."""
         from keras import ops
 
-        variables = model.trainable_variables
-        found = [(one.path, _histogram(ops.convert_to_numpy(one.value))) for one in variables]
-        self._write(found, step=step, plugin="histograms", kind=2)
+        values = [(v.path, _histogram(ops.convert_to_numpy(v.value))) for v in model.trainable_variables]
+        self._write(values, step=step, plugin="histograms", kind=2)
 
     def write_graph(self, model: Any) -> None:
         """Add the graph of a prediction, with the sizes of what flows; nothing where TensorFlow does not compute it."""

@@ -147,7 +147,7 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     settings = plan.settings
     chosen = plan.train[sample_training(source.labels[plan.train], method=settings.sampling, seed=settings.seed)]
     chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=settings.seed)]
-    return source.samples(chosen, copies=settings.made)
+    return source.samples(chosen, copies=settings.offline_copies)
 
 
 def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:

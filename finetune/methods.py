@@ -83,9 +83,10 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     """Yield each augmentation in words, in the order in which they are applied."""
     ranges = augmentation_ranges(settings.augmentations)
     if OFFLINE in ranges:
-        how = "made within its file by one resampling" if settings.turned else "with mirrored edges"
-        yield f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation, {how}"
-    said = {
+        edges = "made within its file by one resampling" if settings.turned else "with mirrored edges"
+        drawn = f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation"
+        yield f"{drawn}, {edges}"
+    words = {
         "isometries": "the eight isometries of the square",
         "mirror": "mirroring left and right",
         "rotation": "rotation by up to {0:g} degrees",
@@ -99,4 +100,4 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     for name in AUGMENTATIONS:
         if name in ranges:
             value = ranges[name] or 0.0
-            yield said[name].format(value, 100 * value)
+            yield words[name].format(value, 100 * value)

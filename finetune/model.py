@@ -227,7 +227,7 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
         ]
         if not fitting:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
-        factors = {id(one): factor for variable in fitting for one in (variable, variable.value)} | factors
+        factors = {id(owner): factor for variable in fitting for owner in (variable, variable.value)} | factors
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 
     class Scaled(kind):  # type: ignore[misc]

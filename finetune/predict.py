@@ -20,7 +20,7 @@ from .model import resolved
 from .units import predict_samples
 
 _MOST_PATCHES = 100_000
-"""Bound on the patches of an image (ours): past it, its prediction takes days."""
+"""Bound on the patches of an image: past it, its prediction takes days."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
     size : int
         Side of the network's input, pixels. A box whose square is twice that or more is reduced by the largest whole
         factor that leaves it as large as the network's input, by averages: so a region takes 24 `size` squared bytes at
-        most (ours).
+        most.
     treat : callable
         Treatment of the region at full resolution.
     """
@@ -115,7 +115,7 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     """Return a function of a region, its key and the number of its copy, as `make_offline` does for whole images.
 
     Copies ``0 ... crops - 1`` share the first angle, the next ones the second. Angles are any; crops are square, at any
-    place in the turned square, and keep 70 to 100 % of the area of the box (ours).
+    place in the turned square, and keep 70 to 100 % of the area of the box.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def finetune(
         view.check(opened.dataset.classes)
         class_factors(settings.copies, opened.dataset.classes)
         records = opened.dataset.records
-        dataset = replace(opened.dataset, records=tuple(item for item in records if item.label is not None))
+        dataset = replace(opened.dataset, records=tuple(record for record in records if record.label is not None))
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
@@ -116,8 +117,8 @@ def finetune(
             digest=opened.digest,
             dataset=dataset.name,
             classes=dataset.classes,
-            labels={item.image_id: item.label or "" for item in dataset.records},
-            groups={item.image_id: item.group for item in dataset.records},
+            labels={record.image_id: record.label or "" for record in dataset.records},
+            groups={record.image_id: record.group for record in dataset.records},
             failures=tuple(failures.items()),
             known=known,
             pixels=pixels,
@@ -147,36 +148,36 @@ def finetune(
 
 def _plans(
     choice: FoldChoice,
-    records: tuple[ImageRecord, ...],
-    failed: dict[str, str],
-    known: DatasetFacts,
+    records: Sequence[ImageRecord],
+    failed: Mapping[str, str],
+    facts: DatasetFacts,
     settings: FinetuneSettings,
 ) -> list[FoldPlan]:
-    left = _left_out(records, failed, settings)
-    lists = [str(one) for one in (*choice.folds, choice.test_list) if one is not None and Path(one).is_file()]
-    if left and lists:
+    left_out = _left_out(records, failed, settings)
+    lists = [str(path) for path in (*choice.folds, choice.test_list) if path is not None and Path(path).is_file()]
+    if left_out and lists:
         raise InputError(
             "{sampling:{}}: goes with folds that are drawn, not with {}, which names images that it leaves out",
             BEFORE,
             lists[0],
         )
-    usable = [item for item in records if item.image_id not in failed and item.image_id not in left]
+    usable = [record for record in records if record.image_id not in failed and record.image_id not in left_out]
     return choice.plans(
-        [item.image_id for item in usable],
-        labels=[item.label or "" for item in usable],
-        groups=[item.group for item in usable],
+        [record.image_id for record in usable],
+        labels=[record.label or "" for record in usable],
+        groups=[record.group for record in usable],
         seed=settings.seed,
         default="10",
         failed=failed,
-        known=known,
+        known=facts,
     )
 
 
-def _left_out(records: tuple[ImageRecord, ...], failed: dict[str, str], settings: FinetuneSettings) -> set[str]:
+def _left_out(records: Sequence[ImageRecord], failed: Mapping[str, str], settings: FinetuneSettings) -> set[str]:
     """Return the images that are left out so that the whole set is balanced before it is split."""
-    usable = [item for item in records if item.label is not None and item.image_id not in failed]
+    usable = [record for record in records if record.label is not None and record.image_id not in failed]
     if settings.sampling != BEFORE or not usable:
         return set()
-    labels = np.unique([item.label for item in usable], return_inverse=True)[1]
+    labels = np.unique([record.label for record in usable], return_inverse=True)[1]
     kept = sample_training(labels, method="under", seed=settings.seed)
-    return {item.image_id for item in usable} - {usable[place].image_id for place in kept}
+    return {record.image_id for record in usable} - {usable[position].image_id for position in kept}

@@ -177,7 +177,7 @@ class FinetuneSettings(Settings):
         return parse_patches(self.patches)
 
     @property
-    def made(self) -> int:
+    def offline_copies(self) -> int:
         """How many pictures ``rotations-crops`` makes of an image; one without."""
         return self.rotations * self.crops if OFFLINE in self.augmentations else 1
 

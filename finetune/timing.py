@@ -70,7 +70,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     model = build_model(settings, classes=classes, fold=0)
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
     samples = source.samples(np.arange(batch))
-    each = settings.rule.number(*image.shape[:2]) * settings.made
+    each = settings.rule.number(*image.shape[:2]) * settings.offline_copies
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
     step = _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
     return TrainingCost(read, step, each, stored, size)

@@ -122,10 +122,12 @@ def estimate_boost(
     units, seconds, size = 0, 0.0, 0.0
     heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
     for dim in sorted(set(dims)):
-        part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.chosen)
+        part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.lightgbm)
         for head in heads:
             model_seconds, model_bytes = (
-                _time_lightgbm(part, settings.chosen) if head == "lightgbm" else _time_head(part, settings.chosen, head)
+                _time_lightgbm(part, settings.lightgbm)
+                if head == "lightgbm"
+                else _time_head(part, settings.lightgbm, head)
             )
             models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
             units += models

@@ -43,13 +43,13 @@ def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, con
     x = local_response(pool(x, "pool1"), name="norm1")
     x = local_response(conv_relu(conv_relu(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
     x = pool(x, "pool2")
-    for name, (one, reduce3, three, reduce5, five, project) in _MODULES.items():
+    for name, (width1, reduce3, width3, reduce5, width5, project) in _MODULES.items():
         inside = f"inception_{name}"
         pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{inside}_pool")(x)
         branches = [
-            conv_relu(x, one, 1, f"{inside}_1x1"),
-            conv_relu(conv_relu(x, reduce3, 1, f"{inside}_3x3_reduce"), three, 3, f"{inside}_3x3"),
-            conv_relu(conv_relu(x, reduce5, 1, f"{inside}_5x5_reduce"), five, 5, f"{inside}_5x5"),
+            conv_relu(x, width1, 1, f"{inside}_1x1"),
+            conv_relu(conv_relu(x, reduce3, 1, f"{inside}_3x3_reduce"), width3, 3, f"{inside}_3x3"),
+            conv_relu(conv_relu(x, reduce5, 1, f"{inside}_5x5_reduce"), width5, 5, f"{inside}_5x5"),
             conv_relu(pooled, project, 1, f"{inside}_project"),
         ]
         x = layers.Concatenate(name=inside)(branches)

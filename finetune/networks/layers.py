@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _MOMENTUM = 0.9
-"""Of the moving statistics of batch normalisation (ours): Keras's 0.99 needs hundreds of steps, more than a few hundred
+"""Of the moving statistics of batch normalisation: Keras's 0.99 needs hundreds of steps, more than a few hundred
 images give in the first epochs."""
 
 _TOP_FILTERS = 64
