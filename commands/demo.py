@@ -31,7 +31,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     from ..recipes import demo as run
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
-    echo(*boosted.summary(), "chance is 25.0")
+    echo(*boosted.summary())
     done(
         [boosted.report, boosted.model],
         then="bchisto featurize --images DIR --out RUN",

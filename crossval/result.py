@@ -83,29 +83,27 @@ class CrossValidation:
         return self.folder / "report.html"
 
     def figures(self, name: str = "") -> list[str]:
-        """Say the figures in lines for a terminal: the table of folds, then accuracy and what qualifies it.
+        """Say the figures in lines for a terminal: the answer first, then what qualifies it.
 
         Parameters
         ----------
         name : str
-            What to call the result; by default its folder, and the whole as its table.
+            What to call the result; by default its folder.
         """
-        lines = []
-        if self.paper is not None:
-            lines += [f"{name or self.folder.name}: accuracy per fold, percent", *self.paper.text().splitlines()]
         if self.metrics is None:
-            return lines
+            return []
         each = self.panel.run.get("each") if self.panel is not None else None
-        return [*lines, *headline(name or self.table, self.metrics), *(gain_lines(each) if each else ())]
+        lines = headline(name or self.folder.name, self.metrics, banners=self.banners)
+        return [*lines, *(gain_lines(each) if each else ())]
 
     def _repr_html_(self) -> str:
         return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())
 
     def summary(self) -> list[str]:
-        """Say the result in lines for a terminal: what a reader must know first, then the figures."""
+        """Say the result in lines for a terminal."""
         name = self.folder.name
         if not self.assembled:
             return [f"{name}: {self.share}"]
         if self.panel is None:
             return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
-        return [*self.banners, *self.figures()]
+        return self.figures()

@@ -142,9 +142,9 @@ def bootstrap_intervals(
     -------
     dict
         ``[low, high]`` under the names of the metrics, ``two_class`` and ``per_class``; ``unit`` (``image`` or
-        ``group``), ``units`` (their number), ``ungrouped`` (images or patches without a group where others have one),
-        ``replicates`` (draws that were made), ``estimand``, ``methods`` and ``warnings`` by figure, and ``warning``,
-        that of the accuracy (null where there is none).
+        ``group``), ``units`` (their number), ``largest`` (share of the rows that the largest holds), ``ungrouped``
+        (images or patches without a group where others have one), ``replicates`` (draws that were made), ``estimand``,
+        ``methods`` and ``warnings`` by figure, and ``warning``, that of the accuracy (null where there is none).
 
     References
     ----------
@@ -171,6 +171,7 @@ def bootstrap_intervals(
     return {
         "unit": sampled.unit,
         "units": sampled.units,
+        "largest": float(np.bincount(sampled.member).max() / len(table)),
         "ungrouped": ungrouped(take_rows(table, table.first_rows)) if sampled.unit == "group" else 0,
         "replicates": replicates,
         "estimand": ESTIMAND.format(unit=sampled.unit),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .formats import aligned, write_table
+from .formats import write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 from .words import listed
@@ -86,12 +86,6 @@ class PaperTable:
             spread = f"{100 * row.std:.1f}" if len(self.folds) > 1 else ""
             result.append([row.name, *(f"{100 * value:.1f}" for value in (*row.per_fold, row.mean)), spread, average])
         return result
-
-    def text(self) -> str:
-        """The table for a terminal."""
-        header, *stores, fusion = aligned([self.header(starred=True), *self.cells()])
-        rule = "-" * len(header)
-        return "\n".join([header, rule, *stores, rule, fusion])
 
     def write(self, path: Path) -> None:
         """Write the table in percent as CSV, and as LaTeX beside it."""

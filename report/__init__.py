@@ -3,8 +3,10 @@
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """
 
-from .comparison_sections import gain_lines
+from .answer import headline
+from .comparison_sections import external_lines, gain_lines, named_test
 from .evaluation import write_evaluation
+from .forms import p_value
 from .methods import cite
 from .page import Block, Figure, Grid, Section, render_page, write_page
 from .published import PublishedFigure, PublishedTable, write_published
@@ -12,7 +14,6 @@ from .report import choose_samples, reporting, sample_of, surest, thumbnail, wri
 from .run_report import write_run_report
 from .study_sections import class_grid
 from .tables import write_tables
-from .wording import external_lines, headline, named_test, p_value
 
 __all__ = [
     "Block",

@@ -16,9 +16,9 @@ from ..evaluate import (
     plural,
     rows_of,
 )
+from .forms import p_value, percent, points
 from .page import Block, Grid
-from .tables import interval_cell, percent, points, shown_metrics, summary_cells
-from .wording import named_test, p_value
+from .tables import interval_cell, shown_metrics, summary_cells
 
 _PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
            "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
@@ -191,3 +191,44 @@ def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         )
         yield from comparison_blocks(found["comparisons"], [panel])
         yield from (Block(note=f"{note[:1].upper()}{note[1:]}.") for note in found["notes"])
+
+
+def named_test(pair: Mapping[str, Any], unit: str) -> str:
+    """Say by which test two tables were compared, and that its p is not the exact one where variances were raised.
+
+    Parameters
+    ----------
+    pair : mapping
+        Of `compare_tables`.
+    unit : str
+        What its ``unit`` is called.
+
+    Examples
+    --------
+    >>> named_test({"test": "sign_flip", "units": 12, "variance_factor": 1.5}, "patient")
+    'sign flips of 12 patients, variance times 1.5'
+    """
+    said = f"sign flips of {counted(pair['units'], unit)}" if pair.get("test") == "sign_flip" else "McNemar"
+    factor = pair.get("variance_factor", 1.0)
+    return said if factor == 1.0 else f"{said}, variance times {factor:g}"
+
+
+def external_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an external validation says: the drop, and what thresholds of the internal table reach.
+
+    Parameters
+    ----------
+    row : mapping
+        Of `external_validation`.
+    """
+    yield row["sentence"]
+    for point in row["wanted"]:
+        yield (
+            f"{row['table']}, threshold {point['threshold']:.3f} of {row['against']} for a wanted sensitivity of "
+            f"{percent(point['wanted'])}: {_reached(point)}"
+        )
+
+
+def _reached(point: Mapping[str, Any]) -> str:
+    ends = ((name, point[name], point.get(f"{name}_interval")) for name in ("sensitivity", "specificity"))
+    return ", ".join(f"{name} {interval_cell('percent', value, inside, between=' ')}" for name, value, inside in ends)

@@ -13,9 +13,9 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from ..evaluate import PredictionTable, fold_curves, listed, rows_of, two_sides
+from ..evaluate import PredictionTable, fold_curves, rows_of, two_sides
+from .forms import percent
 from .page import Figure
-from .tables import percent
 
 P = ParamSpec("P")
 
@@ -84,39 +84,6 @@ def _axes(width: float = 4.4, height: float = 4.2, *, columns: int = 1) -> tuple
     figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns)
-
-
-def confusion_figure(metrics: Metrics) -> Figure | None:
-    """Draw the confusion matrix of a table; rows true, columns predicted. None of more than 30 classes."""
-    classes, confusion = metrics["classes"], metrics["confusion"]
-    if len(classes) > _MOST_CLASSES:
-        return None
-    alt = f"Confusion matrix of {len(classes)} classes; the file confusion.csv of an evaluation has it."
-    if len(classes) <= _MOST_READ_OUT:
-        lines = []
-        for true, counts in zip(classes, confusion, strict=True):
-            called = [f"{count:,} as {name}" for name, count in zip(classes, counts, strict=True) if count]
-            lines.append(f"of {sum(counts):,} {true} {listed(called) or 'none'}")
-        alt = f"Confusion matrix, what was predicted: {'; '.join(lines)}."
-    caption = f"Confusion matrix, number of {rows_of(metrics)}"
-    return Figure(_confusion(classes, confusion), alt, caption)
-
-
-@_drawn
-def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Any:
-    matrix = np.array(counts)
-    side = 1.6 + 0.75 * len(classes)
-    figure, axes = _axes(side + 0.6, side)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*matrix.shape):
-        colour = "white" if share[row, column] > 0.55 else "black"
-        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
-    places = range(len(classes))
-    axes.set_xticks(places, classes, rotation=30, ha="right")
-    axes.set_yticks(places, classes)
-    axes.set(xlabel="predicted", ylabel="true")
-    return figure
 
 
 def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate import CROSS_VALIDATION, called, counted, joined_versions, listed, name_of, rows_of
+from ..evaluate import called, counted, joined_versions, name_of, nested, rows_of
+from .forms import NOTHING
+from .page import Grid, render
 
-_FACTOR = "; variance times "
-
-_METHODS = {
-    "Clopper-Pearson": "Clopper and Pearson's of independent shares [@clopper1934]",
-    "Wilson, effective rows, t": "Wilson's with the effective number of rows and Student's quantile [@korn1998]",
-    "percentile bootstrap": "percentiles of the bootstrap [@efron1993]",
-}
-"""Methods of intervals in words, and whom they cite."""
-
-_TESTS = {
-    "mcnemar": "McNemar's test [@mcnemar1947]",
-    "sign_flip": "a randomisation test that flips the sign of the difference of whole units",
-}
-
-_RULES = {
-    "sum": ", scored by the sum of their probabilities",
-    "max": ", scored by the largest of them against the largest of the rest",
-}
+_SOURCES = {"Clopper-Pearson": "clopper1934", "Wilson": "korn1998", "percentile bootstrap": "efron1993"}
+"""What a method of intervals begins with, and whom it cites."""
 
 _PACKAGES = {"bchisto": "bchisto", "numpy": "NumPy", "scikit-learn": "scikit-learn", "lightgbm": "LightGBM",
              "keras": "Keras", "tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}  # fmt: skip
@@ -46,94 +32,40 @@ def methods_text(
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
-    trained = [sentence for run in runs for sentence in run.get("methods", ())]
-    said = [*trained]
-    if protocols := list(dict.fromkeys(one["protocol"] for one in metrics if one["protocol"])):
-        said.append(f"The {'protocol was' if len(protocols) == 1 else 'protocols were'} {', and '.join(protocols)}.")
-    said += _scores(metrics)
-    said += [*_intervals(metrics), *_comparisons(pairs), *_calibration(metrics), *_points(metrics)]
+    measured = [table for table in metrics if table.get("intervals")]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
-    software = [f"{_PACKAGES[name]} {found}".strip() for name, found in versions.items() if name in _PACKAGES]
-    said.append(f"{'Models and metrics' if trained else 'Metrics'} were computed with {listed(software)}.")
-    return " ".join(dict.fromkeys(said))
-
-
-def _scores(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    rows = list(dict.fromkeys(rows_of(one) for one in metrics))
-    if metrics:
-        yield (
-            f"Accuracy is the share of {listed(rows)} whose predicted class is the true one; balanced accuracy is "
-            "the mean over classes of the share that is recognised."
-        )
-    if any(len(one["folds"]) > 1 for one in metrics):
-        yield "Figures are pooled over the test parts of all folds; spreads over folds are population deviations."
-    if any(one.get("auc") is not None for one in metrics):
-        yield "The area under the ROC curve (AUC) is the mean over classes of one class against the rest."
-
-
-def _intervals(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say the methods of all tables once, over the units of each."""
-    methods, units, about = [], [], []
-    for one in metrics:
-        if intervals := one.get("intervals"):
-            named = intervals.get("methods") or {"accuracy": "percentile bootstrap"}
-            shown = [named[name] for name in ("accuracy", "balanced_accuracy", "auc") if name in named]
-            methods += [method.partition(_FACTOR) for method in shown]
-            units.append(counted(intervals["units"], name_of(one, intervals["unit"])))
-            about.append(called(one, intervals.get("estimand") or "the trained models, and take them as they are"))
-    if not methods:
-        return
-    said = listed(list(dict.fromkeys(_METHODS.get(method, method) for method, _, _ in methods)))
-    yield f"Intervals are 95 % confidence intervals ({said}), over {listed(list(dict.fromkeys(units)))} as units."
-    yield f"They are about {'; and '.join(dict.fromkeys(about))}."
-    if any(factor for _, _, factor in methods):
-        yield f"Over several folds variances were multiplied by {CROSS_VALIDATION:g}, since training parts overlap."
-
-
-def _comparisons(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not pairs:
-        return
-    tests = list(dict.fromkeys(_TESTS[pair.get("test", "mcnemar")] for pair in pairs))
-    holm = (
-        ", with Holm's correction over all comparisons [@holm1979]" if any("p_holm" in pair for pair in pairs) else ""
+    text = render(
+        "methods.txt",
+        tables=metrics,
+        rows=list(dict.fromkeys(rows_of(one) for one in metrics)),
+        trained=[sentence for run in runs for sentence in run.get("methods", ())],
+        protocols=list(dict.fromkeys(one["protocol"] for one in metrics if one["protocol"])),
+        units=list(dict.fromkeys(_units(one) for one in measured)),
+        about=list(dict.fromkeys(called(one, one["intervals"].get("estimand") or "") for one in measured)),
+        pairs=pairs,
+        views=[one["two_class"] for one in metrics if one.get("two_class")],
+        software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
     )
-    yield f"Tables of the same images were compared in pairs by {listed(tests)}{holm}."
-    factors = {pair.get("variance_factor", 1.0) for pair in pairs}
-    if 1.0 in factors:
-        yield f"{'Where a table has one test part, p' if len(factors) > 1 else 'Their p'} is exact."
-    if factors - {1.0}:
-        yield (
-            f"Over several folds the variance behind their p was raised likewise (by {max(factors):g}), by way of a "
-            "normal deviate; such a p is approximate."
-        )
-    if any(pair.get("corrected_t") for pair in pairs):
-        yield "Differences over folds were tested by the corrected resampled t test [@nadeau2003]."
+    return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def _calibration(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    found = [one["calibration"] for one in metrics if one.get("calibration")]
-    if not found:
-        return
-    said = "Calibration was judged by the expected calibration error over 15 bins of the confidence [@guo2017]"
-    if any(one.get("ece_expected") is not None for one in found):
-        said += ", beside its expectation under perfect calibration"
-    if any(one.get("slope") is not None for one in found):
-        said += ", and by the slope and intercept of a logistic recalibration [@vancalster2019]"
-    yield f"{said}."
+def _units(metrics: Mapping[str, Any]) -> str:
+    return counted(metrics["intervals"]["units"], name_of(metrics, metrics["intervals"]["unit"]))
 
 
-def _points(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    views = [one["two_class"] for one in metrics if one.get("two_class")]
-    for positive, rule in dict.fromkeys((" + ".join(view["positive"]), view["rule"]) for view in views):
-        score = _RULES.get(rule, "")
-        yield f"The two-class view takes {positive} against the rest{score}."
-    fixed = sorted({point["threshold"] for view in views for point in view["thresholds"]})
-    if fixed:
-        yield f"Operating points at scores of {listed([f'{one:g}' for one in fixed])} were given, not fitted."
-    for wanted, fitted in dict.fromkeys((p["wanted"], p["fitted"]) for view in views for p in view.get("wanted", ())):
-        yield f"Thresholds for a sensitivity of {100 * wanted:g} % were fitted on the {fitted}."
-    if any(view.get("decision_curve") for view in views):
-        yield "Net benefit was computed over thresholds by decision curve analysis [@vickers2006]."
+def interval_grid(tables: Sequence[Mapping[str, Any]]) -> Grid:
+    """Return how the interval of each figure was made, figures of one method together, and who published it."""
+    figures: dict[str, dict[str, None]] = {}
+    for one in tables:
+        for name, method in (nested(one, "intervals", "methods") or {}).items():
+            short = re.sub(r"^per_class\..+\.", "of a class: ", name).replace("two_class.", "two classes: ")
+            figures.setdefault(method, {})[short.partition("@")[0].replace("_", " ")] = None
+    rows = [[method, ", ".join(names), _source(method)] for method, names in figures.items()]
+    return Grid("How each 95 % interval was made", ["method", "figures", "source"], rows, words=(1, 2))
+
+
+def _source(method: str) -> str:
+    return next((REFERENCES[key] for name, key in _SOURCES.items() if method.startswith(name)), NOTHING)
 
 
 REFERENCES = {
@@ -156,7 +88,6 @@ REFERENCES = {
     "quantitative analysis. ISBI 2009.",
     "mcnemar1947": "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
     "percentages. Psychometrika 1947;12:153-157.",
-    "nadeau2003": "Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning 2003;52:239-281.",
     "reinhard2001": "Reinhard E, Ashikhmin M, Gooch B, Shirley P. Color transfer between images. IEEE Computer "
     "Graphics and Applications 2001;21:34-41.",
     "ruifrok2001": "Ruifrok AC, Johnston DA. Quantification of histochemical staining by color deconvolution. "
@@ -165,6 +96,8 @@ REFERENCES = {
     "bottlenecks. CVPR 2018.",
     "simonyan2015": "Simonyan K, Zisserman A. Very deep convolutional networks for large-scale image recognition. ICLR "
     "2015.",
+    "spanhol2016": "Spanhol FA, Oliveira LS, Petitjean C, Heutte L. A dataset for breast cancer histopathological "
+    "image classification. IEEE Transactions on Biomedical Engineering 2016;63:1455-1462.",
     "szegedy2015": "Szegedy C, Liu W, Jia Y, et al. Going deeper with convolutions. CVPR 2015.",
     "szegedy2016": "Szegedy C, Vanhoucke V, Ioffe S, Shlens J, Wojna Z. Rethinking the Inception architecture for "
     "computer vision. CVPR 2016.",

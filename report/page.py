@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core import public
 from ..jobs import atomic_output
+from .forms import FORMS
 
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
@@ -80,6 +81,9 @@ class Block:
     grid : Grid, optional
     figures, pictures : sequence of Figure
         Drawings at their size; small pictures side by side.
+    template : str
+        A file of the folder ``templates``, which sees `values` as ``it``.
+    values : mapping
     """
 
     text: str = ""
@@ -90,6 +94,8 @@ class Block:
     grid: Grid | None = None
     figures: Sequence[Figure] = ()
     pictures: Sequence[Figure] = ()
+    template: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def write_page(
     sections: Sequence[Section],
     renamed: Mapping[str, str],
     hidden: Collection[str],
+    first: Sequence[Block] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and no patient.
 
@@ -124,6 +131,8 @@ def write_page(
         What texts say otherwise here.
     hidden : collection of str
         Names of images and groups: brackets that list one of them are left out.
+    first : sequence of Block
+        What stands before the list of sections.
     """
     longest = sorted(renamed, key=len, reverse=True)
 
@@ -139,12 +148,13 @@ def write_page(
 
     render_page(
         path,
-        "report.html",
+        "blocks.html",
         package=__package__,
         finalize=passed_on,
         title=title,
         goal="content",
         banners=list(banners),
+        first=list(first),
         sections=[section for section in sections if section.blocks],
     )
 
@@ -183,17 +193,8 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     frame, own = (resources.files(name) / "templates" for name in (__package__, package or __package__))
-    environment = Environment(
-        loader=FunctionLoader(lambda name: _text(frame if name == "page.html" else own, name)),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=finalize,
-    )
+    environment = _environment(own, frame, autoescape=True, finalize=finalize)
     sheet = _text(frame, "report.css") + (_text(own, style) if style else "")
     code, policy = _text(own, script) if script else "", ""
     if script is not None:
@@ -202,6 +203,33 @@ def render_page(
     page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template of text of this room."""
+    frame = resources.files(str(__package__)) / "templates"
+    return str(_environment(frame, frame, autoescape=False, finalize=None).get_template(template).render(**values))
+
+
+def _environment(
+    own: Traversable, frame: Traversable, *, autoescape: bool, finalize: Callable[[Any], Any] | None
+) -> Any:
+    """Return what renders the templates of a folder, and those of the frame that it lacks."""
+    from jinja2 import ChainableUndefined, Environment, FunctionLoader
+
+    def load(name: str) -> str:
+        return _text(own if (own / name).is_file() else frame, name)
+
+    environment = Environment(
+        loader=FunctionLoader(load),
+        autoescape=autoescape,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters |= FORMS
+    return environment
 
 
 def _text(folder: Traversable, name: str) -> str:

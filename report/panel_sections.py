@@ -1,196 +1,137 @@
-"""What a report says of one table: its main figure, folds, classes, calibration, operating points and pictures."""
+"""What a report says of one table: its answer, classes and errors, calibration, and operating points."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..evaluate import PaperTable, PredictionTable, images_tested, nested, rows_of
-from .figures import abstention_figure, calibration_figure, confusion_figure, decision_figure, roc_figure
-from .page import Block, Grid
-from .tables import class_cells, class_headings, figure_cell, interval_cell, percent, shown_metrics, star, summary_lines
-from .wording import NO_POSITIVES, fold_note_lines, interval_notes, interval_source, p_value
+from ..evaluate import Panel, nested, rows_of, spread_sentence
+from .answer import answer
+from .figures import abstention_figure, calibration_figure, decision_figure, roc_figure
+from .forms import percent
+from .page import Block, Grid, Section
+from .tables import class_cells, class_headings, interval_cell, other_figures, star
 
 Metrics = Mapping[str, Any]
 
+_BESIDE, _MOST_CLASSES = 6, 30
+"""Classes up to which the confusion matrix stands beside the answer, and up to which it is shown (ours)."""
 
-def panel_blocks(table: PredictionTable, metrics: Metrics, paper: PaperTable | None) -> Iterator[Block]:
-    """Show a table and its metrics, but for pictures and learning curves.
+
+def answer_block(panel: Panel, warnings: Sequence[str]) -> Block:
+    """Say how good, how sure and for whom, with the confusion matrix and what warns of it."""
+    metrics = panel.metrics
+    beside = confusion_grid(metrics) if len(metrics["classes"]) <= _BESIDE else None
+    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside}
+    return Block(template="answer.html", values={**values, "trained": bool(panel.run.get("methods"))})
+
+
+def confusion_grid(metrics: Metrics) -> Grid:
+    """Return how many rows of each class, a line each, were called which."""
+    classes = metrics["classes"]
+    rows = [
+        [name, *(f"{count:,}" for count in counts)] for name, counts in zip(classes, metrics["confusion"], strict=True)
+    ]
+    return Grid(f"Number of {rows_of(metrics)}: true class by line, predicted by column", ["", *classes], rows)
+
+
+def panel_sections(panel: Panel, pictures: Sequence[Block], *, title: str = "") -> Iterator[Section]:
+    """Show a table but for its answer.
 
     Parameters
     ----------
-    table : PredictionTable
-    metrics : mapping
-        Of `measure`.
-    paper : PaperTable, optional
+    panel : Panel
+    pictures : sequence of Block
+        Errors, and what else is shown of its images.
+    title : str
+        What begins the titles where there are several tables.
     """
-    yield from _main(metrics)
-    if paper is not None:
-        header = paper.header("model", starred=True)
-        yield Block(grid=Grid("Accuracy per fold, percent", header, paper.cells(), total=True))
-        yield Block(
-            text="A store's row is the mean over seeds of the fold accuracies, as published; “seed avg” is the "
-            "accuracy of its prediction averaged over seeds."
-        )
-    yield from _classes(metrics)
-    yield from _calibration(metrics)
-    yield from _two_class(table, metrics)
+    yield Section(f"{title}Classes and errors", [*_classes(panel), *pictures])
+    yield Section(f"{title}Calibration and operating points", [*_calibration(panel), *_two_class(panel)])
 
 
-_STARRED = (
-    "* This interval may cover less than 95 %, since its figure rests on few or unequal units; metrics.json says of "
-    "each on how many (intervals, warnings)."
-)
-
-
-def _main(metrics: Metrics) -> Iterator[Block]:
-    said = f"of {images_tested(metrics)} {'is' if metrics['n'] == 1 else 'are'} right"
-    if inside := nested(metrics, "intervals", "accuracy"):
-        said += f" (95 % interval {percent(inside)}, {interval_source(metrics)})"
-    if len(metrics["folds"]) > 1:
-        spread = f"{percent(metrics['accuracy_mean'])} ± {percent(metrics['accuracy_std'])}"
-        said += f". Mean over folds {spread} (population spread over {len(metrics['folds'])} folds)"
-    yield Block(lead=percent(metrics["accuracy"]), text=f"{said}. Protocol: {metrics['protocol'] or 'unknown'}.")
-    for note in interval_notes(metrics):
-        yield Block(note=_sentence(f"the interval of the accuracy {note}" if note[:5] == "rests" else note))
-    others = [
-        f"{spec.title} {figure_cell(metrics, spec.unit, metrics[spec.name], spec.name, between=' ')}"
-        for spec in shown_metrics([metrics])
-        if spec.name != "accuracy" and "value" in spec.shown and metrics[spec.name] is not None
-    ]
-    if others:
-        yield Block(text=_sentence("; ".join(others)))
-    yield from (Block(text=line) for line in summary_lines(shown_metrics([metrics]), metrics))
-    if nested(metrics, "intervals", "warnings"):
-        yield Block(note=_STARRED)
-    yield from (Block(note=_sentence(line)) for line in fold_note_lines(metrics))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:].removesuffix('.')}."
-
-
-def _classes(metrics: Metrics) -> Iterator[Block]:
-    rows = [[name, f"{one['n']:,}", *class_cells(metrics, name)] for name, one in metrics["per_class"].items()]
-    yield Block(heading="Per class")
-    caption = "Each class against the rest" + " with 95 % intervals" * bool(nested(metrics, "intervals", "per_class"))
-    yield Block(grid=Grid(caption, ["class", rows_of(metrics), *class_headings()], rows))
-    if (drawn := confusion_figure(metrics)) is None:
+def _classes(panel: Panel) -> Iterator[Block]:
+    metrics = panel.metrics
+    if len(metrics["classes"]) > _MOST_CLASSES:
         yield Block(note="The confusion matrix of so many classes stands in confusion.csv alone.")
+    elif len(metrics["classes"]) > _BESIDE:
+        yield Block(grid=confusion_grid(metrics))
+    points = _points(metrics)
+    if points is not None and len(metrics["classes"]) == 2:  # what is said of one class is said of the other
+        yield Block(grid=points)
     else:
-        yield Block(figures=[drawn])
-
-
-def _calibration(metrics: Metrics) -> Iterator[Block]:
-    found = metrics.get("calibration")
-    if found is None:
-        if note := metrics.get("calibration_note"):
-            yield Block(heading="Calibration", text=_sentence(note))
-        return
-    yield Block(heading="Calibration")
-    said = f"Expected calibration error (ECE) {found['ece']:.3f}"
-    if found.get("ece_expected") is not None:
-        low, high = found["ece_expected_range"]
-        said += (
-            f"; perfect calibration would give {found['ece_expected']:.3f} on as many rows (95 % of samples "
-            f"{low:.3f} to {high:.3f}; p {p_value(found['ece_p'])})"
+        rows = [
+            [name, f"{values['n']:,}", *class_cells(metrics, name)] for name, values in metrics["per_class"].items()
+        ]
+        caption = "Each class against the rest" + ", with 95 % intervals" * bool(metrics.get("intervals"))
+        yield Block(grid=Grid(caption, ["class", rows_of(metrics), *class_headings()], rows))
+    reasons = dict.fromkeys((nested(metrics, "intervals", "not_estimable") or {}).values())
+    spread = panel.run.get("variance")
+    values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons)}
+    yield Block(template="classes.html", values={**values, "spread": spread and spread_sentence(spread)})
+    if panel.paper is not None:
+        cells = panel.paper.cells()
+        rows = cells[:-1] if len(cells) == 2 else cells  # the fusion of one store is that store
+        caption = (
+            "Accuracy per fold, percent: of a store the mean over seeds; “seed avg” is that of the mean of its seeds"
         )
-    said += f". Brier score {found['brier']:.3f}, negative log-likelihood {found['nll']:.3f}."
-    if found.get("slope") is not None:
-        said += f" Calibration slope {_signed(found, 'slope')} and intercept {_signed(found, 'intercept')}"
-        said += " (1 and 0 are perfect; a slope below 1 says too sure)."
-    yield Block(text=said)
-    if scaled := found.get("temperature"):
-        each = ", ".join(f"{value:.2f}" for value in scaled["per_fold"])
-        yield Block(
-            text=f"After temperature scaling, each fold by a temperature fitted on the other folds ({each}): ECE "
-            f"{scaled['ece']:.3f}, Brier score {scaled['brier']:.3f}, negative log-likelihood {scaled['nll']:.3f}."
-        )
-    yield Block(figures=list(filter(None, (calibration_figure(metrics), abstention_figure(metrics)))))
-    if classes := found.get("class_wise"):
-        names = ("ece", "ece_expected", "slope", "intercept")
-        rows = [[name, f"{one['n']:,}", *(_number(one[key]) for key in names)] for name, one in classes.items()]
-        header = ("class", rows_of(metrics), "ECE", "ECE under perfect calibration", "slope", "intercept")
-        yield Block(grid=Grid("Calibration of each class against the rest", header, rows))
+        yield Block(grid=Grid(caption, panel.paper.header("model", starred=True), rows, total=len(cells) > 2))
 
 
-def _two_class(table: PredictionTable, metrics: Metrics) -> Iterator[Block]:
-    view = metrics.get("two_class")
-    if view is None:
+def _calibration(panel: Panel) -> Iterator[Block]:
+    metrics = panel.metrics
+    if metrics.get("calibration") or metrics.get("calibration_note"):
+        values = {"metrics": metrics, "temperature": nested(panel.run, "bundle", "temperature")}
+        yield Block(template="calibration.html", values=values)
+    if metrics.get("calibration"):
+        yield Block(figures=list(filter(None, (calibration_figure(metrics), abstention_figure(metrics)))))
+
+
+def _two_class(panel: Panel) -> Iterator[Block]:
+    metrics = panel.metrics
+    if not (view := metrics.get("two_class")):
         return
-    yield Block(heading=f"Operating points: {' + '.join(view['positive'])} against the rest")
-    said = f"Accuracy {figure_cell(metrics, 'percent', view['accuracy'], 'two_class', 'accuracy', between=' ')}"
-    if view["auc"] is not None:
-        said += f", AUC {figure_cell(metrics, 'number', view['auc'], 'two_class', 'auc', between=' ')}"
-    if sum(value is not None for value in view["auc_per_fold"]) > 1:
-        said += f", mean AUC of the folds {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-    said += f" (rule: {view['rule']})."
-    if view.get("prevalence") is not None:
-        said += f" {percent(view['prevalence'])} of the {rows_of(metrics)} are positive."
-    if view.get("slope") is not None:
-        said += f" Calibration slope of the score {_signed(view, 'slope')}, intercept {_signed(view, 'intercept')}."
-    yield Block(text=said)
-    points = [(f"{p['threshold']:g}", p) for p in view["thresholds"]]
-    points += [(f"for sensitivity {percent(p['wanted'])}", p) for p in view.get("wanted", ())]
-    fixed = nested(metrics, "intervals", "two_class", "thresholds") or ()
-    ends = {f"{one['threshold']:g}": one for one in fixed}
-    for wanted in view.get("without_positives", ()):
-        yield Block(text=f"Wanted sensitivity {percent(wanted)}: {NO_POSITIVES}.")
-    if points:
-        yield Block(grid=_points(metrics, points, ends))
-        yield from _wanted(view.get("wanted", ()))
-    curve = view.get("decision_curve")
-    if figures := list(filter(None, (roc_figure(table, metrics), decision_figure(curve) if curve else None))):
+    several = len(metrics["classes"])
+    values = {"view": view, "ends": nested(metrics, "intervals", "two_class") or {}, "classes": several}
+    yield Block(template="points.html", values=values)
+    if several > 2 and (points := _points(metrics)) is not None:
+        yield Block(grid=points)
+    curves = view.get("decision_curves") or [view["decision_curve"]] * bool(view.get("decision_curve"))
+    drawn = [roc_figure(panel.table, metrics), *map(decision_figure, curves)]
+    if figures := list(filter(None, drawn)):
         yield Block(figures=figures)
 
 
-def _points(metrics: Metrics, points: Sequence[tuple[str, Metrics]], ends: Mapping[str, Metrics]) -> Grid:
-    header = ["operating point", "sensitivity", "specificity"]
+def _points(metrics: Metrics) -> Grid | None:
+    """Return what is called positive from a score on, and how well; None without a threshold."""
+    view = metrics.get("two_class") or {"thresholds": ()}
+    points = [(f"{p['threshold']:g}", p) for p in view["thresholds"]]
+    points += [(f"for sensitivity {percent(p['wanted'])}", p) for p in view.get("wanted", ())]
+    if not points:
+        return None
+    fixed = nested(metrics, "intervals", "two_class", "thresholds") or ()
+    ends = {f"{point['threshold']:g}": point for point in fixed}
     more = [(key, title) for key, title in (
-        ("ppv", "PPV"), ("npv", "NPV"), ("lr_positive", "LR+"), ("lr_negative", "LR−"), ("net_benefit", "net benefit"),
+        ("ppv", "PPV"), ("npv", "NPV"), ("lr_positive", "LR+"), ("lr_negative", "LR−"),
     ) if any(key in point for _, point in points)]  # fmt: skip
     shares = list(dict.fromkeys(at["prevalence"] for _, point in points for at in point.get("at_prevalence", ())))
-    header += [title for _, title in more]
-    header += [f"{title} at {percent(share)}" for share in shares for title in ("PPV", "NPV", "net benefit")]
-    header += ["true positive", "false negative", "true negative", "false positive"]
+    header = ["operating point", "sensitivity", "specificity", *(title for _, title in more)]
+    header += [f"{title} at {percent(share)}" for share in shares for title in ("PPV", "NPV")]
+    header.append("true / false positive, true / false negative")
     rows = []
     for name, point in points:
-        found = ends.get(name, {})
         row = [name]
         for key in ("sensitivity", "specificity"):
-            inside = found.get(key) or point.get(f"{key}_interval")
-            mark = star(metrics, f"two_class.{key}@{point['threshold']}")
-            row.append(interval_cell("percent", point[key], inside, mark))
-        row += [percent(point.get(key)) if key in ("ppv", "npv") else _number(point.get(key)) for key, _ in more]
-        at = {one["prevalence"]: one for one in point.get("at_prevalence", ())}
-        for share in shares:
-            one = at.get(share, {})
-            row += [percent(one.get("ppv")), percent(one.get("npv")), _number(one.get("net_benefit"))]
+            inside = ends.get(name, {}).get(key) or point.get(f"{key}_interval")
+            row.append(
+                interval_cell("percent", point[key], inside, star(metrics, f"two_class.{key}@{point['threshold']}"))
+            )
+        for key, _ in more:
+            unit = "percent" if key in ("ppv", "npv") else "number"
+            row.append(interval_cell(unit, point.get(key), point.get(f"{key}_interval")))
+        at = {share["prevalence"]: share for share in point.get("at_prevalence", ())}
+        row += [percent(at.get(share, {}).get(key)) for share in shares for key in ("ppv", "npv")]
         (true_negative, false_positive), (false_negative, true_positive) = point["confusion"]
-        row += [f"{count:,}" for count in (true_positive, false_negative, true_negative, false_positive)]
-        rows.append(row)
-    return Grid("What is called positive from a score on; sensitivity and specificity with 95 % intervals where there "
-                "are any", header, rows)  # fmt: skip
-
-
-def _wanted(points: Sequence[Metrics]) -> Iterator[Block]:
-    for point in points:
-        fitted = {
-            "other folds": "fitted on the other folds, and measured on the fold itself",
-            "same rows": "fitted on the rows on which it is measured, so its figures are too good",
-        }.get(point["fitted"], point["fitted"])
-        said = f"The threshold for a sensitivity of {percent(point['wanted'])} is {fitted}"
-        if point["threshold"] is not None:
-            said += f"; new images are called positive from {point['threshold']:.3f} on"
-        said += "."
-        if not point["enough"]:
-            said += " Too few units hold positive cases to promise this sensitivity."
-        yield Block(text=said)
-
-
-def _signed(found: Metrics, key: str) -> str:
-    return interval_cell("number", found[key], found.get(f"{key}_interval"), between=" ")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+        rows.append([*row, f"{true_positive:,} / {false_positive:,}, {true_negative:,} / {false_negative:,}"])
+    name = " + ".join(view["positive"])
+    return Grid(f"What is called {name} from a score on, with 95 % intervals", header, rows)

@@ -14,22 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ImageError
-from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample, spread_sentence
+from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample
 from ..jobs import write_rows
+from .answer import answer, warnings_of
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure
+from .forms import percent
 from .page import Block, Figure, Section, write_page
-from .panel_sections import panel_blocks
+from .panel_sections import answer_block, panel_sections
 from .published import PublishedTable
-from .study_sections import (
-    image_blocks,
-    method_blocks,
-    protocol_blocks,
-    published_blocks,
-    question_blocks,
-    setting_blocks,
-)
-from .tables import percent
+from .study_sections import form_block, gap_blocks, image_blocks, method_blocks, published_blocks, setting_blocks
 
 _log = logging.getLogger(__name__)
 
@@ -169,44 +163,48 @@ def write_report(
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
+    names = [panel.table.name for panel in panels]
+    alone = len(panels) == 1
+    warned = [warnings_of(panel.metrics, banners if alone else ()) for panel in panels]
+    if alone:
+        first = [answer_block(panels[0], warned[0])]
+    else:
+        tables = [{"name": panel.table.name, "a": answer(panel.metrics)} for panel in panels]
+        first = [Block(template="answers.html", values={"tables": tables, "warnings": banners})]
     sections = [
-        Section("What was asked", list(question_blocks(panels))),
-        Section("Images", list(image_blocks(panels))),
-        Section("Protocol", list(protocol_blocks(panels, gap))),
         *(Section(table.title, list(published_blocks(table))) for table in published),
-        Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
+        Section("Side by side", [] if alone else [Block(grid=side_by_side(panels))]),
         Section("Comparisons", list(comparison_blocks(pairs, panels))),
-        Section("What each store gives", list(gain_blocks(panels))),
-        Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
-        Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
+        Section("What the protocol makes of it", [] if gap is None else list(gap_blocks(gap))),
     ]
-    told = set()
-    for panel, shown in zip(panels, pictures, strict=True):
-        blocks = list(panel_blocks(panel.table, panel.metrics, panel.paper))
-        if found := panel.run.get("variance"):
-            blocks.append(Block(text=spread_sentence(found)))
-        bundle = (panel.run.get("bundle") or {}).get("text")
-        if bundle and bundle not in told:  # once a run, whose tables share the bundle
-            told.add(bundle)
-            blocks.append(Block(heading="The model for new images", text=f"Its probabilities: {bundle}."))
-        sections.append(Section(panel.table.name, [*blocks, *shown]))
+    for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
+        if not alone:
+            sections.append(Section(panel.table.name, [answer_block(panel, warnings)]))
+        sections += panel_sections(panel, shown, title="" if alone else f"{panel.table.name}: ")
     learnt: dict[str, Panel] = {}
     for panel in panels:
         if curves := panel.run.get("curves"):
             learnt.setdefault(repr(curves), panel)
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
-        drawn = Block(heading="Learning curves", figures=[learning_figure(panel.run["curves"])])
-        sections.append(Section(f"How {name} learnt", [drawn]))
+        sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
     each = [pair for panel in panels for pair in panel.run.get("each", {}).get("comparisons", ())]
-    sections.append(Section("Methods", list(method_blocks(panels, [*pairs, *each]))))
-    sections.append(Section("Settings and versions", list(setting_blocks(panels, settings or {}))))
+    sections += [
+        Section("What each store gives", list(gain_blocks(panels))),
+        Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
+        Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
+        Section("Images", list(image_blocks(panels))),
+        Section("Methods", list(method_blocks(panels, [*pairs, *each]))),
+        Section("Reporting form (TRIPOD+AI)", [form_block(panels, settings or {})] if panels else []),
+        Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
+    ]
     write_page(
         path,
         title=title,
-        banners=banners,
+        banners=(),
+        first=first,
         sections=sections,
-        renamed=_short_names([panel.table.name for panel in panels]),
+        renamed=_short_names(names),
         hidden={name for panel in panels for name in (*panel.table.image_ids, *panel.table.groups) if name},
     )
 

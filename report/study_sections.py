@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate import Panel, PredictionTable, ProtocolGap, called, counted, listed, name_of, nested, plural, take_rows
+from ..evaluate import Panel, PredictionTable, ProtocolGap, counted, name_of, nested, plural, take_rows
 from ..runs import versions_of
-from .methods import cite, methods_text
+from .forms import percent
+from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid
 from .published import PublishedTable
-from .tables import percent
-
-_PURPOSES = {
-    "boost": "bchisto boost trained classifiers on descriptors of the images, fold by fold, and had each image "
-    "predicted by those that did not train on it.",
-    "finetune": "bchisto finetune trained a network in each fold, and had each image predicted by those that did not "
-    "train on it.",
-    "": "bchisto evaluate read finished predictions and trained nothing.",
-}
 
 _MOST_GROUPS = 40
 """Patients that are listed one by one, those of most images first (ours)."""
@@ -36,25 +28,6 @@ _FLOW = {
     "balanced": "left out at random before the split, so that all classes are as large",
     "used": "used by the folds",
 }
-
-
-def question_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
-    """Say what is told apart, what a prediction and an interval are about, and which command ran."""
-    for classes in dict.fromkeys(tuple(panel.metrics["classes"]) for panel in panels):
-        rows = dict.fromkeys(name_of(p.metrics, "row") for p in panels if tuple(p.metrics["classes"]) == classes)
-        yield Block(
-            text=f"How well can {listed(classes)} be told apart? A prediction is about one {' or one '.join(rows)}, "
-            "and is right where the predicted class is the true one."
-        )
-    views = [panel.metrics["two_class"] for panel in panels if panel.metrics.get("two_class")]
-    for positive in dict.fromkeys(" + ".join(view["positive"]) for view in views):
-        yield Block(text=f"The two-class view asks for {positive} against the rest.")
-    for command in dict.fromkeys(str(panel.run.get("command", "")) for panel in panels):
-        if command in _PURPOSES and (command or not any(panel.run for panel in panels)):
-            yield Block(text=called(panels[0].metrics, _PURPOSES[command]))
-    estimands = [called(p.metrics, nested(p.metrics, "intervals", "estimand") or "") for p in panels]
-    for estimand in filter(None, dict.fromkeys(estimands)):
-        yield Block(text=f"Intervals are about {estimand}.")
 
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
@@ -71,16 +44,12 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         yield from cohort_blocks(panel.table)
 
 
-def protocol_blocks(panels: Sequence[Panel], gap: ProtocolGap | None) -> Iterator[Block]:
-    """Say how folds were made, and what several protocols make of the same descriptors."""
-    for protocol in dict.fromkeys(panel.metrics["protocol"] for panel in panels):
-        yield Block(text=f"{protocol or 'Unknown'}.")
-    if gap is not None:
-        yield Block(heading="What the protocol makes of it")
-        for name, sentence in gap.protocols.items():
-            yield Block(lead=f"{name}:", text=sentence)
-        caption = "Accuracy in percent, mean ± spread over folds, of the same descriptors under each protocol"
-        yield Block(grid=Grid(caption, gap.header(), gap.cells()))
+def gap_blocks(gap: ProtocolGap) -> Iterator[Block]:
+    """Say what several protocols make of the same descriptors."""
+    for name, sentence in gap.protocols.items():
+        yield Block(lead=f"{name}:", text=sentence)
+    caption = "Accuracy in percent, mean ± spread over folds, of the same descriptors under each protocol"
+    yield Block(grid=Grid(caption, gap.header(), gap.cells()))
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:
@@ -97,6 +66,24 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
         runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
         text, references = cite(methods_text([panel.metrics for panel in panels], runs=runs, pairs=pairs))
         yield Block(text=text, items=references)
+        if (grid := interval_grid([panel.metrics for panel in panels])).rows:
+            yield Block(grid=grid)
+
+
+def form_block(panels: Sequence[Panel], settings: Mapping[str, str]) -> Block:
+    """Fill in what a run knows of TRIPOD+AI, and leave open what only authors know."""
+    metrics = [panel.metrics for panel in panels]
+    units = [nested(one, "intervals", "unit") == "group" for one in metrics]
+    values = {
+        "tables": metrics,
+        "trained": any(panel.run.get("methods") for panel in panels),
+        "known": any(units),
+        "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
+        "subgroups": any(one.get("subgroups") for one in metrics),
+        "external": any(panel.external for panel in panels),
+        "flow": any(panel.run.get("flow") for panel in panels),
+    }
+    return Block(template="tripod.html", values=values)
 
 
 def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iterator[Block]:

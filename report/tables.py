@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics, nested, write_table
+from .forms import NOTHING, number, percent
 
 Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]
 Row = dict[str, Any]
 
-_NOTHING = "–"
+_CUT = frozenset({"aurc", "cohen_kappa", "macro_f1"})
+"""Metrics that stand in ``tables.csv`` alone: a report has one figure that allows for chance."""
 
 
 def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
@@ -44,6 +46,8 @@ def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[s
     """
     cells: list[tuple[str, str]] = []
     for spec in specs:
+        if spec.name in _CUT:
+            continue
         before = "" if spec.name == HEADLINE else f"{spec.title}, "
         apart = spec.interval and "interval" in spec.shown
         ends, mark = _interval(spec, metrics), star(metrics, spec.name)
@@ -53,21 +57,8 @@ def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[s
         if apart:
             cells.append((f"{before}95 % interval", _text(spec.unit, ends) + mark))
         if _has_folds(spec):
-            cells.append((f"{before}mean ± spread over folds", _mean_spread(spec, metrics) or _NOTHING))
+            cells.append((f"{before}mean ± spread over folds", _mean_spread(spec, metrics) or NOTHING))
     return cells
-
-
-def summary_lines(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
-    """Return a line for each metric that is shown as one, with its interval and its spread over folds."""
-    lines = []
-    for spec in specs:
-        if "line" in spec.shown and metrics.get(spec.name) is not None:
-            interval, folds = _interval(spec, metrics), _mean_spread(spec, metrics)
-            said = f"{_title(spec)}: {_text(spec.unit, metrics[spec.name])}"
-            said += f" (95 % interval {_text(spec.unit, interval)})" if interval else ""
-            said += f"; mean over folds {folds}" if folds else ""
-            lines.append(f"{said}.")
-    return lines
 
 
 def class_headings() -> list[str]:
@@ -81,9 +72,25 @@ def class_cells(metrics: Metrics, name: str) -> list[str]:
     return [figure_cell(metrics, unit, values[key], "per_class", name, key) for key, (_, unit) in CLASS_METRICS.items()]
 
 
+def other_figures(metrics: Metrics) -> list[str]:
+    """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
+    texts = []
+    for spec in shown_metrics([metrics]):
+        if spec.name in {HEADLINE, "balanced_accuracy", *_CUT} or (spec.name == "auc" and len(metrics["classes"]) == 2):
+            continue
+        if not {"value", "line"} & set(spec.shown) or metrics[spec.name] is None:
+            continue
+        folds = _mean_spread(spec, metrics) if _has_folds(spec) else ""
+        texts.append(
+            f"{_title(spec)} {figure_cell(metrics, spec.unit, metrics[spec.name], spec.name, between=' ')}"
+            + (f", mean over folds {folds}" if folds else "")
+        )
+    return texts
+
+
 def star(metrics: Metrics, name: str) -> str:
-    """Return a star where the interval of a figure may cover less than it says."""
-    return "*" if name in (nested(metrics, "intervals", "warnings") or {}) else ""
+    """Return a star where the interval of a figure cannot be estimated."""
+    return "*" if name in (nested(metrics, "intervals", "not_estimable") or {}) else ""
 
 
 def figure_cell(metrics: Metrics, unit: str, value: float | None, *path: str, between: str = "\n") -> str:
@@ -96,28 +103,11 @@ def interval_cell(
     unit: str, value: float | None, ends: Sequence[float] | None, mark: str = "", *, between: str = "\n"
 ) -> str:
     """Write a figure with its interval in brackets, where it has one, on a line of its own."""
-    return _text(unit, value) + (f"{between}({_text(unit, ends)}){mark}" if ends else "")
-
-
-def percent(value: float | Sequence[float] | None) -> str:
-    """Write a share, or the two ends of an interval of one, in percent."""
-    return _written(value, ".1f", times=100, unit=" %")
-
-
-def points(value: float | Sequence[float] | None) -> str:
-    """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
-    return _written(value, "+.1f", times=100)
+    return _text(unit, value) + (f"{between}({_text(unit, ends)})" if ends else "") + mark
 
 
 def _text(unit: str, value: float | Sequence[float] | None) -> str:
-    return percent(value) if unit == "percent" else _written(value, ".3f")
-
-
-def _written(value: float | Sequence[float] | None, form: str, *, times: int = 1, unit: str = "") -> str:
-    if value is None:
-        return _NOTHING
-    ends = value if isinstance(value, Sequence) else [value]
-    return " to ".join(format(times * end, form) for end in ends) + unit
+    return percent(value) if unit == "percent" else number(value)
 
 
 def _title(spec: MetricSpec) -> str:

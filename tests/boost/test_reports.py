@@ -131,7 +131,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
     code, out, err = cli("boost", "--out", run, *options)
     assert code == 1
-    assert "fusion: accuracy " in out
+    assert "2-grouped-lightgbm: " in out
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     folder = run / "boost" / "2-grouped-lightgbm"
     assert f"report could not be written: {folder / 'report.html'}: KeyError: 'no such figure'" in line
@@ -167,10 +167,9 @@ def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
     said = f"old {fold} trained on "
     assert f"f{said}" in out
     assert "1 image of malignant" in out
-    assert f"f{fold}*" in out
     for page in (folder / "report.html", run / "report.html"):
         text = page.read_text()
-        assert f"F{said}" in text
+        assert f"f{said}" in text
         assert "1 image of malignant" in text
         assert f"f{fold}*" in text
     result = write_evaluation(evaluate([run], out=tmp_path / "e", bootstrap=0))

@@ -71,12 +71,12 @@ def test_the_demo_is_small_but_whole(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
     code, out, err = cli("demo", "--out", tmp_path / "run", "--images-per-class", 5)
     assert code == 0, err
-    assert out.splitlines()[0].startswith("SYNTHETIC IMAGES")
+    assert out.startswith("5-lightgbm: ")
     assert "RANDOM WEIGHTS" in out
     assert "going on with seeded RANDOM weights" in err
     metrics = json.loads((tmp_path / "run" / "boost" / "5-lightgbm" / "metrics.json").read_text())
     assert metrics["tables"]["fusion"]["accuracy"] > 0.5  # chance is 0.25
     report = (tmp_path / "run" / "boost" / "5-lightgbm" / "report.html").read_text()
-    assert report.index("SYNTHETIC IMAGES") < report.index("<h1>")
+    assert report.index("SYNTHETIC IMAGES") < report.index("<nav")
     assert len(read_dataset(tmp_path / "run" / "images")) == 20
     assert np.isfinite(metrics["tables"]["fusion"]["auc"])

@@ -168,16 +168,9 @@ def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
         ImageSelection(3)
 
 
-METRICS = {"accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75], "protocol": "3 folds",
+METRICS = {"accuracy": 0.75, "balanced_accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75],
+           "confusion": [[3, 1], [1, 3]], "classes": ["a", "b"], "protocol": "3 folds",
            "names": {"row": "image", "image": "image", "group": "patient"}, "fold_notes": []}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of folds, in words."""
-
-    def text(self):
-        return "fold 1: 75.0"
 
 
 def test_a_result_in_its_three_states():
@@ -190,15 +183,12 @@ def test_a_result_in_its_three_states():
     )
     assert untested.summary() == ["RANDOM", "none-x: trained on all images, none tested. Protocol: no folds"]
     tested = CrossValidation(
-        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), "whole", Panel(None, METRICS, Table()),
+        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), "whole", Panel(None, METRICS),
         assembled=True,
     )  # fmt: skip
-    assert tested.summary() == [
-        "RANDOM",
-        "3-svm: accuracy per fold, percent",
-        "fold 1: 75.0",
-        "whole: accuracy 75.0 % of 8 images. Protocol: 3 folds",
-    ]
-    assert tested.figures("40x/3-svm")[0] == "40x/3-svm: accuracy per fold, percent"
-    assert tested.figures("40x/3-svm")[-1].startswith("40x/3-svm: accuracy 75.0 %")
+    summary = tested.summary()
+    assert summary[0] == "3-svm: 6 of 8 images right: 75.0 %"
+    assert "  RANDOM" in summary
+    assert summary[-1] == "  Protocol: 3 folds"
+    assert tested.figures("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
     assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")

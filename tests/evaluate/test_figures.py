@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.evaluate import measure, read_predictions
-from bchisto.report.figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
+from bchisto.report.figures import abstention_figure, calibration_figure, roc_figure
 
 
 def table_of(path, *, seed):
@@ -21,7 +21,6 @@ def table_of(path, *, seed):
 
 def drawings(table, metrics):
     figures = [
-        confusion_figure(metrics),
         roc_figure(table, metrics),
         calibration_figure(metrics),
         abstention_figure(metrics),

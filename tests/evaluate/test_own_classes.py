@@ -1,6 +1,5 @@
 """Classes of anyone's own: any number, any names, with and without a positive side."""
 
-import base64
 import csv
 import json
 import re
@@ -59,23 +58,11 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
-    assert text.count("data:image/svg+xml") == 3 + 2 * known
+    assert text.count("data:image/svg+xml") == 2 + 2 * known
     with (tmp_path / "out" / "per-class.csv").open(encoding="utf-8", newline="") as handle:
         named = [row["class"] for row in csv.DictReader(handle)]
     assert [name.removeprefix("'") for name in named] == list(classes)
     assert [name for name in named if name.startswith("'")] == [f"'{name}" for name in classes if name[0] == "="]
-
-
-def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
-    """A dollar sign begins no formula; letters that matplotlib's font lacks are left to the browser, as text."""
-    from bchisto.report.figures import confusion_figure
-
-    for classes, text in ((NAMES[3], False), (NAMES[8], True)):
-        figure = confusion_figure(measure(own_table(classes, rng=rng), bootstrap=0))
-        drawing = base64.b64decode(figure.source.partition(",")[2]).decode("utf-8")
-        assert ("<text" in drawing) == text
-        assert text == ("組織</text>" in drawing)
-        assert text == ("$\\frac{$</text>" in drawing)
 
 
 @pytest.mark.slow
@@ -109,22 +96,22 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
         write_report(tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)])
         assert "± 0.0" not in (tmp_path / "r.html").read_text()
         lines = headline("t", metrics)
-        assert not any("+-" in line for line in lines)
-        assert "95 % interval" in lines[0]
+        assert "±" not in "".join(lines)
+        assert "95 % CI" in lines[0]
 
 
 def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     """The figure library is replaced, since no known input breaks a figure any more."""
     from bchisto.report import panel_sections
 
-    def fail(metrics):
+    def fail(panel):
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(panel_sections, "confusion_figure", fail)
+    monkeypatch.setattr(panel_sections, "_classes", fail)
     table = saved(own_table(("a", "b"), rng=rng), tmp_path / "t.csv")
     code, out, err = cli("evaluate", table, "--out", tmp_path / "out", "--bootstrap", 20)
     assert code == 1
-    assert out.startswith("t: accuracy ")
+    assert re.match(r"t: \d+ of ", out)
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert f"report could not be written: {tmp_path / 'out' / 'report.html'}: ValueError: two lines; " in line
     assert f"{tmp_path / 'out' / 'metrics.json'} is written" in line
@@ -142,7 +129,8 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
     metrics = measure(replace(own_table(("a", "b"), rng=rng), fold_notes=notes), bootstrap=0)
     assert metrics["fold_notes"] == [{"fold": 1, "label": "b", "trained": 4}, {"fold": 3, "label": "b", "trained": 0}]
     share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
-    assert headline("t", metrics)[1:] == [
+    lines = headline("t", metrics)
+    assert [line for line in lines if line.startswith("  fold")] == [
         f"  fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % says little",
         f"  fold 3 trained on no image of b, fewer than 5: its {share[2]} % says little",
     ]
@@ -153,10 +141,10 @@ def test_many_such_folds_are_one_line(rng):
 
     notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
     metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
-    assert headline("t", metrics)[1:] == [
-        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1 trained "
-        "on 1 image of a, 1 image of b, 1 image of c and 2 further classes"
-    ]
+    assert (
+        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1"
+        in headline("t", metrics)
+    )
 
 
 @pytest.mark.parametrize(

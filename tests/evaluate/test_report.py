@@ -85,15 +85,15 @@ def page(tmp_path_factory):
     return path
 
 
-def test_it_is_read_from_the_question_to_the_versions(page):
+def test_it_is_read_from_the_answer_to_the_versions(page):
     titles = re.findall(r"<h2>(.*?)</h2>", page.read_text())
     assert titles == [
-        "What was asked", "Images", "Protocol", "Side by side", "Comparisons", "a/predictions", "b/predictions",
-        "How the network learnt", "Methods", "Settings and versions",
+        "Side by side", "Comparisons",
+        "a/predictions", "a/predictions: Classes and errors", "a/predictions: Calibration and operating points",
+        "b/predictions", "b/predictions: Classes and errors", "b/predictions: Calibration and operating points",
+        "How the network learnt", "Images", "Methods", "Reporting form (TRIPOD+AI)", "Settings and versions",
     ]  # fmt: skip
-    parts = re.findall(r"<h3>(.*?)</h3>", page.read_text())
-    assert parts[:4] == ["Per class", "Calibration", "Operating points: InSitu + Invasive against the rest",
-                         "Wrongly classified"]  # fmt: skip
+    assert re.findall(r"<h3>(.*?)</h3>", page.read_text()) == ["Wrongly classified"]
 
 
 def test_nobody_is_named_in_what_is_passed_on(page):
@@ -139,19 +139,85 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
 
 def test_units_are_called_what_they_are(page, rng):
     text = text_of(page)
-    assert "of 40 patches are right" in text
-    assert "over 12 slides" in text  # 10 of four patches less the last, whose two are known, and two of no slide
+    assert " of 40 patches right" in text
+    assert "over 12 slides as units" in text  # 10 of four patches less the last, whose two are known, and two of none
     assert "2 patches name no slide" in text
     assert "images per" not in text
     patches = table_of(rng, patches=True, group_is="patient", groups=False)
-    (line, *_) = headline("t", measure(patches, bootstrap=50))
-    assert re.search(r"of 40 patches \(95 % interval [\d.]+ to [\d.]+, over 40 images: ", line)
+    assert re.fullmatch(
+        r"t: \d+ of 40 patches right: [\d.]+ % \(95 % CI [\d.]+ to [\d.]+\)",
+        headline("t", measure(patches, bootstrap=50))[0],
+    )
     grouped = replace(
         table_of(rng, n=8), labels=np.array([0] * 4 + [1] * 4), groups=("p",) * 4 + ("q",) * 4, folds=(1,) * 8
     )
     patients = aggregate(replace(grouped, group_is="patient"), level="group")
-    assert headline("t", measure(patients, bootstrap=0))[0].startswith("t: accuracy ")
-    assert " of 2 patients. " in headline("t", measure(patients, bootstrap=0))[0]
+    assert " of 2 patients right: " in headline("t", measure(patients, bootstrap=0))[0]
+
+
+def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
+    """Return two classes in patients of so many images, the last image wrong, and what is measured of them."""
+    owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
+    labels = np.array([int(name[1:]) % 2 for name in owner])
+    score = np.where(np.arange(len(labels)) == len(labels) - 1, 1 - labels, labels) * 0.8 + 0.1
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("benign", "malignant"), image_ids=[f"{k}" for k in range(len(labels))],
+        labels=[("benign", "malignant")[k] for k in labels], probabilities=np.c_[1 - score, score],
+        folds=[1] * len(labels), groups=owner, protocol="one part",
+    )  # fmt: skip
+    table = replace(table, group_is="patient")
+    return table, measure(table, positive=("malignant",), bootstrap=bootstrap)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first"), [((1,) * 6 + (2,), "patient"), ((2, 6, 2, 2), "patient"), ((2,) * 6, "image")]
+)
+def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
+    table, metrics = answered(sizes=sizes)
+    n, units = sum(sizes), len(sizes)
+    ends = {
+        name: "{:.1f} to {:.1f}".format(*(100 * end for end in metrics["intervals"][key]))
+        for name, key in (("image", "accuracy"), ("patient", "patient_recognition_rate"))
+    }
+    by_patient = 100 * (units - 1 / sizes[-1]) / units
+    sentence = {
+        "image": f"{n - 1} of {n} images right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
+        "patient": f"{by_patient:.1f} % right by patient, each of {units} counting the same "
+        f"(95 % CI {ends['patient']})",
+    }
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)], banners=["a note", "LEAKING folds"])
+    page = (tmp_path / "r.html").read_text()
+    screen = page[: page.index("<nav")]
+    (tmp_path / "screen.html").write_text(screen.partition("<body>")[2])
+    text = text_of(tmp_path / "screen.html")
+    assert f"<strong>{sentence[first]}</strong>" in screen
+    assert sentence["image" if first == "patient" else "patient"] in text
+    assert f"benign and malignant: {n} images of {units} patients" in text
+    majority = max(metrics["confusion"], key=sum)
+    assert f"would be right in {100 * sum(majority) / n:.1f} %" in text
+    assert '<p class="banner" role="note">LEAKING folds</p>' in screen
+    assert "Of 100 images of new patients like these, expect about " in text
+    for count in np.ravel(metrics["confusion"]):
+        assert f"<td>{count}</td>" in screen
+    assert page.count(sentence[first]) == 1
+    lines = headline("t", metrics, banners=["LEAKING folds"])
+    assert lines[0] == f"t: {sentence[first]}"
+    assert len(lines) <= 11
+    assert max(map(len, lines)) <= 100
+
+
+def test_what_is_not_known_is_said(tmp_path):
+    table, metrics = answered()
+    alone = replace(table, groups=(None,) * len(table))
+    assert "No patient is known" in " ".join(headline("t", measure(alone, bootstrap=20)))
+    intervals = metrics["intervals"] | {"patient_recognition_rate": None, "accuracy": None}
+    reasons = dict.fromkeys(("accuracy", "patient_recognition_rate"), "one patient holds 64 % of the images")
+    held = metrics | {"intervals": intervals | {"not_estimable": reasons, "largest": 0.64}}
+    said = " ".join(headline("t", held))
+    assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
+    assert "on a new patient cannot be estimated" in said
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, held)])
+    assert "None" not in text_of(tmp_path / "r.html").replace("None.", "")
 
 
 def test_classes_and_patients_are_counted_by_hand():
@@ -203,9 +269,8 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
     assert metrics["intervals"]["ungrouped"] == 12
     metrics["subgroups"] = {"site": subgroups(table, dict.fromkeys(table.image_ids[:10], "a"), column="site")}
     said = "\n".join(headline("t", metrics))
-    assert " % of 24 images, each tested 2 times (48 predictions) (95 % interval" in said
+    assert " of 24 images, each tested 2 times (48 predictions) right: " in said
     assert "12 images name no patient: each image" in said
-    assert re.search(r"site a: .* of 10 images, each tested 2 times \(20 predictions\)", said)
     both = [[block.grid.rows for block in cohort_blocks(one) if block.grid] for one in (table, once)]
     assert both[0] == both[1]
     assert len(both[0]) == 2
@@ -214,11 +279,11 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
         assert len({sample.image_id for sample in samples}) == len(samples) > 1
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, right=found[0], wrong=found[1])])
     text = text_of(tmp_path / "r.html")
-    assert "% of 24 images, each tested 2 times (48 predictions) are right" in text
+    assert " of 24 images, each tested 2 times (48 predictions) right: " in text
     assert "48 images" not in text
-    assert "Confusion matrix, number of predictions" in text
+    assert "Number of predictions: true class" in text
     uneven = measure(take_rows(table, np.arange(40)), bootstrap=0)
-    assert "of 24 images, tested 1 to 2 times (40 predictions)" in headline("t", uneven)[0]
+    assert "of 24 images, tested 1 to 2 times (40 predictions)" in " ".join(headline("t", uneven))
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
@@ -237,11 +302,11 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     low, high = metrics["intervals"]["accuracy"]
     wanted = f"{100 * low:.1f} to {100 * high:.1f}"
     assert wanted in headline("t", metrics)[0]
-    assert f"{wanted} %" in text_of(tmp_path / "out" / "report.html")
+    assert wanted in text_of(tmp_path / "out" / "report.html")
     point = metrics["intervals"]["two_class"]["thresholds"][0]
     ends = "{:.1f} to {:.1f}".format(*(100 * end for end in point["sensitivity"]))
-    assert any(f"sensitivity {100 * metrics['two_class']['thresholds'][0]['sensitivity']:.1f} ({ends})" in line
-               for line in headline("t", metrics))  # fmt: skip
+    wanted = f"sensitivity {100 * metrics['two_class']['thresholds'][0]['sensitivity']:.1f} % ({ends})"
+    assert wanted in " ".join(map(str.strip, headline("t", metrics)))
     (row,) = rows_of(tmp_path / "out" / "tables.csv")
     assert [float(row["balanced_accuracy_low"]), float(row["balanced_accuracy_high"])] == (
         metrics["intervals"]["balanced_accuracy"]
@@ -256,7 +321,7 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
 def test_one_fold_has_no_spread(rng, tmp_path):
     table = table_of(rng, folds=1)
     metrics = measure(table, bootstrap=20)
-    assert not any("+-" in line for line in headline("t", metrics))
+    assert "±" not in "".join(headline("t", metrics))
     write_report(
         tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
     )
@@ -302,7 +367,12 @@ def test_the_references_are_those_that_the_code_cites():
     import bchisto
 
     root = Path(bchisto.__file__).parent
-    files = [file for room in ("boost", "finetune", "report") for file in (root / room).rglob("*.py")]
+    files = [
+        file
+        for room in ("boost", "finetune", "report")
+        for file in (root / room).rglob("*.*")
+        if file.suffix in (".py", ".txt")
+    ]
     text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)  # the table itself cites nothing
     cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}
     assert {"ke2017", "holm1979"} <= cited

@@ -129,7 +129,7 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
         ["bösartig", 1.0],
     ]
     code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
-    assert (code, "2-speck: accuracy" in out) == (0, True), err
+    assert (code, "2-speck: " in out) == (0, True), err
     code, _, err = cli(*options)
     assert (code, "made with other settings: copies" in err) == (2, True)
 

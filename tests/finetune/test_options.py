@@ -186,7 +186,7 @@ def test_options_of_a_run_can_be_given_again(tissue, tmp_path, cli):
     shutil.rmtree(run / "finetune" / "2-speck" / "logs")  # of use to people only
     code, out, err = cli("finetune", "--config", run / "run.json")
     assert code == 0, err
-    assert "2-speck: accuracy" in out
+    assert "2-speck: " in out
 
 
 def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):

@@ -1,0 +1,156 @@
+"""What a table answers: how much is right, how sure that is, and for whom."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..evaluate import FEW_IMAGES, called, counted, images_tested, listed, name_of, nested
+from .page import render
+
+_LARGE = 0.2
+"""Share of the rows that one unit holds from which on the figure by unit leads (ours)."""
+
+_WIDTH, _LINES = 100, 11
+"""Signs of a line, and lines, of a table on a terminal (ours)."""
+
+_MOST = 3
+"""Folds and classes that are named one by one (ours)."""
+
+_LOUD = re.compile(r"\b[A-Z]{4,}\b")
+
+
+def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first sentences on a table are made of.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of `measure`, or as ``metrics.json`` holds them.
+
+    Returns
+    -------
+    dict
+        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, where there is none, its
+        ``reason``; the same by ``unit`` (``by_unit`` is None where it says nothing new); ``leads``, whether that comes
+        first; ``majority`` and its share; ``balanced`` accuracy and ``chance``; what to expect of a new patient.
+    """
+    intervals = metrics.get("intervals") or {}
+    counts = [sum(row) for row in metrics["confusion"]]
+    present = [count for count in counts if count]
+    row, group = name_of(metrics, "row"), name_of(metrics, "group")
+    rate, by_group = metrics.get("patient_recognition_rate"), intervals.get("unit") == "group"
+    by_unit = rate if by_group and row != group else None
+    leads = by_unit is not None and intervals.get("largest", 0.0) > _LARGE
+    figure = "patient_recognition_rate" if by_unit is not None else "accuracy"
+    return {
+        "right": sum(line[column] for column, line in enumerate(metrics["confusion"])),
+        "rows": images_tested(metrics),
+        "row": row,
+        "accuracy": metrics["accuracy"],
+        "interval": intervals.get("accuracy"),
+        "reason": _reason(metrics, "accuracy"),
+        "by_unit": by_unit,
+        "unit": group,
+        "units": intervals.get("units"),
+        "unit_interval": intervals.get("patient_recognition_rate"),
+        "unit_reason": _reason(metrics, "patient_recognition_rate"),
+        "largest": intervals.get("largest"),
+        "leads": leads,
+        "majority": metrics["classes"][counts.index(max(counts))],
+        "majority_share": max(counts) / max(sum(counts), 1),
+        "balanced": metrics.get("balanced_accuracy"),
+        "balanced_interval": intervals.get("balanced_accuracy"),
+        "chance": 1.0 / max(len(present), 1),
+        "unknown": not by_group and row != group,
+        "whom": group,
+        "things": f"{group}s" if row == group else f"{row}s",
+        "expected": intervals.get(figure),
+        "expected_value": metrics[figure],
+        "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),
+    }
+
+
+def _reason(metrics: Mapping[str, Any], name: str) -> str:
+    """Return why the interval of a figure cannot be estimated."""
+    return called(metrics, nested(metrics, "intervals", "not_estimable", name) or "")
+
+
+def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
+    """Return what a reader must know of a table, the most important first."""
+    missing = nested(metrics, "intervals", "ungrouped")
+    loud = sorted(banners, key=lambda text: not _LOUD.search(text))
+    return [*loud, *_unnamed(metrics, missing), *fold_note_lines(metrics)]
+
+
+def _unnamed(metrics: Mapping[str, Any], missing: int | None) -> Iterator[str]:
+    if missing:
+        start = f"{counted(missing, name_of(metrics, 'row'))} {'names' if missing == 1 else 'name'} no"
+        yield f"{start} {name_of(metrics, 'group')}: each {name_of(metrics, 'image')} of these is a unit of its own"
+
+
+def fold_note_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each fold of a table that hardly trained on a class, one for all where these are many.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of `compute_metrics`.
+    """
+    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
+    by_fold: dict[int, list[str]] = {}
+    for note in metrics["fold_notes"]:
+        images = counted(note["trained"], "image") if note["trained"] else "no image"
+        by_fold.setdefault(note["fold"], []).append(f"{images} of {note['label']}")
+    lines = [
+        f"fold {fold} trained on {_listed(few)}, fewer than {FEW_IMAGES}"
+        + (f": its {100 * accuracy[fold]:.1f} % says little" if fold in accuracy else "")
+        for fold, few in by_fold.items()
+    ]
+    if len(lines) <= _MOST:
+        return lines
+    first = lines[0].partition(", fewer")[0]
+    return [
+        f"{len(lines)} folds trained on fewer than {FEW_IMAGES} images of a class and their figures say little; the "
+        f"first: {first}"
+    ]
+
+
+def _listed(few: Sequence[str]) -> str:
+    more = f" and {len(few) - _MOST} further classes" if len(few) > _MOST else ""
+    return ", ".join(few[:_MOST]) + more if more else listed(few)
+
+
+def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
+    """Say a table in lines for a terminal: the answer first, then what warns of it and what it means.
+
+    Parameters
+    ----------
+    name : str
+        What the table is called.
+    metrics : mapping
+        Of `measure`, or as ``metrics.json`` holds them.
+    banners : sequence of str
+        What a reader must know first; none of it is left out.
+
+    Returns
+    -------
+    list of str
+        Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
+    """
+    warnings = warnings_of(metrics, banners)
+    text = render(
+        "terminal.txt", name=name, a=answer(metrics), metrics=metrics, warnings=warnings, tested=images_tested
+    )
+    lines: list[str] = []
+    for sentence in filter(None, map(str.strip, text.splitlines())):
+        more = textwrap.wrap(
+            sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent="  " * bool(lines), subsequent_indent="    ",
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        if len(lines) + len(more) > _LINES and sentence not in warnings:
+            break
+        lines += [line.replace("\u00a0", " ") for line in more]
+    return lines
