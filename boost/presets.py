@@ -190,7 +190,7 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         if not separator or not name:
             raise InputError("{params} {}: write it as key=value", option)
         try:
-            value = _number_of(parse_yaml(text, plain_text=True))
+            value = _number_of(parse_yaml(text))
         except InputError as error:
             raise InputError("{params} {}: its value cannot be read; write it as key=value", option) from error
         if parsed.setdefault(name, value) != value:

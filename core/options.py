@@ -7,6 +7,7 @@ as its field everywhere; only the flag of a field that holds several values may 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import textwrap
@@ -219,9 +220,29 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
     kind : type
         A dataclass.
     options : mapping
-        Option name to value; those of other values are left alone, and a field without one has its default.
+        Option name to value; those of other values are left alone, and a field without one has its default. A text
+        becomes the number, or the true or false, that its field takes.
     **given : any
         Fields whose values are known otherwise.
     """
-    names = [member.name for member, _, _ in declared_options(kind) if member.name in options]
-    return kind(**{**{name: options[name] for name in names}, **given})
+    chosen = {
+        member.name: _read(options[member.name], hint)
+        for member, hint, _ in declared_options(kind)
+        if member.name in options
+    }
+    return kind(**{**chosen, **given})
+
+
+def _read(value: Any, hint: Any) -> Any:
+    """Return what texts of a file stand for, by the type of their field; what does not fit is left to the field."""
+    parts = [part for part in typing.get_args(hint) if part not in (types.NoneType, Ellipsis)]
+    if isinstance(value, list | tuple):
+        return [_read(item, parts[0] if parts else hint) for item in value]
+    if parts and typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        return _read(value, parts[0])
+    if hint is bool and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if hint in (int, float) and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return hint(value)
+    return value

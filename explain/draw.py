@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from ..jobs import atomic_output
 from .explanation import Explanation, Picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
 _SIDE = 560
@@ -86,27 +89,15 @@ def draw(explanation: Explanation) -> Image:
     """Draw an explanation: what was asked, the pictures, and beneath them what they are not."""
     parts = [beside(explanation)] if explanation.values is not None else []
     if explanation.tiles:
-        parts.append(_tiles(explanation))
+        parts += _tiles(explanation)
     if explanation.bars:
-        parts.append(_bars(explanation))
+        parts += [_bars(explanation)]
     width = max(part.width for part in parts)
-    head = _lines(_title(explanation), width, _LARGE)
-    caution = _lines(f"What it is not: {explanation.caution}", width, _SMALL)
-    line = {size: round(size * 1.4) for size in (_SMALL, _LARGE)}
-    height = len(head) * line[_LARGE] + sum(part.height + _GAP for part in parts) + len(caution) * line[_SMALL] + _GAP
-    page, pen = _canvas(width + 2 * _GAP, height + 2 * _GAP)
-    at = _GAP
-    for text in head:
-        pen.text((_GAP, at), text, fill=_INK, font=_font(_LARGE))
-        at += line[_LARGE]
-    at += _GAP // 2
-    for part in parts:
-        page.paste(part, (_GAP, at))
-        at += part.height + _GAP
-    for text in caution:
-        pen.text((_GAP, at), text, fill=_FAINT, font=_font(_SMALL))
-        at += line[_SMALL]
-    return page
+    if explanation.bars:
+        parts.append(_text("; ".join(explanation.notes), width))
+    head = _text(_title(explanation), width, size=_LARGE)
+    caution = _text(f"What it is not: {explanation.caution}", width, colour=_FAINT)
+    return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
 
 
 def _title(explanation: Explanation) -> str:
@@ -123,7 +114,7 @@ def _title(explanation: Explanation) -> str:
 
 def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     """Put picture, overlay and colour bar side by side; nothing in it names the image."""
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     pictures = [_sized(shown, side) for shown in (explanation.picture, lay_over(explanation)) if shown is not None]
     width, height = pictures[0].size
@@ -132,69 +123,51 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     numbers = [f"{value:.3g}" for value in ticks]
     if explanation.base:
         numbers[1] += " base"
-    label = round(max(_font(_SMALL).getlength(text) for text in numbers))
-    unit = _lines("; ".join(explanation.margin), 2 * width + 2 * _GAP + _BAR + label, _SMALL)
-    page, pen = _canvas(2 * width + 3 * _GAP + _BAR + label, height + 4 + round(1.4 * _SMALL) * len(unit))
+    label = round(max(map(_font(_SMALL).getlength, numbers)))
+    left = 2 * (width + _GAP)
+    page = Image.new("RGB", (left + _GAP + _BAR + label, height), _PAPER)
     for index, picture in enumerate(pictures):
         page.paste(picture, (index * (width + _GAP), 0))
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    bar = _blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)
-    left = 2 * (width + _GAP)
-    page.paste(Image.fromarray(bar), (left, 0))
+    page.paste(Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0))
     for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
         between = index == 1 and len(ticks) == 3  # a base near an end is not to be written over its number
         first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
         top = min(max(first, down - _SMALL * 0.7), last)
-        pen.text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
-    for index, text in enumerate(unit):
-        pen.text((0, height + 4 + index * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
-    return page
+        ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
+    return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
 
 
-def _tiles(explanation: Explanation) -> Image:
+def _tiles(explanation: Explanation) -> list[Image]:
+    """Draw small pictures above their captions, and beneath all of them the margin, if that is not beneath a map."""
     across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
-    down = -(-len(explanation.tiles) // across)
-    line, size = round(1.4 * (_SMALL - 2)), _SMALL - 2
-    tiles = [(caption, _sized(tile, _TILE)) for caption, tile in explanation.tiles]
-    tall = max(tile.height for _, tile in tiles)
-    notes = [] if explanation.values is not None else explanation.margin  # else they stand beneath the map
-    below = _lines("; ".join(notes), across * (_TILE + _GAP), _SMALL)
-    wide, high = across * (_TILE + _GAP), down * (tall + line + _GAP)
-    page, pen = _canvas(wide, high + round(1.4 * _SMALL) * len(below))
-    for index, (caption, tile) in enumerate(tiles):
-        left, top = index % across * (_TILE + _GAP), index // across * (tall + line + _GAP)
-        page.paste(tile, (left, top))
-        pen.text((left, top + tall + 1), _cut(caption, _TILE + _GAP // 2, size), fill=_INK, font=_font(size))
-    for index, text in enumerate(below):
-        pen.text((0, high + index * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
-    return page
+    tiles = [
+        _grid([[_sized(tile, _TILE)], [_text(caption, _TILE, size=_SMALL - 2)]], gap=1)
+        for caption, tile in explanation.tiles
+    ]
+    page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
+    return [page] if explanation.values is not None else [page, _text("; ".join(explanation.margin), page.width)]
 
 
 def _bars(explanation: Explanation) -> Image:
     """Draw named numbers as bars to the right, red, or to the left, blue."""
-    names = [name for name, _ in explanation.bars]
-    most = max((abs(value) for _, value in explanation.bars), default=0.0) or 1.0
-    font, line, reach = _font(_SMALL), round(1.5 * _SMALL), 260
-    label = min(math.ceil(max(font.getlength(name) for name in names)), 460)
-    number = round(font.getlength("-0.0000")) + 12
-    width = label + 2 * reach + 2 * number + _GAP
-    notes = _lines("; ".join(explanation.notes), width, _SMALL)
-    page, pen = _canvas(width, line * (len(names) + 1 + len(notes)) + 4)
-    zero = label + _GAP + number + reach
-    for row, (name, value) in enumerate(explanation.bars):
-        top = row * line
-        pen.text((0, top), _cut(name, label, _SMALL), fill=_INK, font=font)
-        end = zero + reach * value / most
-        colour = tuple(int(part) for part in (_RED if value >= 0 else _BLUE))
-        pen.rectangle((min(zero, end), top + 3, max(zero, end), top + line - 4), fill=colour)
-        text = f"{value:+.4f}"
-        pen.text((end + 6 if value >= 0 else end - 6 - font.getlength(text), top), text, fill=_INK, font=font)
-    pen.line((zero, 0, zero, line * len(names)), fill=_FAINT)
-    pen.text((label + _GAP, line * len(names) + 4), explanation.unit, fill=_INK, font=font)
-    for row, text in enumerate(notes, start=1):
-        pen.text((0, line * (len(names) + row) + 4), text, fill=_INK, font=font)
-    return page
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    names, values = zip(*explanation.bars, strict=True)
+    figure = Figure(figsize=(10, 0.8 + 0.26 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    colours = [tuple((_RED if value >= 0 else _BLUE) / 255) for value in values]
+    bars = axes.barh(range(len(names)), values, color=colours, height=0.7)
+    axes.bar_label(bars, [f"{value:+.4f}" for value in values], padding=4)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set(xlabel=explanation.unit, ylim=(len(names) - 0.4, -0.6), xmargin=0.15)
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return Image.open(content).convert("RGB")
 
 
 def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 200) -> None:
@@ -212,32 +185,49 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
     """
     from PIL import Image
 
-    from ..jobs import atomic_output
-
     small = []
     for file in drawn[:most]:
         with Image.open(file) as whole:
-            scale = min(1.0, width / whole.width)
-            size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
-            small.append(whole.convert("RGB").resize(size))
-    across = max(1, min(len(small), 3))
-    rows = [small[at : at + across] for at in range(0, len(small), across)]
-    heights = [max(picture.height for picture in row) for row in rows]
-    page, _ = _canvas(across * (width + _GAP) + _GAP, sum(heights) + _GAP * (len(rows) + 1))
-    top = _GAP
+            small.append(whole.convert("RGB"))
+            small[-1].thumbnail((width, whole.height))
+    write_png(path, _grid([small[start : start + 3] for start in range(0, len(small), 3)], border=_GAP))
+
+
+def write_png(path: Path, picture: Image) -> None:
+    """Write a drawing."""
+    with atomic_output(path) as temporary, temporary.open("wb") as handle:
+        picture.save(handle, format="PNG", compress_level=3)
+
+
+def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) -> Image:
+    """Put pictures beside and beneath each other; columns are as wide as the widest, rows as high as their highest."""
+    from PIL import Image
+
+    width, heights = max(one.width for row in rows for one in row), [max(one.height for one in row) for row in rows]
+    size = (max(map(len, rows)) * (width + gap) - gap + 2 * border, sum(heights) + (len(rows) - 1) * gap + 2 * border)
+    page, top = Image.new("RGB", size, _PAPER), border
     for row, height in zip(rows, heights, strict=True):
         for index, picture in enumerate(row):
-            page.paste(picture, (_GAP + index * (width + _GAP), top))
-        top += height + _GAP
-    with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        page.save(handle, format="PNG", compress_level=3)
+            page.paste(picture, (border + index * (width + gap), top))
+        top += height + gap
+    return page
 
 
-def _canvas(width: int, height: int) -> tuple[Image, ImageDraw]:
+def _text(text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK) -> Image:
+    """Write a text in lines of a width at most, broken between words where that can be."""
     from PIL import Image, ImageDraw
 
-    page = Image.new("RGB", (max(1, width), max(1, height)), _PAPER)
-    return page, ImageDraw.Draw(page)
+    font = _font(size)
+    columns = max(1, min(len(text), round(4 * width / size)))
+    lines = textwrap.wrap(text, columns)
+    while columns > 1 and any(font.getlength(line) > width for line in lines):
+        columns -= 1
+        lines = textwrap.wrap(text, columns)
+    step = round(1.4 * size)
+    page = Image.new("RGB", (width, max(1, step * len(lines))), _PAPER)
+    for index, line in enumerate(lines):
+        ImageDraw.Draw(page).text((0, index * step), line, fill=colour, font=font)
+    return page
 
 
 def _sized(picture: Picture, side: int) -> Image:
@@ -262,31 +252,3 @@ def _font(size: int) -> FreeTypeFont:
     from PIL import ImageFont
 
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
-
-
-def _lines(text: str, width: int, size: int) -> list[str]:
-    """Break a text into lines of a width, long words too."""
-    font, lines, words = _font(size), [], text.split()
-    line = ""
-    while words:
-        word = words.pop(0)
-        longer = f"{line} {word}".strip()
-        if font.getlength(longer) <= width:
-            line = longer
-        elif line:
-            lines.append(line)
-            line, words = "", [word, *words]
-        else:
-            fits = next(n for n in range(len(word), 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
-            lines.append(word[:fits])
-            words = [word[fits:], *words] if word[fits:] else words
-    return [*lines, line] if line else lines
-
-
-def _cut(text: str, width: int, size: int) -> str:
-    font = _font(size)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"

@@ -29,7 +29,7 @@ from ..crossval import bundle_kind, bundle_view
 from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
 from ..formats import file_sha256
-from ..jobs import Progress, Work, atomic_output, key_of, refuse_overwriting, remove_output, write_rows
+from ..jobs import Progress, Work, key_of, refuse_overwriting, remove_output, write_rows
 from ..predict import (
     BoostedModel,
     Model,
@@ -43,7 +43,7 @@ from ..predict import (
 )
 from ..runs import FolderSettings, record_run
 from .boosted import check_boosted, explain_boosted
-from .draw import colour_limits, draw, write_sheet
+from .draw import colour_limits, draw, write_png, write_sheet
 from .explanation import Explanation, shown_picture
 from .graph import Graph
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
@@ -330,8 +330,7 @@ def _drawn(folder: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[
         if explanation is None:
             raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
         shown = explanation if explanation.values is None else replace(explanation, limits=limits)
-        with atomic_output(picture) as temporary, temporary.open("wb") as handle:
-            draw(shown).save(handle, format="PNG", compress_level=3)
+        write_png(picture, draw(shown))
         yield Drawn.of(shown, picture)
 
 

@@ -33,7 +33,7 @@ from .hdf5_probe import refuse_deadly
 from .ljpeg import LJPEG_SUFFIX
 from .slides import SLIDE, is_slide
 from .tables import table_rows
-from .yamltext import parse_yaml
+from .yamltext import number_of, parse_yaml
 
 __all__ = [
     "BROKEN",
@@ -71,6 +71,7 @@ __all__ = [
     "limits",
     "may_hold_patients",
     "neutral",
+    "number_of",
     "open_for_reading",
     "parse_json",
     "parse_yaml",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,16 +11,20 @@ from . import limits
 from .bounds import parse_json
 from .damage import DAMAGE
 
+_DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)
+_MOST_DIGITS = 300
 
-def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
-    """Return what a JSON or YAML text holds: mappings, lists, texts, numbers, dates, true, false and none.
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a JSON or YAML text holds: mappings, lists and values.
+
+    Values of a YAML text are texts as they are written (``010``, ``1:48`` and ``no``), and null: whoever asks for a
+    number knows what it should be. JSON says of each value what it is.
 
     Parameters
     ----------
     text : str
-    plain_text : bool
-        Whether values of a YAML text stay as they are written: ``010``, ``1:48`` and ``no`` are texts, and only null
-        is not. JSON says of each value what it is.
 
     Raises
     ------
@@ -38,13 +43,13 @@ def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
     except ValueError:  # YAML may begin so too
         value = None
     if value is None:
-        value = _parsed(text, plain_text)
+        value = _parsed(text)
     if _holds_huge(value):
         raise InputError(f"a whole number of more than {limits.WHOLE_NUMBER_BITS} bits")
     return value
 
 
-def _parsed(text: str, plain_text: bool) -> Any:
+def _parsed(text: str) -> Any:
     import yaml
 
     broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
@@ -52,11 +57,10 @@ def _parsed(text: str, plain_text: bool) -> Any:
         raise InputError(f"more than {limits.YAML_CHARACTERS // 1024} KiB of YAML")
     try:
         loader = yaml.SafeLoader(text)
-        if plain_text:
-            loader.yaml_implicit_resolvers = {
-                first: [kind for kind in kinds if kind[0].endswith(":null")]
-                for first, kinds in loader.yaml_implicit_resolvers.items()
-            }
+        loader.yaml_implicit_resolvers = {
+            first: [kind for kind in kinds if kind[0].endswith(":null")]
+            for first, kinds in loader.yaml_implicit_resolvers.items()
+        }
         try:
             node = loader.get_single_node()
             if node is None:
@@ -83,6 +87,19 @@ def _nodes(node: Any, known: dict[int, int]) -> int:
         some = [child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))]
         known[id(node)] = 1 + sum(_nodes(child, known) for child in some)
     return known[id(node)]
+
+
+def number_of(value: Any) -> Any:
+    """Return the number that a text in decimals stands for; anything else as it is.
+
+    Examples
+    --------
+    >>> number_of("010"), number_of("0.50"), number_of("1e-3"), number_of("1:48"), number_of("nan")
+    (10, 0.5, 0.001, '1:48', 'nan')
+    """
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS or not (match := _DECIMAL.fullmatch(value)):
+        return value
+    return int(value) if match[1].isdecimal() else float(value)
 
 
 def _holds_huge(value: Any) -> bool:

@@ -13,8 +13,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, check_name, extension_names, load_extension, one_of
-from ..formats import DAMAGE, limits, parse_yaml
+from ..core import InputError, as_whole, check_name, extension_names, load_extension, one_of
+from ..formats import DAMAGE, limits, number_of, parse_yaml
 from ..jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
@@ -37,6 +37,16 @@ _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     "dataset": (str, list),
     "images": int,
 }
+
+
+_WITH_NUMBERS = frozenset({"images", "published", "split_by"})
+"""Parts whose numbers no option of a command declares."""
+
+_WORDS = frozenset({
+    "key", "title", "source", "kind", "note", "variant", "metric", "level", "of", "classes", "stores", "says", "why",
+    "row", "better", "than", "alike",
+})  # fmt: skip
+"""What of a published table are names and sentences."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -118,7 +128,17 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         raise InputError("recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error) from error
 
 
+def _typed(value: Any, name: str = "") -> Any:
+    """Return a part of a recipe with its numbers, which a file holds as texts; names and sentences stay texts."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, name) for item in value]
+    return value if name in _WORDS else number_of(value)
+
+
 def _parsed(content: Mapping[str, Any]) -> Recipe:
+    content = {**content, **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()}}
     missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
@@ -135,13 +155,15 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
     for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
         if "source" not in part:
             raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
-    if not any(key in content["quick"] for key in _QUICK_IMAGES):
+    counts = {key: as_whole(number_of(content["quick"][key]), key) for key in _QUICK_IMAGES if key in content["quick"]}
+    if not counts:
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
     for table in content["published"]:
         _check_table(name, table)
     layouts = content["dataset"]
     recipe = Recipe(
-        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "quick", "published")},
+        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "published")},
+        quick={**content["quick"], **counts},
         steps=tuple(content["steps"]),
         datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
         sections=sections,
@@ -164,7 +186,7 @@ def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
         if not isinstance(content.get(key), str) and not _are_texts(content.get(key, [])):
             raise InputError(f"recipe {name}: {key} is a list of texts")
     magnifications = content.get("split_by", {}).get("magnification", [])
-    if not isinstance(magnifications, list) or not all(type(one) is int and 0 < one < 10_000 for one in magnifications):
+    if not isinstance(magnifications, list) or not all(type(at) is int and 0 < at < 10_000 for at in magnifications):
         raise InputError(f"recipe {name}: split_by.magnification is a list of whole numbers")
     for variant in content["variants"]:
         check_file_name(variant, f"recipe {name}: variant")
@@ -173,7 +195,7 @@ def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _check_steps(recipe: Recipe) -> None:

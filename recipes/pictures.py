@@ -13,6 +13,7 @@ from ..crossval import CrossValidation
 from ..data import ImageSelection
 from ..evaluate import PredictionTable
 from ..explain import ExplainSettings, explain, settings_of
+from ..formats import number_of
 from ..jobs import Work, ensure_folder
 from ..report import reporting, surest
 from .methods import RECIPE_METHODS
@@ -93,7 +94,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
     try:
         layer, target = values.get("layer", ""), values.get("target", "")
         asked = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
-        return Pictures(variants, tuple(asked), values["images_per_class"])
+        return Pictures(variants, tuple(asked), number_of(values["images_per_class"]))
     except InputError as error:
         raise InputError("{}: {}", where, error) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Settings, option
+from ..formats import number_of
 from ..jobs import Work
 
 STEPS = ("featurize", "boost", "finetune")
@@ -113,7 +114,7 @@ class Recipe:
             own = change.get(step, {})
             values = {"seed": seed, **self.values(step), **own}
             if self.raised:
-                values["seed"] += self.raised
+                values["seed"] = number_of(values["seed"]) + self.raised
             if step == "featurize" and full_scale:
                 values["views"] = [*values["views"], *self.full_scale["views"]]
             if quick:

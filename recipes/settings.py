@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..boost import BoostSettings
-from ..core import InputError, declared_options, from_options
+from ..core import InputError, Settings, declared_options, from_options, option
 from ..data import FoldChoice
 from ..encoders import weights_of
 from ..evaluate import TwoClassView
@@ -19,15 +19,22 @@ from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
 
+
+@dataclass(frozen=True)
+class NetworkExtras(Settings):
+    """Settings of ``finetune`` in a recipe that are no fields of the values that the command has."""
+
+    tensorboard: bool = option(False, help="Whether curves of training are written for TensorBoard.")
+    test_fold: int | None = option(None, help="The part of a split that tests every network.")
+    pretrained: bool = option(False, help="Whether the source starts from pretrained weights.")
+
+
 _KNOWN: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),
     "boost": (BoostSettings, FoldChoice, TwoClassView),
-    "finetune": (FinetuneSettings, FoldChoice, TwoClassView),
+    "finetune": (FinetuneSettings, FoldChoice, TwoClassView, NetworkExtras),
 }
 """Whose options the settings of a step are, beside those of how images are read."""
-
-_FINETUNE = ("tensorboard", "test_fold", "pretrained")
-"""Settings of ``finetune`` that no value above has under this name."""
 
 
 def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[Step]:
@@ -58,8 +65,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {*READING, *(_FINETUNE if kind == "finetune" else ())}
-    known |= {one.name for value in _KNOWN[kind] for one, _, _ in declared_options(value)}
+    known = {*READING, *(field.name for value in _KNOWN[kind] for field, _, _ in declared_options(value))}
     if strange := sorted(values.keys() - known):
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
@@ -83,17 +89,18 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
 
 
 def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
-    settings, remarks = _network_settings(values, variant, weights=request.weights)
+    extras = from_options(NetworkExtras, values)
+    settings, remarks = _network_settings(values, variant, weights=request.weights, pretrained=extras.pretrained)
     test = None
-    if values.get("test_fold") is not None:
+    if extras.test_fold is not None:
         seed = settings.seed - recipe.raised
-        test = FixedTest(values["test_fold"], _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
+        test = FixedTest(extras.test_fold, _split_of(recipe, request, values), Path("reproduce") / recipe.name, seed)
     return FinetuneStep(
         reading_of(values),
         settings,
         from_options(FoldChoice, values),
         from_options(TwoClassView, values),
-        tensorboard=values.get("tensorboard", False),
+        tensorboard=extras.tensorboard,
         remarks=remarks,
         test=test,
     )
@@ -110,7 +117,7 @@ def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, An
 
 
 def _network_settings(
-    values: Mapping[str, Any], variant: str, *, weights: Sequence[str]
+    values: Mapping[str, Any], variant: str, *, weights: Sequence[str], pretrained: bool
 ) -> tuple[FinetuneSettings, tuple[str, ...]]:
     """Return the settings of the network, and what must be said of them; the variant is a part of the folder's name."""
     network = str(values["network"])
@@ -118,7 +125,7 @@ def _network_settings(
     chosen = weights_of((default, *weights), network)
     found = {"augmentations": (), **values}
     remarks: tuple[str, ...] = ()
-    if found.get("pretrained") and chosen == "random":
+    if pretrained and chosen == "random":
         remarks = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
     if found.get("rate_multipliers") and chosen == "random":
         remarks += (f"{network} began untrained, so all its layers have one learning rate",)

@@ -288,7 +288,7 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     if not config.is_file():
         raise MissingInputError("{config} {}: no such file", config)
     try:
-        content = parse_yaml(config.read_text(encoding="utf-8"), plain_text=True)
+        content = parse_yaml(config.read_text(encoding="utf-8"))
     except InputError as error:
         reason = "nested too deeply to be options" if "too deeply" in str(error) else error
         raise InputError("{config} {}: {}", config, reason) from error
