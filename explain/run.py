@@ -38,8 +38,8 @@ from ..predict import (
     check_sizes,
     find_bundle,
     new_images,
+    notes_of_training,
     ready_model,
-    said_of_training,
 )
 from ..runs import FolderSettings, record_run
 from .boosted import check_boosted, explain_boosted
@@ -202,7 +202,7 @@ def explain_methods(
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
         for method_folder in folders:
             method_folder.begin(overwrite=work.overwrite)
-        banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
+        banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [
             _explain_by(
                 method, explainer, into, usable, refused, skip_errors=work.skip_errors, banners=banners, facts=facts

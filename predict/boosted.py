@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
-from ..core import BundleError, InputError, WeightsError
+from ..core import BundleError, InputError, WeightsError, printable
 from ..data import ImageRecord, LeastSize
 from ..encoders import (
     CropEncoder,
@@ -24,10 +24,18 @@ from ..encoders import (
     other_treatment,
     weights_of,
 )
-from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
+from ..featurize import (
+    IMPORTED,
+    FeaturizeSettings,
+    ImageFailure,
+    View,
+    describe_images,
+    images_per_block,
+    settings_from,
+)
+from ..formats import DAMAGE, limits
 from ..jobs import Ticker
 from ..stains import stain_notes
-from .stored import stored_settings
 
 _log = logging.getLogger(__name__)
 
@@ -175,11 +183,41 @@ def load_boosted(path: Path, weights: tuple[str, ...]) -> BoostedModel:
         )
     settings = {
         name: replace(trained, precision=executed_precision(trained.precision, engine=trained.engine))
-        for name, trained in stored_settings(path, bundle.stores).items()
+        for name, trained in _stored_settings(path, bundle.stores).items()
     }
     encoders = _encoders(path, bundle.stores, weights, settings)
     _check_dims(path, bundle, encoders)
     return BoostedModel(bundle, settings, encoders)
+
+
+def _stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
+    """Return what made the descriptors of each store, by its header in a bundle.
+
+    Raises
+    ------
+    BundleError
+        Something is missing, of another kind, or would take an image past all bounds.
+    """
+    settings = {name: _settings(path, name, header) for name, header in stores.items()}
+    crops = sum(each.augmentations * each.crops for each in settings.values())
+    if crops > limits.CROPS:
+        raise BundleError(
+            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the bundle was altered"
+        )
+    return settings
+
+
+def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSettings:
+    shown = printable(store[:100])
+    try:
+        if not isinstance(header["weights"], str):
+            raise TypeError("its weights are no text")
+        return settings_from(header)
+    except DAMAGE as error:
+        why = f"no {error}" if isinstance(error, KeyError) else printable((str(error).splitlines() or ["?"])[0][:160])
+        raise BundleError(
+            f"{path}: the settings of its store {shown} do not fit ({why}); the bundle was altered"
+        ) from error
 
 
 def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:

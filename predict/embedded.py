@@ -30,7 +30,7 @@ from .records import with_classes
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
-"""Images that are predicted at once (ours)."""
+"""Images that are predicted at once."""
 
 
 def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:

@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..core import InputError
-from ..crossval import BundleFacts, bundle_kind
-from ..data import ImageRecord, LeastSize
+from ..crossval import bundle_kind
 from ..formats import file_sha256
-from ..jobs import Ticker
-from .boosted import load_boosted
+from .boosted import BoostedModel, load_boosted
 from .locate import recorded_weights
+
+if TYPE_CHECKING:
+    from ..finetune import CnnModel
 
 _log = logging.getLogger(__name__)
 
 
-class Model(Protocol):
-    """What predicts images: a `BoostedModel`, or a `bchisto.finetune.CnnModel`."""
-
-    @property
-    def bundle(self) -> BundleFacts:
-        """The model file, read."""
-        ...
-
-    @property
-    def computed_by(self) -> dict[str, Any]:
-        """What decides predictions beside the model file and the image: weights, backend, precision; JSON-ready."""
-        ...
-
-    @property
-    def precisions(self) -> dict[str, str]:
-        """Store to the precision in which its descriptors are computed here, if it is another than in training."""
-        ...
-
-    @property
-    def needs(self) -> Sequence[LeastSize]:
-        """What an image must be large enough for."""
-        ...
-
-    @property
-    def on_keras(self) -> bool:
-        """Whether any network runs on Keras, and so on a GPU where that sees one."""
-        ...
-
-    @property
-    def images_per_block(self) -> int:
-        """Images in a unit of work."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Progress steps per image."""
-        ...
-
-    @property
-    def step_name(self) -> str:
-        """What a step is."""
-        ...
-
-    def predict(
-        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:
-        """Yield each image, its probabilities or why it cannot be used, and the hash of its decoded pixels."""
-        ...
+Model: TypeAlias = "BoostedModel | CnnModel"
+"""What predicts images."""
 
 
 @dataclass(frozen=True)

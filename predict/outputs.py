@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import filecmp
+import logging
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..jobs import remove_output, write_rows
-from .advice import said_of_training
-from .operating_point import OperatingPoint
+from ..core import OutputError
+from ..data import ImageRecord
+from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, write_predictions
+from ..formats import Cells, neutral
+from ..jobs import atomic_output, remove_output, write_rows
 from .predicted import Predicted, Prediction
-from .settings import PredictSettings
+from .records import notes_of_training
+from .settings import OperatingPoint, PredictSettings
 from .sheet import make_sheet
-from .table import Table, to_pandas
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,88 @@ class PredictResult:
     labelled: int = 0
 
     def to_pandas(self) -> Any:
-        """Return the table as a `pandas.DataFrame`, a row per image.
+        """Return the table as a `pandas.DataFrame`, a row per image: probabilities as numbers, all else as text.
 
         Raises
         ------
         DependencyError
             pandas is not installed.
         """
-        return to_pandas(self.path)
+        with self.path.open(newline="", encoding="utf-8") as handle:
+            rows = list(Cells(handle))
+        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
+        return as_frame(
+            {
+                name: [float(row[column]) if name.startswith("p_") else row[column] for row in rows]
+                for column, name in enumerate(header)
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is written.
+
+    Attributes
+    ----------
+    format : str
+        Of `FORMATS`.
+    records : sequence of ImageRecord
+    probabilities : ndarray of float64, shape (n, classes)
+    classes : tuple of str
+    further : sequence of (str, sequence of str)
+        Names and cells of columns after the predicted class.
+    """
+
+    format: str
+    records: Sequence[ImageRecord]
+    probabilities: npt.NDArray[np.float64]
+    classes: Sequence[str]
+    further: Sequence[tuple[str, Sequence[str]]] = ()
+
+    @property
+    def predicted(self) -> list[str]:
+        """The likeliest class of each image."""
+        return [self.classes[index] for index in self.probabilities.argmax(axis=1)] if len(self.records) else []
+
+    def finish(self, path: Path, *, overwrite: bool) -> None:
+        """Write the table; where another process has written it meanwhile, keep that if it says the same.
+
+        Raises
+        ------
+        OutputError
+            Another table lies there by now, or it cannot be written.
+        """
+        if overwrite or not path.exists():
+            self._write(path)
+            return
+        ours = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
+        try:
+            self._write(ours)
+            same = filecmp.cmp(ours, path, shallow=False)
+        finally:
+            ours.unlink(missing_ok=True)
+        if not same:
+            raise OutputError(
+                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
+            )
+        _log.info("%s: another process finished the same table meanwhile; it is kept", path)
+
+    def _write(self, path: Path) -> None:
+        if self.format == "iciar2018":
+            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+                csv.writer(handle, lineterminator="\n").writerows(
+                    [neutral(Path(record.image_id).name), neutral(name)]
+                    for record, name in zip(self.records, self.predicted, strict=True)
+                )
+        else:
+            write_predictions(
+                path,
+                classes=self.classes,
+                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
+                probabilities=self.probabilities,
+                extra=[("predicted", self.predicted), *self.further],
+            )
 
 
 def write_outputs(
@@ -101,7 +183,7 @@ def write_outputs(
     raw = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(bundle.classes))
     probabilities = apply_temperature(raw, bundle.temperature) if settings.calibrated and bundle.temperature else raw
     trained = [prediction.trained for prediction in predictions]
-    banners = said_of_training(bundle.banners)
+    banners = notes_of_training(bundle.banners)
     if any(trained):
         banners += (
             f"NOT NEW: {sum(trained)} of {len(trained)} images trained models of this bundle (column trained); what it "
@@ -120,7 +202,11 @@ def write_outputs(
         called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
     table = Table(settings.format, records, probabilities, bundle.classes, columns)
     table.finish(path, overwrite=overwrite)
-    _write_failures(path.with_name(f"{path.name}.failures.csv"), failures)
+    problems = path.with_name(f"{path.name}.failures.csv")
+    if failures:
+        write_rows(problems, ["image_id", "error"], failures.items())
+    else:
+        remove_output(problems)
     unsure = None
     if settings.sheets:
         from .page import write_html, write_xlsx
@@ -143,10 +229,3 @@ def write_outputs(
         unsure=unsure,
         labelled=sum(record.label in bundle.classes for record in records),
     )
-
-
-def _write_failures(path: Path, failures: Mapping[str, str]) -> None:
-    if failures:
-        write_rows(path, ["image_id", "error"], failures.items())
-    else:
-        remove_output(path)

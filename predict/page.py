@@ -13,13 +13,13 @@ from ..report import render_page, thumbnail
 from .sheet import NOT_A_DEVICE, Sheet, SheetRow
 
 _PICTURE = 160
-"""Longest side of a picture, pixels (ours): some 6 kB."""
+"""Longest side of a picture, pixels: some 6 kB."""
 
 _MOST_PICTURES = 2000
-"""Images that are shown (ours): some 15 MB of page."""
+"""Images that are shown: some 15 MB of page."""
 
 _MOST_ROWS = 10_000
-"""Rows that a browser still sorts at once (ours)."""
+"""Rows that a browser still sorts at once."""
 
 _WIDTHS = (44, 16, 12, 10, 22)
 """Of the columns of the workbook."""

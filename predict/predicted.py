@@ -18,14 +18,14 @@ from ..crossval import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..formats import file_sha256
 from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
-from .advice import PARAMETERS
 from .model import Model, ModelFile, load_model
+from .records import PARAMETERS
 
 _KIND = "prediction 1"
 """What the key of a prediction begins with; another number where predicting changes."""
 
 _GPU_BLOCK = 32
-"""Images in a unit of work on a GPU at least (ours)."""
+"""Images in a unit of work on a GPU at least."""
 
 _log = logging.getLogger(__name__)
 

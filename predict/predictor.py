@@ -18,10 +18,9 @@ from ..core import BundleError, InputError, Many, Message, PathInput, TextInput,
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
-from .advice import advised, said_of_training
 from .locate import find_bundle
 from .model import ready_model
-from .records import check_sizes, new_images
+from .records import advised, check_sizes, new_images, notes_of_training
 
 Image = PathInput | npt.NDArray[np.uint8]
 
@@ -115,7 +114,7 @@ class Predictor:
             raise BundleError("{}: holds no temperature; leave out {calibrated}", self.path)
         self._temperature = bundle.temperature if calibrated else None
         self.classes = tuple(bundle.classes)
-        self.banners = said_of_training(bundle.banners)
+        self.banners = notes_of_training(bundle.banners)
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"

@@ -1,22 +1,30 @@
-"""New images: what a user points at, as records in a natural order."""
+"""New images as records in a natural order, and what one who predicts with a trained model can change and must know."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, MissingInputError, few, limited
+from ..core import InputError, MissingInputError, few, limited, limited_to
 from ..data import ImageRecord, ImageSelection, LeastSize, check_headers, report_findings, spell_labels
-from .advice import PARAMETERS
+from ..jobs import Work
+from .settings import PredictSettings
 
 _log = logging.getLogger(__name__)
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")
 """Files that list images; any other is one."""
+
+
+PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
+    field.name for field in (*fields(PredictSettings), *fields(Work))
+)
+"""What a caller who predicts can change; a model that is trained has no other options left."""
 
 
 def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]) -> list[ImageRecord]:
@@ -83,3 +91,27 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
             unknown[0].image_id,
         )
     return [replace(record, label=spelled.get(record.label or "")) for record in records]
+
+
+def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return what a bundle says of itself, so that nobody takes it to be said of the new images.
+
+    Notes that begin with their name in capitals stay as they are in every output.
+
+    Examples
+    --------
+    >>> notes_of_training(["RANDOM WEIGHTS: vgg16 ran untrained.", "3 pairs of images seem to show the same pixels"])
+    ('RANDOM WEIGHTS: vgg16 ran untrained.', "the model's training: 3 pairs of images seem to show the same pixels")
+    """
+    return tuple(note if note[:2].isupper() else f"the model's training: {note}" for note in notes)
+
+
+def advised(*further: str) -> AbstractContextManager[None]:
+    """Let what is refused inside be told to someone who predicts, see `bchisto.core.Message.limited`.
+
+    Parameters
+    ----------
+    *further : str
+        What the caller can change beside `PARAMETERS`.
+    """
+    return limited_to(PARAMETERS.union(further))

@@ -33,14 +33,12 @@ from ..jobs import (
     set_aside,
 )
 from ..runs import RunRecord, record_table, unfinished_record
-from .advice import advised
 from .locate import find_bundle
 from .model import ready_model
-from .operating_point import choose_point
 from .outputs import PredictResult, write_outputs
 from .predicted import Predicted, image_units, images_digest, predict_missing
-from .records import check_sizes, new_images
-from .settings import PredictSettings
+from .records import advised, check_sizes, new_images
+from .settings import PredictSettings, choose_point
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ import numpy.typing as npt
 from ..crossval import BundleFacts
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
-from .table import Table
+
+if TYPE_CHECKING:
+    from .outputs import Table
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
