@@ -50,8 +50,8 @@ def ours(options, preset):
     command = [sys.executable, __file__, *sys.argv[1:], "--preset", preset, "--fold"]
     running = [subprocess.Popen([*command, str(fold)], stdout=subprocess.PIPE, text=True) for fold in range(FOLDS)]
     outputs = [process.communicate()[0] for process in running]
-    found = [output.split("\0") for output in outputs]
-    return max(float(parts[0]) for parts in found), [text for parts in found for text in parts[1:]]
+    lines = [output.split("\0") for output in outputs]
+    return max(float(parts[0]) for parts in lines), [text for parts in lines for text in parts[1:]]
 
 
 def one_fold(options):

@@ -134,17 +134,19 @@ def main():
             print(f"| {name} | not installed |")
             continue
         command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        median = float(np.median(found["seconds"]))
+        timings = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
+        median = float(np.median(timings["seconds"]))
         if base is None:
             base = median
-            images, augmentations, dim = found["shape"]
+            images, augmentations, dim = timings["shape"]
             shape = f"{images} images x {augmentations} augmentations x {dim}"
             print(f"\n{shape}, {ROUNDS} rounds of depth {DEPTH}, one core\n")
             print("| booster | seconds a model | of LightGBM's time | memory, MB | accuracy | spread of seeds |")
             print("| --- | --- | --- | --- | --- | --- |")
-        cells = [name, f"{median:.1f}", f"{median / base:.2f}", f"{found['megabytes']:,.0f}"]
-        cells += [f"{100 * np.mean(found['right']):.1f}", f"{100 * np.std(found['right']):.1f}"]
+        cells = [name, f"{median:.1f}", f"{median / base:.2f}", f"{timings['megabytes']:,.0f}"]
+        cells += [f"{100 * np.mean(timings['right']):.1f}", f"{100 * np.std(timings['right']):.1f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

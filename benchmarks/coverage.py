@@ -72,7 +72,7 @@ class Design:
         hits = rng.random(len(labels)) < share[patient]
         called = np.where(hits, labels, 1 - labels)
         sure = 0.5 + rng.random(len(labels)) / 2
-        groups = [str(one) if self.per > 1 else None for one in patient]
+        groups = [str(number) if self.per > 1 else None for number in patient]
         return tabled(name, labels, np.where(called, sure, 1 - sure), groups=groups)
 
     @property
@@ -148,8 +148,8 @@ def of_matrix(matrix):
         "accuracy": share_right, "balanced_accuracy": mean_recall, "macro_f1": macro_f1, "cohen_kappa": agreement,
         "matthews_corrcoef": matthews,
     }  # fmt: skip
-    found = {name: float(formula(whole)[0]) for name, formula in formulas.items()}
-    return found | {"specificity": right[0], "sensitivity": right[1]}
+    truths = {name: float(formula(whole)[0]) for name, formula in formulas.items()}
+    return truths | {"specificity": right[0], "sensitivity": right[1]}
 
 
 def area(truth, scores):
@@ -173,44 +173,44 @@ def intervals_of(table):
     sampled, yes = Sampled(table), table.labels == 1
     hits = table.predicted == table.labels
     shares = {"accuracy": hits | True, "sensitivity": yes, "specificity": ~yes}
-    found = {name: sampled.share(hits, inside) for name, inside in shares.items()}
-    ends = {name: one.ends for name, one in found.items() if one}
+    intervals = {name: sampled.share(hits, inside) for name, inside in shares.items()}
+    ends = {name: interval.ends for name, interval in intervals.items() if interval}
     if len(table) > MANY:
         return ends
     drawn = bootstrap_intervals(table, replicates=DRAWS)
     return ends | {name: drawn[name] for name in FIGURES if drawn.get(name)}
 
 
-def held(found, interval, truth, key):
+def held(tallies, interval, truth, key):
     """Note whether an interval holds the truth, and how wide it is."""
-    found[key] += [(interval[0] - 1e-12 <= truth <= interval[1] + 1e-12, interval[1] - interval[0])]
+    tallies[key] += [(interval[0] - 1e-12 <= truth <= interval[1] + 1e-12, interval[1] - interval[0])]
 
 
 def fixed(name, replicate):
     """One replicate of a design: what intervals hold, and what tests of two equal classifiers say."""
-    design, found = DESIGNS[name], defaultdict(list)
+    design, tallies = DESIGNS[name], defaultdict(list)
     rng = np.random.default_rng([list(DESIGNS).index(name), replicate])
     rows = design.rows(rng)
     first = design.table(rng, "first", *rows)
     for figure, interval in intervals_of(first).items():
-        held(found, interval, design.truth[figure], figure)
+        held(tallies, interval, design.truth[figure], figure)
     pair = compare_tables(first, design.table(rng, "second", *rows))
-    note_pair(found, pair, dict.fromkeys(pair["differences"], 0.0))
-    return found
+    note_pair(tallies, pair, dict.fromkeys(pair["differences"], 0.0))
+    return tallies
 
 
-def note_pair(found, pair, truth):
-    for figure, one in pair["differences"].items():
-        held(found, one["interval"], truth[figure], f"difference of {figure}")
-    found[f"rejects: {pair['test']}"] += [(pair["p"] < 0.05, 0.0)]
-    found["rejects: McNemar over rows"] += [(pair["mcnemar"]["p"] < 0.05, 0.0)]
+def note_pair(tallies, pair, truth):
+    for figure, difference in pair["differences"].items():
+        held(tallies, difference["interval"], truth[figure], f"difference of {figure}")
+    tallies[f"rejects: {pair['test']}"] += [(pair["p"] < 0.05, 0.0)]
+    tallies["rejects: McNemar over rows"] += [(pair["mcnemar"]["p"] < 0.05, 0.0)]
     if pair["corrected_t"]:
-        found["rejects: corrected t"] += [(pair["corrected_t"]["p"] < 0.05, 0.0)]
+        tallies["rejects: corrected t"] += [(pair["corrected_t"]["p"] < 0.05, 0.0)]
 
 
 def crossed(name, replicate):
     """One replicate of a cross-validation, of two classifiers on halves of the dimensions that are worth the same."""
-    case, found = CROSSED[name], defaultdict(list)
+    case, tallies = CROSSED[name], defaultdict(list)
     rng = np.random.default_rng([100 + list(CROSSED).index(name), replicate])
     x, y = case.draw(rng, case.images // case.per, case.per)
     patient = np.arange(case.images) // case.per
@@ -228,12 +228,12 @@ def crossed(name, replicate):
             matrix = np.bincount(2 * new_y + (fresh >= 0.5), minlength=4).reshape(2, 2)
             for figure, value in (of_matrix(matrix) | {"auc": area(new_y > 0, fresh)}).items():
                 truth[side][figure] += value * test.mean()
-    groups = [str(one) if case.per > 1 else None for one in patient]
+    groups = [str(number) if case.per > 1 else None for number in patient]
     tables = [tabled(str(side), y, scores[side], groups=groups, folds=folds.tolist()) for side in (0, 1)]
     for figure, interval in intervals_of(tables[0]).items():
-        held(found, interval, truth[0][figure], figure)
-    note_pair(found, compare_tables(*tables), {name: truth[1][name] - truth[0][name] for name in FIGURES})
-    return found
+        held(tallies, interval, truth[0][figure], figure)
+    note_pair(tallies, compare_tables(*tables), {name: truth[1][name] - truth[0][name] for name in FIGURES})
+    return tallies
 
 
 def work(task):
@@ -255,23 +255,23 @@ def measure(names, *, replicates, jobs):
     step = max(1, min(50, replicates // jobs))
     with get_context("spawn").Pool(jobs) as pool:
         for name in names:
-            found = defaultdict(lambda: np.zeros(3))
+            sums = defaultdict(lambda: np.zeros(3))
             tasks = [(name, start, min(start + step, replicates)) for start in range(0, replicates, step)]
             for _, part in pool.imap_unordered(work, tasks):
                 for key, counts in part.items():
-                    found[key] += counts
-            yield name, found
+                    sums[key] += counts
+            yield name, sums
 
 
-def tables_of(found):
+def tables_of(results):
     """Return the lines of Markdown tables: coverage with mean widths in points, and rejections."""
     differences = [f"difference of {name}" for name in ("accuracy", "balanced_accuracy", "auc", "sensitivity")]
-    tests = list(dict.fromkeys(key for counts in found.values() for key in counts if key.startswith("rejects")))
+    tests = list(dict.fromkeys(key for counts in results.values() for key in counts if key.startswith("rejects")))
     lines = []
     for title, keys in (("covers, percent (mean width, points)", FIGURES), ("covers", differences), ("rejects", tests)):
         names = [key.removeprefix("rejects: ").replace("_", " ") for key in keys]
         lines += ["", f"| {title} | {' | '.join(names)} |", "| --- " * (len(keys) + 1) + "|"]
-        for name, counts in found.items():
+        for name, counts in results.items():
             cells = [cell(counts[key], tests=title == "rejects") if key in counts else "" for key in keys]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -290,11 +290,11 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, help="write the tables here too")
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
-    started, found, text = time.monotonic(), {}, ""
+    started, results, text = time.monotonic(), {}, ""
     for name, counts in measure(names, replicates=options.replicates, jobs=options.jobs):
-        found[name] = counts
+        results[name] = counts
         lines = [f"{options.replicates} replicates, {options.jobs} processes, {time.monotonic() - started:.0f} s.",
-                 machine("numpy", "scipy", "scikit-learn", "lightgbm"), *tables_of(found)]  # fmt: skip
+                 machine("numpy", "scipy", "scikit-learn", "lightgbm"), *tables_of(results)]  # fmt: skip
         text = "\n".join(lines) + "\n"
         if options.out:  # after each design, so that what is stopped leaves what it has
             options.out.write_text(text, encoding="utf-8")

@@ -91,15 +91,15 @@ def start(arguments, temporary):
 
 def living(session):
     """Return the processes of a session, those that have ended but for the last word left out."""
-    found = []
+    faults = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = entry.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(entry.parent.name))
-    return found
+            faults.append(int(entry.parent.name))
+    return faults
 
 
 def wait_for_none(session):
@@ -208,8 +208,8 @@ def contents(run):
 
 def compare(run, wanted, tally, label):
     tally.resumed += 1
-    found = contents(run)
-    other = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    files = contents(run)
+    other = sorted(name for name in wanted.keys() | files.keys() if wanted.get(name) != files.get(name))
     if other:
         tally.unequal.append(f"{label}: {other}")
 
@@ -249,7 +249,7 @@ def campaign(stage, base, images, work, *, kills, seed=0, ways=WAYS, moments=(0,
     shutil.rmtree(run)
     shutil.copytree(base, run)
     ways = itertools.cycle(ways)
-    since, told = 0, []
+    since, faults = 0, []
     while tally.kills < kills:
         number, whom = next(ways)
         label = f"{stage}, kill {tally.kills + 1}, {number.name} to the {whom}"
@@ -265,9 +265,9 @@ def campaign(stage, base, images, work, *, kills, seed=0, ways=WAYS, moments=(0,
             compare(run, wanted, tally, label)
             say(f"{stage}: {tally.kills} kills, {tally.resumed} runs to their end, {len(tally.faults())} faults")
             for fault in tally.faults():
-                if fault not in told:
+                if fault not in faults:
                     say(fault)
-            told = tally.faults()
+            faults = tally.faults()
             since = 0
             shutil.rmtree(run)
             shutil.copytree(base, run)

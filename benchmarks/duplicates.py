@@ -59,14 +59,14 @@ def plant(records, folder, *, count, seed=0):
     """Write copies of some images; returns their records and, by id, the original's id and the kind."""
     rng = np.random.default_rng(seed)
     made, source = [], {}
-    for place in rng.permutation(len(records))[:count].tolist():
-        with Image.open(records[place].path) as opened:
+    for row in rng.permutation(len(records))[:count].tolist():
+        with Image.open(records[row].path) as opened:
             image = opened.convert("RGB")
         for number, (kind, (change, suffix, options)) in enumerate(KINDS.items()):
-            name = f"copy{place}-{number}.{suffix}"
+            name = f"copy{row}-{number}.{suffix}"
             change(image, rng).save(folder / name, **options)
             made.append(ImageRecord(name, folder / name, None))
-            source[name] = (records[place].image_id, kind)
+            source[name] = (records[row].image_id, kind)
     return made, source
 
 
@@ -80,13 +80,13 @@ def measure(records, folder, *, count):
     between = time.process_time()
     made, source = plant(records, folder, count=count)
     planted = time.process_time()
-    found = {(copy.first, copy.second) for copy in find_copies([*records, *made])}
+    pairs = {(copy.first, copy.second) for copy in find_copies([*records, *made])}
     ended = time.process_time()
     hits, total = Counter(), Counter()
     for name, (original, kind) in source.items():
         total[kind] += 1
-        hits[kind] += tuple(sorted((name, original))) in found
-    origins = {tuple(sorted(source.get(name, (name,))[0] for name in pair)) for pair in found}
+        hits[kind] += tuple(sorted((name, original))) in pairs
+    origins = {tuple(sorted(source.get(name, (name,))[0] for name in pair)) for pair in pairs}
     other = {pair for pair in origins if pair[0] != pair[1]} - before
     return {kind: hits[kind] / total[kind] for kind in KINDS}, before, other, (between - started, ended - planted)
 
@@ -114,16 +114,16 @@ def main():
             records = images_of(name, options.shared, Path(scratch), options.per_class)
             results[name] = len(records), *measure(records, folder, count=options.copied)
     print(f"{machine()}\n")
-    print("| recall, percent | " + " | ".join(f"{name}, {found[0]} images" for name, found in results.items()) + " |")
+    print("| recall, percent | " + " | ".join(f"{name}, {result[0]} images" for name, result in results.items()) + " |")
     print("| --- |" + " --- |" * len(results))
     for kind in KINDS:
-        print(f"| {kind} | " + " | ".join(f"{100 * found[1][kind]:.1f}" for found in results.values()) + " |")
-    print("| pairs among the originals | " + " | ".join(str(len(found[2])) for found in results.values()) + " |")
-    print("| further pairs of unlike images | " + " | ".join(str(len(found[3])) for found in results.values()) + " |")
-    print("| CPU seconds without copies | " + " | ".join(f"{found[4][0]:.0f}" for found in results.values()) + " |")
-    print("| and with them | " + " | ".join(f"{found[4][1]:.0f}" for found in results.values()) + " |")
-    for name, found in results.items():
-        for pair in sorted(found[2] | found[3])[:40]:
+        print(f"| {kind} | " + " | ".join(f"{100 * result[1][kind]:.1f}" for result in results.values()) + " |")
+    print("| pairs among the originals | " + " | ".join(str(len(result[2])) for result in results.values()) + " |")
+    print("| further pairs of unlike images | " + " | ".join(str(len(result[3])) for result in results.values()) + " |")
+    print("| CPU seconds without copies | " + " | ".join(f"{result[4][0]:.0f}" for result in results.values()) + " |")
+    print("| and with them | " + " | ".join(f"{result[4][1]:.0f}" for result in results.values()) + " |")
+    for name, result in results.items():
+        for pair in sorted(result[2] | result[3])[:40]:
             print(f"{name}: {pair[0]} {pair[1]}")
 
 

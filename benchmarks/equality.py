@@ -65,10 +65,10 @@ COMMANDS = {
 
 def run_all(checkout, data, out, weights):
     """Run every command with the code of a checkout, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as place:
-        Path(place, "bchisto").symlink_to(checkout.resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "bchisto").symlink_to(checkout.resolve())
         plugins = checkout.resolve() / "tests" / "plugins"
-        environment = {**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{plugins}", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{plugins}", "OMP_NUM_THREADS": "1"}
         for name, (images, only) in data.items():
             target = out / name
             target.mkdir(parents=True)
@@ -105,11 +105,11 @@ print(json.dumps(found))
 
 def pixels_of(checkout, shared):
     """Return the hash of the decoded pixels of every image below a folder, by the code of a checkout."""
-    with tempfile.TemporaryDirectory() as place:
-        Path(place, "bchisto").symlink_to(checkout.resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "bchisto").symlink_to(checkout.resolve())
         done = subprocess.run(
             [sys.executable, "-c", PIXELS, str(shared)],
-            env={**os.environ, "PYTHONPATH": place}, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONPATH": folder}, capture_output=True, text=True, check=True,
         )  # fmt: skip
     return json.loads(done.stdout)
 
@@ -120,8 +120,8 @@ def flat(value, path=""):
         for key, inner in value.items():
             yield from flat(inner, f"{path}/{key}")
     elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from flat(inner, f"{path}/{place}")
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{path}/{index}")
     else:
         yield path, value
 
@@ -134,15 +134,15 @@ def differences(old, new):
             names = ["features", "image_id", "label", "group", "augmentation"]
             return [name for name in names if not np.array_equal(a[name][:], b[name][:])]
     if kind == ".h5":
-        found = []
+        lines = []
         with h5py.File(old) as a, h5py.File(new) as b:
             arrays = [[], []]
-            for place, file in enumerate((a, b)):
-                file.visititems(lambda _, item, p=place: arrays[p].append(item[()]) if hasattr(item, "shape") else None)
+            for index, file in enumerate((a, b)):
+                file.visititems(lambda _, item, p=index: arrays[p].append(item[()]) if hasattr(item, "shape") else None)
             same = len(arrays[0]) == len(arrays[1])
             if not same or not all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True)):
-                found.append("weights")
-        return found
+                lines.append("weights")
+        return lines
     if kind == ".json":
         after = dict(flat(json.loads(new.read_text(encoding="utf-8"))))
         before = dict(flat(json.loads(old.read_text(encoding="utf-8"))))
@@ -184,11 +184,11 @@ def compare(before, after):
         if old.suffix == ".csv" and "models" in relative.parts:  # now in the packs of models
             continue
         new = counterpart(after / relative)
-        found = differences(old, new) if new is not None else ["missing"]
+        changes = differences(old, new) if new is not None else ["missing"]
         counts[old.suffix or old.name] += 1
-        if found:
+        if changes:
             wrong += 1
-            print(f"{relative}: {'; '.join(found[:4])}{f' and {len(found) - 4} more' if len(found) > 4 else ''}")
+            print(f"{relative}: {'; '.join(changes[:4])}{f' and {len(changes) - 4} more' if len(changes) > 4 else ''}")
     for kind, count in sorted(counts.items()):
         print(f"{count:5} files {kind} compared")
     return wrong
@@ -211,20 +211,20 @@ def main():
     if options.keep is not None:
         options.keep.mkdir(parents=True)
     with nullcontext(options.keep) if options.keep is not None else tempfile.TemporaryDirectory() as folder:
-        place = Path(folder).resolve()
+        root = Path(folder).resolve()
         make = [sys.executable, "-m", "bchisto", "data", "make", "--images-per-class", "5", "--size", "1024x800"]
-        subprocess.run([*make, "--out", place / "tissue"], check=True, capture_output=True)
-        data = {"bach": (place / "tissue", "")}
+        subprocess.run([*make, "--out", root / "tissue"], check=True, capture_output=True)
+        data = {"bach": (root / "tissue", "")}
         if (options.shared / "data").is_dir():
             shared = (options.shared / "data").resolve()
-            only = place / "only.csv"
+            only = root / "only.csv"
             patches = sorted(path.name for path in (shared / "idc").rglob("*.png"))[::20]
             only.write_text("image_id\n" + "\n".join(patches) + "\n")
             data["breakhis"] = (shared / "breakhis" / "BreaKHis_v1", "")
             data["idc"] = (shared / "idc" / "IDC_regular_ps50_idx5", only)
         for name, checkout in (("before", options.before), ("after", options.after)):
-            run_all(checkout, data, place / name, options.weights)
-        wrong = compare(place / "before", place / "after")
+            run_all(checkout, data, root / name, options.weights)
+        wrong = compare(root / "before", root / "after")
         print("everything is equal" if wrong == 0 else f"{wrong} files differ")
     sys.exit(1 if wrong else 0)
 

@@ -44,21 +44,21 @@ def draw(rng: np.random.Generator, design: Design) -> tuple[float, list[float]]:
         predicted=np.where(hits, labels, 1 - labels), folds=(None,) * len(hits),
         groups=tuple(str(k // each) if each > 1 else None for k in range(len(hits))),
     )  # fmt: skip
-    found = Sampled(table).share(hits)
-    assert found is not None  # a table has rows
-    return float(hits.mean()), found.ends
+    interval = Sampled(table).share(hits)
+    assert interval is not None  # a table has rows
+    return float(hits.mean()), interval.ends
 
 
 def coverage(internal: Design, external: Design, *, replicates: int, seed: int = 0) -> tuple[float, float]:
     """Return the share of intervals that cover the drop, and their mean width."""
     rng = np.random.default_rng(seed)
     drop = internal.accuracy - external.accuracy
-    found = []
+    intervals = []
     for _ in range(replicates):
-        (one, first), (other, second) = draw(rng, internal), draw(rng, external)
-        low, high = independent_difference(one, other, first, second)
-        found.append((low <= drop <= high, high - low))
-    covered, width = np.mean(found, axis=0)
+        (site, first), (other, second) = draw(rng, internal), draw(rng, external)
+        low, high = independent_difference(site, other, first, second)
+        intervals.append((low <= drop <= high, high - low))
+    covered, width = np.mean(intervals, axis=0)
     return float(covered), float(width)
 
 

@@ -42,7 +42,7 @@ def main():
         drawn = [draw_augmentation(record.image_id, k, seed=0, color_range=(0.7, 1.3)) for k in range(AUGMENTATIONS)]
         frame = resize_image(decode_image(path), SCALE)
         boxes = [crop_boxes(d, height=frame.shape[0], width=frame.shape[1], crop=CROP, count=CROPS) for d in drawn]
-        prepared = [np.stack([cut_crop(frame, box, crop=CROP) for box in found]) for found in boxes]
+        prepared = [np.stack([cut_crop(frame, box, crop=CROP) for box in crop_boxes]) for crop_boxes in boxes]
 
         def alone():
             for crops in prepared:
@@ -56,8 +56,8 @@ def main():
         def published():
             image = plain_macenko(resize_image(decode_image(path), SCALE))
             factors = [(d.hematoxylin, d.eosin) for d in drawn]
-            for coloured, found in zip(plain_augment(image, factors), boxes, strict=True):
-                crops = np.stack([cut_crop(coloured, box, crop=CROP) for box in found]).astype(np.float32)
+            for coloured, crop_boxes in zip(plain_augment(image, factors), boxes, strict=True):
+                crops = np.stack([cut_crop(coloured, box, crop=CROP) for box in crop_boxes]).astype(np.float32)
                 maps = encoder.model.predict(np.asarray(preprocess(crops)), verbose=0, batch_size=CROPS)
                 maps = maps[0] if isinstance(maps, list) else maps
                 np.linalg.norm(maps.mean(axis=(1, 2)), ord=3, axis=0)

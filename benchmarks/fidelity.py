@@ -36,7 +36,7 @@ TURN = Augmentation.turn_frame
 
 def stores(images, folder, settings):
     """Describe exactly, densely, and densely without turning frames; returns arrays, labels, groups and seconds."""
-    found, seconds = {}, {}
+    results, seconds = {}, {}
     ways = {
         "exact": ("exact", TURN),
         "dense": ("dense", TURN),
@@ -51,10 +51,10 @@ def stores(images, folder, settings):
         )
         seconds[name] = time.process_time() - started
         with open_store(result.stores[0]) as store:
-            found[name] = store.features()
+            results[name] = store.features()
             facts = store.image_ids, store.labels, [group or None for group in store.groups]
     Augmentation.turn_frame = TURN
-    return found, facts, seconds
+    return results, facts, seconds
 
 
 def cosines(a, b):
@@ -72,18 +72,18 @@ def accuracies(train, test, labels, plan, ids):
     preset = PRESETS["fast"]
     classes = sorted(set(labels))
     truth = np.array([classes.index(label) for label in labels])
-    place = {name: row for row, name in enumerate(ids)}
-    found = []
+    row_of = {name: row for row, name in enumerate(ids)}
+    accuracies_of_folds = []
     for seed in range(SEEDS):
         hits = []
         for position, fold in enumerate(plan.folds):
-            inside = [place[name] for name in plan.images(fold, "train")]
-            tested = [place[name] for name in plan.images(fold, "test")]
+            inside = [row_of[name] for name in plan.images(fold, "train")]
+            tested = [row_of[name] for name in plan.images(fold, "test")]
             params = model_params(preset, classes=len(classes), seed=seed, fold_position=position)
             model = parse_model(pack_text(fit_text(train[inside], truth[inside], params=params, rounds=preset.rounds)))
             hits.append(model.predict_proba(test[tested]).argmax(axis=1) == truth[tested])
-        found.append(float(np.concatenate(hits).mean()))
-    return found
+        accuracies_of_folds.append(float(np.concatenate(hits).mean()))
+    return accuracies_of_folds
 
 
 def main():
@@ -116,9 +116,9 @@ def main():
             *((way, way) for way in features if way != "exact"),
             ("exact", "dense"),
         ]:
-            found = accuracies(features[train], features[test], labels, plan, ids)
+            scores = accuracies(features[train], features[test], labels, plan, ids)
             plain, centred = cosines(features["exact"], features[test])
-            cells = [train, test, f"{100 * np.mean(found):.1f}", f"{100 * np.std(found):.1f}", f"{plain:.3f}"]
+            cells = [train, test, f"{100 * np.mean(scores):.1f}", f"{100 * np.std(scores):.1f}", f"{plain:.3f}"]
             print(f"| {' | '.join(cells)} | {centred:.2f} | {seconds[test]:.0f} |", flush=True)
 
 

@@ -105,16 +105,16 @@ def packed_dicom(folder, pictures):
 
 def mended(data):
     """Give the parts of a PNG right checksums, and its pixels a whole stream: alterations reach what is behind."""
-    parts, place = [data[:8]], 8
-    while place + 12 <= len(data):
-        length = min(struct.unpack_from(">I", data, place)[0], len(data) - place - 12)
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+    parts, offset = [data[:8]], 8
+    while offset + 12 <= len(data):
+        length = min(struct.unpack_from(">I", data, offset)[0], len(data) - offset - 12)
+        kind, body = data[offset + 4 : offset + 8], data[offset + 8 : offset + 8 + length]
         if kind == b"IDAT":
             with contextlib.suppress(zlib.error):
                 body = zlib.compress(zlib.decompressobj(-15).decompress(body[2:], 2**20), 1)  # whatever its checksum
         parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
-        place += 12 + length
-    return b"".join(parts) + data[place:]
+        offset += 12 + length
+    return b"".join(parts) + data[offset:]
 
 
 def read(reader, path):
@@ -136,10 +136,10 @@ def read(reader, path):
             image = decode_image(path)
             assert image.shape == (header.height, header.width, 3), (image.shape, header)
     except BchistoError as error:
-        said = str(error)
+        message = str(error)
     else:
         return True
-    assert "\n" not in said, "a message of several lines"
+    assert "\n" not in message, "a message of several lines"
     return False
 
 
@@ -177,7 +177,7 @@ def work(reader, folder, executions, seed):
 
     sys.addaudithook(watch)
 
-    def one(data):
+    def run_case(data):
         path.write_bytes(mended(data) if reader == "png" and data[-1:] < b"\xc0" else data)
         start = time.perf_counter()
         watched[0] = True
@@ -192,7 +192,7 @@ def work(reader, folder, executions, seed):
 
     options = [f"-runs={executions}", f"-seed={seed}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEBIBYTES}",
                "-max_len=20000",               f"-artifact_prefix={folder}/found-", "-len_control=0"]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], one)
+    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], run_case)
     atheris.Fuzz()
 
 
@@ -208,16 +208,16 @@ def campaign(reader, executions, seed, keep):
         )
         seconds = time.monotonic() - start
         counts = json.loads((folder / "counts.json").read_text()) if (folder / "counts.json").exists() else {}
-        said = done.stderr + done.stdout
-        rss = [int(found) for found in re.findall(r"rss: (\d+)Mb", said)]
-        found = sorted(folder.glob("found-*"))
-        for one in found:
+        output = done.stderr + done.stdout
+        rss = [int(size) for size in re.findall(r"rss: (\d+)Mb", output)]
+        findings = sorted(folder.glob("found-*"))
+        for finding in findings:
             keep.mkdir(parents=True, exist_ok=True)
-            (keep / f"{reader}-{one.name}").write_bytes(one.read_bytes())
-            (keep / f"{reader}-{one.name}.txt").write_text(said[-6000:])
+            (keep / f"{reader}-{finding.name}").write_bytes(finding.read_bytes())
+            (keep / f"{reader}-{finding.name}.txt").write_text(output[-6000:])
         return {"reader": reader, "corpus": begun, "grown": len(list((folder / "corpus").iterdir())), **counts,
                 "seconds": round(seconds), "MiB": max(rss, default=0), "code": done.returncode,
-                "found": [one.name for one in found]}  # fmt: skip
+                "found": [finding.name for finding in findings]}  # fmt: skip
 
 
 def main():

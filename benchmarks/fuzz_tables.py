@@ -39,26 +39,26 @@ STRANGE = [
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
     """Return bytes with a few changes: bits, bytes, cuts, repeats, and strange words."""
-    found = bytearray(data)
+    altered = bytearray(data)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-        at, to = sorted(chance.randrange(len(found) + 1) for _ in range(2))
+        at, to = sorted(chance.randrange(len(altered) + 1) for _ in range(2))
         kind = chance.randrange(8)
-        if kind <= 1 and at < len(found):
-            found[at] ^= 1 << chance.randrange(8)
-        elif kind == 2 and at < len(found):
-            found[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        if kind <= 1 and at < len(altered):
+            altered[at] ^= 1 << chance.randrange(8)
+        elif kind == 2 and at < len(altered):
+            altered[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
         elif kind == 3:
-            del found[at : min(to, at + chance.choice((1, 4, 64, len(found))))]
+            del altered[at : min(to, at + chance.choice((1, 4, 64, len(altered))))]
         elif kind == 4:
-            found[at:at] = chance.choice(STRANGE)
+            altered[at:at] = chance.choice(STRANGE)
         elif kind == 5:
-            found[at:to] = found[at:to][:4096] * chance.choice((0, 2, 3))
+            altered[at:to] = altered[at:to][:4096] * chance.choice((0, 2, 3))
         elif kind == 6:
             width = chance.choice((1, 2, 4, 8))
-            found[at : at + width] = chance.getrandbits(8 * width).to_bytes(width, "little")
+            altered[at : at + width] = chance.getrandbits(8 * width).to_bytes(width, "little")
         else:
-            found[at : at + 8] = b"\xff" * 8
-    return bytes(found)
+            altered[at : at + 8] = b"\xff" * 8
+    return bytes(altered)
 
 
 def mutated_words(data: bytes, chance: random.Random) -> bytes:
@@ -107,8 +107,8 @@ def read_table(path: Path) -> None:
 
     for table in read_predictions(path):
         if len(table.classes) <= 10 and len(table) <= 200:
-            found = compute_metrics(table, positive=(), thresholds=(0.5,))
-            assert 0 <= found["accuracy"] <= 1
+            metrics = compute_metrics(table, positive=(), thresholds=(0.5,))
+            assert 0 <= metrics["accuracy"] <= 1
 
 
 def read_manifest(path: Path) -> None:
@@ -183,7 +183,7 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         file["augmentation"] = source["augmentation"][:]
         source.copy("images", file)
     ids = [f"benign/b{n}.png" for n in range(6)] + [f"malignant/m{n}.png" for n in range(6)]
-    pairs = [(one, one.split("/")[0]) for one in ids]
+    pairs = [(image, image.split("/")[0]) for image in ids]
     folds = "image_id,label,group,fold\n" + "".join(f"{i},{c},,{n % 3}\n" for n, (i, c) in enumerate(pairs))
     parts = "image_id,fold,part\n" + "".join(
         f"{i},{f},{'test' if n % 3 == f else 'train'}\n" for f in range(3) for n, i in enumerate(ids)
@@ -279,16 +279,16 @@ def main() -> int:
         for kind in kinds:
             each = -(-options.executions // len(kinds))
             answers: collections.Counter[str] = collections.Counter()
-            found: dict[int, str] = {}
+            messages: dict[int, str] = {}
             slowest, done, deadly = 0.0, 0, 0
             while done < each:
-                place = folder / f"{kind}.d"
-                shutil.rmtree(place, ignore_errors=True)
-                place.mkdir()
+                store_folder = folder / f"{kind}.d"
+                shutil.rmtree(store_folder, ignore_errors=True)
+                store_folder.mkdir()
                 before = {path.name for path in folder.iterdir()}
                 queue = spawn.Queue()
                 # numbers go on where a process ended
-                given = (kind, content[kind], queue, options.seed, done, each, place)
+                given = (kind, content[kind], queue, options.seed, done, each, store_folder)
                 process = spawn.Process(target=work, args=given)
                 process.start()
                 last = time.monotonic()
@@ -301,28 +301,28 @@ def main() -> int:
                         answers[answer] += 1
                         slowest, last, done = max(slowest, time.monotonic() - last), time.monotonic(), number + 1
                     else:
-                        found[number] = answer
+                        messages[number] = answer
                 process.join()
                 if process.exitcode:
-                    at = int((place / "at").read_text())
+                    at = int((store_folder / "at").read_text())
                     done = at + 1
-                    if kind.endswith(".h5") and looked_at(place / kind):
+                    if kind.endswith(".h5") and looked_at(store_folder / kind):
                         answers["refused"] += 1
                         deadly += 1
                     else:
-                        found[at] = f"ended by {process.exitcode}"
+                        messages[at] = f"ended by {process.exitcode}"
                 if outside := {path.name for path in folder.iterdir()} - before:
-                    found[-1] = f"files outside: {outside}"
-            wrong += len(found)
-            for number in found if options.keep else ():
+                    messages[-1] = f"files outside: {outside}"
+            wrong += len(messages)
+            for number in messages if options.keep else ():
                 options.keep.mkdir(parents=True, exist_ok=True)
                 (options.keep / f"{number}-{kind}").write_bytes(changed(kind, content[kind], options.seed, number))
             sys.stdout.write(
                 f"{kind}: {each} executions, {answers['refused']} refused, {answers['read']} read, "
-                f"{len(found)} findings, {deadly} that end HDF5 refused by the first look, slowest {slowest:.1f} s\n"
+                f"{len(messages)} findings, {deadly} that end HDF5 refused by the first look, slowest {slowest:.1f} s\n"
             )
-            for number, said in sorted(found.items())[:20]:
-                sys.stdout.write(f"  {number}: {said}\n")
+            for number, message in sorted(messages.items())[:20]:
+                sys.stdout.write(f"  {number}: {message}\n")
             sys.stdout.flush()
     sys.stdout.write(f"{time.monotonic() - started:.0f} s, {wrong} findings\n")
     return bool(wrong)

@@ -58,12 +58,12 @@ def main():
     print("| --- | --- | --- | --- | --- | --- |")
     curves = {}
     for name, values in STEPS.items():
-        found = []
+        timings = []
         for value in values:
             command = [sys.executable, __file__, "--point", json.dumps({**BASE, name: value})]
             done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found.append(json.loads(done.splitlines()[-1]))
-        columns = {key: [entry[key] for entry in found] for key in found[0]}
+            timings.append(json.loads(done.splitlines()[-1]))
+        columns = {key: [entry[key] for entry in timings] for key in timings[0]}
         power = float(np.polyfit(np.log(values), np.log(columns["seconds"]), 1)[0])
         curves[name] = (values, columns["seconds"], power)
         listed = [", ".join(f"{value:.{digits}f}" for value in columns[key])

@@ -40,14 +40,14 @@ def sources(commit):
 
 def code_lines(text):
     """Return the tree of a module and the numbers of its code lines."""
-    tree, found = ast.parse(text), set()
+    tree, numbers = ast.parse(text), set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in SILENT:
-            found.update(range(token.start[0], token.end[0] + 1))
+            numbers.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            found.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return tree, found
+            numbers.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return tree, numbers
 
 
 def definitions(commit):
@@ -59,7 +59,7 @@ def definitions(commit):
         room = MOVED.get(room, room)
 
         def take(name, node, left=left, room=room):
-            first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
             lines = left & set(range(first, node.end_lineno + 1))
             left.difference_update(lines)
             counts[room, name] += len(lines)
@@ -85,14 +85,14 @@ def main():
     parser.add_argument("commits", nargs="+")
     parser.add_argument("--of", metavar="COMMIT", help="Split by what stood in this commit.")
     options = parser.parse_args()
-    found = {commit: definitions(commit) for commit in options.commits}
+    counts_of = {commit: definitions(commit) for commit in options.commits}
     names = {name for _, name in definitions(options.of)} if options.of else set()
 
     def old(key):
         return key[1] in names
 
-    first = found[options.commits[0]]
-    for commit, counts in found.items():
+    first = counts_of[options.commits[0]]
+    for commit, counts in counts_of.items():
         text = f"{commit}: {sum(counts.values()):,} code lines"
         if names:
             kept = sum(number for key, number in counts.items() if old(key))

@@ -58,7 +58,7 @@ def main():
                         key = (engine, precision, mode, len(views))
                         ways[key] = lambda e=encoder, m=mode, v=views: work(e, m, v)
                 descriptors[engine, precision] = next(iter(work(encoder, "exact", ONE)[0].features.values()))[0]
-            seconds = {key: statistics.median(found) for key, found in interleaved(ways, rounds=options.rounds).items()}
+            seconds = {key: statistics.median(times) for key, times in interleaved(ways, rounds=options.rounds).items()}
             print(f"\n{name}, seconds for one augmentation of 20 crops, decoding and stain work included\n")
             columns = ["engine", "precision", "exact, 1 view", "exact, 2 views", "dense, 1 view", "dense, 2 views",
                        "dense: times faster", "of Keras float32, exact", "largest difference"]  # fmt: skip

@@ -60,10 +60,10 @@ def together(options, engine, held, processes, path):
     ]
     for worker in workers:
         worker.start()
-    found = [results.get() for _ in workers]
+    results_of_workers = [results.get() for _ in workers]
     for worker in workers:
         worker.join()
-    began, ended, used = zip(*found, strict=True)
+    began, ended, used = zip(*results_of_workers, strict=True)
     return max(ended) - min(began), sum(used)
 
 

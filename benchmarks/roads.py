@@ -61,9 +61,9 @@ def main() -> None:
             "--epochs", given.epochs, "--patience", given.patience, "--batch-size", given.batch_size,
             "--class-weights",
         )  # fmt: skip
-        _, said = timed("evaluate", str(run), "--out", str(run.parent / "comparison"))
+        _, output = timed("evaluate", str(run), "--out", str(run.parent / "comparison"))
     print(f"CPU seconds: described {described:.0f}, both heads {boosted:.0f}, fine-tuned {tuned:.0f}")
-    print(said)
+    print(output)
 
 
 if __name__ == "__main__":

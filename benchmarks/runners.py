@@ -60,8 +60,8 @@ def write(folder, network):
     (folder / "network.json").write_text(json.dumps({"transform": transform}))
 
 
-def one(folder, network, way, rounds):
-    """Time one way; print what was found and leave the vectors in the folder."""
+def time_way(folder, network, way, rounds):
+    """Time one way; print what it took and leave the vectors in the folder."""
     from bchisto.encoders import EncoderChoice, open_encoder
 
     kind, engine, precision = WAYS[way]
@@ -84,17 +84,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="vit_small_patch16_224")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"))
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "FOLDER"))
     options = parser.parse_args()
-    if options.one:
-        one(Path(options.one[1]), options.network, options.one[0], options.rounds)
+    if options.way:
+        time_way(Path(options.way[1]), options.network, options.way[0], options.rounds)
         return
     print(machine("torch", "timm", "keras", "tensorflow", "openvino", "onnxruntime"))
     print(f"{options.network}, batches of {CROPS} crops")
     print("| runner | images per CPU second | memory, MB | largest difference | of the largest value |")
     print("| --- | --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         write(folder, options.network)
         again = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[:] = sys.argv[1:]; import runpy; "
         again += f"runpy.run_path({__file__!r}, run_name='__main__')"
@@ -105,19 +105,20 @@ def main():
                 options.network,
                 "--rounds",
                 str(options.rounds),
-                "--one",
+                "--way",
                 way,
-                place,
+                scratch,
             ]
             done = subprocess.run([sys.executable, "-c", again, *arguments], capture_output=True, text=True)
             if done.returncode:
                 print(f"| {way} | {done.stderr.strip().splitlines()[-1][:150]} | | | |")
                 continue
-            found = json.loads(done.stdout.strip().splitlines()[-1])
+            timing = json.loads(done.stdout.strip().splitlines()[-1])
             vectors, wanted = np.load(folder / f"{number}.npy"), np.load(folder / "0.npy")
             off, most = np.abs(vectors - wanted).max(), np.abs(wanted).max()
             print(
-                f"| {way} | {found['speed']:.1f} | {found['memory']:,.0f} | {off:.1e} | {off / most:.1e} |", flush=True
+                f"| {way} | {timing['speed']:.1f} | {timing['memory']:,.0f} | {off:.1e} | {off / most:.1e} |",
+                flush=True,
             )
 
 

@@ -41,8 +41,8 @@ def palest(image):
 
 
 def patient(name):
-    found = re.search(r"SOB_[BM]_[A-Z]+-\d\d-([0-9A-Z]+)|(\d+)_idx5", name)
-    return found[0] if found else "synthetic"
+    match = re.search(r"SOB_[BM]_[A-Z]+-\d\d-([0-9A-Z]+)|(\d+)_idx5", name)
+    return match[0] if match else "synthetic"
 
 
 def sets(shared, every):
@@ -59,9 +59,9 @@ def sets(shared, every):
     paths = sorted((shared / "data" / "idc").rglob("*.png"))[:: 6 * every]
     yield f"IDC, {len(paths)} of the patches", {p.name: decode_image(p) for p in paths}
     drawn = {
-        f"{label}{place}": make_tissue(label, seed=3, index=place, size=(512, 384))
+        f"{label}{number}": make_tissue(label, seed=3, index=number, size=(512, 384))
         for label in ("Normal", "Benign", "InSitu", "Invasive")
-        for place in range(1, 9, every)
+        for number in range(1, 9, every)
     }
     yield "synthetic", drawn
     yield "synthetic, staining x 0.4", {name: weaker(image, 0.4) for name, image in drawn.items()}
@@ -126,8 +126,8 @@ def treatments(images):
     }
 
 
-def angle(one, other):
-    return np.degrees(np.arccos(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
+def angle(first, other):
+    return np.degrees(np.arccos(first @ other / np.linalg.norm(first) / np.linalg.norm(other)))
 
 
 def print_criteria(published):

@@ -44,19 +44,19 @@ def main():
     print("| compression | MB | write s | read all s | read one image (50 rows) ms |")
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        for name, how in WAYS.items():
+        for name, layout in WAYS.items():
             path = Path(folder) / "x.h5"
 
-            def write(how=how, path=path):
+            def write(layout=layout, path=path):
                 with h5py.File(path, "w") as file:
-                    chunks = (50, rows.shape[1]) if how else None
-                    file.create_dataset("features", data=rows, chunks=chunks, **how)
+                    chunks = (50, rows.shape[1]) if layout else None
+                    file.create_dataset("features", data=rows, chunks=chunks, **layout)
 
             def read(path=path):
                 with h5py.File(path) as file:
                     return file["features"][:]
 
-            def one(path=path):
+            def read_image(path=path):
                 with h5py.File(path) as file:
                     return file["features"][5000:5050]
 
@@ -64,7 +64,7 @@ def main():
             assert np.array_equal(read(), rows)
             size = path.stat().st_size / 1e6
             print(
-                f"| {name} | {size:,.0f} | {wrote:.2f} | {timed(read, 3):.2f} | {1e3 * timed(one, 20):.1f} |",
+                f"| {name} | {size:,.0f} | {wrote:.2f} | {timed(read, 3):.2f} | {1e3 * timed(read_image, 20):.1f} |",
                 flush=True,
             )
 

@@ -134,8 +134,8 @@ def simulate(
         for size in sizes:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of solvers that stop early, and names of features
-                found = [replicate(make, size, seed) for seed in range(replicates)]
-            columns = {name: np.array([getattr(one, name) for one in found]) for name in vars(found[0])}
+                fits = [replicate(make, size, seed) for seed in range(replicates)]
+            columns = {name: np.array([getattr(fit, name) for fit in fits]) for name in vars(fits[0])}
             gain = columns["raw"] - columns["shrunk"]
             error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
             means = {name: float(values.mean()) for name, values in columns.items()}

@@ -50,8 +50,8 @@ def main():
         def compare(what, ways, facts=facts):
             seconds = {side: 1e3 * float(np.median(some)) / options.models
                        for side, some in interleaved(ways, rounds=options.rounds).items()}  # fmt: skip
-            one, other = seconds["theirs"], seconds["ours"]
-            print(f"{facts} | {what} | {one:.2f} | {other:.2f} | {other / one:.2f} |", flush=True)
+            theirs_seconds, other = seconds["theirs"], seconds["ours"]
+            print(f"{facts} | {what} | {theirs_seconds:.2f} | {other:.2f} | {other / theirs_seconds:.2f} |", flush=True)
 
         compare(
             "read",
@@ -66,8 +66,8 @@ def main():
             compare(
                 f"{count} row{'s' if count > 1 else ''}",
                 {
-                    "theirs": lambda some=some, theirs=theirs: [one.predict(some, num_threads=1) for one in theirs],
-                    "ours": lambda some=some, ours=ours: [one.predict_proba(some) for one in ours],
+                    "theirs": lambda some=some, theirs=theirs: [model.predict(some, num_threads=1) for model in theirs],
+                    "ours": lambda some=some, ours=ours: [model.predict_proba(some) for model in ours],
                 },
             )
 

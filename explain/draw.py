@@ -203,7 +203,10 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
     """Put pictures beside and beneath each other; columns are as wide as the widest, rows as high as their highest."""
     from PIL import Image
 
-    width, heights = max(one.width for row in rows for one in row), [max(one.height for one in row) for row in rows]
+    width, heights = (
+        max(picture.width for row in rows for picture in row),
+        [max(picture.height for picture in row) for row in rows],
+    )
     size = (max(map(len, rows)) * (width + gap) - gap + 2 * border, sum(heights) + (len(rows) - 1) * gap + 2 * border)
     page, top = Image.new("RGB", size, _PAPER), border
     for row, height in zip(rows, heights, strict=True):

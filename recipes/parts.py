@@ -129,11 +129,11 @@ def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
     _log.info("reading the names of the images in %s", request.images)
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
     part = Part(request.images, layout, request.run)
-    found = part.read(reading := _first_reading(recipe))
-    if found.name not in recipe.datasets:
+    dataset = part.read(reading := _first_reading(recipe))
+    if dataset.name not in recipe.datasets:
         raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    part = replace(part, layout=found.name)
-    part.known[part.key(reading)] = found
+    part = replace(part, layout=dataset.name)
+    part.known[part.key(reading)] = dataset
     return part
 
 

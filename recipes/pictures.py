@@ -115,19 +115,19 @@ def make_pictures(
     failed : list of str
         Gets a line for each method that failed, which costs nothing else.
     """
-    for one in trained:
-        if pictures is None or one.variant not in pictures.variants or one.result.panel is None:
+    for network in trained:
+        if pictures is None or network.variant not in pictures.variants or network.result.panel is None:
             continue
-        folder = one.run / "explain" / one.variant
+        folder = network.run / "explain" / network.variant
         listed = folder / "images.csv"
         with reporting(listed, failed):
             ensure_folder(folder)
-            write_list(listed, _surest(one.result.panel.table, pictures.images_per_class))
+            write_list(listed, _surest(network.result.panel.table, pictures.images_per_class))
         for settings in pictures.asked:
-            _log.info("%s: pictures of the method %s", one.result.folder.name, settings.method)
+            _log.info("%s: pictures of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
                 yield explain(
-                    one.result.model, replace(one.images, only=listed), out=folder, settings=settings,
+                    network.result.model, replace(network.images, only=listed), out=folder, settings=settings,
                     methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
                 ).page  # fmt: skip
 
@@ -136,8 +136,8 @@ def _surest(table: PredictionTable, count: int) -> list[str]:
     """Return images of each class: the surest right one, the surest wrong one, the next right one, and so on."""
     right = table.predicted == table.labels
     chosen: list[str] = []
-    for place in range(len(table.classes)):
-        sides = (surest(table, (table.labels == place) & (right == hit)) for hit in (True, False))
+    for label in range(len(table.classes)):
+        sides = (surest(table, (table.labels == label) & (right == hit)) for hit in (True, False))
         turns = (table.image_ids[row] for pair in itertools.zip_longest(*sides) for row in pair if row is not None)
         chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
     return chosen

@@ -109,7 +109,7 @@ class Recipe:
         """
         change = self.variants[variant]
         seed = next((values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0)
-        found = []
+        steps = []
         for step in change.get("steps", self.steps):
             own = change.get(step, {})
             values = {"seed": seed, **self.values(step), **own}
@@ -119,17 +119,17 @@ class Recipe:
                 values["views"] = [*values["views"], *self.full_scale["views"]]
             if quick:
                 values |= self._smaller(step, own, values)
-            found.append((step, values))
-        return found
+            steps.append((step, values))
+        return steps
 
     def _smaller(self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a quick run changes of a step."""
         fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
-        found = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
+        smaller = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
         kind, *rest = str(values.get("patches", "")).split(":")
         if kind == "sliding" and "overlap" in self.quick:
-            found["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
-        return found
+            smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
+        return smaller
 
     def describe(self) -> list[str]:
         """Return one line per setting: step, name, value, source."""

@@ -130,7 +130,9 @@ def reproduce(
                 result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
                 _report(folder / "report.html", request, result, pairs=outcome.pairs)
-            accuracies = {one.folder.name: one.metrics["accuracy"] for one in outcome.protocols if one.metrics}
+            accuracies = {
+                protocol.folder.name: protocol.metrics["accuracy"] for protocol in outcome.protocols if protocol.metrics
+            }
             record.note(results=accuracies)
             if failed:
                 raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
@@ -143,8 +145,8 @@ def _report(
     recipe = result.recipe
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
-        for section, found in recipe.sections.items()
-        for key, setting in found.items()
+        for section, settings_of_section in recipe.sections.items()
+        for key, setting in settings_of_section.items()
     }
     if request.fresh_draws:
         settings["featurize draws"] = "colours and crops anew for each store (code)"
@@ -154,7 +156,7 @@ def _report(
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",
-        panels=[one.panel for one in result.protocols if one.panel is not None],
+        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None],
         banners=result.banners,
         published=result.published,
         pairs=pairs,

@@ -70,21 +70,21 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
     InputError
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
-    run, *others = [_run_seed(recipe.reseeded(place), request.at_seed(place)) for place in range(request.seeds)]
+    run, *others = [_run_seed(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
     of_results = (banner for result in run.results for banner in result.banners)
     of_parts = (note for part in run.parts for note in part.notes)
     banners = tuple(dict.fromkeys([*of_results, *of_parts, *recipe.notes, *run.notes]))
     if request.work.shard is not None:
         return Outcome(run.results, [], banners)
     looked_at: dict[int | None, list[PredictionTable]] = {}
-    for (_, magnification), one in run.obtained.items():
-        looked_at.setdefault(magnification, []).append(one.panel.table)
+    for (_, magnification), obtained in run.obtained.items():
+        looked_at.setdefault(magnification, []).append(obtained.panel.table)
     banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
     times = {}
     if not request.quick:
         ran = {name: run.variants[name] for name, _ in run.obtained}
         times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
-    further = [one.obtained for one in others]
+    further = [other.obtained for other in others]
     sizes = {
         name: count_parameters(step.settings, classes=len(run.classes(name)))
         for name, step in _networks(recipe, run.variants, kind="parameters").items()
@@ -92,7 +92,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
     }
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
-    failed = tuple(line for one in (run, *others) for line in one.failed)
+    failed = tuple(line for seed in (run, *others) for line in seed.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 
@@ -134,7 +134,7 @@ class _Run:
 
     def classes(self, name: str) -> Sequence[str]:
         """Return the classes of a variant; none of one that was not run."""
-        return next((one.panel.table.classes for (found, _), one in self.obtained.items() if found == name), ())
+        return next((ran.panel.table.classes for (variant, _), ran in self.obtained.items() if variant == name), ())
 
     def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
@@ -211,10 +211,14 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         for step in steps:
             if step not in done:
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
-                found = step.estimate(ahead)
-                estimates.append(found if len(chosen) == 1 else replace(found, stage=f"{name}: {step.kind}"))
+                estimate = step.estimate(ahead)
+                estimates.append(estimate if len(chosen) == 1 else replace(estimate, stage=f"{name}: {step.kind}"))
         done += steps
-    again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, request.seeds) for one in estimates]
+    again = [
+        replace(estimate, stage=f"{estimate.stage}, seed {number}")
+        for number in range(1, request.seeds)
+        for estimate in estimates
+    ]
     return [*estimates, *again]
 
 
@@ -264,7 +268,7 @@ def training_times(
             dataset = part.read(step.reading)
             cost = time_training(dataset.records[0], settings=step.settings, classes=len(dataset.classes))
             known[name].append(cost.step)
-    timed = [(name, turn, value) for name, found in known.items() for turn, value in enumerate(found, start=1)]
+    timed = [(name, turn, value) for name, seconds in known.items() for turn, value in enumerate(seconds, start=1)]
     write_rows(path, ("variant", "round", "seconds"), timed)
     return known
 
@@ -273,18 +277,18 @@ def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: s
     """Return the trainings that tables of a kind are about."""
     rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
     return {
-        name: step for name, found in variants.items() for step in found
+        name: step for name, steps_of_variant in variants.items() for step in steps_of_variant
         if name in rows and isinstance(step, FinetuneStep)
     }  # fmt: skip
 
 
 def _read_times(path: Path) -> dict[str, list[float]]:
     """Return what was timed before; nothing where there is no such table, or it is damaged."""
-    found: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     try:
         for row in read_rows(path):
-            found.setdefault(row["variant"], []).append(float(row["seconds"]))
+            times.setdefault(row["variant"], []).append(float(row["seconds"]))
     except DAMAGE as error:
         _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
         return {}
-    return found
+    return times

@@ -71,8 +71,8 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
 
 
 def _featurize_step(values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
-    found = {**values, "weights": (*values.get("weights", ()), *request.weights)}
-    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found), fresh=request.fresh_draws)
+    options = {**values, "weights": (*values.get("weights", ()), *request.weights)}
+    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, options), fresh=request.fresh_draws)
 
 
 def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:
@@ -123,11 +123,11 @@ def _network_settings(
     network = str(values["network"])
     default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
     chosen = weights_of((default, *weights), network)
-    found = {"augmentations": (), **values}
+    options = {"augmentations": (), **values}
     remarks: tuple[str, ...] = ()
     if pretrained and chosen == "random":
         remarks = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
-    if found.get("rate_multipliers") and chosen == "random":
+    if options.get("rate_multipliers") and chosen == "random":
         remarks += (f"{network} began untrained, so all its layers have one learning rate",)
-        del found["rate_multipliers"]
-    return from_options(FinetuneSettings, found, name=variant, weights=chosen), remarks
+        del options["rate_multipliers"]
+    return from_options(FinetuneSettings, options, name=variant, weights=chosen), remarks

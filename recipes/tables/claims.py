@@ -250,17 +250,17 @@ class Shown:
     value: Value = (None, None)
 
 
-def _shown(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
+def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
     """Return what stands behind a row of one seed."""
-    (name, at), value, level = key, value_at(found, key, table), table.get("level", "image")
+    (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
     if table["kind"] in ("variants", "scores"):
         if level == "patch":  # of which one table is not the other's, row by row
             return Shown(None, value)
-        predictions = found[key].panel.table
+        predictions = seed[key].panel.table
         return Shown(aggregate(predictions) if level == "patient" else predictions, value)
     if table["kind"] == "levels":
         return Shown(None, value)
-    path = found[table["variant"], at].folder / "predictions-by-patch.csv"
+    path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
     if not path.is_file():
         return Shown()
     facts = read_facts(path)

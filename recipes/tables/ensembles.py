@@ -94,7 +94,7 @@ def gain_by_fold(
         Nothing of a store that was not run.
     """
     store, at = key
-    gains = [_gains(found[variant, at].stores, store, of) for found in seeds if (variant, at) in found]
+    gains = [_gains(seed[variant, at].stores, store, of) for seed in seeds if (variant, at) in seed]
     return np.mean(gains, axis=0) if gains else np.empty(0)
 
 
@@ -109,7 +109,7 @@ def _gains(stores: Mapping[str, StoreHits], name: str, of: str) -> npt.NDArray[n
 def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare by how much the fusion of stores, or the mean of the seeds of each, is better than each store."""
     for name, published in table["rows"].items():
-        folds = gain_by_fold([runs.found], (name, at), table.get("variant", runs.first), of=table["of"])
+        folds = gain_by_fold([runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"])
         value: Value = (float(folds.mean()) if folds.size else None, None)
         if len(folds) > 1:
             middle, half = mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))

@@ -41,12 +41,12 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     return (None if value is None else float(value)), (None if interval is None else tuple(interval))
 
 
-def value_at(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
+def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
     """Return the metric of a row, of a table of variants, scores, rules or levels; nothing of one that was not run.
 
     Parameters
     ----------
-    found : mapping
+    seed : mapping
         What the variants gave, of one seed.
     key : (row, magnification)
     table : mapping
@@ -55,9 +55,9 @@ def value_at(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) 
     name, at = key
     metric = table.get("metric", "accuracy")
     if table["kind"] in ("variants", "scores"):
-        run, level = found.get(key), LEVELS[table.get("level", "image")]
+        run, level = seed.get(key), LEVELS[table.get("level", "image")]
     else:
-        run, level = found.get((table["variant"], at)), f"{table.get('level')}, {name}"
+        run, level = seed.get((table["variant"], at)), f"{table.get('level')}, {name}"
     if table["kind"] == "levels":
         level_of_row, _, metric = name.partition(" ")
         level = LEVELS[level_of_row]
@@ -68,14 +68,14 @@ def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Fig
     """Compare one metric: of variants, of rules that make an image of its patches, or of levels (all by default)."""
     rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
     for name, published in rows.items():
-        yield figure_of(name, value_at(runs.found, (name, at), table), published)
+        yield figure_of(name, value_at(runs.obtained, (name, at), table), published)
 
 
 def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare several metrics of several variants; a conclusion is about the ``metric`` that it names."""
     for name, row in table["rows"].items():
         for metric, published in row.items():
-            value = value_at(runs.found, (name, at), {**table, "metric": metric})
+            value = value_at(runs.obtained, (name, at), {**table, "metric": metric})
             yield figure_of(f"{name}: {metric}", value, published, digits=table["digits"])
 
 

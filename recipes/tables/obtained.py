@@ -131,12 +131,12 @@ class Runs:
     ----------
     first : str
         The published variant, which tables are about that name none.
-    found : mapping
+    obtained : mapping
         Variant and magnification (None where the recipe does not tell them apart) to what it gave.
     magnifications : sequence of int or None
         All of the recipe.
     further : sequence of mapping
-        The same as `found`, of further seeds.
+        The same as `obtained`, of further seeds.
     times : mapping of str to sequence of float
         Variant to the seconds that a sample took to train, timed several times in turns.
     sizes : mapping of str to int
@@ -144,7 +144,7 @@ class Runs:
     """
 
     first: str
-    found: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
+    obtained: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
     magnifications: Sequence[int | None] = (None,)
     further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -153,16 +153,16 @@ class Runs:
     @property
     def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:
         """What was run, of each seed."""
-        return [self.found, *self.further]
+        return [self.obtained, *self.further]
 
     @property
     def at(self) -> list[int | None]:
         """Magnifications at which something was run."""
-        return [at for at in self.magnifications if any(key[1] == at for key in self.found)]
+        return [at for at in self.magnifications if any(key[1] == at for key in self.obtained)]
 
     def get(self, variant: str, magnification: int | None) -> Obtained | None:
         """Return what a variant gave; None where it was not run."""
-        return self.found.get((variant, magnification))
+        return self.obtained.get((variant, magnification))
 
     def of(self, table: Mapping[str, Any], magnification: int | None) -> Obtained | None:
         """Return what the one variant gave that a table is about."""
