@@ -51,7 +51,7 @@ def test_the_published_settings_of_the_ddsm_system():
     """Levy & Jain 2016, sec. 4 and Tables 1 to 3, written down again."""
     recipe = load_recipe("ddsm-masses")
     values = recipe.values("finetune")
-    assert (values["context"], values["rotations"], values["crops"], values["folds"]) == ("large", 5, 5, ["80/10/10"])
+    assert (values["context"], values["rotations"], values["crops"], values["folds"]) == ("large", "5", "5", ["80/10/10"])
     weights = ("googlenet=g.npz", "alexnet=a.npz")
     found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]
@@ -243,7 +243,7 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
     for name in recipe.variants:
         first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
         for (step, values), (again, raised) in zip(first, third, strict=True):
-            assert (again, raised) == (step, {**values, "seed": values["seed"] + 2})
+            assert (again, raised) == (step, {**values, "seed": int(values["seed"]) + 2})
 
 
 def test_precision_and_recall_by_hand(tmp_path):
