@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,21 +94,9 @@ def draw(explanation: Explanation) -> Image:
     width = max(part.width for part in parts)
     if explanation.bars:
         parts.append(_text("; ".join(explanation.notes), width))
-    head = _text(_title(explanation), width, size=_LARGE)
+    head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
     caution = _text(f"What it is not: {explanation.caution}", width, colour=_FAINT)
     return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
-
-
-def _title(explanation: Explanation) -> str:
-    title = f"{explanation.image_id}: {explanation.method}"
-    if explanation.target:
-        title += f" of {explanation.target}"
-    if explanation.predicted:
-        title += f"; the model says {explanation.predicted}"
-        if explanation.target and not math.isnan(explanation.score):
-            more = "" if math.isnan(explanation.calibrated) else f", calibrated {explanation.calibrated:.3f}"
-            title += f" (probability of {explanation.target} {explanation.score:.3f}{more})"
-    return title
 
 
 def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:

@@ -121,6 +121,16 @@ class Explanation:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
+    def title(self) -> str:
+        """The method, the class, and what the model predicts."""
+        title = f"{self.method} of {self.target}" if self.target else self.method
+        if self.predicted:
+            title += f"; predicted {self.predicted}"
+        if self.predicted and self.target and not math.isnan(self.score):
+            title += f", probability of {self.target} {self.score:.3f}"
+        return title if math.isnan(self.calibrated) else f"{title} (calibrated {self.calibrated:.3f})"
+
+    @property
     def mean(self) -> str:
         """Of a map of probabilities its mean, in words; else nothing."""
         return f"mean of the map {self.values.mean():.3f}" if self.method == "map" and self.values is not None else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +46,7 @@ class Drawn:
     @classmethod
     def of(cls, explanation: Explanation, file: Path) -> Drawn:
         """Return an explanation in words."""
-        title = f"{explanation.method} of {explanation.target}" if explanation.target else explanation.method
-        if explanation.predicted:
-            title += f"; predicted {explanation.predicted}"
-        if explanation.predicted and explanation.target:
-            title += f", probability of {explanation.target} {explanation.score:.3f}"
-        if not math.isnan(explanation.calibrated):
-            title += f" (calibrated {explanation.calibrated:.3f})"
-        if explanation.mean:
-            title += f", {explanation.mean}"
+        title = f"{explanation.title}, {explanation.mean}" if explanation.mean else explanation.title
         title = "; ".join([title, *explanation.notes, *filter(None, [explanation.contradiction])])
         alt = f"{explanation.image_id}: {title}."
         if explanation.values is not None:

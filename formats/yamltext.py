@@ -15,7 +15,6 @@ _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d
 _MOST_DIGITS = 300
 
 
-
 def parse_yaml(text: str) -> Any:
     """Return what a JSON or YAML text holds: mappings, lists and values.
 

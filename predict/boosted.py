@@ -246,14 +246,15 @@ def _encoders(
     encoders: dict[str, CropEncoder] = {}
     for store, bundle_header in bundled.items():
         header = {**bundle_header, "precision": settings[store].precision}
-        first, *others = _sources(header, options)
-        opened = _fitting(path, header, first, built)
-        if isinstance(opened, WeightsError):
-            further = (_fitting(path, header, source, built) for source in others)
-            opened = next((encoder for encoder in further if not isinstance(encoder, WeightsError)), opened)
-        if isinstance(opened, WeightsError):
-            raise opened
-        encoders[store] = opened
+        errors = []
+        for source in _sources(header, options):
+            opened = _fitting(path, header, source, built)
+            if not isinstance(opened, WeightsError):
+                encoders[store] = opened
+                break
+            errors.append(opened)
+        else:
+            raise errors[0]
     return encoders
 
 
@@ -288,9 +289,7 @@ def _fitting(
         except WeightsError as error:
             built[key] = error
     encoder = built[key]
-    if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
-        return encoder
-    if isinstance(encoder, WeightsError):
+    if isinstance(encoder, WeightsError) or encoder.weights_sha256 == needed:
         return encoder
     has = encoder.weights_file_sha256 if of_file else ""
     if has and has == of_file and "runner" in header:

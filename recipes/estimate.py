@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
-from ..data import PUBLISHED_FOLDS, Dataset, FoldChoice, ImageRecord, published_folds
+from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import cached_encoder
-from ..featurize import FeaturizeSettings, images_per_block, time_describing
-from ..finetune import FinetuneSettings, time_training
+from ..featurize import images_per_block, time_describing
+from ..finetune import time_training
 from ..jobs import format_seconds
 from .parts import fold_names, open_images
 from .recipe import Recipe, ReproduceRequest
+from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one."""
@@ -89,35 +90,36 @@ class PlannedImages:
         return new
 
 
-def estimate_featurize(ahead: PlannedImages, reading: Mapping[str, Any], settings: FeaturizeSettings) -> Estimate:
+def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
+    """Return what a step would take, from a few units of it."""
+    if isinstance(step, FeaturizeStep):
+        return _estimate_featurize(step, ahead)
+    return _estimate_boost(step, ahead) if isinstance(step, BoostStep) else _estimate_finetune(step, ahead)
+
+
+def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
-    _, records = ahead.read(reading)
-    cost = time_describing(records[0], settings=settings)
+    _, records = ahead.read(step.reading)
+    cost = time_describing(records[0], settings=step.settings)
     return Estimate(
         "featurize",
-        math.ceil(len(records) / images_per_block(settings)),
+        math.ceil(len(records) / images_per_block(step.settings)),
         len(records) * cost.seconds / ahead.work.networks().processes,
         4 * len(records) * cost.numbers,
     )
 
 
-def estimate_boost(
-    ahead: PlannedImages,
-    reading: Mapping[str, Any],
-    settings: BoostSettings,
-    *,
-    features: FeaturizeSettings,
-    folds: FoldChoice,
-) -> Estimate:
+def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
-    dataset, records = ahead.read(reading)
+    settings, features = step.settings, step.features
+    dataset, records = ahead.read(step.reading)
     # weights are random, since neither time nor size depends on them
     dims = [
         cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0).dim
         for choice in features.encoders
         for _ in features.views
     ]
-    number = ahead.parts * sum(map(ahead.folds, folds.folds))
+    number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
     heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
@@ -172,10 +174,9 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / some, len(fitted.data)
 
 
-def estimate_finetune(
-    ahead: PlannedImages, reading: Mapping[str, Any], settings: FinetuneSettings, *, folds: FoldChoice
-) -> Estimate:
+def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
+    settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
     new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
     images = math.ceil(len(records) / ahead.parts)

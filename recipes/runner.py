@@ -16,7 +16,7 @@ from ..finetune import count_parameters, time_training
 from ..formats import DAMAGE, read_rows
 from ..jobs import write_rows
 from ..report import PublishedTable
-from .estimate import Estimate, PlannedImages
+from .estimate import Estimate, PlannedImages, estimate_step
 from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
@@ -211,7 +211,7 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         for step in steps:
             if step not in done:
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
-                estimate = step.estimate(ahead)
+                estimate = estimate_step(step, ahead)
                 estimates.append(estimate if len(chosen) == 1 else replace(estimate, stage=f"{name}: {step.kind}"))
         done += steps
     again = [

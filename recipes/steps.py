@@ -1,14 +1,17 @@
-"""The steps of a variant: what each trains or describes, whether the images fit it, what it would take."""
+"""The steps of a variant: what each trains or describes, and whether the images fit it.
+
+Each has a `kind`, the command that does the same; `check` refuses images that do not fit before anything is done; `run`
+does what is missing and returns what was trained, or raises a `ReportError` where only a report could not be written.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from ..boost import BoostSettings, train
 from ..core import InputError
@@ -18,73 +21,23 @@ from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import Work, ensure_folder, write_rows
-from .estimate import Estimate, PlannedImages, estimate_boost, estimate_featurize, estimate_finetune
 from .parts import Part, write_list
 
 
 @dataclass(frozen=True)
-class Step(ABC):
-    """A step of a variant, with all its settings.
+class FeaturizeStep:
+    """Describe the images with frozen encoders.
 
     Attributes
     ----------
     reading : mapping
         How images are read, by the options of `ImageSelection`.
-    """
-
-    reading: Mapping[str, Any]
-
-    kind: ClassVar[str]
-    """Its name in a recipe: the command that does the same."""
-
-    @abstractmethod
-    def check(self, part: Part) -> None:
-        """Refuse images that do not fit, before anything is done.
-
-        Raises
-        ------
-        InputError
-            With what does not fit.
-        """
-
-    @abstractmethod
-    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Do what is missing of it.
-
-        Parameters
-        ----------
-        part : Part
-        work : Work
-        notes : sequence of str
-            What a reader of any number must know first.
-
-        Returns
-        -------
-        sequence of CrossValidation
-            What was trained.
-
-        Raises
-        ------
-        ReportError
-            Only a report could not be written; ``results`` holds what was trained.
-        """
-
-    @abstractmethod
-    def estimate(self, ahead: PlannedImages) -> Estimate:
-        """Return what it would take."""
-
-
-@dataclass(frozen=True)
-class FeaturizeStep(Step):
-    """Describe the images with frozen encoders.
-
-    Attributes
-    ----------
     settings : FeaturizeSettings
     fresh : bool
         Whether colours and crops are drawn anew for each store, by a seed of its own.
     """
 
+    reading: Mapping[str, Any]
     settings: FeaturizeSettings
     fresh: bool = False
 
@@ -109,17 +62,14 @@ class FeaturizeStep(Step):
             seed = self.settings.seed + 1000 * moved
             yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
-    def estimate(self, ahead: PlannedImages) -> Estimate:
-        """Time a few augmentations of an image."""
-        return estimate_featurize(ahead, self.reading, self.settings)
-
 
 @dataclass(frozen=True)
-class BoostStep(Step):
+class BoostStep:
     """Train classifiers on the descriptors of the step before.
 
     Attributes
     ----------
+    reading : mapping
     settings : BoostSettings
     features : FeaturizeSettings
         Of the step before.
@@ -127,6 +77,7 @@ class BoostStep(Step):
     view : TwoClassView
     """
 
+    reading: Mapping[str, Any]
     settings: BoostSettings
     features: FeaturizeSettings
     folds: FoldChoice
@@ -158,10 +109,6 @@ class BoostStep(Step):
             if made in {(choice.label, view.scale, view.crop) for choice, view in wanted}:
                 own.append(path)
         return own if len(own) < len(paths) else []
-
-    def estimate(self, ahead: PlannedImages) -> Estimate:
-        """Time a few rounds of a model."""
-        return estimate_boost(ahead, self.reading, self.settings, features=self.features, folds=self.folds)
 
 
 @dataclass(frozen=True)
@@ -222,11 +169,12 @@ class FixedTest:
 
 
 @dataclass(frozen=True)
-class FinetuneStep(Step):
+class FinetuneStep:
     """Train a network.
 
     Attributes
     ----------
+    reading : mapping
     settings : FinetuneSettings
     folds : FoldChoice
     view : TwoClassView
@@ -237,6 +185,7 @@ class FinetuneStep(Step):
         What all its networks are tested on; without, each fold tests its own part.
     """
 
+    reading: Mapping[str, Any]
     settings: FinetuneSettings
     folds: FoldChoice
     view: TwoClassView
@@ -262,6 +211,6 @@ class FinetuneStep(Step):
             view=self.view, notes=remarks, tensorboard=self.tensorboard,
         )  # fmt: skip
 
-    def estimate(self, ahead: PlannedImages) -> Estimate:
-        """Time a few steps of training."""
-        return estimate_finetune(ahead, self.reading, self.settings, folds=self.folds)
+
+Step: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep
+"""A step of a variant, with all its settings."""

@@ -136,9 +136,11 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
 
 def test_a_plan_counts_copies(monkeypatch):
     from bchisto.data import FoldChoice
+    from bchisto.evaluate import TwoClassView
     from bchisto.finetune import TrainingCost
     from bchisto.jobs import Work
     from bchisto.recipes import estimate
+    from bchisto.recipes.steps import FinetuneStep
 
     records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
     ahead = SimpleNamespace(
@@ -149,6 +151,6 @@ def test_a_plan_counts_copies(monkeypatch):
 
     def seconds(*copies):
         settings = FinetuneSettings("speck", epochs=1, copies=copies)
-        return estimate.estimate_finetune(ahead, {}, settings, folds=FoldChoice("2")).seconds
+        return estimate.estimate_step(FinetuneStep({}, settings, FoldChoice("2"), TwoClassView()), ahead).seconds
 
     assert seconds(("a", 1.5), ("b", 4)) == 2 * seconds()  # 20 in the place of 10

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from bchisto.data import FoldChoice
+from bchisto.evaluate import TwoClassView
 from bchisto.finetune import FinetuneSettings, TrainingCost
 from bchisto.jobs import Resources
 from bchisto.recipes import estimate
+from bchisto.recipes.steps import FinetuneStep
 
 SETTINGS = FinetuneSettings("speck", epochs=10)
 
@@ -31,7 +33,7 @@ def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns)
     cost = TrainingCost(read=0.5, step=0.01, samples=2, image_bytes=10, weight_bytes=100)
     monkeypatch.setattr(estimate, "time_training", lambda *rest, **options: cost)
     images = ahead(folds=folds, processes=processes, parts=parts)
-    found = estimate.estimate_finetune(images, {}, SETTINGS, folds=FoldChoice(("x",)))
+    found = estimate.estimate_step(FinetuneStep({}, SETTINGS, FoldChoice(("x",)), TwoClassView()), images)
     each = 200 // parts * 2 * (0.1 + 0.9 * 10 * 0.01)
     assert found.seconds == pytest.approx(turns * each + 200 * 0.5 / 4)
     assert found.units == folds * parts

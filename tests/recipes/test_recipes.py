@@ -51,7 +51,8 @@ def test_the_published_settings_of_the_ddsm_system():
     """Levy & Jain 2016, sec. 4 and Tables 1 to 3, written down again."""
     recipe = load_recipe("ddsm-masses")
     values = recipe.values("finetune")
-    assert (values["context"], values["rotations"], values["crops"], values["folds"]) == ("large", "5", "5", ["80/10/10"])
+    assert (values["context"], values["rotations"], values["crops"]) == ("large", "5", "5")
+    assert values["folds"] == ["80/10/10"]
     weights = ("googlenet=g.npz", "alexnet=a.npz")
     found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]

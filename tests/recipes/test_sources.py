@@ -52,7 +52,7 @@ def test_a_split_that_a_source_does_not_name_is_not_called_its_own(name, variant
 def test_no_early_stopping_differs_in_early_stopping_alone():
     recipe = load_recipe("breakhis-resnet")
     found = [dict(recipe.steps_of(name))["finetune"] for name in ("best", "no-early-stopping")]
-    assert found[1] == {**found[0], "patience": 0}
+    assert found[1] == {**found[0], "patience": "0"}
 
 
 def test_the_tables_of_the_ensemble_follow_from_table_1():
