@@ -38,6 +38,7 @@ from .core import (
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
+    "trial",
     "demo",
     "data",
     "stain",
@@ -88,9 +89,10 @@ def cli() -> None:
     """Classify breast-tissue images from a few hundred labelled ones, with numbers you can defend.
 
     \b
-    Start with:  bchisto demo --out demo-run
-    Your images: bchisto featurize --images DIR --out RUN
-                 bchisto boost --out RUN
+    Your images: bchisto trial --images DIR        a first answer, in minutes to an hour
+    No images:   bchisto demo --out demo-run
+    More:        bchisto featurize --images DIR --out RUN --preset standard
+                 bchisto boost --out RUN --preset standard
     """
     import_module(".jobs", __package__).hush_readers()
 

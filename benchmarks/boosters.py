@@ -72,8 +72,8 @@ def catboost(seed):
 
 
 WAYS = {
-    "LightGBM, preset rakhlin2018": lambda: lightgbm("rakhlin2018"),
-    "LightGBM, preset fast": lambda: lightgbm("fast"),
+    "LightGBM, preset published": lambda: lightgbm("published"),
+    "LightGBM, preset quick": lambda: lightgbm("quick"),
     "HistGradientBoosting": lambda: rows(hist),
     "XGBoost hist": lambda: rows(xgboost),
     "CatBoost": lambda: rows(catboost),

@@ -69,7 +69,7 @@ def cosines(a, b):
 
 def accuracies(train, test, labels, plan, ids):
     """Accuracy over all tested images, per seed."""
-    preset = PRESETS["fast"]
+    preset = PRESETS["quick"]
     classes = sorted(set(labels))
     truth = np.array([classes.index(label) for label in labels])
     row_of = {name: row for row, name in enumerate(ids)}

@@ -34,7 +34,7 @@ def point(images, augmentations, classes, models):
     from bchisto.boost import PRESETS, BinnedRows, model_params
 
     features, labels = make_descriptors(images, augmentations, DIM, classes=classes)
-    preset = PRESETS["rakhlin2018"]
+    preset = PRESETS["published"]
     every = [model_params(preset, classes=classes, seed=seed, fold_position=0) for seed in range(models)]
     started = time.process_time()
     binned = BinnedRows(features, labels, params=every[0])

@@ -30,7 +30,7 @@ def main():
     parser.add_argument("--augmentations", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    preset = PRESETS["rakhlin2018"]
+    preset = PRESETS["published"]
     params = model_params(preset, classes=4, seed=0, fold_position=0)
     rng = np.random.default_rng(0)
     models, trees = [], 0

@@ -54,7 +54,7 @@ def main() -> None:
         )  # fmt: skip
         boosted, _ = timed(
             "boost", "--out", str(run), "--folds", given.folds, "--head", "lightgbm", "--head", "logistic", "--preset",
-            "fast", "--jobs", given.jobs,
+            "quick", "--jobs", given.jobs,
         )  # fmt: skip
         tuned, _ = timed(
             "finetune", *shared, *network, "--network", given.network, "--size", given.size, "--folds", given.folds,

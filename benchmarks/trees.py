@@ -16,8 +16,8 @@ import numpy as np  # noqa: E402
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model  # noqa: E402
 from descriptors import make_descriptors  # noqa: E402
 
-KINDS = {"rakhlin2018": ("rakhlin2018", {}), "fast": ("fast", {}),
-         "without a bound on the depth": ("rakhlin2018", {"max_depth": -1})}  # fmt: skip
+KINDS = {"published": ("published", {}), "quick": ("quick", {}),
+         "without a bound on the depth": ("published", {"max_depth": -1})}  # fmt: skip
 ROWS = (1, 20, 50, 200, 500)
 
 

@@ -11,7 +11,7 @@ from .bundle import Bundle, FoldModel
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads, members_of
 from .lightgbm_model import BinnedRows, fit_text, parse_model
-from .presets import PRESETS, Preset, model_params, parse_params
+from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .settings import BoostSettings, FeatureChoice
 from .train import train
 from .tree_arrays import pack_text
@@ -19,6 +19,7 @@ from .tree_arrays import pack_text
 __all__ = [
     "HEADS",
     "PRESETS",
+    "PRESET_OPTIONS",
     "BinnedRows",
     "BoostSettings",
     "Bundle",

@@ -61,7 +61,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         head: str = "lightgbm",
         *,
         seeds: int = 1,
-        preset: str = "rakhlin2018",
+        preset: str = "published",
         params: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:

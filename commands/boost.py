@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from .ending import print_results, quoted
-from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of
+from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of, preset_flag
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..boost import BoostSettings, FeatureChoice
+    from ..boost import PRESET_OPTIONS, BoostSettings, FeatureChoice
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
     from ..jobs import Work
@@ -21,7 +21,8 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
-    yield from options_of(BoostSettings, "heads", "seeds", "preset", "params", "each", "name")
+    with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
+    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "each", "name", preset=with_preset)
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
     yield EXPLAIN

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import EAGER, OUT_FOLDER, Command, flag, options_of
+from .options import EAGER, OUT_FOLDER, Command, Offered, flag, options_of, preset_flag
+from .then import typed_names
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -22,11 +23,19 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 
 def _options() -> Iterator[click.Parameter]:
     from ..data import ImageSelection
-    from ..featurize import FeaturizeSettings
+    from ..featurize import PRESETS, FeaturizeSettings, preset_options
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
     yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield flag(
+        "--preset",
+        type=Offered(tuple(PRESETS)),
+        expose_value=False,
+        help="Settings by one name, which other options change: quick takes minutes, standard is the most accurate "
+        "that was measured, published is Rakhlin et al. 2018, which is also the default.",
+        **preset_flag(preset_options),
+    )
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders")
     yield flag("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.", **EAGER)
@@ -39,22 +48,29 @@ def _options() -> Iterator[click.Parameter]:
 
 
 @click.command(cls=Command, options=_options)
-def featurize(**options: Any) -> None:
+@click.pass_context
+def featurize(context: click.Context, /, **options: Any) -> None:
     """Stage 1: turn images into descriptor stores below RUN/features.
 
     \b
-    Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
+    Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
     from ..core import from_options
     from ..data import ImageSelection
-    from ..featurize import FeaturizeSettings
+    from ..featurize import AUTO, FeaturizeSettings
     from ..featurize import featurize as run
     from ..jobs import Work
+    from ..preflight import fit_settings
 
     out: Path = options["out"]
     work = from_options(Work, options)
-    settings = from_options(FeaturizeSettings, options)
-    result = run(from_options(ImageSelection, options), out=out, settings=settings, work=work)
+    selection = from_options(ImageSelection, options)
+    automatic = AUTO.get(options["views"][0]) if len(options["views"]) == 1 else None
+    settings = from_options(FeaturizeSettings, {**options, "views": automatic or options["views"]})
+    if automatic:
+        settings = fit_settings(selection, settings, keep=typed_names(context))
+        echo(f"views that fit the images: {', '.join(map(str, settings.views))}", err=True)
+    result = run(selection, out=out, settings=settings, work=work)
     if result.merged:
         described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")

@@ -131,6 +131,23 @@ def bundle_options() -> Iterator[click.Parameter]:
     )
 
 
+def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what makes an option one of ``--preset``: its name gives other options values; typed ones win.
+
+    Parameters
+    ----------
+    values : callable
+        From a name to values of options.
+    """
+
+    def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+        if name is not None:
+            context.default_map = {**values(name), **(context.default_map or {})}
+        return name
+
+    return {"is_eager": True, "callback": choose}
+
+
 EXPLAIN = flag(
     "--explain",
     type=click.IntRange(1, 10),
@@ -164,7 +181,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if unknown := sorted(options.keys() - known.keys()):
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    context.default_map = {
+    context.default_map = {**(context.default_map or {})} | {
         name: _as_typed(context, known[name], given, f"--config {value}: {name}") for name, given in options.items()
     }
 

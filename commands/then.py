@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
 
+def typed_names(context: click.Context) -> set[str]:
+    """Return the names of the parameters that the command line gives."""
+    typed = ParameterSource.COMMANDLINE
+    return {one.name or "" for one in context.command.params if context.get_parameter_source(one.name or "") == typed}
+
+
 def given_options(context: click.Context, command: click.Command, *, but: Sequence[str] = ()) -> str:
     """Return the options that were given to a command and that another takes under the same name, as one types them.
 

@@ -11,14 +11,17 @@ from .imported import export_features, files_of, import_features, read_embedding
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
+from .presets import AUTO, PRESETS, preset_options
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
+    "AUTO",
     "IMPORTED",
     "KIND_FACTS",
+    "PRESETS",
     "UNKNOWN",
     "Augmentation",
     "DescribingCost",
@@ -48,6 +51,7 @@ __all__ = [
     "normalise_images",
     "open_store",
     "pad_image",
+    "preset_options",
     "read_embeddings",
     "reckon_seconds",
     "row_sha256",

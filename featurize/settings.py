@@ -86,7 +86,9 @@ class FeaturizeSettings(Settings):
         distinct=True,
         help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME.",
     )
-    views: tuple[View, ...] = option(DEFAULT_VIEWS, flag="view", distinct=True, help="SCALE:CROP.")
+    views: tuple[View, ...] = option(
+        DEFAULT_VIEWS, flag="view", distinct=True, help="SCALE:CROP; or auto, two views that fit the images, or auto:1."
+    )
     augmentations: int = option(50, least=1, help="Colour augmentations per image.")
     crops: int = option(20, least=1, help="Random crops per augmentation.")
     pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")

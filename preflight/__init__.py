@@ -8,7 +8,7 @@ from .estimate import DescribingEstimate, estimate_describing
 from .page import preflight_text, write_preflight
 from .pictures import ContactPicture, choose_records, contact_sheet
 from .protocols import FoldParts, ProtocolCheck, check_protocols
-from .run import Preflight, preflight
+from .run import Preflight, fit_settings, preflight
 from .stains import StainSurvey, survey_stains
 from .views import PlannedViews, ViewFit, fit_views, fitting_views
 
@@ -25,6 +25,7 @@ __all__ = [
     "choose_records",
     "contact_sheet",
     "estimate_describing",
+    "fit_settings",
     "fit_views",
     "fitting_views",
     "preflight",

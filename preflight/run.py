@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..core import PathInput
+from ..core import InputError, PathInput
 from ..data import (
     GIVEN,
     Dataset,
@@ -26,7 +26,7 @@ from ..jobs import Progress, Work
 from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, survey_stains
-from .views import PlannedViews, ViewFit, encoders_for_small, fit_views, fitting_views
+from .views import PlannedViews, Sizes, ViewFit, encoders_for_small, fit_views, fitting_views
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,49 @@ def _plain_view(fit: ViewFit) -> dict[str, Any]:
     }
 
 
+def fit_settings(
+    images: ImageSelection | PathInput, settings: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> FeaturizeSettings:
+    """Return settings with views that fit the images; for this all headers are read.
+
+    Parameters
+    ----------
+    images : ImageSelection or path
+    settings : FeaturizeSettings
+        Its views stay if they fit all images; else there are at most as many. If no view fits its encoders, those that
+        take small crops are taken; if the images have no stain, it is not normalised.
+    keep : collection of str
+        Fields that must stay: ``encoders``, ``stain``.
+
+    Raises
+    ------
+    InputError
+        The images are too small for any view.
+    """
+    dataset = ImageSelection.of(images).table()
+    survey = survey_dataset(dataset, decode=False, copies=False)
+    usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
+    planned, fitting = _plan(dataset, usable, settings, keep=keep)
+    if fitting is None:
+        raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
+    return replace(planned, views=planned.views[: len(settings.views)])
+
+
+def _plan(
+    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> tuple[FeaturizeSettings, PlannedViews | None]:
+    """Return the settings with views that fit, encoders that take them, and no stain work without stain."""
+    planned, fitting = requested, fitting_views(sizes, settings=requested)
+    if fitting is None and "encoders" not in keep:
+        planned = encoders_for_small(requested)
+        fitting = fitting_views(sizes, settings=planned)
+    planned = requested if fitting is None else replace(planned, views=fitting.views)
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and "stain" not in keep:
+        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    return planned, fitting
+
+
 def preflight(
     images: ImageSelection | PathInput,
     *,
@@ -240,14 +283,7 @@ def preflight(
         untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
         survey = replace(survey, findings=(*survey.findings, untrainable))
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    planned, fitting = requested, fitting_views(usable, settings=requested)
-    if fitting is None:
-        planned = encoders_for_small(requested)
-        fitting = fitting_views(usable, settings=planned)
-    planned = requested if fitting is None else replace(planned, views=fitting.views)
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained:
-        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    planned, fitting = _plan(dataset, usable, requested)
     fits = tuple(fit_views(usable, settings=requested))
     planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
     result = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..data import scaled_side
-from ..encoders import encoder_facts
+from ..encoders import EncoderChoice, encoder_facts
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 
 _SHARES = (400 / 768, 650 / 768)
@@ -163,9 +163,9 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> PlannedViews 
 
 
 def encoders_for_small(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with those encoders only that take the smallest crops; as they are if none does."""
+    """Return the settings with those encoders only that take the smallest crops; with MobileNetV2 if none does."""
     small = tuple(choice for choice in settings.encoders if encoder_facts(choice).least <= _SMALLEST)
-    return replace(settings, encoders=small or settings.encoders)
+    return replace(settings, encoders=small or (EncoderChoice("mobilenetv2"),))
 
 
 def _made_for(side: int, *, least: int) -> tuple[View, ...]:

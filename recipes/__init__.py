@@ -5,6 +5,7 @@ from .estimate import Estimate, estimate_text
 from .form import list_recipes, load_recipe
 from .recipe import Recipe, Scope, Setting
 from .reproduce import ReproduceResult, estimate_recipe, reproduce
+from .trial import TrialResult, trial
 
 __all__ = [
     "DemoResult",
@@ -13,10 +14,12 @@ __all__ = [
     "ReproduceResult",
     "Scope",
     "Setting",
+    "TrialResult",
     "demo",
     "estimate_recipe",
     "estimate_text",
     "list_recipes",
     "load_recipe",
     "reproduce",
+    "trial",
 ]

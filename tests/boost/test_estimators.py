@@ -49,7 +49,7 @@ def test_lightgbm_is_the_head_s_own_model(data):
     X, y = data
     found = HeadClassifier(params=SMALL, seeds=2).fit(X, y)
     labels = np.unique(y, return_inverse=True)[1]
-    preset = PRESETS["rakhlin2018"].with_params(SMALL)
+    preset = PRESETS["published"].with_params(SMALL)
     expected = [
         lightgbm.Booster(
             model_str=fit_text(
@@ -85,7 +85,7 @@ def test_in_pipelines_searches_and_cross_validation(data):
     pipeline = make_pipeline(StandardScaler(), HeadClassifier("lightgbm", params=SMALL))
     shares = cross_val_predict(pipeline, X, y, groups=np.arange(90) // 3, cv=GroupKFold(3), method="predict_proba")
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    search = GridSearchCV(HeadClassifier(params=SMALL), {"preset": ["fast", "rakhlin2018"], "seeds": [1, 2]}, cv=2)
+    search = GridSearchCV(HeadClassifier(params=SMALL), {"preset": ["quick", "published"], "seeds": [1, 2]}, cv=2)
     assert search.fit(X, y).best_score_ > 0.5
     assert clone(search.best_estimator_).get_params() == search.best_estimator_.get_params()
     again = [HeadClassifier(params=SMALL).fit(X, y).models_ for _ in range(2)]
@@ -96,7 +96,7 @@ def test_in_pipelines_searches_and_cross_validation(data):
     ("options", "message"),
     [
         ({"head": "forest"}, "`heads` forest: choose one of lightgbm, logistic, svm, stack"),
-        ({"preset": "slow"}, "`preset` slow: choose one of rakhlin2018, fast"),
+        ({"preset": "slow"}, "`preset` slow: choose one of published, standard, quick"),
         ({"seeds": 0}, "`seeds` 0: give at least 1"),
         ({"params": {"trees": 3}}, "`params` trees: LightGBM has no parameter of this name"),
     ],

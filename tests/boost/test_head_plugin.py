@@ -128,7 +128,7 @@ def test_the_stack_is_of_fixed_members(described, run_copy, caplog):
 def test_what_decides_the_content_of_ours():
     from bchisto.boost import PRESETS, TrainingTerms
 
-    preset = PRESETS["fast"]
+    preset = PRESETS["quick"]
     small, large = TrainingTerms(preset, 7, 3000), TrainingTerms(preset, 7, 3001)
     trees = {"rounds": 70, **preset.params}
     assert head_settings("lightgbm", large) == trees

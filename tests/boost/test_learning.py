@@ -19,7 +19,7 @@ def fit(rows, **changes):
     rng = np.random.default_rng(0)
     labels = np.arange(rows) % 2
     features = (rng.normal(size=(rows, 1, 5)) + 3 * labels[:, None, None]).astype(np.float32)
-    preset = PRESETS["rakhlin2018"].with_params({"num_iterations": 3, **changes})
+    preset = PRESETS["published"].with_params({"num_iterations": 3, **changes})
     return fit_text(features, labels, params=model_params(preset, classes=2, seed=0, fold_position=0), rounds=3)
 
 

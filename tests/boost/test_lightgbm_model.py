@@ -13,7 +13,7 @@ def data(rng):
 
 
 def fit(features, labels, **changes):
-    preset = PRESETS["rakhlin2018"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
+    preset = PRESETS["published"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
     return fit_text(
         features,
         labels,
@@ -23,7 +23,7 @@ def fit(features, labels, **changes):
 
 
 def test_the_preset_is_the_published_one():
-    preset = PRESETS["rakhlin2018"]
+    preset = PRESETS["published"]
     assert preset.rounds == 70
     assert preset.params == {
         "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7, "feature_fraction": 0.46, "bagging_fraction": 0.69,
@@ -33,7 +33,7 @@ def test_the_preset_is_the_published_one():
 
 @pytest.mark.parametrize(("seed", "fold", "first"), [(0, 0, 1), (0, 9, 10), (4, 0, 41), (4, 9, 50)])
 def test_seed_rule_of_the_published_code(seed, fold, first):
-    params = model_params(PRESETS["rakhlin2018"], classes=4, seed=seed, fold_position=fold)
+    params = model_params(PRESETS["published"], classes=4, seed=seed, fold_position=fold)
     assert (params["feature_fraction_seed"], params["bagging_seed"]) == (first, first + 1)
     assert (params["objective"], params["num_class"], params["num_threads"]) == ("multiclass", 4, 1)
 
@@ -118,7 +118,7 @@ def test_parameters_by_text():
 )
 def test_parameters_that_do_not_fit(changes, message, capfd):
     with pytest.raises(InputError, match=message) as caught:
-        PRESETS["rakhlin2018"].with_params(changes)
+        PRESETS["published"].with_params(changes)
     assert "\n" not in str(caught.value)
     assert "config_auto" not in str(caught.value)
     assert capfd.readouterr() == ("", "")  # LightGBM's library writes a line of its own
@@ -134,7 +134,7 @@ def test_values_that_cannot_be_read(text):
 
 def test_parameters_that_fit():
     changes = {"num_leaves": np.int64(7), "extra_trees": True, "boosting": "dart", "n_estimators": 3.0}
-    preset = PRESETS["rakhlin2018"].with_params(changes)
+    preset = PRESETS["published"].with_params(changes)
     assert preset.rounds == 3
     assert {name: preset.params[name] for name in ("num_leaves", "extra_trees", "boosting")} == {
         "num_leaves": 7, "extra_trees": True, "boosting": "dart",
@@ -177,7 +177,7 @@ def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
 
     features = rng.normal(0, 1, (60, 4, 20)).astype(np.float32)
     labels = rng.integers(0, 3, 60)
-    every = [model_params(PRESETS["rakhlin2018"], classes=3, seed=seed, fold_position=2) for seed in range(3)]
+    every = [model_params(PRESETS["published"], classes=3, seed=seed, fold_position=2) for seed in range(3)]
     binned = BinnedRows(features, labels, params=every[0])
     shared = [binned.fit_text(params=params, rounds=5) for params in every]
     assert shared == [fit_text(features, labels, params=params, rounds=5) for params in every]
@@ -185,7 +185,7 @@ def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
     assert binned.fit_text(params=every[0], rounds=5) == shared[0]
 
 
-@pytest.mark.parametrize("preset", ["rakhlin2018", "fast"])
+@pytest.mark.parametrize("preset", ["published", "quick"])
 def test_the_layout_changes_no_tree(data, preset):
     features, labels = data
     texts = []
@@ -201,9 +201,9 @@ def test_the_fast_preset_learns(rng):
     labels = np.arange(90) % 3
     features = rng.normal(size=(90, 4, 200)).astype(np.float32)
     features[:, :, ::5] += labels[:, None, None]  # redundant, as descriptors are
-    preset = PRESETS["fast"].with_params({"min_data_in_leaf": 3})
+    preset = PRESETS["quick"].with_params({"min_data_in_leaf": 3})
     params = model_params(preset, classes=3, seed=0, fold_position=0)
     model = parse_model(pack_text(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds)))
     assert (model.predict_proba(features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
     with pytest.raises(InputError, match="force_row_wise: is set by the protocol"):
-        PRESETS["fast"].with_params({"force_row_wise": True})
+        PRESETS["quick"].with_params({"force_row_wise": True})

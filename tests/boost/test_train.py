@@ -222,7 +222,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
         (lambda: {"settings": BoostSettings(seeds=0)}, "`seeds` 0: give at least 1"),
         (
             lambda: {"settings": BoostSettings(preset="slow")},
-            "`preset` slow: choose one of rakhlin2018",
+            "`preset` slow: choose one of published",
         ),
         (
             lambda: {"settings": BoostSettings(heads=["forest"])},

@@ -44,7 +44,7 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
 def test_what_is_like_nothing_gets_the_list_alone(cli):
     code, _, err = cli("zzz")
     assert code == 2
-    assert "No such command 'zzz': choose one of demo, data, stain" in err
+    assert "No such command 'zzz': choose one of trial, demo, data, stain" in err
 
 
 def test_a_refused_command_leaves_no_folder_and_keeps_one_that_was_there(images, tmp_path, cli):

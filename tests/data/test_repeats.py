@@ -76,7 +76,7 @@ def test_a_file_of_such_a_name_is_told_apart(tmp_path):
 def test_repeated_cross_validation_by_the_command_line(cli, described, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(described, run)
-    trained = ("boost", "--out", run, "--folds", 3, "--repeats", 2, "--seeds", 2, "--preset", "fast", "--jobs", 1)
+    trained = ("boost", "--out", run, "--folds", 3, "--repeats", 2, "--seeds", 2, "--preset", "quick", "--jobs", 1)
     code, out, err = cli(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
     assert code == 0, err
     assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out

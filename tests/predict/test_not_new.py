@@ -28,7 +28,7 @@ def run(boosted, tmp_path_factory):
     """A run whose stores are those of `boosted`, trained for a wanted sensitivity."""
     out = tmp_path_factory.mktemp("wanted") / "run"
     out.mkdir()
-    settings = BoostSettings(preset="fast", seeds=1, params={"num_iterations": 3})
+    settings = BoostSettings(preset="quick", seeds=1, params={"num_iterations": 3})
     stores = [boosted / "features"]
     (result,) = train(out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW)
     return result.folder

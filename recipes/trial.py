@@ -1,0 +1,100 @@
+"""``bchisto trial``: a first answer on images of one's own."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from ..boost import PRESET_OPTIONS, BoostSettings, train
+from ..core import InputError, Many, Message, PathInput, TextInput, as_path, as_texts
+from ..crossval import CrossValidation
+from ..data import FoldChoice, ImageSelection
+from ..featurize import AUTO, FeaturizeSettings, featurize, preset_options
+from ..jobs import Work
+from ..preflight import Preflight, preflight
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial made.
+
+    Attributes
+    ----------
+    check : Preflight
+        Of the images.
+    results : tuple of CrossValidation
+        One for each classifier, the one that was better on real BACH first.
+    """
+
+    check: Preflight
+    results: tuple[CrossValidation, ...]
+
+
+def trial(
+    images: ImageSelection | PathInput,
+    *,
+    out: PathInput,
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> TrialResult:
+    """Check images, describe them with the preset ``quick``, and train two classifiers on folds that they allow.
+
+    Parameters
+    ----------
+    images : ImageSelection or path
+    out : str or Path
+        The run folder.
+    weights : str or sequence of str
+        As in `bchisto.featurize.FeaturizeSettings`; ImageNet's by default.
+    work : Work, optional
+        How it is done.
+
+    Returns
+    -------
+    TrialResult
+
+    Raises
+    ------
+    InputError
+        Images that cannot be used, too small ones, or too few for any folds.
+    """
+    run, selection, work = as_path(out, "out"), ImageSelection.of(images), Work.of(work)
+    selection.refuse_as_run(run)
+    options, sources = preset_options("quick"), as_texts(weights, "weights")
+    views = AUTO[options.pop("views")[0]]
+    quick = FeaturizeSettings(**options, views=views, weights=sources or FeaturizeSettings().weights)
+    _log.info("1/3 checking the images")
+    check = preflight(selection, settings=quick, work=work)
+    protocol = _usable(check, work)
+    planned = replace(check.planned, views=check.planned.views[: len(views)])
+    _log.info("2/3 describing %d images, view %s", len(check.dataset), *planned.views)
+    featurize(selection, out=run, settings=planned, work=work)
+    _log.info("3/3 training")
+    results = train(
+        out=run,
+        settings=replace(BoostSettings(preset="quick"), **PRESET_OPTIONS["quick"]),
+        folds=protocol,
+        work=work,
+    )
+    return TrialResult(check, tuple(results))
+
+
+def _usable(check: Preflight, work: Work) -> FoldChoice:
+    """Return folds that the images allow; refuse images of which none, or not all, can be used."""
+    stops = [*check.refused, *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors)]
+    if stops:
+        raise InputError("{}: {}", stops[0].file, stops[0].message)
+    if check.fitting is None:
+        raise InputError("{}: every image is too small for any view", check.dataset.root)
+    if check.fitting.left_out and not work.skip_errors:
+        small = sorted({image for fit in check.planned_views for image in fit.too_small})
+        raise InputError(
+            "{}: {} of {} images are too small for a view that fits the others, such as {}",
+            check.dataset.root, len(small), len(check.dataset), small[0],
+            remedies=[Message("{skip_errors} leaves them out")],
+        )  # fmt: skip
+    if check.protocol is None:
+        raise InputError("{}: no folds can be made of these images; give more of each class", check.dataset.root)
+    return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

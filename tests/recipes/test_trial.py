@@ -1,0 +1,106 @@
+"""`bchisto trial` and the presets, by the command line, on a stranger's folders."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.core import InputError
+from bchisto.data import make_tissue
+from bchisto.featurize import FeaturizeSettings, View, preset_options
+from bchisto.preflight import fit_settings
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def tissue(tmp_path_factory):
+    root = tmp_path_factory.mktemp("Gewebe (neu)")
+    for label, drawn in (("gutartig", "Normal"), ("bösartig", "Invasive")):
+        (root / label).mkdir()
+        for index in range(6):
+            image = make_tissue(drawn, seed=3, index=index, size=(200, 150))
+            Image.fromarray(image).save(root / label / f"{label} {index}.png")
+    return root
+
+
+@pytest.mark.parametrize("typed", [{}, {"augmentations": 1}])
+def test_a_preset_gives_values_that_typed_options_change(tissue, cli, tmp_path, typed):
+    words = [word for name, value in typed.items() for word in (f"--{name}", value)]
+    code, _, err = cli(
+        "featurize", "--images", tissue, "--out", tmp_path / "run", "--preset", "quick", "--encoder", "tiny",
+        "--mode", "exact", "--weights", "random", "--jobs", 1, *words,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "views that fit the images: 1.0:70" in err
+    options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
+    assert options["mode"] == "exact"
+    assert options["views"] == ["1.0:70"]
+    assert options["encoders"] == ["tiny"]
+    (store,) = (tmp_path / "run" / "features").glob("*.h5")
+    with h5py.File(store) as file:
+        assert len(np.unique(file["augmentation"][:])) == typed.get("augmentations", 4)
+
+
+def test_a_preset_of_boost_sets_heads_and_seeds(tissue, cli, tmp_path):
+    run = tmp_path / "run"
+    described = ("--images", tissue, "--out", run, "--encoder", "tiny", "--view", "auto", "--augmentations", 1)
+    code, _, err = cli("featurize", *described, "--crops", 2, "--weights", "random", "--jobs", 1)
+    assert code == 0, err
+    code, _, err = cli("boost", "--out", run, "--preset", "quick", "--folds", 2, "--jobs", 1)
+    assert code == 0, err
+    assert sorted(folder.name for folder in (run / "boost").iterdir() if folder.is_dir() and "-" in folder.name) == [
+        "2-lightgbm", "2-svm",
+    ]  # fmt: skip
+
+
+def test_no_such_preset(tissue, cli, tmp_path):
+    for command in (("featurize", "--images", tissue), ("boost",)):
+        code, _, err = cli(*command, "--out", tmp_path / "run", "--preset", "slow")
+        assert code == 2
+        assert "--preset slow: choose one of" in err
+
+
+def test_presets_are_settings():
+    for name in ("quick", "standard"):
+        options = preset_options(name)
+        assert options.pop("views") in (("auto",), ("auto:1",))
+        assert FeaturizeSettings(**options).mode == "dense"
+    assert FeaturizeSettings(**preset_options("published")) == FeaturizeSettings()
+
+
+def test_settings_that_fit(tissue, tmp_path):
+    small = fit_settings(tissue, FeaturizeSettings())
+    assert all(view.crop <= 150 for view in small.views)
+    assert len(fit_settings(tissue, FeaturizeSettings(views="0.5:400")).views) == 1
+    (tmp_path / "a").mkdir()
+    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(64, 64))).save(tmp_path / "a" / "a.png")
+    fitted = fit_settings(tmp_path, FeaturizeSettings(encoders="inceptionv3"))
+    assert [choice.name for choice in fitted.encoders] == ["mobilenetv2"]
+    with pytest.raises(InputError, match="no view fits"):
+        fit_settings(tmp_path, FeaturizeSettings(encoders="inceptionv3"), keep={"encoders"})
+    assert fit_settings(tissue, FeaturizeSettings(encoders="tiny", views="1.0:64")).views == (View(1.0, 64),)
+
+
+@pytest.mark.slow
+def test_a_trial_answers(tissue, cli, tmp_path):
+    run = tmp_path / "trial"
+    code, out, err = cli("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    assert code == 0, err
+    assert "of 12 images" in out
+    assert (run / "report.html").is_file()
+    models = sorted((run / "boost").glob("*/model.bchisto"))
+    assert len(models) == 2
+    code, _, err = cli("predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random")
+    assert code == 0, err
+    again = cli("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    assert again[0] == 0, again[2]
+    assert "already" in again[2]
+
+
+def test_a_trial_of_what_cannot_work(tissue, cli, tmp_path):
+    (tmp_path / "one" / "a").mkdir(parents=True)
+    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(150, 150))).save(tmp_path / "one" / "a" / "a.png")
+    code, _, err = cli("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
+    assert code == 2
+    assert "no folds" in err
+    assert cli("trial", "--images", tmp_path / "nothing", "--out", tmp_path / "run")[0] == 2
