@@ -31,8 +31,7 @@ from .images.decode import decode_record, decode_whole, resize_image, scaled_sid
 from .images.restain import stain_images
 from .layouts.registry import find_layout, get_layout, known_classes, known_positive, list_layouts, order_classes
 from .layouts.spec import LayoutSpec
-from .read import read_dataset
-from .selection import ImageSelection, LeastSize, check_headers
+from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files
 

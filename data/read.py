@@ -1,4 +1,4 @@
-"""`read_dataset`: recognise the layout, read it, settle ids and classes."""
+"""Images of a folder or a manifest: recognise the layout, read it, and join what is written in several ways."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
 
 from ..core import (
     InputError,
-    Many,
     Message,
     MissingInputError,
     Parameter,
-    TextInput,
-    as_text,
-    as_texts,
-    as_wholes,
     few,
     readable_name,
 )
@@ -29,10 +23,6 @@ from .findings import Finding
 from .groups import join_groups
 from .images import same_content
 from .layouts import (
-    CONTEXTS,
-    LABEL_LEVELS,
-    LESIONS,
-    OWN_OPTIONS,
     built_in_layouts,
     get_layout,
     known_classes,
@@ -47,69 +37,27 @@ SYNTHETIC_MARK = "bchisto-synthetic.json"
 """File that `make_bach` leaves beside generated images, so that no report takes them for real ones."""
 
 
-def read_dataset(
-    images: str | Path,
+def read_images(
+    root: Path,
     *,
-    dataset: str | None = None,
-    classes: Many[TextInput] = (),
-    label_level: str = "class",
-    magnifications: Many[SupportsIndex] = (),
-    lesions: Many[TextInput] = (),
-    context: str = "tight",
-    **own: TextInput | None,
+    dataset: str | None,
+    classes: Sequence[str],
+    label_level: str,
+    magnifications: Sequence[int],
+    lesions: Sequence[str],
+    context: str,
+    **own: str | None,
 ) -> Dataset:
-    """Read images in an official layout, a folder per class, or a manifest.
-
-    Parameters
-    ----------
-    images : str or Path
-        A folder, or a manifest ``path,label,group[,image_id]``.
-    dataset : str, optional
-        One of `list_layouts`; by default recognised from the layout, and logged.
-    classes : sequence of str
-        Class order; by default the dataset's own.
-    label_level : {"class", "type"}
-        BreakHis: benign against malignant, or tumour types.
-    magnifications : iterable of int
-        BreakHis: keep these only; empty keeps all.
-    lesions : iterable of {"mass", "calcification"}
-        CBIS-DDSM, DDSM: keep these only; empty keeps all.
-    context : {"tight", "small", "large"}
-        CBIS-DDSM, DDSM: how much is shown around an abnormality, see `CONTEXTS`.
-    **own : str, int or None
-        Of `OWN_OPTIONS`, for folders and manifests of one's own. ``group_from``, ``label_from``: where in the path of
-        an image they stand, a level of folders (1 is the first below the root, -1 the one that holds the image) or a
-        regular expression, of which the first group counts, else all that it finds. ``path_column``,
-        ``label_column``, ``group_column``: names of the columns of a manifest.
-
-    Returns
-    -------
-    Dataset
-        Sorted by image id. Findings are kept in it; call `Dataset.raise_errors` before using the images.
+    """Read images as the fields of an `ImageSelection` say, but for ``only``.
 
     Raises
     ------
-    MissingInputError
-        `images` does not exist or is an empty folder.
-    InputError
-        The layout is not that of `dataset`, or has labels and groups of its own; a label is none of `classes`.
+    MissingInputError, InputError
+        See `bchisto.data.read_dataset`.
     """
-    if unknown := sorted(set(own) - set(OWN_OPTIONS)):
-        raise TypeError(f"read_dataset() got an unexpected keyword argument {unknown[0]!r}")
-    chosen = {name: as_text(value, name) for name, value in own.items() if value is not None}
-    classes = as_texts(classes, "classes")
-    magnifications = as_wholes(magnifications, "magnifications")
-    lesions = as_texts(lesions, "lesions")
-    root = Path(images)
+    chosen = {name: value for name, value in own.items() if value is not None}
     _check_root(root)
     check_order(classes)
-    for name, wanted, known in (
-        ("context", (context,), CONTEXTS),
-        ("label_level", (label_level,), LABEL_LEVELS),
-        ("lesions", lesions, LESIONS),
-    ):
-        if strange := [choice for choice in wanted if choice not in known]:
-            raise InputError("{} {}: choose one of {}", Parameter(name), strange[0], ", ".join(known))
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"

@@ -19,7 +19,7 @@ from .findings import pairs_alike, report_findings
 from .images import UniqueImages, find_copies, scaled_side, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
-from .read import read_dataset
+from .read import read_images
 
 _log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class ImageSelection(Settings):
             See `bchisto.data.read_dataset` and `bchisto.data.only_listed`.
         """
         options = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
-        dataset = read_dataset(self.images, **options)
+        dataset = read_images(self.images, **options)
         return dataset if self.only is None else only_listed(dataset, self.only)
 
     def read(self, *, labels: bool = True) -> Dataset:
@@ -262,6 +262,30 @@ class ImageSelection(Settings):
             usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors)
         ensure_folder(cache.parent)
         return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=cache), refused)
+
+
+def read_dataset(images: PathInput, **options: Any) -> Dataset:
+    """Read images in an official layout, a folder per class, or a manifest.
+
+    Parameters
+    ----------
+    images : str or Path
+    **options : any
+        Fields of `ImageSelection`.
+
+    Returns
+    -------
+    Dataset
+        Sorted by image id. Findings are kept in it; call `Dataset.raise_errors` before using the images.
+
+    Raises
+    ------
+    MissingInputError
+        `images` does not exist or is an empty folder.
+    InputError
+        The layout is not that of ``dataset``, or has labels and groups of its own; a label is none of ``classes``.
+    """
+    return ImageSelection(as_path(images, "images"), **options).table()
 
 
 def check_headers(

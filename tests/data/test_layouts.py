@@ -10,7 +10,6 @@ from bchisto.core import InputError
 from bchisto.data import (
     ImageRecord,
     LayoutSpec,
-    check_stain,
     decode_record,
     get_layout,
     known_classes,
@@ -20,6 +19,7 @@ from bchisto.data import (
     read_dataset,
     survey_dataset,
 )
+from bchisto.data.check import check_stain
 from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
@@ -161,7 +161,7 @@ def test_what_is_known_of_it_is_known_everywhere(tiles, tmp_path):
 
 def test_it_is_checked(tiles):
     dataset = read_dataset(tiles)
-    assert survey_dataset(dataset, decode=True).findings == []
+    assert survey_dataset(dataset, decode=True).findings == ()
     image(tiles / "tile-p9-9-wild.png", 9, size=(30, 30))
     (tiles / "note.txt").write_text("x")
     found = [str(finding) for finding in survey_dataset(read_dataset(tiles)).findings]
@@ -262,7 +262,7 @@ def test_ours_can_be_replaced(tmp_path, offer):
     ] == "40x30, published images are 700x460"
     offer("breakhis", text)
     assert read_dataset(tmp_path / "images") == dataset
-    assert survey_dataset(dataset).findings == list(dataset.findings)
+    assert survey_dataset(dataset).findings == dataset.findings
     assert list_layouts() == [*DATASET_NAMES, "tiles"]
 
 
@@ -298,9 +298,9 @@ def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("label_level", "types", "`label_level` types: choose one of class, type"),
+        ("label_level", "types", "`label_level` types: did you mean type. Choose one of class, type"),
         ("context", "wide", "`context` wide: choose one of tight, small, large"),
-        ("lesions", ["mass", "masses"], "`lesions` masses: choose one of mass, calcification"),
+        ("lesions", ["mass", "masses"], "`lesions` masses: did you mean mass. Choose one of mass, calcification"),
     ],
 )
 def test_ways_of_reading_that_there_are_not(tmp_path, option, value, message):

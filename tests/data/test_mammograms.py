@@ -38,7 +38,7 @@ def test_inbreast_labels_and_groups(inbreast):
     assert [record.group for record in dataset.records] == [f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
     assert dataset.records[0].image_id == "20586900_0000000000000001_MG_L_CC_ANON.dcm"
     assert texts(dataset.findings, "error") == texts(dataset.findings, "warning") == []
-    assert survey_dataset(dataset, decode=True).findings == list(dataset.findings)
+    assert survey_dataset(dataset, decode=True).findings == dataset.findings
 
 
 def test_inbreast_odd_cells_are_named(inbreast):
