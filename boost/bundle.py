@@ -136,7 +136,7 @@ class Bundle(BundleFacts):
         classifiers = [model.classifier for models in self.models.values() for model in models]
         if any(getattr(classifier, "base", None) is None for classifier in classifiers):
             return None
-        return self._mean(lambda _, classifier: classifier.base)  # noqa: B009: of a protocol without it
+        return self._mean(lambda _, classifier: classifier.base)
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.

@@ -10,11 +10,11 @@ import click
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS, cli
-from bchisto.core import from_options
+from bchisto.core import declared_options, from_options
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassView
 from bchisto.explain import ExplainSettings
-from bchisto.featurize import FeaturizeSettings
+from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings
@@ -49,6 +49,13 @@ GIVEN = {
     "explain": ("m", "--out", "y", "--method", "map"),
     "reproduce": ("rakhlin2018", *IMAGES, "--out", "y"),
 }
+NOT_OFFERED = {
+    "featurize": {"threads"},
+    "boost": {"threads", "skip_errors", "test_list"},
+    "predict": {"threads", "shard"},
+}
+"""Fields that mean nothing to a command."""
+
 VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
     "boost": (FeatureChoice(), BoostSettings(), FoldChoice(), TwoClassView(), Work()),
@@ -66,6 +73,26 @@ def test_defaults_of_a_command_are_those_of_its_values(name):
         options = command.make_context(name, list(GIVEN[name]), parent=context).params
     for value in VALUES[name]:
         assert from_options(type(value), options) == value
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_command_offers_every_option_of_its_values(name):
+    offered = {parameter.name for parameter in EVERY[name].params}
+    for value in VALUES[name]:
+        declared = {field.name for field, _, declaration in declared_options(type(value)) if declaration.command}
+        assert declared <= offered | NOT_OFFERED.get(name, set())
+
+
+def test_every_field_of_featurize_tells_kinds_of_embeddings_apart_or_need_not():
+    """Embeddings for `predict --features` must be of the kind that was trained on."""
+    told_by = {
+        "encoders": {"encoder", "layers"}, "views": {"scale", "crop"}, "weights": {"weights_sha256"}, "pool": {"pool"},
+        "color_range": {"color_range"}, "stain": {"stain"}, "mode": {"mode"}, "pad": {"pad"},
+    }  # fmt: skip
+    # more or other draws of the same kind, or the same numbers but for rounding
+    like = {"augmentations", "crops", "seed", "batch_size", "stain_fallback", "precision", "engine"}
+    assert set().union(*told_by.values()) == set(KIND_FACTS)
+    assert {field.name for field, _, _ in declared_options(FeaturizeSettings)} == told_by.keys() | like
 
 
 def test_public_functions_are_narrow():
