@@ -26,7 +26,7 @@ def excludes_commerce(licence: str) -> bool:
 
     Examples
     --------
-    >>> [excludes_commerce(one) for one in ("CC BY-NC 4.0", "Owkin non-commercial licence", "Tencent open licence")]
+    >>> [excludes_commerce(licence) for licence in ("CC BY-NC 4.0", "Owkin non-commercial licence", "MIT")]
     [True, True, False]
     """
     return re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", licence.casefold()) is not None
@@ -95,37 +95,37 @@ def card_by_licence(licence: str, **known: Any) -> EncoderCard:
     )
 
 
-def known_interpolation(found: Any, where: object) -> str:
+def known_interpolation(name: Any, where: object) -> str:
     """Return how crops are resized, if that is one of the ways that there are.
 
     Raises
     ------
     InputError
     """
-    if found not in _INTERPOLATIONS:
-        raise InputError(f"{where}: resizing by {str(found)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
-    return str(found)
+    if name not in _INTERPOLATIONS:
+        raise InputError(f"{where}: resizing by {str(name)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
+    return str(name)
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     """Return what a store or bundle says of its weights; None where it says nothing, as of networks of Keras."""
     try:
-        found = json.loads(str(header.get("card", "")))
-        known = {one.name for one in fields(EncoderCard)}
-        return EncoderCard(**{name: value for name, value in found.items() if name in known})
+        content = json.loads(str(header.get("card", "")))
+        known = {item.name for item in fields(EncoderCard)}
+        return EncoderCard(**{name: value for name, value in content.items() if name in known})
     except (ValueError, TypeError, AttributeError):
         return None
 
 
 def other_treatment(old: EncoderCard | None, new: EncoderCard | None) -> str:
     """Say in what two encoders of the same weights differ."""
-    sides = [() if card is None else [_said(getattr(card, name)) for name in TREATMENT] for card in (old, new)]
-    found = [f"{name} {a} -> {b}" for name, a, b in zip(TREATMENT, *sides, strict=False) if a != b]
-    return ", ".join(found) or "another output, or other sizes"
+    sides = [() if card is None else [_as_text(getattr(card, name)) for name in TREATMENT] for card in (old, new)]
+    differing = [f"{name} {a} -> {b}" for name, a, b in zip(TREATMENT, *sides, strict=False) if a != b]
+    return ", ".join(differing) or "another output, or other sizes"
 
 
-def _said(value: Any) -> str:
-    return " ".join(f"{one:g}" for one in value) if isinstance(value, (list, tuple)) else str(value)
+def _as_text(value: Any) -> str:
+    return " ".join(f"{number:g}" for number in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 class CropEncoder(Protocol):

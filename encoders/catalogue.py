@@ -63,7 +63,7 @@ class NamedEncoder:
         """How far it was tested here."""
         return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
 
-    def how(self) -> str:
+    def download(self) -> str:
         """Say in one line how to get the weights."""
         login = f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
         convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows" if self.pickled else ""

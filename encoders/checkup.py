@@ -57,7 +57,7 @@ _UNRECORDED = "not recorded; Keras publishes them"
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return every encoder that there is a name for, each with what it is in a few words."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
-    named = [(one.name, f"{one.title}; {_terms(one.card)}") for one in CATALOGUE.values()]
+    named = [(named.name, f"{named.title}; {_terms(named.card)}") for named in CATALOGUE.values()]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
         (
@@ -96,14 +96,14 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
             *_card_lines(named.card),
             ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(named.outputs)}"),
             ("parameters", f"about {named.parameters} million"),
-            ("weights", named.how()),
+            ("weights", named.download()),
             ("tested", named.tested),
         ]
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
     if choice.runner == "timm":
-        how = Message("give {weights}, as {}=DIR or FILE.safetensors", choice.label)
-        return [("encoder", choice.name), *_card_lines(timm_card(choice.name, choice.source)), ("weights", how)]
+        hint = Message("give {weights}, as {}=DIR or FILE.safetensors", choice.label)
+        return [("encoder", choice.name), *_card_lines(timm_card(choice.name, choice.source)), ("weights", hint)]
     if (offered := vector_spec(choice.name)) is not None:
         outputs = ", ".join(f"{name} ({length} numbers)" for name, length in offered.outputs.items())
         return [("encoder", f"{offered.name}, of another package"), *_card_lines(offered.card), ("outputs", outputs)]
@@ -121,7 +121,7 @@ def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
         size += f", of crops resized to {card.resize}x{card.resize} ({card.interpolation}): the middle"
     elif card.size:
         size += f", others are resized ({card.interpolation})"
-    mpp = ", ".join(f"{one:g}" for one in card.mpp)
+    mpp = ", ".join(f"{value:g}" for value in card.mpp)
     return [
         ("takes", size),
         ("micrometres per pixel", f"{mpp} (the preferred first)" if len(card.mpp) > 1 else mpp or "not known"),

@@ -135,10 +135,10 @@ def compile_function(
     def run(*arrays: Any) -> Any:
         from keras import ops
 
-        found = compiled(*arrays)
-        if isinstance(found, (list, tuple)):
-            return [ops.convert_to_numpy(one) for one in found]
-        return ops.convert_to_numpy(found)
+        outputs = compiled(*arrays)
+        if isinstance(outputs, (list, tuple)):
+            return [ops.convert_to_numpy(output) for output in outputs]
+        return ops.convert_to_numpy(outputs)
 
     return run
 

@@ -46,12 +46,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > limits.CONFIG_BYTES:
         raise InputError(f"{path}: too large for a config")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: holds no mapping; is this the config of a network?")
-    return found
+    return content
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,21 @@ class WeightsFolder:
         hashes = [content_sha256(file) for file in self.files]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
-    def licence(self, *said: object) -> str:
+    def licence(self, *licences: object) -> str:
         """Return the licence that configs name, and what the header of the model card (``README.md``) says beside it.
 
         Parameters
         ----------
-        *said : object
+        *licences : object
             What configs hold under ``license``; anything but a text says nothing.
         """
-        found = [one for one in said if isinstance(one, str)]
+        texts = [text for text in licences if isinstance(text, str)]
         with contextlib.suppress(OSError), (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
             before, *header = re.split(r"^---[ \t]*$", card.read(limits.CARD_HEADER), maxsplit=2, flags=re.MULTILINE)
             for value in _LICENCES.findall(header[0] if len(header) == 2 and not before.strip() else ""):
-                found += re.split(r"\n[ \t]*-|,", value)
-        plain = (printable(one).strip(" -[]'\"\t")[:100] for one in found)
-        return ", ".join({one.casefold(): one for one in plain if one}.values())
+                texts += re.split(r"\n[ \t]*-|,", value)
+        plain = (printable(text).strip(" -[]'\"\t")[:100] for text in texts)
+        return ", ".join({text.casefold(): text for text in plain if text}.values())
 
 
 def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
@@ -121,18 +121,18 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         return WeightsFolder(path, {}, {}, (path,))
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
-    found = {}
+    content = {}
     if (path / "config.json").is_file():
-        found = read_json_object(path / "config.json")
+        content = read_json_object(path / "config.json")
     elif config:
         raise InputError(f"{path}: no config.json in this folder; it takes config.json and .safetensors")
-    if found.get("auto_map"):
+    if content.get("auto_map"):
         raise InputError(
             f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
             "export the network to ONNX and use onnx:FILE"
         )
     processor = path / "preprocessor_config.json"
-    return WeightsFolder(path, found, read_json_object(processor) if processor.is_file() else {}, _weights(path))
+    return WeightsFolder(path, content, read_json_object(processor) if processor.is_file() else {}, _weights(path))
 
 
 def _weights(path: Path) -> tuple[Path, ...]:

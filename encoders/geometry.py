@@ -80,7 +80,7 @@ class Places:
         ndarray of float32, shape (maps, k, 4)
             The same four in cells, counted from the edge of the first cell.
         """
-        found = np.empty((self._maps, len(windows), 4))
+        cells = np.empty((self._maps, len(windows), 4))
         for axis, size in enumerate((height, width)):
             for number, frame in enumerate(self._axes(size=size, axis=axis)):
                 for row, window in enumerate(windows):
@@ -88,8 +88,8 @@ class Places:
                     crop = self._axes(size=stop - start, axis=axis)[number]
                     low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
                     for column, pixel in ((axis, start + low), (axis + 2, start + high)):
-                        found[number, row, column] = (pixel - frame.edges[0]) / frame.stride
-        return found.astype(np.float32)
+                        cells[number, row, column] = (pixel - frame.edges[0]) / frame.stride
+        return cells.astype(np.float32)
 
 
 def map_axes(model: Any, *, size: int, axis: int) -> list[Axis]:
@@ -110,44 +110,46 @@ def map_axes(model: Any, *, size: int, axis: int) -> list[Axis]:
         One per output. An output without a place, or of a network that cannot be followed, is taken to tile the frame.
     """
     start: list[Axis | None] = [Axis(0.5, 1.0, size)] * len(model.inputs)
-    return [found or Axis(size / 2, float(size), 1) for found in _follow(model, start, axis)]
+    return [known_axis or Axis(size / 2, float(size), 1) for known_axis in _follow(model, start, axis)]
 
 
 def _follow(model: Any, inputs: Sequence[Axis | None], axis: int) -> list[Axis | None]:
     """Carry the geometry of the inputs of a functional model to its outputs; None where there is no place."""
-    known: dict[int, Axis | None] = {id(t): found for t, found in zip(model.inputs, inputs, strict=True)}
+    known: dict[int, Axis | None] = {id(t): start for t, start in zip(model.inputs, inputs, strict=True)}
     waiting = list(model.outputs)
     while waiting:
         tensor = waiting[-1]
         if id(tensor) in known:
             waiting.pop()
             continue
-        operation, node, place = tensor._keras_history
+        operation, node, index = tensor._keras_history
         sources = operation._inbound_nodes[node].input_tensors
         missing = [source for source in sources if id(source) not in known]
         if missing:
             waiting.extend(missing)
             continue
-        known[id(tensor)] = _through(operation, [(s, known[id(s)]) for s in sources], tensor, place, axis)
+        known[id(tensor)] = _through(operation, [(s, known[id(s)]) for s in sources], tensor, index, axis)
     return [known[id(tensor)] for tensor in model.outputs]
 
 
 def _through(
-    operation: Any, sources: Sequence[tuple[Any, Axis | None]], tensor: Any, place: int, axis: int
+    operation: Any, sources: Sequence[tuple[Any, Axis | None]], tensor: Any, index: int, axis: int
 ) -> Axis | None:
     """Return the geometry behind an operation."""
     import keras
     from keras import layers
 
     averages = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-    located = [(source, found) for source, found in sources if found is not None]
+    located = [(source, known_axis) for source, known_axis in sources if known_axis is not None]
     if not located or len(tensor.shape) != 4 or isinstance(operation, averages):
         return None
     if isinstance(operation, keras.Model):
-        return _follow(operation, [found for _, found in sources], axis)[place]
+        return _follow(operation, [known_axis for _, known_axis in sources], axis)[index]
     if len(located) > 1:
         joined = isinstance(operation, layers.Concatenate)
-        return _mean([found for _, found in located], [source.shape[-1] if joined else 1 for source, _ in located])
+        return _mean(
+            [known_axis for _, known_axis in located], [source.shape[-1] if joined else 1 for source, _ in located]
+        )
     before = located[0][1]
     if isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
         reach = operation.dilation_rate[axis] * (operation.kernel_size[axis] - 1) + 1
@@ -191,8 +193,8 @@ def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
         return cells
     shape = [1, cells, cells, source.shape[-1]]
     try:
-        found = operation.compute_output_spec(keras.KerasTensor(shape, dtype=source.dtype))
-        return int(found.shape[1 + axis])
+        spec = operation.compute_output_spec(keras.KerasTensor(shape, dtype=source.dtype))
+        return int(spec.shape[1 + axis])
     except (TypeError, ValueError, AttributeError, IndexError, NotImplementedError):
         return cells
 

@@ -64,7 +64,7 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     """
     if named is not None and request.weights_kind != "file":
         terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
-        raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.how()}")
+        raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.download()}")
     source = f"hub:{request.choice.source}" if named is None else named.name
     path = Path(request.choice.source if named is None else request.weights)
     folder = read_folder(path, config=named is None)
@@ -155,8 +155,8 @@ def _built(
         "has no use for": [name for name in report["unexpected_keys"] if not _UNUSED.match(name)],
         "has another shape of": [name for name, *_ in report["mismatched_keys"]],
     }
-    if said := [f"{what} {_some(names)}" for what, names in faults.items() if names]:
-        raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(said)}")
+    if reasons := [f"{what} {_some(names)}" for what, names in faults.items() if names]:
+        raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(reasons)}")
     if before is None:
         return TorchNetwork(model, dataclasses.replace(card, outputs=("vector", "mean")), ("vector",), _maps(model))
     registers = int(getattr(settings, "num_register_tokens", 0))
@@ -188,8 +188,8 @@ def _maps(model: Any) -> Any:
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
         given = model(images)
-        found = {"vector": given.pooler_output.flatten(1), "mean": given.last_hidden_state.mean((2, 3))}
-        return [found[name] for name in chosen]
+        outputs = {"vector": given.pooler_output.flatten(1), "mean": given.last_hidden_state.mean((2, 3))}
+        return [outputs[name] for name in chosen]
 
     return compute
 
@@ -222,30 +222,30 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         processor = transformers.AutoImageProcessor.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False, backend="pil"
         )
-        found = processor.to_dict()
+        steps = processor.to_dict()
     except Exception as error:
         # each processor is checked in a way of its own
         raise InputError(f"{path}: transformers cannot read preprocessor_config.json ({first_line(error)})") from error
-    other = [name for name, value in found.items() if name.startswith("do_") and value and name not in _STEPS]
-    if other or not found.get("do_resize") or not found.get("do_rescale"):
+    other = [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]
+    if other or not steps.get("do_resize") or not steps.get("do_rescale"):
         step = printable(other[0])[:40] if other else "no do_resize or do_rescale"
         raise InputError(f"{path}: preprocessor_config.json says {step}; such preprocessing is not done here")
-    if not math.isclose(float(found.get("rescale_factor") or 0), 1 / 255):
+    if not math.isclose(float(steps.get("rescale_factor") or 0), 1 / 255):
         raise InputError(f"{path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here")
-    size = resize = _side(path, found.get("size"))
-    if "crop_pct" in found and size < _WARPED:  # of ConvNeXt
-        resize = int(size / float(found["crop_pct"]))
-    elif found.get("do_center_crop"):
-        size = _side(path, found.get("crop_size"))
+    size = resize = _side(path, steps.get("size"))
+    if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
+        resize = int(size / float(steps["crop_pct"]))
+    elif steps.get("do_center_crop"):
+        size = _side(path, steps.get("crop_size"))
     if size > resize:
         raise InputError(f"{path}: its processor pads crops of {resize} pixels to {size}, which is not done here")
-    plain = not found.get("do_normalize")
+    plain = not steps.get("do_normalize")
     return card_by_licence(
         folder.licence(folder.config.get("license")), size=size, resize=None if resize == size else resize,
         margin=(resize - size) // 2,
-        mean=(0.0, 0.0, 0.0) if plain else _three(path, found.get("image_mean"), "image_mean"),
-        std=(1.0, 1.0, 1.0) if plain else _three(path, found.get("image_std"), "image_std"),
-        interpolation=known_interpolation(_RESAMPLING.get(found.get("resample", 3), found.get("resample")), path),
+        mean=(0.0, 0.0, 0.0) if plain else _three(path, steps.get("image_mean"), "image_mean"),
+        std=(1.0, 1.0, 1.0) if plain else _three(path, steps.get("image_std"), "image_std"),
+        interpolation=known_interpolation(_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")), path),
         source=str(folder.config.get("_name_or_path") or ""),
     )  # fmt: skip
 
@@ -260,9 +260,9 @@ def _side(path: Path, size: Any) -> int:
     return side
 
 
-def _three(path: Path, found: Any, name: str) -> tuple[float, float, float]:
+def _three(path: Path, values: Any, name: str) -> tuple[float, float, float]:
     try:
-        red, green, blue = (float(value) for value in found)
+        red, green, blue = (float(value) for value in values)
     except (TypeError, ValueError):
         raise InputError(f"{path}: {name} is not three numbers; the config of its pictures is damaged") from None
     if not all(map(math.isfinite, (red, green, blue))) or ("std" in name and min(red, green, blue) <= 0):

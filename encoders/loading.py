@@ -80,8 +80,8 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
         read(model)
     except BchistoError:
         raise
-    except DAMAGE as found:
-        error = found
+    except DAMAGE as caught:
+        error = caught
     for variable, value in kept:
         variable.assign(value)
     missing = [name for name, variable in _named(needed or model) if not np.isfinite(as_float32(variable)).all()]

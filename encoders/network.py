@@ -38,8 +38,8 @@ def canonical_names(model: Any) -> dict[str, str]:
             names[layer.name] = layer.name
         else:
             automatic.setdefault(prefix, []).append((int(match[1] or 0), layer.name))
-    for prefix, found in automatic.items():
-        for rank, (_, name) in enumerate(sorted(found)):
+    for prefix, numbered in automatic.items():
+        for rank, (_, name) in enumerate(sorted(numbered)):
             names[f"{prefix}_{rank}" if rank else prefix] = name
     return names
 
@@ -73,7 +73,7 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
         No such layer, or one without a feature map; the message lists close names.
     """
     names = canonical_names(model)
-    found = []
+    chosen = []
     for wanted in layers:
         if wanted not in names:
             import difflib
@@ -85,5 +85,5 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
             raise InputError(
                 "{encoders} {}: layer {} gives no feature map; choose a convolution or block", encoder, wanted
             )
-        found.append(layer)
-    return found
+        chosen.append(layer)
+    return chosen

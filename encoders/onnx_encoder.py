@@ -70,8 +70,8 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
 
     def vectors(images: Floats) -> Floats:
-        found = _called(path, run, images, port)
-        return np.concatenate([pick[one](found) for one in chosen], axis=1)
+        outputs = _called(path, run, images, port)
+        return np.concatenate([pick[name](outputs) for name in chosen], axis=1)
 
     return VectorEncoder(
         name=request.choice.label, layers=chosen, parts=parts, default_layers=chosen == default, card=card,
@@ -105,24 +105,24 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
         None is there, or it does not say how pixels are treated.
     """
     beside = [path.with_suffix(".json"), path.parent / "config.json"]
-    sidecar = next((one for one in beside if one.is_file()), None)
+    sidecar = next((file for file in beside if file.is_file()), None)
     if sidecar is None:
         raise InputError(
             f"{path}: no {beside[0].name} or config.json beside it, which says what size it takes and how pixels are "
             "normalised"
         )
-    found = read_json_object(sidecar)
-    steps = found.get("transform")
+    content = read_json_object(sidecar)
+    steps = content.get("transform")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise InputError(f"{sidecar}: its transform is no list of Resize, ToTensor and Normalize")
-    patch, how = found.get("patch_size_pixels"), "bilinear"
+    patch, interpolation = content.get("patch_size_pixels"), "bilinear"
     size, resize = patch, None
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)
     for step in steps:
         what, arguments = step.get("name"), step.get("arguments") or {}
         if what == "Resize" and isinstance(arguments, dict):
-            size, how = arguments.get("size", size), arguments.get("interpolation", how)
+            size, interpolation = arguments.get("size", size), arguments.get("interpolation", interpolation)
         elif what == "CenterCrop" and isinstance(arguments, dict):
             size, resize = arguments.get("size"), size
         elif what == "Normalize" and isinstance(arguments, dict):
@@ -136,13 +136,13 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     resize = size if resize is None else _side(sidecar, resize)
     if size > resize:
         raise InputError(f"{sidecar}: CenterCrop of {size} pixels is larger than the image of {resize}")
-    prefix = found.get("prefix_tokens", 1)
+    prefix = content.get("prefix_tokens", 1)
     if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= limits.NETWORK_SIDE:
         raise InputError(f"{sidecar}: prefix_tokens is not a number of tokens")
-    how = known_interpolation(how, sidecar)
-    mpp = found.get("spacing_um_px")
+    interpolation = known_interpolation(interpolation, sidecar)
+    mpp = content.get("spacing_um_px")
     try:
-        (r, g, b), (sr, sg, sb) = (tuple(float(one) for one in three) for three in (mean, std))
+        (r, g, b), (sr, sg, sb) = (tuple(float(value) for value in three) for three in (mean, std))
         spacing = 1.0 if mpp is None else float(mpp)
         seen = float(resize if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
     except (TypeError, ValueError):
@@ -155,15 +155,17 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
         raise InputError(f"{sidecar}: mean and std are of pixels in 0..255, and bchisto's are in 0..1; divide by 255")
     if not 0 < spacing < np.inf or not 0 < seen < np.inf:
         raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are no lengths; give numbers above 0")
-    flags = {one: found[one] for one in ("non_commercial", "gated") if one in found}
-    if odd := [one for one, value in flags.items() if not isinstance(value, bool)]:
+    flags = {flag: content[flag] for flag in ("non_commercial", "gated") if flag in content}
+    if odd := [flag for flag, value in flags.items() if not isinstance(value, bool)]:
         raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
     return card_by_licence(
-        str(found.get("license") or found.get("licence") or ""), size=size,
-        resize=None if resize == size else resize, margin=round((resize - size) / 2), interpolation=how, mean=(r, g, b),
-        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / resize,), source=str(found.get("source") or ""),
-        revision=str(found.get("revision") or ""), **flags,
-    ), str(found.get("output", "")), prefix  # fmt: skip
+        str(content.get("license") or content.get("licence") or ""), size=size,
+        resize=None if resize == size else resize, margin=round((resize - size) / 2), interpolation=interpolation,
+        mean=(r, g, b),
+        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / resize,),
+        source=str(content.get("source") or ""),
+        revision=str(content.get("revision") or ""), **flags,
+    ), str(content.get("output", "")), prefix  # fmt: skip
 
 
 def _side(sidecar: Path, size: Any) -> int:
@@ -183,8 +185,8 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
     first, last = port.shape[1:2] == (3,), port.shape[3:4] == (3,)
     if port.kind != _FLOAT32 or len(port.shape) != 4 or not (first or last):
         raise InputError(
-            f"{path}: its input {port.name} is {_said(port)}; an encoder takes float32 images of shape (n, 3, height, "
-            "width) or (n, height, width, 3)"
+            f"{path}: its input {port.name} is {_shape_text(port)}; an encoder takes float32 images of shape (n, 3, "
+            "height, width) or (n, height, width, 3)"
         )
     sides = port.shape[2:] if first else port.shape[1:3]
     if any(side not in (None, size) for side in sides):
@@ -197,20 +199,20 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
     return port, wanted or names[0]
 
 
-def _said(port: Port) -> str:
+def _shape_text(port: Port) -> str:
     kind = "float32" if port.kind == _FLOAT32 else port.kind
-    return f"{kind} of shape ({', '.join('any' if one is None else str(one) for one in port.shape)})"
+    return f"{kind} of shape ({', '.join('any' if side is None else str(side) for side in port.shape)})"
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
     """Return how vectors are taken of what the network gives, the default first."""
     if trial.ndim == 2:
-        return {"vector": lambda found: found}
+        return {"vector": lambda output: output}
     if trial.ndim == 3 and trial.shape[1] > prefix:
-        mean = {"mean": lambda found: found[:, prefix:].mean(axis=1)}
-        return {"cls": lambda found: found[:, 0], **mean} if prefix else mean
+        mean = {"mean": lambda output: output[:, prefix:].mean(axis=1)}
+        return {"cls": lambda output: output[:, 0], **mean} if prefix else mean
     if trial.ndim == 4:
-        return {"mean": lambda found: found.mean(axis=(2, 3))}
+        return {"mean": lambda output: output.mean(axis=(2, 3))}
     raise InputError(
         f"{path}: its output has the shape {trial.shape}; an encoder gives vectors (n, d), tokens (n, tokens, d) or "
         "maps (n, d, rows, columns)"
@@ -227,7 +229,7 @@ def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: Port
 
 
 @contextlib.contextmanager
-def _refused(said: str) -> Iterator[None]:
+def _refused(text: str) -> Iterator[None]:
     """Say what a runtime cannot do, and why; a lack of memory is none of the file's faults."""
     try:
         yield
@@ -235,7 +237,7 @@ def _refused(said: str) -> Iterator[None]:
         # runtimes raise types of their own, which cannot be named without importing them
         if is_out_of_memory(error):
             raise
-        raise WeightsError(f"{said} ({first_line(error)})") from error
+        raise WeightsError(f"{text} ({first_line(error)})") from error
 
 
 def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]:
@@ -250,8 +252,8 @@ def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]
     options.log_severity_level = 4  # what is wrong is said once, by the error
     with _refused(f"{path}: ONNX Runtime cannot load it"):
         # without it a failure is tried again, and printed to stdout
-        how = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
-        session = onnxruntime.InferenceSession(str(path), options, **how)
+        providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
+        session = onnxruntime.InferenceSession(str(path), options, **providers)
     return lambda images: session.run([output], {port.name: images})[0]
 
 

@@ -133,12 +133,12 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 def _beside(path: Path, location: str) -> Path:
     """Return where values of a file lie, if that is in its folder."""
-    place = path.parent / location
-    if not location or Path(location).is_absolute() or not place.resolve().is_relative_to(path.parent.resolve()):
+    target = path.parent / location
+    if not location or Path(location).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
         raise InputError(f"{path}: says that its values lie in {location[:80]}, outside its folder; put them beside it")
-    if not place.is_file():
+    if not target.is_file():
         raise WeightsError(f"{path}: {location[:80]} is missing, which holds its values; copy it too")
-    return place
+    return target
 
 
 def _port(value: Any) -> Port:

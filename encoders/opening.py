@@ -30,9 +30,9 @@ def gives_maps(choice: EncoderChoice) -> bool:
     return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
-def _in_one_line(said: str) -> str:
+def _in_one_line(text: str) -> str:
     """Let messages stay lines, whatever names the file of a stranger holds."""
-    return "".join(one if one.isprintable() else "?" for one in said)
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 @reworded(_in_one_line)
@@ -114,13 +114,13 @@ def source_sha256(path: Path) -> str:
 def _content_of(path: Path) -> str:
     """Return what tells whether a folder or file, and the JSON beside it, are those of before; empty if unreadable."""
     try:
-        found = [source_sha256(path)]
+        hashes = [source_sha256(path)]
         folder = path if path.is_dir() else path.parent
-        beside = [one for one in sorted(folder.glob("*.json")) if path.is_dir() or one.stem in (path.stem, "config")]
-        found += [content_sha256(one) for one in beside]
+        beside = [file for file in sorted(folder.glob("*.json")) if path.is_dir() or file.stem in (path.stem, "config")]
+        hashes += [content_sha256(file) for file in beside]
     except (BchistoError, OSError):
         return ""
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:

@@ -94,13 +94,13 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
     prepare_backend()
     from keras import applications
 
-    found: dict[str, tuple[ModuleType, str]] = {}
-    for place, module in inspect.getmembers(applications, inspect.ismodule):
-        if place not in _OF_ONE_SIZE and hasattr(module, "preprocess_input"):
+    networks: dict[str, tuple[ModuleType, str]] = {}
+    for module_name, module in inspect.getmembers(applications, inspect.ismodule):
+        if module_name not in _OF_ONE_SIZE and hasattr(module, "preprocess_input"):
             for name, _ in inspect.getmembers(module, inspect.isfunction):
                 if name[0].isupper():
-                    found.setdefault(name.casefold(), (module, name))
-    return found
+                    networks.setdefault(name.casefold(), (module, name))
+    return networks
 
 
 def list_encoders() -> list[str]:

@@ -205,16 +205,16 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
     outputs = (*(("vector",) if pooled else ()), *tokens, *blocks)
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
-        found = {"vector": model(images)} if "vector" in chosen else {}
+        vectors = {"vector": model(images)} if "vector" in chosen else {}
         if {"cls", "mean"} & {*chosen}:
             behind = model.forward_features(images)
-            found |= {"cls": behind[:, 0], "mean": behind[:, before:].mean(1)}
+            vectors |= {"cls": behind[:, 0], "mean": behind[:, before:].mean(1)}
         if indices := [int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")]:
             maps = model.forward_intermediates(images, indices=indices, output_fmt="NLC", intermediates_only=True)
-            found |= {
+            vectors |= {
                 f"block{index + 1}": patches.mean(1) for index, patches in zip(sorted(indices), maps, strict=True)
             }
-        return [found[name] for name in chosen]
+        return [vectors[name] for name in chosen]
 
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
@@ -248,12 +248,12 @@ def _imported(source: str, architecture: str) -> tuple[Any, Any]:
 def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     """Return how crops are treated, by timm's own reading of a config."""
     try:
-        found = timm.data.resolve_data_config(pretrained_cfg=dict(config))
-        channels, height, width = found["input_size"]
-        (red, green, blue), (red_std, green_std, blue_std) = found["mean"], found["std"]
+        known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
+        channels, height, width = known["input_size"]
+        (red, green, blue), (red_std, green_std, blue_std) = known["mean"], known["std"]
         mean = float(red), float(green), float(blue)
         std = float(red_std), float(green_std), float(blue_std)
-        resize = math.floor(height / float(found["crop_pct"]))
+        resize = math.floor(height / float(known["crop_pct"]))
     except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
         raise InputError(f"{source}: its config does not say how pixels are treated ({first_line(error)})") from error
     if channels != 3 or height != width or not 8 <= height <= resize <= limits.NETWORK_SIDE:
@@ -263,7 +263,7 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     return card_by_licence(
         str(config.get("license") or ""), size=height, resize=None if resize == height else resize,
         margin=round((resize - height) / 2), mean=mean, std=std,
-        interpolation=known_interpolation(found["interpolation"], source),
+        interpolation=known_interpolation(known["interpolation"], source),
         source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
     )  # fmt: skip
 

@@ -114,13 +114,13 @@ class VectorEncoder:
             The network gives something else than its card says.
         """
         check_crops(crops)
-        found = np.asarray(self.run(normalised(crops, self.card)), dtype=np.float32)
-        if found.shape != (len(crops), self.dim):
+        vectors = np.asarray(self.run(normalised(crops, self.card)), dtype=np.float32)
+        if vectors.shape != (len(crops), self.dim):
             raise WeightsError(
-                f"{self.name}: gives an array of shape {found.shape} for {len(crops)} crops, and not "
+                f"{self.name}: gives an array of shape {vectors.shape} for {len(crops)} crops, and not "
                 f"{(len(crops), self.dim)}; its file was changed"
             )
-        return found
+        return vectors
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,11 @@ def load_imagenet(spec: EncoderSpec) -> Any:
                 spec.name, first_line(error), _cache() or "the folder of KERAS_HOME", spec.name,
             ) from error  # fmt: skip
         url, file = match[1], match[1].rsplit("/")[-1]
-        place = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+        folder = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
         raise WeightsError(
             "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
             "or give {weights:{}=PATH} (or {weights:random} for a trial)",
-            spec.name, match[2], file, url, place, spec.name,
+            spec.name, match[2], file, url, folder, spec.name,
         ) from error  # fmt: skip
 
 
@@ -158,8 +158,8 @@ def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
         return False
     source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(whole)}
     for layer, name, target in variables_of(part):
-        found = None if (key := f"{layer}/{name}") in filled.missing else source.get(key)
-        if found is None or tuple(found.shape) != tuple(target.shape):
+        given = None if (key := f"{layer}/{name}") in filled.missing else source.get(key)
+        if given is None or tuple(given.shape) != tuple(target.shape):
             return False
-        target.assign(found.value)
+        target.assign(given.value)
     return True

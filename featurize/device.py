@@ -124,7 +124,7 @@ class DeviceDescriber:
             shown = {view: pad_image(image, crop=view.crop) for view, image in shown.items()}
         # views of a scale share its pixels, unless they are padded
         pixels = {id(image): ops.convert_to_tensor(_flat(image)) for image in shown.values()}
-        found: dict[str, list[Any]] = {}
+        by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
             height, width = shown[view].shape[:2]
             boxes = [crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops) for a in drawn]
@@ -135,10 +135,10 @@ class DeviceDescriber:
                 chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
                 pooled = function(pixels[id(shown[view])], matrices[chosen], maps[chosen])
                 for name, values in zip(names, pooled, strict=True):
-                    found.setdefault(name, []).append(values)
+                    by_store.setdefault(name, []).append(values)
 
         def fetch() -> dict[str, npt.NDArray[np.float32]]:
-            arrays = {name: [ops.convert_to_numpy(part) for part in parts] for name, parts in found.items()}
+            arrays = {name: [ops.convert_to_numpy(part) for part in parts] for name, parts in by_store.items()}
             # what stands behind the augmentations filled up the last batch
             return {name: np.concatenate(some)[: len(drawn)].astype(np.float32) for name, some in arrays.items()}
 
@@ -182,12 +182,12 @@ def _describe(
         else:
             shown = ops.take(values, flat, axis=0)
         crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
-        found = []
+        pooled = []
         for encode in encoders:
             descriptors = encode(crops)
             grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
-            found.append(_norm_pool(grouped, power))
-        return found
+            pooled.append(_norm_pool(grouped, power))
+        return pooled
 
     return function
 

@@ -99,7 +99,7 @@ class Embeddings:
             )
         absent = [""] * len(columns["image_id"])
         ids, labels, groups = known = [
-            [_text(path, one, what) for one in columns.get(name, absent)] for name, what in COLUMNS.items()
+            [_text(path, cell, what) for cell in columns.get(name, absent)] for name, what in COLUMNS.items()
         ]
         for what, column in zip(COLUMNS.values(), known, strict=True):
             if len(column) != len(features):
@@ -157,8 +157,8 @@ class Embeddings:
 
     def ordered(self, image_ids: Sequence[str]) -> Embeddings:
         """Return the same in another order."""
-        place = {image: at for at, image in enumerate(self.image_ids)}
-        order = [place[image] for image in image_ids]
+        positions = {image: at for at, image in enumerate(self.image_ids)}
+        order = [positions[image] for image in image_ids]
         return dataclasses.replace(
             self,
             image_ids=tuple(image_ids),
@@ -178,8 +178,8 @@ def reading(
     except (*DAMAGE, *also) as error:
         if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
             raise
-        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        reason = (said.strip().splitlines() or [type(error).__name__])[0][:200]
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        reason = (text.strip().splitlines() or [type(error).__name__])[0][:200]
         raise kind(f"{path}: {say.format(reason)}") from error
 
 
@@ -246,7 +246,7 @@ def _text(path: Path, value: Any, what: str) -> str:
     return text
 
 
-def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that we know the names of.
 
     Raises
@@ -256,7 +256,7 @@ def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     for name, kind in FACTS.items():
-        value = found.get(name)
+        value = given.get(name)
         if value is None or value in ("", UNKNOWN, []):
             continue
         fits = isinstance(value, (float, int) if kind is float else kind) and (
@@ -264,9 +264,9 @@ def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
         )
         parts = value if isinstance(value, list) else [value]
         longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
-        fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(one, longest) for one in parts)
+        fits = fits and len(parts) <= limits.ID_LETTERS and all(_is_plain(part, longest) for part in parts)
         if name == "layers":
-            fits = fits and all(isinstance(one, str) for one in parts)
+            fits = fits and all(isinstance(part, str) for part in parts)
         if not fits or len(str(value)) > limits.CARD_LETTERS:
             raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
         if name == "classes" and len(set(map(str, parts))) < len(parts):

@@ -55,8 +55,8 @@ def _slides(file: Any) -> Iterator[str]:
 
     for name in file:
         if isinstance(file.get(name, getlink=True), h5py.HardLink):
-            found = file.get(name)
-            if isinstance(found, h5py.Group) and _has_features(found):
+            item = file.get(name)
+            if isinstance(item, h5py.Group) and _has_features(item):
                 yield name
 
 
@@ -99,7 +99,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
         See `read_h5`; slides of different lengths or encoders, or one file that is none of a slide.
     """
     refuse_deadly(files, _READ)
-    found = []
+    slides = []
     for path in files:
         file, _ = open_for_reading(path)
         with file, reading(path):
@@ -107,8 +107,8 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
                 raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
             if not _has_features(file) or _has_ids(file):
                 raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
-            found.append((path.stem, *_slide(file)))
-    return _of_slides(folder, found)
+            slides.append((path.stem, *_slide(file)))
+    return _of_slides(folder, slides)
 
 
 def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
@@ -144,36 +144,36 @@ def _features(group: Any) -> Any:
     StoreError
         See `checked_dataset`.
     """
-    said: list[StoreError] = []
+    errors: list[StoreError] = []
     for axes in (2, 1, 3):
         try:
-            found = checked_dataset(group, "features", holds="float", shape=(None,) * axes)
+            features = checked_dataset(group, "features", holds="float", shape=(None,) * axes)
         except StoreError as error:
-            said.append(error)
+            errors.append(error)
             continue
-        if found.size * found.dtype.itemsize > limits.EMBEDDING_BYTES:
+        if features.size * features.dtype.itemsize > limits.EMBEDDING_BYTES:
             raise StoreError(f"features take more than {limits.EMBEDDING_BYTES // 1024**3} GiB")
-        return found
-    raise next((error for error in said if " axes" not in str(error)), said[0])
+        return features
+    raise next((error for error in errors if " axes" not in str(error)), errors[0])
 
 
-def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, str]]) -> Embeddings:
-    lengths = {len(row): name for name, row, _, _ in reversed(found)}
+def _of_slides(path: Path, slides: list[tuple[str, npt.NDArray[np.float32], int, str]]) -> Embeddings:
+    lengths = {len(row): name for name, row, _, _ in reversed(slides)}
     if len(lengths) > 1:
-        (one, first), (other, second) = sorted(lengths.items())[:2]
-        raise InputError(f"{path}: {first} has {one} numbers and {second} has {other}; they are not of one encoder")
-    encoders = sorted({encoder for *_, encoder in found})
+        (length, first), (other, second) = sorted(lengths.items())[:2]
+        raise InputError(f"{path}: {first} has {length} numbers and {second} has {other}; they are not of one encoder")
+    encoders = sorted({encoder for *_, encoder in slides})
     if len(encoders) > 1:
-        raise InputError(f"{path}: slides of several encoders: {', '.join(one or 'unnamed' for one in encoders[:3])}")
-    tiles = [count for _, _, count, _ in found if count]
+        raise InputError(f"{path}: slides of several encoders: {', '.join(name or 'unnamed' for name in encoders[:3])}")
+    tiles = [count for _, _, count, _ in slides if count]
     pooled = ""
     if tiles:
         span = f"{min(tiles)} to {max(tiles)}" if len(set(tiles)) > 1 else str(tiles[0])
         pooled = f"mean of {span} tile{'' if span == '1' else 's'}"
     return Embeddings.of(
         path,
-        np.stack([row for _, row, _, _ in found]),
-        {"image_id": [name for name, *_ in found]},
+        np.stack([row for _, row, _, _ in slides]),
+        {"image_id": [name for name, *_ in slides]},
         {"encoder": encoders[0], "pooled": pooled},
     )
 
@@ -194,19 +194,19 @@ def _texts(file: Any, name: str) -> list[Any]:
     """Return a column of texts, of any length or of a fixed one, or of whole numbers."""
     for holds in ("bytes", "whole"):
         with contextlib.suppress(StoreError):
-            found: list[Any] = checked_dataset(file, name, holds=holds, shape=(None,))[:].tolist()
-            return found
+            values: list[Any] = checked_dataset(file, name, holds=holds, shape=(None,))[:].tolist()
+            return values
     return list(read_texts(file, name))
 
 
-def _attribute(place: Any, name: str) -> str:
+def _attribute(holder: Any, name: str) -> str:
     """Return an attribute that is text; else nothing."""
-    value = place.attrs.get(name, "")
+    value = holder.attrs.get(name, "")
     value = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
     return value if isinstance(value, str) else ""
 
 
-def write_h5(path: Path, found: Embeddings) -> None:
+def write_h5(path: Path, embeddings: Embeddings) -> None:
     """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``.
 
     Texts have a fixed length: HDF5 keeps others in a heap, and may look for their end for ever where that is damaged.
@@ -214,11 +214,11 @@ def write_h5(path: Path, found: Embeddings) -> None:
     import h5py
 
     with atomic_output(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
-        file.create_dataset("features", data=found.plain)
-        for name, column in found.columns.items():
+        file.create_dataset("features", data=embeddings.plain)
+        for name, column in embeddings.columns.items():
             texts = [text.encode() for text in column]
             kind = h5py.string_dtype("utf-8", max(1, *map(len, texts)))
             file.create_dataset(name, data=np.array(texts, dtype=kind))
-        file.attrs["bchisto"] = np.bytes_(found.about)
-        if "encoder" in found.facts:
-            file.attrs["encoder"] = np.bytes_(found.facts["encoder"].encode())
+        file.attrs["bchisto"] = np.bytes_(embeddings.about)
+        if "encoder" in embeddings.facts:
+            file.attrs["encoder"] = np.bytes_(embeddings.facts["encoder"].encode())

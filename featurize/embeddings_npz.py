@@ -58,14 +58,14 @@ def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
     whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
     if values.ndim != 1 or not (values.dtype.kind in "USiu" or whole):
         raise InputError(f"{path}: {name} is {values.dtype} of shape {values.shape}; it must be one text per image")
-    found: list[Any] = values.tolist()
-    return found
+    texts: list[Any] = values.tolist()
+    return texts
 
 
-def write_npz(path: Path, found: Embeddings) -> None:
+def write_npz(path: Path, embeddings: Embeddings) -> None:
     """Write embeddings; equal ones give equal bytes."""
     buffer = io.BytesIO()
-    columns = {name: np.array(column, dtype=np.str_) for name, column in found.columns.items()}
-    save_arrays(buffer, {"features": found.plain, **columns, "bchisto": np.array(found.about)})
+    columns = {name: np.array(column, dtype=np.str_) for name, column in embeddings.columns.items()}
+    save_arrays(buffer, {"features": embeddings.plain, **columns, "bchisto": np.array(embeddings.about)})
     with atomic_output(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

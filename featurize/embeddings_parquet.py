@@ -67,13 +67,17 @@ def _feature_columns(path: Path, names: list[str]) -> list[str]:
     for name in names:
         if (match := re.fullmatch(r"(\D*)(\d{1,9})", name)) is not None:
             numbered.setdefault(match[1], {})[int(match[2])] = name
-    found = max(numbered.values(), key=len, default={})
-    if not found or sorted(found) != list(range(min(found), min(found) + len(found))) or min(found) > 1:
+    by_number = max(numbered.values(), key=len, default={})
+    if (
+        not by_number
+        or sorted(by_number) != list(range(min(by_number), min(by_number) + len(by_number)))
+        or min(by_number) > 1
+    ):
         raise InputError(
             f"{path}: has no column features (or embeddings) of lists, nor columns of numbers that are "
             f"numbered without a gap, such as 0, 1, 2; it has {names[:10]}"
         )
-    return [found[number] for number in sorted(found)]
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _features(path: Path, table: Any, names: list[str], arrow: Any) -> npt.NDArray[Any]:
@@ -82,12 +86,12 @@ def _features(path: Path, table: Any, names: list[str], arrow: Any) -> npt.NDArr
         test(column.type) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)
     )
     columns = [column.flatten()] if of_lists else [table.column(name).combine_chunks() for name in names]
-    if column.null_count or any(one.null_count for one in columns):
+    if column.null_count or any(numbers.null_count for numbers in columns):
         raise InputError(f"{path}: an embedding is empty (null), or a number in it; leave the row out")
-    for one in columns:
-        if not (arrow.types.is_floating(one.type) or arrow.types.is_integer(one.type)):
-            raise InputError(f"{path}: the features are {one.type}, not numbers")
-    values = [one.to_numpy(zero_copy_only=False) for one in columns]
+    for numbers in columns:
+        if not (arrow.types.is_floating(numbers.type) or arrow.types.is_integer(numbers.type)):
+            raise InputError(f"{path}: the features are {numbers.type}, not numbers")
+    values = [numbers.to_numpy(zero_copy_only=False) for numbers in columns]
     if not of_lists:
         return np.stack(values, axis=1) if len(values) > 1 else values[0][:, np.newaxis]
     lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False)) if len(column) else np.zeros(0)
@@ -103,22 +107,22 @@ def _grouped(
     numbers = columns.pop("augmentation", [])
     if not any(numbers):
         return rows, columns
-    places: dict[Any, dict[Any, int]] = {}
+    by_image: dict[Any, dict[Any, int]] = {}
     for row, (image, number) in enumerate(zip(columns["image_id"], numbers, strict=True)):
-        places.setdefault(image, {})[number] = row
-    count = len(next(iter(places.values())))
-    for image, found in places.items():
-        if list(found) != list(range(count)):
+        by_image.setdefault(image, {})[number] = row
+    count = len(next(iter(by_image.values())))
+    for image, row_of in by_image.items():
+        if list(row_of) != list(range(count)):
             raise InputError(f"{path}: the augmentations of {image} are not 0 to {count - 1}, as those of others")
-    if len(places) * count != len(rows):
+    if len(by_image) * count != len(rows):
         raise InputError(f"{path}: an augmentation of an image stands in it twice")
-    order = [row for found in places.values() for row in found.values()]
-    firsts = [next(iter(found.values())) for found in places.values()]
+    order = [row for row_of in by_image.values() for row in row_of.values()]
+    firsts = [next(iter(row_of.values())) for row_of in by_image.values()]
     known = {name: [column[row] for row in firsts] for name, column in columns.items()}
-    return rows[order].reshape(len(places), count, -1), known
+    return rows[order].reshape(len(by_image), count, -1), known
 
 
-def write_parquet(path: Path, found: Embeddings) -> None:
+def write_parquet(path: Path, embeddings: Embeddings) -> None:
     """Write embeddings: a row per image and augmentation.
 
     Raises
@@ -127,14 +131,14 @@ def write_parquet(path: Path, found: Embeddings) -> None:
         pyarrow is not installed.
     """
     arrow = _pyarrow(path)
-    images, count, dim = found.features.shape
-    columns = {name: np.repeat(np.array(column, dtype=object), count) for name, column in found.columns.items()}
+    images, count, dim = embeddings.features.shape
+    columns = {name: np.repeat(np.array(column, dtype=object), count) for name, column in embeddings.columns.items()}
     table = arrow.table(
         {
             **{name: arrow.array(column) for name, column in columns.items()},
             "augmentation": arrow.array(np.tile(np.arange(count, dtype=np.int32), images)),
-            "features": arrow.FixedSizeListArray.from_arrays(arrow.array(found.features.reshape(-1)), dim),
+            "features": arrow.FixedSizeListArray.from_arrays(arrow.array(embeddings.features.reshape(-1)), dim),
         }
     )
     with atomic_output(path) as temporary:
-        arrow.parquet.write_table(table.replace_schema_metadata({_ABOUT: found.about.encode()}), temporary)
+        arrow.parquet.write_table(table.replace_schema_metadata({_ABOUT: embeddings.about.encode()}), temporary)

@@ -70,7 +70,7 @@ def _slide_files(folder: Path) -> list[Path]:
 
 def files_of(sources: Sequence[Path]) -> list[Path]:
     """Return the files that `read_embeddings` reads of each source."""
-    return [one for path in sources for one in (_slide_files(path) if path.is_dir() else [path])]
+    return [file for path in sources for file in (_slide_files(path) if path.is_dir() else [path])]
 
 
 def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
@@ -103,10 +103,10 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
         raise OutputError("{}: exists already; use {overwrite} or another {out}", path)
     given = Path(as_path(source, "source"))
     refuse_overwriting([path], files_of([given]))
-    found = read_embeddings(given)
+    embeddings = read_embeddings(given)
     ensure_folder(path.parent)
-    write(path, found)
-    return found
+    write(path, embeddings)
+    return embeddings
 
 
 def import_features(
@@ -152,21 +152,21 @@ def import_features(
             "model; bchisto features export makes embeddings of a store"
         )
     table = None if labels is None else read_labels(labels)
-    found: dict[Path, Embeddings] = {}
+    embeddings: dict[Path, Embeddings] = {}
     for path in foreign:
-        found[path] = _labelled(read_embeddings(path), table)
-        if missing := missing_labels(found[path].labels, classes):
+        embeddings[path] = _labelled(read_embeddings(path), table)
+        if missing := missing_labels(embeddings[path].labels, classes):
             raise InputError(
                 "{}: the label {} says that it is not known; leave it empty, or name {} in {classes}",
                 labels or path, missing[0], missing[0],
             )  # fmt: skip
-        first = found[foreign[0]]
-        if set(found[path].image_ids) != set(first.image_ids):
-            strange = sorted(set(found[path].image_ids) ^ set(first.image_ids))
+        first = embeddings[foreign[0]]
+        if set(embeddings[path].image_ids) != set(first.image_ids):
+            strange = sorted(set(embeddings[path].image_ids) ^ set(first.image_ids))
             raise InputError(f"{path} and {first.path}: embeddings of different images: {few(strange)} in one alone")
-        found[path] = found[path].ordered(first.image_ids)
+        embeddings[path] = embeddings[path].ordered(first.image_ids)
     ensure_folder(folder)
-    made = {path: _keep(one, folder / f"{one.name}.h5", overwrite=overwrite) for path, one in found.items()}
+    made = {path: _keep(item, folder / f"{item.name}.h5", overwrite=overwrite) for path, item in embeddings.items()}
     images = set(first.image_ids)
     columns = {
         name: {image: cell for image, cell in cells.items() if image in images}
@@ -186,113 +186,116 @@ def _is_foreign(path: Path) -> bool:
     return path.is_file() and (path.suffix.casefold() not in (".h5", ".hdf5") or not is_store(path))
 
 
-def _labelled(found: Embeddings, table: LabelTable | None) -> Embeddings:
+def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
     """Give embeddings the labels of a table."""
     if table is None:
-        if not any(found.labels):
-            others = f"; it also has {few(found.unread)}" if found.unread else ""
+        if not any(embeddings.labels):
+            others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
             raise InputError(
                 "{}: holds no labels; give a table of them with {labels}, or call them label, class, "
                 "diagnosis, target or y{}",
-                found.path,
+                embeddings.path,
                 others,
             )
-        return found
-    absent = [image for image in found.image_ids if image not in table.labels]
-    if len(absent) == len(found.image_ids):
+        return embeddings
+    absent = [image for image in embeddings.image_ids if image not in table.labels]
+    if len(absent) == len(embeddings.image_ids):
         there = next(iter(table.labels))
         raise InputError(
-            f"{table.path}: names none of the images of {found.path}, which are called {absent[0]}; here it is {there}"
+            f"{table.path}: names none of the images of {embeddings.path}, which are called {absent[0]}; "
+            f"here it is {there}"
         )
     if absent:
         raise InputError(
-            f"{table.path}: has no row for {len(absent)} of {len(found.image_ids)} images of {found.path}: "
+            f"{table.path}: has no row for {len(absent)} of {len(embeddings.image_ids)} images of {embeddings.path}: "
             f"{few(absent)}; add them, with an empty label where it is not known"
         )
-    if more := sorted(set(table.labels) - set(found.image_ids)):
+    if more := sorted(set(table.labels) - set(embeddings.image_ids)):
         _log.warning("%s: %d of %d rows are of no image of %s: %s", table.path, len(more), len(table.labels),
-                     found.path, few(more))  # fmt: skip
-    for image, own in zip(found.image_ids, found.groups, strict=True):
+                     embeddings.path, few(more))  # fmt: skip
+    for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True):
         if own and (other := table.groups[image]) and other.casefold() != own.casefold():
             raise InputError(
-                f"{table.path}: {image} is of {other} here, and of {own} in {found.path}; an image has one patient"
+                f"{table.path}: {image} is of {other} here, and of {own} in {embeddings.path}; an image has one patient"
             )
     return dataclasses.replace(
-        found,
-        labels=tuple(table.labels[image] for image in found.image_ids),
-        groups=tuple(table.groups[image] or own for image, own in zip(found.image_ids, found.groups, strict=True)),
+        embeddings,
+        labels=tuple(table.labels[image] for image in embeddings.image_ids),
+        groups=tuple(
+            table.groups[image] or own for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True)
+        ),
     )
 
 
-def _identity(found: Embeddings) -> str:
+def _identity(embeddings: Embeddings) -> str:
     """Return the identity of the images, of which embeddings know the names alone."""
-    return hashlib.sha256("\0".join(found.image_ids).encode()).hexdigest()
+    return hashlib.sha256("\0".join(embeddings.image_ids).encode()).hexdigest()
 
 
-def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
+def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
     """Write a store, unless it is there."""
-    settings, origin = _settings(found), _origin(found)
+    settings, origin = _settings(embeddings), _origin(embeddings)
     if path.exists():
         with open_store(path) as store:
             old = store.settings
             same = (old, store.header["images_sha256"]) == (settings, origin["images_sha256"])
-            if same and (tuple(store.labels), tuple(store.groups)) == (found.labels, found.groups):
+            if same and (tuple(store.labels), tuple(store.groups)) == (embeddings.labels, embeddings.groups):
                 return path
         if old["mode"] != IMPORTED:
             raise SettingsConflictError(
-                "{}: holds descriptors of images; import {} into another {out}, or rename it", path, found.path
+                "{}: holds descriptors of images; import {} into another {out}, or rename it", path, embeddings.path
             )
         if not same and not overwrite:
             raise SettingsConflictError(
                 "{}: was made of other embeddings than {} holds now; {overwrite} replaces it, another {out} keeps both",
                 path,
-                found.path,
+                embeddings.path,
             )
     records = [
-        ImageRecord(image_id=image, path=found.path, label=label or None, group=group or None)
-        for image, label, group in zip(found.image_ids, found.labels, found.groups, strict=True)
+        ImageRecord(image_id=image, path=embeddings.path, label=label or None, group=group or None)
+        for image, label, group in zip(embeddings.image_ids, embeddings.labels, embeddings.groups, strict=True)
     ]
-    contents = {image: row_sha256(rows) for image, rows in zip(found.image_ids, found.features, strict=True)}
+    contents = {image: row_sha256(rows) for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)}
     unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
     write_store(
         path,
         records,
-        [(0, 0, found.features, stain_columns([unknown] * len(records)))],
+        [(0, 0, embeddings.features, stain_columns([unknown] * len(records)))],
         keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
         contents=contents,
         settings=settings,
         origin=origin,
-        dim=found.features.shape[2],
+        dim=embeddings.features.shape[2],
     )
     return path
 
 
-def _settings(found: Embeddings) -> dict[str, Any]:
+def _settings(embeddings: Embeddings) -> dict[str, Any]:
     """Return what is known of how embeddings were made."""
-    facts = {name: value for name, value in found.facts.items() if name != "pooled"}
+    facts = {name: value for name, value in embeddings.facts.items() if name != "pooled"}
     return {
         "mode": IMPORTED,
-        "encoder": found.encoder,
-        "layers": list(found.facts.get("layers", [UNKNOWN])),
-        "weights_sha256": found.facts.get("weights_sha256", ""),
-        "dim": found.features.shape[2],
-        "features_sha256": hashlib.sha256(np.ascontiguousarray(found.features, "<f4").tobytes()).hexdigest(),
-        IMPORTED: {"source": found.path.name, "facts": facts, "pooled": found.pooled},
+        "encoder": embeddings.encoder,
+        "layers": list(embeddings.facts.get("layers", [UNKNOWN])),
+        "weights_sha256": embeddings.facts.get("weights_sha256", ""),
+        "dim": embeddings.features.shape[2],
+        "features_sha256": hashlib.sha256(np.ascontiguousarray(embeddings.features, "<f4").tobytes()).hexdigest(),
+        IMPORTED: {"source": embeddings.path.name, "facts": facts, "pooled": embeddings.pooled},
     }
 
 
-def _origin(found: Embeddings) -> dict[str, Any]:
-    labels = sorted(set(filter(None, found.labels)))
-    known = [str(name) for name in found.facts.get("classes", ())]
+def _origin(embeddings: Embeddings) -> dict[str, Any]:
+    labels = sorted(set(filter(None, embeddings.labels)))
+    known = [str(name) for name in embeddings.facts.get("classes", ())]
     return {
-        "augmentations": found.features.shape[1],
-        "weights": found.facts.get("weights", UNKNOWN),
+        "augmentations": embeddings.features.shape[1],
+        "weights": embeddings.facts.get("weights", UNKNOWN),
         "weights_file_sha256": "",
-        "dataset": found.facts.get("dataset", ""),
-        "synthetic": found.facts.get("synthetic", False),
+        "dataset": embeddings.facts.get("dataset", ""),
+        "synthetic": embeddings.facts.get("synthetic", False),
         "classes": known if known and set(labels) <= set(known) else list(order_classes(labels)),
-        "images_sha256": _identity(found),
+        "images_sha256": _identity(embeddings),
         "selection": "{}",
-        **{name: found.facts[name] for name in ("runner", "card", "network") if name in found.facts},
+        **{name: embeddings.facts[name] for name in ("runner", "card", "network") if name in embeddings.facts},
         "bchisto_version": __version__,
     }

@@ -133,14 +133,14 @@ def normalise_images(
     ImageError
         An image that cannot be used, unless `skip_errors` makes it an `ImageFailure`.
     """
-    one = functools.partial(
+    normalise = functools.partial(
         _normalise, settings=settings, views=tuple(views), skip_errors=skip_errors, crop_seed=crop_seed
     )
     numbered = list(enumerate(records))
     if processes == 1 or len(numbered) == 1:
-        yield from map(one, numbered)
+        yield from map(normalise, numbered)
     else:
-        yield from map_ahead(one, numbered, processes=processes)
+        yield from map_ahead(normalise, numbered, processes=processes)
 
 
 def _normalise(

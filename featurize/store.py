@@ -137,9 +137,9 @@ class Store:
                 rows = np.s_[chosen.start * self.augmentations : chosen.stop * self.augmentations]
                 self._features.read_direct(result.reshape(-1, self.dim), rows)
             else:
-                for place, image in enumerate(chosen):
+                for index, image in enumerate(chosen):
                     self._features.read_direct(
-                        result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
+                        result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[index]
                     )
         except OSError as error:  # a position out of range is no damage
             raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
@@ -167,8 +167,8 @@ class Store:
         """
         with _mending(self.path):
             if name in (*HASHES, "image_id"):
-                found = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
-                return np.array([text.encode() for text in found], dtype=object)
+                texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
+                return np.array([text.encode() for text in texts], dtype=object)
             holds, shape = PER_IMAGE[name]
             size = (len(self.image_ids), *shape)
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
@@ -187,8 +187,8 @@ class Store:
     @property
     def pixels(self) -> dict[str, str]:
         """Image id to the hash of its decoded pixels; of embeddings it is not known."""
-        found = zip(self.image_ids, self.images(PIXELS), strict=True)
-        return {image: value.decode() for image, value in found if value}
+        hashes = zip(self.image_ids, self.images(PIXELS), strict=True)
+        return {image: value.decode() for image, value in hashes if value}
 
 
 def content_hashes(features: npt.NDArray[np.float32]) -> list[str]:
@@ -244,7 +244,7 @@ def look_first(paths: Iterable[Path]) -> None:
         HDF5 is ended by a store, or does not come to an end.
     """
     texts = [
-        (name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", "key", *HASHES)))
+        (name, "text", 1) for name in ("label", "group", *(f"images/{name}" for name in ("image_id", "key", *HASHES)))
     ]
     numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in PER_IMAGE.items()]
     refuse_deadly(list(paths), [("failures", "text", 0), *texts, *numbers, ("features", "float", 2)])
@@ -286,12 +286,12 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
         See `checked_dataset`; more than `count` of them; not UTF-8, or too long.
     """
     dataset = checked_dataset(file, name, holds="text", shape=(count,))
-    found: list[str] = []
+    texts: list[str] = []
     letters = 0
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
         some = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
         letters += sum(map(len, some))
         if max(map(len, some)) > limits.ID_LETTERS or letters > limits.COLUMN_LETTERS:
             raise StoreError(f"the texts of {name} are too long")
-        found += some
-    return found
+        texts += some
+    return texts

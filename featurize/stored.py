@@ -146,7 +146,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError("there is no attribute settings, or it is too long")
     settings = parse_json(text, most=limits.SETTINGS_VALUES)
     if not isinstance(settings, dict) or any(
-        isinstance(one, str) and len(one) > limits.ID_LETTERS for one in settings.values()
+        isinstance(value, str) and len(value) > limits.ID_LETTERS for value in settings.values()
     ):
         raise StoreError("the attribute settings holds none")
     origin = {name: _attribute(file, name) for name in _ORIGIN if name in file.attrs or name not in _NOT_ALWAYS}
@@ -167,7 +167,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError(f"its settings have no {error}") from error
     failures = read_failures(file)
     if not isinstance(failures, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair) for pair in failures
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
     ):
         raise StoreError("its failures are no list of images and messages")
     return settings, {**origin, "failures": failures}

@@ -151,9 +151,9 @@ def _on_device(
 
     def finished() -> ImageDescriptors | ImageFailure:
         item = waiting.pop(0)
-        found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2]())
+        described = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2]())
         ticker.tick(settings.augmentations - first)
-        return found
+        return described
 
     failed = None
     try:
@@ -192,9 +192,9 @@ def _encode_frames(
     for (_, scale), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
-        found = encoder.encode_windows(item.frames[scale], np.concatenate(windows))
+        vectors = encoder.encode_windows(item.frames[scale], np.concatenate(windows))
         ends = np.cumsum([len(some) for some in windows])[:-1]
-        encoded.update(zip(names, np.split(found, ends), strict=True))
+        encoded.update(zip(names, np.split(vectors, ends), strict=True))
     return encoded
 
 
@@ -245,6 +245,6 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
 
     describe(1)  # compiles
     few, more = describe(_FEW), describe(_MORE)
-    one = max(0.0, more - few) / (_MORE - _FEW)
-    image = max(0.0, few - _FEW * one) + settings.augmentations * one * settings.crops / crops
+    augmentation = max(0.0, more - few) / (_MORE - _FEW)
+    image = max(0.0, few - _FEW * augmentation) + settings.augmentations * augmentation * settings.crops / crops
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))

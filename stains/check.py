@@ -108,8 +108,8 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     return reasons
 
 
-def _angle(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+def _angle(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 

@@ -274,10 +274,10 @@ def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     tail = values[values >= start]
     if len(tail) < count - low:
         tail = values
-    place = low - (count - len(tail))
-    after = min(place + 1, len(tail) - 1)
-    found = np.partition(tail, [place, after])
-    return float(found[place] + (float(found[after]) - float(found[place])) * (position - low))
+    index = low - (count - len(tail))
+    after = min(index + 1, len(tail) - 1)
+    neighbours = np.partition(tail, [index, after])
+    return float(neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low))
 
 
 def extreme_percentiles(values: npt.NDArray[np.float32], percent: float) -> tuple[float, float]:
