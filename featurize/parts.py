@@ -6,7 +6,6 @@ so that further ones add rows and change none. A part is called by the keys and 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
@@ -94,18 +93,17 @@ class Finished:
         """Add the rows of a store."""
         self.add(store.path, store.keys.values(), first=0, count=store.augmentations)
 
-    def add_part(self, path: Path, *, dim: int) -> None:
-        """Add what a part holds; one that is damaged is removed with a warning, so that it is done again."""
+    def add_part(self, path: Path, *, dim: int) -> bool:
+        """Add what a part holds; return False and warn if it is damaged."""
         try:
             keys, first, count, failures = _read_part(path, dim=dim)
         except StoreError as error:
             if path.exists():  # else the store was finished, or overwritten, at this moment
                 _log.warning("%s; done again", error)
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            return
+            return False
         self.add(path, keys, first=first, count=count)
         self.failures.update(failures)
+        return True
 
     def of(self, key: str, augmentations: int) -> tuple[list[Rows], int]:
         """Return rows that follow each other from the first augmentation on, and how many of those wanted they are."""
@@ -282,7 +280,7 @@ def copied_rows(
             by_file.setdefault(rows.path, []).append((number, end, key, rows))
             end = rows.first + rows.count
     for path, wanted in by_file.items():
-        with open_file(path)[0] as file, reading(path, "{}; run the same command again", kind=StoreError):
+        with open_file(path)[0] as file, reading(path, kind=StoreError):
             keys = read_texts(file, "images/key")
             count = wanted[0][3].count
             features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
@@ -295,10 +293,10 @@ def copied_rows(
                     number, end, _, rows = some[0]
                     start, stop = rows.position, rows.position + len(some)
                     if keys[start:stop] != [key for _, _, key, _ in some]:
-                        raise StoreError("changed meanwhile")
+                        raise StoreError("changed meanwhile; run the same command again")
                     values = features[start * count : stop * count].reshape(len(some), count, dim)
                     if not np.isfinite(values).all():
-                        raise StoreError("holds values that are not finite")
+                        raise StoreError("holds values that are not finite; remove it and run the same command again")
                     cells = {name: column[start:stop] for name, column in columns.items()} if end == 0 else {}
                     yield number, end, values[:, end - rows.first : augmentations - rows.first], cells
 

@@ -153,23 +153,23 @@ def featurize(
             _describe(units, plans, settings, size=size, work=work)
         failures = dict(opened.refused)
         outcomes: list[StainOutcome] = []
-        share = None if work.shard is None else _share(work.shard, units, plans)
-        if share is not None:
-            record.note(share=share.content())
-        if work.shard is None:
+        share = None
+        if work.shard is not None:
+            if (share := _share(work.shard, units, plans)) is not None:
+                record.note(share=share.content())
+        else:
             for plan in plans:
                 if plan.name in finished:
                     _merge(plan, finished[plan.name], units, keys[plan.name], unique=unique, refused=opened.refused)
                 left_out, outcome = _close(plan)
                 failures |= left_out
                 outcomes.append(outcome)
-        skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
-        doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
-        if work.shard is None:
-            for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
-                _log.warning("%s", text)
             known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
+        skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
+        doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
+        for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
+            _log.warning("%s", text)
         _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
@@ -260,7 +260,6 @@ def _describe(
             describe_units,
             plans={plan.name: plan for plan in plans},
             settings=settings,
-            skip_errors=work.skip_errors,
             # as many at once as there would be if all were missing: it decides about helpers alone
             helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
         ),

@@ -238,11 +238,12 @@ def read_finished(
     finished, change = Finished(), ImageChange()
     known = {part_path(plan.folder, keys, first=0, count=plan.augmentations): keys for keys in blocks}
     # before the store: whoever finishes it at this moment writes the store before the parts are removed
+    damaged = []
     for path in sorted(plan.folder.glob("*.h5")):
         if path in known:
             finished.add(path, known[path], first=0, count=plan.augmentations)
-        else:
-            finished.add_part(path, dim=plan.dim)
+        elif not finished.add_part(path, dim=plan.dim):
+            damaged.append(path)
     if not plan.skip_errors:
         finished.failures.clear()
     if plan.path.is_file():
@@ -252,6 +253,9 @@ def read_finished(
             change = _growth(store, plan, unique)
             finished.add_store(store)
     plan.parts.check()
+    for path in damaged:  # whoever does a block believes that a part under its name is whole
+        with contextlib.suppress(OSError):
+            path.unlink()
     return finished, change
 
 

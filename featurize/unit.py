@@ -109,7 +109,6 @@ def describe_units(
     *,
     plans: Mapping[str, StorePlan],
     settings: FeaturizeSettings,
-    skip_errors: bool,
     helpers: int = 1,
 ) -> None:
     """Do units one after the other: describe what their images lack, and write it as parts.
@@ -123,7 +122,6 @@ def describe_units(
     plans : mapping
         Store name to store.
     settings : FeaturizeSettings
-    skip_errors : bool
     helpers : int
         Processes that decode and normalise beside the one that encodes.
     """
@@ -141,7 +139,7 @@ def describe_units(
             targets={name: (_encoder(plans[name], settings), plans[name].view) for name in names},
             ticker=ticker,
             first=first,
-            skip_errors=skip_errors,
+            skip_errors=plans[names[0]].skip_errors,
             helpers=helpers,
         )
         with contextlib.closing(items):
