@@ -1,7 +1,7 @@
 """On a GPU: colours, crops, turns, encoding and pooling in one compiled function, from one uint8 image.
 
 Only the image at each scale, the stain matrices and the places of the crops go to the device; only pooled descriptors
-come back. The formulas are those of the CPU road; a pixel differs from it by one grey level at most, where the two
+come back. The formulas are those of the CPU; a pixel differs from it by one grey level at most, where the two
 exponentials round to different sides.
 
 What goes there has few shapes, so that the function is compiled once and not for every image: pixels are a flat list,
