@@ -11,9 +11,8 @@ import argparse
 from typing import NamedTuple
 
 import numpy as np
-from bchisto.evaluate import PredictionTable
+from bchisto.evaluate import PredictionTable, Units
 from bchisto.evaluate.external import independent_difference
-from bchisto.evaluate.intervals import Sampled
 
 
 class Design(NamedTuple):
@@ -44,9 +43,9 @@ def draw(rng: np.random.Generator, design: Design) -> tuple[float, list[float]]:
         predicted=np.where(hits, labels, 1 - labels), folds=(None,) * len(hits),
         groups=tuple(str(k // each) if each > 1 else None for k in range(len(hits))),
     )  # fmt: skip
-    interval = Sampled(table).share(hits)
-    assert interval is not None  # a table has rows
-    return float(hits.mean()), interval.ends
+    found = Units.of(table).share(hits)
+    assert found is not None  # a table has rows
+    return float(hits.mean()), found.ends
 
 
 def coverage(internal: Design, external: Design, *, replicates: int, seed: int = 0) -> tuple[float, float]:

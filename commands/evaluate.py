@@ -74,15 +74,18 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     for name, metrics in result["tables"].items():
         echo(*headline(name, metrics))
     for row in result["comparisons"]:
-        counts = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
         between = f" ({' to '.join(limits)})" if limits else ""
         test = named_test(row, row["unit"])
         test += "," * (test != "McNemar")
-        corrected = "" if row["primary"] else f", {p_value(row['p_holm'], sign=False)} after Holm"
+        corrected = (
+            ""
+            if row["primary"] or len(result["comparisons"]) == 1
+            else f", {p_value(row['p_holm'], sign=False)} after Holm"
+        )
         echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, discordant rows "
-            f"{counts['only_second']} against {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
+            f"{row['only_first']} only first, {row['only_second']} only second, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
         echo(*external_lines(row))

@@ -13,7 +13,8 @@ from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
 from .formats import aligned, as_frame, html_lines, html_table, latex_table, write_table
 from .gains import measure_gains
-from .intervals import Sampled, bootstrap_intervals
+from .influence import Part
+from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
 from .metric import HEADLINE, MetricSpec
 from .metrics import compute_metrics
@@ -22,7 +23,6 @@ from .panel import Panel, Sample
 from .paper import PaperTable, ProtocolGap, paper_table, protocol_gap, spread_sentence, variance_split
 from .predictions import FEW_IMAGES, FoldNote, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
 from .read_table import PREDICTED_FROM, TableChoice, read_predictions
-from .shares import CROSS_VALIDATION, Interval, share_interval
 from .temperature import apply_temperature, fold_temperatures, negative_log_likelihood, shrunk_temperature
 from .two_class import (
     TWO_CLASS_RULES,
@@ -33,6 +33,7 @@ from .two_class import (
     two_class_scores,
     two_sides,
 )
+from .variance import CROSS_VALIDATION, Interval, Units, share_interval
 from .words import called, counted, images_tested, joined_versions, listed, name_of, nested, plural, rows_of
 
 __all__ = [
@@ -53,19 +54,19 @@ __all__ = [
     "MetricSpec",
     "Panel",
     "PaperTable",
+    "Part",
     "PredictionTable",
     "ProtocolGap",
     "Sample",
-    "Sampled",
     "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
+    "Units",
     "abstention",
     "aggregate",
     "aligned",
     "apply_temperature",
     "as_frame",
-    "bootstrap_intervals",
     "calibration",
     "called",
     "compare_pairs",
@@ -107,6 +108,7 @@ __all__ = [
     "share_interval",
     "shrunk_temperature",
     "spread_sentence",
+    "table_intervals",
     "take_rows",
     "two_class_scores",
     "two_sides",

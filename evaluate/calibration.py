@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .intervals import Sampled
-from .predictions import PredictionTable, sampling_units
+from .influence import Part
+from .predictions import PredictionTable
 from .temperature import fold_temperatures, negative_log_likelihood
+from .variance import Units, interval, normal_interval
 
 Values = npt.NDArray[np.float64]
 
@@ -58,31 +59,28 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: i
     -------
     dict or None
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
-        bin), ``ece_expected``, ``ece_expected_range`` and ``ece_p`` (its mean, where 95 % of it lie, and the share that
-        is at least ``ece``, where outcomes are drawn from the probabilities, row by row), ``brier`` (mean squared
-        distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood), ``bins`` (those that hold
-        images: ``confidence``, ``accuracy``, ``n``), ``slope``, ``intercept`` and their intervals (`recalibration` of
-        the confidence), ``class_wise`` (by class, against the rest) and ``class_wise_ece``, and ``temperature``: per
+        bin), ``ece_expected`` (its mean where outcomes are drawn from the probabilities, row by row), ``brier`` (mean
+        squared distance from the one-hot truth, 0 to 2) and ``brier_interval``, ``nll`` (mean negative
+        log-likelihood), ``bins`` (those that hold images: ``confidence``, ``accuracy``, ``n``), ``slope``,
+        ``intercept`` and their intervals (`recalibration` of the confidence), and ``temperature``: per
         fold the temperature fitted on the other folds, and the first scores after scaling; None with fewer than two
         folds. None for a table with a `calibration_note`.
 
     References
     ----------
-    Guo et al. 2017, eq. 3; Brier 1950; Bröcker & Smith 2007 (consistency resampling); Van Calster et al. 2019; Kull et
-    al. 2019 (class-wise error).
+    Guo et al. 2017, eq. 3; Brier 1950; Bröcker & Smith 2007 (consistency resampling); Van Calster et al. 2019.
     """
     confidence = table.confidence
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
-    units = sampling_units(table)[1]
-    hits = table.predicted == table.labels
+    units, hits = Units.of(table), table.predicted == table.labels
     found = _scores(table, table.probabilities, bins)
-    found |= _chance(confidence, found["ece"], bins, seed) | recalibration(confidence, hits, units=units)
-    found["class_wise"] = {
-        name: _class_wise(table.probabilities[:, place], table.labels == place, units, bins, seed)
-        for place, name in enumerate(table.classes)
-    }
-    found["class_wise_ece"] = float(np.mean([one["ece"] for one in found["class_wise"].values()]))
+    found["ece_expected"] = _expected(confidence, bins, seed)
+    found |= recalibration(confidence, hits, units=units)
+    loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
+    everywhere = np.ones(len(table), dtype=np.bool_)
+    part = Part(found["brier"], (loss - loss.mean()) / len(loss), (everywhere,), finer=np.inf)
+    found["brier_interval"] = interval([part], units, limits=(0.0, 2.0)).ends
     found["temperature"] = None
     if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
@@ -114,8 +112,8 @@ def _binned(confidence: Values, hits: npt.NDArray[np.bool_], bins: int) -> tuple
     return error, found
 
 
-def _chance(confidence: Values, error: float, bins: int, seed: int) -> dict[str, Any]:
-    """Return the calibration error of tables whose outcomes are drawn from the confidence."""
+def _expected(confidence: Values, bins: int, seed: int) -> float:
+    """Return the mean calibration error of tables whose outcomes are drawn from the confidence."""
     rows = len(confidence)
     member = _members(confidence, bins)
     order = np.argsort(member, kind="stable")
@@ -129,21 +127,7 @@ def _chance(confidence: Values, error: float, bins: int, seed: int) -> dict[str,
     for at in range(0, replicates, step):
         hits = rng.random((min(step, replicates - at), rows)) < chosen
         errors.append(np.abs(np.add.reduceat(hits, starts, axis=1, dtype=np.int64) - claimed).sum(axis=1) / rows)
-    drawn = np.concatenate(errors)
-    return {
-        "ece_expected": float(drawn.mean()),
-        "ece_expected_range": np.percentile(drawn, [2.5, 97.5]).tolist(),
-        "ece_p": float((1 + (drawn >= error - 1e-9).sum()) / (1 + replicates)),  # two sums of one thing, rounded apart
-    }
-
-
-def _class_wise(
-    scores: Values, truth: npt.NDArray[np.bool_], units: npt.NDArray[np.int64], bins: int, seed: int
-) -> dict[str, Any]:
-    error, _ = _binned(scores, truth, bins)
-    found = _chance(scores, error, bins, seed) | recalibration(scores, truth, units=units)
-    picked = {key: found[key] for key in ("ece_expected", "slope", "intercept")}
-    return {"n": int(truth.sum()), "ece": error, **picked}
+    return float(np.concatenate(errors).mean())
 
 
 def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
@@ -158,7 +142,7 @@ def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[st
     }
 
 
-def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: npt.NDArray[np.int64]) -> dict[str, Any]:
+def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units) -> dict[str, Any]:
     """Compute calibration slope and intercept of scores against what they are scores of.
 
     The slope is that of a logistic regression of the truth on the log odds of the score: below 1 where scores are too
@@ -169,19 +153,19 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: npt.ND
     ----------
     scores : ndarray of float64, shape (n,)
     truth : ndarray of bool, shape (n,)
-    units : ndarray of int, shape (n,)
-        Rows of one unit are not taken for independent: the 95 % intervals are Wald's with a sandwich variance clustered
-        by unit, and Student's t of as many degrees of freedom as units but one.
+    units : Units
+        Rows of one unit are not taken for independent, see `_fitted`.
 
     Returns
     -------
     dict
         ``slope``, ``intercept``, ``slope_interval``, ``intercept_interval``; None where all rows are on one side, for a
-        slope also where a threshold separates the sides or all scores are equal, for intervals with one unit.
+        slope also where a threshold separates the sides or all scores are equal, for intervals also where one unit
+        holds over half of the rows.
 
     References
     ----------
-    Cox 1958; Van Calster et al. 2019 (weak calibration); Liang & Zeger 1986 (clustered variance).
+    Cox 1958; Van Calster et al. 2019 (weak calibration).
     """
     odds = np.clip(scores, _LEAST, 1 - _LEAST)
     odds = np.log(odds) - np.log1p(-odds)
@@ -189,19 +173,26 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: npt.ND
     found: dict[str, Any] = dict.fromkeys(("slope", "intercept", "slope_interval", "intercept_interval"))
     if truth.all() or not truth.any():
         return found
-    found["intercept"], found["intercept_interval"] = _fitted(ones, odds, truth, units)
+    fits = {"intercept": (ones, odds)}
     yes, no = odds[truth], odds[~truth]
     if yes.min() < no.max() and no.min() < yes.max():
-        found["slope"], found["slope_interval"] = _fitted(np.c_[ones, odds], np.zeros_like(odds), truth, units)
+        fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
+    for name, (design, offset) in fits.items():
+        found[name], influence = _fitted(design, offset, truth, units)
+        found[f"{name}_interval"] = normal_interval(found[name], influence, units).ends
     return found
 
 
-def _fitted(
-    design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: npt.NDArray[np.int64]
-) -> tuple[float, list[float] | None]:
-    """Return the last coefficient of a logistic regression of greatest likelihood, with its interval."""
+def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units) -> tuple[float, Values]:
+    """Return the last coefficient of a logistic regression of greatest likelihood, and the influence of each unit.
+
+    The influence is by how much the coefficient changes where a unit is left out, by one Newton step.
+
+    References
+    ----------
+    Pregibon 1981 (the step); Lipsitz, Dear & Zhao 1994 (the jackknife over units).
+    """
     from scipy.special import expit
-    from scipy.stats import t as student
 
     def loss(at: Values) -> float:
         linear = design @ at + offset
@@ -210,21 +201,22 @@ def _fitted(
     at = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         probability = expit(design @ at + offset)
-        bread = np.linalg.pinv((design.T * (probability * (1 - probability))) @ design)
-        step = bread @ (design.T @ (truth - probability))
+        step = np.linalg.pinv((design.T * (probability * (1 - probability))) @ design) @ (
+            design.T @ (truth - probability)
+        )
         while loss(at + step) > loss(at) and np.abs(step).max() > _CLOSE:
             step /= 2
         at = at + step
         if np.abs(step).max() <= _CLOSE:
             break
-    count = int(units.max()) + 1
-    if count < 2:
-        return float(at[-1]), None
-    each = design * (truth - expit(design @ at + offset))[:, np.newaxis]
-    sums = np.stack([np.bincount(units, weights=column, minlength=count) for column in each.T])
-    variance = bread @ (sums @ sums.T) @ bread * count / (count - 1)
-    reach = float(student.ppf(0.975, count - 1) * np.sqrt(variance[-1, -1]))
-    return float(at[-1]), [float(at[-1]) - reach, float(at[-1]) + reach]
+    probability = expit(design @ at + offset)
+    count = int(units.member.max()) + 1
+    scores, information = np.zeros((count, len(at))), np.zeros((count, len(at), len(at)))
+    np.add.at(scores, units.member, design * (truth - probability)[:, np.newaxis])
+    weighted = design * (probability * (1 - probability))[:, np.newaxis]
+    np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
+    others = information.sum(axis=0) - information
+    return float(at[-1]), np.einsum("uij,uj->ui", np.linalg.pinv(others), scores)[:, -1]
 
 
 def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[str, Any] | None:
@@ -261,13 +253,13 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
     unsure = confidence < below
     if not unsure.any() or unsure.all():
         return None
-    hits, sampled = table.predicted == table.labels, Sampled(table)
+    hits, units = table.predicted == table.labels, Units.of(table)
     sides: dict[str, Any] = {}
     for name, inside in (("sure", ~unsure), ("unsure", unsure)):
-        interval = sampled.share(hits, inside)
-        ends = None if interval is None else interval.ends
+        of_side = units.share(hits, inside)
+        ends = of_side and of_side.ends
         sides[name] = {"n": int(inside.sum()), "right": int(hits[inside].sum()), "interval": ends}
-    return {"below": below, "share": share, "calibrated": scaled is not None, "unit": sampled.unit, **sides}
+    return {"below": below, "share": share, "calibrated": scaled is not None, "unit": units.kind, **sides}
 
 
 def abstention(table: PredictionTable) -> list[dict[str, Any]] | None:

@@ -13,32 +13,43 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, Names
 from .differences import paired_differences
-from .intervals import Sampled
 from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
+from .variance import LEVEL, Units
+
+FOLDS = 1.25
+"""Factor of the variance of a test over folds (ours): the least at which tests of classifiers that are worth the same
+reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``."""
+
+POWER = 0.8
+"""Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
 
 
 def compare_pairs(
     tables: Sequence[PredictionTable],
     *,
-    replicates: int,
-    seed: int = 0,
+    replicates: int = 1,
     view: TwoClassView | None = None,
     views: Sequence[TwoClassView] = (),
     primary: str | None = None,
+    margin: float | None = None,
 ) -> list[dict[str, Any]]:
     """Compare every two tables that hold the same images, with the same true classes, in the same folds.
 
     Parameters
     ----------
     tables : sequence of PredictionTable
-    replicates, seed, view
+    replicates : int
+        0 leaves intervals out.
+    view : TwoClassView, optional
         As in `compare_tables`.
     views : sequence of TwoClassView, optional
         Of each table, in the place of `view`. Two tables whose views differ have no difference of sensitivity and
         specificity.
     primary : str, optional
-        The comparison that was named beforehand, ``FIRST:SECOND``; the first of all by default.
+        The comparison that was named beforehand, ``FIRST:SECOND``.
+    margin : float, optional
+        As in `compare_tables`.
 
     Returns
     -------
@@ -57,7 +68,12 @@ def compare_pairs(
             if primary in (f"{a.name}:{b.name}", f"{b.name}:{a.name}"):
                 raise InputError("{primary} {}: {} and {} are not compared: {}", primary, a.name, b.name, reason)
             continue
-        pair = {"first": a.name, "second": b.name, **compare_tables(a, b, replicates=replicates, seed=seed, view=of_a)}
+        pair = {"first": a.name, "second": b.name, **compare_tables(a, b, view=of_a, margin=margin)}
+        if not replicates:
+            pair |= {
+                "interval": None,
+                "differences": {k: {**one, "interval": None} for k, one in pair["differences"].items()},
+            }
         if _sides(a, of_a) != _sides(b, of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
@@ -73,10 +89,10 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
 
 
 def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list[dict[str, Any]]:
-    """Correct the tests of all comparisons for their number, and name the primary one.
+    """Correct the tests of all comparisons for their number.
 
-    The primary comparison is the one that was asked for beforehand: its ``p`` stands for itself, all others are to be
-    read by ``p_holm``.
+    A comparison that was named beforehand is corrected for nothing: its ``p_holm`` is its ``p``, and it is not counted
+    among the others.
 
     Parameters
     ----------
@@ -100,13 +116,13 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
     if primary is not None and not any(primary in both for both in names):
         among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in found) or "none"
         raise InputError("{primary} {}: no such comparison; those of these tables are {}", primary, among)
-    chosen = 0 if primary is None else next(place for place, both in enumerate(names) if primary in both)
+    named = np.array([primary in both for both in names], dtype=np.bool_)
     p = np.array([pair["p"] for pair in found], dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
+    order = np.flatnonzero(~named)[np.argsort(p[~named], kind="stable")]
+    p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(order), 0, -1) * p[order]))
     return [
-        {**pair, "p_holm": corrected, "primary": place == chosen}
-        for place, (pair, corrected) in enumerate(zip(found, p.tolist(), strict=True))
+        {**pair, "p_holm": corrected, "primary": first}
+        for pair, corrected, first in zip(found, p.tolist(), named.tolist(), strict=True)
     ]
 
 
@@ -172,9 +188,8 @@ def compare_tables(
     first: PredictionTable,
     second: PredictionTable,
     *,
-    replicates: int = 2000,
-    seed: int = 0,
     view: TwoClassView | None = None,
+    margin: float | None = None,
 ) -> dict[str, Any]:
     """Test whether two tables differ.
 
@@ -183,21 +198,23 @@ def compare_tables(
     first, second : PredictionTable
         Over the same images and folds; rows may stand in another order. A group that one of them lacks is taken from
         the other.
-    replicates : int
-        0 leaves intervals out; they are not drawn, so that any other number and `seed` give the same.
-    seed : int
     view : TwoClassView, optional
         Of sensitivity and specificity.
+    margin : float, optional
+        A loss of accuracy that would not matter, above 0.
 
     Returns
     -------
     dict
         ``difference`` (accuracy of the second minus that of the first) and its ``interval``; ``differences`` (see
-        `paired_differences`); ``test`` and its ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where units
-        hold several rows, with the variance that tables of several folds have (see `CROSS_VALIDATION`);
-        ``variance_factor``, by which that was raised (1 where ``p`` is exact); ``unit`` and ``units``; ``mcnemar``
-        (``only_first``, ``only_second`` right, exact two-sided ``p``, which holds for independent rows alone) and
-        ``corrected_t`` (see `corrected_t`).
+        `paired_differences`); ``test`` and its ``p``: ``mcnemar`` (mid-p) where every row is a unit, ``sign_flip``
+        where units hold several rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``,
+        by which that was raised; ``least_p`` that so many units allow; ``detectable``, the difference that would have
+        been found with a power of 80 % at the variance that the interval has, and ``units_needed`` to find the one
+        that is seen;
+        ``only_first`` and ``only_second``, rows that one alone has right; ``unit`` and ``units``; with a margin,
+        ``margin`` and ``not_inferior``, whether the interval shows that the second loses less than it (null without an
+        interval).
 
     Raises
     ------
@@ -206,7 +223,7 @@ def compare_tables(
 
     References
     ----------
-    McNemar 1947; Nadeau & Bengio 2003, sec. 3.3 (correction for overlapping training parts).
+    McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
     if (reason := _unlike(first, second)) is not None:
         raise InputError(
@@ -218,27 +235,44 @@ def compare_tables(
     places = _keys(second)
     other = take_rows(second, np.array([places[key] for key in _keys(first)], dtype=np.int64))
     groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))
-    sampled = Sampled(replace(first, groups=groups))
+    first = replace(first, groups=groups)
+    units = Units.of(first)
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
-    differences = paired_differences(first, other, sampled, view or TwoClassView())
-    if not replicates:
-        differences = {name: {**found, "interval": None} for name, found in differences.items()}
-    rows = sign_flip(change)
-    alone = sampled.units == len(first)
-    p = rows if alone else sign_flip(np.bincount(sampled.member, weights=change).astype(np.int64))
-    return {
+    differences = paired_differences(first, other, units, view or TwoClassView())
+    alone = units.count == len(first)
+    factor = FOLDS if units.widen > 1.0 else 1.0
+    found = {
         "difference": differences["accuracy"]["difference"],
         "interval": differences["accuracy"]["interval"],
         "differences": differences,
         "test": "mcnemar" if alone else "sign_flip",
-        "p": _widened(p, sampled.widen),
-        "variance_factor": sampled.widen,
-        "unit": sampled.unit,
-        "units": sampled.units,
-        "mcnemar": {"only_first": int((a & ~b).sum()), "only_second": int((b & ~a).sum()), "p": rows},
-        "corrected_t": corrected_t(first, change.astype(np.float64)),
+        "p": _widened(sign_flip(np.bincount(units.member, weights=change).astype(np.int64), mid=alone), factor),
+        "variance_factor": factor,
+        "least_p": _widened(2.0 ** (1 - alone - units.count), factor),
+        **_sample_size(differences["accuracy"], units),
+        "only_first": int((a & ~b).sum()),
+        "only_second": int((b & ~a).sum()),
+        "unit": units.kind,
+        "units": units.count,
     }
+    if margin is not None:
+        ends = found["interval"]
+        found |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
+    return found
+
+
+def _sample_size(change: dict[str, Any], units: Units) -> dict[str, Any]:
+    """Return the difference that so many units would show, and how many units the one that is seen would need."""
+    from scipy.stats import norm
+
+    if change["interval"] is None:
+        return {"detectable": None, "units_needed": None}
+    low, high = change["interval"]
+    detectable = (high - low) / 2.0 * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
+    seen = abs(change["difference"])
+    needed = None if seen < 1e-12 else int(np.ceil(units.count * (detectable / seen) ** 2))
+    return {"detectable": min(detectable, 1.0), "units_needed": needed}
 
 
 def _widened(p: float, factor: float) -> float:
@@ -248,7 +282,7 @@ def _widened(p: float, factor: float) -> float:
     return p if factor == 1.0 else min(1.0, float(2.0 * norm.sf(norm.isf(p / 2.0) / factor**0.5)))
 
 
-def sign_flip(changes: npt.NDArray[np.int64]) -> float:
+def sign_flip(changes: npt.NDArray[np.int64], *, mid: bool = False) -> float:
     """Return the exact two-sided p of the sum of changes, where the sign of each is as likely plus as minus.
 
     All sign patterns are counted at once: the distribution of the sum has the characteristic function
@@ -259,6 +293,8 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     ----------
     changes : ndarray of int, shape (units,)
         Rows of each unit that only the second table has right, less those that only the first has.
+    mid : bool
+        Count sums as far from 0 as this one half (mid-p), so that tests of few rows are not too cautious.
 
     References
     ----------
@@ -278,50 +314,8 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     chances = np.fft.fft(spectrum).real / (2 * most + 1)  # of a sum of 0, 1, ... most, -most, ... -1
     reached = abs(int(changes.sum()))
     sums = np.minimum(np.arange(2 * most + 1), 2 * most + 1 - np.arange(2 * most + 1))
-    return float(min(1.0, max(chances[sums >= reached].sum(), 2.0 ** (1 - int(count.sum())))))
-
-
-def corrected_t(table: PredictionTable, change: npt.NDArray[np.float64]) -> dict[str, float] | None:
-    """Compute the corrected resampled t test of the pooled change, over folds of any size.
-
-    Parameters
-    ----------
-    table : PredictionTable
-        Gives folds, and the images that each trained on; where these are not known, all images of the table that the
-        fold does not test.
-    change : ndarray of float64, shape (n,)
-        Of each row.
-
-    Returns
-    -------
-    dict or None
-        ``t``, ``p``, ``share`` (images tested to images trained on) and ``folds``; None with fewer than two folds, a
-        fold that trains on nothing, or no spread.
-
-    Notes
-    -----
-    A fold's mean varies as one over its rows and is weighed by them, so that the quantity is the difference that is
-    shown. Of k equal folds this is the test of Nadeau and Bengio as published.
-    """
-    from scipy.stats import t as student
-
-    inside = [rows for _, rows in table.fold_rows()]
-    if len(inside) < 2 or None in table.folds:
-        return None
-    images = np.array(table.image_ids)
-    tested = [len(set(images[rows].tolist())) for rows in inside]
-    trained = table.trained
-    if len(trained) != len(inside):
-        everything = len(set(table.image_ids))
-        trained = tuple(everything - count for count in tested)
-    if min(trained) < 1:
-        return None
-    share = sum(tested) / sum(trained)
-    pooled, error = fold_error([change[rows].mean() for rows in inside], [rows.sum() for rows in inside], share=share)
-    if error < 1e-12:
-        return None
-    p = float(2 * student.sf(abs(pooled / error), len(inside) - 1))
-    return {"t": pooled / error, "p": p, "share": share, "folds": len(inside)}
+    p = chances[sums >= reached].sum() - (chances[sums == reached].sum() / 2.0 if mid else 0.0)
+    return float(min(1.0, max(p, 2.0 ** (1 - mid - int(count.sum())))))
 
 
 def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:

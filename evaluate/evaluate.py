@@ -16,7 +16,7 @@ from .compare import compare_pairs, selection_notes, unlike_pairs
 from .constant import NOTHING_LEARNT, constant_folds
 from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
-from .intervals import bootstrap_intervals
+from .intervals import table_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
 from .predictions import PredictionTable, ungrouped, ungrouped_note
@@ -67,14 +67,14 @@ def measure(
     prevalences: Sequence[float] = (),
     bootstrap: int = 2000,
 ) -> dict[str, Any]:
-    """Compute the metrics of a table and their intervals, see `compute_metrics` and `bootstrap_intervals`."""
+    """Compute the metrics of a table and their intervals, see `compute_metrics` and `table_intervals`."""
     chosen = tuple(positive) or default_positive(table.classes)
     points = tuple(thresholds) or default_thresholds(table.classes)
     metrics = compute_metrics(
         table, positive=chosen, two_class=two_class, thresholds=points, sensitivities=sensitivities,
         prevalences=prevalences,
     )  # fmt: skip
-    metrics["intervals"] = bootstrap_intervals(
+    metrics["intervals"] = table_intervals(
         table, positive=chosen, two_class=two_class, thresholds=points, replicates=bootstrap
     )
     return metrics
@@ -145,7 +145,11 @@ def evaluate(
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
     result["comparisons"] = compare_pairs(
-        compared, replicates=bootstrap, views=[panel.view for panel in panels], primary=tables.primary
+        compared,
+        replicates=bootstrap,
+        views=[panel.view for panel in panels],
+        primary=tables.primary,
+        margin=None if tables.margin is None else tables.margin / 100,
     )
     apart: list[str] = []
     if others:

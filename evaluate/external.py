@@ -12,12 +12,11 @@ import numpy as np
 from ..core import InputError
 from ..data import FACTS_FILE, read_dataset_facts
 from ..formats import IMAGE, column_key, read_csv
-from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
-from .shares import Interval
 from .two_class import two_sides
+from .variance import Interval, Units
 from .words import counted, listed, nested
 
 _FIGURES = (
@@ -235,8 +234,9 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     Returns
     -------
     list of dict
-        By value: ``value``, ``n``, ``units``, ``accuracy``, ``interval``, ``warning``, ``difference`` (accuracy less
-        that of all other rows, taken for independent of them), ``difference_interval`` and ``tested``.
+        By value: ``value``, ``n``, ``units``, ``accuracy``, ``interval``, ``reason`` (why there is none),
+        ``difference`` (accuracy less that of all other rows, taken for independent of them), ``difference_interval``,
+        ``tested``.
 
     Raises
     ------
@@ -258,22 +258,23 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
 
 def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
-        mine, others = (Sampled(take_rows(table, np.flatnonzero(rows))) for rows in (of_rows == name, of_rows != name))
+        mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
         share, inside = _accuracy(mine)
         apart = between = None
-        if others.units:
+        if len(others):
             other, outside = _accuracy(others)
-            apart, between = share - other, independent_difference(share, other, inside.ends, outside.ends)
+            apart = share - other
+            if inside.ends and outside.ends:
+                between = independent_difference(share, other, inside.ends, outside.ends)
         yield {
-            "value": name, "n": len(mine.table), "units": mine.units, "accuracy": share, "interval": inside.ends,
-            "warning": inside.warning, "difference": apart, "difference_interval": between,
-            "tested": mine.table.tested,
+            "value": name, "n": len(mine), "units": Units.of(mine).count, "accuracy": share, "interval": inside.ends,
+            "reason": inside.reason, "difference": apart, "difference_interval": between, "tested": mine.tested,
         }  # fmt: skip
 
 
-def _accuracy(sampled: Sampled) -> tuple[float, Interval]:
-    hits = sampled.table.predicted == sampled.table.labels
-    return float(hits.mean()), cast("Interval", sampled.share(hits))  # there are rows
+def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
+    hits = table.predicted == table.labels
+    return float(hits.mean()), cast("Interval", Units.of(table).share(hits))  # there are rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

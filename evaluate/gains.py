@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .compare import compare_tables, holm, selection_notes
-from .intervals import Sampled
 from .metrics import compute_metrics
 from .predictions import PredictionTable
 from .two_class import TwoClassView
+from .variance import Units
 
 
 def measure_gains(
@@ -36,8 +36,8 @@ def measure_gains(
         JSON-ready. ``fusion``: ``accuracy``, its ``interval``, ``balanced_accuracy`` and ``auc``; ``stores``: name to
         the same of the store ``alone`` and of the fusion ``without`` it; ``comparisons``: those of `compare_tables`,
         with ``first``, ``second`` and ``p_holm``, corrected for all of them; first those of the fusion with that
-        without a ``store``, whose ``difference`` is the gain of that store, then those of every two stores. None of
-        them is ``primary``. ``notes``: what a reader must know.
+        without a ``store``, whose ``difference`` is the gain of that store, then those of every two stores.
+        ``notes``: what a reader must know.
 
     References
     ----------
@@ -60,13 +60,13 @@ def measure_gains(
     return {
         "fusion": _figures(fusion),
         "stores": {name: {"alone": _figures(alone[name]), "without": _figures(without[name])} for name in stores},
-        "comparisons": [{**pair, "primary": False} for pair in holm(pairs)],
+        "comparisons": holm(pairs),
         "notes": selection_notes(list(alone.values())),
     }
 
 
 def _figures(table: PredictionTable) -> dict[str, Any]:
     metrics = compute_metrics(table)
-    inside = Sampled(table).share(np.asarray(table.predicted == table.labels))
+    inside = Units.of(table).share(np.asarray(table.predicted == table.labels))
     figures = {name: metrics[name] for name in ("accuracy", "balanced_accuracy", "auc")}
     return {**figures, "interval": None if inside is None else inside.ends}

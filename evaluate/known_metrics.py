@@ -18,9 +18,21 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
-from .metric import MetricSpec, Weights
+from .influence import (
+    Part,
+    Values,
+    agreement,
+    all_or_none,
+    auc_part,
+    confusion,
+    f1_part,
+    least_agreement,
+    matrix_part,
+    matthews,
+    share_part,
+)
+from .metric import MetricSpec
 from .predictions import PredictionTable, take_rows
-from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc
 
 _log = logging.getLogger(__name__)
 
@@ -34,47 +46,62 @@ _BY_SEVERITY = ("Normal", "Benign", "InSitu", "Invasive")
 _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "abstention", "two_class", "intervals", "unit", "units", "replicates", "warning", "table",
-        "low", "high", "methods", "warnings", "ungrouped", "estimand", "trained_per_fold", "subgroups",
-        "tested", "fold", "two_class_auc",
+        "calibration_note", "abstention", "two_class", "intervals", "unit", "units", "replicates", "table",
+        "low", "high", "methods", "ungrouped", "estimand", "trained_per_fold", "subgroups",
+        "tested", "fold", "two_class_auc", "auc_pooled", "not_estimable",
     }
 )  # fmt: skip
 """What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
 
 
-def _spec(
-    name: str, title: str, weighted: Callable[[PredictionTable, Weights], Weights | None], **more: Any
-) -> MetricSpec:
-    """Make a metric whose value is that under equal weights."""
+def _spec(name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any) -> MetricSpec:
+    """Make a metric that is the mean of parts, where all of them are defined."""
+
+    def known(table: PredictionTable) -> list[Part]:
+        return all_or_none(parts(table))
 
     def compute(table: PredictionTable) -> float | None:
-        found = weighted(table, np.ones((1, len(table))))
-        return None if found is None or not np.isfinite(found[0]) else float(found[0])
+        numbers = [part.value for part in known(table)]
+        return float(np.mean(numbers)) if numbers else None
 
-    return MetricSpec(name, title, compute, weighted, **more)
-
-
-def _of_confusion(formula: Callable[[Weights], Weights]) -> Callable[[PredictionTable, Weights], Weights]:
-    return lambda table, weights: formula(confusions(table, weights))
+    return MetricSpec(name, title, compute, known, **more)
 
 
-def _mean_auc(table: PredictionTable, weights: Weights) -> Weights | None:
-    """Return the mean over classes of the one-against-the-rest AUC; None where one is not defined."""
-    one_hot = np.eye(len(table.classes))[table.labels]
-    if table.probabilities is None or not one_hot.any(axis=0).all():
-        return None
-    parts = [weighted_auc(one_hot[:, k] > 0, table.probabilities[:, k], weights) for k in range(one_hot.shape[1])]
-    return np.asarray(np.mean(parts, axis=0))
+def _accuracy(table: PredictionTable) -> list[Part | None]:
+    return [share_part(table.predicted == table.labels, np.ones(len(table), dtype=np.bool_))]
 
 
-def _aurc(table: PredictionTable, weights: Weights) -> Weights | None:
-    if table.confidence is None:
-        return None
-    return weighted_aurc(table.predicted == table.labels, table.confidence, weights)
+def _recalls(table: PredictionTable) -> list[Part | None]:
+    return [share_part(table.predicted == k, table.labels == k) for k in np.unique(table.labels)]
 
 
-def _ordered_agreement(table: PredictionTable, weights: Weights) -> Weights | None:
-    return agreement(confusions(table, weights), power=2) if _ordered(table.classes) else None
+def _f1s(table: PredictionTable) -> list[Part | None]:
+    return [f1_part(table.labels == k, table.predicted == k) for k in np.unique(table.labels)]
+
+
+def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
+    """Return the AUC of each class against the rest, of pairs within folds; one of two classes.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    pooled : bool
+        Whether pairs of different folds count too. They do where the folds of some class hold no pair.
+    """
+    if table.probabilities is None:
+        return [None]
+    classes = range(len(table.classes)) if len(table.classes) > 2 else [1]
+    pairs = [(table.labels == k, np.asarray(table.probabilities)[:, k]) for k in classes]
+    parts = [None if pooled else auc_part(*pair, table.fold_array) for pair in pairs]
+    return parts if None not in parts else [auc_part(*pair) for pair in pairs]
+
+
+def _of_matrix(formula: Callable[[Values], Values]) -> Callable[[PredictionTable], list[Part | None]]:
+    return lambda table: [matrix_part(formula, table.labels, table.predicted, len(table.classes))]
+
+
+def _ordered_agreement(table: PredictionTable) -> list[Part | None]:
+    return _of_matrix(functools.partial(agreement, power=2))(table) if _ordered(table.classes) else [None]
 
 
 def _ordered(classes: Sequence[str]) -> bool:
@@ -86,59 +113,70 @@ def _ordered(classes: Sequence[str]) -> bool:
     return 2 < len(found) == len(classes) and len({name for name, _ in found}) == 1 and found == sorted(found)
 
 
-def _recognition_rate(table: PredictionTable, weights: Weights) -> Weights | None:
-    """Return the mean over patients of the share of their images that is right; rows without a patient do not count."""
+def _by_patient(table: PredictionTable) -> list[Part | None]:
     known = np.array([group is not None for group in table.groups])
     if table.patches is not None or not known.any():
+        return [None]
+    return [unit_mean(table.predicted == table.labels, np.array([group or "" for group in table.groups]), known)]
+
+
+def unit_mean(values: Any, units: Any, inside: Any) -> Part:
+    """Return the mean over units of the mean of the values of their rows; only rows `inside` count."""
+    _, unit, size = np.unique(units[inside], return_inverse=True, return_counts=True)
+    own, sizes = np.asarray(values, dtype=np.float64)[inside], size[unit]
+    share = np.bincount(unit, weights=own) / size
+    effect = np.zeros(len(inside))
+    effect[inside] = (own - share.mean()) / sizes / len(size)
+    moved = float((np.abs(own) / sizes).sum() / len(size))
+    return Part(float(share.mean()), effect, (inside,), moved=moved, by_unit=True)
+
+
+def _aurc(table: PredictionTable) -> float | None:
+    """Return the area under the risk-coverage curve.
+
+    It is the mean, over how many of the surest rows are answered, of the share of these that is wrong; rows of one
+    confidence come in any order, of which this is the expectation.
+
+    References
+    ----------
+    Geifman & El-Yaniv 2017; Geifman, Uziel & El-Yaniv 2019, sec. 3.
+    """
+    if table.confidence is None:
         return None
-    _, patient, size = np.unique([group or "" for group in table.groups], return_inverse=True, return_counts=True)
-    hits = table.predicted == table.labels
-    share = np.bincount(patient, weights=hits) / size
-    inside = known / size[patient]
-    with np.errstate(invalid="ignore"):  # a draw may hold no image whose patient is known
-        return np.asarray(weights @ (inside * share[patient]) / (weights @ inside))
+    _, tie, size = np.unique(-table.confidence, return_inverse=True, return_counts=True)
+    wrong = np.bincount(tie, table.predicted != table.labels)
+    share, before, errors = (wrong / size)[tie], (np.cumsum(size) - size)[tie], (np.cumsum(wrong) - wrong)[tie]
+    answered = np.empty(len(tie))
+    answered[np.argsort(tie, kind="stable")] = np.arange(1, len(tie) + 1)
+    return float(((errors + (answered - before) * share) / answered).mean())
 
 
-def _share(classes: int) -> tuple[float, float]:
-    return 0.0, 1.0
-
-
-def _agreement(classes: int) -> tuple[float, float]:
-    """Return the limits of an agreement: -1 is that of images of two classes, of which each is taken for the other."""
-    return -1.0, 1.0
+def _agreement_limits(table: PredictionTable) -> tuple[float, float]:
+    return least_agreement(confusion(table.labels, table.predicted, len(table.classes))), 1.0
 
 
 _NUMBER: dict[str, Any] = {"per_fold": False, "shown": ()}
 
 _BUILT_IN = (
+    _spec("accuracy", "accuracy", _accuracy, unit="percent", shown=("value", "interval", "folds")),
     _spec(
-        "accuracy", "accuracy", _of_confusion(share_right), unit="percent", shown=("value", "interval", "folds"),
+        "balanced_accuracy", "balanced accuracy", _recalls, per_fold=False, unit="percent", shown=("value", "interval"),
     ),
+    _spec("macro_f1", "macro F1", _f1s, unit="percent", **_NUMBER),
+    _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False, shown=("value", "interval")),
     _spec(
-        "balanced_accuracy", "balanced accuracy", _of_confusion(mean_recall), per_fold=False, unit="percent",
-        shown=("value", "interval"), limits=_share, worth="classes",
+        "matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER,
     ),
-    _spec("macro_f1", "macro F1", _of_confusion(macro_f1), unit="percent", limits=_share, **_NUMBER),
+    _spec("cohen_kappa", "Cohen's kappa", _of_matrix(agreement), limits=_agreement_limits, **_NUMBER),
     _spec(
-        "auc", "AUC", _mean_auc, needs_probabilities=True, per_fold=False, shown=("value", "interval"), limits=_share,
-        worth="pairs",
-    ),
-    _spec(
-        "matthews_corrcoef", "Matthews correlation", _of_confusion(matthews), limits=_agreement, worth="agreement",
+        "weighted_kappa", "quadratically weighted kappa", _ordered_agreement, limits=lambda table: (-1.0, 1.0),
         **_NUMBER,
     ),
-    _spec(
-        "cohen_kappa", "Cohen's kappa", _of_confusion(agreement), limits=_agreement, worth="agreement", **_NUMBER,
-    ),
-    _spec("weighted_kappa", "quadratically weighted kappa", _ordered_agreement, limits=_agreement, **_NUMBER),
-    _spec(
+    MetricSpec(
         "aurc", "area under the risk-coverage curve", _aurc, needs_probabilities=True, higher_is_better=False,
-        limits=_share, **_NUMBER,
+        interval=False, **_NUMBER,
     ),
-    _spec(
-        "patient_recognition_rate", "patient recognition rate", _recognition_rate, unit="percent", limits=_share,
-        worth="groups", shown=(),
-    ),
+    _spec("patient_recognition_rate", "patient recognition rate", _by_patient, unit="percent", shown=()),
 )  # fmt: skip
 """Beside the first sentence of a table's section, which gives its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
@@ -209,33 +247,6 @@ def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[N
     return (float(np.mean(known)), float(np.std(known))) if known else (None, None)
 
 
-def drawn_values(spec: MetricSpec, table: PredictionTable, weights: Weights) -> Weights | None:
-    """Compute a metric of tables that are drawn from one, rows with replacement.
-
-    Parameters
-    ----------
-    spec : MetricSpec
-    table : PredictionTable
-    weights : ndarray of float64, shape (replicates, rows)
-        How often each row is drawn.
-
-    Returns
-    -------
-    ndarray of float64, shape (replicates,), or None
-        NaN where it is not defined; None where it is not for the table itself.
-    """
-    if spec.needs_probabilities and table.probabilities is None:
-        return None
-    if spec.weighted is not None:
-        weighted = spec.weighted
-        return _guarded(spec, table, lambda: _checked(weighted(table, weights), len(weights)), warn=True)
-    if _value(spec, table) is None:
-        return None
-    rows = np.arange(len(table))
-    values = [_value(spec, take_rows(table, np.repeat(rows, counts.astype(np.int64)))) for counts in weights]
-    return np.array([np.nan if value is None else value for value in values])
-
-
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
     if spec.needs_probabilities and table.probabilities is None:
         return None
@@ -247,10 +258,17 @@ def _computed(spec: MetricSpec, table: PredictionTable) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _checked(found: Weights | None, count: int) -> Weights | None:
-    if found is not None and np.shape(found) != (count,):
-        raise ValueError(f"{np.shape(found)} values for {count} sets of weights")
-    return None if found is None else np.asarray(found, dtype=np.float64)
+def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
+    """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
+    if spec.parts is None or (spec.needs_probabilities and table.probabilities is None):
+        return ()
+    return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
+
+
+def drawn_value(spec: MetricSpec, table: PredictionTable, counts: Values) -> float:
+    """Return a metric of a table whose rows are drawn so often; NaN where it is not defined."""
+    value = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts.astype(np.int64))))
+    return np.nan if value is None else value
 
 
 def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:

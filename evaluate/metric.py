@@ -1,26 +1,17 @@
-"""What a metric is: one number of a prediction table, how it is resampled, and where it is shown."""
+"""What a metric is: one number of a prediction table, what each row adds to it, and where it is shown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core import InputError
+from .influence import Part
 from .predictions import PredictionTable
-
-Weights = npt.NDArray[np.float64]
 
 UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
-
-WORTH = ("rows", "classes", "pairs", "groups", "agreement")
-"""What bounds the number of rows that a figure is worth: all rows; those of each class, of which the figure is a mean
-(so that a small class weighs); the smaller side of pairs, as in an AUC; groups, of which it is a mean; or
-all rows, for an agreement beyond chance between -1 and 1, which spreads the less on this scale the more classes."""
 
 SHOWN = ("value", "interval", "folds", "line")
 """Where a metric is shown: in ``tables.csv`` and beside other tables in a report as its value, its interval, and its
@@ -49,25 +40,21 @@ class MetricSpec:
     compute : callable
         ``compute(table)`` returns the value of a `PredictionTable`, a float, or None where it is not defined. The
         labels and predicted classes of a table are positions in its classes; its probabilities may be None.
-    weighted : callable, optional
-        ``weighted(table, weights)`` returns the value under each set of row weights, float64 of shape (replicates,)
-        from (replicates, rows), NaN where it is not defined; None where it never is. It makes the intervals of large
-        tables quick; without it `compute` is called for every replicate.
+    parts : callable, optional
+        ``parts(table)`` returns the numbers whose mean it is, most often one, each a `Part` with the influence of each
+        row; none where it is not defined. Without it the interval is the percentile bootstrap's, for each draw of which
+        `compute` is called, and which is too narrow at few rows.
+    limits : callable, optional
+        ``limits(table)`` returns the least and the greatest value that the parts can have, by default 0 and 1.
     needs_probabilities : bool
         Whether it has no value for a table that only names the predicted class.
     interval : bool
-        Whether it gets a bootstrap interval.
+        Whether it gets an interval.
     per_fold : bool
         Whether it is computed for each fold too, as ``<name>_per_fold``, ``<name>_mean`` and ``<name>_std`` (over the
         folds where it is defined, population).
     unit : {"percent", "number"}
         See `UNITS`.
-    limits : callable, optional
-        ``limits(classes)`` returns the least and the greatest value for so many classes. With them the interval is
-        that of a share, of as many rows as the spread of the draws shows; without them it is the percentile
-        bootstrap's, which is too narrow at few rows.
-    worth : {"rows", "classes", "pairs", "groups", "agreement"}
-        What the number of rows is bounded by: see `WORTH`.
     higher_is_better : bool
         A report says of others that lower is better.
     shown : tuple of str
@@ -82,13 +69,12 @@ class MetricSpec:
     name: str
     title: str
     compute: Callable[[PredictionTable], float | None]
-    weighted: Callable[[PredictionTable, Weights], Weights | None] | None = None
+    parts: Callable[[PredictionTable], Sequence[Part]] | None = None
+    limits: Callable[[PredictionTable], tuple[float, float]] = lambda table: (0.0, 1.0)
     needs_probabilities: bool = False
     interval: bool = True
     per_fold: bool = True
     unit: str = "number"
-    limits: Callable[[int], tuple[float, float]] | None = None
-    worth: str = "rows"
     higher_is_better: bool = True
     shown: tuple[str, ...] = SHOWN
 
@@ -97,9 +83,8 @@ class MetricSpec:
             raise InputError(
                 f"metric {self.name!r}: its name must be lower-case letters, digits and _, at most 40, a letter first"
             )
-        for what, chosen, known in (("unit", self.unit, UNITS), ("worth", self.worth, WORTH)):
-            if chosen not in known:
-                raise InputError(f"metric {self.name}: its {what} {chosen!r} is none of {', '.join(known)}")
+        if self.unit not in UNITS:
+            raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
         strange = [place for place in self.shown if place not in SHOWN]
         if strange:
             raise InputError(f"metric {self.name}: it cannot be shown as {strange[0]!r}; choose of {', '.join(SHOWN)}")

@@ -10,16 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from .calibration import abstention, calibration, calibration_note, recalibration
-from .known_metrics import list_metrics, mean_spread, metric_values
-from .operating import decision_curve, fold_curves, operating_point, wanted_point
-from .predictions import PredictionTable, sampling_units
-from .two_class import PREDICTED_CLASS, TwoClassView, default_thresholds, positive_mask, two_sides
-from .weighted import weighted_auc, weighted_precision
+from .influence import auc_part
+from .known_metrics import class_aucs, list_metrics, mean_spread, metric_values
+from .operating import called_point, decision_curve, fold_curves, wanted_point
+from .predictions import PredictionTable
+from .temperature import fold_temperatures
+from .two_class import (
+    PREDICTED_CLASS,
+    TwoClassView,
+    default_thresholds,
+    positive_mask,
+    two_class_scores,
+    two_sides,
+)
+from .variance import Units
 
 _ORDER = (
     "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
-    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "calibration_note", "abstention",
-    "two_class",
+    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "auc_pooled", "calibration", "calibration_note",
+    "abstention", "two_class",
 )  # fmt: skip
 """Keys of ``metrics.json`` in their order; further metrics follow."""
 
@@ -67,11 +76,13 @@ def compute_metrics(
         ``accuracy_per_fold``, ``accuracy_mean``, ``accuracy_std`` (over folds, population), ``trained_per_fold``
         (images; null where unknown), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
-        precision), ``auc`` (one against the rest, mean over classes; null without probabilities or where a class has
-        no image), ``calibration``, ``calibration_note``, ``abstention``, and, where a side is positive, ``two_class``:
+        precision; null where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
+        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs), ``chance``
+        (``largest_class``, its share of the rows, and ``balanced``, one over the classes that have rows),
+        ``calibration``, ``calibration_note``, ``abstention``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
-        (see `operating_point`), ``wanted`` (see `wanted_point`), ``decision_curve``, and what
+        (see `called_point`), ``wanted`` (see `wanted_point`), ``decision_curves`` (one for each prevalence), and what
         `recalibration` says of the score. Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
@@ -100,6 +111,10 @@ def compute_metrics(
     }
     for spec in list_metrics():
         found |= metric_values(spec, table)
+    counts = confusion.sum(axis=1)
+    found["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
+    if found["auc"] is not None and len(table.fold_numbers) > 1:
+        found["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
     if positive:
         view = TwoClassView(
             tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
@@ -115,7 +130,7 @@ def _place(key: str) -> int:
 
 def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
     """Compute the metrics of each class against the rest, and its rows ``n``."""
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
     precision, recall, f1, support = precision_recall_fscore_support(
         table.labels, table.predicted, labels=list(range(len(table.classes))), zero_division=0.0
@@ -125,15 +140,15 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
     found: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(table.classes):
         truth = table.labels == k
-        ranks: list[float | None] = [None, None]
+        auc = average_precision = None
         if table.probabilities is not None and truth.any() and not truth.all():
-            case = truth, table.probabilities[:, k], np.ones((1, len(table)))
-            ranks = [float(formula(*case)[0]) for formula in (weighted_auc, weighted_precision)]
+            part = auc_part(truth, table.probabilities[:, k], table.fold_array)
+            auc = part and part.value
+            average_precision = float(average_precision_score(truth, table.probabilities[:, k]))
         specificity = float(1.0 - miscalled[k] / others[k]) if others[k] else None
-        auc, average_precision = ranks
         found[name] = {
-            "precision": float(precision[k]),
-            "recall": float(recall[k]),
+            "precision": float(precision[k]) if confusion[:, k].any() else None,
+            "recall": float(recall[k]) if support[k] else None,
             "specificity": specificity,
             "f1": float(f1[k]),
             "auc": auc,
@@ -144,16 +159,14 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
 
 
 def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
-    from sklearn.metrics import roc_auc_score
-
     mask = positive_mask(table.classes, view.positive)
     truth, scores = two_sides(table, view.positive, view.rule)
-    auc: float | None = None
+    auc = pooled = None
     per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
-        auc = float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None
+        auc, pooled = (auc_part(truth, scores, folds) for folds in (table.fold_array, None))
         per_fold = fold_curves(table, truth, scores).aucs
     hits = (scores >= 0.5) == truth
     auc_mean, auc_std = mean_spread(per_fold)
@@ -161,7 +174,8 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     return {
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
-        "auc": auc,
+        "auc": auc and auc.value,
+        **({"auc_pooled": pooled.value} if pooled and len(table.fold_numbers) > 1 else {}),
         "accuracy": float(hits.mean()),
         "accuracy_std": mean_spread(_fold_shares(table, hits))[1],
         "auc_per_fold": per_fold,
@@ -169,8 +183,7 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
         "auc_std": auc_std,
         "prevalence": float(truth.mean()),
         "thresholds": [
-            operating_point(truth, scores >= value, threshold=value, prevalences=view.prevalences)
-            for value in view.thresholds
+            called_point(table, truth, scores >= value, value, view.prevalences) for value in view.thresholds
         ],
         "wanted": [
             point
@@ -178,6 +191,15 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
             if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
         ],
         **({"without_positives": list(view.sensitivities)} if view.sensitivities and not truth.any() else {}),
-        "decision_curve": None if claimless else decision_curve(truth, scores),
-        **({} if claimless else recalibration(scores, truth, units=sampling_units(table)[1])),
+        "decision_curves": [] if claimless else _decision_curves(table, mask, view),
+        **({} if claimless else recalibration(scores, truth, units=Units.of(table))),
     }
+
+
+def _decision_curves(table: PredictionTable, mask: npt.NDArray[np.bool_], view: TwoClassView) -> list[dict[str, Any]]:
+    """Return the decision curve at each stated prevalence, of scores that are calibrated by the other folds."""
+    truth, scaled = mask[table.labels], fold_temperatures(table) if view.prevalences else None
+    if scaled is None or truth.all() or not truth.any():
+        return []
+    scores = two_class_scores(scaled[1], mask, rule=view.rule)
+    return [decision_curve(truth, scores, prevalence=share) for share in view.prevalences]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .intervals import Sampled
 from .predictions import PredictionTable, sampling_units
+from .variance import Interval, Units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -40,19 +40,19 @@ def operating_point(
     ----------
     truth, called : ndarray of bool, shape (n,)
     threshold : float
-        Of the score; its odds are what a false positive costs in the net benefit.
+        Of the score.
     prevalences : sequence of float
-        Shares of positives elsewhere, for which the predictive values and the net benefit are given too.
+        Shares of positives elsewhere, for which the predictive values are given too.
 
     Returns
     -------
     dict
         ``threshold``, ``sensitivity``, ``specificity``, ``confusion`` (rows true, negative first), ``ppv``, ``npv``,
-        ``lr_positive``, ``lr_negative``, ``net_benefit``, ``at_prevalence``; None for what is not defined.
+        ``lr_positive``, ``lr_negative``, ``at_prevalence``; None for what is not defined.
 
     References
     ----------
-    Altman & Bland 1994 (predictive values); Deeks & Altman 2004 (likelihood ratios); Vickers & Elkin 2006.
+    Altman & Bland 1994 (predictive values); Deeks & Altman 2004 (likelihood ratios).
     """
     confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
     (true_negative, false_positive), (false_negative, true_positive) = confusion
@@ -67,13 +67,12 @@ def operating_point(
         "npv": _ratio(true_negative, true_negative + false_negative),
         "lr_positive": None,
         "lr_negative": None,
-        "net_benefit": _net_benefit(true_positive / len(truth), false_positive / len(truth), threshold),
         "at_prevalence": [],
     }
     if sensitivity is not None and specificity is not None:
         point["lr_positive"] = _ratio(sensitivity, 1 - specificity)
         point["lr_negative"] = _ratio(1 - sensitivity, specificity)
-        point["at_prevalence"] = [_elsewhere(sensitivity, specificity, share, threshold) for share in prevalences]
+        point["at_prevalence"] = [_elsewhere(sensitivity, specificity, share) for share in prevalences]
     return point
 
 
@@ -81,21 +80,57 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _net_benefit(true: float, false: float, threshold: float) -> float | None:
-    """Return the net benefit of shares of true and false positives."""
-    return true - false * threshold / (1 - threshold) if threshold < 1 else None
-
-
-def _elsewhere(sensitivity: float, specificity: float, share: float, threshold: float) -> dict[str, float | None]:
+def _elsewhere(sensitivity: float, specificity: float, share: float) -> dict[str, Any]:
     """Return what holds at another prevalence, by Bayes' theorem."""
     true, false = sensitivity * share, (1 - specificity) * (1 - share)
     spared, missed = specificity * (1 - share), (1 - sensitivity) * share
-    return {
-        "prevalence": share,
-        "ppv": _ratio(true, true + false),
-        "npv": _ratio(spared, spared + missed),
-        "net_benefit": _net_benefit(true, false, threshold),
+    return {"prevalence": share, "ppv": _ratio(true, true + false), "npv": _ratio(spared, spared + missed)}
+
+
+def point_intervals(units: Units, truth: Mask, called: Mask) -> dict[str, Interval | None]:
+    """Return the intervals of shares at an operating point, and of what follows from two of them.
+
+    Returns
+    -------
+    dict
+        Of ``sensitivity``, ``specificity``, ``ppv``, ``npv``, ``lr_positive``, ``lr_negative``; None for a side without
+        rows.
+
+    References
+    ----------
+    Donner & Zou 2012 (the interval of a ratio from those of its terms).
+    """
+    shares = {
+        "sensitivity": units.share(called, truth),
+        "specificity": units.share(~called, ~truth),
+        "ppv": units.share(truth, called),
+        "npv": units.share(~truth, ~called),
     }
+    sides = shares["sensitivity"], shares["specificity"]
+    if sides[0] is None or sides[1] is None:
+        return shares | {"lr_positive": None, "lr_negative": None}
+    yes, no = float(called[truth].mean()), float((~called)[~truth].mean())
+    return shares | {
+        "lr_positive": _quotient(yes, sides[0], 1.0 - no, sides[1].scaled(1.0, 0.0)),
+        "lr_negative": _quotient(1.0 - yes, sides[0].scaled(1.0, 0.0), no, sides[1]),
+    }
+
+
+def _quotient(part: float, of_part: Interval, whole: float, of_whole: Interval) -> Interval:
+    """Return the interval of a ratio of two independent shares, on the scale of logarithms; its end may be infinite."""
+    if reason := of_part.reason or of_whole.reason:
+        return Interval(np.nan, np.nan, "", reason)
+    over, under = (sorted((one.low, one.high)) for one in (of_part, of_whole))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, second, (low, high), (least, most) = (np.log(one) for one in (part, whole, over, under))
+        down = np.hypot(first - low, most - second) if part > 0.0 else np.inf
+        up = np.hypot(high - first, second - least) if whole > 0.0 else np.inf
+        ends = [np.exp(first - second - down) if part > 0.0 else 0.0, np.exp(first - second + up)]
+    if part == 0.0:
+        ends[1] = over[1] / under[0] if under[0] > 0.0 else np.inf
+    if whole == 0.0:
+        ends = [over[0] / under[1], np.inf]
+    return Interval(float(ends[0]), float(ends[1]), "of the terms, on logarithms")
 
 
 def sensitive_threshold(
@@ -203,34 +238,59 @@ def wanted_point(
 def called_point(
     table: PredictionTable, truth: Mask, called: Mask, threshold: float, prevalences: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """Return an `operating_point` with ``sensitivity_interval`` and ``specificity_interval``, of 95 %."""
+    """Return an `operating_point` with 95 % intervals, each under the name of its figure with ``_interval``.
+
+    An end that is infinite, as of a likelihood ratio where no row is called falsely, is None.
+    """
     point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
-    sampled = Sampled(table)
-    sides = {"sensitivity": sampled.share(called, truth), "specificity": sampled.share(~called, ~truth)}
-    return point | {f"{side}_interval": found and found.ends for side, found in sides.items()}
+    known = point_intervals(Units.of(table), truth, called)
+    for at in point["at_prevalence"]:
+        odds = at["prevalence"] / (1.0 - at["prevalence"])
+        for name, ratio in (("ppv", known["lr_positive"]), ("npv", known["lr_negative"])):
+            ends = None
+            if ratio is not None and ratio.ends is not None:
+                shares = [1.0 - 1.0 / (1.0 + odds * end) for end in ratio.ends]
+                ends = shares if name == "ppv" else [1.0 - share for share in reversed(shares)]
+            at[f"{name}_interval"] = ends
+    return point | {f"{name}_interval": one and _finite(one.ends) for name, one in known.items()}
 
 
-def decision_curve(truth: Mask, scores: Scores) -> dict[str, list[float]]:
-    """Compute the net benefit of calling by each threshold, beside that of calling every row.
+def _finite(ends: list[float] | None) -> list[float | None] | None:
+    return None if ends is None else [end if np.isfinite(end) else None for end in ends]
+
+
+def decision_curve(truth: Mask, scores: Scores, *, prevalence: float) -> dict[str, Any]:
+    """Compute the net benefit of calling by each threshold at a stated prevalence, beside that of calling every row.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (n,)
+        Rows on both sides.
+    scores : ndarray of float64, shape (n,)
+        Calibrated at the share of positive rows; they are moved to the prevalence by the difference of log odds.
+    prevalence : float
 
     Returns
     -------
     dict
-        ``threshold`` (0.01 to 0.99), ``model``, ``treat_all``. Calling none has a net benefit of 0.
+        ``prevalence``, ``threshold`` (0.01 to 0.99), ``model``, ``treat_all``. Calling none has a net benefit of 0.
 
     References
     ----------
     Vickers & Elkin 2006, eq. 1.
     """
+    from scipy.special import expit, logit
+
     thresholds = np.array(_CURVE)
     odds = thresholds / (1 - thresholds)
-    called = scores[:, np.newaxis] >= thresholds
-    model = (called & truth[:, np.newaxis]).mean(axis=0) - odds * (called & ~truth[:, np.newaxis]).mean(axis=0)
-    share = float(truth.mean())
+    risks = expit(logit(scores) + logit(prevalence) - logit(truth.mean()))
+    called = risks[:, np.newaxis] >= thresholds
+    model = prevalence * called[truth].mean(axis=0) - odds * (1 - prevalence) * called[~truth].mean(axis=0)
     return {
+        "prevalence": prevalence,
         "threshold": thresholds.tolist(),
         "model": model.tolist(),
-        "treat_all": (share - odds * (1 - share)).tolist(),
+        "treat_all": (prevalence - odds * (1 - prevalence)).tolist(),
     }
 
 

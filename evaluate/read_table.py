@@ -56,7 +56,14 @@ class TableChoice(Settings):
         None,
         metavar="FIRST:SECOND",
         help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
-        "number; default: the first.",
+        "number.",
+    )
+    margin: float | None = option(
+        None,
+        least=0,
+        most=100,
+        help="Loss of accuracy, in points of percent, that would not matter: each comparison says whether the second "
+        "table is shown to lose less.",
     )
     by: tuple[str, ...] = option(
         (),

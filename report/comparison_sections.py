@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..evaluate import (
-    CROSS_VALIDATION,
     Panel,
     aligned,
     called,
@@ -47,18 +46,20 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     for pair in pairs:
         name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
         said = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
-        counts, t = pair["mcnemar"], pair["corrected_t"]
-        tests = (said, _p_cell(pair.get("p", counts["p"])), _p_cell(pair.get("p_holm")), _p_cell(t["p"]) if t else "–")
-        only = f"{counts['only_first']} / {counts['only_second']}"
-        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests])
+        tests = (said, _p_cell(pair["p"]), _p_cell(pair.get("p_holm")), _p_cell(pair["least_p"]))
+        only = f"{pair['only_first']} / {pair['only_second']}"
+        detectable = "–" if pair["detectable"] is None else f"{100 * pair['detectable']:.1f}"
+        needed = "–" if pair["units_needed"] is None else f"{pair['units_needed']:,}"
+        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests, detectable, needed])
         more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
     header = ["second against first", "accuracy, points", "95 % interval", "only first / only second right", "test"]
-    header += ["p", "p, Holm", "corrected t over folds, p"]
+    header += ["p", "p, Holm", "least possible p", "detectable, points", "units needed"]
     caption = f"Paired tests of {counted(len(pairs), 'pair')} of tables about the same rows"
     if any(pair.get("variance_factor", 1.0) != 1.0 for pair in pairs):
         caption += (
             "; over several folds p is no exact one: its normal deviate is that of the exact test with a larger "
-            f"variance, times {CROSS_VALIDATION:g}, since the training parts of folds overlap"
+            f"variance, times {max(pair['variance_factor'] for pair in pairs):g}, since the training parts of folds "
+            "overlap"
         )
     yield Block(grid=Grid(caption, header, rows))
     if shown:
@@ -115,14 +116,14 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
     for by, subgroups in found.items():
         rows = []
         for one in subgroups:
-            accuracy = interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else "")
+            accuracy = interval_cell("percent", one["accuracy"], one["interval"], "*" if one["reason"] else "")
             apart = _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy")
             rows.append([one["value"], f"{one['n']:,}", f"{one['units']:,}", accuracy, apart])
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
         header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
-        if any(one["warning"] for one in subgroups):
-            yield Block(note="* This interval may cover less than 95 %.")
+        for reason in dict.fromkeys(one["reason"] for one in subgroups if one["reason"]):
+            yield Block(note=f"* The interval cannot be estimated: {reason}.")
 
 
 def _p_cell(value: float | None) -> str:

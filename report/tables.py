@@ -237,8 +237,9 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
         row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
         for side in ("sensitivity", "specificity"):
             row |= _ends(own.get(side) or point.get(f"{side}_interval"), f"{side}_")
-        more = ("ppv", "npv", "lr_positive", "lr_negative", "net_benefit")
-        yield {**row, **{key: point.get(key) for key in more}, "wanted": wanted}
+        for key in ("ppv", "npv", "lr_positive", "lr_negative"):
+            row |= {key: point.get(key), **_ends(point.get(f"{key}_interval"), f"{key}_")}
+        yield {**row, "wanted": wanted}
 
 
 def _fold_notes(m: Metrics, specs: _Specs) -> list[Row]:
@@ -255,9 +256,9 @@ def _abstention(m: Metrics, specs: _Specs) -> list[Row]:
 
 def _decision(m: Metrics, specs: _Specs) -> Iterator[Row]:
     names = ("threshold", "model", "treat_all")
-    if curve := nested(m, "two_class", "decision_curve"):
+    for curve in nested(m, "two_class", "decision_curves") or ():
         for row in zip(*(curve[name] for name in names), strict=True):
-            yield dict(zip(names, row, strict=True))
+            yield {"prevalence": curve["prevalence"], **dict(zip(names, row, strict=True))}
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
@@ -270,11 +271,10 @@ def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
 
 def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
-        test, corrected = pair["mcnemar"], pair["corrected_t"]
         row = {key: pair[key] for key in ("second", "first", "difference")} | _ends(pair["interval"])
-        row |= {f"{side}_right": test[side] for side in ("only_first", "only_second")}
-        row |= {"mcnemar_p": test["p"], "corrected_t_p": corrected["p"] if corrected else None}
-        yield row | {key: pair.get(key) for key in ("test", "p", "p_holm", "primary")}
+        row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
+        more = ("test", "p", "p_holm", "primary", "least_p", "detectable", "units_needed", "not_inferior")
+        yield row | {key: pair.get(key) for key in more}
 
 
 def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...evaluate import CROSS_VALIDATION, Interval, Sampled, share_interval
+from ...evaluate import CROSS_VALIDATION, Interval, Units, share_interval
 from ...report import PublishedFigure
 from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
 
@@ -58,7 +58,7 @@ def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[flo
 
 
 def _percent(interval: Interval | None) -> tuple[float, float] | None:
-    return None if interval is None else (100 * interval.low, 100 * interval.high)
+    return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
 
 
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -176,6 +176,6 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
             if true in classes and predicted in classes:
                 inside = predictions.labels == classes.index(true)
                 right = predictions.predicted == classes.index(predicted)
-                if (share := Sampled(predictions).share(right, inside)) is not None:
-                    value = float(right[inside].mean()), (share.low, share.high)
+                if (share := Units.of(predictions).share(right, inside)) is not None:
+                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
             yield figure_of(f"{true} called {predicted}", value, 100 * count / sum(counts))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
-from bchisto.evaluate.predictions import bootstrap_counts, sampling_units, take_rows
+from bchisto.evaluate.predictions import take_rows
 
 HERE = Path(__file__).parent
 FOLDS, CALLED = HERE / "golden" / "folds.csv", HERE / "golden" / "called.csv"
@@ -89,20 +89,23 @@ def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
         assert "<p>Matthews &lt;correlation&gt;: " in report.read_text()
 
 
-def test_drawing_rows_equals_weighing_them(rng):
-    """The way of any metric and the quick way of ours give the same intervals."""
-    from dataclasses import replace
-
-    from bchisto.evaluate.known_metrics import drawn_values
-
-    (table,) = read_predictions(FOLDS)
-    unit, member = sampling_units(table)
-    assert unit == "group"
-    counts = next(bootstrap_counts(int(member.max()) + 1, replicates=20, seed=1))[:, member]
-    for spec in list_metrics():
-        if spec.weighted is not None and spec.worth != "groups":  # a patient drawn twice is not one of twice the rows
-            drawn = drawn_values(replace(spec, weighted=None), table, counts)
-            np.testing.assert_allclose(drawn, spec.weighted(table, counts), rtol=1e-12)
+def test_influences_give_an_interval(tmp_path, monkeypatch):
+    """That of a share, as ours have."""
+    offer(
+        tmp_path,
+        "loss",
+        """import numpy as np
+from bchisto.evaluate import Part
+def parts(table):
+    wrong = (table.predicted != table.labels) * 2.0
+    everywhere = np.ones(len(table), dtype=bool)
+    return [Part(float(wrong.mean()), (wrong - wrong.mean()) / len(wrong), (everywhere,))]
+metric = MetricSpec("loss", "loss", lambda table: parts(table)[0].value, parts, limits=lambda table: (0.0, 2.0))""",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = measure(read_predictions(FOLDS)[0], bootstrap=1)
+    low, high = found["intervals"]["accuracy"]
+    assert found["intervals"]["loss"] == pytest.approx([2 - 2 * high, 2 - 2 * low])
 
 
 def test_rows_are_taken_with_all_that_belongs_to_them():
@@ -172,7 +175,7 @@ def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkey
     [
         ("metric = MetricSpec('loss', 'loss', lambda table: 1 / 0)", None),
         ("metric = MetricSpec('loss', 'loss', lambda table: 'much')", None),
-        ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table, weights: weights)", [1.0, 1.0]),
+        ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table: 1 / 0)", [1.0, 1.0]),
     ],
 )
 def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, code, interval):

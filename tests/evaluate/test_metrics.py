@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, bootstrap_intervals, compute_metrics, default_positive, two_class_scores
-from bchisto.evaluate.weighted import auc_influence, weighted_auc, weighted_aurc, weighted_precision
+from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, table_intervals, two_class_scores
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
@@ -32,7 +31,9 @@ def test_equal_scikit_learn(rng):
     assert found["accuracy"] == metrics.accuracy_score(t.labels, t.predicted)
     assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
     assert found["confusion"] == metrics.confusion_matrix(t.labels, t.predicted).tolist()
-    assert found["auc"] == pytest.approx(metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr"))
+    assert found["auc_pooled"] == pytest.approx(metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr"))
+    whole = compute_metrics(replace(t, folds=(None,) * len(t)))
+    assert (whole["auc"], "auc_pooled" in whole) == (pytest.approx(found["auc_pooled"]), False)
     report = metrics.classification_report(t.labels, t.predicted, output_dict=True, target_names=t.classes)
     for name in t.classes:
         assert found["per_class"][name]["f1"] == pytest.approx(report[name]["f1-score"])
@@ -55,7 +56,7 @@ def test_two_class_view_equals_scikit_learn_at_any_threshold(rng):
     t = table(rng)
     truth, scores = t.labels == 2, t.probabilities[:, 2]
     view = compute_metrics(t, positive=["C"], thresholds=np.linspace(0, 1, 11))["two_class"]
-    assert view["auc"] == pytest.approx(metrics.roc_auc_score(truth, scores))
+    assert view["auc_pooled"] == pytest.approx(metrics.roc_auc_score(truth, scores))
     for point in view["thresholds"]:
         called = scores >= point["threshold"]
         assert point["sensitivity"] == pytest.approx(metrics.recall_score(truth, called))
@@ -92,20 +93,11 @@ def test_a_class_without_images_leaves_auc_undefined(rng):
     assert found["two_class"]["thresholds"][0]["sensitivity"] is None
 
 
-def test_weighted_auc_equals_scikit_learn_with_ties(rng):
-    from sklearn.metrics import roc_auc_score
-
-    truth, scores = rng.random(80) < 0.4, rng.integers(0, 12, 80) / 12
-    weights = rng.integers(0, 4, (20, 80)).astype(float)
-    expected = [roc_auc_score(truth, scores, sample_weight=w) for w in weights]
-    np.testing.assert_allclose(weighted_auc(truth, scores, weights), expected)
-
-
 def test_intervals_of_shares_of_single_images_are_exact(rng):
     from statsmodels.stats.proportion import proportion_confint
 
     t = replace(table(rng, count=400), folds=(None,) * 400)
-    found = bootstrap_intervals(t, replicates=20)
+    found = table_intervals(t, replicates=20)
     hits = t.predicted == t.labels
     np.testing.assert_allclose(found["accuracy"], proportion_confint(hits.sum(), 400, method="beta"))
     for place, name in enumerate(t.classes):
@@ -113,7 +105,7 @@ def test_intervals_of_shares_of_single_images_are_exact(rng):
         for metric, part, whole in (("recall", hits & true, true), ("precision", hits & true, called)):
             expected = proportion_confint(part.sum(), whole.sum(), method="beta")
             np.testing.assert_allclose(found["per_class"][name][metric], expected)
-    assert (found["methods"]["accuracy"], found["warnings"], found["warning"]) == ("Clopper-Pearson", {}, None)
+    assert (found["methods"]["accuracy"], found["not_estimable"]) == ("Clopper-Pearson", {})
 
 
 def test_groups_widen_intervals(rng):
@@ -128,8 +120,8 @@ def test_groups_widen_intervals(rng):
             folds=base.folds, groups=groups,
         )  # fmt: skip
 
-    alone = bootstrap_intervals(make([None] * 200))
-    grouped = bootstrap_intervals(make([f"g{k // 10}" for k in range(200)]))
+    alone = table_intervals(make([None] * 200))
+    grouped = table_intervals(make([f"g{k // 10}" for k in range(200)]))
     assert (alone["unit"], grouped["unit"], grouped["units"]) == ("image", "group", 20)
     width = [interval[1] - interval[0] for interval in (alone["accuracy"], grouped["accuracy"])]
     assert width[1] > 2 * width[0]
@@ -138,22 +130,13 @@ def test_groups_widen_intervals(rng):
 def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
     t = table(rng)
     found = compute_metrics(t, positive=["c"], thresholds=[0.4])
-    intervals = bootstrap_intervals(t, positive=["c"], thresholds=[0.4])
+    intervals = table_intervals(t, positive=["c"], thresholds=[0.4])
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert intervals[name][0] <= found[name] <= intervals[name][1]
     point, interval = found["two_class"]["thresholds"][0], intervals["two_class"]["thresholds"][0]
     assert interval["sensitivity"][0] <= point["sensitivity"] <= interval["sensitivity"][1]
-    assert bootstrap_intervals(t, replicates=0) == {}
-    assert bootstrap_intervals(t) == bootstrap_intervals(t)
-
-
-def test_weighted_average_precision_equals_scikit_learn_with_ties(rng):
-    from sklearn.metrics import average_precision_score
-
-    truth, scores = rng.random(80) < 0.4, rng.integers(0, 12, 80) / 12
-    weights = rng.integers(0, 4, (20, 80)).astype(float)
-    expected = [average_precision_score(truth, scores, sample_weight=w) for w in weights]
-    np.testing.assert_allclose(weighted_precision(truth, scores, weights), expected)
+    assert table_intervals(t, replicates=0) == {}
+    assert table_intervals(t) == table_intervals(t)
 
 
 def test_agreement_beyond_chance_equals_scikit_learn(rng):
@@ -183,16 +166,6 @@ def test_agreement_of_one_class_is_not_defined():
     )
 
 
-def test_the_area_under_risk_and_coverage_by_hand():
-    hits, sure = np.array([True, False, True, True]), np.array([0.9, 0.8, 0.7, 0.6])
-    area = weighted_aurc(hits, sure, np.array([[1.0, 1, 1, 1], [1, 0, 2, 0]]))
-    np.testing.assert_allclose(area, [(0 + 1 / 2 + 1 / 3 + 1 / 4) / 4, 0.0])
-    # where two are equally sure it is the mean over both orders
-    tied = weighted_aurc(hits, np.array([0.9, 0.8, 0.8, 0.6]), np.ones((1, 4)))
-    other = weighted_aurc(hits, np.array([0.9, 0.7, 0.8, 0.6]), np.ones((1, 4)))
-    np.testing.assert_allclose(tied, (area[0] + other) / 2)
-
-
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
     p = np.where(hits[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
@@ -204,17 +177,29 @@ def test_the_patient_recognition_rate_by_hand():
     found = compute_metrics(t)
     assert found["patient_recognition_rate"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["patient_recognition_rate_per_fold"] == [1.0, pytest.approx(1 / 4)]
-    low, high = bootstrap_intervals(t, replicates=200)["patient_recognition_rate"]
+    low, high = table_intervals(t)["patient_recognition_rate"]
     assert low < 0.5 < high
     assert compute_metrics(replace(t, groups=(None,) * 8))["patient_recognition_rate"] is None
 
 
-def test_the_influence_of_cases_gives_the_variance_of_delong(rng):
-    """Against the structural components, pair by pair."""
-    truth, scores = rng.random(60) < 0.4, rng.integers(0, 20, 60) / 20
-    yes, no = scores[truth][:, None], scores[~truth][None]
-    wins = (yes > no) + 0.5 * (yes == no)
-    parts = [wins.mean(axis=1), wins.mean(axis=0)]
-    expected = sum(np.square(part - part.mean()).sum() / len(part) ** 2 for part in parts)
-    assert np.square(auc_influence(truth, scores)).sum() == pytest.approx(expected)
-    assert weighted_auc(truth, scores, np.ones((1, 60)))[0] == pytest.approx(wins.mean())
+def test_the_area_under_risk_and_coverage_by_hand():
+    def area(sure):
+        p = np.stack([sure, 1 - np.array(sure)], axis=1)
+        t = PredictionTable.from_probabilities(
+            name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abaa"), probabilities=p,
+            folds=[None] * 4, groups=[None] * 4,
+        )  # fmt: skip
+        return compute_metrics(t)["aurc"]
+
+    assert area([0.9, 0.8, 0.7, 0.6]) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    # where two are equally sure it is the mean over both orders
+    tied, other = area([0.9, 0.8, 0.8, 0.6]), area([0.9, 0.7, 0.8, 0.6])
+    assert tied == pytest.approx((area([0.9, 0.8, 0.7, 0.6]) + other) / 2)
+
+
+def test_chance_and_what_is_not_defined():
+    t = PredictionTable("t", ("a", "b", "c"), tuple("vwxyz"), np.array([0, 0, 0, 1, 1]), None, np.zeros(5, int),
+                        (None,) * 5, (None,) * 5)  # fmt: skip
+    found = compute_metrics(t)
+    assert found["chance"] == {"largest_class": 0.6, "balanced": 0.5}
+    assert (found["per_class"]["b"]["precision"], found["per_class"]["c"]["recall"]) == (None, None)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate
-from bchisto.evaluate.operating import decision_curve, sensitive_threshold
+from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate, fold_temperatures
+from bchisto.evaluate.operating import called_point, decision_curve, sensitive_threshold
 
 CLASSES = ("benign", "malignant")
 
@@ -57,11 +57,9 @@ def test_predictive_values_by_hand():
     point, all_called, none_called = found["thresholds"]
     assert (point["ppv"], point["npv"]) == (8 / 13, 15 / 17)
     assert (point["lr_positive"], point["lr_negative"]) == (pytest.approx(3.2), pytest.approx(0.2 / 0.75))
-    assert point["net_benefit"] == pytest.approx(8 / 30 - 5 / 30 / 3)
     assert point["at_prevalence"][0]["ppv"] == pytest.approx(0.8 / 1.05)
-    assert point["at_prevalence"][0]["net_benefit"] == pytest.approx(0.4 - 0.125 / 3)
     assert (all_called["npv"], all_called["lr_negative"]) == (None, None)
-    assert (none_called["ppv"], none_called["lr_positive"], none_called["net_benefit"]) == (None, None, None)
+    assert (none_called["ppv"], none_called["lr_positive"]) == (None, None)
     assert found["prevalence"] == pytest.approx(1 / 3)
 
 
@@ -99,22 +97,46 @@ def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
 
 
 def test_decision_curve_by_its_definition(rng):
+    """Of calibrated scores that are moved to a prevalence; at that of the table they stay."""
     table = drawn(rng)
-    truth, scores = table.labels == 1, table.probabilities[:, 1]
-    found = decision_curve(truth, scores)
-    assert found == view(table)["decision_curve"]
+    truth, scores = table.labels == 1, fold_temperatures(table)[1][:, 1]
+    share = float(truth.mean())
+    own, rare = view(table, prevalences=[share, 0.05])["decision_curves"]
+    assert view(table)["decision_curves"] == []
+    assert own == decision_curve(truth, scores, prevalence=share)
+    odds = scores / (1 - scores) * (0.05 / 0.95) / (share / (1 - share))
     for place in (0, 32, 98):
-        at = found["threshold"][place]
+        at = own["threshold"][place]
         called = scores >= at
         expected = (called & truth).mean() - (called & ~truth).mean() * at / (1 - at)
-        assert found["model"][place] == pytest.approx(expected)
-        (point,) = view(table, thresholds=[at])["thresholds"]
-        assert point["net_benefit"] == pytest.approx(expected)
-    share = truth.mean()
-    crossing = np.interp(0, found["treat_all"][::-1], found["threshold"][::-1])
-    assert crossing == pytest.approx(
-        share, abs=0.01
-    )  # treating all is worth nothing where the odds are the prevalence's
+        assert own["model"][place] == pytest.approx(expected)
+        called = odds / (1 + odds) >= at
+        expected = 0.05 * called[truth].mean() - 0.95 * called[~truth].mean() * at / (1 - at)
+        assert rare["model"][place] == pytest.approx(expected)
+    crossing = np.interp(0, rare["treat_all"][::-1], rare["threshold"][::-1])
+    assert crossing == pytest.approx(0.05, abs=0.01)
+
+
+def test_likelihood_ratios_and_what_follows_have_intervals(rng):
+    """Near those of the delta method on logarithms, where counts are large."""
+    truth = np.arange(4000) < 1600
+    called = np.where(rng.random(4000) < 0.85, truth, ~truth)
+    table = replace(drawn(rng, n=4000, folds=0), labels=truth.astype(int))
+    point = called_point(table, truth, called, 0.5, [0.1])
+    yes, no = point["sensitivity"], point["specificity"]
+    spread = 1.96 * np.sqrt((1 - yes) / yes / 1600 + no / (1 - no) / 2400)
+    np.testing.assert_allclose(
+        point["lr_positive_interval"], point["lr_positive"] * np.exp([-spread, spread]), rtol=0.02
+    )
+    (at,) = point["at_prevalence"]
+    for name in ("ppv", "npv"):
+        low, high = at[f"{name}_interval"]
+        assert low < at[name] < high
+    odds = np.array(point["lr_positive_interval"]) / 9
+    np.testing.assert_allclose(at["ppv_interval"], odds / (1 + odds))
+    all_called = called_point(table, truth, truth, 0.5)
+    assert all_called["lr_positive_interval"][1] is None
+    assert all_called["lr_negative_interval"][0] == 0.0
 
 
 def test_default_points_are_those_of_bach_for_its_classes_alone(rng):

@@ -342,7 +342,8 @@ def test_the_methods_are_those_that_were_run(rng, page):
     for absent in ("fold", "interval", "McNemar", "Holm", "sign of", "trained", "normalised", "protocol"):
         assert absent not in alone
     assert "Metrics were computed with bchisto." in alone
-    assert "decision curve analysis [@vickers2006]" in alone
+    curves = measure(table_of(rng), bootstrap=0, prevalences=[0.1])
+    assert "decision curve analysis [@vickers2006]" in methods_text([curves], runs=[{}], pairs=[])
     without = methods_text([{**metrics, "calibration": None, "two_class": None}], runs=[{}], pairs=[])
     assert "alibration" not in without
     assert "two-class" not in without

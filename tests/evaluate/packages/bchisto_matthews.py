@@ -14,10 +14,7 @@ MCC = MetricSpec(name="mcc", title="Matthews <correlation>", compute=matthews)
 
 
 def sureness():
-    def weighted(table, weights):
-        return weights @ table.probabilities.max(axis=1) / weights.sum(axis=1)
-
     return MetricSpec(
         name="sureness", title="confidence", compute=lambda table: float(np.mean(table.probabilities.max(axis=1))),
-        weighted=weighted, needs_probabilities=True, per_fold=False, unit="percent", higher_is_better=False,
+        needs_probabilities=True, per_fold=False, unit="percent", higher_is_better=False,
     )  # fmt: skip

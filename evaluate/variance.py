@@ -1,0 +1,355 @@
+"""The one variance: 95 % intervals of figures and of differences, from the influence of each independent unit.
+
+A figure's variance is the sum of the squared influences of its units, each raised as the jackknife does (how far a unit
+lies from the others, not from a mean that it draws towards itself). The interval is Wilson's of a share of as many
+independent rows as would have this variance, with Student's quantile; its degrees of freedom are those by which the
+squares themselves vary (Satterthwaite), so that few units, or one that outweighs the others, count as few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .influence import RANKED, Mask, Part, Values, Whole, share_part
+from .predictions import PredictionTable, sampling_units
+from .words import plural
+
+CROSS_VALIDATION = 1.5
+"""By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
+what one tests trains the others, and no one table shows by how much (Bengio & Grandvalet 2004). Ours, the least that
+covered in ``benchmarks/coverage.py``."""
+
+LEVEL = 0.975
+"""Quantile of a two-sided 95 % interval."""
+
+WILSON, EXACT = "Wilson, effective rows, t", "Clopper-Pearson"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval, or why there is none.
+
+    Attributes
+    ----------
+    low, high : float
+        NaN where it cannot be estimated.
+    method : str
+        In words.
+    reason : str, optional
+        Why it cannot be estimated.
+    """
+
+    low: float
+    high: float
+    method: str
+    reason: str | None = None
+
+    @property
+    def ends(self) -> list[float] | None:
+        """Low and high, as ``metrics.json`` holds them; None where they cannot be estimated."""
+        return None if self.reason else [self.low, self.high]
+
+    def scaled(self, least: float, most: float) -> Interval:
+        """Return the interval of a figure between `least` and `most` whose place between them this is about."""
+        low, high = (least + (most - least) * end for end in (self.low, self.high))
+        return Interval(low, high, self.method, self.reason)
+
+
+def kish(sizes: npt.ArrayLike) -> float:
+    """Return how many units of equal size these are worth.
+
+    References
+    ----------
+    Kish 1965, "Survey Sampling", sec. 11.7.
+
+    Examples
+    --------
+    >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
+    (2.0, 1.04)
+    """
+    sized = np.asarray(sizes, dtype=np.float64)
+    return float(sized.sum() ** 2 / np.square(sized).sum()) if sized.any() else 0.0
+
+
+@dataclass(frozen=True)
+class Units:
+    """What of the rows of a table is independent.
+
+    Attributes
+    ----------
+    member : ndarray of int, shape (n,)
+        The unit of each row, from 0.
+    widen : float
+        Factor of variances, above 1 where several folds make the table, see `CROSS_VALIDATION`.
+    kind : {"group", "image"}
+    noun, row : str
+        What a unit, and a row, is called.
+    """
+
+    member: Whole
+    widen: float = 1.0
+    kind: str = "group"
+    noun: str = "group"
+    row: str = "image"
+
+    @classmethod
+    def of(cls, table: PredictionTable) -> Units:
+        """Return the units of a table: its groups where they are known, else its images."""
+        kind, member = sampling_units(table)
+        widen = CROSS_VALIDATION if len(table.fold_numbers) > 1 else 1.0
+        return cls(member, widen, kind, table.group_is if kind == "group" else table.image_is, table.row_is)
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return len(np.unique(self.member))
+
+    def outweighed(self, inside: Mask) -> str | None:
+        """Say so where one unit holds over half of some rows, more than one of them."""
+        sizes = np.bincount(self.member[inside])
+        most, rows = int(sizes.max()), int(sizes.sum())
+        if most == 1 or 2 * most <= rows:
+            return None
+        return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
+
+    def share(self, hits: npt.ArrayLike, inside: Mask | None = None) -> Interval | None:
+        """Return the interval of the share of the rows `inside` that are right; None where there are none.
+
+        Where every row is a unit it is exact (Clopper & Pearson 1934), else that of `interval`.
+
+        Parameters
+        ----------
+        hits : array of bool or float, shape (n,)
+            Right or not; a float where a row is the mean of several predictions.
+        inside : ndarray of bool, shape (n,), optional
+            All rows by default.
+        """
+        right = np.asarray(hits, dtype=np.float64)
+        inside = np.ones(len(right), dtype=np.bool_) if inside is None else inside
+        if (part := share_part(right, inside)) is None:
+            return None
+        rows = int(inside.sum())
+        if len(np.unique(self.member[inside])) == rows and np.isin(right[inside], (0.0, 1.0)).all():
+            return Interval(*exact(part.value, rows / self.widen), named(EXACT, self.widen))
+        return interval([part], self)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a mean of parts varies over units.
+
+    Attributes
+    ----------
+    variance : float
+        Of the mean of the parts.
+    each : tuple of float
+        Of each part.
+    worth : tuple of float
+        Independent rows that each part is worth, by how much more it varies over units than over rows.
+    bounds : tuple of (float, float)
+        The fewest and the most rows of a share that each part may be worth.
+    freedom : float
+        Degrees of freedom of the variance.
+    """
+
+    variance: float
+    each: tuple[float, ...]
+    worth: tuple[float, ...]
+    bounds: tuple[tuple[float, float], ...]
+    freedom: float
+
+
+def spread(parts: Sequence[Part], member: Whole) -> Spread:
+    """Return the variance of the mean of parts, summed by unit.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Of the same rows.
+    member : ndarray of int, shape (n,)
+        The unit of each row, from 0.
+
+    References
+    ----------
+    Bell & McCaffrey 2002 (CR3, the jackknife); Pan & Wall 2002 (degrees of freedom from the squares).
+    """
+    total, free = np.zeros(int(member.max()) + 1), np.inf
+    each: list[float] = []
+    worth: list[float] = []
+    bounds: list[tuple[float, float]] = []
+    inside = np.zeros(len(member), dtype=np.bool_)
+    for part in parts:
+        summed, sizes, worths = np.zeros(len(total)), [], []
+        for side in part.sides:
+            inside |= side
+            size = np.bincount(member[side], minlength=len(total))
+            sizes.append(float(size.sum()))
+            size = np.minimum(size, 1) if part.by_unit else size
+            left = 1.0 - size / size.sum()
+            summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / np.where(left > 0, left, 1.0)
+            worths.append(kish(size))
+        each.append(float(np.square(summed).sum()))
+        alone = float(np.square(part.effect).sum())
+        rows, units = (part.finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
+        varies = each[-1] > 1e-12 * alone > 0.0
+        worth.append(min(max(rows * alone / each[-1], units), rows) if varies else units)
+        bounds.append((units / part.finer, rows if part.finer < RANKED else worth[-1]))
+        free = min(free, sum(worths) - 1.0)
+        total += summed / len(parts)
+    units_inside = len(np.unique(member[inside]))
+    free = free if len(parts) == 1 else units_inside - 1.0
+    if units_inside < inside.sum() or any(
+        part.finer >= RANKED for part in parts
+    ):  # else counts alone make the variance
+        free = freedom(total, units_inside, free)
+    return Spread(float(np.square(total).sum()), tuple(each), tuple(worth), tuple(bounds), max(free, 1.0))
+
+
+def freedom(influence: Values, units: int, most: float) -> float:
+    """Return the degrees of freedom of the sum of the squared influences of units, at least 1.
+
+    References
+    ----------
+    Pan & Wall 2002.
+    """
+    squares = np.square(influence)
+    variance = float(squares.sum())
+    varying = float(np.square(squares).sum()) - variance**2 / units
+    return max(1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most)
+
+
+def normal_interval(value: float, influence: Values, units: Units) -> Interval:
+    """Return the interval of a number without limits, such as a calibration slope, from the influence of each unit."""
+    from scipy.stats import t as student
+
+    sizes = np.bincount(units.member)
+    if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
+        return Interval(np.nan, np.nan, "", reason)
+    free = freedom(influence, len(sizes), kish(sizes) - 1.0)
+    half = float(student.ppf(LEVEL, free) * np.sqrt(np.square(influence).sum() * units.widen))
+    return Interval(value - half, value + half, named("influences of units, t", units.widen))
+
+
+def _dominance(parts: Sequence[Part], units: Units) -> str | None:
+    """Say why an interval cannot be estimated: one unit holds over half of the rows, or all rows of a side."""
+    inside = np.any([side for part in parts for side in part.sides], axis=0)
+    if not any(part.by_unit for part in parts) and (reason := units.outweighed(inside)):
+        return reason
+    if any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
+        return f"only one {units.noun} of a class"
+    return None
+
+
+def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """Return the interval of the mean of parts.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    units : Units
+    limits : (float, float)
+        The least and the greatest value that a part can have.
+
+    References
+    ----------
+    Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Coull 1998 (a row right and one wrong
+    are added to what parts are worth, so that none is certain).
+    """
+    from scipy.stats import t as student
+
+    if (reason := _dominance(parts, units)) is not None:
+        return Interval(np.nan, np.nan, "", reason)
+    least, scale = limits[0], limits[1] - limits[0]
+    parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
+    found = spread(parts, units.member)
+    values = np.clip([part.value for part in parts], 0.0, 1.0)
+    worth, share = np.array(found.worth), float(values.mean())
+    if len(parts) == 1:
+        own = share * (1.0 - share)
+        rows = float(worth[0])
+        if found.variance > 1e-12 * own > 0.0:
+            rows = min(max(own / found.variance, found.bounds[0][0]), found.bounds[0][1])
+    else:
+        drawn = (values * worth + 1.0) / (worth + 2.0)
+        least_each = drawn * (1.0 - drawn) / (worth + 2.0)
+        lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
+        middle = float(drawn.mean())
+        rows = max(middle * (1.0 - middle) / (found.variance + lacking) - 2.0, 1.0)
+    low, high = wilson(share, rows / units.widen, float(student.ppf(LEVEL, found.freedom)))
+    return Interval(low, high, named(WILSON, units.widen)).scaled(*limits)
+
+
+def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of so many rows, which need not be whole."""
+    ratio = quantile**2 / rows
+    middle = (share + ratio / 2.0) / (1.0 + ratio)
+    half = (ratio * share * (1.0 - share) + ratio**2 / 4.0) ** 0.5 / (1.0 + ratio)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
+
+
+def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0) -> Interval | None:
+    """Return the interval of the share of rows that are right, see `Units.share`.
+
+    Parameters
+    ----------
+    hits : array of bool or float, shape (n,)
+    member : array of int or str, shape (n,)
+        The unit of each row.
+    widen : float
+        Factor of the variance, see `CROSS_VALIDATION`.
+
+    Examples
+    --------
+    >>> of_images = share_interval([True] * 20, range(20))
+    >>> round(of_images.low, 3), of_images.high, of_images.method
+    (0.832, 1.0, 'Clopper-Pearson')
+    >>> share_interval([True] * 20, [0] * 12 + [1] * 8).reason
+    'one group holds 60 % of the 20 images'
+    """
+    return Units(np.unique(np.asarray(member), return_inverse=True)[1], widen).share(hits)
+
+
+def exact(share: float, rows: float) -> tuple[float, float]:
+    """Return the interval of Clopper and Pearson; rows need not be whole."""
+    from scipy.stats import beta
+
+    right = share * rows
+    low = beta.ppf(1.0 - LEVEL, right, rows - right + 1.0) if share > 0.0 else 0.0
+    high = beta.ppf(LEVEL, right + 1.0, rows - right) if share < 1.0 else 1.0
+    return float(low), float(high)
+
+
+def named(method: str, widen: float) -> str:
+    """Return the name of a method, and of the factor of its variance."""
+    return method if widen == 1.0 else f"{method}; variance times {widen:g} for folds"
+
+
+def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
+    """Return the interval of the mean of parts, each a difference of two figures of the same rows.
+
+    To each part a row is added that is better and one that is worse, so that tables which hardly differ do not look as
+    if no difference were possible.
+
+    References
+    ----------
+    Bonett & Price 2012 (paired shares).
+    """
+    from scipy.stats import t as student
+
+    if (reason := _dominance(parts, units)) is not None:
+        return Interval(np.nan, np.nan, "", reason)
+    found = spread(parts, units.member)
+    value = np.array([part.value for part in parts])
+    moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
+    worth = np.array(found.worth)
+    better, worse = (((moved + sign * value) / 2.0 * worth + 1.0) / (worth + 2.0) for sign in (1.0, -1.0))
+    least_each = (better + worse - np.square(better - worse)) / (worth + 2.0)
+    lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
+    half = float(student.ppf(LEVEL, found.freedom)) * ((found.variance + lacking) * units.widen) ** 0.5
+    middle, mean = float((better - worse).mean()), float(value.mean())
+    low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
+    return Interval(low, high, named("influences of units, t", units.widen))

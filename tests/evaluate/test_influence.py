@@ -1,0 +1,170 @@
+"""Influences and their variance, against other programs, leaving units out, and numbers by hand."""
+
+import numpy as np
+import pytest
+from bchisto.evaluate import Units, share_interval
+from bchisto.evaluate.influence import (
+    agreement,
+    auc_part,
+    difference,
+    f1_part,
+    least_agreement,
+    matrix_part,
+    matthews,
+    share_part,
+)
+from bchisto.evaluate.variance import difference_interval, freedom, interval, kish, normal_interval, spread
+
+
+def rows(rng, count=80):
+    labels = rng.integers(0, 3, count)
+    return labels, np.where(rng.random(count) < 0.7, labels, rng.integers(0, 3, count))
+
+
+def left_out(figure, count):
+    """The influence of each row by leaving it out."""
+    whole = figure(np.arange(count))
+    return np.array([(whole - figure(np.delete(np.arange(count), row))) * (count - 1) / count for row in range(count)])
+
+
+@pytest.mark.parametrize("name", ["kappa", "matthews", "f1", "auc"])
+def test_influences_are_what_leaving_a_row_out_changes(rng, name):
+    from sklearn import metrics
+
+    labels, called = rows(rng, 300)
+    scores = rng.integers(0, 15, 300) + 3.0 * (labels == 1)
+    part, figure = {
+        "kappa": (
+            matrix_part(agreement, labels, called, 3),
+            lambda at: metrics.cohen_kappa_score(labels[at], called[at]),
+        ),
+        "matthews": (
+            matrix_part(matthews, labels, called, 3),
+            lambda at: metrics.matthews_corrcoef(labels[at], called[at]),
+        ),
+        "f1": (f1_part(labels == 1, called == 1), lambda at: metrics.f1_score(labels[at] == 1, called[at] == 1)),
+        "auc": (auc_part(labels == 1, scores), lambda at: metrics.roc_auc_score(labels[at] == 1, scores[at])),
+    }[name]
+    assert part.value == pytest.approx(figure(np.arange(300)))
+    assert part.effect.sum() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(part.effect, left_out(figure, 300), atol=3e-4)
+
+
+def test_the_variance_of_kappa_is_that_of_statsmodels(rng):
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    labels, called = rows(rng, 200)
+    table = np.histogram2d(labels, called, bins=3)[0]
+    part = matrix_part(agreement, labels, called, 3)
+    assert np.square(part.effect).sum() == pytest.approx(cohens_kappa(table).var_kappa, rel=1e-5)
+
+
+def test_the_least_kappa_is_that_of_a_table_without_a_right_row():
+    matrix = np.array([[30.0, 10.0], [20.0, 40.0]])
+    expected = (0.4 * 0.5 + 0.6 * 0.5) / (1 - 0.5)
+    assert least_agreement(matrix) == pytest.approx(-expected)
+
+
+def test_the_variance_of_an_auc_is_that_of_delong(rng):
+    truth, scores = rng.random(60) < 0.4, rng.integers(0, 20, 60) / 20
+    yes, no = scores[truth][:, None], scores[~truth][None]
+    wins = (yes > no) + 0.5 * (yes == no)
+    parts = [wins.mean(axis=1), wins.mean(axis=0)]
+    expected = sum(np.square(part - part.mean()).sum() / len(part) ** 2 for part in parts)
+    part = auc_part(truth, scores)
+    assert (part.value, np.square(part.effect).sum()) == (pytest.approx(wins.mean()), pytest.approx(expected))
+
+
+def test_an_auc_counts_pairs_within_their_fold(rng):
+    from sklearn.metrics import roc_auc_score
+
+    truth, scores, folds = rng.random(90) < 0.4, rng.integers(0, 9, 90) / 9, rng.integers(1, 4, 90)
+    pairs = [truth[folds == one].sum() * (~truth[folds == one]).sum() for one in (1, 2, 3)]
+    areas = [roc_auc_score(truth[folds == one], scores[folds == one]) for one in (1, 2, 3)]
+    part = auc_part(truth, scores + 5 * folds, folds)
+    assert part.value == pytest.approx(np.average(areas, weights=pairs))
+    assert part.effect.sum() == pytest.approx(0.0, abs=1e-12)
+    assert auc_part(truth, scores, np.where(truth, 1, 2)) is None
+
+
+def test_the_variance_over_units_of_unequal_size_is_that_of_a_jackknife(rng):
+    member = np.repeat(range(30), rng.integers(1, 60, 30))
+    hits = (rng.random(len(member)) < rng.beta(6, 2, 30)[member]).astype(float)
+    expected = sum((hits.mean() - hits[member != one].mean()) ** 2 for one in range(30))
+    assert spread([share_part(hits, member >= 0)], member).variance == pytest.approx(expected)
+
+
+def test_degrees_of_freedom_are_those_of_equal_normal_units(rng):
+    """And of few, where few units make the variance."""
+    drawn = [freedom(rng.normal(size=40), 40, np.inf) for _ in range(200)]
+    assert 30 < np.median(drawn) < 55
+    assert freedom(np.r_[1.0, np.zeros(39)], 40, 39.0) == pytest.approx(2 / (1 - 1 / 40))
+    assert freedom(np.zeros(40), 40, 39.0) == 39.0
+
+
+def test_shares_are_those_of_statsmodels(rng):
+    from statsmodels.stats.proportion import proportion_confint
+
+    hits = rng.random(4000) < 0.8
+    alone = share_interval(hits, np.arange(4000))
+    np.testing.assert_allclose(alone.ends, proportion_confint(hits.sum(), 4000, method="beta"))
+    pairs = share_interval(hits, np.arange(4000) // 2)
+    np.testing.assert_allclose(pairs.ends, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3)
+
+
+def test_groups_agree_with_the_cluster_bootstrap(rng):
+    hits = (rng.random((150, 12)) < rng.beta(6, 2, 150)[:, None]).mean(axis=1)
+    draws = hits[rng.integers(0, 150, (4000, 150))].mean(axis=1)
+    found = share_interval(np.repeat(hits, 12), np.repeat(range(150), 12))
+    np.testing.assert_allclose(found.ends, np.percentile(draws, [2.5, 97.5]), atol=0.006)
+
+
+@pytest.mark.parametrize("icc", [0.3, 0.02])
+def test_intervals_of_groups_of_unequal_size_cover(rng, icc):
+    """Forty groups of a lognormal number of rows, 97 % right."""
+    held = 0
+    for _ in range(400):
+        member = np.repeat(range(40), np.maximum(1, np.round(rng.lognormal(2.1, 1.0, 40)).astype(int)))
+        share = rng.beta(0.97 * (1 / icc - 1), 0.03 * (1 / icc - 1), 40)
+        found = share_interval(rng.random(len(member)) < share[member], member)
+        held += found.reason is None and found.low <= 0.97 <= found.high
+    assert held / 400 >= 0.92
+
+
+def test_what_one_unit_outweighs_cannot_be_estimated():
+    hits = np.tile([True, True, False], 20)
+    found = share_interval(hits, [0] * 36 + [1] * 12 + [2] * 12)
+    assert (found.ends, found.reason) == (None, "one group holds 60 % of the 60 images")
+    everywhere = np.ones(60, dtype=bool)
+    units = Units(np.repeat([0, 1, 2], [36, 12, 12]), noun="patient", row="patch")
+    change = difference(share_part(hits, everywhere), share_part(~hits, everywhere))
+    for one in (difference_interval([change], units), normal_interval(1.0, np.ones(3), units)):
+        assert (one.ends, one.reason) == (None, "one patient holds 60 % of the 60 patches")
+    truth = np.arange(60) < 36
+    assert interval([auc_part(truth, hits * 1.0)], Units(np.repeat([0, 1, 2, 3], [18, 18, 12, 12]))).ends
+    alone = Units(np.r_[np.zeros(12, int), np.arange(48) // 6 + 1])
+    assert interval([auc_part(np.arange(60) < 12, hits * 1.0)], alone).reason == "only one group of a class"
+
+
+def test_the_mean_of_parts_that_are_all_1_is_not_certain():
+    labels = np.repeat([0, 1], 10)
+    recalls = [share_part(labels == labels, labels == one) for one in (0, 1)]
+    low, high = interval(recalls, Units(np.arange(20))).ends
+    assert 0.6 < low < 0.9
+    assert high == 1.0
+    low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).ends
+    assert low == pytest.approx(40 / (40 + 2.0930240544082634**2), rel=0.01)  # worth 40 rows of a share
+    assert high == 1.0
+
+
+def test_a_class_of_two_leaves_a_mean_auc_estimable(rng):
+    """Four classes of 30, 30, 30 and 2 images: not as wide as if the two were all."""
+    labels = np.repeat([0, 1, 2, 3], [30, 30, 30, 2])
+    scores = rng.normal(size=(92, 4)) + 2.0 * np.eye(4)[labels]
+    low, high = interval([auc_part(labels == k, scores[:, k]) for k in range(4)], Units(np.arange(92))).ends
+    assert 0.02 < high - low < 0.25
+
+
+def test_kish_by_hand():
+    assert kish([10, 10, 0]) == 2.0
+    assert kish([]) == 0.0
