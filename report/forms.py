@@ -66,7 +66,7 @@ def _written(value: Figure, form: str, *, times: int = 1, unit: str = "") -> str
     if value is None:
         return NOTHING
     ends = value if isinstance(value, Sequence) else [value]
-    return " to ".join(format(times * end, form) for end in ends) + unit
+    return " to ".join("∞" if end is None else format(times * end, form) for end in ends) + unit
 
 
 FORMS: dict[str, Callable[..., Any]] = {

@@ -96,7 +96,7 @@ def _two_class(panel: Panel) -> Iterator[Block]:
     yield Block(template="points.html", values=values)
     if several > 2 and (points := _points(metrics)) is not None:
         yield Block(grid=points)
-    curves = view.get("decision_curves") or [view["decision_curve"]] * bool(view.get("decision_curve"))
+    curves = view.get("decision_curves") or ()
     drawn = [roc_figure(panel.table, metrics), *map(decision_figure, curves)]
     if figures := list(filter(None, drawn)):
         yield Block(figures=figures)
