@@ -22,7 +22,7 @@ from .registry import (
     order_classes,
     recognise_layout,
 )
-from .spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS
+from .spec import LABEL_LEVELS, LESIONS
 
 __all__ = [
     "BREAKHIS_NAME",
@@ -33,7 +33,6 @@ __all__ = [
     "LABEL_LEVELS",
     "LESIONS",
     "MAMMOGRAMS",
-    "OWN_OPTIONS",
     "built_in_layouts",
     "find_layout",
     "get_layout",
