@@ -69,13 +69,13 @@ def measure(name, *, batches, rounds):
 
     def by_py_dataset():
         whole = make(1)
-        for place in range(count):
-            whole[place]
+        for number in range(count):
+            whole[number]
 
     def by_tf_data():
         whole = make(1)
         spec = (tf.TensorSpec((None, size, size, 3), tf.uint8), tf.TensorSpec((None,), tf.int64))
-        data = tf.data.Dataset.from_generator(lambda: (whole[place] for place in range(count)), output_signature=spec)
+        data = tf.data.Dataset.from_generator(lambda: (whole[number] for number in range(count)), output_signature=spec)
         for _ in data.prefetch(2):
             pass
 
@@ -100,14 +100,14 @@ def main():
     print("\nimages a second of one core\n")
     names = None
     for name in options.networks:
-        found = measure(name, batches=options.batches, rounds=options.rounds)
+        rates = measure(name, batches=options.batches, rounds=options.rounds)
         if names is None:
-            names = list(found)
+            names = list(rates)
             print(f"| network | {' | '.join(names)} | ours of plain fit | input of network |")
             print("| --- " * (len(names) + 3) + "|")
-        ratio = f"{100 * found['ours'] / found['plain fit']:.0f} %"
-        input_ratio = f"{found['input, PyDataset'] / found['network alone']:.1f} times"
-        print(f"| {name} | {' | '.join(f'{found[way]:.0f}' for way in names)} | {ratio} | {input_ratio} |")
+        ratio = f"{100 * rates['ours'] / rates['plain fit']:.0f} %"
+        input_ratio = f"{rates['input, PyDataset'] / rates['network alone']:.1f} times"
+        print(f"| {name} | {' | '.join(f'{rates[way]:.0f}' for way in names)} | {ratio} | {input_ratio} |")
 
 
 if __name__ == "__main__":

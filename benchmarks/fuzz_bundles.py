@@ -81,11 +81,11 @@ def make_seeds(folder):
         members = models if head == "stack" else [head]
         prefix = "{}-" if head == "stack" else ""
         files = [
-            (f"{prefix.format(one)}seed0-fold{fold}.npz", (folder / f"{one}.npz").read_bytes)
-            for one in members
+            (f"{prefix.format(member)}seed0-fold{fold}.npz", (folder / f"{member}.npz").read_bytes)
+            for member in members
             for fold in (1, 2)
         ]
-        blend = {fold: {f"s {one}": 1 / 3 for one in members} for fold in (1, 2)} if head == "stack" else None
+        blend = {fold: {f"s {member}": 1 / 3 for member in members} for fold in (1, 2)} if head == "stack" else None
         stores = {"s": header}
         Bundle.save(folder / f"{head}.bchisto", facts, stores=stores, models={"s": files}, head=head, blend=blend)
     arrays = {"first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32), "first/bias": np.zeros(4, np.float32)}
@@ -99,25 +99,25 @@ def make_seeds(folder):
 
 def mutated_bytes(data, rng, *, most=4):
     """Flip, insert, delete, repeat or exchange bytes."""
-    found = bytearray(data)
+    altered = bytearray(data)
     for _ in range(rng.randint(1, most)):
-        place = rng.randrange(len(found) or 1)
+        offset = rng.randrange(len(altered) or 1)
         length = rng.choice((1, 1, 2, 4, 8, 64, 512))
         way = rng.randrange(6)
-        if way == 0 and found:
-            found[place] ^= 1 << rng.randrange(8)
+        if way == 0 and altered:
+            altered[offset] ^= 1 << rng.randrange(8)
         elif way == 1:
-            found[place : place + length] = rng.randbytes(length)
+            altered[offset : offset + length] = rng.randbytes(length)
         elif way == 2:
-            del found[place : place + length]
+            del altered[offset : offset + length]
         elif way == 3:
-            found[place:place] = found[place : place + length]
+            altered[offset:offset] = altered[offset : offset + length]
         elif way == 4:
-            found[place : place + length] = rng.choice((b"\x00", b"\xff", b"\x7f")) * length
+            altered[offset : offset + length] = rng.choice((b"\x00", b"\xff", b"\x7f")) * length
         else:
-            other = rng.randrange(len(found) or 1)
-            found[place : place + length] = found[other : other + length]
-    return bytes(found)
+            other = rng.randrange(len(altered) or 1)
+            altered[offset : offset + length] = altered[other : other + length]
+    return bytes(altered)
 
 
 def mutated_json(content, rng):
@@ -179,13 +179,13 @@ def mutated_bundle(path, rng, *, kind):
         members[name] = mutated_arrays(members[name], rng)
         if rng.random() < 0.1:
             members[rng.choice(("../x", "models/s/seed0-fold1.json", "models/s/seed9-fold2.npz"))] = members.pop(name)
-        manifest["members"] = {one: hashlib.sha256(data).hexdigest() for one, data in members.items()}
+        manifest["members"] = {member: hashlib.sha256(data).hexdigest() for member, data in members.items()}
     else:
         manifest = mutated_json(manifest, rng)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
-        for one, data in members.items():
-            archive.writestr(one, data)
+        for member, data in members.items():
+            archive.writestr(member, data)
         archive.writestr("manifest.json", json.dumps(manifest))
     return buffer.getvalue()
 
@@ -214,7 +214,7 @@ def execute(kind, made, name, path):
 
         model = parse_head(name, made)
         rows = np.resize(ROWS, (4, 2, model.features)) if model.features < 1000 else ROWS
-        found = model.predict_proba(rows)
+        shares = model.predict_proba(rows)
         if name == "lightgbm" and hash(made) % 20 == 0:
             model.contributions(rows)
     elif kind == "weights":
@@ -229,12 +229,12 @@ def execute(kind, made, name, path):
         return
     else:
         bundle = Bundle.load(path)
-        found = bundle.predict(dict.fromkeys(bundle.stores, ROWS))
+        shares = bundle.predict(dict.fromkeys(bundle.stores, ROWS))
         if bundle.temperature is not None:
-            scaled = apply_temperature(found, bundle.temperature)
-            assert np.array_equal(scaled.argmax(axis=1), found.argmax(axis=1)), "the temperature changes the class"
-    assert np.isfinite(found).all(), "no probabilities"
-    assert np.allclose(found.sum(axis=1), 1.0), "probabilities that do not sum to 1"
+            scaled = apply_temperature(shares, bundle.temperature)
+            assert np.array_equal(scaled.argmax(axis=1), shares.argmax(axis=1)), "the temperature changes the class"
+    assert np.isfinite(shares).all(), "no probabilities"
+    assert np.allclose(shares.sum(axis=1), 1.0), "probabilities that do not sum to 1"
 
 
 class Watch:
@@ -301,7 +301,7 @@ def work(seeds, folder, kind, first, count, seed, report):
 def campaign(seeds, kind, count, seed):
     """Return what came of the mutations of a kind; a child that dies is followed by another one behind its mutation."""
     total, at = collections.Counter(), 0
-    found = {"odd": [], "slowest": 0.0, "peak": 0.0, "seen": collections.Counter(), "left": []}
+    tally = {"odd": [], "slowest": 0.0, "peak": 0.0, "seen": collections.Counter(), "left": []}
     with multiprocessing.Manager() as manager:
         while at < count:
             report = manager.dict(at=at)
@@ -315,17 +315,17 @@ def campaign(seeds, kind, count, seed):
             if child.exitcode:
                 total.update(report.get("outcomes", {}))
                 total["over 10 s" if child.exitcode == -signal.SIGALRM else "signals"] += 1
-                found["odd"].append(f"{kind} {report['at']}: ended by {child.exitcode}")
+                tally["odd"].append(f"{kind} {report['at']}: ended by {child.exitcode}")
                 at = report["at"] + 1
                 continue
             at += size
             total.update(report["outcomes"])
-            found["odd"] += report["odd"]
-            found["seen"].update(report["seen"])
-            found["left"] += report["left"]
-            found["slowest"] = max(found["slowest"], report["slowest"])
-            found["peak"] = max(found["peak"], report["peak"])
-    return total, found
+            tally["odd"] += report["odd"]
+            tally["seen"].update(report["seen"])
+            tally["left"] += report["left"]
+            tally["slowest"] = max(tally["slowest"], report["slowest"])
+            tally["peak"] = max(tally["peak"], report["peak"])
+    return total, tally
 
 
 def main():
@@ -341,15 +341,15 @@ def main():
         make_seeds(Path(folder))
         for kind, share in SHARE.items():
             count = options.count * share // sum(SHARE.values())
-            total, found = campaign(Path(folder), kind, count, options.seed)
+            total, tally = campaign(Path(folder), kind, count, options.seed)
             cells = [total[name] for name in ("refused", "taken", "unexpected", "signals", "over 10 s")]
-            outside = sum(found["seen"].values()) + len(found["left"])
-            print(f"| {kind} | {count:,} | {' | '.join(f'{cell:,}' for cell in cells)} | {found['slowest']:.2f} | "
-                  f"{found['peak']:.0f} | {outside} |", flush=True)  # fmt: skip
-            odd += [*found["odd"], *(f"{kind}: {event}, {times} times" for event, times in found["seen"].items())]
-            odd += found["left"]
-    for one in odd[:50]:
-        print(f"\n{one}")
+            outside = sum(tally["seen"].values()) + len(tally["left"])
+            print(f"| {kind} | {count:,} | {' | '.join(f'{cell:,}' for cell in cells)} | {tally['slowest']:.2f} | "
+                  f"{tally['peak']:.0f} | {outside} |", flush=True)  # fmt: skip
+            odd += [*tally["odd"], *(f"{kind}: {event}, {times} times" for event, times in tally["seen"].items())]
+            odd += tally["left"]
+    for finding in odd[:50]:
+        print(f"\n{finding}")
     return 1 if odd else 0
 
 

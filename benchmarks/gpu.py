@@ -105,8 +105,8 @@ class Watch:
 def timed(function):
     """Return seconds and what the function returns."""
     started = time.perf_counter()
-    found = function()
-    return time.perf_counter() - started, found
+    result = function()
+    return time.perf_counter() - started, result
 
 
 def write_images(folder, scale):
@@ -134,8 +134,8 @@ def encoders_alone(encoders, settings, *, rounds):
 
             def all_rounds(run=run, held=held):
                 for _ in range(rounds):
-                    found = run(held)
-                ops.convert_to_numpy(found)
+                    result = run(held)
+                ops.convert_to_numpy(result)
 
             needed = settings.crops * settings.augmentations / crops_at_once
             seconds += timed(all_rounds)[0] / rounds * needed
@@ -214,7 +214,7 @@ def finetune_part(network, *, scale, resources):
     helpers = resources.helpers(1)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (scale.side, scale.side, 3), dtype=np.uint8) for _ in range(batch)]
-    bank = ImageBank.of(images, [str(place) for place in range(batch)])
+    bank = ImageBank.of(images, [str(number) for number in range(batch)])
     source = Source(bank, np.arange(batch) % 4, settings.rule, scale.side, 0, batch, helpers)
     samples = source.samples(np.tile(np.arange(batch), scale.steps))
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=1)
@@ -238,7 +238,7 @@ def finetune_part(network, *, scale, resources):
     alone, _ = timed(lambda: model.fit(Same(), epochs=1, verbose=0, shuffle=False))
     with Watch(resources.gpus[0] if resources.gpus else None) as watch:
         whole, _ = timed(lambda: model.fit(make(1), epochs=1, verbose=0, shuffle=False))
-    held = [np.concatenate([one] * scale.steps) for one in given]
+    held = [np.concatenate([array] * scale.steps) for array in given]
     model.fit(*held, batch_size=batch, epochs=1, verbose=0)
     keras_fit, _ = timed(lambda: model.fit(*held, batch_size=batch, epochs=1, verbose=0))
     count = len(make(1))

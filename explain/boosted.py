@@ -15,9 +15,8 @@ from ..evaluate import nothing_learnt
 from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
 from ..predict import BoostedModel
-from .answer import answered
 from .explanation import EVEN, Explanation, Picture
-from .methods import METHODS, ExplainSettings
+from .methods import METHODS, ExplainSettings, answered
 from .places import Floats, Places, around, grid_starts, means_over, spread
 
 _STEPS = {"dense": 8, "exact": 4}

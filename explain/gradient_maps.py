@@ -1,4 +1,4 @@
-"""Maps of networks for everybody: saliency, Grad-CAM and occlusion; and gradients on every backend."""
+"""What networks show to everybody: saliency, Grad-CAM, occlusion and feature maps; and gradients on every backend."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .explanation import Picture, UnitPictures
 from .graph import Floats, Graph
 
 _COVERS = 8
@@ -90,6 +91,31 @@ def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = No
 def _starts(length: int, side: int) -> list[int]:
     starts = list(range(0, length - side + 1, max(1, side // 2)))
     return starts if starts[-1] == length - side else [*starts, length - side]
+
+
+def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None, top: int) -> UnitPictures:
+    """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
+
+    Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
+    """
+    assert tensor is not None
+    active = to_numpy(graph.run(images[:1])[tensor])[0]
+    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:top].tolist()
+    high = float(np.abs(active).max()) or 1.0
+    low = -high if active.min() < 0 else 0.0
+
+    def grey(values: Floats) -> Picture:
+        shown = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
+        return np.repeat(shown[..., np.newaxis], 3, axis=2)
+
+    ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
+    middle = ", grey 0" if low else ""
+    tiles = [("as the network sees it", images[0].round().astype(np.uint8)),
+             (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp))]  # fmt: skip
+    tiles += [
+        (f"channel {number} (mean {active[..., number].mean():.3g})", grey(active[..., number])) for number in order
+    ]
+    return UnitPictures(tuple(tiles), {"activations": active})
 
 
 # Gradients on Keras's backend: the one place where TensorFlow, JAX and PyTorch differ.

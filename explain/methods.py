@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core import InputError, Settings, as_texts, one_of, option
-from ..data import match_class
+from ..data import ImageRecord, match_class
+from ..evaluate import NOTHING_LEARNT, apply_temperature
+from ..predict import Model
 from .explanation import Explanation, Picture, UnitPictures
-from .gradient_maps import gradcam, gradient, occlusion, to_numpy
+from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
 
 _KINDS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
@@ -81,30 +84,7 @@ class Method:
         )  # fmt: skip
 
 
-def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None, top: int) -> UnitPictures:
-    """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
-
-    Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
-    """
-    assert tensor is not None
-    active = to_numpy(graph.run(images[:1])[tensor])[0]
-    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:top].tolist()
-    high = float(np.abs(active).max()) or 1.0
-    low = -high if active.min() < 0 else 0.0
-
-    def grey(values: Floats) -> Picture:
-        shown = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
-        return np.repeat(shown[..., np.newaxis], 3, axis=2)
-
-    ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
-    middle = ", grey 0" if low else ""
-    tiles = [("as the network sees it", images[0].round().astype(np.uint8)),
-             (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp))]  # fmt: skip
-    tiles += [
-        (f"channel {number} (mean {active[..., number].mean():.3g})", grey(active[..., number])) for number in order
-    ]
-    return UnitPictures(tuple(tiles), {"activations": active})
-
+_TRAINED = "NOT NEW: this picture trained models that draw it"
 
 _ALL = (
     Method(
@@ -289,3 +269,44 @@ def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mappi
     if name is None:
         raise InputError("{target} {}: no class of this model; {}", settings.target, one_of(settings.target, classes))
     return list(classes).index(name)
+
+
+def answered(
+    method: Method,
+    model: Model,
+    record: ImageRecord,
+    picture: Picture,
+    *,
+    shares: npt.NDArray[np.float64],
+    pixels: str,
+    target: int | None,
+) -> tuple[Explanation, int]:
+    """Return an explanation that holds the answer and nothing else yet, and the index of the class.
+
+    Parameters
+    ----------
+    method : Method
+    model : Model
+    record : ImageRecord
+    picture : ndarray of uint8, shape (height, width, 3)
+        As it is shown.
+    shares : ndarray of float64, shape (classes,)
+        Probabilities of the image.
+    pixels : str
+        Hash of its pixels; empty where the bundle does not know its training images.
+    target : int or None
+        The class; None for the likeliest.
+    """
+    bundle = model.bundle
+    index = int(shares.argmax()) if target is None else target
+    calibrated = math.nan
+    if bundle.temperature is not None:
+        calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
+    notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
+    if bundle.training is not None and pixels in bundle.training.hashes:
+        notes.append(_TRAINED)
+    blank = method.explanation(
+        record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],
+        score=float(shares[index]), calibrated=calibrated, picture=picture, notes=tuple(notes),
+    )  # fmt: skip
+    return blank, index

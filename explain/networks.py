@@ -11,11 +11,10 @@ from ..core import ImageError, InputError, Message
 from ..data import ImageRecord
 from ..finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ..jobs import Ticker
-from .answer import answered
 from .explanation import Explanation, Picture
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
-from .methods import ExplainSettings, Method
+from .methods import ExplainSettings, Method, answered
 
 _AT_ONCE = 16
 """Patches in memory at once."""

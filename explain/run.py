@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import math
@@ -31,7 +32,6 @@ from ..finetune import CnnModel
 from ..formats import file_sha256
 from ..jobs import Progress, Work, key_of, refuse_overwriting, remove_output, write_rows
 from ..predict import (
-    BoostedModel,
     Model,
     advised,
     bundle_lines,
@@ -181,34 +181,22 @@ def explain_methods(
     with record_run(folder, command="explain", config=config) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
-        explainers = [_explainer(ready, *asked, graphs) for asked in zip(chosen, settings, targets, strict=True)]
-        folders = [
-            FolderSettings(
-                folder=folder / asked.method,
-                settings={"model_sha256": file.sha256, **asdict(asked)},
-                work=("arrays/*.npz",),
-            )
-            for asked in settings
-        ]
-        for method_folder in folders if not work.overwrite else ():
-            method_folder.check()
-        read = {
-            of_model: _images(ready, sources, of_model, skip_errors=work.skip_errors)
-            for of_model in {method.of_model is not None for method in chosen}
-        }
-        listed = [read[method.of_model is not None] for method in chosen]
-        for method_folder, (usable, _) in zip(folders, listed, strict=True):
-            own = [method_folder.folder, method_folder.folder / "pictures"]
-            refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
-        for method_folder in folders:
-            method_folder.begin(overwrite=work.overwrite)
+        read = functools.cache(functools.partial(_images, ready, sources, skip_errors=work.skip_errors))
+        jobs = []
+        for method, asked, target in zip(chosen, settings, targets, strict=True):
+            explainer = _explainer(ready, method, asked, target, graphs)
+            own = {"model_sha256": file.sha256, **asdict(asked)}
+            into = FolderSettings(folder=folder / asked.method, settings=own, work=("arrays/*.npz",))
+            if not work.overwrite:
+                into.check()
+            usable, refused = read(method.of_model is not None)
+            images_of = [image.path.parent for image in usable if image is not None]
+            refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
+            jobs.append((method, explainer, into, usable, refused))
+        for _, _, into, _, _ in jobs:
+            into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
-        results = [
-            _explain_by(
-                method, explainer, into, usable, refused, skip_errors=work.skip_errors, banners=banners, facts=facts
-            )
-            for method, explainer, into, (usable, refused) in zip(chosen, explainers, folders, listed, strict=True)
-        ]
+        results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
         record.note(
             model_sha256=file.sha256,
             explained=results[0].images,
@@ -229,7 +217,6 @@ def _explainer(
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
-    assert isinstance(model, BoostedModel)
     check_boosted(model, settings.method)
 
     def explain_image(record: ImageRecord | None) -> Explanation:
@@ -276,7 +263,7 @@ def _explain_by(
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
-            arrays, picture = folder / "arrays" / f"{name}.npz", _picture_of(folder, name)
+            arrays = folder / "arrays" / f"{name}.npz"
             try:
                 content = "" if record is None else record_sha256(record, file_sha256(record.path))
                 work = key_of("explanation 1", settings=dict(settings.settings), image=content)
@@ -296,7 +283,7 @@ def _explain_by(
                     "" if math.isnan(number) else repr(number) for number in (explanation.score, explanation.calibrated)
                 ]
                 label = "" if record is None else record.label or ""
-                files = [f"pictures/{picture.name}", f"arrays/{arrays.name}"]
+                files = [f"pictures/{name}.png", f"arrays/{name}.npz"]
                 rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *numbers, *files])
                 kept.append((arrays, work))
                 if explanation.values is not None:
@@ -318,15 +305,11 @@ def _explain_by(
     return ExplainResult(folder, page, sheet, len(drawn), tuple(failures), banners)
 
 
-def _picture_of(folder: Path, name: str) -> Path:
-    return folder / "pictures" / f"{name}.png"
-
-
 def _drawn(folder: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
     """Draw what is kept: one value has one colour in all pictures of a sheet."""
     limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
     for arrays, work in kept:
-        explanation, picture = Explanation.load(arrays, work=work), _picture_of(folder, arrays.stem)
+        explanation, picture = Explanation.load(arrays, work=work), folder / "pictures" / f"{arrays.stem}.png"
         if explanation is None:
             raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
         shown = explanation if explanation.values is None else replace(explanation, limits=limits)
