@@ -152,7 +152,7 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
     callable
         Record to uint8 RGB; raises `ImageError` for an image that cannot be decoded or is smaller than a patch.
     """
-    treat = make_treatment(stain=stain, rule=rule, size=size)
+    treat = make_treatment(StainTreatment(stain), rule=rule, size=size)
 
     def read(record: ImageRecord) -> Image:
         return treat(record, decode_record(record))
@@ -160,53 +160,54 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
     return read
 
 
-def make_treatment(
-    *, stain: str, rule: PatchRule, size: int, outcome: StainOutcome | None = None
-) -> Callable[[ImageRecord, Image], Image]:
+@dataclass
+class StainTreatment:
+    """A treatment of stains, and which images it did not fit.
+
+    Attributes
+    ----------
+    method : str
+        Of `bchisto.stains.STAIN_METHODS`.
+    skipped, doubtful : dict of str to None
+        Ids of images with too little tissue, which stay as they are, and of those whose stains are in doubt.
+    """
+
+    method: str
+    skipped: dict[str, None] = field(default_factory=dict)
+    doubtful: dict[str, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._normalizer: Any = make_normalizer(self.method)
+
+    def __call__(self, image: Image, image_id: str = "") -> Image:
+        """Return an image as it is treated."""
+        try:
+            normalised, estimate = self._normalizer.normalize_with_estimate(image)
+        except TissueError:
+            self.skipped[image_id] = None
+            return image
+        if self.method in CHECKED and check_stains(image, normalised, estimate).reasons:
+            self.doubtful[image_id] = None
+        return np.asarray(normalised, dtype=np.uint8)
+
+    def warn(self, *, images: int | None) -> None:
+        """Log which these are, see `stain_notes`."""
+        for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), images=images, stain=self.method):
+            _log.warning("%s", note)
+
+
+def make_treatment(stain: StainTreatment, *, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
     """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
-    normalize = make_stain_treatment(stain, outcome)
 
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
 
         if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
-        image = normalize(image, record.image_id)
+        image = stain(image, record.image_id)
         if rule.kind == "resize":
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image, dtype=np.uint8)
-
-    return treat
-
-
-@dataclass
-class StainOutcome:
-    """Ids of images with too little tissue, which stay as they are, and of those whose stains are in doubt."""
-
-    skipped: dict[str, None] = field(default_factory=dict)
-    doubtful: dict[str, None] = field(default_factory=dict)
-
-    def warn(self, *, images: int | None, stain: str) -> None:
-        """Log which these are, see `stain_notes`."""
-        names = sorted(self.skipped), sorted(self.doubtful)
-        for note in stain_notes(*names, images=images, stain=stain):
-            _log.warning("%s", note)
-
-
-def make_stain_treatment(stain: str, outcome: StainOutcome | None = None) -> Callable[[Image, str], Image]:
-    """Return a function that treats an image of an id; one of too little tissue stays as it is."""
-    normalizer: Any = make_normalizer(stain)
-
-    def treat(image: Image, image_id: str) -> Image:
-        try:
-            normalised, estimate = normalizer.normalize_with_estimate(image)
-        except TissueError:
-            if outcome is not None:
-                outcome.skipped[image_id] = None
-            return image
-        if outcome is not None and stain in CHECKED and check_stains(image, normalised, estimate).reasons:
-            outcome.doubtful[image_id] = None
-        return np.asarray(normalised, dtype=np.uint8)
 
     return treat
 
@@ -250,14 +251,14 @@ def prepare_images(
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    outcome, normalize = StainOutcome(), make_stain_treatment(stain)
-    treat = make_treatment(stain=stain, rule=rule, size=size, outcome=outcome)
+    treatment, around = StainTreatment(stain), StainTreatment(stain)  # of what surrounds an image nothing is noted
+    treat = make_treatment(treatment, rule=rule, size=size)
 
     def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
         try:
             whole, box = decode_whole(record)
             image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
-            region = cut_region(whole, box, size=size, treat=lambda pixels: normalize(pixels, "")) if turned else None
+            region = cut_region(whole, box, size=size, treat=around) if turned else None
             return treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
@@ -289,7 +290,7 @@ def prepare_images(
     index = np.array(rows, dtype=_INDEX)
     with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
         np.save(handle, index, allow_pickle=False)
-    outcome.warn(images=len(records), stain=stain)
+    treatment.warn(images=len(records))
     return path, _hashes(records, index), failures
 
 

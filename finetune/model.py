@@ -72,8 +72,6 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
     network = network_of(settings.network)
     if resolved(settings)["weights"] != "random":
         return None
-    if network.pretrained:
-        return f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights."
     if network.caffe is not None:  # no fault by itself: a recipe knows whether its source trains from scratch
         return f"{settings.network} began untrained; published weights were not given"
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None

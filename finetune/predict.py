@@ -15,7 +15,7 @@ from ..jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
 from .augment import Image
 from .batches import Source
 from .bundle import CnnBundle
-from .images import ImageBank, StainOutcome, make_treatment
+from .images import ImageBank, StainTreatment, make_treatment
 from .model import resolved
 from .units import predict_samples
 
@@ -80,9 +80,9 @@ class CnnModel:
             Such an image, without `skip_errors`.
         """
         settings = self.bundle.settings
-        outcome = StainOutcome()
+        stain = StainTreatment(settings.stain)
         size = resolved(settings)["size"]
-        treat = make_treatment(stain=settings.stain, rule=settings.rule, size=size, outcome=outcome)
+        treat = make_treatment(stain, rule=settings.rule, size=size)
         usable: dict[str, tuple[Image, str]] = {}
         failures: dict[str, str] = {}
         pixels: dict[str, str] = {}
@@ -105,7 +105,7 @@ class CnnModel:
                 ticker.tick(len(self.bundle.models))
             else:
                 usable[record.image_id] = image
-        outcome.warn(images=None, stain=settings.stain)
+        stain.warn(images=None)
         mean: dict[str, npt.NDArray[np.float64]] = {}
         if usable:
             bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])

@@ -45,8 +45,6 @@ class NetworkSpec:
     batch_size : int
     weights : str
         What it starts from where nothing else is asked for: ``random``, or ``imagenet`` of an encoder.
-    pretrained : bool
-        Whether its source starts from ImageNet weights that Keras does not have, so that a random start is said.
     caffe : CaffeLayers or None
         Its layers in the published Caffe model, where there is one.
     source : str
@@ -60,6 +58,5 @@ class NetworkSpec:
     learning_rate: float = 1e-3
     batch_size: int = 32
     weights: str = "random"
-    pretrained: bool = False
     caffe: CaffeLayers | None = None
     source: str = "ours"
