@@ -17,9 +17,9 @@ from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
 from .images import prepare_images
 from .model import network_of, resolved
-from .reused import release_network
 from .settings import FinetuneSettings
 from .training import CnnTraining
+from .units import release_network
 
 
 def finetune(

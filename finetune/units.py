@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from .balance import class_factors
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
-from .model import resolved
+from .model import build_model, resolved
 from .pretrained import network_arrays
-from .reused import network_of_fold
 from .settings import FinetuneSettings
+from .state import training_variables
 
 _log = logging.getLogger(__name__)
+
+_last: dict[Hashable, Any] = {}
+"""The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,33 @@ def _train(unit: FoldUnit, ticker: Ticker) -> None:
     tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
     write_pack(unit.file, unit.key, {"tests": tests, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
+
+
+def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
+    """Return the compiled network of `build_model`, as a fold of these settings begins.
+
+    What TensorFlow and JAX compile for a training step belongs to one network object, and for a small network takes
+    longer than the training itself. So the network of the last fold is used again, if it is of the same settings, with
+    every variable of a new one: weights, statistics, states of random generators and of the optimiser.
+
+    Raises
+    ------
+    InputError, WeightsError
+        See `build_model`.
+    """
+    model = build_model(settings, classes=classes, fold=fold)
+    key = (settings, classes, *resolved(settings).items())  # the input's convention follows from the weights file
+    if key not in _last:
+        release_network()
+        return _last.setdefault(key, model)
+    for variable, value in zip(training_variables(_last[key]), training_variables(model), strict=True):
+        variable.assign(value)
+    return _last[key]
+
+
+def release_network() -> None:
+    """Forget the network, so that its memory is free."""
+    _last.clear()
 
 
 def predict_samples(

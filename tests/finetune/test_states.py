@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, reused, state
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, state, units
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 
@@ -21,7 +21,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module", autouse=True)
 def none_kept():
     yield
-    reused.release_network()
+    units.release_network()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def seconds(monkeypatch):
 
 
 def train(source, folder, *, validate=range(12, 16), on_epoch=lambda words: None, on_saved=lambda epochs: None):
-    model = reused.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
+    model = units.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
     plan = TrainingPlan(SPECK, np.arange(12), np.array(validate, dtype=np.int64), 2)
     train_model(model, source, plan, state=folder / "fold1.state.npz", log=folder / "l.csv", on_epoch=on_epoch,
                 on_saved=on_saved)  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, reused, state
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, state, units
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
@@ -27,9 +27,9 @@ def every_epoch():
 
 @pytest.fixture(autouse=True)
 def none_kept():
-    reused.release_network()
+    units.release_network()
     yield
-    reused.release_network()
+    units.release_network()
 
 
 def train(model, folder):
@@ -51,9 +51,9 @@ def train(model, folder):
     ids=["dropout", "float16", "frozen", "multipliers"],
 )
 def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
-    train(reused.network_of_fold(settings, classes=2, fold=1), tmp_path / "first")
-    model = reused.network_of_fold(settings, classes=2, fold=2)
-    assert model is reused.network_of_fold(settings, classes=2, fold=2)
+    train(units.network_of_fold(settings, classes=2, fold=1), tmp_path / "first")
+    model = units.network_of_fold(settings, classes=2, fold=2)
+    assert model is units.network_of_fold(settings, classes=2, fold=2)
     found, left = train(model, tmp_path / "second")
     expected, whole = train(build_model(settings, classes=2, fold=2), tmp_path / "alone")
     for one, two in zip(expected, found, strict=True):
@@ -65,15 +65,15 @@ def test_multipliers_may_be_lists():
     """As Python or JSON has them: settings are a key, which lists cannot be."""
     listed = replace(SPECK, rate_multipliers=[["classes", 3.0]])
     assert listed == replace(SPECK, rate_multipliers=(("classes", 3.0),))
-    model = reused.network_of_fold(listed, classes=2, fold=1)
-    assert model is reused.network_of_fold(listed, classes=2, fold=2)
+    model = units.network_of_fold(listed, classes=2, fold=1)
+    assert model is units.network_of_fold(listed, classes=2, fold=2)
 
 
 def test_other_settings_are_another_network():
-    first = reused.network_of_fold(SPECK, classes=2, fold=1)
+    first = units.network_of_fold(SPECK, classes=2, fold=1)
     for other, classes in ((replace(SPECK, dropout=0.4), 2), (SPECK, 3)):
-        assert reused.network_of_fold(other, classes=classes, fold=1) is not first
-    assert reused.network_of_fold(SPECK, classes=2, fold=1) is not first  # the last one alone is kept
+        assert units.network_of_fold(other, classes=classes, fold=1) is not first
+    assert units.network_of_fold(SPECK, classes=2, fold=1) is not first  # the last one alone is kept
 
 
 def test_the_folds_of_a_command_share_one_that_is_let_go_at_its_end(tissue, tmp_path, monkeypatch):
@@ -92,4 +92,4 @@ def test_the_folds_of_a_command_share_one_that_is_let_go_at_its_end(tissue, tmp_
     (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["3"], work=Work(jobs=1))
     assert result.finished
     assert stepped == [(3, 3, 3, 4), (4,), (4, 2), (2,)]
-    assert not reused._last
+    assert not units._last
