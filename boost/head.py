@@ -17,9 +17,6 @@ HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
 MODEL_SUFFIX = r"\.[a-z0-9]{1,8}"
 """Pattern of the suffix of a model's file."""
 
-_TAKEN_SUFFIXES = frozenset({".csv"})
-"""The predictions of a model lie beside it under its name with this suffix."""
-
 
 class Classifier(Protocol):
     """A fitted model.
@@ -170,8 +167,7 @@ class HeadSpec:
             raise InputError(
                 f"head {self.name!r}: its name must be lower-case letters, digits and _, at most 32, a letter first"
             )
-        if not re.fullmatch(MODEL_SUFFIX, self.suffix) or self.suffix in _TAKEN_SUFFIXES:
+        if not re.fullmatch(MODEL_SUFFIX, self.suffix):
             raise InputError(
-                f"head {self.name}: its suffix {self.suffix!r} must be a dot and at most 8 lower-case letters and "
-                "digits, and not .csv, which its predictions have"
+                f"head {self.name}: its suffix {self.suffix!r} must be a dot and up to 8 lower-case letters or digits"
             )

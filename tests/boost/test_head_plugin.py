@@ -150,7 +150,6 @@ def test_what_decides_the_content_of_ours():
         ({"name": "Nearest"}, "its name must be lower-case letters"),
         ({"name": "../x"}, "its name must be lower-case letters"),
         ({"name": "a" * 33}, "at most 32"),
-        ({"suffix": ".csv"}, "not .csv, which its predictions have"),
         ({"suffix": ".inner.npz"}, "must be a dot and at most 8 lower-case letters"),
         ({"suffix": "npz"}, "must be a dot and at most 8 lower-case letters"),
     ],
