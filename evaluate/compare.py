@@ -18,7 +18,7 @@ from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import LEVEL, Units
 
 FOLDS = 1.25
-"""Factor of the variance of a test over folds (ours): the least at which tests of classifiers that are worth the same
+"""Factor of the variance of a test of independent rows over folds (ours; of groups it is that of intervals): at it tests of classifiers that are worth the same
 reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``."""
 
 POWER = 0.8
@@ -241,7 +241,7 @@ def compare_tables(
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())
     alone = units.count == len(first)
-    factor = FOLDS if units.widen > 1.0 else 1.0
+    factor = min(units.widen, FOLDS) if alone else units.widen
     found = {
         "difference": differences["accuracy"]["difference"],
         "interval": differences["accuracy"]["interval"],
