@@ -18,8 +18,8 @@ from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import LEVEL, Units
 
 FOLDS = 1.25
-"""Factor of the variance of a test of independent rows over folds (ours; of groups it is that of intervals): at it tests of classifiers that are worth the same
-reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``."""
+"""Factor of the variance of a test of independent rows over folds (ours): at it tests of classifiers that are worth the
+same reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``. Of groups it is that of intervals."""
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
