@@ -81,8 +81,12 @@ def _reason(metrics: Mapping[str, Any], name: str) -> str:
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     missing = nested(metrics, "intervals", "ungrouped")
-    loud = sorted(banners, key=lambda text: not _LOUD.search(text))
-    return [*loud, *_unnamed(metrics, missing), *fold_note_lines(metrics)]
+    return [*by_weight(banners), *_unnamed(metrics, missing), *fold_note_lines(metrics)]
+
+
+def by_weight(banners: Sequence[str]) -> list[str]:
+    """Return warnings with those first that are written in capitals."""
+    return sorted(banners, key=lambda text: not _LOUD.search(text))
 
 
 def _unnamed(metrics: Mapping[str, Any], missing: int | None) -> Iterator[str]:

@@ -18,11 +18,14 @@ _BESIDE, _MOST_CLASSES = 6, 30
 """Classes up to which the confusion matrix stands beside the answer, and up to which it is shown (ours)."""
 
 
-def answer_block(panel: Panel, warnings: Sequence[str]) -> Block:
-    """Say how good, how sure and for whom, with the confusion matrix and what warns of it."""
+def answer_block(panel: Panel, warnings: Sequence[str], *, alone: bool) -> Block:
+    """Say how good, how sure and for whom, with the confusion matrix and what warns of it.
+
+    Of several tables the first sentence stands at the top of the report.
+    """
     metrics = panel.metrics
     beside = confusion_grid(metrics) if len(metrics["classes"]) <= _BESIDE else None
-    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside}
+    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside, "alone": alone}
     return Block(template="answer.html", values={**values, "trained": bool(panel.run.get("methods"))})
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import BchistoError, ImageError
 from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample
 from ..jobs import write_rows
-from .answer import answer, warnings_of
+from .answer import answer, by_weight, warnings_of
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure
 from .forms import percent
@@ -167,10 +167,10 @@ def write_report(
     alone = len(panels) == 1
     warned = [warnings_of(panel.metrics, banners if alone else ()) for panel in panels]
     if alone:
-        first = [answer_block(panels[0], warned[0])]
+        first = [answer_block(panels[0], warned[0], alone=True)]
     else:
         tables = [{"name": panel.table.name, "a": answer(panel.metrics)} for panel in panels]
-        first = [Block(template="answers.html", values={"tables": tables, "warnings": banners})]
+        first = [Block(template="answers.html", values={"tables": tables, "warnings": by_weight(banners)})]
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),
         Section("Side by side", [] if alone else [Block(grid=side_by_side(panels))]),
@@ -179,7 +179,7 @@ def write_report(
     ]
     for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
         if not alone:
-            sections.append(Section(panel.table.name, [answer_block(panel, warnings)]))
+            sections.append(Section(panel.table.name, [answer_block(panel, warnings, alone=False)]))
         sections += panel_sections(panel, shown, title="" if alone else f"{panel.table.name}: ")
     learnt: dict[str, Panel] = {}
     for panel in panels:

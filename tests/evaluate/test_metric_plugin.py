@@ -55,10 +55,10 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
     for heading in ("", ", 95 % interval", ", mean ± spread over folds"):
         assert f'<th scope="col">Matthews &lt;correlation&gt;{heading}</th>' in report
     assert f"<td>{mcc:.3f}</td><td>{low:.3f} to {high:.3f}</td>" in report
-    line = f"<p>Matthews &lt;correlation&gt;: {mcc:.3f} (95 % interval {low:.3f} to {high:.3f}); mean over folds "
+    line = f"Matthews &lt;correlation&gt; {mcc:.3f} ({low:.3f} to {high:.3f}), mean over folds "
     assert line in report
     sure = tables["folds"]["sureness"]
-    assert f"<p>confidence (lower is better): {100 * sure:.1f} % (95 % interval " in report
+    assert f"confidence (lower is better) {100 * sure:.1f} % (95 % interval " in report
 
 
 def test_ours_stay_what_they_are_beside_it(matthews):
@@ -86,7 +86,7 @@ def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
     assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
     for report in (result.folder / "report.html", run / "report.html"):
-        assert "<p>Matthews &lt;correlation&gt;: " in report.read_text()
+        assert "Matthews &lt;correlation&gt; " in report.read_text()
 
 
 def test_influences_give_an_interval(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
 
 
 def test_one_fold_has_no_spread(matthews):
-    from bchisto.report.tables import summary_cells, summary_lines
+    from bchisto.report.tables import other_figures, summary_cells
 
     table = PredictionTable.from_probabilities(
         name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abab"),
@@ -210,4 +210,4 @@ def test_one_fold_has_no_spread(matthews):
     found = measure(table, bootstrap=0)
     specs = [spec for spec in list_metrics() if spec.name in ("accuracy", "mcc")]
     assert [cell for _, cell in summary_cells(specs, found)] == ["75.0 %", "–", "–", "0.577", "–", "–"]
-    assert summary_lines(specs, found) == ["Matthews <correlation>: 0.577."]
+    assert "Matthews <correlation> 0.577" in other_figures(found)
