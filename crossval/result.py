@@ -9,7 +9,7 @@ from typing import Any
 
 from ..evaluate import Panel, PaperTable, Sample, html_lines
 from ..jobs import Share
-from ..report import gain_lines, headline
+from ..report import headline
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class CrossValidation:
         """
         if self.metrics is None:
             return []
-        each = self.panel.run.get("each") if self.panel is not None else None
-        lines = headline(name or self.folder.name, self.metrics, banners=self.banners)
-        return [*lines, *(gain_lines(each) if each else ())]
+        return headline(name or self.folder.name, self.metrics, banners=self.banners)
 
     def _repr_html_(self) -> str:
         return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())

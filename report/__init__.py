@@ -4,7 +4,7 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 """
 
 from .answer import headline
-from .comparison_sections import external_lines, gain_lines, named_test
+from .comparison_sections import external_lines, named_test
 from .evaluation import write_evaluation
 from .forms import p_value
 from .methods import cite
@@ -26,7 +26,6 @@ __all__ = [
     "cite",
     "class_grid",
     "external_lines",
-    "gain_lines",
     "headline",
     "named_test",
     "p_value",

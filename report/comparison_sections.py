@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..evaluate import (
     Panel,
-    aligned,
     called,
     counted,
     images_tested,
@@ -15,7 +14,7 @@ from ..evaluate import (
     plural,
     rows_of,
 )
-from .forms import p_value, percent, points
+from .forms import NOTHING, p_value, percent, points, span
 from .page import Block, Grid
 from .tables import interval_cell, shown_metrics, summary_cells
 
@@ -45,15 +44,16 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     shown = [key for key in _PAIRED if any(pair.get("differences", {}).get(key) for pair in pairs)]
     for pair in pairs:
         name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
-        said = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
-        tests = (said, _p_cell(pair["p"]), _p_cell(pair.get("p_holm")), _p_cell(pair["least_p"]))
+        test = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
+        tests = (test, *(p_value(pair.get(key), sign=False) for key in ("p", "p_holm", "least_p")))
         only = f"{pair['only_first']} / {pair['only_second']}"
-        detectable = "–" if pair["detectable"] is None else f"{100 * pair['detectable']:.1f}"
-        needed = "–" if pair["units_needed"] is None else f"{pair['units_needed']:,}"
-        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests, detectable, needed])
+        power = (_or_nothing(pair.get("detectable"), span), _or_nothing(pair.get("units_needed"), "{:,}".format))
+        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests, *power])
         more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
     header = ["second against first", "accuracy, points", "95 % interval", "only first / only second right", "test"]
     header += ["p", "p, Holm", "least possible p", "detectable, points", "units needed"]
+    known = [column for column in range(len(header)) if any(row[column] != NOTHING for row in rows)]
+    header, rows = [header[column] for column in known], [[row[column] for column in known] for row in rows]
     caption = f"Paired tests of {counted(len(pairs), 'pair')} of tables about the same rows"
     if any(pair.get("variance_factor", 1.0) != 1.0 for pair in pairs):
         caption += (
@@ -66,6 +66,10 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
         methods = {found["method"]: None for pair in pairs for found in pair["differences"].values() if found}
         caption = f"Differences with 95 % intervals ({'; '.join(methods)}): points of percent, AUC as it is"
         yield Block(grid=Grid(caption, ["second less first", *(_PAIRED[key] for key in shown)], more))
+
+
+def _or_nothing(value: float | None, form: Callable[[float], str]) -> str:
+    return NOTHING if value is None else form(value)
 
 
 def _difference(found: Mapping[str, Any] | None, key: str) -> str:
@@ -116,19 +120,15 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
     for by, subgroups in found.items():
         rows = []
         for one in subgroups:
-            accuracy = interval_cell("percent", one["accuracy"], one["interval"], "*" if one["reason"] else "")
+            mark = "*" if one["reason"] else ""
+            accuracy = interval_cell("percent", one["accuracy"], one["interval"], mark)
             apart = _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy")
             rows.append([one["value"], f"{one['n']:,}", f"{one['units']:,}", accuracy, apart])
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
         header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
         for reason in dict.fromkeys(one["reason"] for one in subgroups if one["reason"]):
-            yield Block(note=f"* The interval cannot be estimated: {reason}.")
-
-
-def _p_cell(value: float | None) -> str:
-    """Write a p, or that there is none."""
-    return "–" if value is None else p_value(value, sign=False)
+            yield Block(note=f"* The interval cannot be estimated: {called(panel.metrics, reason)}.")
 
 
 def _caption(found: Mapping[str, Any]) -> str:
@@ -138,12 +138,12 @@ def _caption(found: Mapping[str, Any]) -> str:
     )
 
 
-def _rows(found: Mapping[str, Any], *, between: str) -> list[list[str]]:
+def _rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Return a row per store, and that of the fusion."""
     gains = {pair["store"]: pair for pair in found["comparisons"] if "store" in pair}
 
     def cell(figures: Mapping[str, Any]) -> str:
-        return interval_cell("percent", figures["accuracy"], figures["interval"], between=between)
+        return interval_cell("percent", figures["accuracy"], figures["interval"])
 
     rows = [
         [name, cell(store["alone"]), percent(store["without"]["accuracy"]), *_tested(gains[name])]
@@ -153,29 +153,12 @@ def _rows(found: Mapping[str, Any], *, between: str) -> list[list[str]]:
 
 
 def _tested(pair: Mapping[str, Any]) -> list[str]:
-    return [points(pair["difference"]), points(pair["interval"]), _p_cell(pair["p"]), _p_cell(pair["p_holm"])]
-
-
-def gain_lines(found: Mapping[str, Any]) -> list[str]:
-    """Say in lines for a terminal what `measure_gains` found."""
-    against = [
-        [f"{pair['second']} less {pair['first']}", *_tested(pair)]
-        for pair in found["comparisons"]
-        if "store" not in pair
-    ]
-    header = ["stores against each other", "points", "95 % interval", "p", "p, Holm"]
     return [
-        _caption(found),
-        *_ruled([_HEADER, *_rows(found, between=" ")]),
-        "",
-        *_ruled([header, *against]),
-        *found["notes"],
+        points(pair["difference"]),
+        points(pair["interval"]),
+        p_value(pair["p"], sign=False),
+        p_value(pair["p_holm"], sign=False),
     ]
-
-
-def _ruled(rows: Sequence[Sequence[str]]) -> list[str]:
-    header, *lines = aligned(rows)
-    return [header, "-" * len(header), *lines]
 
 
 def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
@@ -185,7 +168,7 @@ def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
             continue
         if len(panels) > 1:
             yield Block(heading=panel.table.name)
-        yield Block(grid=Grid(_caption(found), _HEADER, _rows(found, between="\n"), total=True))
+        yield Block(grid=Grid(_caption(found), _HEADER, _rows(found), total=True))
         yield Block(
             text="The gain is the accuracy of the fusion of all stores less that of the fusion without the one. A "
             "store that is good alone may add nothing to the others."

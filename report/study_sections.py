@@ -136,12 +136,6 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
         rows = [[*row, f"{count:,}"] for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)]
         grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
     yield Block(grid=grid)
-    if not any(name is not None for name in owner.values()):
-        yield Block(
-            note=f"No patient or slide is known: {plural(image)} of one patient may stand on both sides of a fold, and "
-            "intervals and tests take every one for independent of the others."
-        )
-        return
     classes: dict[str | None, set[int]] = {}
     for one, label in labels.items():
         classes.setdefault(owner[one], set()).add(label)
