@@ -109,9 +109,6 @@ def test_the_table_of_the_paper_by_hand():
         ["s", "75.0", "100.0", "87.5", "12.5", "100.0"],
         ["Model fusion", "100.0", "0.0", "50.0", "50.0", ""],
     ]
-    text = table.text().splitlines()
-    assert text[0].split() == ["f1", "f2", "mean", "std", "seed", "avg"]
-    assert set(text[1]) == set(text[3]) == {"-"}
 
 
 @pytest.fixture
@@ -134,7 +131,7 @@ def report(tmp_path, he_image):
 
 def test_the_report_is_one_escaped_self_contained_file(report):
     text = report.read_text()
-    assert text.index("SYNTHETIC IMAGES") < text.index("<h1>")
+    assert text.index("SYNTHETIC IMAGES") < text.index("<nav")
     assert "A &amp; B" in text
     assert "w<script>" not in text
     assert "<b>store" not in text
@@ -175,7 +172,7 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     )  # fmt: skip
     found = re.search(r"<title>probe (\d+) (\d+) (\w+)</title>", done.stdout)
     assert found, done.stderr
-    assert int(found[1]) == int(found[2]) == 12
+    assert int(found[1]) == int(found[2]) == 10
     assert found[3] == "true"
     assert "CONSOLE" not in done.stderr
 
