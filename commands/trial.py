@@ -19,7 +19,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, "images")
     yield flag("--out", type=OUT_FOLDER, default="trial", help="The run folder.")
     yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(FeaturizeSettings, "weights", weights={"default": None})
+    yield from options_of(FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()})
     yield from options_of(Work, "skip_errors", "jobs")
 
 
@@ -39,7 +39,7 @@ def trial(**options: Any) -> None:
 
     selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
     print_results(
-        lambda: run(selection, out=out, weights=options["weights"] or (), work=work).results,
+        lambda: run(selection, out=out, encoders=options["encoders"], weights=options["weights"], work=work).results,
         shown=out / "report.html",
         then=lambda model: f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
         listed=out / "failures.csv",

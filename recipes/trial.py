@@ -9,11 +9,15 @@ from ..boost import PRESET_OPTIONS, BoostSettings, train
 from ..core import InputError, Many, Message, PathInput, TextInput, as_path, as_texts
 from ..crossval import CrossValidation
 from ..data import FoldChoice, ImageSelection
+from ..encoders import EncoderChoice, gives_maps
 from ..featurize import AUTO, FeaturizeSettings, featurize, preset_options
 from ..jobs import Work
 from ..preflight import Preflight, preflight
 
 _log = logging.getLogger(__name__)
+
+_CROPS = 6
+"""Of an augmentation for encoders without maps, which take time by the crop."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def trial(
     images: ImageSelection | PathInput,
     *,
     out: PathInput,
+    encoders: Many[TextInput] = (),
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> TrialResult:
@@ -46,6 +51,8 @@ def trial(
     images : ImageSelection or path
     out : str or Path
         The run folder.
+    encoders : str or sequence of str
+        Instead of those of the preset; such as give vectors, not maps, see six crops of each augmentation.
     weights : str or sequence of str
         As in `bchisto.featurize.FeaturizeSettings`; ImageNet's by default.
     work : Work, optional
@@ -62,9 +69,15 @@ def trial(
     """
     run, selection, work = as_path(out, "out"), ImageSelection.of(images), Work.of(work)
     selection.refuse_as_run(run)
-    options, sources = preset_options("quick"), as_texts(weights, "weights")
+    options = preset_options("quick")
     views = AUTO[options.pop("views")[0]]
-    quick = FeaturizeSettings(**options, views=views, weights=sources or FeaturizeSettings().weights)
+    if encoders:
+        options["encoders"] = tuple(EncoderChoice.parse(name) for name in as_texts(encoders, "encoders"))
+        if not all(map(gives_maps, options["encoders"])):
+            options |= {"mode": "exact", "crops": _CROPS}
+    if weights:
+        options["weights"] = as_texts(weights, "weights")
+    quick = FeaturizeSettings(views=views, **options)
     _log.info("1/3 checking the images")
     check = preflight(selection, settings=quick, work=work)
     protocol = _usable(check, work)

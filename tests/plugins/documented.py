@@ -12,6 +12,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SMALL = {
+    "trial": {"encoders": ["tiny"], "weights": ["random"]},
     "featurize": {"encoders": ["convs"], "weights": ["random"], "views": ["1.0:48"], "augmentations": 1, "crops": 2},
     "boost": {"seeds": 1, "params": ["num_iterations=3", "min_data_in_leaf=2"]},
     "finetune": {"epochs": 1, "size": 48},
@@ -63,7 +64,7 @@ def smaller(line):
         return arguments
     if arguments[0] in SMALL and "--config" not in arguments:
         arguments += ["--config", f"{arguments[0]}.yaml"]
-    works = arguments[0] in ("featurize", "boost", "finetune", "predict") or arguments[:2] == ["data", "make"]
+    works = arguments[0] in ("trial", "featurize", "boost", "finetune", "predict") or arguments[:2] == ["data", "make"]
     if works and "--jobs" not in arguments:
         arguments += ["--jobs", "1"]
     return arguments

@@ -81,10 +81,12 @@ def test_settings_that_fit(tissue, tmp_path):
     assert fit_settings(tissue, FeaturizeSettings(encoders="tiny", views="1.0:64")).views == (View(1.0, 64),)
 
 
-@pytest.mark.slow
-def test_a_trial_answers(tissue, cli, tmp_path):
+@pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
+def test_a_trial_answers(tissue, cli, tmp_path, encoder):
     run = tmp_path / "trial"
-    code, out, err = cli("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    words = ("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    words += ("--encoder", encoder) if encoder else ()
+    code, out, err = cli(*words)
     assert code == 0, err
     assert "of 12 images" in out
     assert (run / "report.html").is_file()
@@ -92,7 +94,7 @@ def test_a_trial_answers(tissue, cli, tmp_path):
     assert len(models) == 2
     code, _, err = cli("predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random")
     assert code == 0, err
-    again = cli("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    again = cli(*words)
     assert again[0] == 0, again[2]
     assert "already" in again[2]
 
