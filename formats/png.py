@@ -94,7 +94,10 @@ def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Sam
             handle.seek(offset - 8)
             parts.append(handle.read(12 + length))
     data = b"".join([*parts, _END])
-    values = imagecodecs.png_decode(data)
+    try:
+        values = imagecodecs.png_decode(data)
+    except (imagecodecs.PngError, UnicodeError) as error:  # its own words may be bytes of what was not read
+        raise truncated(path, "libpng cannot read its pixels") from error
     if colours:  # libpng takes the colours beyond a palette for black
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if np.asarray(image).max() >= colours:
