@@ -39,8 +39,8 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
-    names = one_of(name, list_networks())
-    raise InputError("{network} {}: {}, or an encoder with feature maps of bchisto encoder list", name, names)
+    names = one_of(name, [*list_networks(), *list_encoders()])
+    raise InputError("{network} {}: {}", name, names)
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:

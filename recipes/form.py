@@ -78,12 +78,22 @@ def load_recipe(name: str) -> Recipe:
         return parse_recipe(_content(name, own[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
         source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
-        recipe = parse_recipe(source if isinstance(source, Mapping) else _content(f"recipe {name}", source))
+        content = _as_written(source) if isinstance(source, Mapping) else _content(f"recipe {name}", source)
+        recipe = parse_recipe(content)
         check_name(recipe.name, name, what="recipe")
         return recipe
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return parse_recipe(_content(name, Path(name)))
     raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value of another package's mapping as a YAML file gives it: numbers and words are texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else value if value is None else str(value)
 
 
 def _content(name: str, file: Traversable) -> Mapping[str, Any]:

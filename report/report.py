@@ -173,7 +173,7 @@ def write_report(
         first = [Block(template="answers.html", values={"tables": tables, "warnings": by_weight(banners)})]
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),
-        Section("Side by side", [] if alone else [Block(grid=side_by_side(panels))]),
+        Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
         Section("Comparisons", list(comparison_blocks(pairs, panels))),
         Section("What the protocol makes of it", [] if gap is None else list(gap_blocks(gap))),
     ]

@@ -120,7 +120,7 @@ def test_run_from_its_sources_the_clone_is_named(monkeypatch):
         ),
         (("featurize", "--out", "x"), "error: Missing option '--images'; see bchisto featurize --help"),
         (("data", "chek"), "error: No such command 'chek'"),
-        (("boosts",), "error: No such command 'boosts': did you mean boost? Choose one of demo, data"),
+        (("boosts",), "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data"),
         (("featurize", "--images", "a\x1bb", "--crops", "x"), "error: Invalid value for '--crops': 'x' is not a valid"),
         (("reproduce", "rakhlin2018"), "error: give --images, the dataset in its official layout; see bchisto repro"),
     ],
