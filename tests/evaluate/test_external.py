@@ -46,7 +46,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
                          "--sensitivity", 0.6)  # fmt: skip
     assert code == 0, err
     assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a gain of 10.0 points (95 % interval -" in out
-    assert "in, threshold 0.900 of out for a wanted sensitivity of 60.0: sensitivity 90.0" in out
+    assert "in, threshold 0.900 of out for a wanted sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
     assert "What thresholds of out for a wanted sensitivity reach on in" in report
     view = TwoClassChoice(sensitivities=0.6)

@@ -115,4 +115,4 @@ def test_what_cannot_be_chosen(three, tmp_path, cli):
         True,
     )
     code, out, _ = cli("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
-    assert (code, "accuracy 100.0 % of 2" in out) == (0, True)
+    assert (code, "2 of 2 images right: 100.0 %" in out) == (0, True)

@@ -173,7 +173,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
         "--prevalence", 0.02,
     )  # fmt: skip
     assert code == 0, err
-    assert "wanted sensitivity 90.0, thresholds fitted on the other folds: sensitivity" in out
+    assert "wanted sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity" in " ".join(out.split())
     found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]
     assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
     kept = [line for line in rows if ",malignant," not in line]

@@ -170,7 +170,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, cli):
     assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
     code, out, err = cli("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
     assert code == 0, err
-    assert "accuracy 50.0 % of 2 images" in out
+    assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
     assert "2 rows have no label and are left out" in (tmp_path / "e" / "report.html").read_text()

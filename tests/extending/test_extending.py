@@ -183,7 +183,24 @@ def test_an_encoder_of_vectors_goes_from_images_to_predictions(lab, here, tmp_pa
     options = ("--encoder", "means", "--view", "1.0:32", "--augmentations", 2, "--crops", 2, "--jobs", 1)
     code, _, said = cli("featurize", "--images", here / "lab-images", "--out", tmp_path / "run", *options)
     assert code == 0, said
-    assert cli("boost", "--out", tmp_path / "run", "--folds", 2, "--seeds", 1, "--preset", "quick", "--jobs", 1)[0] == 0
+    assert (
+        cli(
+            "boost",
+            "--out",
+            tmp_path / "run",
+            "--folds",
+            2,
+            "--seeds",
+            1,
+            "--preset",
+            "quick",
+            "--head",
+            "lightgbm",
+            "--jobs",
+            1,
+        )[0]
+        == 0
+    )
     images = here / "lab-images"
     code, _, said = cli("predict", tmp_path / "run", "--images", images, "--out", tmp_path / "new.csv", "--jobs", 1)
     assert code == 0, said

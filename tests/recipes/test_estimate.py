@@ -34,7 +34,7 @@ def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns)
     monkeypatch.setattr(estimate, "time_training", lambda *rest, **options: cost)
     images = ahead(folds=folds, processes=processes, parts=parts)
     found = estimate.estimate_step(FinetuneStep({}, SETTINGS, FoldChoice(("x",)), TwoClassView()), images)
-    each = 200 // parts * 2 * (0.1 + 0.9 * 10 * 0.01)
+    each = 200 // parts * 2 * 0.9 * 10 * 0.01
     assert found.seconds == pytest.approx(turns * each + 200 * 0.5 / 4)
     assert found.units == folds * parts
     assert found.bytes == 2 * folds * parts * 100 + 200 * 10
