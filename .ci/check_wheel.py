@@ -19,7 +19,8 @@ def main(wheel: str) -> None:
     wanted |= {
         "bchisto/py.typed",
         "bchisto/data/folds/published/rakhlin10.csv",
-        "bchisto/report/templates/report.html",
+        "bchisto/report/templates/page.html",
+        "bchisto/report/templates/terminal.txt",
     }
     missing = sorted(wanted - names)
     stray = sorted(
