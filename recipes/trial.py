@@ -29,7 +29,8 @@ class TrialResult:
     check : Preflight
         Of the images.
     results : tuple of CrossValidation
-        One for each classifier, the one that was better on real BACH first.
+        One for each classifier, the one that was better on real BACH first; only LightGBM's where the patients are too
+        few for folds inside the training part.
     """
 
     check: Preflight
@@ -85,12 +86,12 @@ def trial(
     _log.info("2/3 describing %d images, view %s", len(check.dataset), *planned.views)
     featurize(selection, out=run, settings=planned, work=work)
     _log.info("3/3 training")
-    results = train(
-        out=run,
-        settings=replace(BoostSettings(preset="quick"), **PRESET_OPTIONS["quick"]),
-        folds=protocol,
-        work=work,
-    )
+    settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
+    try:
+        results = train(out=run, settings=settings, folds=protocol, work=work)
+    except InputError as error:  # few patients leave no folds inside the training part, which only LightGBM needs not
+        _log.warning("%s; going on with lightgbm only", error)
+        results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     return TrialResult(check, tuple(results))
 
 

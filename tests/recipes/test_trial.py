@@ -99,6 +99,21 @@ def test_a_trial_answers(tissue, cli, tmp_path, encoder):
     assert "already" in again[2]
 
 
+def test_a_trial_of_few_patients_goes_on_with_one_classifier(tissue, cli, tmp_path):
+    """Of two patients a class one trains, which leaves no folds inside the training part."""
+    rows = [
+        f"{path},{path.parent.name},{path.parent.name}{place % 2}"
+        for place, path in enumerate(sorted(tissue.rglob("*.png")))
+    ]
+    (tmp_path / "images.csv").write_text("path,label,patient\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1)
+    code, out, err = cli("trial", "--images", tmp_path / "images.csv", "--out", tmp_path / "run", *words)
+    assert code == 0, err
+    assert "going on with lightgbm only" in err
+    assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == ["2-grouped-lightgbm"]
+    assert "2-grouped-lightgbm: " in out
+
+
 def test_a_trial_of_what_cannot_work(tissue, cli, tmp_path):
     (tmp_path / "one" / "a").mkdir(parents=True)
     Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(150, 150))).save(tmp_path / "one" / "a" / "a.png")
