@@ -90,7 +90,7 @@ def trial(
     try:
         results = train(out=run, settings=settings, folds=protocol, work=work)
     except InputError as error:  # few patients leave no folds inside the training part, which only LightGBM needs not
-        _log.warning("%s; going on with lightgbm only", error)
+        _log.warning(Message("{}; going on with lightgbm only", error))
         results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     return TrialResult(check, tuple(results))
 
