@@ -52,6 +52,7 @@ _COMMANDS = (
     "explain",
     "reproduce",
     "runs",
+    "doctor",
 )
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000

@@ -24,6 +24,7 @@ from .registry import (
     list_encoders,
 )
 from .vectors import VectorSpec
+from .weights import weights_folder
 
 __all__ = [
     "CATALOGUE",
@@ -68,5 +69,6 @@ __all__ = [
     "recorded_source",
     "source_sha256",
     "variables_of",
+    "weights_folder",
     "weights_of",
 ]

@@ -84,10 +84,10 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             raise WeightsError(
                 "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
                 "or give {weights:{}=PATH}",
-                spec.name, first_line(error), _cache() or "the folder of KERAS_HOME", spec.name,
+                spec.name, first_line(error), weights_folder() or "the folder of KERAS_HOME", spec.name,
             ) from error  # fmt: skip
         url, file = match[1], match[1].rsplit("/")[-1]
-        folder = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+        folder = weights_folder() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
         raise WeightsError(
             "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
             "or give {weights:{}=PATH} (or {weights:random} for a trial)",
@@ -95,7 +95,7 @@ def load_imagenet(spec: EncoderSpec) -> Any:
         ) from error  # fmt: skip
 
 
-def _cache() -> Path | None:
+def weights_folder() -> Path | None:
     """Return the folder where Keras keeps downloaded weights, by its own rule; None if that is a temporary one."""
     home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - as Keras
     return home / "models" if os.access(home, os.W_OK) else None

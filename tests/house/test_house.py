@@ -34,6 +34,7 @@ ROOMS = [
     "finetune",
     "predict",
     "explain",
+    "doctor",
     "recipes",
     "commands",
     "cli",

@@ -1,0 +1,121 @@
+"""One check: what was looked at, how it is, what mends it; and checks as lines and as JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import __version__
+from ..core import BchistoError, Write, message_of, written
+
+_log = logging.getLogger(__name__)
+
+Status = Literal["ok", "note", "warning", "failure"]
+"""A note is a fact that some users want to change; after a failure a command will fail."""
+
+_ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at.
+    status : {"ok", "note", "warning", "failure"}
+    finding : str
+        How it is.
+    remedy : str or Message
+        What to type or to do; empty if there is nothing to mend.
+    """
+
+    name: str
+    status: Status
+    finding: str
+    remedy: str = ""
+
+
+def run_checks(
+    checks: Mapping[str, Callable[[], Iterable[Check]]], *, hide: Mapping[str, str], write: Write
+) -> list[Check]:
+    """Run checks; one that raises is a failure and stops no other.
+
+    Parameters
+    ----------
+    checks : mapping of str to callable
+        Name of a check to what does it.
+    hide : mapping of str to str
+        Texts, such as paths with names of people, to what stands for them in findings and remedies.
+    write : callable
+        Writes names of parameters in messages, see `bchisto.core.written`.
+
+    Returns
+    -------
+    list of Check
+        Failures first, then warnings, notes, and what is well.
+    """
+    done: list[Check] = []
+    for name, check in checks.items():
+        try:
+            done += check()
+        except BchistoError as error:
+            done.append(Check(name, "failure", written(message_of(error), write)))
+        except Exception as error:  # noqa: BLE001 - a broken package raises what it likes
+            _log.debug("the error in full", exc_info=True)
+            done.append(Check(name, "failure", f"{type(error).__name__}: {error}"))
+    hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder within the home folder goes first
+
+    def anonymous(text: str) -> str:
+        for private, public in hidden:
+            text = text.replace(private, public)
+        return " ".join(text.split())
+
+    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(written(c.remedy, write))) for c in done]
+    return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
+
+
+def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
+    """Return checks for a terminal: what needs attention, or every check, and a closing line.
+
+    Examples
+    --------
+    >>> as_lines([Check("Python", "ok", "3.11.7")])
+    ['1 check, nothing to mend; -v lists it all']
+    """
+    shown = [check for check in checks if every or check.status in ("failure", "warning")]
+    wide = max((len(check.name) for check in shown), default=0)
+    lines = []
+    for check in shown:
+        lines.append(f"{check.status:<7}  {check.name:<{wide}}  {check.finding}")
+        if check.remedy:
+            lines.append(f"{'':<7}  {'':<{wide}}  -> {check.remedy}")
+    counts = [(sum(check.status == status for check in checks), status) for status in ("failure", "warning")]
+    total = f"{len(checks)} check{'s' * (len(checks) != 1)}"
+    trouble = ", ".join(f"{count} {status}{'s' * (count != 1)}" for count, status in counts if count)
+    more = "" if every else "; -v lists it all"
+    return [*lines, f"{total}, {trouble or 'nothing to mend'}{more}"]
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """Return checks as plain values: the version of bchisto, whether one failed, and each check."""
+    return {
+        "bchisto": __version__,
+        "failed": any(check.status == "failure" for check in checks),
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
+    """Return what `run_checks` hides: the home folder, and paths of the user by the words that stand for them."""
+    hidden = {str(Path.home()): "~"}
+    for word, path in paths.items():
+        if path is not None:
+            hidden |= {str(path.absolute()): word, str(path.resolve()): word}
+            if len(str(path)) > 2:  # "." stands in every sentence
+                hidden[str(path)] = word
+    return hidden

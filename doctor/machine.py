@@ -1,0 +1,126 @@
+"""Memory, threads, texts, and the folder that results go to."""
+
+from __future__ import annotations
+
+import locale
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..core import InputError, Message
+from ..jobs import asked_threads, default_jobs
+from .check import Check
+
+_GB = 1 << 30
+
+_PROCESS_GB = 2.0
+"""Of a process with the largest published network in dense mode and TensorFlow, see docs/performance.md."""
+
+_DISK_GB = 1.0
+"""Stores of the published settings for 400 images take a third of it."""
+
+_SHM_GB = 1 / 16
+"""What joblib may put into shared memory for its workers; containers often have no more."""
+
+
+def check_memory() -> Iterator[Check]:
+    """Compare the memory that this process may take with what a process for each core takes."""
+    limit, source = _memory_limit()
+    cores = default_jobs()
+    text = f"{limit / _GB:.1f} GB {source}, {cores} cores"
+    fitting = int(limit / _GB / _PROCESS_GB)
+    if fitting >= cores:
+        yield Check("memory", "ok", text)
+    elif fitting:
+        yield Check("memory", "warning", f"{text}: {cores} processes may need {_PROCESS_GB * cores:.0f} GB",
+                    Message("{jobs:{}}", fitting))  # fmt: skip
+    else:
+        yield Check("memory", "failure", f"{text}: one process may need {_PROCESS_GB:.0f} GB",
+                    Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"))  # fmt: skip
+
+
+def _memory_limit() -> tuple[int, str]:
+    """Return the bytes that this process may take, and what limits them."""
+    limits = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of memory")]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append((int(Path(file).read_text(encoding="ascii")), "by the limit of the job or container"))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    if hasattr(os, "sched_getaffinity"):
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append((soft, "by ulimit -v"))
+    return min(limits)
+
+
+def check_threads() -> Iterator[Check]:
+    """Check the variables that set numbers of threads."""
+    try:
+        asked = asked_threads()
+    except InputError as error:
+        yield Check("threads", "failure", str(error), "unset BCHISTO_THREADS")
+        return
+    own = "" if asked is None else f", BCHISTO_THREADS={asked}"
+    yield Check("threads", "ok", f"{default_jobs()} cores for this process of {os.cpu_count()}{own}")
+
+
+def check_texts() -> Iterator[Check]:
+    """Check that names and messages can be written."""
+    encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(do_setlocale=False)}
+    if any(name.lower().replace("-", "") != "utf8" for name in encodings):
+        yield Check("locale", "warning", f"texts are in {', '.join(sorted(encodings))}: names with accents may fail",
+                    "export LC_ALL=C.UTF-8")  # fmt: skip
+    else:
+        yield Check("locale", "ok", "UTF-8")
+
+
+def check_folder(folder: Path) -> Iterator[Check]:
+    """Write, flush and rename a file where results will go, and look at the space that is left.
+
+    Parameters
+    ----------
+    folder : Path
+        That of a run, which need not be there yet.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".bchisto-doctor-") as scratch:
+            first, second = Path(scratch, "first"), Path(scratch, "second")
+            for path, content in ((second, b"before"), (first, b"after")):
+                with path.open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            first.replace(second)
+            renamed = second.read_bytes() == b"after" and not first.exists()
+            yield from _free_space(Path(scratch))
+    except OSError as error:
+        yield Check("folder", "failure", f"files cannot be written and renamed in {there}: {error.strerror or error}",
+                    Message("give another {out}"))  # fmt: skip
+        return
+    if renamed:
+        yield Check("folder", "ok", f"files are written, flushed and renamed in {there}")
+    else:
+        yield Check(
+            "folder", "failure", f"a file renamed in {there} keeps its old content", Message("give another {out}")
+        )
+
+
+def _free_space(folder: Path) -> Iterator[Check]:
+    """Look at the space for results, for temporary files, and in shared memory."""
+    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")
+    for name, path, least, remedy in (
+        ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
+        ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
+        ("shared memory", shared, _SHM_GB, "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"),
+    ):
+        if path.is_dir():
+            free = shutil.disk_usage(path).free / _GB
+            enough = free >= least
+            yield Check(name, "ok" if enough else "warning", f"{free:.1f} GB free", "" if enough else remedy)

@@ -1,0 +1,108 @@
+"""What a user names: a dataset, a run, a model, Slurm, a Dask scheduler."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..data import read_dataset
+from ..jobs import ask_workers
+from ..predict import find_bundle, ready_model
+from ..runs import read_run, versions_of
+from .check import Check
+
+_SECONDS = 20
+"""How long a command of Slurm may take to answer."""
+
+_COMPARED = ("bchisto", "keras", "tensorflow", "lightgbm", "numpy", "scikit-learn")
+"""Packages whose version decides numbers."""
+
+
+def check_dataset(images: Path) -> Iterator[Check]:
+    """Read a dataset's listing and labels; no image is decoded."""
+    dataset = read_dataset(images)
+    levels = Counter(finding.level for finding in dataset.findings)
+    labels = Counter(record.label for record in dataset.records if record.label)
+    text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
+    more = "bchisto data check --images IMAGES lists all"
+    first = {level: next((str(f) for f in dataset.findings if f.level == level), "") for level in ("error", "warning")}
+    if levels["error"]:
+        yield Check("dataset", "failure", f"{text}; {levels['error']} errors, first {first['error']}", more)
+    elif levels["warning"]:
+        yield Check("dataset", "warning", f"{text}; {levels['warning']} warnings, first {first['warning']}", more)
+    else:
+        yield Check("dataset", "ok", text)
+
+
+def check_run(run: Path) -> Iterator[Check]:
+    """Read how each command of a run ended, and compare its versions with those of today."""
+    entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
+    for command, entry in entries.items():
+        text = f"{command}: {entry.outcome}"
+        if entry.status == "error":
+            yield Check("run", "failure", f"{text}: {entry.error}", "mend this, and run the command again")
+        elif entry.status == "interrupted":
+            yield Check("run", "warning", text, f"run {command} again: it goes on")
+        else:
+            yield Check("run", "ok", text)
+    last = list(entries.values())[-1].versions
+    here = versions_of([name for name in last if name in _COMPARED])
+    other = [f"{name} {last[name]}, here {version}" for name, version in here.items() if version != last[name]]
+    if other:
+        yield Check("run", "warning", f"made with other versions: {'; '.join(other)}",
+                    "make a venv with the versions of run.json to go on with equal numbers")  # fmt: skip
+
+
+def check_model(model: Path) -> Iterator[Check]:
+    """Read a model file and build its networks with their weights."""
+    _, loaded = ready_model(find_bundle(model))
+    yield Check("model", "ok", f"{len(loaded.bundle.classes)} classes; its networks have their weights")
+
+
+def check_slurm() -> Iterator[Check]:
+    """Ask Slurm for its partitions, as a batch job that is submitted from here would."""
+    missing = [name for name in ("sbatch", "squeue", "scancel", "sinfo") if shutil.which(name) is None]
+    if missing:
+        yield Check("Slurm", "failure", f"no {', '.join(missing)} on the path", "module load slurm, or a login node")
+        return
+    try:
+        asked = subprocess.run(  # nosec B603 B607 - a constant command of the user's own path
+            ["sinfo", "-h", "-o", "%P %a %D %T"],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        yield Check("Slurm", "failure", f"sinfo gave no answer in {_SECONDS} s", "ask the administrator for slurmctld")
+        return
+    lines = asked.stdout.split("\n")
+    if asked.returncode or not lines[0]:
+        reason = (asked.stderr.strip().splitlines() or ["no partition"])[-1]
+        yield Check("Slurm", "failure", reason, "ask the administrator for slurmctld and the partitions")
+    elif not any(line.split()[1:2] == ["up"] for line in lines):
+        yield Check("Slurm", "warning", "no partition is up", "sinfo shows why")
+    else:
+        yield Check("Slurm", "ok", f"{len(lines) - 1} lines of sinfo, first {' '.join(lines[0].split())}")
+
+
+def check_dask(address: str, folder: Path) -> Iterator[Check]:
+    """Ask the workers of a Dask scheduler for their versions, and whether they see the folder."""
+    here = versions_of(_COMPARED)
+    different = set()
+    workers = ask_workers(address, folder=folder, packages=_COMPARED)
+    for known in workers:
+        different |= {
+            f"{name} {known.get(name, 'missing')}, here {version}"
+            for name, version in here.items()
+            if known.get(name) != version
+        }
+    if different:
+        yield Check(
+            "Dask", "warning", f"workers differ: {'; '.join(sorted(different))}", "install the same versions there"
+        )
+    else:
+        yield Check("Dask", "ok", "its workers see the folder and have the versions of here")

@@ -1,0 +1,261 @@
+"""Each check of `bchisto doctor` in its failing state, the lines that are printed, and the exit code."""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from bchisto.core import in_python
+from bchisto.doctor import Check, as_lines, machine, named, network, packages, run_checks
+
+
+def statuses(checks):
+    return {check.name: check.status for check in checks}
+
+
+def only(checks):
+    (check,) = checks
+    return check
+
+
+def package(folder, name, version):
+    """Put a package of this name and version before all others, as a second installation does."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+@pytest.fixture
+def on_path(tmp_path, monkeypatch):
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def test_a_package_that_is_too_old(on_path):
+    package(on_path, "click", "7.0")
+    check = only(packages.check_packages())
+    assert check.status == "failure"
+    assert check.finding.startswith("click 7.0; needs click>=")
+    assert check.remedy.startswith("pip install 'click>=")
+
+
+def test_a_second_opencv(on_path):
+    package(on_path, "opencv-python", "4.10.0")
+    check = only(packages.check_opencv())
+    assert (check.status, "opencv-python and opencv-python-headless" in check.finding) == ("warning", True)
+    assert check.remedy.startswith("pip uninstall -y opencv-python && ")
+
+
+def test_an_opencv_that_does_not_load(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)  # as Python marks what cannot be imported
+    check = only(packages.check_opencv())
+    assert (check.status, check.remedy) == (
+        "failure",
+        "pip install --force-reinstall --no-deps opencv-python-headless",
+    )
+
+
+def test_an_extra_that_does_not_load(on_path, monkeypatch):
+    (on_path / "xlrd.py").write_text("raise OSError('libxyz.so: cannot open')\n")
+    monkeypatch.delitem(sys.modules, "xlrd", raising=False)
+    broken = next(check for check in packages.check_extras() if check.name == "extra mammograms")
+    assert (broken.status, "libxyz.so" in broken.finding) == ("warning", True)
+    assert broken.remedy.startswith("pip install 'xlrd>=")
+
+
+def test_another_system_and_an_untried_python(monkeypatch):
+    # There is neither here, so what Python tells of itself is replaced.
+    monkeypatch.setattr(packages.platform, "system", lambda: "Windows")
+    assert only(packages.check_python()).status == "warning"
+    monkeypatch.undo()
+    assert only(packages.check_python()).status == "ok"
+    monkeypatch.setattr(packages, "_TRIED", ((3, 8), (3, 9)))
+    assert "make a venv with Python 3.8 to 3.9" in only(packages.check_python()).remedy
+
+
+def test_threads_that_are_no_number(monkeypatch):
+    monkeypatch.setenv("BCHISTO_THREADS", "many")
+    assert only(machine.check_threads()).status == "failure"
+
+
+def test_memory_for_fewer_processes_than_cores():
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0})); from bchisto.doctor import machine\n"
+    code += "print(*(check.status + ' ' + check.remedy for check in machine.check_memory()))"
+
+    def limited(size):
+        command = [sys.executable, "-c", code.format(size)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert limited(1 << 30).startswith("failure more memory")
+    cores = machine.default_jobs()
+    if cores > 1:
+        assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
+
+
+def test_a_locale_without_accents():
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code = "from bchisto.doctor import machine; print(*(check.status for check in machine.check_texts()))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert ended.stdout.strip() == "warning"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    assert only(machine.check_folder(machine.Path("/proc/run"))).status == "failure"
+    assert statuses(machine.check_folder(tmp_path / "not" / "yet"))["folder"] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_disk(tmp_path, on_small_disk):
+    code = "import sys; from pathlib import Path; from bchisto.doctor import machine\n"
+    code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
+    ended = subprocess.run(
+        on_small_disk(tmp_path, "9m", sys.executable, "-c", code, str(tmp_path)),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "disk warning" in ended.stdout.splitlines()
+    assert "folder ok" in ended.stdout.splitlines()
+
+
+def test_a_backend_that_is_not_there(start):
+    out, _ = start("doctor", "--json", env={**os.environ, "KERAS_BACKEND": "nonsense"}).communicate(timeout=120)
+    checks = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert checks["networks"]["status"] == "failure"
+    assert checks["packages"]["status"] == "ok"  # no check stops another
+
+
+def test_a_device_that_computes_wrong_numbers(monkeypatch):
+    keras = pytest.importorskip("keras")
+    assert only(network.check_backend()).status == "ok"
+    # No broken device is here: the operation is replaced by one that gives zeros.
+    monkeypatch.setattr(keras.ops, "conv", lambda crops, kernel, padding: 0 * crops @ kernel[0, 0])
+    assert only(network.check_backend()).status == "failure"
+
+
+def test_weights_that_are_missing_and_those_that_can_be_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert only(network.check_weights(online=False)).status == "note"
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200 if "vgg16" in self.path else 404)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(network, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
+        found = list(network.check_weights(online=True))
+        server.shutdown()
+    assert sorted(check.status for check in found) == ["failure", "failure", "failure", "ok"]
+    assert f"put it into {tmp_path / 'models'}" in found[0].remedy
+    (tmp_path / "models").mkdir()
+    for file in network.PUBLISHED.values():
+        (tmp_path / "models" / file.rpartition("/")[2]).touch()
+    assert only(network.check_weights(online=False)).status == "ok"
+
+
+def test_the_published_files_are_those_that_keras_fetches():
+    from keras.src.applications import inception_v3, mobilenet_v2, resnet, vgg16
+
+    told = {
+        "inceptionv3": inception_v3.WEIGHTS_PATH_NO_TOP,
+        "mobilenetv2": mobilenet_v2.BASE_WEIGHT_PATH
+        + "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        "resnet50": f"{resnet.BASE_WEIGHTS_PATH}resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "vgg16": vgg16.WEIGHTS_PATH_NO_TOP,
+    }
+    assert {name: f"{network.ADDRESS}/{file}" for name, file in network.PUBLISHED.items()} == told
+
+
+def test_a_dataset(tissue, tmp_path):
+    assert only(named.check_dataset(tissue)).status == "ok"
+    (tmp_path / "m.csv").write_text(f"path,label\n{tmp_path / 'gone.png'},benign\n")
+    check = only(named.check_dataset(tmp_path / "m.csv"))
+    assert (check.status, "1 errors" in check.finding) == ("failure", True)
+
+
+def test_a_run_that_was_interrupted_with_another_version(described, run_copy):
+    assert statuses(named.check_run(described)) == {"run": "ok"}
+    run = run_copy(described)
+    for path in (run / "run.json", *(run / "records").glob("*.json")):
+        record = json.loads(path.read_text())
+        for entry in record.get("records", [record]):
+            entry["status"] = "interrupted"
+            entry["versions"]["numpy"] = "1.0"
+        path.write_text(json.dumps(record))
+    checks = list(named.check_run(run))
+    assert [check.status for check in checks] == ["warning", "warning"]
+    assert "numpy 1.0, here " in checks[1].finding
+
+
+def test_a_model(boosted, tmp_path):
+    assert only(named.check_model(boosted)).status == "ok"
+    damaged = tmp_path / "model.bchisto"
+    damaged.write_bytes(b"PK not a zip")
+    checks = run_checks({"model": lambda: named.check_model(damaged)}, hide={}, write=in_python)
+    assert statuses(checks) == {"model": "failure"}
+
+
+def test_no_slurm_and_one_that_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no sbatch" in only(named.check_slurm()).finding
+    for name in ("sbatch", "squeue", "scancel", "sinfo"):  # a controller that is down answers so
+        (tmp_path / name).write_text("#!/bin/sh\necho 'slurm_load_partitions: Unable to contact' >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    check = only(named.check_slurm())
+    assert (check.status, "Unable to contact" in check.finding) == ("failure", True)
+
+
+def test_a_slurm_that_answers(slurm):
+    assert only(named.check_slurm()).status == "ok"
+
+
+def test_a_dask_scheduler_that_is_not_there(dask, tmp_path):
+    checks = run_checks({"Dask": lambda: named.check_dask("127.0.0.1:9", tmp_path)}, hide={}, write=in_python)
+    assert (only(checks).status, "no Dask scheduler answers" in only(checks).finding) == ("failure", True)
+
+
+def test_dask_workers(dask, tmp_path):
+    import distributed
+
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        assert only(named.check_dask(cluster.scheduler_address, tmp_path)).status == "ok"
+
+
+def test_the_command(cli, tmp_path, monkeypatch):
+    private = tmp_path / "Dr Müller"
+    private.mkdir()
+    monkeypatch.chdir(private)
+    monkeypatch.setenv("BCHISTO_THREADS", "many")
+    code, out, _ = cli("doctor", "--out", private / "run", "--images", private / "none", "--json")
+    content = json.loads(out)
+    assert (code, content["failed"]) == (1, True)
+    failed = [check["name"] for check in content["checks"] if check["status"] == "failure"]
+    assert failed == ["networks", "threads", "dataset"]  # the backend reads the variable, too
+    assert "Müller" not in out
+    code, out, _ = cli("doctor", "--images", private / "none")
+    lines = out.splitlines()
+    assert (code, lines[0].split()[:2]) == (1, ["failure", "networks"])
+    assert "check --images" in out
+    assert lines[-1].endswith("3 failures; -v lists it all")
+    monkeypatch.delenv("BCHISTO_THREADS")
+    code, out, _ = cli("doctor", "-v")
+    assert (code, "\nok       packages " in out) == (0, True), out
+
+
+def test_a_check_that_breaks_stops_no_other():
+    def breaks():
+        raise RuntimeError("x")
+
+    both = {"a": breaks, "b": lambda: [Check("b", "note", "in /home/me/x")]}
+    checks = run_checks(both, hide={"/home/me": "~"}, write=in_python)
+    assert statuses(checks) == {"a": "failure", "b": "note"}
+    assert as_lines(checks) == ["failure  a  RuntimeError: x", "2 checks, 1 failure; -v lists it all"]
+    assert as_lines(checks, every=True)[1] == "note     b  in ~/x"
