@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
+from .distance_heads import KNN, PROTOTYPE
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .kernel_head import SVM
+from .lda_head import LDA
 from .lightgbm_head import LIGHTGBM
 from .linear_head import LOGISTIC
 
 ENTRY_POINT_GROUP = "bchisto.heads"
 
-_BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM)}
+_BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM, KNN, PROTOTYPE, LDA)}
 
 STACK = "stack"
 """The blend of `STACK_MEMBERS` over all stores."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..core import InputError, Message
 from ..data import inner_splits
 from .arrays import Features, Places, Probabilities
+from .head import TrainingPart
 
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on: of 360 images some 8 augmentations each. A kernel head
@@ -72,6 +74,28 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
         share = max(min(2, len(ranked)), most * len(ranked) // len(labels))
         chosen += [image for _, _, image in sorted(ranked)[:share]]
     return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def on_few_images(
+    fit: Callable[[TrainingPart], tuple[bytes, Probabilities | None]], part: TrainingPart
+) -> tuple[bytes, Probabilities | None]:
+    """Fit on a choice of images where there are more than `MOST_ROWS`; the others count as not held out.
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes)
+        What `fit` returns.
+    """
+    chosen = few_images(part.labels, part.groups, seed=part.seed)
+    if len(chosen) == len(part.labels):
+        return fit(part)
+    groups = [part.groups[image] for image in chosen]
+    data, of_chosen = fit(replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups))
+    if of_chosen is None:
+        return data, None
+    held_out = np.full((len(part.labels), part.classes), np.nan)
+    held_out[chosen] = of_chosen
+    return data, held_out
 
 
 def standardisation(features: Features) -> tuple[Features, Features]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -17,8 +17,8 @@ from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (
     MOST_ROWS,
     check_held_out,
-    few_images,
     inner_folds,
+    on_few_images,
     out_of_fold,
     spread_augmentations,
     standardisation,
@@ -73,12 +73,12 @@ class KernelModel(StandardisedModel):
             parts = [self._decisions(features[start : start + share]) for start in range(0, images, share)]
             return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
-        kernel = np.exp(-float(a["gamma"]) * _squared_distances(rows, a["vectors"]))
+        kernel = np.exp(-float(a["gamma"]) * squared_distances(rows, a["vectors"]))
         decisions = kernel @ a["pairs"].T + a["offsets"]
         return np.asarray(decisions.reshape(images, augmentations, -1).mean(axis=1))
 
 
-def _squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
     squares = (a * a).sum(axis=1, dtype=np.float64)[:, None] + (b * b).sum(axis=1, dtype=np.float64)
     return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
@@ -109,8 +109,6 @@ def _fit_pairs(
 def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
 
-    Of more images than `MOST_ROWS` it sees a choice, see `few_images`; the others count as not held out.
-
     Probabilities come from a multinomial logistic regression on the held-out decisions of the pairs of classes.
 
     Parameters
@@ -132,19 +130,11 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     Platt 1999 (probabilities of held-out decisions), here for several classes.
     """
     labels, classes = part.labels, part.classes
-    chosen = few_images(labels, part.groups, seed=part.seed)
-    if len(chosen) < len(labels):  # the matrix of distances grows with the square of the rows
-        groups = [part.groups[image] for image in chosen]
-        inner = np.full((len(labels), classes), np.nan)
-        data, inner[chosen] = fit_svm(
-            replace(part, features=part.features[chosen], labels=labels[chosen], groups=groups)
-        )
-        return data, inner
     mean, scale = standardisation(part.features)
     few = (spread_augmentations(part.features) - mean) / scale
     images, augmentations, d = few.shape
     rows = few.reshape(-1, d)
-    distances = _squared_distances(rows, rows)
+    distances = squared_distances(rows, rows)
     folds = inner_folds(labels, part.groups, seed=part.seed)
     check_held_out(folds, labels)
     row_labels = np.repeat(labels, augmentations)
@@ -201,7 +191,7 @@ def parse_svm(data: bytes) -> KernelModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*fit_svm(part))
+        yield FittedModel(*on_few_images(fit_svm, part))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

@@ -24,6 +24,9 @@ than images."""
 
 _ROUNDS = 300
 
+ABSENT = -1e3
+"""Score of a class without a training image: a probability of zero."""
+
 _LEAST_SCALE = 1e-13
 """Bound on the spread of a feature; `standardisation` gives none below 1e-12."""
 
@@ -144,7 +147,7 @@ def multinomial(
     weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(model.classes_) == 2:
         weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
-    coefficients, intercepts = np.zeros((classes, weights.shape[1])), np.full(classes, -1e3)
+    coefficients, intercepts = np.zeros((classes, weights.shape[1])), np.full(classes, ABSENT)
     coefficients[model.classes_], intercepts[model.classes_] = weights, offsets
     return coefficients, intercepts
 

@@ -52,8 +52,9 @@ class BoostSettings(Settings):
         choices=HEADS,
         more=list_heads,
         distinct=True,
-        help="Classifier: LightGBM, scikit-learn's on standardised descriptors, or stack, which blends the others over "
-        "all stores by weights fitted inside the training part.",
+        help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; the field's few-shot "
+        "classifiers (nearest neighbours, class means, discriminant analysis); or stack, which blends the first three "
+        "over all stores by weights fitted inside the training part.",
     )
     seeds: int = option(5, least=1, help="Ensemble members per fold, of heads that have a seed.")
     preset: str = option(

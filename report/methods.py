@@ -84,6 +84,8 @@ REFERENCES = {
     "counts estimated from complex survey data. Survey Methodology 1998;24:193-201.",
     "krizhevsky2012": "Krizhevsky A, Sutskever I, Hinton GE. ImageNet classification with deep convolutional neural "
     "networks. NIPS 2012.",
+    "ledoit2004": "Ledoit O, Wolf M. A well-conditioned estimator for large-dimensional covariance matrices. Journal "
+    "of Multivariate Analysis 2004;88:365-411.",
     "macenko2009": "Macenko M, Niethammer M, Marron JS, et al. A method for normalizing histology slides for "
     "quantitative analysis. ISBI 2009.",
     "mcnemar1947": "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
@@ -107,6 +109,8 @@ REFERENCES = {
     "analytics. BMC Medicine 2019;17:230.",
     "vickers2006": "Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction models. "
     "Medical Decision Making 2006;26:565-574.",
+    "wang2019": "Wang Y, Chao WL, Weinberger KQ, van der Maaten L. SimpleShot: revisiting nearest-neighbor "
+    "classification for few-shot learning. arXiv 1911.04623, 2019.",
 }
 """What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
 

@@ -95,7 +95,7 @@ def test_in_pipelines_searches_and_cross_validation(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "forest"}, "`heads` forest: choose one of lightgbm, logistic, svm, stack"),
+        ({"head": "forest"}, "`heads` forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, stack"),
         ({"preset": "slow"}, "`preset` slow: choose one of published, standard, quick"),
         ({"seeds": 0}, "`seeds` 0: give at least 1"),
         ({"params": {"trees": 3}}, "`params` trees: LightGBM has no parameter of this name"),

@@ -34,9 +34,11 @@ def nearest(tmp_path_factory, described):
 def test_it_is_known_beside_ours():
     assert tuple(list_heads()[: len(HEADS)]) == HEADS
     assert "nearest" in list_heads()
-    assert HEADS == ("lightgbm", "logistic", "svm", "stack")
+    assert HEADS == ("lightgbm", "logistic", "svm", "knn", "prototype", "lda", "stack")
     assert get_head("nearest").suffix == ".json"
-    with pytest.raises(InputError, match="`heads` forest: choose one of lightgbm, logistic, svm, stack, .*nearest"):
+    with pytest.raises(
+        InputError, match="`heads` forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, stack, .*nearest"
+    ):
         get_head("forest")
 
 
@@ -106,7 +108,7 @@ def test_a_model_of_another_heads_suffix_is_refused(nearest, tmp_path):
 def test_an_unknown_head_is_wrong_usage(cli, described):
     code, _, err = cli("boost", "--out", described, "--head", "forest")
     assert code == 2
-    assert "--head forest: choose one of lightgbm, logistic, svm, stack, " in err
+    assert "--head forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, stack, " in err
     assert "nearest" in err
 
 
@@ -140,7 +142,9 @@ def test_what_decides_the_content_of_ours():
     assert head_packages("stack") == ["lightgbm", "scikit-learn"]
     notices = {head: [spec.notice(large) for spec in members_of(head)] for head in HEADS}
     said = "The head svm was fitted on 3,000 of up to 3,001 training images of a fold."
-    assert notices == {"lightgbm": [None], "logistic": [None], "svm": [said], "stack": [None, None, said]}
+    kept = "The head knn kept 3,000 of up to 3,001 training images of a fold."
+    alone = {"lightgbm": [None], "logistic": [None], "svm": [said], "knn": [kept], "prototype": [None], "lda": [None]}
+    assert notices == {**alone, "stack": [None, None, said]}
     assert get_head("svm").notice(small) is None
 
 

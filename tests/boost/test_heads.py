@@ -38,7 +38,7 @@ def fit(head, features, labels, inner=False):
     return model.data, model.held_out
 
 
-@pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
+@pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm", "knn", "prototype", "lda"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_head_learns_and_repeats(rng, head, classes):
     features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
@@ -379,3 +379,59 @@ def test_svm_sees_no_more_rows_than_its_limit(rng):
     assert len(model.arrays["vectors"]) <= 3000
     assert np.isnan(inner).any(axis=1).sum() == 500
     assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
+
+
+def unit(features, mean):
+    """Centred mean descriptors of length 1, written anew."""
+    rows = features.astype(np.float64).mean(axis=1) - mean
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_knn_is_scikit_learns(rng):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    features, labels = blobs(rng, images=90, classes=4)
+    model = parse_head("knn", fit("knn", features[:60], labels[:60])[0])
+    mean = features[:60].astype(np.float64).mean(axis=(0, 1))
+    count = int(model.arrays["neighbours"])
+    theirs = KNeighborsClassifier(count, algorithm="brute").fit(unit(features[:60], mean), labels[:60])
+    votes = theirs.predict_proba(unit(features[60:], mean)) * count
+    np.testing.assert_allclose(model.predict_proba(features[60:]), (votes + 1) / (count + 4), atol=1e-12)
+
+
+def test_prototypes_are_scikit_learns(rng):
+    from sklearn.neighbors import NearestCentroid
+
+    features, labels = blobs(rng, images=90, classes=4)
+    model = parse_head("prototype", fit("prototype", features[:60], labels[:60])[0])
+    mean = features[:60].astype(np.float64).mean(axis=(0, 1))
+    theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
+    probabilities = model.predict_proba(features[60:])
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), theirs.predict(unit(features[60:], mean)))
+    np.testing.assert_allclose(model.arrays["prototypes"], theirs.centroids_, atol=1e-6)
+    far = np.square(unit(features[60:], mean)[:, None] - theirs.centroids_).sum(axis=2)
+    weights = np.exp(-float(model.arrays["temperature"]) * far)
+    np.testing.assert_allclose(probabilities, weights / weights.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize(("classes", "d"), [(2, 12), (4, 12), (3, 200)])
+def test_lda_is_scikit_learns(rng, classes, d):
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.preprocessing import StandardScaler
+
+    features, labels = blobs(rng, images=90, classes=classes, d=d)
+    model = parse_head("lda", fit("lda", features[:60], labels[:60])[0])
+    scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
+    train, test = (scaler.transform(rows.mean(axis=1, dtype=np.float64)) for rows in (features[:60], features[60:]))
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=float(model.arrays["shrinkage"]))
+    expected = theirs.fit(train, labels[:60]).predict_proba(test)
+    np.testing.assert_allclose(model.predict_proba(features[60:]), expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["knn", "prototype", "lda"])
+def test_a_class_without_a_training_image_has_probability_zero(rng, head):
+    features, labels = blobs(rng, images=40, classes=2)
+    part = TrainingPart(features, labels, [None] * 40, 3, 0, 20)
+    (model,) = fit_head(head, part, params=[{}])
+    probabilities = parse_head(head, model.data).predict_proba(features)
+    assert probabilities[:, 2].max() < 1e-12

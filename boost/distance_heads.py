@@ -1,0 +1,261 @@
+"""The few-shot heads of the field, by distances between centred descriptors of length 1: neighbours and class means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core import BundleError
+from ..crossval import pack_arrays, unpack_arrays
+from .arrays import Features, Places, Probabilities
+from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .inner import MOST_ROWS, inner_folds, on_few_images, out_of_fold
+from .kernel_head import squared_distances
+from .linear_head import ABSENT, StandardisedModel, held_out_loss, softmax
+
+_NEIGHBOURS = (1, 3, 5, 10, 20)
+"""Numbers of neighbours that are tried; UNI (Chen et al. 2024) takes 20."""
+
+_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""Factors of squared distances that are tried; a distance between vectors of length 1 is at most 2."""
+
+_KNN_SHAPES: dict[str, tuple[str, ...]] = {
+    "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "votes": ("m", "k"), "intercepts": ("k",), "neighbours": (),
+}  # fmt: skip
+_PROTOTYPE_SHAPES: dict[str, tuple[str, ...]] = {
+    "mean": ("d",), "scale": ("d",), "prototypes": ("k", "d"), "intercepts": ("k",), "temperature": (),
+}  # fmt: skip
+
+
+def unit_rows(features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the mean descriptor of each image, centred, scaled, and of length 1.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+    mean, scale : ndarray, shape (d,)
+
+    Returns
+    -------
+    ndarray of float64, shape (images, d)
+    """
+    rows = (features.mean(axis=1, dtype=np.float64) - mean) / scale
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
+
+
+@dataclass(frozen=True)
+class NeighbourModel(StandardisedModel):
+    """The training images, and of which class each is.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``mean``, ``scale`` (d,); ``vectors`` (m, d), the training images as `unit_rows`; ``votes`` (m, classes), 1 for
+        the class of an image; ``intercepts`` (classes,); ``neighbours`` ().
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        votes = self.arrays["votes"]
+        if not (1 <= int(self.arrays["neighbours"]) <= len(votes) and (votes >= 0).all()):
+            raise BundleError("the arrays of a model are of no nearest neighbours; train it again")
+
+    @property
+    def constant(self) -> bool:
+        """Whether each image gets the same votes."""
+        votes = self.arrays["votes"]
+        return int(self.arrays["neighbours"]) == len(votes) or bool((votes == votes[0]).all())
+
+    def _scores(self, features: Features) -> Probabilities:
+        a = self.arrays
+        rows = unit_rows(features, a["mean"], a["scale"])
+        order = _nearest(rows, a["vectors"])
+        return np.asarray(_vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"])
+
+
+@dataclass(frozen=True)
+class PrototypeModel(StandardisedModel):
+    """The mean of each class.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``mean``, ``scale`` (d,); ``prototypes`` (classes, d), means of `unit_rows`; ``intercepts`` (classes,);
+        ``temperature`` (), the factor of squared distances.
+    """
+
+    @property
+    def constant(self) -> bool:
+        """Whether all classes have the same mean."""
+        prototypes = self.arrays["prototypes"]
+        return bool((prototypes == prototypes[0]).all())
+
+    def _scores(self, features: Features) -> Probabilities:
+        a = self.arrays
+        far = squared_distances(unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64))
+        return np.asarray(a["intercepts"] - float(a["temperature"]) * far)
+
+
+def _nearest(rows: npt.NDArray[np.float64], vectors: npt.NDArray[Any]) -> Places:
+    """Return which vectors are nearest to each row, nearest first; of two at one distance the earlier."""
+    return np.argsort(squared_distances(rows, vectors.astype(np.float64)), axis=1, kind="stable")
+
+
+def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilities:
+    """Return logarithms of probabilities: the votes of the nearest, and one for each class (Laplace's rule)."""
+    return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
+
+
+def fit_neighbours(part: TrainingPart) -> tuple[bytes, Probabilities]:
+    """Keep the training images, and choose how many neighbours vote by grouped folds inside the training part.
+
+    Parameters
+    ----------
+    part : TrainingPart
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes)
+        The model, for `parse_neighbours`, and its probabilities for training images held out by the inner folds.
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
+    """
+    rows, labels, mean, scale, prior = _prepared(part)
+    votes = np.eye(part.classes, dtype=np.float32)[labels]
+
+    def held_out_by(neighbours: int) -> Callable[[Places, Places], Probabilities]:
+        return lambda train, held: softmax(_vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior)
+
+    tried = [count for count in _NEIGHBOURS if count <= len(labels)]
+    best, held_out = _chosen(part, tried, held_out_by)
+    arrays = {"vectors": rows.astype(np.float32), "votes": votes, "neighbours": np.array(best)}
+    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays}), held_out
+
+
+def fit_prototypes(part: TrainingPart) -> tuple[bytes, Probabilities]:
+    """Take the mean of each class, and choose the temperature by grouped folds inside the training part.
+
+    Parameters
+    ----------
+    part : TrainingPart
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes)
+        The model, for `parse_prototypes`, and its probabilities for training images held out by the inner folds.
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
+
+    References
+    ----------
+    Wang et al. 2019, SimpleShot, section 3: CL2N, features that are centred on the training set and have length 1.
+    """
+    rows, labels, mean, scale, prior = _prepared(part)
+
+    def means(images: Places) -> npt.NDArray[np.float64]:
+        of_class = np.eye(part.classes)[labels[images]]
+        counts = of_class.sum(axis=0)[:, None]
+        return np.asarray(of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0))
+
+    def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
+        return lambda train, held: softmax(prior - temperature * squared_distances(rows[held], means(train)))
+
+    best, held_out = _chosen(part, _TEMPERATURES, held_out_by)
+    arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
+    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays}), held_out
+
+
+def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
+    """Return rows, labels, mean and scale of a training part, and scores that rule out classes without an image."""
+    means = part.features.mean(axis=1, dtype=np.float64)
+    mean = means.mean(axis=0).astype(np.float32)
+    scale = np.ones_like(mean)
+    prior = np.where(np.isin(np.arange(part.classes), part.labels), 0.0, ABSENT)
+    return unit_rows(part.features, mean, scale), part.labels, mean, scale, prior
+
+
+def _chosen(
+    part: TrainingPart, tried: Sequence[Any], held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]]
+) -> tuple[Any, Probabilities]:
+    """Return the value with the least loss on images that inner folds hold out, and its probabilities of these."""
+    folds = inner_folds(part.labels, part.groups, seed=part.seed)
+    results = {value: out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)) for value in tried}
+    best = min(results, key=lambda value: held_out_loss(results[value], part.labels))
+    return best, results[best]
+
+
+def parse_neighbours(data: bytes) -> NeighbourModel:
+    """Read a model of `fit_neighbours`.
+
+    Raises
+    ------
+    BundleError
+        See `unpack_arrays`.
+    """
+    return NeighbourModel(unpack_arrays(data, _KNN_SHAPES))
+
+
+def parse_prototypes(data: bytes) -> PrototypeModel:
+    """Read a model of `fit_prototypes`.
+
+    Raises
+    ------
+    BundleError
+        See `unpack_arrays`.
+    """
+    return PrototypeModel(unpack_arrays(data, _PROTOTYPE_SHAPES))
+
+
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    return {"inner_seed": terms.inner_seed}
+
+
+def _fit_knn(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+    for _ in params:
+        yield FittedModel(*on_few_images(fit_neighbours, part))
+
+
+def _notice(terms: TrainingTerms) -> str | None:
+    if terms.most_images <= MOST_ROWS:
+        return None
+    return f"The head knn kept {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
+
+
+def _fit_prototype(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+    for _ in params:
+        yield FittedModel(*fit_prototypes(part))
+
+
+KNN = HeadSpec(
+    name="knn",
+    suffix=".npz",
+    fit=_fit_knn,
+    parse=parse_neighbours,
+    settings=lambda terms: {**_settings(terms), "knn_images": MOST_ROWS},
+    method="votes of the nearest training images, whose number folds inside the training part chose",
+    packages=("scikit-learn",),
+    notice=_notice,
+)
+"""The nearest training images by the angle between centred descriptors."""
+
+PROTOTYPE = HeadSpec(
+    name="prototype",
+    suffix=".npz",
+    fit=_fit_prototype,
+    parse=parse_prototypes,
+    settings=_settings,
+    method="nearest class means of centred and normalised descriptors [@wang2019]",
+    packages=("scikit-learn",),
+)
+"""SimpleShot's class means of centred descriptors of length 1."""

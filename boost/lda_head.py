@@ -1,0 +1,129 @@
+"""Linear discriminant analysis whose covariance is shrunk by Ledoit and Wolf's estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..crossval import pack_arrays, unpack_arrays
+from .arrays import Places, Probabilities
+from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .inner import MOST_ROWS, inner_folds, on_few_images, out_of_fold, standardisation
+from .linear_head import ABSENT, LinearModel, softmax
+
+_SHAPES: dict[str, tuple[str, ...]] = {
+    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "shrinkage": (),
+}  # fmt: skip
+
+
+def discriminant(
+    rows: npt.NDArray[np.float64], labels: Places, *, classes: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Fit a discriminant analysis with the covariance ``(1 - s) S + s tr(S) / d I`` of rows about their class means.
+
+    The shrunk covariance is inverted in the space of the rows only, whose complement holds no difference of means: 360
+    rows of 2,336 numbers need a decomposition of 360 x 2,336 numbers, and not one of 2,336 x 2,336.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (images, d)
+    labels : ndarray of int, shape (images,)
+    classes : int
+
+    Returns
+    -------
+    ndarray of shape (classes, d), ndarray of shape (classes,), float
+        Coefficients, intercepts, and the shrinkage ``s``. A class without a row has the probability zero.
+
+    References
+    ----------
+    Ledoit and Wolf 2004, Journal of Multivariate Analysis 88, for ``s``; the form is that of scikit-learn's
+    ``LinearDiscriminantAnalysis(shrinkage=s)``.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    images, d = rows.shape
+    of_class = np.eye(classes)[labels]
+    counts = of_class.sum(axis=0)
+    present = counts > 0
+    means = of_class.T @ rows / np.where(present, counts, 1.0)[:, None]
+    centred = rows - means[labels]
+    shrinkage = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
+    target = float((centred**2).sum()) / images / d  # tr(S) / d
+    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    ridge = shrinkage * target or 1.0  # if all images of a class are equal, there is no spread to divide by
+    # inverse = I / ridge + axes.T (1 / variances - 1 / ridge) axes, also outside of the space of `axes`
+    variances = (1 - shrinkage) * singular**2 / images + ridge
+    weights = means / ridge + (means @ axes.T) * (1 / variances - 1 / ridge) @ axes
+    with np.errstate(divide="ignore"):
+        offsets = np.where(present, np.log(counts / images) - 0.5 * (weights * means).sum(axis=1), ABSENT)
+    return weights * present[:, None], offsets, shrinkage
+
+
+def fit_lda(part: TrainingPart) -> tuple[bytes, Probabilities | None]:
+    """Fit a discriminant analysis on the standardised mean descriptors of images.
+
+    Parameters
+    ----------
+    part : TrainingPart
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes) or None
+        The model, for `parse_lda`, and its probabilities of held-out training images if `part.inner` asks for them.
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
+    """
+    mean, scale = standardisation(part.features)
+    rows = (part.features.mean(axis=1, dtype=np.float64) - mean) / scale
+    labels, classes = part.labels, part.classes
+
+    def predict(train: Places, held: Places) -> Probabilities:
+        weights, offsets, _ = discriminant(rows[train], labels[train], classes=classes)
+        return softmax(rows[held] @ weights.T + offsets)
+
+    held_out = None
+    if part.inner:
+        folds = inner_folds(labels, part.groups, seed=part.seed)
+        held_out = out_of_fold(folds, len(labels), classes, predict)
+    weights, offsets, shrinkage = discriminant(rows, labels, classes=classes)
+    arrays = {"coefficients": weights, "intercepts": offsets, "shrinkage": np.array(shrinkage)}
+    return pack_arrays({"mean": mean, "scale": scale, **arrays}), held_out
+
+
+def parse_lda(data: bytes) -> LinearModel:
+    """Read a model of `fit_lda`.
+
+    Raises
+    ------
+    BundleError
+        See `unpack_arrays`.
+    """
+    return LinearModel(unpack_arrays(data, _SHAPES))
+
+
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+    for _ in params:
+        yield FittedModel(*on_few_images(fit_lda, part))
+
+
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    return {"inner_seed": terms.inner_seed, "lda_images": MOST_ROWS}
+
+
+LDA = HeadSpec(
+    name="lda",
+    suffix=".npz",
+    fit=_fit,
+    parse=parse_lda,
+    settings=_settings,
+    method="linear discriminant analyses with a shrunk covariance [@ledoit2004]",
+    packages=("scikit-learn",),
+)
+"""Linear discriminant analysis with Ledoit and Wolf's shrinkage."""
