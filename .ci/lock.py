@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
 
-EXTRAS = ("", "mammograms", "excel", "parquet", "openvino", "dask", "jax", "onnx", "test", "docs", "lint")
+EXTRAS = ("", "mammograms", "excel", "openvino", "dask", "jax", "onnx", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {

@@ -28,7 +28,7 @@ class FeatureChoice(Settings):
 
     features: tuple[Path, ...] = option(
         (),
-        help="Stores or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .parquet, .h5, "
+        help="Stores or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
         "or a folder of .h5, one a slide.",
     )
     labels: Path | None = option(None, help="Labels of embeddings that hold none: a table image_id,label[,group].")

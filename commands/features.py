@@ -18,7 +18,7 @@ def features() -> None:
 
 @features.command()
 @click.argument("source", type=PATH)
-@click.option("--out", type=OUT_FILE, required=True, help=".npz, .parquet or .h5.")
+@click.option("--out", type=OUT_FILE, required=True, help=".npz or .h5.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.

@@ -22,8 +22,7 @@ def _options() -> Iterator[click.Parameter]:
         "--features",
         multiple=True,
         type=PATH,
-        help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each "
-        "store.",
+        help="Embeddings in the place of images: .npz, .h5, or a folder of .h5; repeatable, one for each store.",
     )
     yield from options_of(PredictSettings)
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")

@@ -1,6 +1,6 @@
 """Embeddings that lie in a file, whoever made them: what they are, and where they are found.
 
-Each format is read in a module of its own: `embeddings_npz`, `embeddings_parquet`, `embeddings_h5`.
+Each format is read in a module of its own: `embeddings_npz`, `embeddings_h5`.
 """
 
 from __future__ import annotations

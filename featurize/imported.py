@@ -18,7 +18,6 @@ from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
-from .embeddings_parquet import read_parquet, write_parquet
 from .labels import LabelTable, read_labels
 from .parts import stain_columns, write_store
 from .prepare import StainInfo
@@ -26,8 +25,8 @@ from .store import open_store
 
 _log = logging.getLogger(__name__)
 
-_READ = {".npz": read_npz, ".parquet": read_parquet, ".h5": read_h5, ".hdf5": read_h5}
-_WRITE = {".npz": write_npz, ".parquet": write_parquet, ".h5": write_h5}
+_READ = {".npz": read_npz, ".h5": read_h5, ".hdf5": read_h5}
+_WRITE = {".npz": write_npz, ".h5": write_h5}
 
 
 def read_embeddings(path: PathInput) -> Embeddings:
@@ -36,7 +35,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     Parameters
     ----------
     path : str or Path
-        A ``.npz``, ``.parquet`` or ``.h5`` file, a descriptor store, or a folder of ``.h5`` files of one slide each, as
+        A ``.npz`` or ``.h5`` file, a descriptor store, or a folder of ``.h5`` files of one slide each, as
         TRIDENT and CLAM write them.
 
     Returns
@@ -47,8 +46,6 @@ def read_embeddings(path: PathInput) -> Embeddings:
     ------
     InputError, StoreError
         Missing, of another format, damaged, or see `Embeddings.of`.
-    DependencyError
-        A Parquet file without pyarrow.
     """
     path = Path(as_path(path, "path"))
     if path.is_dir():
@@ -58,7 +55,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
     if (read := _READ.get(path.suffix.casefold())) is None:
-        raise InputError(f"{path}: embeddings are read from .npz, .parquet and .h5 files; .npy has no ids, and .pt and "
+        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; .npy has no ids, and .pt and "
                          ".pkl run code when they are read")  # fmt: skip
     return read(path)
 
@@ -81,7 +78,7 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
     source : str or Path
         See `read_embeddings`.
     out : str or Path
-        Ends in ``.npz``, ``.parquet`` or ``.h5``.
+        Ends in ``.npz`` or ``.h5``.
     overwrite : bool
 
     Returns

@@ -55,11 +55,9 @@ def trained(slides, tmp_path_factory):
     return run / "boost" / "3-grouped-lightgbm"
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
 def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, cli, suffix):
     """Models and predictions equal those of the store, whatever the format."""
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / f"tiny-1.0-64{suffix}"
     code, out, err = cli("features", "export", store, "--out", file)
     assert (code, out) == (0, "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 groups\n"), err
@@ -122,11 +120,9 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
                                 "encoder: uni_v1"]  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
 def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, cli, suffix):
     """A model of a folder of tiles predicts its export, and one that was trained on the export predicts the folder."""
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
     folder, store = slides / "features_uni_v1", trained.parents[1] / "features" / "features_uni_v1.h5"
     file, of_store = tmp_path / f"t é{suffix}", tmp_path / f"of store{suffix}"
     for source, out in ((folder, file), (store, of_store)):

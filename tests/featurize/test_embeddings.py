@@ -6,7 +6,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from bchisto.core import BchistoError, DependencyError, InputError, OutputError
+from bchisto.core import BchistoError, InputError, OutputError
 from bchisto.featurize import export_features, import_features, open_store, read_embeddings
 
 IDS = ["a b/é.png", "x", "7"]
@@ -26,11 +26,9 @@ def slide(path, features, *, encoder=None, coords=True):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
 @pytest.mark.parametrize(("augmentations", "pooled"), [(1, {"pooled": "mean of 2 tiles"}), (2, {})])
 def test_what_is_written_is_read(tmp_path, suffix, augmentations, pooled):
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
     facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"], **pooled}
     values = np.random.default_rng(1).normal(size=(3, augmentations, 4)).astype(np.float32)
     np.savez(
@@ -50,20 +48,11 @@ def test_what_is_written_is_read(tmp_path, suffix, augmentations, pooled):
     assert (tmp_path / f"second{suffix}").read_bytes() == before
 
 
-def test_tables_of_strangers(tmp_path):
-    arrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as parquet
-
-    lists = arrow.table({"filename": IDS, "embedding": [row.astype("f8").tolist() for row in VALUES]})
-    parquet.write_table(lists, tmp_path / "lists.parquet")
-    numbered = {"id": [1, 2, 3], "age": [50.0, 60.0, 70.0], **{f"f{k}": VALUES[:, k] for k in (1, 0, 3, 2)}}
-    parquet.write_table(arrow.table(numbered), tmp_path / "numbered.parquet")
+def test_arrays_of_strangers(tmp_path):
     np.savez(tmp_path / "plain.npz", X=VALUES.astype(np.float64), filenames=np.array([one.encode() for one in IDS]))
-    for name in ("lists.parquet", "numbered.parquet", "plain.npz"):
-        found = read_embeddings(tmp_path / name)
-        np.testing.assert_array_equal(found.features[:, 0], VALUES)
-        assert found.encoder == "unknown"
-    assert read_embeddings(tmp_path / "numbered.parquet").image_ids == ("1", "2", "3")
+    found = read_embeddings(tmp_path / "plain.npz")
+    np.testing.assert_array_equal(found.features[:, 0], VALUES)
+    assert (found.encoder, found.image_ids) == ("unknown", tuple(IDS))
 
 
 def test_slides_are_the_means_of_their_tiles(tmp_path):
@@ -143,11 +132,9 @@ def test_an_id_that_stands_twice_among_many_is_found_at_once(tmp_path):
     assert time.process_time() - started < 10  # each compared with all before it: minutes
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5"])
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PAR1" * 4, b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
 def test_damaged_files(tmp_path, name, content):
-    if name == "a.parquet":
-        pytest.importorskip("pyarrow")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BchistoError) as told:
         read_embeddings(tmp_path / name)
@@ -155,11 +142,9 @@ def test_damaged_files(tmp_path, name, content):
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5", "slide.h5"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "slide.h5"])
 def test_damage_anywhere_is_one_line(tmp_path, name):
     """Bytes altered, cut off, or set to nought at random: either it reads, or one line says what is the matter."""
-    if name == "a.parquet":
-        pytest.importorskip("pyarrow")
     if name == "slide.h5":
         slide(tmp_path / name, VALUES, encoder="uni")
     else:
@@ -274,39 +259,6 @@ def test_slides_that_do_not_belong_together(tmp_path):
     slide(tmp_path / "b.h5", VALUES, coords=False)
     with pytest.raises(InputError, match="b.h5: .* neither image_id nor coords"):
         read_embeddings(tmp_path)
-
-
-def test_parquet_names_its_extra(tmp_path, monkeypatch):
-    import sys
-
-    (tmp_path / "e.parquet").write_bytes(b"PAR1")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(DependencyError, match=r"e\.parquet: Parquet files need .*pip install 'pyarrow>=\S+'"):
-        read_embeddings(tmp_path / "e.parquet")
-
-
-def test_parquet_that_does_not_hold(tmp_path):
-    arrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as parquet
-
-    lists = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
-    for columns, message in (
-        ({"image_id": IDS, "features": [[1.0], [1.0, 2.0], [3.0]]}, "embeddings of different lengths"),
-        ({"image_id": IDS, "features": [[1.0], None, [3.0]]}, "an embedding is empty"),
-        ({"image_id": IDS, "features": [["a"], ["b"], ["c"]]}, "the features are string, not numbers"),
-        ({"image_id": IDS, "0": [1.0] * 3, "2": [1.0] * 3}, "numbered without a gap"),
-        ({"name": IDS, "features": lists}, "holds no image_id"),
-        ({"image_id": ["a", "a", "b"], "features": lists}, "the id a stands in it twice"),
-        (
-            {"image_id": ["a", "a", "b"], "augmentation": [0, 1, 0], "features": lists},
-            "augmentations of b are not 0 to 1",
-        ),
-        ({"image_id": ["a", None, "b"], "features": lists}, "row 2 has no id"),
-    ):
-        parquet.write_table(arrow.table(columns), tmp_path / "bad.parquet")
-        with pytest.raises(InputError, match=message):
-            read_embeddings(tmp_path / "bad.parquet")
 
 
 def test_an_import_is_a_store(tmp_path):
