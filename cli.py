@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import in_flags, invoked
+from .commands import WIDTH, in_flags, invoked
 from .core import (
     BchistoError,
     DependencyError,
@@ -37,23 +37,16 @@ from .core import (
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = (
-    "trial",
-    "demo",
-    "data",
-    "stain",
-    "encoder",
-    "featurize",
-    "features",
-    "boost",
-    "finetune",
-    "predict",
-    "evaluate",
-    "explain",
-    "reproduce",
-    "runs",
-    "doctor",
-)
+_GROUPS = {
+    "Start here": ("trial", "demo"),
+    "Data": ("data", "stain"),
+    "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce"),
+    "Use": ("predict", "evaluate", "explain"),
+    "Look": ("runs", "doctor"),
+}
+"""Commands as the help lists them."""
+
+_COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
 """Characters of an error: a damaged table may have a cell of a megabyte, which is quoted."""
@@ -68,6 +61,15 @@ class _LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by group."""
+        for title, names in _GROUPS.items():
+            rows = [
+                (name, command.get_short_help_str(WIDTH)) for name in names if (command := self.get_command(ctx, name))
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=12)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
@@ -84,14 +86,14 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH})
 @click.version_option(__version__, prog_name="bchisto")
 def cli() -> None:
     """Classify breast-tissue images from a few hundred labelled ones, with numbers you can defend.
 
     \b
-    Your images: bchisto trial --images DIR        a first answer, in minutes to an hour
-    No images:   bchisto demo --out demo-run
+    Your images: bchisto trial --images DIR
+    No images:   bchisto demo
     More:        bchisto featurize --images DIR --out RUN --preset standard
                  bchisto boost --out RUN --preset standard
     """

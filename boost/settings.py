@@ -28,10 +28,13 @@ class FeatureChoice(Settings):
 
     features: tuple[Path, ...] = option(
         (),
+        group="Input",
         help="Stores or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
         "or a folder of .h5, one a slide.",
     )
-    labels: Path | None = option(None, help="Labels of embeddings that hold none: a table image_id,label[,group].")
+    labels: Path | None = option(
+        None, group="Input", help="Labels of embeddings that hold none: a table image_id,label[,group]."
+    )
     classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the stores.")
 
     @classmethod
@@ -48,6 +51,7 @@ class BoostSettings(Settings):
 
     heads: tuple[str, ...] = option(
         ("lightgbm",),
+        group="Training",
         flag="head",
         choices=HEADS,
         more=list_heads,
@@ -56,11 +60,12 @@ class BoostSettings(Settings):
         "classifiers (nearest neighbours, class means, discriminant analysis); or stack, which blends the first three "
         "over all stores by weights fitted inside the training part.",
     )
-    seeds: int = option(5, least=1, help="Ensemble members per fold, of heads that have a seed.")
+    seeds: int = option(5, group="Training", least=1, help="Ensemble members per fold, of heads that have a seed.")
     preset: str = option(
         "published",
+        group="Training",
         choices=tuple(PRESETS),
-        help="Of LightGBM; standard and quick take a tenth to a quarter of the time, and as commands also set heads "
+        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set heads "
         "(svm and lightgbm) and seeds (2 and 1).",
     )
     params: Mapping[str, Any] = option(
@@ -81,7 +86,7 @@ class BoostSettings(Settings):
         decides=False,
         help="Added to the folder's name, so that other stores or settings stand beside it.",
     )
-    seed: int = option(0, help="Moves split folds.")
+    seed: int = option(0, help="Random seed of folds that are drawn.")
 
     def validate(self) -> None:
         """Refuse a name that is none of a folder, and what is no head."""

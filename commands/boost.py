@@ -18,7 +18,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..evaluate import TwoClassView
     from ..jobs import Work
 
-    yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
@@ -30,9 +30,9 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("out", "preset", "heads", "folds", "jobs"))
 def boost(**options: Any) -> None:
-    """Stage 2: train cross-validated LightGBM ensembles on the descriptors of a run.
+    """Stage 2: train classifiers on descriptors, cross-validated.
 
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5

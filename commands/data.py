@@ -20,16 +20,16 @@ from .then import next_commands
 
 @click.group(cls=Group)
 def data() -> None:
-    """Write synthetic tissue, list or check a dataset, write fold lists."""
+    """Check or list a dataset, write fold lists or synthetic tissue."""
 
 
 def _make_options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
-    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
-    yield flag("--images-per-class", type=int, default=10, help="1 to 999.")
-    yield flag("--size", default="2048x1536", help="Pixels; the field of view stays the same.")
-    yield flag("--seed", type=int, default=0)
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
+    yield flag("--size", group="Input", default="2048x1536", help="Pixels; the field of view stays the same.")
+    yield flag("--seed", type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
@@ -96,26 +96,30 @@ def _check_options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--decode", is_flag=True, help="Also decode every image, which finds truncated files.")
+    yield flag("--decode", group="Input", is_flag=True, help="Also decode every image, which finds truncated files.")
     yield flag(
         "--copies/--no-copies",
+        group="Speed",
         default=True,
         help="Look for pictures that show the same pixels, for which every image is decoded.",
     )
     yield from options_of(FeaturizeSettings, "encoders", "views", "augmentations", "crops", "stain", "mode")
     yield from options_of(FoldChoice, "folds", "group_by")
     yield from options_of(Work, "jobs")
-    yield flag("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")
+    yield flag(
+        "--time", "timed", group="Speed", is_flag=True, help="Load the networks and time them here on one image."
+    )
     yield flag(
         "--html",
+        group="Output",
         type=OUT_FILE,
         help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
     )
-    yield flag("--json", "as_json", is_flag=True, help="All of it as JSON.")
+    yield flag("--json", "as_json", group="Output", is_flag=True, help="Print all of it as JSON.")
     yield from options_of(ImageSelection, but=("images", "only"))
 
 
-@data.command(options=_check_options)
+@data.command(options=_check_options, first=("images", "html", "folds", "group_from", "jobs"))
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
@@ -167,8 +171,8 @@ def _folds_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield from options_of(FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False})
-    yield flag("--seed", type=int, default=0)
-    yield flag("--out", type=OUT_FILE, required=True, help="The CSV file to write.")
+    yield flag("--seed", type=int, default=0, help="Random seed of folds that are drawn.")
+    yield flag("--out", group="Output", type=OUT_FILE, required=True, help="The CSV file to write.")
     yield from options_of(ImageSelection, but=("images", "only"))
 
 

@@ -14,15 +14,15 @@ from .options import OUT_FOLDER, Command, flag, options_of
 def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
-    yield flag("--out", type=OUT_FOLDER, default="demo-run", help="The run folder.")
-    yield flag("--images-per-class", type=int, default=12, help="At least 5.")
-    yield flag("--seed", type=int, default=0)
+    yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
+    yield flag("--images-per-class", group="Input", type=int, default=12, help="At least 5.")
+    yield flag("--seed", type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
 @click.command(cls=Command, options=_options)
 def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
-    """Run the whole main road on generated tissue, in minutes on a laptop.
+    """Try all of it on synthetic tissue, in minutes on a laptop.
 
     \b
     Example: bchisto demo --out demo-run

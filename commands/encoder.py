@@ -15,7 +15,7 @@ from .options import PATH, Group, argument, flag, options_of
 
 @click.group(cls=Group)
 def encoder() -> None:
-    """List encoders, show what one needs, try one on a picture."""
+    """List encoders, show what one needs, try one on an image."""
 
 
 @encoder.command("list")
@@ -49,8 +49,8 @@ def _check_options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield argument("name")
-    yield flag("--image", type=PATH, help="The picture; default: synthetic tissue.")
-    yield flag("--weights", default="imagenet", help="imagenet, random, or PATH.")
+    yield flag("--image", group="Input", type=PATH, help="The picture; default: synthetic tissue.")
+    yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
     yield flag("--crops", type=int, default=4, help="Crops in a batch.")
 

@@ -17,7 +17,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..evaluate import Aggregation, TableChoice, TwoClassChoice
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
-    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
     yield from options_of(TwoClassChoice)
     yield flag(
         "--bootstrap",
@@ -28,6 +28,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Aggregation)
     yield flag(
         "--against",
+        group="Evaluation",
         multiple=True,
         type=PATH,
         metavar="RUN|PREDICTIONS.csv",
@@ -36,15 +37,15 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(TableChoice)
     yield EXPLAIN
-    yield flag("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
+    yield flag("--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there.")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("out", "positive", "levels", "by", "against"))
 def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Evaluate prediction tables, of runs or from anywhere, side by side.
+    """Evaluate prediction tables, of runs or from anywhere.
 
     \b
-    Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
+    Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
     import functools
 

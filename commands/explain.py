@@ -19,13 +19,13 @@ def _options() -> Iterator[click.Parameter]:
     yield from bundle_options()
     methods = {"multiple": True, "required": False}
     yield from options_of(ExplainSettings, method=methods)
-    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "method", "target"))
 def explain(model: Path, **options: Any) -> None:
-    """Show why a model bundle says what it says of images, as pictures with what they are not.
+    """Explain predictions with heat maps and other pictures.
 
     \b
     Example: bchisto explain run --images new --target malignant --out why

@@ -8,18 +8,19 @@ from pathlib import Path
 import click
 
 from .ending import counted, done, echo, quoted
+from .help import GroupedOption
 from .options import OUT_FILE, PATH, Group
 
 
 @click.group(cls=Group)
 def features() -> None:
-    """Export descriptors, and show what a file of embeddings holds."""
+    """Export descriptors, or show what a file of embeddings holds."""
 
 
 @features.command()
 @click.argument("source", type=PATH)
-@click.option("--out", type=OUT_FILE, required=True, help=".npz or .h5.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help=".npz or .h5.")
+@click.option("--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.
 

@@ -9,16 +9,8 @@ from typing import Any
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import EAGER, OUT_FOLDER, Command, Offered, flag, options_of, preset_flag
+from .options import OUT_FOLDER, Command, Offered, flag, options_of, preset_flag
 from .then import typed_names
-
-
-def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
-        from ..encoders import list_all_encoders
-
-        echo(*(name for name, _ in list_all_encoders()))
-        context.exit()
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -27,9 +19,10 @@ def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield flag(
         "--preset",
+        group="Features",
         type=Offered(tuple(PRESETS)),
         expose_value=False,
         help="Settings by one name, which other options change: quick takes minutes, standard is the most accurate "
@@ -38,7 +31,6 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders")
-    yield flag("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.", **EAGER)
     yield from options_of(FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad")
     yield from options_of(ImageSelection, "only")
     yield from options_of(
@@ -47,10 +39,10 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
 def featurize(context: click.Context, /, **options: Any) -> None:
-    """Stage 1: turn images into descriptor stores below RUN/features.
+    """Stage 1: turn images into descriptors, in RUN/features.
 
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick

@@ -19,7 +19,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield from options_of(FinetuneSettings, "network")
     yield from options_of(FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)})
     yield from options_of(ImageSelection, "only")
@@ -35,9 +35,9 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "network", "folds", "epochs"))
 def finetune(**options: Any) -> None:
-    """Train a CNN over the folds of a protocol, to the same prediction table as boost.
+    """Train a CNN over folds, for the same tables as boost.
 
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run

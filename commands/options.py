@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
+from .help import GroupedOption, HelpfulCommand, flag, help_all
 
 
 class _NamedPath(click.Path):
@@ -43,11 +44,6 @@ _CONFIG = f"{__package__}.config"
 
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
-
-
-def flag(*names: str, **attributes: Any) -> click.Option:
-    """Return an option that stands for no field of a settings value."""
-    return click.Option(names, **{"show_default": True, **attributes})
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:
@@ -92,6 +88,7 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
     written = f"--{option.flag or field.name.replace('_', '-')}"
     default = () if field.default is MISSING else plain_value(field.default)
     attributes: dict[str, Any] = {
+        "group": option.group,
         "help": option.help,
         "metavar": option.metavar or None,
         "show_default": default not in (None, "", [], ()) and "efault:" not in option.help,
@@ -103,7 +100,8 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
         attributes["callback"] = split_names
     else:
         item = parts[0] if parts else hint
-        words = Offered(option.choices) if option.choices and item is str else None
+        names = option.more() if option.more else option.choices
+        words = Offered(tuple(names)) if names and item is str else None
         attributes["type"] = _FILES.get(option.file) or words or _TYPES.get(item, str)
         if pair:
             attributes["nargs"] = len(parts)
@@ -116,16 +114,19 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
     attributes |= changed
     if attributes.get("multiple"):
         attributes["help"] = f"{option.help.removesuffix('.')}; repeatable."
-    return click.Option([written, field.name], **attributes)
+    return GroupedOption([written, field.name], **attributes)
 
 
 def bundle_options() -> Iterator[click.Parameter]:
     """Yield what a model bundle is asked about: the bundle, new images, and the weights of its encoders."""
     yield argument("model", type=PATH, metavar="MODEL|RUN")
-    yield flag("--images", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable.")
+    yield flag(
+        "--images", group="Input", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable."
+    )
     yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
     yield flag(
         "--weights",
+        group="Features",
         multiple=True,
         help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
     )
@@ -150,10 +151,11 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
 
 EXPLAIN = flag(
     "--explain",
+    group="Output",
     type=click.IntRange(1, 10),
     metavar="N",
-    help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models that "
-    "did not train on them.",
+    help="Show the N most confident right and wrong cases of each class in the report, with maps by the models "
+    "that did not train on them.",
 )
 
 
@@ -244,15 +246,7 @@ def _kept(context: click.Context) -> Iterator[None]:
         yield
 
 
-class _HelpFlags(click.Command):
-    """A command whose ``-h`` does not depend on the context that asked first: click keeps the option that it makes."""
-
-    def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the flags of the help."""
-        return ["-h", "--help"]
-
-
-class Command(_HelpFlags):
+class Command(HelpfulCommand):
     """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed.
 
     What it is given and does not write, it reads: no file is written in its place.
@@ -271,17 +265,24 @@ class Command(_HelpFlags):
         return [
             *self._own,
             *self._options(),
-            click.Option(
-                ["--config"],
+            flag(
+                "--config",
                 type=FILE,
                 callback=_config,
                 help="Options from a YAML file or a previous run.json; flags win.",
                 **EAGER,
             ),
-            click.Option(
-                ["-v", "--verbose"], count=True, callback=_verbose, help="Say more; -vv for libraries too.", **EAGER
+            flag(
+                "-v",
+                "--verbose",
+                count=True,
+                callback=_verbose,
+                show_default=False,
+                help="Print more; -vv for libraries too.",
+                **EAGER,
             ),
-            click.Option(["--quiet"], is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
+            flag("--quiet", is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
+            help_all(),
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -304,7 +305,11 @@ class Command(_HelpFlags):
                 tempfile.tempdir = before
 
 
-class Group(_HelpFlags, click.Group):
+class Group(click.Group):
     """A command of several."""
 
     command_class = Command
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the flags of the help."""
+        return ["-h", "--help"]

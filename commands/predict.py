@@ -17,9 +17,10 @@ def _options() -> Iterator[click.Parameter]:
     from ..predict import PredictSettings
 
     yield from bundle_options()
-    yield flag("--out", type=OUT_FILE, required=True, help="The CSV table to write.")
+    yield flag("--out", group="Output", type=OUT_FILE, required=True, help="The CSV table to write.")
     yield flag(
         "--features",
+        group="Input",
         multiple=True,
         type=PATH,
         help="Embeddings in the place of images: .npz, .h5, or a folder of .h5; repeatable, one for each store.",
@@ -28,9 +29,9 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "html", "threshold", "jobs"))
 def predict(model: Path, **options: Any) -> None:
-    """Predict new images with a model bundle, or with that of a run folder.
+    """Predict new images with a model file, or with a run's.
 
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv

@@ -16,14 +16,25 @@ def _options() -> Iterator[click.Parameter]:
     from ..recipes import Scope
 
     yield argument("name", metavar="NAME")
-    yield flag("--images", type=PATH, help="The dataset, in its official layout.")
-    yield flag("--out", type=OUT_FOLDER, help="The run folder.")
+    yield flag("--images", group="Input", type=PATH, help="The dataset, in its official layout.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, help="The run folder.")
     yield from options_of(Scope, "quick")
-    yield flag("--plan", is_flag=True, help="Print units, estimated time and disk from a few timed units, and stop.")
+    yield flag(
+        "--plan",
+        group="Speed",
+        is_flag=True,
+        help="Print units, estimated time and disk from a few timed units, and stop.",
+    )
     yield from options_of(Scope, "variants")
     yield flag("--all-variants", is_flag=True, help="Every variant of the recipe.")
     yield from options_of(Scope, "full_scale", "fresh_draws")
-    yield flag("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
+    yield flag(
+        "--settings",
+        "show",
+        group="Output",
+        is_flag=True,
+        help="Print every setting of the recipe with its source, and stop.",
+    )
     yield flag(
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
@@ -33,9 +44,9 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
 def reproduce(name: str, **options: Any) -> None:
-    """Run a published system by its recipe: published and obtained figures side by side.
+    """Run a published system, its figures beside those obtained.
 
     NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses, or the path of a recipe of your
     own.

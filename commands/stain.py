@@ -17,8 +17,10 @@ def _options() -> Iterator[click.Parameter]:
     from ..stains import STAIN_METHODS
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
-    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
-    yield flag("--stain", type=Offered(STAIN_METHODS), default="macenko", help="How stains are treated.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
+    yield flag(
+        "--stain", group="Features", type=Offered(STAIN_METHODS), default="macenko", help="How stains are treated."
+    )
     yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
     yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
     yield from options_of(Work, "skip_errors")
@@ -26,7 +28,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options)
 def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Normalise or augment the stains of images and write them, with a before/after sheet.
+    """Normalise or augment stains, with a before/after sheet.
 
     \b
     Example: bchisto stain slides/*.png --out normalised

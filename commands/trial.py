@@ -17,17 +17,18 @@ def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", type=OUT_FOLDER, default="trial", help="The run folder.")
+    yield flag("--out", group="Output", type=OUT_FOLDER, default="trial", help="The run folder.")
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()})
     yield from options_of(Work, "skip_errors", "jobs")
 
 
-@click.command(cls=Command, options=_options)
+@click.command(cls=Command, options=_options, first=("images", "out", "group_from", "encoders", "jobs"))
 def trial(**options: Any) -> None:
-    """Give a first answer on your images: check, describe, train two classifiers, report.
+    """Give a first answer on your images, in minutes to an hour.
 
-    Takes the preset quick, views that fit, and folds that the images allow.
+    Checks them, describes them, trains two classifiers and writes a report. Takes the preset quick, views that
+    fit, and folds that the images allow.
 
     \b
     Example: bchisto trial --images DIR --out trial

@@ -45,9 +45,10 @@ from .errors import (
 )
 from .extensions import check_name, extension_names, load_extension
 from .messages import Message, Names, Parameter, Write, in_python, limited, limited_to, message_of, public, written
-from .options import Option, Settings, declared_options, from_options, option, plain_options, plain_value
+from .options import GROUPS, Option, Settings, declared_options, from_options, option, plain_options, plain_value
 
 __all__ = [
+    "GROUPS",
     "BchistoError",
     "BundleError",
     "DependencyError",

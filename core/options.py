@@ -22,11 +22,14 @@ from .arguments import as_number, as_path, as_text, as_whole, as_yes, items_of
 from .errors import InputError, one_of
 from .messages import Parameter
 
-__all__ = ["Option", "Settings", "declared_options", "from_options", "option", "plain_options", "plain_value"]
+__all__ = ["GROUPS", "Option", "Settings", "declared_options", "from_options", "option", "plain_options", "plain_value"]
 
 V = TypeVar("V")
 
 _KEY = "option"
+
+GROUPS = ("Input", "Features", "Training", "Evaluation", "Speed", "Output", "Particular data sets", "Advanced")
+"""Groups of options in the order of a help."""
 
 _SIMPLE: Mapping[Any, Callable[[Any, str], Any]] = {
     int: as_whole, float: as_number, str: as_text, bool: as_yes, Path: as_path,
@@ -48,6 +51,8 @@ class Option:
     ----------
     help : str
         What it is, for the command line and for the docstring.
+    group : str
+        Of `GROUPS`: where the help of a command lists it.
     flag : str
         Its flag, where that is not the field's name: of several values the singular.
     choices : sequence
@@ -76,6 +81,7 @@ class Option:
     """
 
     help: str = ""
+    group: str = "Advanced"
     flag: str = ""
     choices: Sequence[Any] = ()
     more: Callable[[], Sequence[str]] | None = None

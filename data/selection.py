@@ -116,31 +116,46 @@ class OpenedImages:
 class ImageSelection(Settings):
     """Which images are read, and how."""
 
-    images: Path = option(help="A folder, or a manifest path,label,group[,image_id].")
+    images: Path = option(group="Input", help="A folder, or a manifest path,label,group[,image_id].")
     dataset: str | None = option(
-        None, choices=DATASET_NAMES, more=list_layouts, help="Layout; default: recognised, and said."
+        None,
+        group="Particular data sets",
+        choices=DATASET_NAMES,
+        more=list_layouts,
+        help="Layout; default: detected and printed.",
     )
     label_level: str = option(
         "class",
+        group="Particular data sets",
         choices=LABEL_LEVELS,
         help="BreakHis: benign against malignant, or the eight tumour types.",
     )
     context: str = option(
         "tight",
+        group="Particular data sets",
         choices=CONTEXTS,
         help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
     )
     lesions: tuple[str, ...] = option(
-        (), flag="lesion", choices=LESIONS, help="CBIS-DDSM, DDSM: keep these abnormalities; default: both."
+        (),
+        group="Particular data sets",
+        flag="lesion",
+        choices=LESIONS,
+        help="CBIS-DDSM, DDSM: keep these abnormalities; default: both.",
     )
     magnifications: tuple[int, ...] = option(
-        (), flag="magnification", choices=_MAGNIFICATIONS, help="BreakHis: 40, 100, 200 or 400; default: all."
+        (),
+        group="Particular data sets",
+        flag="magnification",
+        choices=_MAGNIFICATIONS,
+        help="BreakHis: 40, 100, 200 or 400; default: all.",
     )
     classes: tuple[str, ...] = option(
         (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."
     )
     group_from: str | None = option(
         None,
+        group="Input",
         metavar="LEVEL|PATTERN",
         help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds the "
         "image), or a regular expression, whose first group counts.",
@@ -151,7 +166,7 @@ class ImageSelection(Settings):
     path_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the path.")
     label_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the label.")
     group_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds patient or slide.")
-    only: Path | None = option(None, file="input", help="CSV with a column image_id: use these images alone.")
+    only: Path | None = option(None, file="input", help="CSV with a column image_id: use only these images.")
 
     @classmethod
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 from bchisto.cli import cli
+from bchisto.commands import full_help
 
 WIDTH = 100
 
@@ -17,7 +18,7 @@ def pages(command, path):
         max_content_width=WIDTH,
         help_option_names=["-h", "--help"],
     )
-    yield path, command.get_help(context)
+    yield path, full_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             yield from pages(command.get_command(context, name), [*path, name])
@@ -26,7 +27,8 @@ def pages(command, path):
 def text():
     parts = [
         "# Command line\n",
-        "`bchisto -h` lists the commands, and `bchisto COMMAND -h` the options of one.\n",
+        "`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and"
+        " `--help-all` in the place of `-h` every option, as here.\n",
         "Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused"
         " input; 130 after Ctrl-C; 143 after SIGTERM.\n",
         "The Tab key completes commands, options and their values after one line in the start-up file of your shell:"

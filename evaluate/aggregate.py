@@ -31,6 +31,7 @@ class Aggregation(Settings):
 
     levels: tuple[str, ...] = option(
         ("row",),
+        group="Evaluation",
         flag="level",
         choices=LEVELS,
         help="One prediction per row (patch), image, or group (patient, slide); each makes tables of its own.",

@@ -67,6 +67,7 @@ class TableChoice(Settings):
     )
     by: tuple[str, ...] = option(
         (),
+        group="Evaluation",
         metavar="COLUMN",
         form=_distinct_columns,
         help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of "

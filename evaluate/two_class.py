@@ -78,6 +78,7 @@ class TwoClassView(Settings):
 
     positive: tuple[str, ...] = option(
         (),
+        group="Evaluation",
         metavar="CLASS",
         help="Positive class of a two-class view; default: those of a known dataset.",
     )
@@ -89,11 +90,13 @@ class TwoClassView(Settings):
     )
     thresholds: tuple[float, ...] = option(
         (),
+        group="Evaluation",
         **_THRESHOLDS,
         help="Operating point of the two-class view; default: 0.33 and 0.5 for the classes of BACH, else 0.5.",
     )
     sensitivities: tuple[float, ...] = option(
         (),
+        group="Evaluation",
         **_SENSITIVITIES,
         help="Wanted sensitivity: each fold is called by a threshold fitted on the others.",
     )
@@ -144,6 +147,7 @@ class TwoClassChoice(Settings):
 
     positive: tuple[str, ...] = option(
         (),
+        group="Evaluation",
         metavar="CLASS",
         help="Positive class of a two-class view; default: those of the run, else of a known dataset.",
     )
@@ -155,11 +159,13 @@ class TwoClassChoice(Settings):
     )
     thresholds: tuple[float, ...] = option(
         (),
+        group="Evaluation",
         **_THRESHOLDS,
         help="Operating point; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
     )
     sensitivities: tuple[float, ...] = option(
         (),
+        group="Evaluation",
         **_SENSITIVITIES,
         help="Wanted sensitivity: each fold is called by a threshold fitted on the others; default: the run's.",
     )

@@ -197,10 +197,13 @@ def _as_method(value: Any, name: str) -> str:
 class ExplainSettings(Settings):
     """What is asked of a model."""
 
-    method: str = option(form=_as_method, help=_METHODS_HELP)
+    method: str = option(group="Evaluation", form=_as_method, help=_METHODS_HELP)
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(
-        "", metavar="CLASS", help="Class to explain; default: the likeliest; of map, the positive one of two."
+        "",
+        group="Evaluation",
+        metavar="CLASS",
+        help="Class to explain; default: the likeliest; of map, the positive one of two.",
     )
     window: int = option(
         0,

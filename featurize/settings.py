@@ -82,14 +82,19 @@ class FeaturizeSettings(Settings):
 
     encoders: tuple[EncoderChoice, ...] = option(
         tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
+        group="Features",
         flag="encoder",
         distinct=True,
         help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME.",
     )
     views: tuple[View, ...] = option(
-        DEFAULT_VIEWS, flag="view", distinct=True, help="SCALE:CROP; or auto, two views that fit the images, or auto:1."
+        DEFAULT_VIEWS,
+        group="Features",
+        flag="view",
+        distinct=True,
+        help="SCALE:CROP; or auto, two views that fit the images, or auto:1.",
     )
-    augmentations: int = option(50, least=1, help="Colour augmentations per image.")
+    augmentations: int = option(50, group="Features", least=1, help="Colour augmentations per image.")
     crops: int = option(20, least=1, help="Random crops per augmentation.")
     pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
@@ -100,27 +105,30 @@ class FeaturizeSettings(Settings):
     )
     stain: str = option(
         "macenko",
+        group="Features",
         choices=STAIN_METHODS,
         help="How stains are treated; macenko-robust is for pale or eosin-rich tissue, which macenko may turn white.",
     )
     stain_fallback: str = option(
         "skip-normalisation", choices=STAIN_FALLBACKS, help="What to do with an image of too little tissue."
     )
-    weights: tuple[str, ...] = option(("imagenet",), help="imagenet, random, PATH, or ENCODER=PATH.")
+    weights: tuple[str, ...] = option(("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH.")
     precision: str = option("float32", choices=PRECISIONS, help="In which the encoder computes.")
     mode: str = option(
         "exact",
+        group="Speed",
         choices=MODES,
         help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
     )
     engine: str = option(
         "keras",
+        group="Speed",
         choices=ENGINES,
         help="What runs the encoder; openvino needs its extra and is fastest in bfloat16 on CPUs that have it; keras "
         "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
     )
-    batch_size: int = option(4, least=1, help="Most crops in one pass; a part of the settings.")
-    seed: int = option(0, least=0, help="Of crops and colours.")
+    batch_size: int = option(4, least=1, help="Crops in one pass, at most; results differ by it in rounding.")
+    seed: int = option(0, least=0, help="Random seed of crops and colours.")
 
     def validate(self) -> None:
         """Refuse what does not go together."""

@@ -66,27 +66,31 @@ class FinetuneSettings(Settings):
     """Settings that decide what is trained."""
 
     network: str = option(
+        group="Training",
         help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
         "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of "
-        "`bchisto encoder list`, which gets a head."
+        "`bchisto encoder list`, which gets a head.",
     )
     name: str = option(
         "", decides=False, help="Added to the folder's name, so that settings stand side by side in a run."
     )
-    size: int = option(0, help="Side of the input, pixels; default: the network's own.")
+    size: int = option(0, group="Training", help="Side of the input, pixels; default: the network's own.")
     patches: str = option(
         "resize",
+        group="Training",
         metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
         help="The whole image, or squares cut from it at full resolution.",
     )
-    epochs: int = option(50, least=1, help="At most.")
-    patience: int = option(8, least=0, help="Epochs without a better validation loss; 0: never stop early.")
+    epochs: int = option(50, group="Training", least=1, help="Epochs, at most.")
+    patience: int = option(
+        8, group="Training", least=0, help="Epochs without a better validation loss; 0: never stop early."
+    )
     validation: bool = option(
         True, help="Whether a part of the training images validates; without, all epochs are trained on every one."
     )
-    batch_size: int = option(0, least=0, help="Default: the network's own, or what there is.")
-    optimizer: str = option("", choices=OPTIMIZERS, help="Default: the network's own.")
-    learning_rate: float = option(0.0, least=0, help="Default: the network's own.")
+    batch_size: int = option(0, least=0, help="Images of a batch; default: the network's own.")
+    optimizer: str = option("", choices=OPTIMIZERS, help="Optimiser; default: the network's own.")
+    learning_rate: float = option(0.0, group="Training", least=0, help="Learning rate; default: the network's own.")
     rate_multipliers: tuple[tuple[str, float], ...] = option(
         (),
         flag="rate-multiplier",
@@ -95,8 +99,8 @@ class FinetuneSettings(Settings):
         plain=_written,
         help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
     )
-    dropout: float | None = option(None, help="Default: the network's own.")
-    l2: float | None = option(None, help="Default: the network's own.")
+    dropout: float | None = option(None, help="Share that is dropped; default: the network's own.")
+    l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
     freeze: str = option(
         "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
     )
@@ -107,6 +111,7 @@ class FinetuneSettings(Settings):
     )
     weights: str = option(
         "",
+        group="Training",
         help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz or .safetensors of "
         "the other networks.",
     )
@@ -121,7 +126,7 @@ class FinetuneSettings(Settings):
         choices=PRECISIONS,
         help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
     )
-    class_weights: bool = option(False, help="Give each class the same share of the loss.")
+    class_weights: bool = option(False, group="Training", help="Give each class the same share of the loss.")
     sampling: str = option(
         "none",
         choices=SAMPLINGS,
@@ -138,6 +143,7 @@ class FinetuneSettings(Settings):
     )
     augmentations: tuple[str, ...] = option(
         ("isometries",),
+        group="Training",
         flag="augmentation",
         metavar="NAME[:RANGE]|none",
         form=_as_augmentations,
@@ -145,12 +151,12 @@ class FinetuneSettings(Settings):
         f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}. {OFFLINE}: several rotations of each, "
         "and several crops of these.",
     )
-    rotations: int = option(5, least=1, help=f"Of {OFFLINE}.")
-    crops: int = option(5, least=1, help=f"Of each rotation of {OFFLINE}.")
+    rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
+    crops: int = option(5, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
     stain: str = option(
         "none", choices=STAIN_METHODS, help="Normalisation or treatment, as in featurize, before patches are cut."
     )
-    seed: int = option(0, least=0, help="Of folds, weights and augmentation.")
+    seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def validate(self) -> None:
         """Refuse what is out of range or does not go together."""

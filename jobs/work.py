@@ -103,6 +103,7 @@ class Work(Settings):
 
     jobs: int | None = option(
         None,
+        group="Speed",
         recorded=False,
         decides=False,
         help="Processes; default: one per core, for networks per GPU if Keras sees any.",
@@ -118,13 +119,13 @@ class Work(Settings):
         None, recorded=False, decides=False, metavar="ADDRESS", help="Use the workers of this Dask scheduler."
     )
     overwrite: bool = option(
-        False, recorded=False, decides=False, help="Remove existing results first; default: resume."
+        False, group="Output", recorded=False, decides=False, help="Remove existing results first; default: resume."
     )
-    skip_errors: bool = option(False, help="Leave out images that cannot be used, and exit with 1.")
+    skip_errors: bool = option(False, group="Input", help="Leave out images that cannot be used, and exit with 1.")
     threads: int | None = option(
         None,
         least=1,
-        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
+        help="Threads of a process that trains networks; results differ by it; default: 1, or cores / folds.",
     )
 
     def validate(self) -> None:

@@ -22,12 +22,13 @@ class PredictSettings(Settings):
 
     html: Path | None = option(
         None,
+        group="Output",
         decides=False,
         file="output",
         help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
     )
     xlsx: Path | None = option(
-        None, decides=False, file="output", help="Also write the rows of the sheet as a workbook."
+        None, group="Output", decides=False, file="output", help="Also write the rows of the sheet as a workbook."
     )
     format: str = option(
         "bchisto",
@@ -37,6 +38,7 @@ class PredictSettings(Settings):
     calibrated: bool = option(False, help="Scale the probabilities by the temperature of the bundle.")
     threshold: float | None = option(
         None,
+        group="Evaluation",
         least=0,
         most=1,
         help="Operating point of the column called; default: that of the wanted sensitivity, else of the bundle, else "
@@ -44,6 +46,7 @@ class PredictSettings(Settings):
     )
     sensitivity: float | None = option(
         None,
+        group="Evaluation",
         help="Call by the threshold that the bundle holds for this wanted sensitivity; default: its first.",
     )
 

@@ -148,8 +148,10 @@ def _text(value: Any) -> str:
 class Scope(Settings):
     """Which parts of a published system are run, and how often."""
 
-    quick: bool = option(False, help="The same road on a fraction, in minutes; every output says so.")
-    variants: tuple[str, ...] = option((), flag="variant", help="A variant of the recipe; default: as published.")
+    quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
+    variants: tuple[str, ...] = option(
+        (), group="Evaluation", flag="variant", help="A variant of the recipe; default: as published."
+    )
     full_scale: bool = option(False, help="Add the views at full scale, where the recipe has some.")
     fresh_draws: bool = option(
         False,

@@ -19,6 +19,7 @@ class FoldChoice(Settings):
 
     folds: tuple[str, ...] = option(
         (),
+        group="Evaluation",
         help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, "
         f"a published list ({', '.join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))}), a file, or none: train on all; default: "
         "10, or in boost rakhlin10 for BACH.",
@@ -29,7 +30,9 @@ class FoldChoice(Settings):
         help="With the protocol none: CSV with a column image_id; these images test, all others train.",
     )
     repeats: int = option(1, least=1, help="Splits: repeated cross-validation, where folds are drawn.")
-    group_by: str | None = option(None, choices=GROUPINGS, help="Keep groups whole; default: where they are known.")
+    group_by: str | None = option(
+        None, group="Evaluation", choices=GROUPINGS, help="Keep groups whole; default: where they are known."
+    )
 
     @classmethod
     def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:

@@ -187,7 +187,7 @@ def test_quiet_and_verbose(cli, tissue, tmp_path, tiny_options):
 
 
 def test_list_encoders(cli):
-    code, out, _ = cli("featurize", "--list-encoders")
+    code, out, _ = cli("encoder", "list")
     assert code == 0
     assert {"resnet50", "inceptionv3", "vgg16", "tiny"} <= set(out.split())
 

@@ -218,5 +218,5 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     assert code == 0, said
     for text in ("takes                   crops of any size", "licence of the weights  not known", "parameters   "):
         assert text in shown
-    code, shown, _ = cli("featurize", "--list-encoders")
+    code, shown, _ = cli("encoder", "list")
     assert {"resnet50", "uni2-h", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(shown.split())

@@ -60,7 +60,7 @@ def smaller(line):
     for given, instead in SUBSTITUTES.items():
         line = line.replace(given, instead)
     arguments = shlex.split(line)[1:]
-    if "--list-encoders" in arguments or "--help" in arguments:
+    if "--help" in arguments:
         return arguments
     if arguments[0] in SMALL and "--config" not in arguments:
         arguments += ["--config", f"{arguments[0]}.yaml"]

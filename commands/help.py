@@ -1,0 +1,136 @@
+"""The help of a command: its most used options, then the others by group; ``--help-all`` shows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from ..core import GROUPS
+
+WIDTH = 100
+"""Characters of a line of help, at most."""
+
+RARE = ("Particular data sets", "Advanced")
+"""Groups that only ``--help-all`` shows."""
+
+COMMON = ("config", "verbose", "quiet", "help_all")
+"""Options that every command has, which stand in one line."""
+
+_LONG = 60
+"""Characters of an option and its choices, from which on these stand in its help."""
+
+_EVERY = f"{__package__}.every"
+"""Where a context keeps whether the help shows all groups."""
+
+
+class GroupedOption(click.Option):
+    """An option with its group of the help."""
+
+    def __init__(self, *names: Any, group: str = "Advanced", **attributes: Any) -> None:
+        super().__init__(*names, **attributes)
+        self.group = group
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return flag and help; choices that are too many for a line stand in the help."""
+        record = super().get_help_record(ctx)
+        if record is None or len(record[0]) <= _LONG or " [" not in record[0]:
+            return record
+        words, _, choices = record[0].removesuffix("]").partition(" [")
+        text, _, default = record[1].partition("  [")
+        return f"{words} NAME", f"{text} One of {choices.replace('|', ', ')}.{default and f'  [{default}'}"
+
+
+def flag(*names: str, **attributes: Any) -> GroupedOption:
+    """Return an option that stands for no field of a settings value; `group` is one of `GROUPS`."""
+    return GroupedOption(names, **{"show_default": True, **attributes})
+
+
+def sections(
+    parameters: Sequence[click.Parameter], *, first: Sequence[str] = (), every: bool = False
+) -> Iterator[tuple[str, list[click.Option]]]:
+    """Yield the title and the options of each section of a help.
+
+    Parameters
+    ----------
+    parameters : sequence of click.Parameter
+    first : sequence of str
+        Names of the options that are used most.
+    every : bool
+        Also the groups of `RARE`, and the options of every command.
+    """
+    options = [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
+    named = {option.name: option for option in options}
+    if first:
+        yield "Most used", [named[name] for name in first]
+    for group in GROUPS:
+        if every or group not in RARE:
+            rows = [
+                option
+                for option in options
+                if getattr(option, "group", "Advanced") == group
+                and option.name not in first
+                and (every or option.name not in COMMON)
+            ]
+            if rows:
+                yield group, rows
+
+
+class HelpfulCommand(click.Command):
+    """A command whose ``-h`` lists its options by group, and whose ``--help-all`` lists all of them.
+
+    Parameters
+    ----------
+    first : sequence of str
+        Names of the options that are used most, five at most.
+    """
+
+    def __init__(self, *arguments: Any, first: Sequence[str] = (), **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.first = tuple(first)
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the flags of the help; click would keep those of the context that asked first."""
+        return ["-h", "--help"]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by group, and how to see those that are left out."""
+        every = ctx.meta.get(_EVERY, False)
+        shown = 0  # of the options that not every command has
+        for title, options in sections(self.get_params(ctx), first=self.first, every=every):
+            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+            shown += len(options)
+            with formatter.section(title):
+                formatter.write_dl(records)
+        if not every:
+            rest = sum(isinstance(option, click.Option) and option.name not in COMMON for option in self.params) - shown
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Every command also has --config FILE, -v, --quiet, -h."
+                + (f" --help-all shows {rest} more option{'' if rest == 1 else 's'}." if rest else "")
+            )
+
+
+def full_help(context: click.Context) -> str:
+    """Return the help with every option."""
+    context.meta[_EVERY] = True
+    return context.get_help()
+
+
+def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(full_help(context), color=context.color)
+        context.exit()
+
+
+def help_all() -> click.Option:
+    """Return the option that shows every option."""
+    return GroupedOption(
+        ["--help-all"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_all,
+        help="Show every option and exit.",
+    )

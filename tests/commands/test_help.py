@@ -1,0 +1,95 @@
+"""Help in groups: the most used options first, what few need only by --help-all, lines that fit a terminal."""
+
+import click
+import pytest
+from bchisto.cli import cli
+from bchisto.commands.help import COMMON, RARE, sections
+from bchisto.core import GROUPS
+
+
+def commands(group, path=""):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+EVERY = dict(commands(cli))
+BEFORE = 346
+"""Options of 23 commands, each listed by `-h` before there were groups; 314 when there were 21 commands."""
+
+
+def options_of(command):
+    return [one for one in command.params if isinstance(one, click.Option)]
+
+
+def listed(command, **how):
+    return [option for _, options in sections(command.params, first=command.first, **how) for option in options]
+
+
+def flags_of(text):
+    """Return the flags that begin a row of a help."""
+    return {line.split()[0].rstrip(",") for line in text.splitlines() if line.startswith("  -")}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_option_has_one_group_and_stands_once(name):
+    command = EVERY[name]
+    assert {option.group for option in options_of(command)} <= set(GROUPS)
+    names = [option.name for option in listed(command, every=True)]
+    assert sorted(names) == sorted(option.name for option in options_of(command))
+    assert len(command.first) <= 5
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_help_shows_the_main_groups_and_counts_the_rest(name, cli):
+    command = EVERY[name]
+    code, short, _ = cli(*name.split(), "-h")
+    assert code == 0
+    assert cli(*name.split(), "--help") == (0, short, "")
+    code, full, _ = cli(*name.split(), "--help-all")
+    assert code == 0
+    for option in options_of(command):
+        rare = option.group in RARE and option.name not in command.first
+        assert (option.opts[0] in flags_of(short)) is not (rare or option.name in COMMON)
+        assert option.opts[0] in flags_of(full)
+    rest = len({option.name for option in options_of(command)} - {*COMMON}) - len(listed(command))
+    assert (f"--help-all shows {rest} more option" in " ".join(short.split())) is (rest > 0)
+    for title in RARE:
+        assert f"\n{title}:\n" not in short
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("flag", ["-h", "--help-all"])
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_of_help_fit(name, flag, columns, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = cli(*name.split(), flag)[1].splitlines()
+    assert max(map(len, lines)) <= 100, max(lines, key=len)
+
+
+def test_help_shows_half_of_what_there_is():
+    shown = sum(len(listed(command)) for command in EVERY.values())
+    assert shown <= BEFORE / 2, shown
+
+
+def test_first_page_lists_commands_by_group(cli):
+    code, out, _ = cli("-h")
+    assert code == 0
+    titles = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options:", "Start here:", "Data:", "Train:", "Use:", "Look:"]
+    assert out.index("  trial ") < out.index("  demo ") < out.index("  data ")
+    assert "..." not in out.partition("Start here:")[2]
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_heads_of_other_packages_are_named(monkeypatch):
+    from bchisto.boost import heads
+    from bchisto.commands.boost import _options
+
+    monkeypatch.setattr(heads, "extension_names", lambda group: ["forest"])
+    option = next(option for option in _options() if option.name == "heads")
+    assert option.type.choices == (*heads.HEADS, "forest")
