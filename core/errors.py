@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from .messages import Message
@@ -63,11 +64,26 @@ _MEMORY = re.compile(
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that installs what an extra of bchisto needs, which works wherever bchisto came from.
+    """Return the command that installs what an extra of bchisto needs.
+
+    The command names the packages that the extra requires, as the metadata of the installed bchisto list them. So it
+    works wherever bchisto came from (an index, a clone, a wheel file that is gone), and never replaces bchisto itself,
+    as ``pip install 'CLONE[extra]'`` does an editable installation.
+
+    Parameters
+    ----------
+    extra : str
+        Name of the extra in ``pyproject.toml``.
+
+    Returns
+    -------
+    str
+        One line for a shell. Of a bchisto that was never installed, and so has no metadata, it names the folder of its
+        sources.
 
     Examples
     --------
-    >>> how_to_install("excel").startswith("pip install 'openpyxl>=")
+    >>> how_to_install("excel").startswith("pip install ")
     True
     """
     from importlib import metadata
@@ -77,7 +93,7 @@ def how_to_install(extra: str) -> str:
         needs = [line.partition(";")[0].strip() for line in metadata.requires("bchisto") or () if mark.search(line)]
     except metadata.PackageNotFoundError:  # run from its sources
         needs = []
-    return shlex.join(["pip", "install", *(needs or [f".[{extra}]"])])
+    return shlex.join(["pip", "install", *(needs or [f"{Path(__file__).resolve().parents[1]}[{extra}]"])])
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
