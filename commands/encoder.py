@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,34 @@ def show(name: str) -> None:
 
     write = in_flags(featurize)
     _table((what, written(value, write)) for what, value in describe_encoder(name))
+
+
+@encoder.command()
+@click.argument("name")
+@click.option("--revision", metavar="COMMIT", help="Fetch this commit, branch or tag; default: the newest commit.")
+@click.option("--yes", is_flag=True, help="Accept licence and size without a question, as a job must.")
+def fetch(name: str, revision: str | None, yes: bool) -> None:
+    """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
+
+    They are kept in ~/.cache/bchisto/encoders, or in the folder that BCHISTO_ENCODERS names.
+
+    \b
+    Example: bchisto encoder fetch midnight-12k
+    """
+    from ..encoders import fetch_encoder, fetched_folder, look_up_encoder
+
+    if (folder := fetched_folder(name)) is not None:
+        echo(f"{name} is in {folder}; remove this folder to fetch it anew")
+        return
+    offer = look_up_encoder(name, revision=revision)
+    echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
+         f"commit {offer.revision}")  # fmt: skip
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is here to accept this licence and size; add --yes")
+        click.confirm("Fetch it?", abort=True)
+    echo(f"wrote {fetch_encoder(offer)}", err=True)
+    echo(f"next: bchisto encoder check {name}", err=True)
 
 
 def _check_options() -> Iterator[click.Parameter]:

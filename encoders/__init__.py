@@ -10,6 +10,9 @@ from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_enc
 from .choice import RUNNERS, EncoderChoice, weights_of
 from .encoder import Backbone, Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
+from .fetch import fetch as fetch_encoder
+from .fetch import fetched_folder
+from .fetch import look_up as look_up_encoder
 from .geometry import Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
@@ -52,6 +55,8 @@ __all__ = [
     "describe_encoder",
     "encoder_facts",
     "executed_precision",
+    "fetch_encoder",
+    "fetched_folder",
     "fill_weights",
     "get_spec",
     "gives_maps",
@@ -61,6 +66,7 @@ __all__ = [
     "list_all_encoders",
     "list_encoders",
     "load_keras_file",
+    "look_up_encoder",
     "map_axes",
     "open_encoder",
     "other_treatment",

@@ -66,7 +66,9 @@ class NamedEncoder:
     def download(self) -> str:
         """Say in one line how to get the weights."""
         login = f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
-        convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows" if self.pickled else ""
+        if not self.pickled:
+            return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", login, self.name, self.name)
+        convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows"
         return Message(
             "{}download {} into a folder DIR{}, and give {weights:{}=DIR}", login, self.repository, convert, self.name
         )

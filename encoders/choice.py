@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import InputError
+from .fetch import fetched_folder
 from .resnet_keras213 import RESNET50_KERAS213
 
 RUNNERS = ("hub", "onnx", "timm")
@@ -95,7 +96,8 @@ class EncoderChoice:
 def weights_of(options: Sequence[str], encoder: str) -> str:
     """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only.
 
-    A variant that takes the weights of another encoder takes what is named for that, unless it is named itself.
+    A variant that takes the weights of another encoder takes what is named for that, unless it is named itself. A
+    published encoder for which nothing is given takes those that were fetched.
     """
     chosen, named, shared = "imagenet", None, None
     for option in options:
@@ -106,4 +108,5 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
             named = match[2]
         elif match[1].casefold() == _WEIGHTS_OF.get(encoder.casefold()):
             shared = match[2]
-    return named or shared or chosen
+    fetched = fetched_folder(encoder.casefold()) if chosen == "imagenet" else None
+    return named or shared or (str(fetched) if fetched else chosen)

@@ -1,0 +1,161 @@
+"""Weights of published encoders, fetched once from where their authors publish them, checked, and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import DependencyError, InputError, Message, WeightsError, how_to_install
+from ..formats import file_sha256
+from .catalogue import CATALOGUE, NamedEncoder
+
+RECORD = "fetched.json"
+"""Written into a folder when all its files are whole: the repository, the revision, and each file's SHA-256."""
+
+_CONFIGS = ("config.json", "preprocessor_config.json", "model.safetensors.index.json", "README.md")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a repository offers at one revision.
+
+    Attributes
+    ----------
+    named : NamedEncoder
+    revision : str
+        The commit.
+    files : tuple of (str, int, str)
+        Name, bytes, and SHA-256 of each file that is needed; empty for small texts, of which none is published.
+    """
+
+    named: NamedEncoder
+    revision: str
+    files: tuple[tuple[str, int, str], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for _, size, _ in self.files)
+
+
+def encoders_folder() -> Path:
+    """Return where fetched weights are kept: ``BCHISTO_ENCODERS``, or ``~/.cache/bchisto/encoders``."""
+    given = os.environ.get("BCHISTO_ENCODERS")
+    return Path(given) if given else Path.home() / ".cache" / "bchisto" / "encoders"
+
+
+def fetched_folder(name: str) -> Path | None:
+    """Return the folder of a named encoder's weights if they were fetched whole."""
+    folder = encoders_folder() / name
+    return folder if name in CATALOGUE and (folder / RECORD).is_file() else None
+
+
+def look_up(name: str, *, revision: str | None = None) -> Offer:
+    """Ask the hub what a named encoder's repository holds.
+
+    Parameters
+    ----------
+    name : str
+        See `CATALOGUE`.
+    revision : str, optional
+        A commit, a branch or a tag; by default the newest commit.
+
+    Raises
+    ------
+    InputError
+        No such name.
+    WeightsError
+        The hub does not answer, the repository or revision is gone, or it holds no safetensors.
+    DependencyError
+        The package huggingface_hub is not installed.
+    """
+    named = CATALOGUE.get(name)
+    if named is None:
+        raise InputError(f"{name}: can be fetched are {', '.join(CATALOGUE)}; of others give hub:DIR or timm:NAME")
+    hub = _hub()
+    with _explained(hub, named):
+        info = hub.HfApi().model_info(named.repository, revision=revision, files_metadata=True)
+    files = tuple(
+        (file.rfilename, int(file.size or 0), str(file.lfs.sha256) if file.lfs else "") for file in info.siblings or ()
+    )
+    weights = [file for file in files if file[0].endswith(".safetensors") and "/" not in file[0]]
+    if not weights:
+        raise WeightsError(f"{named.repository}: holds no .safetensors; {named.download()}")
+    whole = [file for file in weights if file[0] == "model.safetensors"]
+    texts = [file for file in files if file[0] in _CONFIGS]
+    return Offer(named, str(info.sha), tuple(sorted([*texts, *(whole or weights)])))
+
+
+def fetch(offer: Offer) -> Path:
+    """Fetch those files of an offer that are not there whole, and check their hashes.
+
+    Returns
+    -------
+    Path
+        The folder, which `fetched_folder` finds from now on.
+
+    Raises
+    ------
+    WeightsError
+        The hub stopped answering, refuses this user, or gave another file than it published.
+    """
+    hub, folder = _hub(), encoders_folder() / offer.named.name
+    hashes = {}
+    for file, _, published in offer.files:
+        with _explained(hub, offer.named):
+            path = Path(hub.hf_hub_download(offer.named.repository, file, revision=offer.revision, local_dir=folder))
+        hashes[file] = file_sha256(path)
+        if published and hashes[file] != published:
+            path.unlink()
+            raise WeightsError(
+                f"{path}: its SHA-256 is {hashes[file]}, and {offer.named.repository} publishes {published}; it was "
+                "removed, fetch it again"
+            )
+    record = {"repository": offer.named.repository, "revision": offer.revision, "files": hashes}
+    partial = folder / f"{RECORD}.part"
+    partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    partial.replace(folder / RECORD)
+    return folder
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise DependencyError("fetching needs the package huggingface_hub: {}", how_to_install("torch")) from error
+    logging.getLogger(huggingface_hub.__name__).setLevel(logging.ERROR)  # it repeats each line of ours
+    return huggingface_hub
+
+
+@contextlib.contextmanager
+def _explained(hub: Any, named: NamedEncoder) -> Iterator[None]:
+    """Turn what the hub refuses into one line with what to do."""
+    try:
+        yield
+    except hub.errors.GatedRepoError as error:
+        raise WeightsError(
+            f"{named.name}: its authors ask for consent; accept the terms at {named.card.source}, run `hf auth login`, "
+            "and fetch again"
+        ) from error
+    except (hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError) as error:
+        raise WeightsError(
+            f"{named.repository}: no such repository or revision on the hub, or it is hidden from you; log in with "
+            "`hf auth login` if it is gated"
+        ) from error
+    except hub.errors.EntryNotFoundError as error:
+        raise WeightsError(f"{named.repository}: a file is gone from the hub; fetch again") from error
+    except Exception as error:  # of httpx or requests, whichever its version uses
+        raise WeightsError(
+            Message(
+                "{}: the hub does not answer ({}); fetch on a machine with a network, and copy {} here, or give "
+                "{weights:{}=DIR}",
+                named.repository, (str(error).splitlines() or [type(error).__name__])[0][:160],
+                encoders_folder() / named.name, named.name,
+            )
+        ) from error  # fmt: skip

@@ -1,0 +1,178 @@
+"""`bchisto encoder fetch` against a hub on this machine that speaks the real one's protocol."""
+
+import hashlib
+import http.server
+import importlib.util
+import json
+import os
+import re
+import threading
+
+import pytest
+from conftest import need
+
+NAME, REPOSITORY, COMMIT = "dinov2-small", "facebook/dinov2-small", "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def library():
+    need("torch", importlib.util.find_spec("huggingface_hub") is not None, "pip install 'bchisto[torch]'")
+
+
+class Hub(http.server.ThreadingHTTPServer):
+    """A hub with one repository; what it does wrong is set by the tests."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.files = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 60_000}
+        self.published = dict(self.files)
+        self.gated, self.cuts, self.ranges = False, [], []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def tree(self):
+        siblings = []
+        for name, content in self.published.items():
+            file = {"rfilename": name, "size": len(content), "blobId": hashlib.sha1(content).hexdigest()}
+            if name.endswith(".safetensors"):
+                file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            siblings.append(file)
+        return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings, "tags": []}
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def refuse(self, status, code):
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        if REPOSITORY not in path:
+            return self.refuse(404, "RepoNotFound")
+        if path.startswith("/api/models/"):
+            return self.give(json.dumps(self.server.tree()).encode(), {"Content-Type": "application/json"})
+        if self.server.gated:
+            return self.refuse(403, "GatedRepo")
+        name = path.rpartition("/")[2]
+        if name not in self.server.files:
+            return self.refuse(404, "EntryNotFound")
+        etag = hashlib.sha256(self.server.published[name]).hexdigest()
+        known = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        return self.give(self.server.files[name], known)
+
+    def give(self, content, headers):
+        wanted = re.fullmatch(r"bytes=(\d+)-\d*", self.headers.get("Range", ""))
+        start = int(wanted[1]) if wanted else 0
+        if wanted:
+            self.server.ranges.append(start)
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self.send_response(206 if wanted else 200)
+        for name, value in {**headers, "Content-Length": len(content) - start}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        end = self.server.cuts.pop(0) if len(content) > 10_000 and self.server.cuts else len(content)
+        self.wfile.write(content[start : max(end, start)])
+        self.close_connection = end < len(content)
+
+
+@pytest.fixture
+def hub():
+    with Hub() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def fetch(hub, tmp_path, start):
+    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hf"),
+                   "BCHISTO_ENCODERS": str(tmp_path / "encoders"), "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+
+    def run(*options, name=NAME, **more):
+        process = start("encoder", "fetch", name, *options, env={**environment, **more})
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in err
+        return process.returncode, out, err
+
+    return run
+
+
+def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path):
+    code, out, err = fetch("--yes")
+    assert code == 0, err
+    assert f"commit {COMMIT}" in out
+    assert "Apache-2.0" in out
+    folder = tmp_path / "encoders" / NAME
+    assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    record = json.loads((folder / "fetched.json").read_text())
+    assert record["files"]["model.safetensors"] == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
+    hub.shutdown()
+    code, out, _ = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
+    assert (code, f"{NAME} is in {folder}" in out) == (0, True)
+
+
+def test_its_folder_is_what_the_name_means(hub, fetch, tmp_path, monkeypatch):
+    from bchisto.encoders import weights_of
+
+    monkeypatch.setenv("BCHISTO_ENCODERS", str(tmp_path / "encoders"))
+    assert weights_of([], NAME) == "imagenet"
+    assert fetch("--yes")[0] == 0
+    assert weights_of([], NAME) == str(tmp_path / "encoders" / NAME)
+    assert weights_of(["random"], NAME) == "random"
+    assert weights_of([f"{NAME}=other"], NAME) == "other"
+    assert weights_of([], "uni") == "imagenet"
+
+
+def test_nobody_is_there_to_accept(fetch, tmp_path):
+    code, _, err = fetch()
+    assert (code, "add --yes" in err) == (2, True)
+    assert not (tmp_path / "encoders").exists()
+
+
+def test_a_cut_connection_is_gone_on_with(hub, fetch):
+    hub.cuts = [14_000_000]
+    assert fetch("--yes")[0] == 0
+    assert hub.ranges == [10 << 20]  # the library keeps whole blocks, and asks for the rest only
+
+
+def test_a_connection_that_is_cut_again_and_again(hub, fetch, tmp_path):
+    hub.cuts = [1000] * 20
+    code, _, err = fetch("--yes")
+    assert (code, "the hub does not answer" in err) == (2, True), err
+    assert not (tmp_path / "encoders" / NAME / "fetched.json").exists()
+    hub.cuts.clear()
+    assert fetch("--yes")[0] == 0
+
+
+def test_another_file_than_was_published(hub, fetch, tmp_path):
+    hub.files["model.safetensors"] = hub.files["model.safetensors"][::-1]
+    code, _, err = fetch("--yes")
+    assert (code, "it was removed, fetch it again" in err) == (2, True), err
+    assert not (tmp_path / "encoders" / NAME / "model.safetensors").exists()
+    assert not (tmp_path / "encoders" / NAME / "fetched.json").exists()
+
+
+def test_what_the_hub_refuses(hub, fetch):
+    hub.gated = True
+    code, _, err = fetch("--yes")
+    assert (code, "accept the terms at" in err, "hf auth login" in err) == (2, True, True), err
+    code, _, err = fetch("--yes", name="dinov2-base")
+    assert (code, "no such repository or revision" in err) == (2, True), err
+    hub.gated = False
+    hub.published = {"pytorch_model.bin": b"x"}
+    code, _, err = fetch("--yes")
+    assert (code, "holds no .safetensors" in err) == (2, True), err
+    code, _, err = fetch("--yes", name="resnet50")
+    assert (code, "can be fetched are uni, " in err) == (2, True), err
+    code, _, err = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
+    assert (code, "fetch on a machine with a network" in err) == (2, True), err
