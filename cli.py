@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import WIDTH, in_flags, invoked
+from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
 from .core import (
     BchistoError,
     DependencyError,
@@ -110,13 +110,13 @@ def main(arguments: list[str] | None = None) -> None:
     outcome: dict[str, Any] = {}  # what options left for the end
     for text in words:
         if readable_name(text) != text:  # neither a record nor a table could hold it
-            click.echo(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
+            put(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
             sys.exit(2)
     with _interruptible() as stop:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome)
         except click.ClickException as error:
-            click.echo(_usage(error), err=True)
+            put(_usage(error), err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, outcome)
@@ -126,13 +126,15 @@ def main(arguments: list[str] | None = None) -> None:
         except Exception as error:
             logging.getLogger(__package__).debug("the error in full", exc_info=True)
             status = _failed(error, words) if stop.received is None else _interrupted(stop, outcome)
+        finally:
+            count_repeated()
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
     """Say how to resume; return the exit code."""
     advice = "without --overwrite to resume" if outcome.get("overwrite") else "again to resume"
-    click.echo(f"interrupted; run the same command {advice}", err=True)
+    put(f"interrupted; run the same command {advice}", err=True)
     return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
 
 
@@ -168,7 +170,7 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     text = printable(f"error: {line}")
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
-    click.echo(text, err=True)
+    put(text, err=True)
     return code
 
 
@@ -244,7 +246,7 @@ def _set_up_logging(words: Sequence[str]) -> None:
         # what the terminal's encoding lacks is written as an escape; a name must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler()
+    handler = Handler()
     handler.setFormatter(_Formatter(words))
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)

@@ -2,5 +2,6 @@
 
 from .flags import in_flags, invoked
 from .help import WIDTH, full_help
+from .terminal import Handler, count_repeated, put
 
-__all__ = ["WIDTH", "full_help", "in_flags", "invoked"]
+__all__ = ["WIDTH", "Handler", "count_repeated", "full_help", "in_flags", "invoked", "put"]

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..core import from_options, written
-from .ending import counted, done, echo, quoted
+from .ending import counted, done, echo, quoted, show_commands
 from .flags import in_flags
 from .options import OUT_FILE, OUT_FOLDER, Group, flag, options_of
 from .then import next_commands
@@ -56,7 +56,7 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
         size=(int(width), int(height)),
         jobs=default_jobs() if jobs is None else jobs,
     )
-    done([root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
+    done([root], then=f"bchisto trial --images {quoted(root)}")
 
 
 def _list_options() -> Iterator[click.Parameter]:
@@ -161,7 +161,8 @@ def check(context: click.Context, /, **options: Any) -> None:
             + (" (synthetic)" if result.dataset.synthetic else "")
         )
         if then:
-            echo("\n".join(["", "NEXT", *then]), lines=True)
+            echo("\nNEXT", lines=True)
+            show_commands(then)
     done(wrote)
     context.exit(1 if result.wrong else 0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .ending import done, echo
+from .ending import done, results
 from .options import OUT_FOLDER, Command, flag, options_of
 
 
@@ -31,8 +31,8 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     from ..recipes import demo as run
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
-    echo(*boosted.summary())
+    results(boosted.summary(), set())
     done(
         [boosted.report, boosted.model],
-        then="bchisto featurize --images DIR --out RUN",
+        then="bchisto trial --images DIR",
     )

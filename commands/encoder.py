@@ -11,6 +11,7 @@ import click
 from ..core import written
 from .ending import echo
 from .flags import in_flags
+from .help import GroupedOption
 from .options import PATH, Group, argument, flag, options_of
 
 
@@ -48,8 +49,20 @@ def show(name: str) -> None:
 
 @encoder.command()
 @click.argument("name")
-@click.option("--revision", metavar="COMMIT", help="Fetch this commit, branch or tag; default: the newest commit.")
-@click.option("--yes", is_flag=True, help="Accept licence and size without a question, as a job must.")
+@click.option(
+    "--revision",
+    cls=GroupedOption,
+    group="Input",
+    metavar="COMMIT",
+    help="Fetch this commit, branch or tag; default: the newest commit.",
+)
+@click.option(
+    "--yes",
+    cls=GroupedOption,
+    group="Input",
+    is_flag=True,
+    help="Accept licence and size without a question, as a job must.",
+)
 def fetch(name: str, revision: str | None, yes: bool) -> None:
     """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
 

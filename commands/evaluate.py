@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..core import OutputError
-from .ending import done, echo, reported_last
+from .ending import done, echo, reported_last, results
 from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
@@ -72,8 +72,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         if failed is not None:
             record.note(unwritten=str(failed))
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
+    printed: set[str] = set()
     for name, metrics in result["tables"].items():
-        echo(*headline(name, metrics))
+        results(headline(name, metrics), printed)
     for row in result["comparisons"]:
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
         between = f" ({' to '.join(limits)})" if limits else ""

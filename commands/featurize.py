@@ -10,7 +10,7 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .options import OUT_FOLDER, Command, Offered, flag, options_of, preset_flag
-from .then import typed_names
+from .then import fewer_folds, typed_names
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -24,7 +24,6 @@ def _options() -> Iterator[click.Parameter]:
         "--preset",
         group="Features",
         type=Offered(tuple(PRESETS)),
-        expose_value=False,
         help="Settings by one name, which other options change: quick takes minutes, standard is the most accurate "
         "that was measured, published is Rakhlin et al. 2018, which is also the default.",
         **preset_flag(preset_options),
@@ -41,7 +40,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
-def featurize(context: click.Context, /, **options: Any) -> None:
+def featurize(context: click.Context, /, preset: str | None, **options: Any) -> None:
     """Stage 1: turn images into descriptors, in RUN/features.
 
     \b
@@ -56,7 +55,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
 
     out: Path = options["out"]
     work = from_options(Work, options)
-    selection = from_options(ImageSelection, options)
+    selection = from_options(ImageSelection, options).read_once()
     automatic = AUTO.get(options["views"][0]) if len(options["views"]) == 1 else None
     settings = from_options(FeaturizeSettings, {**options, "views": automatic or options["views"]})
     if automatic:
@@ -67,7 +66,8 @@ def featurize(context: click.Context, /, **options: Any) -> None:
         described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote = list(result.stores)
-        then = f"bchisto boost --out {quoted(out)}"
+        then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
+        then += fewer_folds(selection.table())
         if not result.trainable:
             then = "label images of two classes or more, then this command again"
     else:

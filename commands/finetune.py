@@ -61,7 +61,7 @@ def finetune(**options: Any) -> None:
             tensorboard=options["tensorboard"],
         ),
         shown=out / "report.html",
-        then=lambda model: f"bchisto evaluate {quoted(out)} --out DIR",
+        then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
         explain=options["explain"],
     )

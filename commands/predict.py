@@ -62,7 +62,9 @@ def predict(model: Path, **options: Any) -> None:
         echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
         [result.path, *result.sheets],
-        then=f"bchisto evaluate {quoted(result.path)} --out DIR" if result.labelled > 1 else None,
+        then=f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
+        if result.labelled > 1
+        else (),
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",
     )

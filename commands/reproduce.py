@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done, echo, reported_last
+from .ending import done, echo, reported_last, results
 from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
@@ -90,8 +90,9 @@ def reproduce(name: str, **options: Any) -> None:
         done([], then="the other shards, then the same command without --shard")
         return
     echo(*result.banners)
+    printed: set[str] = set()
     for protocol in result.protocols:
-        echo(*protocol.figures(str(protocol.folder.relative_to(options["out"]))))
+        results(protocol.figures(str(protocol.folder.relative_to(options["out"]))), printed)
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed

@@ -10,7 +10,11 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..preflight import Preflight
+
+_FOLDS = 10
+"""Folds that boost makes by itself."""
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
@@ -100,6 +104,13 @@ def next_commands(context: click.Context, result: Preflight, *, images: str) -> 
         line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
         lines.append(line + (f" --group-by {protocol.group_by}" if protocol.group_by else ""))
     return lines
+
+
+def fewer_folds(dataset: Dataset) -> str:
+    """Return the option of boost that images need which are too few for ten folds; empty, or with a space in front."""
+    groups = {record.group for record in dataset.records}
+    most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
+    return f" --folds {most}" if 1 < most < _FOLDS else ""
 
 
 def _default_folds(result: Preflight) -> str:

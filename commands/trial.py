@@ -9,6 +9,7 @@ import click
 
 from .ending import print_results, quoted
 from .options import OUT_FOLDER, Command, flag, options_of
+from .then import given_options
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -24,7 +25,8 @@ def _options() -> Iterator[click.Parameter]:
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "group_from", "encoders", "jobs"))
-def trial(**options: Any) -> None:
+@click.pass_context
+def trial(context: click.Context, /, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
 
     Checks them, describes them, trains two classifiers and writes a report. Takes the preset quick, views that
@@ -37,11 +39,16 @@ def trial(**options: Any) -> None:
     from ..data import ImageSelection
     from ..jobs import Work
     from ..recipes import trial as run
+    from .featurize import featurize
 
     selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
     print_results(
         lambda: run(selection, out=out, encoders=options["encoders"], weights=options["weights"], work=work).results,
         shown=out / "report.html",
-        then=lambda model: f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
+        then=lambda model: (
+            f"bchisto featurize{given_options(context, featurize, but=('out',))} --out {quoted(f'{out}-standard')} "
+            "--preset standard",
+            f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
+        ),
         listed=out / "failures.csv",
     )

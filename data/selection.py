@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -173,6 +174,10 @@ class ImageSelection(Settings):
         """Return a selection from what a caller passes: one, or a path alone."""
         return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
 
+    def read_once(self) -> ImageSelection:
+        """Return the same selection, which reads its table only once: for a command of several stages."""
+        return _ReadOnce(**{member.name: getattr(self, member.name) for member in fields(self)})
+
     def refuse_as_run(self, out: Path) -> None:
         """Refuse a run folder in which images lie, unless a run was begun there.
 
@@ -277,6 +282,15 @@ class ImageSelection(Settings):
             usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors)
         ensure_folder(cache.parent)
         return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=cache), refused)
+
+
+class _ReadOnce(ImageSelection):
+    @functools.cached_property
+    def _read(self) -> Dataset:
+        return super().table()
+
+    def table(self) -> Dataset:
+        return self._read
 
 
 def read_dataset(images: PathInput, **options: Any) -> Dataset:

@@ -144,7 +144,7 @@ def _drawn(
     positive = class_of(ExplainSettings(method), classes, model.bundle.two_class)
     at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
     of_fold = functools.lru_cache(maxsize=1)(functools.partial(_of_fold, model, method=method))
-    with Progress(total=len(at_hand), label="explain", unit="cases") as progress:
+    with Progress(total=len(at_hand), label="drawing maps", unit="cases") as progress:
         for number, row in enumerate(at_hand, start=1):
             fold, record = table.folds[row], images[table.image_ids[row]]
             explainer, count = of_fold(fold)

@@ -274,7 +274,7 @@ def prepare_images(
         temporary.open("wb") as handle,
         one_thread_of_opencv(),
         ThreadPoolExecutor(default_jobs()) as pool,
-        Progress(total=len(records), label="images", unit="images") as progress,
+        Progress(total=len(records), label="decoding images", unit="images") as progress,
     ):
         for start in range(0, len(records), _AHEAD):
             ahead = records[start : start + _AHEAD]

@@ -25,6 +25,9 @@ _MOST_LOOKS = 512
 _WORTH_SAYING = 60.0
 """Seconds from which on it is said how long a unit takes: so much may be lost to Ctrl-C."""
 
+_WORTH_KEEPING = 5.0
+"""Seconds from which on a line stands in the place of a bar that is full."""
+
 _KEPT = b"+"
 """The byte of a step that is kept by itself."""
 
@@ -135,7 +138,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __init__(self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0) -> None:
         self._total, self._label, self._unit = total, label, unit
         self._between: Callable[[], float] | None = between
-        self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._done = 0
         self._pace = Pace()
         self._bar: Any = None
@@ -146,11 +149,15 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             layout = "{desc}: {n_fmt} {unit} [{elapsed}{postfix}]"
             if total is not None:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
-            self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout)
+            self._bar = tqdm(
+                total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout, leave=False
+            )
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+            if (seconds := time.monotonic() - self._began) >= _WORTH_KEEPING:
+                _log.info("%s: %d %s in %s", self._label, self._done, self._unit, format_seconds(seconds))
 
     def update_to(self, done: int, *, note: str = "") -> None:
         """Show that `done` steps are finished, and `note` behind them; never goes backwards."""

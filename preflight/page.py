@@ -120,7 +120,7 @@ def _written(section: Section, say: Say) -> Section:
 
 def _contact(result: Preflight) -> list[ContactPicture]:
     broken, done = result.survey.broken, itertools.count(1)
-    with Progress(total=len(chosen_of(result.dataset, broken)), label="pictures", unit="images") as progress:
+    with Progress(total=len(chosen_of(result.dataset, broken)), label="drawing pictures", unit="images") as progress:
         return contact_sheet(
             result.dataset, settings=result.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
         )

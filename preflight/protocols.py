@@ -165,7 +165,7 @@ def check_protocols(
         return ProtocolCheck(name, by, kept, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
 
     protocols = []
-    with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
+    with Progress(total=len(wanted), label="checking folds", unit="protocols") as progress:
         for done, (name, by) in enumerate(wanted, start=1):
             protocol = check(name, by)
             if given or not (name.startswith("site:") and protocol.hopeless):  # a column that names no sites

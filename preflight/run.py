@@ -277,7 +277,7 @@ def preflight(
     choice = FoldChoice() if folds is None else folds
     dataset = selection.table()
     done = itertools.count(1)
-    with Progress(total=len(dataset), label="check", unit="images") as progress:
+    with Progress(total=len(dataset), label="checking images", unit="images") as progress:
         survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=lambda: progress.update_to(next(done)))
     if dataset.untrainable:
         untrainable = Finding("warning", str(dataset.root), dataset.untrainable)

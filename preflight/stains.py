@@ -82,7 +82,10 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
         return tuple(reasons)
 
     reasons_of: dict[str, tuple[str, ...]] = {}
-    with Progress(total=count, label="stains", unit="images") as progress, ThreadPoolExecutor(default_jobs()) as pool:
+    with (
+        Progress(total=count, label="checking stains", unit="images") as progress,
+        ThreadPoolExecutor(default_jobs()) as pool,
+    ):
         for done, (record, reasons) in enumerate(zip(sample, pool.map(check, sample), strict=True), start=1):
             if reasons is not None:
                 reasons_of[record.image_id] = reasons

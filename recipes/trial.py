@@ -68,7 +68,7 @@ def trial(
     InputError
         Images that cannot be used, too small ones, or too few for any folds.
     """
-    run, selection, work = as_path(out, "out"), ImageSelection.of(images), Work.of(work)
+    run, selection, work = as_path(out, "out"), ImageSelection.of(images).read_once(), Work.of(work)
     selection.refuse_as_run(run)
     options = preset_options("quick")
     views = AUTO[options.pop("views")[0]]

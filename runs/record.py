@@ -199,6 +199,7 @@ def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
             yield
     except BaseException as error:
         record.content["status"] = "interrupted" if is_interrupt(error) else "error"
+        record.content["refused"] = isinstance(error, BchistoError) and error.exit_code == InputError.exit_code
         record.content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
@@ -271,7 +272,8 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     ----------
     config : Path
         A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``, of
-        which the last record of `command` is taken; its relative paths begin in the folder in which it ran.
+        which the last record of `command` is taken that was not refused; its relative paths begin in the folder in
+        which it ran.
     command : str
         The verb.
 
@@ -302,7 +304,8 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
         ]
         if not entries or not isinstance(entries[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json holds no `bchisto {}`", config, command)
-        content = _recorded(entries[-1], command)
+        worked = [record for record in entries if not record.get("refused")]
+        content = _recorded((worked or entries)[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 

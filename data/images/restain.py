@@ -97,7 +97,7 @@ def stain_images(
     rows: list[list[object]] = []
     pairs: list[npt.NDArray[np.uint8]] = []
     doubtful: list[str] = []
-    with Progress(total=len(files), label="stain", unit="images") as progress:
+    with Progress(total=len(files), label="treating stains", unit="images") as progress:
         for number, path in enumerate(files, start=1):
             try:
                 before = decode_image(path)

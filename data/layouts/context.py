@@ -41,7 +41,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[Ima
     """
     shown: list[ImageRecord] = []
     findings: list[Finding] = []
-    with Progress(total=len(records), label="contexts", unit="outlines") as progress:
+    with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
             try:
                 path, box = _outline(record)

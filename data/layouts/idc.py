@@ -49,7 +49,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     findings: list[Finding] = []
     records: dict[str, ImageRecord] = {}
     repeated: list[tuple[Path, Path]] = []
-    with Progress(total=None, label="index", unit="files") as progress:
+    with Progress(total=None, label="listing files", unit="files") as progress:
         for number, path in enumerate(walk_files(root, findings, hidden=True), start=1):
             progress.update_to(number)
             name = path.name
@@ -79,7 +79,7 @@ def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]
     findings = []
     equal = 0
     with (
-        Progress(total=len(repeated), label="compare", unit="repeated patches") as progress,
+        Progress(total=len(repeated), label="comparing", unit="repeated patches") as progress,
         ThreadPoolExecutor(default_jobs()) as pool,
     ):
         same = pool.map(lambda pair: same_content(*pair), repeated)

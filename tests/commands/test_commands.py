@@ -39,7 +39,7 @@ def test_every_command_has_help_with_an_example(cli, command):
     code, out, _ = cli(*command, "--help")
     assert code == 0
     assert f"Example: bchisto {' '.join(command)}" in out
-    for option in ("--config", "--verbose", "--quiet"):
+    for option in ("--config", "-v", "--quiet"):
         assert option in out
 
 

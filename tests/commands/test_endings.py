@@ -70,7 +70,7 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
     _, _, err = cli("predict", model, "--images", tmp_path / "images", "--out", tmp_path / "other.csv", *options)
     assert "next:" not in err  # no label is one of its classes
     _, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "all.csv", *options)
-    assert err.splitlines()[-1] == f"next: bchisto evaluate {tmp_path}/all.csv --out DIR"
+    assert err.splitlines()[-1] == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
     code, out, err = cli("explain", model, one, "--out", tmp_path / "why", *options[:2])
     assert code == 0, err
     assert out.splitlines()[-1] == "1 picture of the method map"

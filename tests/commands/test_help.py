@@ -42,6 +42,7 @@ def test_every_option_has_one_group_and_stands_once(name):
     names = [option.name for option in listed(command, every=True)]
     assert sorted(names) == sorted(option.name for option in options_of(command))
     assert len(command.first) <= 5
+    assert all(option.group not in RARE for option in options_of(command) if option.required)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -132,7 +132,7 @@ def test_paths_in_the_next_command_are_quoted(tmp_path, cli):
         "data", "make", "--out", tmp_path / "mon tissu", "--images-per-class", 1, "--size", "64x64", "--jobs", 1
     )
     assert code == 0, err
-    assert f"next: bchisto featurize --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}' --out RUN" in err
+    assert f"next: bchisto trial --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}'" in err
 
 
 @pytest.mark.parametrize(

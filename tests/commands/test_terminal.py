@@ -1,0 +1,143 @@
+"""What a terminal shows: lines that fit, colour only there, one warning of a kind, next commands that run."""
+
+import os
+import pty
+import re
+import select
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+from bchisto.commands.terminal import as_typed
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "1", "--crops", "2")
+
+
+def on_terminal(*words, columns=80, cwd, **environment):
+    """Run a command with both streams on a terminal of so many columns; return its exit code and what it shows."""
+    main, side = pty.openpty()
+    ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    changed = {"TERM": "xterm-256color", "NO_COLOR": "", "COLUMNS": str(columns), **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bchisto", *map(str, words)],
+        stdin=side, stdout=side, stderr=side, cwd=cwd, env={**os.environ, **changed},
+    )  # fmt: skip
+    os.close(side)
+    shown = b""
+    while process.poll() is None or select.select([main], [], [], 0.1)[0]:
+        try:
+            shown += os.read(main, 65536) if select.select([main], [], [], 0.1)[0] else b""
+        except OSError:  # the other side is closed
+            break
+    os.close(main)
+    return process.wait(), shown.decode().replace("\r\n", "\n")
+
+
+def lines_of(shown):
+    """Return the lines of a terminal without colours, and without bars that were drawn over."""
+    return [ESCAPE.sub("", line).rpartition("\r")[2].rstrip() for line in shown.split("\n")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "Gewebe ü").mkdir()
+    return tmp_path / "Gewebe ü"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit_and_warnings_are_coloured(columns, folder):
+    code, shown = on_terminal("boost", "--out", "a run that is not there " * 5, columns=columns, cwd=folder)
+    assert code == 2
+    assert shown.startswith("\x1b[31m\x1b[1merror:")
+    lines = lines_of(shown)
+    assert len(lines) > 2
+    assert all(len(line) <= min(columns, 100) for line in lines), lines
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colour_is_respected(environment, folder):
+    code, shown = on_terminal("boost", "--out", "nosuch", cwd=folder, **environment)
+    assert code == 2
+    assert "\x1b" not in shown
+    assert shown.startswith("error: ")
+
+
+def test_a_pipe_gets_plain_lines(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "bchisto", "boost", "--out", "a run that is not there " * 5],
+        capture_output=True, text=True, cwd=folder, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_command_is_joined_again_by_a_shell(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    words = ["bchisto", "predict", "my run/it's ü.bchisto", "--images", "a folder", "--out", "predictions.csv"]
+    text = as_typed(shlex.join(words), before="next: ")
+    assert text.count("\n") >= 1
+    assert all(len(line) <= 60 for line in text.split("\n"))
+    assert shlex.split(text.removeprefix("next: ").replace("\\\n", " ")) == words
+
+
+def test_next_commands_run_as_they_are_printed(tissue, folder):
+    """From images to the evaluation of predictions by nothing but what each command prints."""
+    (folder / "meine Bilder").symlink_to(tissue)
+    words = ["featurize", "--images", "meine Bilder", "--out", "mein Lauf", *TINY, "--jobs", "1"]
+    seen = []
+    for _ in range(3):
+        code, shown = on_terminal(*words, cwd=folder)
+        assert code == 0, shown
+        text = "\n".join(lines_of(shown)).replace("\\\n", " ")
+        commands = re.findall(r"^next(?:, with your DIR)?: (bchisto .*)$", text, re.MULTILINE)
+        assert 1 <= len(commands) <= 2, shown
+        _, *words = shlex.split(commands[0])
+        words = [{"DIR": "meine Bilder"}.get(word, word) for word in words]
+        words += ["--weights", "random"] if words[0] == "predict" else []
+        seen.append(words[0])
+    assert seen == ["boost", "predict", "evaluate"]
+    code, shown = on_terminal(*words, cwd=folder)
+    assert code == 0, shown
+    assert max(map(len, lines_of(shown))) <= 100
+    assert Path(folder, "predictions.evaluation", "report.html").is_file()
+
+
+def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
+    images = folder / "images"
+    for path in sorted(tissue.rglob("*.png")):
+        (images / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (images / path.parent.name / path.name).write_bytes(path.read_bytes())
+    for number in range(4):
+        (images / "benign" / f"broken{number}.png").write_bytes(b"no image")
+    words = ("featurize", "--images", images, "--out", folder / "run", "--skip-errors", *TINY, "--jobs", 1)
+    code, _, err = cli(*words)
+    assert code == 1
+    left_out = [line for line in err.splitlines() if "left out: " in line]
+    assert len(left_out) == 2, err
+    assert left_out[1].endswith("(3 more like it; -v prints them)")
+    _, _, err = cli(*words, "--overwrite", "-v")
+    assert len([line for line in err.splitlines() if "left out: " in line]) == 4
+
+
+def test_images_are_recognised_once(tissue, folder, cli):
+    views = {"1.0:64": "auto:1"}
+    tiny = [views.get(word, word) for word in TINY]
+    code, _, err = cli("featurize", "--images", tissue, "--out", folder / "run", *tiny, "--jobs", 1)
+    assert code == 0, err
+    assert err.count("recognised as") == 1
+
+
+def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli):
+    run = folder / "run"
+    words = ("featurize", "--images", tissue, "--out", run, "--jobs", 1)
+    assert cli(*words, *TINY)[0] == 0
+    assert cli(*words, *TINY, "--crops", 3)[0] == 2  # other settings for a folder that holds results
+    code, _, err = cli(*words, "--config", run / "run.json")
+    assert code == 0, err
