@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import logging
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import click
 from ..core import from_options, written
 from .ending import counted, done, echo, quoted, show_commands
 from .flags import in_flags
-from .options import OUT_FILE, OUT_FOLDER, Group, flag, options_of
-from .then import next_commands
+from .options import OUT_FILE, OUT_FOLDER, PRESET_HELP, Group, Offered, flag, options_of, preset_flag
+from .then import next_commands, typed_names
 
 
 @click.group(cls=Group)
@@ -90,12 +91,22 @@ def list_(**options: Any) -> None:
     echo(f"{len(dataset)} images: {counts}", err=True)
 
 
+_SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
+
+
 def _check_options() -> Iterator[click.Parameter]:
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import FeaturizeSettings
+    from ..featurize import PRESETS, FeaturizeSettings, preset_options
     from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
+    yield flag(
+        "--preset",
+        group="Features",
+        type=Offered(tuple(PRESETS)),
+        help=f"{PRESET_HELP.removesuffix(', which is also the default.')}. Default without other settings: quick.",
+        **preset_flag(preset_options),
+    )
     yield flag("--decode", group="Input", is_flag=True, help="Also decode every image, which finds truncated files.")
     yield flag(
         "--copies/--no-copies",
@@ -103,7 +114,7 @@ def _check_options() -> Iterator[click.Parameter]:
         default=True,
         help="Look for pictures that show the same pixels, for which every image is decoded.",
     )
-    yield from options_of(FeaturizeSettings, "encoders", "views", "augmentations", "crops", "stain", "mode")
+    yield from options_of(FeaturizeSettings, *_SETTINGS)
     yield from options_of(FoldChoice, "folds", "group_by")
     yield from options_of(Work, "jobs")
     yield flag(
@@ -119,7 +130,7 @@ def _check_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, but=("images", "only"))
 
 
-@data.command(options=_check_options, first=("images", "html", "folds", "group_from", "jobs"))
+@data.command(options=_check_options, first=("images", "preset", "html", "folds", "group_from"))
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
@@ -128,27 +139,34 @@ def check(context: click.Context, /, **options: Any) -> None:
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import FeaturizeSettings
+    from ..featurize import PRESETS, preset_options, resolve_settings
     from ..jobs import Work, json_text
     from ..preflight import preflight, preflight_text, write_preflight
 
+    typed = typed_names(context)
+    if bare := not typed & {*_SETTINGS, "preset"}:
+        options |= {"preset": "quick", **preset_options("quick")}
+    settings, automatic = resolve_settings(options, here=False)
     result = preflight(
         from_options(ImageSelection, options),
-        settings=from_options(FeaturizeSettings, options),
+        settings=settings,
         folds=from_options(FoldChoice, options),
         work=from_options(Work, options),
         decode=options["decode"],
         copies=options["copies"],
         timed=options["timed"],
+        keep=typed,
+        presets=tuple(PRESETS) if bare else (),
     )
 
     def say(text: str) -> str:
         return written(text, in_flags(context.command))
 
-    then = next_commands(context, result, images=str(options["images"]))
+    following = functools.partial(next_commands, context, result, preset=options["preset"], automatic=automatic)
+    then = following(images=str(options["images"]))
     wrote = []
     if (page := options["html"]) is not None:
-        shown = next_commands(context, result, images=result.dataset.root.name)
+        shown = following(images=result.dataset.root.name)
         wrote = write_preflight(page, result, commands=shown, say=say)
     if options["as_json"]:
         echo(json_text({**result.content(say), "next": then}), lines=True)

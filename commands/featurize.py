@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import OUT_FOLDER, Command, Offered, flag, options_of, preset_flag
-from .then import fewer_folds, typed_names
+from .options import OUT_FOLDER, PRESET_HELP, Command, Offered, flag, options_of, preset_flag
+from .then import fewer_folds, given_options, typed_names
+
+if TYPE_CHECKING:
+    from ..data import ImageSelection
+    from ..featurize import FeaturizeSettings
+    from ..jobs import Work
+
+_log = logging.getLogger(__name__)
+
+_LONG = 3600
+"""Seconds from which the quick command is named."""
+
+_DESCRIBING = (
+    "images", "out", "preset", "encoders", "weights", "views", "augmentations", "crops", "pool", "color_range", "pad",
+    "precision", "mode", "engine", "batch_size",
+)  # fmt: skip
+"""Options that a preset takes the place of, and those that are named anyway."""
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -24,8 +41,7 @@ def _options() -> Iterator[click.Parameter]:
         "--preset",
         group="Features",
         type=Offered(tuple(PRESETS)),
-        help="Settings by one name, which other options change: quick takes minutes, standard is the most accurate "
-        "that was measured, published is Rakhlin et al. 2018, which is also the default.",
+        help=PRESET_HELP,
         **preset_flag(preset_options),
     )
     yield from options_of(ImageSelection, but=("images", "only"))
@@ -38,6 +54,31 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
 
 
+def _planned(
+    context: click.Context, selection: ImageSelection, settings: FeaturizeSettings, work: Work, *, fit: bool
+) -> FeaturizeSettings:
+    """Return the settings with views that fit, and print what they will take; if that is long, what is quick."""
+    from ..featurize import preset_options, resolve_settings
+    from ..preflight import duration, plan_describing
+
+    settings, cost = plan_describing(selection, settings, fit=fit, keep=typed_names(context), work=work)
+    if fit:
+        _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
+    if cost is None or work.shard is not None or work.dask is not None:
+        return settings
+    of = f"{counted(cost.images, 'image')} on {counted(cost.processes, 'core')}"
+    between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"
+    _log.info("describing %s takes about %s in all (%s)", of, duration(cost.seconds), between)
+    if cost.seconds > _LONG:
+        quick, _ = resolve_settings(preset_options("quick"), here=False)
+        _, cheap = plan_describing(selection, quick, work=work)
+        if cheap is not None and cheap.seconds < cost.seconds / 2:
+            line = f"{context.command_path} --images {quoted(selection.images)} --out {quoted(context.params['out'])}"
+            given = given_options(context, context.command, but=_DESCRIBING)
+            _log.info("in about %s: %s%s --preset quick", duration(cheap.seconds), line, given)
+    return settings
+
+
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
 def featurize(context: click.Context, /, preset: str | None, **options: Any) -> None:
@@ -48,19 +89,15 @@ def featurize(context: click.Context, /, preset: str | None, **options: Any) -> 
     """
     from ..core import from_options
     from ..data import ImageSelection
-    from ..featurize import AUTO, FeaturizeSettings
     from ..featurize import featurize as run
+    from ..featurize import resolve_settings
     from ..jobs import Work
-    from ..preflight import fit_settings
 
     out: Path = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    automatic = AUTO.get(options["views"][0]) if len(options["views"]) == 1 else None
-    settings = from_options(FeaturizeSettings, {**options, "views": automatic or options["views"]})
-    if automatic:
-        settings = fit_settings(selection, settings, keep=typed_names(context))
-        echo(f"views that fit the images: {', '.join(map(str, settings.views))}", err=True)
+    settings, automatic = resolve_settings(options)
+    settings = _planned(context, selection, settings, work, fit=automatic)
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:
         described = result.images - len(result.failures)

@@ -42,6 +42,9 @@ OUT_FOLDER = Output(path_type=Path)
 _CONFIG = f"{__package__}.config"
 """Where a context keeps the file of ``--config``, which is no value of the command."""
 
+PRESET = f"{__package__}.preset"
+"""Where a context keeps the values of ``--preset``."""
+
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
 
@@ -132,6 +135,12 @@ def bundle_options() -> Iterator[click.Parameter]:
     )
 
 
+PRESET_HELP = (
+    "Settings by one name, which other options change: quick takes minutes, standard is the most accurate that was "
+    "measured, published is Rakhlin et al. 2018, which is also the default."
+)
+
+
 def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
     """Return what makes an option one of ``--preset``: its name gives other options values; typed ones win.
 
@@ -143,7 +152,8 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
 
     def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
         if name is not None:
-            context.default_map = {**values(name), **(context.default_map or {})}
+            context.meta[PRESET] = chosen = values(name)
+            context.default_map = {**chosen, **(context.default_map or {})}
         return name
 
     return {"is_eager": True, "callback": choose}

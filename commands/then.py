@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from .options import PRESET
+
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..preflight import Preflight
@@ -20,9 +22,15 @@ _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSou
 
 
 def typed_names(context: click.Context) -> set[str]:
-    """Return the names of the parameters that the command line gives."""
-    typed = ParameterSource.COMMANDLINE
-    return {one.name or "" for one in context.command.params if context.get_parameter_source(one.name or "") == typed}
+    """Return the names of the parameters that the command line or a file of options gives, and not a preset."""
+    given = context.default_map or {}
+    of_preset = {name for name, value in context.meta.get(PRESET, {}).items() if given.get(name) is value}
+    names = {one.name or "": context.get_parameter_source(one.name or "") for one in context.command.params}
+    return {
+        name
+        for name, source in names.items()
+        if source in _TYPED and not (source == ParameterSource.DEFAULT_MAP and name in of_preset)
+    }
 
 
 def given_options(context: click.Context, command: click.Command, *, but: Sequence[str] = ()) -> str:
@@ -42,12 +50,12 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     str
         Quoted for a shell; empty, or with a space in front.
     """
-    theirs = {parameter.name for parameter in command.params}
+    theirs, typed = {parameter.name for parameter in command.params}, typed_names(context)
     words = [
         word
         for parameter in context.command.params
         if isinstance(parameter, click.Option) and parameter.name in theirs and parameter.name not in but
-        if context.get_parameter_source(parameter.name or "") in _TYPED
+        if parameter.name in typed
         for word in _words(parameter, context.params.get(parameter.name or ""))
     ]
     return "".join(f" {word}" for word in words)
@@ -68,7 +76,9 @@ def _words(parameter: click.Option, value: object) -> Iterator[str]:
         yield from (flag, shlex.quote(str(value)))
 
 
-def next_commands(context: click.Context, result: Preflight, *, images: str) -> list[str]:
+def next_commands(
+    context: click.Context, result: Preflight, *, images: str, preset: str | None = None, automatic: bool = False
+) -> list[str]:
     """Return the commands that follow a check, filled in so that they run as they stand.
 
     Parameters
@@ -78,6 +88,10 @@ def next_commands(context: click.Context, result: Preflight, *, images: str) -> 
     result : Preflight
     images : str
         What the images are called in them.
+    preset : str, optional
+        Of which the settings are.
+    automatic : bool
+        Whether `bchisto featurize` fits the settings to the images by itself.
     """
     from .featurize import featurize
 
@@ -86,11 +100,24 @@ def next_commands(context: click.Context, result: Preflight, *, images: str) -> 
         return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
     if result.fitting is None or result.dataset.untrainable:
         return []
-    planned = result.planned
+    planned, named = result.planned, "" if preset is None else f" --preset {preset}"
     fewer = planned.encoders != result.requested.encoders
-    but = ("images", "views", "stain", *(["encoders"] if fewer else []))
-    line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=but)}"
-    if fewer:
+    but = ("images", "preset", *(() if automatic else ("views", "stain", *(["encoders"] if fewer else []))))
+    line = f"bchisto featurize {where} --out run{named}{given_options(context, featurize, but=but)}"
+    if not automatic:
+        line += _fitted_options(result)
+    lines = [line + (" --skip-errors" if result.skips else "")]
+    if (protocol := result.protocol) is not None:
+        line = f"bchisto boost --out run{named}"
+        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
+        lines.append(line + (f" --group-by {protocol.group_by}" if protocol.group_by else ""))
+    return lines
+
+
+def _fitted_options(result: Preflight) -> str:
+    """Return the options that make the settings asked for those planned."""
+    planned, line = result.planned, ""
+    if planned.encoders != result.requested.encoders:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
     if planned.views != type(planned)().views:
         line += "".join(f" --view {view}" for view in planned.views)
@@ -98,12 +125,7 @@ def next_commands(context: click.Context, result: Preflight, *, images: str) -> 
         line += f" --stain {planned.stain}"
     if planned.color_range != result.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
-    lines = [line + (" --skip-errors" if result.skips else "")]
-    if (protocol := result.protocol) is not None:
-        line = "bchisto boost --out run"
-        line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
-        lines.append(line + (f" --group-by {protocol.group_by}" if protocol.group_by else ""))
-    return lines
+    return line
 
 
 def fewer_folds(dataset: Dataset) -> str:

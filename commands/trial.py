@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .ending import print_results, quoted
+from .ending import done, echo, quoted, reported_last, results
+from .featurize import featurize
 from .options import OUT_FOLDER, Command, flag, options_of
 from .then import given_options
 
@@ -39,16 +40,18 @@ def trial(context: click.Context, /, **options: Any) -> None:
     from ..data import ImageSelection
     from ..jobs import Work
     from ..recipes import trial as run
-    from .featurize import featurize
 
     selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
-    print_results(
-        lambda: run(selection, out=out, encoders=options["encoders"], weights=options["weights"], work=work).results,
-        shown=out / "report.html",
-        then=lambda model: (
-            f"bchisto featurize{given_options(context, featurize, but=('out',))} --out {quoted(f'{out}-standard')} "
-            "--preset standard",
-            f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
-        ),
-        listed=out / "failures.csv",
-    )
+    encoders, weights = options["encoders"], options["weights"]
+    outcome, failed = reported_last(lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work))
+    best, *others = outcome.results
+    for result in others:
+        echo(*result.figures(brief=True)[:1])
+    results(best.figures(brief=True), set())
+    if failed is not None:
+        raise failed
+    then = [f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv"]
+    if not (encoders or weights):
+        given = given_options(context, featurize, but=("out",))
+        then.insert(0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard")
+    done([out / "report.html"], then=then, failures=len(best.failures), listed=out / "failures.csv")

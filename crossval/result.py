@@ -82,17 +82,19 @@ class CrossValidation:
         """The report, once finished."""
         return self.folder / "report.html"
 
-    def figures(self, name: str = "") -> list[str]:
+    def figures(self, name: str = "", *, brief: bool = False) -> list[str]:
         """Say the figures in lines for a terminal: the answer first, then what qualifies it.
 
         Parameters
         ----------
         name : str
             What to call the result; by default its folder.
+        brief : bool
+            Without what the report has.
         """
         if self.metrics is None:
             return []
-        return headline(name or self.folder.name, self.metrics, banners=self.banners)
+        return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
 
     def _repr_html_(self) -> str:
         return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())

@@ -5,7 +5,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from ..formats import decode_image
-from .check import DatasetSurvey, survey_dataset
+from .check import DatasetSurvey, read_sizes, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .facts import (
@@ -82,6 +82,7 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
+    "read_sizes",
     "record_sha256",
     "report_findings",
     "resize_image",

@@ -47,6 +47,21 @@ class DatasetSurvey:
     copies: tuple[Copy, ...] | None
 
 
+def read_sizes(records: Sequence[ImageRecord]) -> dict[str, tuple[int, int]]:
+    """Return image id to width and height in pixels, as in `DatasetSurvey`, of images whose header can be read."""
+
+    def read(record: ImageRecord) -> tuple[int, int] | None:
+        try:
+            header = read_header(record.path)
+        except ImageError:
+            return None
+        return record.sides(header.width, header.height)
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        sizes = {record.image_id: size for record, size in zip(records, pool.map(read, records), strict=True)}
+    return {image: size for image, size in sizes.items() if size is not None}
+
+
 def survey_dataset(
     dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
 ) -> DatasetSurvey:

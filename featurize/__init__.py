@@ -11,14 +11,13 @@ from .imported import export_features, files_of, import_features, read_embedding
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .presets import AUTO, PRESETS, preset_options
+from .presets import PRESETS, preset_options, resolve_settings
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
-    "AUTO",
     "IMPORTED",
     "KIND_FACTS",
     "PRESETS",
@@ -54,6 +53,7 @@ __all__ = [
     "preset_options",
     "read_embeddings",
     "reckon_seconds",
+    "resolve_settings",
     "row_sha256",
     "settings_from",
     "settled_facts",

@@ -4,11 +4,12 @@ In: an `bchisto.crossval.ImageSelection` and the settings that are planned. Out:
 copies, protocols with what each fold lacks, time and disk.
 """
 
-from .estimate import DescribingEstimate, estimate_describing
+from .estimate import DescribingEstimate, duration, estimate_describing
 from .page import preflight_text, write_preflight
 from .pictures import ContactPicture, choose_records, contact_sheet
+from .plan import plan_describing
 from .protocols import FoldParts, ProtocolCheck, check_protocols
-from .run import Preflight, fit_settings, preflight
+from .run import Preflight, preflight
 from .stains import StainSurvey, survey_stains
 from .views import PlannedViews, ViewFit, fit_views, fitting_views
 
@@ -24,10 +25,11 @@ __all__ = [
     "check_protocols",
     "choose_records",
     "contact_sheet",
+    "duration",
     "estimate_describing",
-    "fit_settings",
     "fit_views",
     "fitting_views",
+    "plan_describing",
     "preflight",
     "preflight_text",
     "survey_stains",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..data import ImageRecord
 from ..encoders import encoder_facts, gives_maps
+from ..evaluate import counted
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
 from ..jobs import Work
 
@@ -53,13 +54,19 @@ class DescribingEstimate:
 
 
 def estimate_describing(
-    record: ImageRecord, *, images: int, pixels: int, settings: FeaturizeSettings, work: Work, timed: bool
+    record: ImageRecord | None,
+    *,
+    images: int,
+    pixels: int,
+    settings: FeaturizeSettings,
+    work: Work,
+    timed: bool = False,
 ) -> DescribingEstimate:
     """Estimate time and disk of describing images.
 
     Parameters
     ----------
-    record : ImageRecord
+    record : ImageRecord or None
         An image of median size, which is described where `timed`.
     images : int
         How many will be described.
@@ -77,7 +84,7 @@ def estimate_describing(
         The image cannot be used, where `timed`.
     """
     size: int | None = None
-    if timed:
+    if timed and record is not None:
         resources = work.networks()
         cost = time_describing(record, settings=settings)
         each, factor = cost.seconds, _TIMED
@@ -107,3 +114,17 @@ def estimate_describing(
         len(resources.gpus),
         dense,
     )
+
+
+def duration(seconds: float) -> str:
+    """Write a time no finer than an estimate is.
+
+    Examples
+    --------
+    >>> duration(50), duration(5000), duration(50_000), duration(500_000)
+    ('50 seconds', '83 minutes', '14 hours', '6 days')
+    """
+    for unit, length, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48)):
+        if seconds < most * length:
+            return counted(max(1, round(seconds / length)), unit)
+    return counted(round(seconds / 86400), "day")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..core import InputError, PathInput
+from ..core import PathInput
 from ..data import (
     GIVEN,
     Dataset,
@@ -18,15 +18,15 @@ from ..data import (
     ImageRecord,
     ImageSelection,
     find_layout,
-    scaled_side,
     survey_dataset,
 )
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, Work
-from .estimate import DescribingEstimate, estimate_describing
+from .estimate import DescribingEstimate
+from .plan import estimate_plan, fitted, median_image, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, survey_stains
-from .views import PlannedViews, Sizes, ViewFit, encoders_for_small, fit_views, fitting_views
+from .views import PlannedViews, ViewFit, fit_views
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Preflight:
         Of what is planned; None where no image can be described.
     stains : StainSurvey or None
         Of the planned normalisation; None if no stain is normalised.
+    presets : mapping of str to float
+        Seconds that describing the images with a preset will take, of those that were asked about.
     """
 
     dataset: Dataset
@@ -63,6 +65,7 @@ class Preflight:
     protocols: tuple[ProtocolCheck, ...]
     estimate: DescribingEstimate | None
     stains: StainSurvey | None = None
+    presets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def image_is(self) -> str:
@@ -109,13 +112,8 @@ class Preflight:
     @property
     def median(self) -> ImageRecord | None:
         """An image of median size among those that fit the planned views, or all."""
-        usable = []
-        for record in self.dataset.records:
-            width, height = self.survey.sizes.get(record.image_id, (0, 0))
-            fits = all(scaled_side(min(width, height), view.scale) >= view.crop for view in self.planned.views)
-            if fits and record.image_id not in self.survey.broken:
-                usable.append((width * height, record.image_id, record))
-        return sorted(usable)[len(usable) // 2][2] if usable else None
+        sound = [record for record in self.dataset.records if record.image_id not in self.survey.broken]
+        return median_image(sound, self.survey.sizes, self.planned.views)
 
     def content(self, say: Callable[[str], str] = str) -> dict[str, Any]:
         """Return all of it, JSON-ready.
@@ -165,6 +163,7 @@ class Preflight:
                 for protocol in self.protocols
             ],
             "estimate": None if self.estimate is None else asdict(self.estimate),
+            "presets": dict(self.presets),
             "stains": None if self.stains is None else asdict(self.stains),
         }
 
@@ -192,49 +191,6 @@ def _plain_view(fit: ViewFit) -> dict[str, Any]:
     }
 
 
-def fit_settings(
-    images: ImageSelection | PathInput, settings: FeaturizeSettings, *, keep: Collection[str] = ()
-) -> FeaturizeSettings:
-    """Return settings with views that fit the images; for this all headers are read.
-
-    Parameters
-    ----------
-    images : ImageSelection or path
-    settings : FeaturizeSettings
-        Its views stay if they fit all images; else there are at most as many. If no view fits its encoders, those that
-        take small crops are taken; if the images have no stain, it is not normalised.
-    keep : collection of str
-        Fields that must stay: ``encoders``, ``stain``.
-
-    Raises
-    ------
-    InputError
-        The images are too small for any view.
-    """
-    dataset = ImageSelection.of(images).table()
-    survey = survey_dataset(dataset, decode=False, copies=False)
-    usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    planned, fitting = _plan(dataset, usable, settings, keep=keep)
-    if fitting is None:
-        raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
-    return replace(planned, views=planned.views[: len(settings.views)])
-
-
-def _plan(
-    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
-) -> tuple[FeaturizeSettings, PlannedViews | None]:
-    """Return the settings with views that fit, encoders that take them, and no stain work without stain."""
-    planned, fitting = requested, fitting_views(sizes, settings=requested)
-    if fitting is None and "encoders" not in keep:
-        planned = encoders_for_small(requested)
-        fitting = fitting_views(sizes, settings=planned)
-    planned = requested if fitting is None else replace(planned, views=fitting.views)
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and "stain" not in keep:
-        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    return planned, fitting
-
-
 def preflight(
     images: ImageSelection | PathInput,
     *,
@@ -243,7 +199,10 @@ def preflight(
     work: Work | None = None,
     decode: bool = False,
     copies: bool = True,
+    stains: bool = True,
     timed: bool = False,
+    keep: Collection[str] = (),
+    presets: Sequence[str] = (),
 ) -> Preflight:
     """Check a dataset, and say what can be done with it.
 
@@ -260,8 +219,14 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Look for pictures that show the same pixels, for which every image is decoded.
+    stains : bool
+        See how stain normalisation suits a sample, which is decoded.
     timed : bool
         Load the networks and time them on one image, instead of reckoning from recorded speeds.
+    keep : collection of str
+        As for `plan_describing`.
+    presets : sequence of str
+        Of which the time is estimated too.
 
     Returns
     -------
@@ -283,7 +248,7 @@ def preflight(
         untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
         survey = replace(survey, findings=(*survey.findings, untrainable))
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    planned, fitting = _plan(dataset, usable, requested)
+    planned, fitting = fitted(dataset, usable, requested, keep=keep)
     fits = tuple(fit_views(usable, settings=requested))
     planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
     result = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
@@ -298,12 +263,10 @@ def preflight(
         group_is=result.group_is,
         seed=requested.seed,
     )
-    result = replace(result, protocols=tuple(protocols), stains=survey_stains(once.records, settings=planned))
-    record = result.median
-    if fitting is None or record is None:
+    surveyed = survey_stains(once.records, settings=planned) if stains else None
+    result = replace(result, protocols=tuple(protocols), stains=surveyed)
+    if fitting is None:
         return result
-    width, height = survey.sizes[record.image_id]
-    estimate = estimate_describing(
-        record, images=len(once), pixels=width * height, settings=planned, work=Work.of(work), timed=timed
-    )
-    return replace(result, estimate=estimate)
+    work = Work.of(work)
+    estimate = estimate_plan(once.records, usable, planned, work, timed=timed)
+    return replace(result, estimate=estimate, presets=dict(preset_seconds(presets, once, usable, work)))

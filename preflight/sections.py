@@ -11,6 +11,7 @@ from ..data import Finding, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import counted, listed, plural
 from ..report import Block, Grid, Section, class_grid
+from .estimate import duration
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .stains import stain_blocks
@@ -225,10 +226,11 @@ def _estimate_blocks(result: Preflight) -> Iterator[Block]:
         ["images", f"{cost.images:,}"],
         ["stores", f"{cost.stores:,}"],
         ["units", f"{cost.units:,}"],
-        ["time", f"about {_duration(cost.seconds)}"],
-        ["between", f"{_duration(cost.shortest)} and {_duration(cost.longest)}"],
+        ["time", f"about {duration(cost.seconds)}"],
+        ["between", f"{duration(cost.shortest)} and {duration(cost.longest)}"],
         ["disk", size],
     ]
+    rows += [[f"time of preset {name}", f"about {duration(seconds)}"] for name, seconds in result.presets.items()]
     yield Block(grid=Grid(f"bchisto featurize on {where}, estimated", ("what", "number"), rows))
     note = (
         "Timed on one image here and now; other images, and other work on this machine, take their share."
@@ -248,23 +250,9 @@ def _estimate_blocks(result: Preflight) -> Iterator[Block]:
             text=Message(
                 "{mode:dense}, which makes other descriptors, would take about {}; fewer {augmentations} "
                 "and one of the {encoders} make a first trial short.",
-                _duration(cost.dense),
+                duration(cost.dense),
             )
         )
-
-
-def _duration(seconds: float) -> str:
-    """Write a time no finer than an estimate is.
-
-    Examples
-    --------
-    >>> _duration(50), _duration(5000), _duration(50_000), _duration(500_000)
-    ('50 seconds', '83 minutes', '14 hours', '6 days')
-    """
-    for unit, length, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48)):
-        if seconds < most * length:
-            return counted(max(1, round(seconds / length)), unit)
-    return counted(round(seconds / 86400), "day")
 
 
 def _bytes(number: int) -> str:
@@ -288,7 +276,7 @@ def short_section(result: Preflight) -> Section:
     elif result.protocols:
         sentences.append("No protocol that was tried can be used.")
     if (cost := result.estimate) is not None:
-        sentences.append(f"Describing the {plural(image)} takes about {_duration(cost.seconds)} here.")
+        sentences.append(f"Describing the {plural(image)} takes about {duration(cost.seconds)} here.")
     return Section("In short", [Block(text=" ".join(sentences))])
 
 

@@ -6,13 +6,13 @@ import logging
 from dataclasses import dataclass, replace
 
 from ..boost import PRESET_OPTIONS, BoostSettings, train
-from ..core import InputError, Many, Message, PathInput, TextInput, as_path, as_texts
+from ..core import InputError, Many, Message, PathInput, ReportError, TextInput, as_path, as_texts
 from ..crossval import CrossValidation
 from ..data import FoldChoice, ImageSelection
 from ..encoders import EncoderChoice, gives_maps
-from ..featurize import AUTO, FeaturizeSettings, featurize, preset_options
+from ..featurize import featurize, preset_options, resolve_settings
 from ..jobs import Work
-from ..preflight import Preflight, preflight
+from ..preflight import Preflight, duration, preflight
 
 _log = logging.getLogger(__name__)
 
@@ -67,32 +67,41 @@ def trial(
     ------
     InputError
         Images that cannot be used, too small ones, or too few for any folds.
+    ReportError
+        A report could not be written; it holds the result.
     """
     run, selection, work = as_path(out, "out"), ImageSelection.of(images).read_once(), Work.of(work)
     selection.refuse_as_run(run)
-    options = preset_options("quick")
-    views = AUTO[options.pop("views")[0]]
+    options, keep = preset_options("quick"), list[str]()
     if encoders:
+        keep = ["encoders"]
         options["encoders"] = tuple(EncoderChoice.parse(name) for name in as_texts(encoders, "encoders"))
         if not all(map(gives_maps, options["encoders"])):
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
         options["weights"] = as_texts(weights, "weights")
-    quick = FeaturizeSettings(views=views, **options)
+    quick, _ = resolve_settings(options)
     _log.info("1/3 checking the images")
-    check = preflight(selection, settings=quick, work=work)
+    # the work decodes every image anyway, and prints what it finds
+    check = preflight(selection, settings=quick, work=work, copies=False, stains=False, keep=keep)
     protocol = _usable(check, work)
-    planned = replace(check.planned, views=check.planned.views[: len(views)])
-    _log.info("2/3 describing %d images, view %s", len(check.dataset), *planned.views)
-    featurize(selection, out=run, settings=planned, work=work)
+    _log.info("2/3 describing %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check))
+    featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     try:
-        results = train(out=run, settings=settings, folds=protocol, work=work)
-    except InputError as error:  # few patients leave no folds inside the training part, which only LightGBM needs not
-        _log.warning(Message("{}; going on with lightgbm only", error))
-        results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
+        try:
+            results = train(out=run, settings=settings, folds=protocol, work=work)
+        except InputError as error:  # few patients leave no folds inside the training part: LightGBM needs none
+            _log.warning(Message("{}; going on with lightgbm only", error))
+            results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
+    except ReportError as error:
+        raise ReportError(str(error), TrialResult(check, tuple(error.results))) from error
     return TrialResult(check, tuple(results))
+
+
+def _about(check: Preflight) -> str:
+    return "" if check.estimate is None else f", about {duration(check.estimate.seconds)}"
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:

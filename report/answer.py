@@ -127,7 +127,7 @@ def _listed(few: Sequence[str]) -> str:
     return ", ".join(few[:_MOST]) + more if more else listed(few)
 
 
-def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
+def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
     """Say a table in lines for a terminal: the answer first, then what warns of it and what it means.
 
     Parameters
@@ -138,6 +138,8 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
         Of `measure`, or as ``metrics.json`` holds them.
     banners : sequence of str
         What a reader must know first; none of it is left out.
+    brief : bool
+        Only the answer, what chance would reach, and the three most important warnings.
 
     Returns
     -------
@@ -146,7 +148,12 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     """
     warnings = warnings_of(metrics, banners)
     text = render(
-        "terminal.txt", name=name, a=answer(metrics), metrics=metrics, warnings=warnings, tested=images_tested
+        "brief.txt" if brief else "terminal.txt",
+        name=name,
+        a=answer(metrics),
+        metrics=metrics,
+        warnings=warnings,
+        tested=images_tested,
     )
     lines: list[str] = []
     for sentence in filter(None, map(str.strip, text.splitlines())):

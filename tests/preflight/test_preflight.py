@@ -169,15 +169,16 @@ def split_manifest(folder, *, tested=("a", "b")):
 
 def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli):
     """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
-    code, out, err = cli("data", "check", "--images", split_manifest(tmp_path), "--no-copies")
+    words = ("--no-copies", "--preset", "published")
+    code, out, err = cli("data", "check", "--images", split_manifest(tmp_path), *words)
     assert code == 0, err
-    assert out.splitlines()[-1] == "bchisto boost --out run --folds folder"
+    assert out.splitlines()[-1] == "bchisto boost --out run --preset published --folds folder"
     assert "site:split" not in out
     assert "No folds can be made" not in out
     assert "columns that are not used" not in out
     assert "column split" in out
     assert "--view 1.0:120 --view 1.0:200" in out.splitlines()[-2]
-    found = json.loads(cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies", "--json")[1])
+    found = json.loads(cli("data", "check", "--images", tmp_path / "m.csv", *words, "--json")[1])
     assert (found["protocols"][0]["folds"], found["protocols"][0]["feasible"]) == ("folder", True)
     assert sum(found["protocols"][0]["parts"][0]["images"].values()) == 15
     assert {one["view"] for one in found["planned_views"]} == {"1.0:120", "1.0:200"}
@@ -208,10 +209,10 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
 
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
     write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
-    code, out, err = cli("data", "check", "--images", tmp_path / "t", "--no-copies")
+    code, out, err = cli("data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published")
     assert code == 0, err
     featurize = shlex.split(out.split("NEXT\n")[1].splitlines()[0])
-    assert featurize[6:] == ["--encoder", "resnet50", "--encoder", "vgg16", "--view", "1.0:40"]
+    assert featurize[8:] == ["--encoder", "resnet50", "--encoder", "vgg16", "--view", "1.0:40"]
     assert "without inceptionv3, which takes no crop so small" in out
 
 
@@ -467,7 +468,7 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
 
 def test_real_breakhis_images(shared, cli):
     images = shared / "data" / "breakhis"
-    code, out, _ = cli("data", "check", "--images", images, "--no-copies", "--json")
+    code, out, _ = cli("data", "check", "--images", images, "--no-copies", "--json", "--preset", "published")
     said = json.loads(out)
     assert code == 0
     assert said["sizes"] == [{"width": 700, "height": 460, "images": 104}]
@@ -478,3 +479,15 @@ def test_real_breakhis_images(shared, cli):
     assert len(protocols["official", None]["parts"]) == 5
     assert "images of 700x460" not in out
     assert said["next"][0].endswith("--view 1.0:230 --view 1.0:380")
+
+
+def test_a_bare_check_names_the_quick_commands_and_the_time_of_each_preset(shared, cli, tmp_path):
+    code, out, _ = cli("data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert [one["view"] for one in said["planned_views"]] == ["1.0:380"]
+    assert said["estimate"]["seconds"] == pytest.approx(said["presets"]["quick"])
+    assert said["presets"]["quick"] < said["presets"]["standard"] / 6 < said["presets"]["published"] / 100
+    featurize, boost = said["next"]
+    assert featurize.endswith("--out run --preset quick")
+    assert boost == "bchisto boost --out run --preset quick --folds 5"

@@ -1,14 +1,17 @@
 """`bchisto trial` and the presets, by the command line, on a stranger's folders."""
 
 import json
+import re
+import shlex
+import sys
 
 import h5py
 import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.data import make_tissue
-from bchisto.featurize import FeaturizeSettings, View, preset_options
-from bchisto.preflight import fit_settings
+from bchisto.featurize import FeaturizeSettings, View, preset_options, resolve_settings
+from bchisto.preflight import plan_describing
 from PIL import Image
 
 
@@ -31,14 +34,76 @@ def test_a_preset_gives_values_that_typed_options_change(tissue, cli, tmp_path, 
         "--mode", "exact", "--weights", "random", "--jobs", 1, *words,
     )  # fmt: skip
     assert code == 0, err
-    assert "views that fit the images: 1.0:70" in err
+    assert "views that fit the images: 1.0:120" in err
     options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
     assert options["mode"] == "exact"
-    assert options["views"] == ["1.0:70"]
+    assert options["views"] == ["1.0:120"]
     assert options["encoders"] == ["tiny"]
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
     with h5py.File(store) as file:
         assert len(np.unique(file["augmentation"][:])) == typed.get("augmentations", 4)
+
+
+CONVS = ("--encoder", "convs", "--weights", "random", "--augmentations", 1, "--jobs", 1)
+
+
+def test_a_preset_takes_the_engine_that_is_here(tissue, cli, tmp_path, monkeypatch):
+    """Resolved once and recorded; a worker without OpenVINO is told what that costs, and does not join the others."""
+    pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
+    words = ("featurize", "--images", tissue, "--preset", "quick", *CONVS)
+    code, _, err = cli(*words, "--out", tmp_path / "run", "--shard", "1/2")
+    assert (code, "OpenVINO" in err) == (0, False), err
+    options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
+    assert (options["engine"], options["mode"], options["augmentations"]) == ("openvino", "dense", 1)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    code, _, err = cli(*words, "--out", tmp_path / "run", "--shard", "2/2")
+    assert code == 2
+    assert re.search(r"OpenVINO is not installed: --engine keras takes about \d times the CPU time; pip install", err)
+    assert "engine" in err.splitlines()[-1]
+    code, _, err = cli(*words, "--out", tmp_path / "own", "--engine", "keras")
+    assert (code, "OpenVINO" in err) == (0, False), err
+
+
+def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli, tmp_path):
+    """The default settings take hours for a few small images; the command that is printed takes seconds."""
+    code, _, err = cli(
+        "featurize", "--images", tissue, "--out", tmp_path / "run", "--view", "1.0:150", "--augmentations", 5000,
+        "--weights", tmp_path / "none.h5", "--classes", "gutartig,bösartig",
+    )  # fmt: skip
+    assert code == 2
+    assert re.search(r"describing 12 images on \d+ cores? takes about \d+ (hours|minutes) in all \(between", err)
+    (line,) = re.findall(r"^in about \d+ seconds?: (.+)$", err, flags=re.MULTILINE)
+    words = shlex.split(line)[1:]
+    assert words[words.index("--classes") + 1] == "gutartig,bösartig"
+    assert "--view" not in words
+    code, _, err = cli(*words, *CONVS)
+    assert code == 0, err
+
+
+def test_encoders_of_a_file_of_options_stay_with_a_preset(tmp_path, cli):
+    (tmp_path / "a").mkdir()
+    Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(64, 64))).save(tmp_path / "a" / "a.png")
+    (tmp_path / "c.yaml").write_text("encoders: [inceptionv3]\n")
+    words = ("featurize", "--images", tmp_path, "--out", tmp_path / "run", "--preset", "quick")
+    code, _, err = cli(*words, "--config", tmp_path / "c.yaml")
+    assert (code, "no view fits these images" in err) == (2, True), err
+
+
+def test_the_views_of_a_check_are_those_of_the_work(tissue, cli, tmp_path):
+    for typed, views in (
+        (("--preset", "quick"), ["1.0:120"]),
+        (("--view", "auto", "--mode", "dense"), ["1.0:70", "1.0:120"]),
+    ):
+        words = ("--images", tissue, "--encoder", "convs", "--augmentations", 1, *typed)
+        code, out, err = cli("data", "check", *words, "--json")
+        assert code == 0, err
+        check = json.loads(out)
+        assert [view["view"] for view in check["planned_views"]] == views
+        featurize = shlex.split(check["next"][0])[1:]
+        featurize[featurize.index("run")] = tmp_path / views[0]
+        code, _, err = cli(*featurize, "--weights", "random", "--jobs", 1)
+        assert code == 0, err
+        assert f"views that fit the images: {', '.join(views)}" in err
 
 
 def test_a_preset_of_boost_sets_heads_and_seeds(tissue, cli, tmp_path):
@@ -61,24 +126,26 @@ def test_no_such_preset(tissue, cli, tmp_path):
 
 
 def test_presets_are_settings():
-    for name in ("quick", "standard"):
-        options = preset_options(name)
-        assert options.pop("views") in (("auto",), ("auto:1",))
-        assert FeaturizeSettings(**options).mode == "dense"
-    assert FeaturizeSettings(**preset_options("published")) == FeaturizeSettings()
+    for name, views in (("quick", 1), ("standard", 2)):
+        settings, automatic = resolve_settings(preset_options(name), here=False)
+        assert (settings.mode, settings.engine, automatic) == ("dense", "keras", True)
+        assert settings.views == FeaturizeSettings().views[-views:]
+    assert resolve_settings(preset_options("published")) == (FeaturizeSettings(), False)
 
 
 def test_settings_that_fit(tissue, tmp_path):
-    small = fit_settings(tissue, FeaturizeSettings())
+    small, cost = plan_describing(tissue, FeaturizeSettings())
     assert all(view.crop <= 150 for view in small.views)
-    assert len(fit_settings(tissue, FeaturizeSettings(views="0.5:400")).views) == 1
+    assert (cost.images, cost.stores) == (12, 3)
+    assert len(plan_describing(tissue, FeaturizeSettings(views="0.5:400"))[0].views) == 1
     (tmp_path / "a").mkdir()
     Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(64, 64))).save(tmp_path / "a" / "a.png")
-    fitted = fit_settings(tmp_path, FeaturizeSettings(encoders="inceptionv3"))
+    fitted, _ = plan_describing(tmp_path, FeaturizeSettings(encoders="inceptionv3"))
     assert [choice.name for choice in fitted.encoders] == ["mobilenetv2"]
     with pytest.raises(InputError, match="no view fits"):
-        fit_settings(tmp_path, FeaturizeSettings(encoders="inceptionv3"), keep={"encoders"})
-    assert fit_settings(tissue, FeaturizeSettings(encoders="tiny", views="1.0:64")).views == (View(1.0, 64),)
+        plan_describing(tmp_path, FeaturizeSettings(encoders="inceptionv3"), keep={"encoders"})
+    kept, _ = plan_describing(tissue, FeaturizeSettings(encoders="tiny", views="1.0:64"))
+    assert kept.views == (View(1.0, 64),)
 
 
 @pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
@@ -88,7 +155,15 @@ def test_a_trial_answers(tissue, cli, tmp_path, encoder):
     words += ("--encoder", encoder) if encoder else ()
     code, out, err = cli(*words)
     assert code == 0, err
-    assert "of 12 images" in out
+    first, best, chance, *_ = out.splitlines()
+    assert "2-lightgbm" in first or "-lightgbm: " in first
+    assert "-svm: " in best
+    assert "of 12 images right: " in best
+    assert "would be right in 50.0 %" in chance
+    assert out.count("PATIENTS UNKNOWN") == 1
+    assert err.count("recognised as dataset folder") == 1
+    commands = re.findall(r"^next: (.+)$", err, flags=re.MULTILINE)
+    assert [shlex.split(command)[1] for command in commands] == ["predict"]
     assert (run / "report.html").is_file()
     models = sorted((run / "boost").glob("*/model.bchisto"))
     assert len(models) == 2

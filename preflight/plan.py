@@ -1,0 +1,102 @@
+"""What describing a dataset will be: settings that fit its images, and the time that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from ..core import InputError, PathInput
+from ..data import Dataset, ImageRecord, ImageSelection, find_layout, read_sizes, scaled_side
+from ..featurize import FeaturizeSettings, View, preset_options, resolve_settings
+from ..jobs import Work
+from .estimate import DescribingEstimate, estimate_describing
+from .views import PlannedViews, Sizes, encoders_for_small, fitting_views
+
+
+def plan_describing(
+    images: ImageSelection | PathInput,
+    settings: FeaturizeSettings,
+    *,
+    fit: bool = True,
+    keep: Collection[str] = (),
+    work: Work | None = None,
+) -> tuple[FeaturizeSettings, DescribingEstimate | None]:
+    """Return settings with views that fit the images, and what describing them will take; all headers are read.
+
+    Parameters
+    ----------
+    images : ImageSelection or path
+    settings : FeaturizeSettings
+        Its views stay if they fit all images; else there are at most as many. If no view fits its encoders, those that
+        take small crops are taken; if the images have no stain, it is not normalised.
+    fit : bool
+        Without it the settings stay.
+    keep : collection of str
+        Fields that must stay: ``encoders``, ``stain``.
+    work : Work, optional
+        On how many processes.
+
+    Raises
+    ------
+    InputError
+        The images are too small for any view.
+    """
+    dataset = ImageSelection.of(images).table()
+    sizes = read_sizes(dataset.records)
+    if fit:
+        settings, fitting = fitted(dataset, sizes, settings, keep=keep)
+        if fitting is None:
+            raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
+    records = [record for record in dataset.records if record.image_id in sizes]
+    return settings, estimate_plan(records, sizes, settings, Work.of(work))
+
+
+def fitted(
+    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
+) -> tuple[FeaturizeSettings, PlannedViews | None]:
+    """Return the settings with views that fit, encoders that take them, and no stain work without stain."""
+    planned, fitting = requested, fitting_views(sizes, settings=requested)
+    if fitting is None and "encoders" not in keep:
+        planned = encoders_for_small(requested)
+        fitting = fitting_views(sizes, settings=planned)
+    if fitting is None:
+        planned = requested
+    else:
+        fitting = replace(fitting, views=fitting.views[-len(requested.views) :])
+        planned = replace(planned, views=fitting.views)
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and "stain" not in keep:
+        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    return planned, fitting
+
+
+def median_image(records: Iterable[ImageRecord], sizes: Sizes, views: Sequence[View]) -> ImageRecord | None:
+    """Return an image of median size among those that fit all views; None if none does."""
+    usable = []
+    for record in records:
+        width, height = sizes.get(record.image_id, (0, 0))
+        if all(scaled_side(min(width, height), view.scale) >= view.crop for view in views):
+            usable.append((width * height, record.image_id, record))
+    return sorted(usable, key=lambda item: item[:2])[len(usable) // 2][2] if usable else None
+
+
+def estimate_plan(
+    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
+) -> DescribingEstimate | None:
+    """Estimate what describing images takes, by one of median size; None if none fits the views."""
+    if (record := median_image(records, sizes, settings.views)) is None:
+        return None
+    width, height = sizes[record.image_id]
+    return estimate_describing(
+        record, images=len(records), pixels=width * height, settings=settings, work=work, timed=timed
+    )
+
+
+def preset_seconds(names: Iterable[str], dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
+    """Yield the seconds that describing takes with each preset that has views for these images."""
+    for name in names:
+        settings, _ = resolve_settings(preset_options(name), here=False)
+        planned, fitting = fitted(dataset, sizes, settings)
+        cost = None if fitting is None else estimate_plan(dataset.records, sizes, planned, work)
+        if cost is not None:
+            yield name, cost.seconds
