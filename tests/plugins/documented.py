@@ -25,6 +25,7 @@ SUBSTITUTES = {
     "--encoder resnet50": "--encoder convs",
     "--encoder mobilenetv2": "--encoder convs",
     "--engine openvino --precision bfloat16": "",
+    "--preset standard --precision bfloat16": "--preset standard --engine keras",
     "--augmentations 12": "--augmentations 1",
     "--images-per-class 12": "--images-per-class 5 --size 256x200",
     "--view 0.5:224": "--view 0.5:48",
