@@ -139,12 +139,12 @@ def check(context: click.Context, /, **options: Any) -> None:
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import PRESETS, preset_options, resolve_settings
+    from ..featurize import preset_options, resolve_settings
     from ..jobs import Work, json_text
     from ..preflight import preflight, preflight_text, write_preflight
 
     typed = typed_names(context)
-    if bare := not typed & {*_SETTINGS, "preset"}:
+    if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
     settings, automatic = resolve_settings(options, here=False)
     result = preflight(
@@ -156,7 +156,6 @@ def check(context: click.Context, /, **options: Any) -> None:
         copies=options["copies"],
         timed=options["timed"],
         keep=typed,
-        presets=tuple(PRESETS) if bare else (),
     )
 
     def say(text: str) -> str:

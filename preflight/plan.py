@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..core import InputError, PathInput
 from ..data import Dataset, ImageRecord, ImageSelection, find_layout, read_sizes, scaled_side
-from ..featurize import FeaturizeSettings, View, preset_options, resolve_settings
+from ..featurize import PRESETS, FeaturizeSettings, View, preset_options, resolve_settings
 from ..jobs import Work
 from .estimate import DescribingEstimate, estimate_describing
 from .views import PlannedViews, Sizes, encoders_for_small, fitting_views
@@ -92,9 +92,9 @@ def estimate_plan(
     )
 
 
-def preset_seconds(names: Iterable[str], dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
+def preset_seconds(dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
     """Yield the seconds that describing takes with each preset that has views for these images."""
-    for name in names:
+    for name in PRESETS:
         settings, _ = resolve_settings(preset_options(name), here=False)
         planned, fitting = fitted(dataset, sizes, settings)
         cost = None if fitting is None else estimate_plan(dataset.records, sizes, planned, work)

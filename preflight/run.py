@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -49,10 +50,10 @@ class Preflight:
     protocols : tuple of ProtocolCheck
     estimate : DescribingEstimate or None
         Of what is planned; None where no image can be described.
-    stains : StainSurvey or None
-        Of the planned normalisation; None if no stain is normalised.
     presets : mapping of str to float
-        Seconds that describing the images with a preset will take, of those that were asked about.
+        Seconds that describing the images with each preset will take.
+    used : tuple of ImageRecord
+        Images that can be described, every content once.
     """
 
     dataset: Dataset
@@ -64,8 +65,13 @@ class Preflight:
     fitting: PlannedViews | None
     protocols: tuple[ProtocolCheck, ...]
     estimate: DescribingEstimate | None
-    stains: StainSurvey | None = None
     presets: Mapping[str, float] = field(default_factory=dict)
+    used: tuple[ImageRecord, ...] = ()
+
+    @functools.cached_property
+    def stains(self) -> StainSurvey | None:
+        """What the planned normalisation makes of a sample, which is decoded for it; None if no stain is normalised."""
+        return survey_stains(self.used, settings=self.planned)
 
     @property
     def image_is(self) -> str:
@@ -199,10 +205,8 @@ def preflight(
     work: Work | None = None,
     decode: bool = False,
     copies: bool = True,
-    stains: bool = True,
     timed: bool = False,
     keep: Collection[str] = (),
-    presets: Sequence[str] = (),
 ) -> Preflight:
     """Check a dataset, and say what can be done with it.
 
@@ -219,14 +223,10 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Look for pictures that show the same pixels, for which every image is decoded.
-    stains : bool
-        See how stain normalisation suits a sample, which is decoded.
     timed : bool
         Load the networks and time them on one image, instead of reckoning from recorded speeds.
     keep : collection of str
         As for `plan_describing`.
-    presets : sequence of str
-        Of which the time is estimated too.
 
     Returns
     -------
@@ -263,10 +263,9 @@ def preflight(
         group_is=result.group_is,
         seed=requested.seed,
     )
-    surveyed = survey_stains(once.records, settings=planned) if stains else None
-    result = replace(result, protocols=tuple(protocols), stains=surveyed)
+    result = replace(result, protocols=tuple(protocols), used=once.records)
     if fitting is None:
         return result
     work = Work.of(work)
     estimate = estimate_plan(once.records, usable, planned, work, timed=timed)
-    return replace(result, estimate=estimate, presets=dict(preset_seconds(presets, once, usable, work)))
+    return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))

@@ -83,7 +83,7 @@ def trial(
     quick, _ = resolve_settings(options)
     _log.info("1/3 checking the images")
     # the work decodes every image anyway, and prints what it finds
-    check = preflight(selection, settings=quick, work=work, copies=False, stains=False, keep=keep)
+    check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
     protocol = _usable(check, work)
     _log.info("2/3 describing %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check))
     featurize(selection, out=run, settings=check.planned, work=work)
