@@ -15,13 +15,13 @@ from .settings import DEFAULT_VIEWS, FeaturizeSettings
 
 _log = logging.getLogger(__name__)
 
-AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[-1:]}
-"""What ``--view`` takes instead of views: the published ones, or others that fit the images; the larger one of them."""
+AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
+"""What ``--view`` takes: the published views, or others that fit the images; or only the smaller of the two."""
 
 _DENSE = {"mode": "dense", "engine": "auto"}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 4, **_DENSE},
+    "quick": {"encoders": ("mobilenetv2",), "views": ("auto:1",), "augmentations": 12, **_DENSE},
     "standard": {
         "encoders": ("inceptionv3:mixed5+mixed7+mixed8", "mobilenetv2"),
         "views": ("auto",),

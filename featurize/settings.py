@@ -92,7 +92,7 @@ class FeaturizeSettings(Settings):
         group="Features",
         flag="view",
         distinct=True,
-        help="SCALE:CROP; or auto, two views that fit the images, or auto:1, the larger one.",
+        help="SCALE:CROP; or auto, two views that fit the images, or auto:1, the smaller one.",
     )
     augmentations: int = option(50, group="Features", least=1, help="Colour augmentations per image.")
     crops: int = option(20, least=1, help="Random crops per augmentation.")

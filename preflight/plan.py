@@ -62,7 +62,7 @@ def fitted(
     if fitting is None:
         planned = requested
     else:
-        fitting = replace(fitting, views=fitting.views[-len(requested.views) :])
+        fitting = replace(fitting, views=fitting.views[: len(requested.views)])
         planned = replace(planned, views=fitting.views)
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained and "stain" not in keep:

@@ -485,7 +485,7 @@ def test_a_bare_check_names_the_quick_commands_and_the_time_of_each_preset(share
     code, out, _ = cli("data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json")
     said = json.loads(out)
     assert code == 0
-    assert [one["view"] for one in said["planned_views"]] == ["1.0:380"]
+    assert [one["view"] for one in said["planned_views"]] == ["1.0:230"]
     assert said["estimate"]["seconds"] == pytest.approx(said["presets"]["quick"])
     assert said["presets"]["quick"] < said["presets"]["standard"] / 6 < said["presets"]["published"] / 100
     featurize, boost = said["next"]
