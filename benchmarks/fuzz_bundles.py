@@ -215,8 +215,6 @@ def execute(kind, made, name, path):
         model = parse_head(name, made)
         rows = np.resize(ROWS, (4, 2, model.features)) if model.features < 1000 else ROWS
         shares = model.predict_proba(rows)
-        if name == "lightgbm" and hash(made) % 20 == 0:
-            model.contributions(rows)
     elif kind == "weights":
         if name.endswith(".h5"):
             import h5py

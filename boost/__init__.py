@@ -4,8 +4,6 @@ In: stores of shape (images, augmentations, d). Out: one probability per class a
 which the image is tested.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
@@ -27,7 +25,6 @@ __all__ = [
     "FeatureChoice",
     "FittedModel",
     "FoldModel",
-    "HeadClassifier",
     "HeadSpec",
     "Preset",
     "TrainingPart",
@@ -43,15 +40,3 @@ __all__ = [
     "parse_params",
     "train",
 ]
-
-if TYPE_CHECKING:
-    from .estimators import HeadClassifier
-
-
-def __getattr__(name: str) -> Any:
-    """Import scikit-learn's classifier when it is asked for: it needs scikit-learn."""
-    if name != "HeadClassifier":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .estimators import HeadClassifier
-
-    return HeadClassifier

@@ -157,33 +157,6 @@ class Bundle(BundleFacts):
         pairs = zip(self.models[store], shares, strict=True)
         return np.asarray(np.sum([model.classifier.predict_proba(features) * share for model, share in pairs], axis=0))
 
-    def contributions(self, features: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float64]]:
-        """Return what each feature adds to the mean raw score of all models: each model's share by its trees.
-
-        Parameters
-        ----------
-        features : mapping
-            As in `predict`.
-
-        Returns
-        -------
-        dict of str to ndarray of float64, shape (images, classes, d + 1)
-            By store; the last column is what a class has before any feature is known. All of them add up to the raw
-            score (the logarithm of a probability, up to a constant), averaged over all models and augmentations.
-
-        Raises
-        ------
-        BundleError
-            Its head has no trees.
-        """
-        sums = {}
-        for store, models in self.models.items():
-            trees: list[Any] = [model.classifier for model in models if hasattr(model.classifier, "contributions")]
-            if len(trees) < len(models):
-                raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
-            sums[store] = np.asarray(np.sum([tree.contributions(features[store]) for tree in trees], axis=0))
-        return {store: total / self.count for store, total in sums.items()}
-
     @staticmethod
     def save(
         path: Path,

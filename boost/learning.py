@@ -66,15 +66,13 @@ def leaf_facts(labels: Sequence[int], *, params: Mapping[str, Any], rows: int = 
     }
 
 
-def learning_banner(facts: Mapping[str, Any], *, cure: str = ", or describe the images with more augmentations") -> str:
+def learning_banner(facts: Mapping[str, Any]) -> str:
     """Return what a reader of any number must know of models without a split, and what to do.
 
     Parameters
     ----------
     facts : mapping
         Of `models_without_split`.
-    cure : str
-        What helps beside a smaller ``min_data_in_leaf``.
     """
     some = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
     needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
@@ -82,5 +80,6 @@ def learning_banner(facts: Mapping[str, Any], *, cure: str = ", or describe the 
         return f"{some}, though leaves need {needed} rows only; look at the descriptors."
     return (
         f"{some}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
-        f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}{cure}."
+        f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}, "
+        "or describe the images with more augmentations."
     )

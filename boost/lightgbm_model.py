@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..core import BundleError, DependencyError
-from ..formats import limits
 from .arrays import Features, Places, Probabilities
-from .tree_arrays import read_forest, write_text
+from .tree_arrays import read_forest
 from .trees import Forest
 
 
@@ -87,11 +85,6 @@ class TreeModel:
     def __init__(self, forest: Forest) -> None:
         self.forest = forest
 
-    @functools.cached_property
-    def booster(self) -> Any:
-        """The same trees as a `lightgbm.Booster`, whose text is made of the checked arrays."""
-        return import_lightgbm().Booster(model_str=write_text(self.forest))
-
     @property
     def classes(self) -> int:
         """Number of classes."""
@@ -131,45 +124,11 @@ class TreeModel:
         BundleError
             The model takes another number of features.
         """
-        return self._mean(features, self.forest.predict_proba)
-
-    def contributions(self, features: Features) -> Probabilities:
-        """Return what each feature adds to the raw scores of images: the mean of TreeSHAP over augmentations.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (images, augmentations, d)
-
-        Returns
-        -------
-        ndarray of float64, shape (images, classes, d + 1)
-            The last column is what a class has before any feature is known; a row sums to its raw score.
-
-        Raises
-        ------
-        BundleError
-            The model takes another number of features, its trees are deep, or its counts of rows are no
-            counts.
-
-        References
-        ----------
-        Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
-        """
-        forest = self.forest
-        if forest.depth > limits.EXPLAINED_DEPTH or forest.splits * forest.depth**2 > limits.EXPLAINED_PATHS:
-            raise BundleError(f"contributions are not worked out of trees deeper than {limits.EXPLAINED_DEPTH} splits")
-        flat = self._mean(features, lambda rows: self.booster.predict(rows, num_threads=1, pred_contrib=True))
-        if not np.isfinite(flat).all():
-            raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")
-        return flat.reshape(len(features), -1, features.shape[2] + 1)
-
-    def _mean(self, features: Features, predict: Callable[[Any], Any]) -> Probabilities:
-        """Return the mean over augmentations of the numbers of rows."""
         images, augmentations, dim = features.shape
         if self.features != dim:
             raise BundleError(f"the model takes {self.features} features, these descriptors have {dim}")
-        flat = predict(features.reshape(images * augmentations, dim))
-        return np.asarray(flat.reshape(images, augmentations, -1).mean(axis=1))
+        shares = self.forest.predict_proba(features.reshape(images * augmentations, dim))
+        return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
 
 def parse_model(data: bytes) -> TreeModel:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-
 import numpy as np
 
 from ..core import BundleError, InputError
@@ -140,43 +137,3 @@ def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
         seen, depth, level = seen + len(below), depth + 1, below[below < total]
     _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}")
     return roots, children, depth
-
-
-def write_text(forest: Forest) -> str:
-    """Return a text that LightGBM reads, made of checked arrays only: for what is left to LightGBM.
-
-    Leaves out what no prediction and no contribution follows from.
-    """
-    names = " ".join(f"Column_{number}" for number in range(forest.features))
-    head = [
-        "tree", "version=v4", f"num_class={forest.classes}", f"num_tree_per_iteration={forest.classes}",
-        "label_index=0", f"max_feature_idx={forest.features - 1}", f"objective=multiclass num_class:{forest.classes}",
-        *(["average_output"] if forest.averaged else []), f"feature_names={names}",
-        f"feature_infos={' '.join(['none'] * forest.features)}", "", "",
-    ]  # fmt: skip
-    return "\n".join([*head, *chain.from_iterable(_trees(forest)), "end of trees", "", "pandas_categorical:null", ""])
-
-
-def _trees(forest: Forest) -> Iterator[list[str]]:
-    """Yield the lines of each tree: nodes stand tree after tree, splits and leaves each in their order."""
-    split, leaf = 0, forest.splits
-    children = forest.children.astype(np.int64)
-    for number, root in enumerate(forest.roots.tolist()):
-        level, nodes = np.array([root]), [np.array([root])]
-        while len(level := level[level < forest.splits]):
-            level = children[level].ravel()
-            nodes.append(level)
-        count = int(np.count_nonzero(np.concatenate(nodes) < forest.splits))
-        inner, outer = slice(split, split + count), slice(leaf, leaf + count + 1)
-        sides = np.where(children[inner] < forest.splits, children[inner] - split, ~(children[inner] - leaf))
-        lines = {
-            "num_leaves": [count + 1], "num_cat": [0], "split_feature": forest.feature[inner].tolist(),
-            "split_gain": [0] * count, "threshold": map(repr, forest.threshold[inner].tolist()),
-            "decision_type": [0] * count, "left_child": sides[:, 1].tolist(), "right_child": sides[:, 0].tolist(),
-            "leaf_value": map(repr, forest.value[outer].tolist()), "leaf_weight": [0] * (count + 1),
-            "leaf_count": forest.counts[outer].tolist(), "internal_value": [0] * count,
-            "internal_weight": [0] * count, "internal_count": forest.counts[inner].tolist(), "is_linear": [0],
-            "shrinkage": [1],
-        }  # fmt: skip
-        yield [f"Tree={number}", *(f"{name}={' '.join(map(str, row))}" for name, row in lines.items()), "", ""]
-        split, leaf = split + count, leaf + count + 1

@@ -26,7 +26,6 @@ __all__ = [
     "ImageError",
     "InputError",
     "MissingInputError",
-    "NothingLearntWarning",
     "OutputError",
     "OverwrittenError",
     "ReportError",
@@ -178,10 +177,6 @@ def printable(text: str, *, lines: bool = False) -> str:
         return sign if lines and sign == "\n" else f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
 
     return _CONTROL.sub(escaped, text)
-
-
-class NothingLearntWarning(UserWarning):
-    """A model that was just fitted gives all images the same probabilities."""
 
 
 class BchistoError(Exception):

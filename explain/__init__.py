@@ -1,4 +1,4 @@
-"""Explanations of predictions: maps over the picture, contributions, and what a network sees.
+"""Explanations of predictions: maps over the picture, and what a network sees.
 
 In: a model file and images. Out: an `Explanation` of each, drawn with what it is not.
 """

@@ -1,9 +1,8 @@
-"""Explanations as pictures: a map over the image with its colour bar, small pictures, bars; and what it is not."""
+"""Explanations as pictures: a map over the image with its colour bar, small pictures; and what it is not."""
 
 from __future__ import annotations
 
 import functools
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,11 +88,7 @@ def draw(explanation: Explanation) -> Image:
     parts = [beside(explanation)] if explanation.values is not None else []
     if explanation.tiles:
         parts += _tiles(explanation)
-    if explanation.bars:
-        parts += [_bars(explanation)]
     width = max(part.width for part in parts)
-    if explanation.bars:
-        parts.append(_text("; ".join(explanation.notes), width))
     head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
     caution = _text(f"What it is not: {explanation.caution}", width, colour=_FAINT)
     return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
@@ -135,26 +130,6 @@ def _tiles(explanation: Explanation) -> list[Image]:
     ]
     page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
     return [page] if explanation.values is not None else [page, _text("; ".join(explanation.margin), page.width)]
-
-
-def _bars(explanation: Explanation) -> Image:
-    """Draw named numbers as bars to the right, red, or to the left, blue."""
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    names, values = zip(*explanation.bars, strict=True)
-    figure = Figure(figsize=(10, 0.8 + 0.26 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    colours = [tuple((_RED if value >= 0 else _BLUE) / 255) for value in values]
-    bars = axes.barh(range(len(names)), values, color=colours, height=0.7)
-    axes.bar_label(bars, [f"{value:+.4f}" for value in values], padding=4)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set(xlabel=explanation.unit, ylim=(len(names) - 0.4, -0.6), xmargin=0.15)
-    axes.axvline(0, color="grey", linewidth=0.8)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return Image.open(content).convert("RGB")
 
 
 def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 200) -> None:

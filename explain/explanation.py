@@ -1,4 +1,4 @@
-"""An explanation of one image: a map over the picture, small pictures, or bars; kept as arrays, drawn by `draw`."""
+"""An explanation of one image: a map over the picture, or small pictures; kept as arrays, drawn by `draw`."""
 
 from __future__ import annotations
 
@@ -92,8 +92,6 @@ class Explanation:
         Further lines for the margin, such as what the values sum to.
     tiles : tuple of (str, ndarray of uint8)
         Small pictures with their captions.
-    bars : tuple of (str, float)
-        Named numbers.
     arrays : dict of str to ndarray
         What else is kept, see docs/explain.md.
     """
@@ -117,7 +115,6 @@ class Explanation:
     calibrated: float = math.nan
     notes: tuple[str, ...] = ()
     tiles: tuple[tuple[str, Picture], ...] = ()
-    bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -182,9 +179,6 @@ class Explanation:
         content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
         content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
         content["notes"] = np.array(self.notes, dtype=np.str_)
-        if self.bars:
-            content["bar_names"] = np.array([name for name, _ in self.bars])
-            content["bar_values"] = np.array([value for _, value in self.bars])
         if self.tiles:
             content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
             content |= {f"tile_{number:03d}": tile for number, (_, tile) in enumerate(self.tiles)}
@@ -202,7 +196,6 @@ class Explanation:
                 return None
             texts = {name: str(arrays.pop(name)) for name in _TEXTS}
             captions = [str(text) for text in arrays.pop("tile_captions", ())]
-            names, values = arrays.pop("bar_names", ()), arrays.pop("bar_values", ())
             limits = arrays.pop("limits", None)
             return cls(
                 **texts,
@@ -217,7 +210,6 @@ class Explanation:
                 values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),
                 tiles=tuple((caption, arrays.pop(f"tile_{number:03d}")) for number, caption in enumerate(captions)),
-                bars=tuple((str(name), float(value)) for name, value in zip(names, values, strict=True)),
                 arrays={name: value for name, value in arrays.items() if name != "work"},
             )
         except DAMAGE:

@@ -10,6 +10,9 @@ import numpy as np
 from .explanation import Picture, UnitPictures
 from .graph import Floats, Graph
 
+_SHOWN = 20
+"""Channels of a layer that are shown."""
+
 _COVERS = 8
 """Covering patches along a side, before they overlap by half."""
 
@@ -93,14 +96,14 @@ def _starts(length: int, side: int) -> list[int]:
     return starts if starts[-1] == length - side else [*starts, length - side]
 
 
-def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None, top: int) -> UnitPictures:
+def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
     """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
 
     Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
     """
     assert tensor is not None
     active = to_numpy(graph.run(images[:1])[tensor])[0]
-    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:top].tolist()
+    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:_SHOWN].tolist()
     high = float(np.abs(active).max()) or 1.0
     low = -high if active.min() < 0 else 0.0
 

@@ -52,7 +52,7 @@ class Method:
         ``values(graph, patches, target, tensor)`` returns a map of each patch, shape (n, rows, columns), which is
         averaged over the networks.
     of_patch : callable, optional
-        ``of_patch(graph, patches, target, tensor, top)`` returns small pictures of the first of some patches.
+        ``of_patch(graph, patches, target, tensor)`` returns small pictures of the first of some patches.
     of_model : callable, optional
         ``of_model(graph, classes, target, tensor, settings)`` returns small pictures, and needs no image.
     check : callable, optional
@@ -70,7 +70,7 @@ class Method:
     shares: bool = False
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, int | None], Floats] | None = None
-    of_patch: Callable[[Graph, Floats, int, int | None, int], UnitPictures] | None = None
+    of_patch: Callable[[Graph, Floats, int, int | None], UnitPictures] | None = None
     of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
     check: Callable[[Graph, int | None], None] | None = None
 
@@ -95,25 +95,6 @@ _ALL = (
         "the probability of the whole picture; where the two are far apart, trust the map less.",
         kinds=("boosted", "cnn"),
         signed=True,
-    ),
-    Method(
-        "contributions",
-        "added to the score of {target}",
-        "How the trees share out their score among channels of the encoder; a channel has no meaning of its own, and "
-        "nothing here tells what would happen if the tissue were different. The score is the logarithm of the "
-        "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
-        kinds=("boosted",),
-        signed=True,
-    ),
-    Method(
-        "channels",
-        "score of {target}, mean over the picture",
-        "Where the channels with the largest contributions are active; the trees saw their average over the picture "
-        "and not where they are, so a strong place need not have been needed. The score is the logarithm of the "
-        "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
-        kinds=("boosted",),
-        signed=True,
-        floor=0.05,
     ),
     Method(
         "gradient",
@@ -210,7 +191,6 @@ class ExplainSettings(Settings):
         help="map: side of what each place sees, pixels of the image; default: that of the model's crops, at most a "
         "third of the shorter side.",
     )
-    top: int = option(20, least=1, help="contributions, channels, activations: how many are shown.")
 
     def validate(self) -> None:
         """Refuse a window that is too small."""

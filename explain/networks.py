@@ -136,7 +136,7 @@ class NetworkExplainer:
             where = (f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
                      f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top")  # fmt: skip
             blank = replace(blank, notes=(where, *blank.notes))
-        made = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor, self._settings.top)
+        made = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
         blank = replace(blank, tiles=_as_in(made.tiles, box, shape), arrays=made.arrays)
         if made.values is None:
             return replace(blank, target="")

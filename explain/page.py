@@ -51,8 +51,6 @@ class Drawn:
         alt = f"{explanation.image_id}: {title}."
         if explanation.values is not None:
             alt += f" {where_highest(explanation)}"
-        elif explanation.bars:
-            alt += " " + ", ".join(f"{name} {value:+.3f}" for name, value in explanation.bars[:5]) + "."
         return cls(explanation.image_id, title, file, alt, explanation.caution)
 
 

@@ -42,7 +42,7 @@ from ..predict import (
     ready_model,
 )
 from ..runs import FolderSettings, record_run
-from .boosted import check_boosted, explain_boosted
+from .boosted import explain_boosted
 from .draw import colour_limits, draw, write_png, write_sheet
 from .explanation import Explanation, shown_picture
 from .graph import Graph
@@ -120,7 +120,7 @@ def explain(
     Raises
     ------
     BundleError, WeightsError
-        As in `predict`; or contributions of a head that has none.
+        As in `predict`.
     InputError
         A method, layer or class that there is not, or is of another kind of model; images that are refused.
     ImageError
@@ -217,7 +217,6 @@ def _explainer(
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
-    check_boosted(model, settings.method)
 
     def explain_image(record: ImageRecord | None) -> Explanation:
         assert record is not None

@@ -98,8 +98,6 @@ MODEL_ARRAYS = 20_000  # of a network: a large one has a thousand
 MODEL_VALUE = 1e15  # sums of squares of such values are far from the end of float32
 TREE_FEATURES, TREE_DEPTH = 10_000_000, 1_000  # a tree of LightGBM's default size has 31 leaves
 TREE_SCORE = 1e15  # scores are logarithms
-EXPLAINED_DEPTH, EXPLAINED_PATHS = 200, 10**9  # LightGBM follows paths by calls within calls, in a time that grows with
-# the leaves and the square of the depth
 TRAINED_SIDE = 4096  # of the input of a trained network, pixels
 TRAINED_BATCH = 2**27  # pixels of a batch
 TRAINED_PATCHES = 100_000  # random patches of an image

@@ -89,8 +89,6 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
             raise InputError(f"{where}.variants: {name}: trains no network")
-    if alien := [name for name in methods if name in RECIPE_METHODS and "cnn" not in RECIPE_METHODS[name].kinds]:
-        raise InputError(f"{where}: method {alien[0]}: is not for networks")
     try:
         layer, target = values.get("layer", ""), values.get("target", "")
         asked = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)

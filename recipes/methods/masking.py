@@ -14,7 +14,7 @@ _KEPT = 0.5
 ``inbreast-inception``; a half is bchisto's choice."""
 
 
-def masks(graph: Graph, images: Floats, target: int, tensor: int | None, top: int = 0) -> UnitPictures:
+def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
     """Return the first image seen through the units that matter most for a class.
 
     A mask keeps the places where a unit has at least half of its greatest activation; units are ordered by the sum of

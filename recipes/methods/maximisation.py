@@ -9,6 +9,9 @@ import numpy as np
 
 from ...explain import ExplainSettings, Floats, Graph, Method, UnitPictures, compiled_gradient
 
+_UNITS = 20
+"""Channels of a layer that are drawn."""
+
 _STEPS, _RATE, _JITTER, _BLUR_EVERY, _BLUR = 64, 12.0, 4, 4, 0.8
 """Steps, their length in grey levels, jitter in pixels, and a blur of 0.8 pixels every fourth step: bchisto's choice,
 in the manner of the source."""
@@ -68,7 +71,7 @@ def maximise(
         names = [classes[unit] for unit in units]
         pictures = excite(graph, tensor=graph.logits, units=units)
     else:
-        units = list(range(min(settings.top, graph.shapes[tensor][-1])))
+        units = list(range(min(_UNITS, graph.shapes[tensor][-1])))
         names = [f"{settings.layer} {unit}" for unit in units]
         pictures = excite(graph, tensor=tensor, units=units)
     tiles = [(name, picture.round().astype(np.uint8)) for name, picture in zip(names, pictures, strict=True)]

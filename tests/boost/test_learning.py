@@ -3,16 +3,14 @@
 import csv
 import json
 import shutil
-import warnings
 import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, HeadClassifier, fit_text, model_params, pack_text, parse_model
+from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model
 from bchisto.boost.learning import learning_banner, models_without_split
-from bchisto.core import NothingLearntWarning
 
 
 def fit(rows, **changes):
@@ -84,10 +82,6 @@ def check_the_bundle(bundle, images, cli):
         assert SENTENCE in (out / "why" / "map" / "index.html").read_text(encoding="utf-8")
         for file in (out / "why" / "map" / "regions").iterdir():
             assert json.loads(file.read_text())["features"] == []
-        code, said, err = cli("explain", model, "--images", images, "--out", out / "not", "--method", "channels")
-        assert code == 2
-        assert "--method channels: NOTHING LEARNT: 3 of 3 models give all images the same probabilities" in err
-        assert not (out / "not").exists()
         code, said, err = cli("evaluate", out / "p.csv", "--out", out / "e", "--bootstrap", 0)
         assert code == 0, err
         assert "p: NOTHING LEARNT: the models give all images the same probabilities" in err
@@ -119,29 +113,6 @@ def test_a_small_set_says_that_nothing_was_learnt(boosted_maps, tissue, tmp_path
     content = json.loads((folder / "metrics.json").read_text())
     assert "learning" not in content["run"]
     assert content["tables"]["fusion"]["accuracy"] > 0.7
-
-
-@pytest.mark.parametrize("head", ["lightgbm", "stack"])
-def test_a_classifier_of_few_images_warns(head):
-    """The documented example: 12 images, while a leaf needs 20."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(24) % 2
-    rows = rng.normal(size=(24, 5)) + 3 * labels[:, None]
-    wanted = r"NOTHING LEARNT: 1 of 1 LightGBM models .* needs 20 rows .*24 train .*min_data_in_leaf to 3 by `params`"
-    with pytest.warns(NothingLearntWarning, match=wanted):
-        constant = HeadClassifier(head).fit(rows, labels).predict_proba(rows)
-    assert (np.ptp(constant, axis=0).max() == 0) == (head == "lightgbm")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        learnt = HeadClassifier(head, params={"min_data_in_leaf": 3}).fit(rows, labels).predict_proba(rows)
-    assert ((learnt[:, 1] > 0.5) == labels).all()
-
-
-@pytest.mark.parametrize("head", ["logistic", "svm"])
-def test_descriptors_that_are_all_alike(head):
-    with pytest.warns(NothingLearntWarning, match="1 of 1 models give all images the same probabilities"):
-        found = HeadClassifier(head).fit(np.ones((12, 3)), np.arange(12) % 2)
-    assert np.ptp(found.predict_proba(np.ones((2, 3))), axis=0).max() == 0
 
 
 def test_tables_of_constant_folds():

@@ -1,33 +1,26 @@
-"""Boosted ensembles: contributions sum to the raw score, maps point at a planted cause, and what is refused."""
+"""Boosted ensembles: maps point at a planted cause, and what is refused."""
 
 import csv
-import importlib.util
-import io
 import itertools
 import json
 import math
-import re
-import warnings
 import zipfile
 from dataclasses import replace
 
 import lightgbm
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, parse_model, train
-from bchisto.core import BundleError, InputError
+from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, train
 from bchisto.encoders import EncoderChoice
-from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
-from bchisto.explain.boosted import check_boosted, explain_boosted
+from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
+from bchisto.explain.boosted import explain_boosted
 from bchisto.explain.draw import colour_limits
 from bchisto.explain.methods import class_of
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.jobs import Work
 from bchisto.predict import find_bundle, ready_model
-from conftest import need
 from PIL import Image
 
-METHODS = ("map", "contributions", "channels")
 SMALL = {"min_data_in_leaf": 2, "num_iterations": 4}
 
 
@@ -83,14 +76,11 @@ def spotted_by_crops(tmp_path_factory):
     return make_spotted(tmp_path_factory.mktemp("crops"), "exact")
 
 
-@pytest.mark.parametrize(
-    ("model", "method"), [("spotted", "map"), ("spotted", "channels"), ("spotted_by_crops", "map")]
-)
-def test_the_map_points_at_the_planted_cause(model, method, tmp_path, request):
+@pytest.mark.parametrize("model", ["spotted", "spotted_by_crops"])
+def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
     """The pointing game: the middle of the highest values lies in the disc, which is 8 % of the picture."""
     run, images, places = request.getfixturevalue(model)
-    window = 32 if method == "map" else 0
-    result = explain(run, images, out=tmp_path, settings=ExplainSettings(method, target="spot", window=window))
+    result = explain(run, images, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
     hits, shares = 0, []
     for found in arrays_of(result.folder).values():
         values = found["values"]
@@ -114,7 +104,7 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     from bchisto.explain.boosted import map_of_places
     from bchisto.explain.explanation import shown_picture
     from bchisto.featurize import open_store
-    from bchisto.predict import find_bundle, ready_model
+    from bchisto.predict import find_bundle
 
     run, images, places = spotted
     _, model = ready_model(find_bundle(run))
@@ -194,7 +184,6 @@ class Smooth:
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
     from bchisto.data import ImageRecord
-    from bchisto.predict import ready_model
 
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
@@ -218,105 +207,6 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.means == f"mean of the map {by_hand:.3f}, of the whole picture {by_hand:.3f}"
 
 
-def test_contributions_sum_to_the_score_of_lightgbm(spotted, tmp_path):
-    """LightGBM's raw scores less their mean over classes, of two classes half the log-odds."""
-    run, images, _ = spotted
-    three = sorted(images.glob("*.png"))[:3]
-    result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
-    from bchisto.data import ImageRecord
-    from bchisto.jobs import Ticker
-    from bchisto.predict import find_bundle, ready_model
-
-    path = find_bundle(run)
-    _, ready = ready_model(path)
-    boosters = [lightgbm.Booster(model_file=str(text)) for text in path.parent.rglob("seed*.txt")]
-    for found in arrays_of(result.folder).values():
-        file = images / str(found["image_id"])
-        ((_, features, _),) = ready.describe(
-            [ImageRecord(str(found["image_id"]), file, None)], ticker=Ticker(None), skip_errors=False
-        )
-        (rows,) = features.values()
-        expected = np.mean([one.predict(rows[0], raw_score=True) for one in boosters], axis=(0, 1))
-        expected = (expected - expected[::-1]) / 2
-        np.testing.assert_allclose(found["base"] + found["contributions"].sum(axis=1), expected, rtol=1e-9)
-        np.testing.assert_allclose(found["scores"], expected, rtol=1e-9)
-        assert found["contributions"].shape == (2, 16)
-        assert found["channel"].tolist() == list(range(16))
-        named = dict(zip(found["bar_names"].tolist(), found["bar_values"].tolist(), strict=True))
-        assert named["score of spot"] == pytest.approx(expected[1])
-        parts = [value for name, value in named.items() if not name.startswith(("all of", "score of"))]
-        assert sum(parts) == pytest.approx(expected[1])
-
-
-def test_channels_are_shared_out_over_the_picture(spotted, tmp_path):
-    """The mean of the map is the sum of the contributions that it shows."""
-    run, images, _ = spotted
-    two = sorted(images.glob("*.png"))[:2]
-    result = explain(run, two, out=tmp_path, settings=ExplainSettings("channels", target="spot", top=5))
-    for found in arrays_of(result.folder).values():
-        assert len(found["contributions"]) <= 5
-        assert found["values"].mean() == pytest.approx(found["contributions"].sum(), rel=1e-4, abs=1e-6)
-
-
-def test_the_sums_of_channels_stand_in_the_margin(spotted, tmp_path):
-    """Base, channels shown and all others are the score of `contributions`."""
-    run, images, _ = spotted
-    one = sorted(images.glob("*.png"))[0]
-    results = [explain(run, one, out=tmp_path, settings=ExplainSettings(method, target="spot", top=3))
-               for method in ("channels", "contributions")]  # fmt: skip
-    channels, whole = (next(iter(arrays_of(result.folder).values())) for result in results)
-    score, base, shown, others = map(float, re.findall(r"[+-]\d\.\d{3}", str(channels["notes"][0])))
-    assert score == pytest.approx(float(whole["scores"][1]), abs=2e-3)
-    assert base == pytest.approx(float(whole["base"][1]), abs=2e-3)
-    assert shown == pytest.approx(float(channels["values"].mean()), abs=2e-3)
-    assert score == pytest.approx(base + shown + others, abs=3e-3)
-
-
-def small_model(rng, classes=3):
-    rows = rng.normal(size=(80, 1, 4)).astype(np.float32)
-    labels = ((rows[:, 0, 0] > 0) + (rows[:, 0, 2] * rows[:, 0, 1] > 0.2)).astype(np.int64) % classes
-    params = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "min_data_in_leaf": 5, "max_depth": 3}
-    return parse_model(pack_text(fit_text(rows, labels, params=params, rounds=4))), rows
-
-
-def test_contributions_are_shapley_values_by_enumeration(rng):
-    """Shapley's formula over all subsets of four features, with the expectation of a tree by its counts of rows."""
-
-    model, rows = small_model(rng)
-    found = model.contributions(rows[:5])
-    trees = [tree["tree_structure"] for tree in model.booster.dump_model()["tree_info"]]
-
-    def expected(node, row, known):
-        if "leaf_value" in node:
-            return node["leaf_value"]
-        sides = [node["left_child"], node["right_child"]]
-        if node["split_feature"] in known:
-            return expected(sides[int(row[node["split_feature"]] > node["threshold"])], row, known)
-        counts = [side.get("internal_count", side.get("leaf_count")) for side in sides]
-        return sum(count * expected(side, row, known) for count, side in zip(counts, sides, strict=True)) / sum(counts)
-
-    for image, kind in itertools.product(range(5), range(3)):
-        row = rows[image, 0].astype(np.float64)
-        value = {
-            known: sum(expected(tree, row, known) for tree in trees[kind::3])
-            for size in range(5) for known in map(frozenset, itertools.combinations(range(4), size))
-        }  # fmt: skip
-        for feature in range(4):
-            others = [known for known in value if feature not in known]
-            share = sum(
-                math.factorial(len(known))
-                * math.factorial(3 - len(known))
-                / 24
-                * (value[known | {feature}] - value[known])
-                for known in others
-            )
-            assert found[image, kind, feature] == pytest.approx(share, abs=1e-6)
-        assert found[image, kind, 4] == pytest.approx(value[frozenset()], abs=1e-6)
-    # the base of a map is that of the contributions, as a probability
-    powers = np.exp(found[0, :, 4])
-    np.testing.assert_allclose(model.base, powers / powers.sum(), rtol=1e-6)
-
-
 def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
     """What LightGBM itself expects before any feature is known, as a probability, on average over the models."""
     run, images, _ = spotted
@@ -336,16 +226,16 @@ def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
 def test_the_base_of_each_head(head, rng):
     """Of trees without a split the shares of the classes; of the others what the mean descriptor gets."""
-    from bchisto.boost import HeadClassifier, get_head
+    from bchisto.boost import TrainingPart, get_head
 
-    rows, labels = rng.normal(size=(18, 5)), np.arange(18) % 3 // 2  # twice as many of the first class
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ((name, data),) = HeadClassifier(head).fit(rows + labels[:, None], labels).models_
-    model = get_head(name).parse(data)
+    labels = np.arange(18) % 3 // 2  # twice as many of the first class
+    rows = (rng.normal(size=(18, 5)) + labels[:, None]).astype(np.float32)
+    params = [{"objective": "multiclass", "num_class": 2, "verbosity": -1}] if head == "lightgbm" else [{}]
+    (fitted,) = get_head(head).fit(TrainingPart(rows[:, np.newaxis], labels, [None] * 18, 2, 0, 1), params)
+    model = get_head(head).parse(fitted.data)
     expected = [2 / 3, 1 / 3]
     if head != "lightgbm":
-        expected = model.predict_proba((rows + labels[:, None]).astype(np.float32).mean(axis=0)[None, None])[0]
+        expected = model.predict_proba(rows.mean(axis=0)[None, None])[0]
     np.testing.assert_allclose(model.base, expected, atol=1e-5)
 
 
@@ -398,49 +288,6 @@ def test_a_map_on_another_side_than_the_call():
     assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
 
 
-def test_pictures_of_a_sheet_have_one_scale(boosted, tissue, tmp_path, cli):
-    """The same value has the same colour in each; images are read, and warned about, once for all methods."""
-    images = sorted(tissue.rglob("*.png"))[:3]
-    odd = tmp_path / "odd.png"
-    odd.write_bytes(images[0].read_bytes())
-    (tmp_path / "again.png").write_bytes(images[0].read_bytes())
-    call = ("explain", boosted, *images, "--out", tmp_path / "out", "--method", "channels", "--method", "contributions")
-    code, _, err = cli(*call, "--target", "malignant")
-    assert code == 0, err
-    found = arrays_of(tmp_path / "out" / "channels")
-    most = max(np.percentile(np.abs(one["values"]), 99.5) for one in found.values())
-    ends = []
-    for path in (tmp_path / "out" / "channels" / "arrays").iterdir():
-        one = Explanation.load(path, work=str(dict(np.load(path))["work"]))
-        ends.append(colour_limits(one)[1])
-    assert len(set(ends)) > 1  # each by itself would have a scale of its own
-    assert max(ends) == pytest.approx(max(most, 0.05), rel=1e-5)
-    texts = drawn_texts(tmp_path / "out" / "channels", limits=(-max(ends), max(ends)))
-    assert texts == [path.read_bytes() for path in sorted((tmp_path / "out" / "channels" / "pictures").iterdir())]
-
-
-def drawn_texts(folder, limits):
-    """Draw what is kept with one scale."""
-    drawn = []
-    for path in sorted((folder / "arrays").iterdir()):
-        one = Explanation.load(path, work=str(dict(np.load(path))["work"]))
-        content = io.BytesIO()
-        draw(replace(one, limits=limits)).save(content, format="PNG", compress_level=3)
-        drawn.append(content.getvalue())
-    return drawn
-
-
-def test_several_methods_warn_once(boosted, tissue, tmp_path, caplog):
-    images = tmp_path / "images"
-    images.mkdir()
-    for name in ("a.png", "b.png"):
-        (images / name).write_bytes(sorted(tissue.rglob("*.png"))[0].read_bytes())
-    (images / "c.png").write_bytes(b"")
-    settings = [ExplainSettings(method, target="malignant") for method in METHODS]
-    explain_methods(boosted, images, out=tmp_path / "out", settings=settings, work=Work(skip_errors=True))
-    assert caplog.text.count("c.png") == 1
-
-
 def test_colours_that_mean_next_to_nothing_stay_pale():
     """A fall of 0.009 is not full red, and beside a base of 0.98 what is left above it is not either."""
     values = np.array([[0.009, -0.009]], np.float32)
@@ -455,38 +302,11 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
     np.testing.assert_array_equal(blue, np.round(0.2 * 100 + 0.8 * np.array([18, 72, 168])))
 
 
-def test_an_encoder_of_vectors_has_no_channels_and_no_model_is_asked(boosted):
-    """Refused before any image is read; so are heads without trees, see below."""
-    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
-    (store,) = model.encoders
-    vectors = replace(model, encoders={store: Bordered()})
-    check_boosted(vectors, "map")
-    check_boosted(vectors, "contributions")
-    with pytest.raises(InputError, match="`method` channels: bordered gives vectors and has no feature maps; use map"):
-        check_boosted(vectors, "channels")
-
-
-def test_contributions_are_those_of_shap(rng):
-    need("shap", importlib.util.find_spec("shap") is not None, "pip install shap")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its plots
-        import shap
-
-    model, rows = small_model(rng)
-    theirs = np.asarray(shap.TreeExplainer(model.booster).shap_values(rows[:, 0]))
-    theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
-    np.testing.assert_allclose(model.contributions(rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
-
-
 def test_shares_of_stores_sum_to_the_prediction(boosted, rng):
     bundle = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     features = rng.normal(size=(4, 2, 16)).astype(np.float32)
     (store,) = bundle.models
     np.testing.assert_allclose(bundle.store_share(store, features), bundle.predict({store: features}), rtol=1e-12)
-    seed = bundle.models[store][0]
-    odd = Bundle(**{**vars(bundle), "models": {store: [seed, type(seed)("svm", 0, 2, object())]}})
-    with pytest.raises(BundleError, match="those of trees"):
-        odd.contributions({store: features})
 
 
 def test_the_command(boosted, tissue, tmp_path, cli):
@@ -497,17 +317,16 @@ def test_the_command(boosted, tissue, tmp_path, cli):
         (images / name).write_bytes(path.read_bytes())
     out = tmp_path / "why not"
     call = ("explain", boosted, "--images", images, "--out", out, "--method")
-    for method in METHODS:
-        code, said, err = cli(*call, method)
-        assert code == 0, err
-        assert f"2 pictures of the method {method}" in said
-        page = (out / method / "index.html").read_text(encoding="utf-8")
-        assert page.count('src="data:image/jpeg') == 2
-        assert "<b>" not in page.partition("<main")[2]
-        assert "What these pictures are not." in page
-        for name in ("sheet.png", *(f"pictures/{path.name}" for path in (out / method / "pictures").iterdir())):
-            with Image.open(out / method / name) as picture:
-                assert min(picture.size) > 100
+    code, said, err = cli(*call, "map")
+    assert code == 0, err
+    assert "2 pictures of the method map" in said
+    page = (out / "map" / "index.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/jpeg') == 2
+    assert "<b>" not in page.partition("<main")[2]
+    assert "What these pictures are not." in page
+    for name in ("sheet.png", *(f"pictures/{path.name}" for path in (out / "map" / "pictures").iterdir())):
+        with Image.open(out / "map" / name) as picture:
+            assert min(picture.size) > 100
     first = next((out / "map" / "arrays").iterdir())
     stamp = first.stat().st_mtime_ns
     (out / "map" / "index.html").unlink()
@@ -530,11 +349,10 @@ def test_the_command(boosted, tissue, tmp_path, cli):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--method", "mapp"), "--method mapp: no such method; did you mean map? Choose one of map, contributions"),
+        (("--method", "mapp"), "--method mapp: no such method; did you mean map? Choose one of map, gradient"),
         (("--method", "map", "--target", "malign"), "--target malign: no class of this model; did you mean malignant?"),
         (("--method", "map", "--layer", "conv2d"), "--layer conv2d: the method map looks at no layer"),
         (("--method", "map", "--window", 8), "--window 8: give at least 32 pixels"),
-        (("--method", "channels", "--top", 0), "--top 0: give at least 1"),
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, cli, words, said):
@@ -591,17 +409,6 @@ def test_what_is_no_bundle_or_a_newer_one(boosted, tissue, tmp_path, cli):
     assert not (tmp_path / "out").exists()
 
 
-def test_contributions_are_of_trees_alone(described, run_copy, tissue, tmp_path, cli):
-    run = run_copy(described)
-    train(out=run, folds=["2"], settings=BoostSettings(["svm", "stack"], seeds=1, params=SMALL), work=Work(jobs=1))
-    for head in ("svm", "stack"):
-        call = ("explain", run / "boost" / f"2-{head}", "--images", tissue, "--out", tmp_path / "out")
-        code, _, err = cli(*call, "--method", "contributions")
-        assert code == 2
-        assert "--method contributions: is for the head lightgbm, whose trees share out their score; this model" in err
-        assert not (tmp_path / "out").exists()
-
-
 def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
     one = sorted(tissue.rglob("*.png"))[0]
     result = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
@@ -655,6 +462,6 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     both, of_both = ("benign", "malignant"), {"positive": ["malignant"]}
     assert class_of(ExplainSettings("map"), both, of_both) == 1
     assert class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
-    assert class_of(ExplainSettings("channels"), both, of_both) is None
+    assert class_of(ExplainSettings("gradcam"), both, of_both) is None
     assert class_of(ExplainSettings("map"), both, None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None

@@ -1,9 +1,13 @@
 """The command on bundles of networks: every method, patches put together, resuming, and what is refused."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.explain import METHODS
+from bchisto.explain import METHODS, Explanation, draw
+from bchisto.explain.draw import colour_limits
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work
 from PIL import Image
@@ -55,6 +59,21 @@ def test_every_method(tuned, image, method, tmp_path, cli):
         assert np.isfinite(found["values"]).all()
     else:
         assert "tile_000" in found
+
+
+def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, cli):
+    """The same value has the same colour in each."""
+    images = sorted(tissue.rglob("*.png"))[:3]
+    code, _, err = cli("explain", tuned / "whole", *images, "--out", tmp_path, "--method", "gradcam")
+    assert code == 0, err
+    files = sorted((tmp_path / "gradcam" / "arrays").iterdir())
+    kept = [Explanation.load(path, work=str(dict(np.load(path))["work"])) for path in files]
+    ends = [colour_limits(explanation)[1] for explanation in kept]
+    assert len(set(ends)) > 1  # each by itself would have a scale of its own
+    for explanation, path in zip(kept, files, strict=True):
+        content = io.BytesIO()
+        draw(replace(explanation, limits=(0.0, max(ends)))).save(content, format="PNG", compress_level=3)
+        assert (tmp_path / "gradcam" / "pictures" / f"{path.stem}.png").read_bytes() == content.getvalue()
 
 
 def test_several_methods_at_once(tuned, image, tmp_path, cli):
@@ -159,7 +178,6 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
     ("words", "said"),
     [
         (("--method", "gradcam", "--layer", "dot"), "--layer dot: no feature map of this name; there are dots"),
-        (("--method", "channels"), "--method channels: is for boosted ensembles on descriptors, and"),
         (("--method", "deconvnet"), "--method deconvnet: no such method"),
         (("--method", "map"), "--method map: needs a network of patches"),
         (
@@ -178,7 +196,21 @@ def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, 
     assert not (tmp_path / "out" / words[1]).exists()
 
 
+def test_several_methods_warn_once(tuned, image, tmp_path, caplog):
+    """Images are read, and warned about, once for all methods."""
+    from bchisto.explain import explain_methods, settings_of
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(image.read_bytes())
+    (tmp_path / "images" / "c.png").write_bytes(b"")
+    settings = settings_of(["gradient", "gradcam"], target="malignant")
+    explain_methods(
+        tuned / "whole", tmp_path / "images", out=tmp_path / "out", settings=settings, work=Work(skip_errors=True)
+    )
+    assert caplog.text.count("c.png") == 1
+
+
 def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, cli):
     code, _, err = cli("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
     assert code == 2
-    assert "holds boosted ensembles on descriptors; choose one of map, contributions, channels" in err
+    assert "holds boosted ensembles on descriptors; choose one of map" in err

@@ -19,7 +19,6 @@ from bchisto.recipes.pictures import Trained, make_pictures, pictures_of
     [
         ({"variants": ["bset"]}, "explain.variants: bset: did you mean best?"),
         ({"variants": ["decaf"]}, "explain.variants: decaf: trains no network"),
-        ({"methods": ["contributions"]}, "explain: method contributions: is not for networks"),
         ({"methods": ["mapp"]}, "explain: `method` mapp: no such method"),
         ({"methods": ["gradcam", ""]}, "explain: `method` : no such method"),
         ({"methods": []}, "explain has no methods"),
