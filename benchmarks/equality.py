@@ -29,7 +29,7 @@ import numpy as np
 SMALL = "--encoder mobilenetv2 --weights {weights} --augmentations 2 --crops 2 --jobs 2"
 PUBLISHED = "--weights random --augmentations 1 --crops 1 --jobs 2"  # its three encoders, seeded
 TREES = "--param min_data_in_leaf=2 --param num_iterations=4 --seeds 2"
-BOOST = f"{TREES} --jobs 2 --head lightgbm --head logistic --head stack"
+BOOST = f"{TREES} --jobs 2 --head lightgbm --head logistic --head svm"
 CNN = "--epochs 1 --batch-size 4 --jobs 2"
 
 COMMANDS = {

@@ -77,17 +77,9 @@ def make_seeds(folder):
         training=TrainingImages(1, frozenset({"0" * 64})),
         unsure={"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image", "sure": side, "unsure": side},
     )  # fmt: skip
-    for head in (*models, "stack"):
-        members = models if head == "stack" else [head]
-        prefix = "{}-" if head == "stack" else ""
-        files = [
-            (f"{prefix.format(member)}seed0-fold{fold}.npz", (folder / f"{member}.npz").read_bytes)
-            for member in members
-            for fold in (1, 2)
-        ]
-        blend = {fold: {f"s {member}": 1 / 3 for member in members} for fold in (1, 2)} if head == "stack" else None
-        stores = {"s": header}
-        Bundle.save(folder / f"{head}.bchisto", facts, stores=stores, models={"s": files}, head=head, blend=blend)
+    for head in models:
+        files = [(f"seed0-fold{fold}.npz", (folder / f"{head}.npz").read_bytes) for fold in (1, 2)]
+        Bundle.save(folder / f"{head}.bchisto", facts, stores={"s": header}, models={"s": files}, head=head)
     arrays = {"first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32), "first/bias": np.zeros(4, np.float32)}
     np.savez(folder / "w.npz", **arrays)
     save_file(arrays, folder / "w.safetensors")

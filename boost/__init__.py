@@ -4,10 +4,9 @@ In: stores of shape (images, augmentations, d). Out: one probability per class a
 which the image is tested.
 """
 
-from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .heads import HEADS, get_head, list_heads, members_of
+from .heads import HEADS, get_head, list_heads
 from .lightgbm_model import BinnedRows, fit_text, parse_model
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .settings import BoostSettings, FeatureChoice
@@ -29,11 +28,9 @@ __all__ = [
     "Preset",
     "TrainingPart",
     "TrainingTerms",
-    "blend_weights",
     "fit_text",
     "get_head",
     "list_heads",
-    "members_of",
     "model_params",
     "pack_text",
     "parse_model",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,11 +18,11 @@ from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
 from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
-from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
-from .heads import STACK, known_head
+from .head import MODEL_SUFFIX, Classifier, HeadSpec
+from .heads import known_head
 
 _FOLDER = re.compile(r"[\w.+-]+")
-_MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
+_MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,10 @@ class FoldModel:
 
     Attributes
     ----------
-    head : str
     seed, fold : int
     classifier : Classifier
     """
 
-    head: str
     seed: int
     fold: int
     classifier: Classifier
@@ -56,9 +53,7 @@ class Bundle(BundleFacts):
     models : dict of str to list of FoldModel
         Store name to its models.
     head : str
-        The classifier, or ``stack``.
-    blend : dict of int to dict
-        Per fold the weight of each member (``<store> <head>``) of a stack; empty for other heads.
+        The classifier.
     """
 
     kind: ClassVar[str] = "boosted"
@@ -66,7 +61,6 @@ class Bundle(BundleFacts):
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[FoldModel]]
     head: str = "lightgbm"
-    blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -91,8 +85,6 @@ class Bundle(BundleFacts):
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
 
-        In a stack the members of a fold are weighted, and the mean is taken over folds.
-
         Parameters
         ----------
         features : mapping
@@ -116,15 +108,9 @@ class Bundle(BundleFacts):
         return mean
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
-        """Return the mean over all models; in a stack the weighted mean."""
-        pairs = [(store, model) for store, models in self.models.items() for model in models]
-        each = [probabilities(store, model.classifier) for store, model in pairs]
-        if not self.blend:
-            return np.asarray(np.mean(each, axis=0))
-        shares = [self.blend[model.fold][f"{store} {model.head}"] for store, model in pairs]
-        return np.asarray(np.sum([share * part for share, part in zip(shares, each, strict=True)], axis=0)) / len(
-            self.blend
-        )
+        """Return the mean over all models."""
+        each = [probabilities(store, model.classifier) for store, models in self.models.items() for model in models]
+        return np.asarray(np.mean(each, axis=0))
 
     @property
     def base(self) -> Probabilities | None:
@@ -150,12 +136,10 @@ class Bundle(BundleFacts):
         -------
         ndarray of float64, shape (images, classes)
         """
-        shares = [
-            self.blend[model.fold][f"{store} {model.head}"] / len(self.blend) if self.blend else 1 / self.count
-            for model in self.models[store]
-        ]
-        pairs = zip(self.models[store], shares, strict=True)
-        return np.asarray(np.sum([model.classifier.predict_proba(features) * share for model, share in pairs], axis=0))
+        share = 1 / self.count
+        return np.asarray(
+            np.sum([model.classifier.predict_proba(features) * share for model in self.models[store]], axis=0)
+        )
 
     @staticmethod
     def save(
@@ -165,7 +149,6 @@ class Bundle(BundleFacts):
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
-        blend: Mapping[int, Mapping[str, float]] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -174,7 +157,7 @@ class Bundle(BundleFacts):
         path : Path
             The ``.bchisto`` file.
         facts : BundleFacts
-        stores, head, blend
+        stores, head
             As the attributes.
         models : mapping
             Store name to the member name of each of its models, and what returns its bytes.
@@ -182,7 +165,6 @@ class Bundle(BundleFacts):
         folders = {name: _folder(name) for name in stores}
         own: dict[str, Any] = {
             "head": head,
-            "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
             "stores": {name: dict(header) for name, header in stores.items()},
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
@@ -229,41 +211,32 @@ class Bundle(BundleFacts):
         manifest = archive.manifest
         head, stores = str(manifest["head"]), manifest["stores"]
         store_of = _folders(path, stores, manifest.get("folders", {}))
-        blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
-        weights = {(fold, name) for fold, of in blend.items() for name in of}
+        spec = known_head(head)
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
         empty, seen = set(stores), []
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
                 raise BundleError(f"{path}: its members are not those of a boosted model ({member[:99]}); altered")
-            folder, base, seed, fold, suffix = match.groups()
-            spec = known_head(base or head)
+            folder, seed, fold, suffix = match.groups()
             if suffix != spec.suffix:
                 raise BundleError(f"{path}: {member} is no model of the head {spec.name}; the bundle was altered")
             if folder not in store_of:
                 raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
             store = store_of[folder]
-            key = (int(fold), f"{store} {spec.name}")
-            if blend and key not in weights:
-                raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
             empty.discard(store)
-            seen.append(key if blend else (*key, int(seed)))
+            seen.append((store, int(fold), int(seed)))
             if parse:
                 classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
-                models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
-        if (head == STACK) != bool(blend):
-            raise BundleError(f"{path}: a blend belongs to the head {STACK}, and to no other; the bundle was altered")
+                models[store].append(FoldModel(int(seed), int(fold), classifier))
         if len(set(seen)) < len(seen):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
         if empty:
             raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
-        if blend and set(seen) != weights:
-            raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
         for store, some in models.items():
             if len({getattr(model.classifier, "features", None) for model in some} - {None}) > 1:
                 raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
-        bundle = cls._of(manifest, stores=stores, models=models, head=head, blend=blend)
+        bundle = cls._of(manifest, stores=stores, models=models, head=head)
         if not bundle.constant:
             return bundle
         # in the place of what training noted, which advises settings that a trained model has no longer open
@@ -300,10 +273,3 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     if (own := getattr(classifier, "classes", classes)) != classes:
         raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
     return classifier
-
-
-def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:
-    shares = {str(name): float(value) for name, value in weights.items()}
-    if not all(value >= 0.0 for value in shares.values()) or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
-        raise BundleError(f"{path}: the weights of its blend are no shares of one; the bundle was altered")
-    return shares

@@ -13,7 +13,7 @@ from ..core import BundleError
 from ..crossval import pack_arrays, unpack_arrays
 from .arrays import Features, Places, Probabilities
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import MOST_ROWS, inner_folds, on_few_images, out_of_fold
+from .inner import MOST_ROWS, few_images_of, inner_folds, out_of_fold
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, softmax
 
@@ -111,7 +111,7 @@ def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilit
     return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
 
 
-def fit_neighbours(part: TrainingPart) -> tuple[bytes, Probabilities]:
+def fit_neighbours(part: TrainingPart) -> bytes:
     """Keep the training images, and choose how many neighbours vote by grouped folds inside the training part.
 
     Parameters
@@ -120,8 +120,8 @@ def fit_neighbours(part: TrainingPart) -> tuple[bytes, Probabilities]:
 
     Returns
     -------
-    bytes, ndarray of float64 of shape (images, classes)
-        The model, for `parse_neighbours`, and its probabilities for training images held out by the inner folds.
+    bytes
+        The model, for `parse_neighbours`.
 
     Raises
     ------
@@ -135,12 +135,12 @@ def fit_neighbours(part: TrainingPart) -> tuple[bytes, Probabilities]:
         return lambda train, held: softmax(_vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior)
 
     tried = [count for count in _NEIGHBOURS if count <= len(labels)]
-    best, held_out = _chosen(part, tried, held_out_by)
+    best = _chosen(part, tried, held_out_by)
     arrays = {"vectors": rows.astype(np.float32), "votes": votes, "neighbours": np.array(best)}
-    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays}), held_out
+    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays})
 
 
-def fit_prototypes(part: TrainingPart) -> tuple[bytes, Probabilities]:
+def fit_prototypes(part: TrainingPart) -> bytes:
     """Take the mean of each class, and choose the temperature by grouped folds inside the training part.
 
     Parameters
@@ -149,8 +149,8 @@ def fit_prototypes(part: TrainingPart) -> tuple[bytes, Probabilities]:
 
     Returns
     -------
-    bytes, ndarray of float64 of shape (images, classes)
-        The model, for `parse_prototypes`, and its probabilities for training images held out by the inner folds.
+    bytes
+        The model, for `parse_prototypes`.
 
     Raises
     ------
@@ -171,9 +171,9 @@ def fit_prototypes(part: TrainingPart) -> tuple[bytes, Probabilities]:
     def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
         return lambda train, held: softmax(prior - temperature * squared_distances(rows[held], means(train)))
 
-    best, held_out = _chosen(part, _TEMPERATURES, held_out_by)
+    best = _chosen(part, _TEMPERATURES, held_out_by)
     arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
-    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays}), held_out
+    return pack_arrays({"mean": mean, "scale": scale, "intercepts": prior, **arrays})
 
 
 def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
@@ -187,12 +187,14 @@ def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, F
 
 def _chosen(
     part: TrainingPart, tried: Sequence[Any], held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]]
-) -> tuple[Any, Probabilities]:
-    """Return the value with the least loss on images that inner folds hold out, and its probabilities of these."""
+) -> Any:
+    """Return the value with the least loss on images that inner folds hold out."""
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
-    results = {value: out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)) for value in tried}
-    best = min(results, key=lambda value: held_out_loss(results[value], part.labels))
-    return best, results[best]
+
+    def loss(value: Any) -> float:
+        return held_out_loss(out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)), part.labels)
+
+    return min(tried, key=loss)
 
 
 def parse_neighbours(data: bytes) -> NeighbourModel:
@@ -223,7 +225,7 @@ def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
 
 def _fit_knn(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*on_few_images(fit_neighbours, part))
+        yield FittedModel(fit_neighbours(few_images_of(part)))
 
 
 def _notice(terms: TrainingTerms) -> str | None:
@@ -234,7 +236,7 @@ def _notice(terms: TrainingTerms) -> str | None:
 
 def _fit_prototype(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*fit_prototypes(part))
+        yield FittedModel(fit_prototypes(part))
 
 
 KNN = HeadSpec(

@@ -44,8 +44,6 @@ class TrainingPart:
         Of the inner folds.
     rounds : int
         Of boosting.
-    inner : bool
-        Whether predictions of held-out training images are wanted.
     """
 
     features: Features
@@ -54,7 +52,6 @@ class TrainingPart:
     classes: int
     seed: int
     rounds: int
-    inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,11 @@ class FittedModel:
     ----------
     data : bytes
         For `HeadSpec.parse`.
-    held_out : ndarray of float64, shape (images, classes), or None
-        Probabilities of training images that inner folds held out, NaN for those that none did.
     text : str or None
         For people, who find it beside the model; bchisto does not read it.
     """
 
     data: bytes
-    held_out: Probabilities | None = None
     text: str | None = None
 
 
@@ -122,8 +116,7 @@ class HeadSpec:
         Of the file that holds a model, such as ``.npz``.
     fit : callable
         ``fit(part, params)`` takes a `TrainingPart` and a sequence of parameters, one mapping for each model, and
-        yields a `FittedModel` for each; `FittedModel.held_out` is needed only if `TrainingPart.inner` asks for it.
-        Equal calls yield equal bytes.
+        yields a `FittedModel` for each. Equal calls yield equal bytes.
     parse : callable
         ``parse(data)`` makes a `Classifier` of a model's bytes, and raises `BundleError` where they are not whole. It
         must run nothing that stands in them.

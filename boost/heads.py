@@ -1,4 +1,4 @@
-"""Heads by name: those of bchisto, those that other packages add, and the stack, which blends several.
+"""Heads by name: those of bchisto, and those that other packages add.
 
 Another package adds a head through the entry-point group ``bchisto.heads``, see `HeadSpec`. It cannot take the name of
 one of ours, since what is on disk under that name stays what it is.
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
 from .distance_heads import KNN, PROTOTYPE
-from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart
 from .kernel_head import SVM
 from .lda_head import LDA
 from .lightgbm_head import LIGHTGBM
@@ -21,13 +21,7 @@ ENTRY_POINT_GROUP = "bchisto.heads"
 
 _BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM, KNN, PROTOTYPE, LDA)}
 
-STACK = "stack"
-"""The blend of `STACK_MEMBERS` over all stores."""
-
-STACK_MEMBERS = ("lightgbm", "logistic", "svm")
-"""Heads that a stack blends, whatever else is installed; ``settings.json`` records them."""
-
-HEADS = (*_BUILT_IN, STACK)
+HEADS = tuple(_BUILT_IN)
 """Heads of bchisto's own."""
 
 
@@ -37,7 +31,7 @@ def list_heads() -> list[str]:
 
 
 def get_head(name: str) -> HeadSpec:
-    """Return the head of that name, which is not ``stack``.
+    """Return the head of that name.
 
     Raises
     ------
@@ -50,37 +44,12 @@ def get_head(name: str) -> HeadSpec:
     return spec
 
 
-def members_of(name: str) -> tuple[HeadSpec, ...]:
-    """Return the heads whose models make up a head: itself, or the members of the stack.
-
-    Raises
-    ------
-    InputError
-        See `get_head`.
-    """
-    return tuple(get_head(member) for member in (STACK_MEMBERS if name == STACK else (name,)))
-
-
-def head_settings(name: str, terms: TrainingTerms) -> dict[str, Any]:
-    """Return what decides the content of a head's models beside folds, classes and stores."""
-    settings: dict[str, Any] = {}
-    for spec in members_of(name):
-        settings |= spec.settings(terms)
-    return {**settings, "members": list(STACK_MEMBERS)} if name == STACK else settings
-
-
-def head_packages(name: str) -> list[str]:
-    """Return the distributions whose versions are recorded beside a head's models."""
-    return list(dict.fromkeys(package for spec in members_of(name) for package in spec.packages))
-
-
 def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     """Fit a head on one thread, once per set of parameters.
 
     Parameters
     ----------
     name : str
-        Of a head that is one classifier.
     part : TrainingPart
     params : sequence of mapping
         Of `HeadSpec.params`. Heads without a seed get one.
@@ -88,7 +57,6 @@ def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any
     Yields
     ------
     FittedModel
-        Its `held_out` if that was asked for, or comes anyway.
 
     Raises
     ------
@@ -130,6 +98,4 @@ def known_head(name: str) -> HeadSpec:
 
 
 def _find(name: str) -> HeadSpec | None:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    return None if name in HEADS else load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    return _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")

@@ -76,26 +76,13 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
     return np.sort(np.array(chosen, dtype=np.int64))
 
 
-def on_few_images(
-    fit: Callable[[TrainingPart], tuple[bytes, Probabilities | None]], part: TrainingPart
-) -> tuple[bytes, Probabilities | None]:
-    """Fit on a choice of images where there are more than `MOST_ROWS`; the others count as not held out.
-
-    Returns
-    -------
-    bytes, ndarray of float64 of shape (images, classes)
-        What `fit` returns.
-    """
+def few_images_of(part: TrainingPart) -> TrainingPart:
+    """Return a part with a choice of its images, see `few_images`, where there are more than `MOST_ROWS`."""
     chosen = few_images(part.labels, part.groups, seed=part.seed)
     if len(chosen) == len(part.labels):
-        return fit(part)
+        return part
     groups = [part.groups[image] for image in chosen]
-    data, of_chosen = fit(replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups))
-    if of_chosen is None:
-        return data, None
-    held_out = np.full((len(part.labels), part.classes), np.nan)
-    held_out[chosen] = of_chosen
-    return data, held_out
+    return replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups)
 
 
 def standardisation(features: Features) -> tuple[Features, Features]:

@@ -17,8 +17,8 @@ from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (
     MOST_ROWS,
     check_held_out,
+    few_images_of,
     inner_folds,
-    on_few_images,
     out_of_fold,
     spread_augmentations,
     standardisation,
@@ -106,7 +106,7 @@ def _fit_pairs(
     return machine.support_.astype(np.int64), np.array(pairs), machine.intercept_.astype(np.float64)
 
 
-def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
+def fit_svm(part: TrainingPart) -> bytes:
     """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
 
     Probabilities come from a multinomial logistic regression on the held-out decisions of the pairs of classes.
@@ -117,8 +117,8 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
 
     Returns
     -------
-    bytes, ndarray of float64 of shape (images, classes)
-        The model, for `parse_svm`, and the probabilities of held-out training images, as from `fit_logistic`.
+    bytes
+        The model, for `parse_svm`.
 
     Raises
     ------
@@ -143,8 +143,8 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     def rows_of(chosen: Places) -> Places:
         return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
 
-    def tried(kernel: npt.NDArray[np.float64], cost: float) -> tuple[Probabilities, ...]:
-        """Return the regression on held-out decisions, and its probabilities of held-out images."""
+    def tried(kernel: npt.NDArray[np.float64], cost: float) -> tuple[float, Probabilities, Probabilities]:
+        """Return the loss on held-out images, and the regression on their decisions."""
 
         def decide(train: Places, held: Places) -> Probabilities:
             inside = rows_of(train)
@@ -155,14 +155,15 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
         known = ~np.isnan(decisions).any(axis=1)
         weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
-        return weights, intercepts, softmax(decisions @ weights.T + intercepts)
+        loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
+        return loss, weights, intercepts
 
-    tried_pairs: dict[tuple[float, float], tuple[Probabilities, ...]] = {}
+    tried_pairs: dict[tuple[float, float], tuple[float, Probabilities, Probabilities]] = {}
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
         tried_pairs |= {(width, cost): tried(kernel, cost) for cost in _COSTS}
-    width, cost = min(tried_pairs, key=lambda pair: held_out_loss(tried_pairs[pair][-1], labels))
-    weights, intercepts, inner = tried_pairs[width, cost]
+    width, cost = min(tried_pairs, key=lambda pair: tried_pairs[pair][0])
+    _, weights, intercepts = tried_pairs[width, cost]
     support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
     arrays: dict[str, npt.NDArray[Any]] = {
         "mean": mean,
@@ -175,7 +176,7 @@ def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
         "gamma": np.array(width / d),
         "cost": np.array(cost),
     }
-    return pack_arrays(arrays), inner
+    return pack_arrays(arrays)
 
 
 def parse_svm(data: bytes) -> KernelModel:
@@ -191,7 +192,7 @@ def parse_svm(data: bytes) -> KernelModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*on_few_images(fit_svm, part))
+        yield FittedModel(fit_svm(few_images_of(part)))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

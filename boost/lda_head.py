@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..crossval import pack_arrays, unpack_arrays
-from .arrays import Places, Probabilities
+from .arrays import Places
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import MOST_ROWS, inner_folds, on_few_images, out_of_fold, standardisation
-from .linear_head import ABSENT, LinearModel, softmax
+from .inner import MOST_ROWS, few_images_of, standardisation
+from .linear_head import ABSENT, LinearModel
 
 _SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "shrinkage": (),
@@ -63,7 +63,7 @@ def discriminant(
     return weights * present[:, None], offsets, shrinkage
 
 
-def fit_lda(part: TrainingPart) -> tuple[bytes, Probabilities | None]:
+def fit_lda(part: TrainingPart) -> bytes:
     """Fit a discriminant analysis on the standardised mean descriptors of images.
 
     Parameters
@@ -72,29 +72,14 @@ def fit_lda(part: TrainingPart) -> tuple[bytes, Probabilities | None]:
 
     Returns
     -------
-    bytes, ndarray of float64 of shape (images, classes) or None
-        The model, for `parse_lda`, and its probabilities of held-out training images if `part.inner` asks for them.
-
-    Raises
-    ------
-    InputError
-        See `inner_folds`.
+    bytes
+        The model, for `parse_lda`.
     """
     mean, scale = standardisation(part.features)
     rows = (part.features.mean(axis=1, dtype=np.float64) - mean) / scale
-    labels, classes = part.labels, part.classes
-
-    def predict(train: Places, held: Places) -> Probabilities:
-        weights, offsets, _ = discriminant(rows[train], labels[train], classes=classes)
-        return softmax(rows[held] @ weights.T + offsets)
-
-    held_out = None
-    if part.inner:
-        folds = inner_folds(labels, part.groups, seed=part.seed)
-        held_out = out_of_fold(folds, len(labels), classes, predict)
-    weights, offsets, shrinkage = discriminant(rows, labels, classes=classes)
+    weights, offsets, shrinkage = discriminant(rows, part.labels, classes=part.classes)
     arrays = {"coefficients": weights, "intercepts": offsets, "shrinkage": np.array(shrinkage)}
-    return pack_arrays({"mean": mean, "scale": scale, **arrays}), held_out
+    return pack_arrays({"mean": mean, "scale": scale, **arrays})
 
 
 def parse_lda(data: bytes) -> LinearModel:
@@ -110,7 +95,7 @@ def parse_lda(data: bytes) -> LinearModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*on_few_images(fit_lda, part))
+        yield FittedModel(fit_lda(few_images_of(part)))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .arrays import Places, Probabilities
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import inner_folds, out_of_fold
-from .lightgbm_model import BinnedRows, fit_text, parse_model
+from .lightgbm_model import BinnedRows, parse_model
 from .presets import model_params
 from .tree_arrays import pack_text
 
@@ -18,17 +16,7 @@ def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[Fi
     binned = BinnedRows(part.features, part.labels, params=params[0])
     for params_of_model in params:
         text = binned.fit_text(params=params_of_model, rounds=part.rounds)
-        held_out = _held_out(part, params_of_model) if part.inner else None
-        yield FittedModel(pack_text(text), held_out, text=text)
-
-
-def _held_out(part: TrainingPart, params: Mapping[str, Any]) -> Probabilities:
-    def held_out(train: Places, held: Places) -> Probabilities:
-        inner = fit_text(part.features[train], part.labels[train], params=params, rounds=part.rounds)
-        return parse_model(pack_text(inner)).predict_proba(part.features[held])
-
-    folds = inner_folds(part.labels, part.groups, seed=part.seed)
-    return out_of_fold(folds, len(part.labels), part.classes, held_out)
+        yield FittedModel(pack_text(text), text=text)
 
 
 def _params(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:

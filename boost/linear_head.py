@@ -152,7 +152,7 @@ def multinomial(
     return coefficients, intercepts
 
 
-def fit_logistic(part: TrainingPart) -> tuple[bytes, Probabilities]:
+def fit_logistic(part: TrainingPart) -> bytes:
     """Fit a logistic regression whose ``C`` is chosen by grouped folds inside the training part.
 
     Parameters
@@ -162,9 +162,8 @@ def fit_logistic(part: TrainingPart) -> tuple[bytes, Probabilities]:
 
     Returns
     -------
-    bytes, ndarray of float64 of shape (images, classes)
-        The model, for `parse_logistic`, and its probabilities for training images held out by the inner folds (NaN for
-        images that none holds out).
+    bytes
+        The model, for `parse_logistic`.
 
     Raises
     ------
@@ -180,18 +179,17 @@ def fit_logistic(part: TrainingPart) -> tuple[bytes, Probabilities]:
     def fit(images: Places, C: float) -> Any:
         return multinomial(few[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
 
-    def held_out_by(C: float) -> Probabilities:
+    def loss(C: float) -> float:
         def predict(train: Places, held: Places) -> Probabilities:
             weights, offsets = fit(train, C)
             return softmax(few[held].mean(axis=1) @ weights.T + offsets)
 
-        return out_of_fold(folds, len(labels), classes, predict)
+        return held_out_loss(out_of_fold(folds, len(labels), classes, predict), labels)
 
-    by_strength = {C: held_out_by(C) for C in _TRIED_C}
-    best = min(by_strength, key=lambda C: held_out_loss(by_strength[C], labels))
+    best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)
     arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
-    return pack_arrays({**arrays, _C: np.array(best)}), by_strength[best]
+    return pack_arrays({**arrays, _C: np.array(best)})
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
@@ -213,7 +211,7 @@ def parse_logistic(data: bytes) -> LinearModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield FittedModel(*fit_logistic(part))
+        yield FittedModel(fit_logistic(part))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from ..featurize import IMPORTED, UNKNOWN, StainOutcome
 from ..report import thumbnail
 from ..stains import make_normalizer
 from .head import TrainingTerms
-from .heads import members_of
+from .heads import get_head
 from .sources import Sources
 from .units import ModelUnit
 
@@ -50,7 +50,6 @@ def methods_of(
     *,
     head: str,
     units: Sequence[ModelUnit],
-    blended: bool,
     stains: Mapping[str, StainOutcome] | None = None,
 ) -> list[str]:
     """Return the sentences.
@@ -62,12 +61,10 @@ def methods_of(
     head : str
     units : sequence of ModelUnit
         All models.
-    blended : bool
-        Whether members count by fitted weights.
     stains : mapping, optional
         Store name to what became of the stains of its images.
     """
-    named = " and ".join(spec.method or f"the classifier {spec.name}" for spec in members_of(head))
+    named = get_head(head).method or f"the classifier {head}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     over = [what for what, number in (("seeds", seeds), ("descriptor sets", len(headers))) if number > 1]
@@ -75,9 +72,7 @@ def methods_of(
         *dict.fromkeys(_described(headers, stains or {})),
         f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
         f"({_count(len(units), 'model')} in all).",
-        "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
-        if blended
-        else f"The prediction of an image averages {listed(['its draws', *over])}.",
+        f"The prediction of an image averages {listed(['its draws', *over])}.",
     ]
 
 
@@ -146,9 +141,7 @@ def shown_settings(
     models : int
         Number of models in all.
     """
-    shown = {"protocol": protocol, "head": head, "models": str(models)}
-    for spec in members_of(head):
-        shown |= spec.shown(terms)
+    shown = {"protocol": protocol, "head": head, "models": str(models), **get_head(head).shown(terms)}
     return shown | {name: _shown_store(header) for name, header in headers.items()}
 
 

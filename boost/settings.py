@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Many, PathInput, Settings, as_paths, as_texts, option
-from .heads import HEADS, list_heads, members_of
+from .heads import HEADS, get_head, list_heads
 from .presets import PRESETS, Preset, parse_params
 
 
@@ -56,9 +56,8 @@ class BoostSettings(Settings):
         choices=HEADS,
         more=list_heads,
         distinct=True,
-        help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; the field's few-shot "
-        "classifiers (nearest neighbours, class means, discriminant analysis); or stack, which blends the first three "
-        "over all stores by weights fitted inside the training part.",
+        help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; or the field's few-shot "
+        "classifiers (nearest neighbours, class means, discriminant analysis).",
     )
     seeds: int = option(5, group="Training", least=1, help="Ensemble members per fold, of heads that have a seed.")
     preset: str = option(
@@ -95,7 +94,7 @@ class BoostSettings(Settings):
                 "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name
             )
         for head in self.heads:
-            members_of(head)
+            get_head(head)
 
     @property
     def lightgbm(self) -> Preset:

@@ -17,13 +17,13 @@ from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..evaluate import measure_gains
 from ..formats import read_rows
-from ..jobs import Resources, Work, key_of, write_rows
+from ..jobs import Resources, Work, key_of
 from ..report import choose_samples
 from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms
-from .heads import STACK, STACK_MEMBERS, get_head, head_packages, head_settings, members_of
+from .heads import get_head
 from .learning import learning_banner, models_without_split
 from .methods import doubtful_samples, methods_of, shown_settings
 from .presets import Preset
@@ -67,8 +67,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
         """
         stores = self.sources.paths
-        per_fold = sum(self._seeds_of(base) for base in members_of(self.head))
-        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * per_fold)
+        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * self._seeds)
         folder = super().check()
         if not self.overwrite:
             _refuse_fewer(folder.folder, stores=stores, seeds=self.settings.seeds)
@@ -83,11 +82,11 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 "head": self.head,
                 "seed": self.settings.seed,
                 **self.image_settings(),
-                **head_settings(self.head, self.terms),
+                **self.spec.settings(self.terms),
                 "stores": self.sources.settings,
             },
             work=("models/*/*", "predictions.csv"),
-            made_with=versions_of(["bchisto", "numpy", *head_packages(self.head)]),
+            made_with=versions_of(["bchisto", "numpy", *self.spec.packages]),
         )
 
     @functools.cached_property
@@ -101,35 +100,31 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         return work.cpu()
 
     def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
-        """Return all models, ordered by member, seed and fold; a stack has one of each member per store and fold."""
-        stacked, classes = self.head == STACK, len(self.images.classes)
+        """Return all models, ordered by store, seed and fold."""
+        head, classes = self.spec, len(self.images.classes)
         units = []
-        for store, base in product(self.sources.paths, members_of(self.head)):
-            parts = self._parts[store]
-            for seed, (fold_position, part) in product(range(self._seeds_of(base)), enumerate(parts)):
-                params = base.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
+        for store in self.sources.paths:
+            for seed, (fold_position, part) in product(range(self._seeds), enumerate(self._parts[store])):
+                params = head.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
                 key = key_of(
                     MODEL_KIND,
-                    head=base.name,
-                    settings=base.settings(self.terms),
+                    head=head.name,
+                    settings=head.settings(self.terms),
                     params=params,
                     rounds=self.preset.rounds,
                     inner_seed=self.terms.inner_seed,
-                    inner=stacked,
                     part=part.key,
                 )
                 name = f"seed{seed}-fold{part.fold}-{key[:16]}.npz"
                 units.append(
                     ModelUnit(
                         part=part,
-                        head=base.name,
-                        member=f"{store} {base.name}" if stacked else store,
+                        head=head.name,
                         seed=seed,
                         terms=self.terms,
                         params=params,
-                        inner=stacked,
                         key=key,
-                        file=folder / "models" / store / (f"{base.name}-{name}" if stacked else name),
+                        file=folder / "models" / store / name,
                     )
                 )
         return units
@@ -159,8 +154,14 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             )
         return parts
 
-    def _seeds_of(self, base: HeadSpec) -> int:
-        return self.settings.seeds if base.seeded and self.head != STACK else 1
+    @property
+    def spec(self) -> HeadSpec:
+        """The head."""
+        return get_head(self.head)
+
+    @property
+    def _seeds(self) -> int:
+        return self.settings.seeds if self.spec.seeded else 1
 
     groups = staticmethod(group_units)
     train = staticmethod(train_group)
@@ -175,12 +176,10 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     ) -> CrossValidation:
         """Put the models together and write the outputs."""
         folder, sources = result.folder, self.sources
-        ensemble = gather(
-            units, fitted, images=self.images, stores=sources.paths, protocol=result.protocol, folder=folder
-        )
+        ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
         facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
-        notices = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
+        notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
@@ -200,14 +199,10 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         def bundle(kept: BundleFacts) -> None:
             models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
             for unit in units:
-                name = f"seed{unit.seed}-fold{unit.fold}{get_head(unit.head).suffix}"
-                named = f"{unit.head}-{name}" if unit.inner else name
-                models.setdefault(unit.part.store, []).append((named, functools.partial(read_model, unit)))
+                name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
+                models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
-            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, blend=ensemble.weights)
-            if blend := ensemble.weights:
-                shares = [[fold, name, share] for fold, each in blend.items() for name, share in each.items()]
-                write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
+            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head)
 
         outputs = Outputs(
             self,
@@ -216,9 +211,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             shown=1,
             facts=facts,
             paper=ensemble.paper,
-            methods=methods_of(
-                sources.headers, head=self.head, units=units, blended=bool(ensemble.weights), stains=sources.stains
-            ),
+            methods=methods_of(sources.headers, head=self.head, units=units, stains=sources.stains),
             settings=shown_settings(
                 sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
             ),
@@ -241,9 +234,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
     """
     held = {(row["store"], int(row["seed"])) for row in read_rows(folder / "predictions-by-model.csv")}
     more = max((seed for _, seed in held), default=-1) + 1
-    # the rows of a stack are named "<store> <head>"
-    asked = {*stores, *(f"{store} {head}" for store in stores for head in STACK_MEMBERS)}
-    lost = sorted({name for name, _ in held} - asked)
+    lost = sorted({name for name, _ in held}.difference(stores))
     if lost or more > seeds:
         has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
         has += [f"{more} seeds, not {seeds}"] if more > seeds else []

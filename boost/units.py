@@ -1,4 +1,4 @@
-"""Models as work units: train those of a member and fold, save them, predict the images that the fold tests."""
+"""Models as work units: train those of a store and fold, save them, predict the images that the fold tests."""
 
 from __future__ import annotations
 
@@ -77,15 +77,11 @@ class ModelUnit:
     part : FoldPart
     head : str
         The classifier.
-    member : str
-        Row of the table that the model belongs to: the store, in a stack with its head.
     seed : int
         Member of the ensemble, from 0.
     terms : TrainingTerms
     params : mapping
         Of `HeadSpec.params`.
-    inner : bool
-        Whether predictions of held-out training images are kept.
     key : str
         Of all that decides the model and its predictions.
     file : Path
@@ -94,11 +90,9 @@ class ModelUnit:
 
     part: FoldPart
     head: str
-    member: str
     seed: int
     terms: TrainingTerms
     params: Mapping[str, Any]
-    inner: bool
     key: str
     file: Path
 
@@ -116,25 +110,22 @@ class FittedUnit:
     ----------
     tests : ndarray of float64, shape (test images, classes)
         Predictions of the images that the fold tests.
-    inner : ndarray of float64, shape (training images, classes), or None
-        Predictions of training images by models that did not see them; NaN for images that no inner fold held out.
     constant : bool
         Whether the model gives all images the same probabilities.
     """
 
     tests: Probabilities
-    inner: Probabilities | None
     constant: bool
 
 
 def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
-    """Put models of the same member and fold together, in the order in which they first appear.
+    """Put models of the same store and fold together, in the order in which they first appear.
 
     They differ only in their seed and share what they are trained on.
     """
     groups: dict[tuple[str, int], list[ModelUnit]] = {}
     for unit in units:
-        groups.setdefault((unit.member, unit.fold), []).append(unit)
+        groups.setdefault((unit.part.store, unit.fold), []).append(unit)
     return [tuple(group) for group in groups.values()]
 
 
@@ -163,7 +154,6 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             classes=len(part.classes),
             seed=first.terms.inner_seed,
             rounds=first.terms.preset.rounds,
-            inner=first.inner,
         )
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
@@ -174,15 +164,13 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
                 "constant": np.array([getattr(classifier, "constant", False)]),
                 "tests": classifier.predict_proba(tested),
             }
-            if unit.inner and model.held_out is not None:
-                arrays["inner"] = model.held_out
             if model.text is not None:
                 with atomic_output(unit.file.with_suffix(".txt")) as temporary:
                     temporary.write_text(model.text, encoding="utf-8")
             write_pack(unit.file, unit.key, arrays)
             ticker.tick(kept=True)
     except InputError as error:
-        raise InputError("{}, fold {}: {}", first.member, first.fold, error) from error
+        raise InputError("{}, fold {}: {}", part.store, first.fold, error) from error
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:
@@ -190,7 +178,7 @@ def read_unit(unit: ModelUnit) -> FittedUnit | None:
     arrays = _read(unit)
     if arrays is None or not np.isfinite(arrays["tests"]).all():
         return None
-    return FittedUnit(arrays["tests"], arrays.get("inner"), bool(arrays["constant"][0]))
+    return FittedUnit(arrays["tests"], bool(arrays["constant"][0]))
 
 
 def read_model(unit: ModelUnit) -> bytes:
@@ -209,6 +197,4 @@ def read_model(unit: ModelUnit) -> bytes:
 def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
     part, classes = unit.part, len(unit.part.classes)
     shapes: dict[str, tuple[int | None, ...]] = {"model": (None,), "constant": (1,), "tests": (len(part.test), classes)}
-    if unit.inner:
-        shapes["inner"] = (len(part.train), classes)
     return read_pack(unit.file, unit.key, shapes)

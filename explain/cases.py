@@ -193,8 +193,7 @@ def _of_fold(
             for store, models in model.bundle.models.items()
         }
         if any(held.values()):
-            blend = {number: shares for number, shares in model.bundle.blend.items() if number == fold}
-            part = replace(model, bundle=replace(model.bundle, models=held, blend=blend))
+            part = replace(model, bundle=replace(model.bundle, models=held))
             return functools.partial(map_of_places, part), sum(map(len, held.values()))
     raise InputError(f"the bundle holds no model of fold {fold}, which could draw the maps of its cases")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import cached_encoder
 from ..featurize import images_per_block, time_describing
@@ -122,10 +122,9 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
-    heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
     for dim in sorted(set(dims)):
         part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.lightgbm)
-        for head in heads:
+        for head in settings.heads:
             model_seconds, model_bytes = (
                 _time_lightgbm(part, settings.lightgbm)
                 if head == "lightgbm"

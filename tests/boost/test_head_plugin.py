@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
-from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
 from bchisto.core import BundleError, InputError
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
@@ -34,10 +33,10 @@ def nearest(tmp_path_factory, described):
 def test_it_is_known_beside_ours():
     assert tuple(list_heads()[: len(HEADS)]) == HEADS
     assert "nearest" in list_heads()
-    assert HEADS == ("lightgbm", "logistic", "svm", "knn", "prototype", "lda", "stack")
+    assert HEADS == ("lightgbm", "logistic", "svm", "knn", "prototype", "lda")
     assert get_head("nearest").suffix == ".json"
     with pytest.raises(
-        InputError, match="`heads` forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, stack, .*nearest"
+        InputError, match="`heads` forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, .*nearest"
     ):
         get_head("forest")
 
@@ -78,7 +77,7 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
         features = store.features()
     each = [model.classifier.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
     assert len(each) == 6
-    assert {model.head for model in bundle.models["tiny-1.0-64"]} == {"nearest"}
+    assert bundle.head == "nearest"
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
     code, _, err = cli("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err
@@ -108,23 +107,8 @@ def test_a_model_of_another_heads_suffix_is_refused(nearest, tmp_path):
 def test_an_unknown_head_is_wrong_usage(cli, described):
     code, _, err = cli("boost", "--out", described, "--head", "forest")
     assert code == 2
-    assert "--head forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, stack, " in err
+    assert "--head forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, " in err
     assert "nearest" in err
-
-
-def test_the_stack_is_of_fixed_members(described, run_copy, caplog):
-    """Whatever is installed; its members are recorded, and a folder of 0.1.1, which did not, is resumed."""
-    assert STACK_MEMBERS == ("lightgbm", "logistic", "svm")
-    run = run_copy(described)
-    params = {"min_data_in_leaf": 2, "num_iterations": 2}
-    (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["stack"], params=params), work=Work(jobs=1))
-    path = result.folder / "settings.json"
-    settings = json.loads(path.read_text())
-    assert settings["settings"]["members"] == ["lightgbm", "logistic", "svm"]
-    settings["settings"]["members"] = ["lightgbm", "svm"]
-    path.write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="members"):
-        train(out=run, folds=["2"], settings=BoostSettings(heads=["stack"], params=params), work=Work(jobs=1))
 
 
 def test_what_decides_the_content_of_ours():
@@ -133,18 +117,13 @@ def test_what_decides_the_content_of_ours():
     preset = PRESETS["quick"]
     small, large = TrainingTerms(preset, 7, 3000), TrainingTerms(preset, 7, 3001)
     trees = {"rounds": 70, **preset.params}
-    assert head_settings("lightgbm", large) == trees
-    assert head_settings("logistic", large) == {"inner_seed": 7}
-    assert head_settings("svm", large) == {"inner_seed": 7, "svm_images": 3000}
-    members = {"members": ["lightgbm", "logistic", "svm"]}
-    assert head_settings("stack", large) == {**trees, "inner_seed": 7, "svm_images": 3000, **members}
-    assert list(head_settings("stack", large))[: len(trees)] == list(trees)
-    assert head_packages("stack") == ["lightgbm", "scikit-learn"]
-    notices = {head: [spec.notice(large) for spec in members_of(head)] for head in HEADS}
+    assert get_head("lightgbm").settings(large) == trees
+    assert get_head("logistic").settings(large) == {"inner_seed": 7}
+    assert get_head("svm").settings(large) == {"inner_seed": 7, "svm_images": 3000}
+    notices = {head: get_head(head).notice(large) for head in HEADS}
     said = "The head svm was fitted on 3,000 of up to 3,001 training images of a fold."
     kept = "The head knn kept 3,000 of up to 3,001 training images of a fold."
-    alone = {"lightgbm": [None], "logistic": [None], "svm": [said], "knn": [kept], "prototype": [None], "lda": [None]}
-    assert notices == {**alone, "stack": [None, None, said]}
+    assert notices == {**dict.fromkeys(HEADS), "svm": said, "knn": kept}
     assert get_head("svm").notice(small) is None
 
 
@@ -209,10 +188,7 @@ def test_an_entry_point_that_does_not_hold(tmp_path, monkeypatch, cli, described
 
 
 def test_ours_keep_their_names(tmp_path, monkeypatch):
-    for name in ("svm", "stack"):
-        (tmp_path / name).mkdir()
-        offer(tmp_path / name, name, OURS.format(name=name))
-        monkeypatch.syspath_prepend(tmp_path / name)
+    offer(tmp_path, "svm", OURS.format(name="svm"))
+    monkeypatch.syspath_prepend(tmp_path)
     assert get_head("svm").suffix == ".npz"
     assert len(list_heads()) == len(set(list_heads()))
-    assert [spec.name for spec in members_of("stack")] == ["lightgbm", "logistic", "svm"]

@@ -1,11 +1,10 @@
 """Heads against scikit-learn and by their effect; none of them sees a test row."""
 
-import json
 import zipfile
 
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, Bundle, TrainingPart, blend_weights, train
+from bchisto.boost import BoostSettings, Bundle, TrainingPart, train
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
@@ -29,28 +28,25 @@ def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
     return (5 + 3 * features).astype(np.float32), labels.astype(np.int64)
 
 
-def fit(head, features, labels, inner=False):
-    """Fit one model: its bytes and the probabilities of held-out images."""
+def fit(head, features, labels):
+    """Fit one model: its bytes."""
     params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
               "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
-    part = TrainingPart(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20, inner)
+    part = TrainingPart(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20)
     (model,) = fit_head(head, part, params=[params])
-    return model.data, model.held_out
+    return model.data
 
 
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm", "knn", "prototype", "lda"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_head_learns_and_repeats(rng, head, classes):
     features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
-    data, inner = fit(head, features[:60], labels[:60], inner=True)
-    again, _ = fit(head, features[:60], labels[:60], inner=True)
-    assert data == again
+    data = fit(head, features[:60], labels[:60])
+    assert data == fit(head, features[:60], labels[:60])
     found = parse_head(head, data).predict_proba(features[60:])
     assert found.shape == (20, classes)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     assert (found.argmax(axis=1) == labels[60:]).mean() > 0.85
-    assert inner.shape == (60, classes)
-    assert (inner.argmax(axis=1) == labels[:60]).mean() > 0.8
 
 
 def test_logistic_is_scikit_learns(rng):
@@ -58,7 +54,7 @@ def test_logistic_is_scikit_learns(rng):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng)
-    model = parse_head("logistic", fit("logistic", features, labels)[0])
+    model = parse_head("logistic", fit("logistic", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -74,7 +70,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     from sklearn.svm import SVC
 
     features, labels = blobs(rng, classes=classes)
-    model = parse_head("svm", fit("svm", features, labels)[0])
+    model = parse_head("svm", fit("svm", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -110,7 +106,7 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     part = TrainingPart(rng.normal(size=(24, 2, 5)).astype(np.float32), labels, groups, 2, 0, 1)
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
         fit_svm(part)
-    data, _ = fit_logistic(part)
+    data = fit_logistic(part)
     assert parse_logistic(data).predict_proba(part.features).shape == (24, 2)
 
 
@@ -129,31 +125,8 @@ def test_constant_features_do_not_divide_by_zero(rng):
     assert scale[1] == 1.0
     np.testing.assert_allclose((mean, scale)[0][1], 7.25)
     for head in ("logistic", "svm"):
-        data, _ = fit(head, features, np.arange(20) % 2)
+        data = fit(head, features, np.arange(20) % 2)
         assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
-
-
-def test_blend_weights_are_the_best_mixture(rng):
-    from scipy.optimize import minimize
-
-    labels = rng.integers(0, 3, 200)
-    members = np.array(
-        [rng.dirichlet(np.ones(3) + sure * np.eye(3)[label]) for sure in (3.0, 1.0, 0.0) for label in labels]
-    )
-    members = members.reshape(3, 200, 3)
-    weights = blend_weights(members, labels)
-    chosen = members[:, np.arange(200), labels]
-    best = minimize(
-        lambda w: -np.log(w @ chosen).mean(), np.full(3, 1 / 3), bounds=[(0, 1)] * 3,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
-    )  # fmt: skip
-    assert -np.log(weights @ chosen).mean() == pytest.approx(best.fun, abs=1e-5)
-    assert weights.sum() == pytest.approx(1.0)
-    assert weights[0] > weights[1] > weights[2]
-    holes = members.copy()
-    holes[1, :50] = np.nan
-    np.testing.assert_allclose(blend_weights(holes, labels), blend_weights(members[:, 50:], labels[50:]))
-    np.testing.assert_allclose(blend_weights(np.full((2, 4, 2), np.nan), np.zeros(4, int)), [0.5, 0.5])
 
 
 def test_arrays_are_checked(rng):
@@ -187,7 +160,7 @@ def test_pickled_arrays_are_refused(tmp_path):
 def test_a_model_of_other_features_says_so(rng):
     features, labels = blobs(rng)
     for head in ("lightgbm", "logistic", "svm"):
-        model = parse_head(head, fit(head, features, labels)[0])
+        model = parse_head(head, fit(head, features, labels))
         with pytest.raises(BundleError, match="the model takes 12 features, these descriptors have 5"):
             model.predict_proba(np.zeros((1, 1, 5), np.float32))
     with pytest.raises(BundleError, match="the head 'forest', which this version does not know"):
@@ -203,7 +176,7 @@ def every_head(tmp_path_factory, described):
 
     run = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(described, run)
-    heads = ("lightgbm", "logistic", "svm", "stack")
+    heads = ("lightgbm", "logistic", "svm")
     results = train(
         out=run, folds=["3"], settings=BoostSettings(heads=heads, seeds=2, params=PARAMS), work=Work(jobs=1)
     )
@@ -218,37 +191,14 @@ def test_heads_share_folds_and_tables(every_head):
     for head, folder in folders.items():
         lines = (folder / "predictions.csv").read_text().splitlines()
         assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
-        assert results[head].models == {"lightgbm": 6, "logistic": 3, "svm": 3, "stack": 9}[head]
+        assert results[head].models == {"lightgbm": 6, "logistic": 3, "svm": 3}[head]
     report = (run / "report.html").read_text()
     for head in results:
         assert f"3-{head}" in report
     assert "Paired tests" in report
 
 
-def test_the_stack_blends_by_the_weights_it_writes(every_head):
-    run, _results = every_head
-    import csv
-
-    folder = run / "boost" / "3-stack"
-    with (folder / "blend.csv").open() as handle:
-        weights = {(int(row["fold"]), row["member"]): float(row["weight"]) for row in csv.DictReader(handle)}
-    assert {member for _, member in weights} == {f"tiny-1.0-64 {head}" for head in ("lightgbm", "logistic", "svm")}
-    for fold in (1, 2, 3):
-        assert sum(value for (number, _), value in weights.items() if number == fold) == pytest.approx(1.0)
-    with (folder / "predictions-by-model.csv").open() as handle:
-        single = list(csv.DictReader(handle))
-    with (folder / "predictions.csv").open() as handle:
-        for row in csv.DictReader(handle):
-            parts = [
-                weights[int(s["fold"]), s["store"]] * float(s["p_benign"])
-                for s in single
-                if s["image_id"] == row["image_id"]
-            ]
-            assert len(parts) == 3
-            assert float(row["p_benign"]) == pytest.approx(sum(parts), abs=1e-12)
-
-
-@pytest.mark.parametrize("head", ["logistic", "svm", "stack"])
+@pytest.mark.parametrize("head", ["logistic", "svm"])
 def test_bundles_predict_without_pickle(every_head, head):
     run, _results = every_head
     path = run / "boost" / f"3-{head}" / "model.bchisto"
@@ -256,11 +206,8 @@ def test_bundles_predict_without_pickle(every_head, head):
     with open_store(run / "features" / "tiny-1.0-64.h5") as store:
         features = store.features([0, 7])
     found = bundle.predict({"tiny-1.0-64": features})
-    parts = {}
-    for model in bundle.models["tiny-1.0-64"]:
-        weight = bundle.blend[model.fold][f"tiny-1.0-64 {model.head}"] if head == "stack" else 1.0
-        parts.setdefault(model.fold, []).append(weight * model.classifier.predict_proba(features))
-    np.testing.assert_allclose(found, np.mean([np.sum(each, axis=0) for each in parts.values()], axis=0), rtol=1e-12)
+    each = [model.classifier.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-12)
     with zipfile.ZipFile(path) as archive:
         assert not any(b"\x80\x04" in archive.read(name)[:2] for name in archive.namelist())
     calibrated = apply_temperature(found, bundle.temperature)
@@ -283,26 +230,24 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
     train(
         out=copy,
         folds=["3"],
-        settings=BoostSettings(heads=["logistic", "svm", "stack"], seeds=2, params=PARAMS),
+        settings=BoostSettings(heads=["logistic", "svm"], seeds=2, params=PARAMS),
         work=Work(jobs=1, overwrite=True),
     )
-    for head in ("logistic", "svm", "stack"):
+    for head in ("logistic", "svm"):
         ours, theirs = (packs_in(root / "boost" / f"3-{head}") for root in (copy, run))
         for name in (name for name in theirs if name.endswith("fold1")):
             one, other = np.load(ours[name]), np.load(theirs[name])
             assert one["model"].tobytes() == other["model"].tobytes(), name
-            if head == "stack":
-                np.testing.assert_array_equal(one["inner"], other["inner"])
 
 
 def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
     run, _ = every_head
     copy = run_copy(run)
-    models = copy / "boost" / "3-stack" / "models" / "tiny-1.0-64"
+    models = copy / "boost" / "3-svm" / "models" / "tiny-1.0-64"
     before = {path.name: path.read_bytes() for path in models.iterdir()}
-    packs_in(models)["svm-seed0-fold1"].write_bytes(b"PK")
-    packs_in(models)["logistic-seed0-fold2"].write_bytes(b"")
-    train(out=copy, folds=["3"], settings=BoostSettings(heads=["stack"], params=PARAMS), work=Work(jobs=1))
+    packs_in(models)["seed0-fold1"].write_bytes(b"PK")
+    packs_in(models)["seed0-fold2"].write_bytes(b"")
+    train(out=copy, folds=["3"], settings=BoostSettings(heads=["svm"], params=PARAMS), work=Work(jobs=1))
     assert caplog.text.count("; made again") == 2
     assert {path.name: path.read_bytes() for path in models.iterdir()} == before
 
@@ -316,43 +261,14 @@ def test_settings_of_a_head_are_compared(every_head, run_copy):
         train(
             out=copy,
             folds=["3"],
-            settings=BoostSettings(heads=["stack"], params={**PARAMS, "num_leaves": 7}),
+            settings=BoostSettings(heads=["lightgbm"], seeds=2, params={**PARAMS, "num_leaves": 7}),
             work=Work(jobs=1),
         )
 
 
-def change_manifest(source, target, change):
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            if name == "manifest.json":
-                manifest = json.loads(data)
-                change(manifest)
-                data = json.dumps(manifest).encode()
-            new.writestr(name, data)
-    return target
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda m: m["blend"]["1"].update({"tiny-1.0-64 svm": 5.0}), "the weights of its blend are no shares of one"),
-        (lambda m: m["blend"].pop("1"), "has no weight in its blend"),
-        (
-            lambda m: m.update(members={**m["members"], "models/x/../y.npz": "0"}),
-            "its members are not those of its manifest",
-        ),
-    ],
-)
-def test_an_altered_blend_is_refused(every_head, tmp_path, change, message):
-    path = every_head[0] / "boost" / "3-stack" / "model.bchisto"
-    with pytest.raises(BundleError, match=message):
-        Bundle.load(change_manifest(path, tmp_path / "x.bchisto", change))
-
-
 def test_predict_takes_any_head(every_head, tmp_path, tissue, cli):
     run, _ = every_head
-    for head in ("svm", "stack"):
+    for head in ("logistic", "svm"):
         table = tmp_path / f"{head}.csv"
         model = run / "boost" / f"3-{head}" / "model.bchisto"
         code, _, err = cli("predict", model, "--images", tissue, "--out", table, "--jobs", 1, "--calibrated")
@@ -372,12 +288,10 @@ def test_few_images_keep_classes_and_groups():
 
 
 def test_svm_sees_no_more_rows_than_its_limit(rng):
-    """3,500 images of one augmentation: the vectors are at most 3,000, and the others are not held out."""
+    """3,500 images of one augmentation: the vectors are at most 3,000."""
     features, labels = blobs(rng, images=3500, augmentations=1, d=4, classes=2, spread=0.2)
-    data, inner = fit("svm", features, labels)
-    model = parse_svm(data)
+    model = parse_svm(fit("svm", features, labels))
     assert len(model.arrays["vectors"]) <= 3000
-    assert np.isnan(inner).any(axis=1).sum() == 500
     assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
 
 
@@ -391,7 +305,7 @@ def test_knn_is_scikit_learns(rng):
     from sklearn.neighbors import KNeighborsClassifier
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("knn", fit("knn", features[:60], labels[:60])[0])
+    model = parse_head("knn", fit("knn", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     count = int(model.arrays["neighbours"])
     theirs = KNeighborsClassifier(count, algorithm="brute").fit(unit(features[:60], mean), labels[:60])
@@ -403,7 +317,7 @@ def test_prototypes_are_scikit_learns(rng):
     from sklearn.neighbors import NearestCentroid
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("prototype", fit("prototype", features[:60], labels[:60])[0])
+    model = parse_head("prototype", fit("prototype", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
     probabilities = model.predict_proba(features[60:])
@@ -420,7 +334,7 @@ def test_lda_is_scikit_learns(rng, classes, d):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng, images=90, classes=classes, d=d)
-    model = parse_head("lda", fit("lda", features[:60], labels[:60])[0])
+    model = parse_head("lda", fit("lda", features[:60], labels[:60]))
     scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
     train, test = (scaler.transform(rows.mean(axis=1, dtype=np.float64)) for rows in (features[:60], features[60:]))
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=float(model.arrays["shrinkage"]))

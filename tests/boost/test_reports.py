@@ -188,4 +188,4 @@ def test_one_crop_is_no_crops(mode, crops, said):
         "weights_sha256": "0",
         "mode": mode, "layers": ["a"], "crops": crops, "crop": 64, "scale": 1.0, "pool": 3.0,
     }  # fmt: skip
-    assert said in " ".join(methods_of({"one": header}, head="logistic", units=(), blended=False))
+    assert said in " ".join(methods_of({"one": header}, head="logistic", units=()))

@@ -29,7 +29,7 @@ def every_road(tmp_path_factory, described):
     run = tmp_path_factory.mktemp("strange") / "run"
     shutil.copytree(described, run)
     settings = BoostSettings(
-        heads=["lightgbm", "logistic", "svm", "stack"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 2}
+        heads=["lightgbm", "logistic", "svm"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 2}
     )
     results = train(out=run, folds=["3"], settings=settings, work=Work(jobs=1))
     return {result.folder.name.partition("-")[2]: result.folder / "model.bchisto" for result in results}
@@ -155,15 +155,6 @@ STRANGE = {
     "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
     "an unknown head": ("lightgbm", said(head="forest"), "the head 'forest', which this version does not know"),
     "models of another head": ("lightgbm", said(head="svm"), "a model holds the arrays"),
-    # blends
-    "a blend of another head": ("lightgbm", said(blend={"1": {f"{STORE} lightgbm": 1.0}}), "in its blend"),
-    "a stack without a blend": ("stack", said(blend={}), "a blend belongs to the head stack"),
-    "a blend with surplus folds": (
-        "stack", lambda m: said(blend={**json.loads(m["manifest.json"])["blend"], "9": {f"{STORE} svm": 1.0}})(m),
-        "are not those of its models",
-    ),
-    "a blend of NaN": ("stack", said(blend={"1": {f"{STORE} svm": float("nan")}}), "no shares of one"),
-    "a blend as a list": ("stack", said(blend=[1]), "or damaged"),
     # trees: the rest in test_trees.py
     "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "fold1.npz: not a whole model of trees"),
     "models of other classes": (
@@ -276,7 +267,7 @@ def test_a_plugin_whose_numbers_are_no_probabilities(every_road):
     (one, *_) = bundle.models[STORE]
     features = {STORE: np.zeros((1, 1, 16), np.float32)}
     for found in (np.full((1, 2), np.nan), np.full((1, 3), 1 / 3), np.array([[2.0, -1.0]])):
-        odd = Bundle(**{**vars(bundle), "models": {STORE: [type(one)("lightgbm", 0, 1, Odd(found))]}})
+        odd = Bundle(**{**vars(bundle), "models": {STORE: [type(one)(0, 1, Odd(found))]}})
         with pytest.raises(BundleError, match="give numbers that are no probabilities"):
             odd.predict(features)
     assert isinstance(HeadSpec, type)

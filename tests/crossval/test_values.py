@@ -27,7 +27,7 @@ DESCRIBED = FeaturizeSettings(
     precision="bfloat16", mode="dense", engine="openvino", batch_size=2, seed=7,
 )  # fmt: skip
 BOOSTED = BoostSettings(
-    ["svm", "stack"], 2, "quick", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
+    ["svm", "logistic"], 2, "quick", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
     each=True, name="trial",
 )  # fmt: skip
 TUNED = FinetuneSettings(

@@ -80,7 +80,7 @@ def test_networks_too(tissue, tmp_path, cli):
     assert all(f"Map: Grad-CAM of {row['predicted']}, by 1 model" in page for row in shown)
 
 
-@pytest.mark.parametrize("head", ["lightgbm", "stack"])
+@pytest.mark.parametrize("head", ["lightgbm", "svm"])
 def test_the_maps_of_the_folds_average_to_that_of_all_models(head, described, run_copy, tissue):
     """Each fold holds as many models, so its own map and those of the others make up the bundle's."""
     run = run_copy(described)
