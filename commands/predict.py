@@ -59,9 +59,9 @@ def predict(model: Path, **options: Any) -> None:
     if result.called:
         echo(result.called)
     if result.unsure is not None:
-        echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
+        echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
     done(
-        [result.path, *result.sheets],
+        [result.path, *([result.sheet] if result.sheet else [])],
         then=f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"
         if result.labelled > 1
         else (),

@@ -11,7 +11,6 @@ from .arguments import (
     as_text,
     as_texts,
     as_whole,
-    as_wholes,
     items_of,
     reworded,
 )
@@ -79,7 +78,6 @@ __all__ = [
     "as_text",
     "as_texts",
     "as_whole",
-    "as_wholes",
     "check_name",
     "closest",
     "declared_options",

@@ -25,7 +25,6 @@ __all__ = [
     "as_text",
     "as_texts",
     "as_whole",
-    "as_wholes",
     "as_yes",
     "items_of",
     "reworded",
@@ -136,17 +135,6 @@ def as_whole(value: SupportsIndex, name: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputError(f"{name}={value!r}: give a whole number")
     return operator.index(value)
-
-
-def as_wholes(value: Many[SupportsIndex], name: str) -> tuple[int, ...]:
-    """Return one whole number or many as a tuple.
-
-    Raises
-    ------
-    InputError
-        See `as_whole`.
-    """
-    return tuple(as_whole(item, name) for item in items_of(value))
 
 
 def as_yes(value: bool, name: str) -> bool:

@@ -14,7 +14,7 @@ from .fetch import fetch as fetch_encoder
 from .fetch import fetched_folder
 from .fetch import look_up as look_up_encoder
 from .geometry import Axis, map_axes
-from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
+from .loading import WeightArrays, fill_weights, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
 from .registry import (
@@ -65,7 +65,6 @@ __all__ = [
     "least_of_partial",
     "list_all_encoders",
     "list_encoders",
-    "load_keras_file",
     "look_up_encoder",
     "map_axes",
     "open_encoder",

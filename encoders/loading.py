@@ -127,36 +127,6 @@ def keras_trouble(path: Path) -> str | None:
     return trouble
 
 
-def load_keras_file(model: Any, path: Path, *, of: str, keep: Collection[str] = ()) -> None:
-    """Load a ``.weights.h5`` into the network that it was saved from; `of` says what it must belong to.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled or not; the state of an optimiser is left alone.
-    path : Path
-    of : str
-        For messages.
-    keep : collection of str
-        See `fill_weights`.
-
-    Raises
-    ------
-    WeightsError
-        A file that is missing, damaged, or of another network.
-    """
-    import keras
-
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    if (reason := keras_trouble(path)) is None:
-        filled = fill_weights(keras.Model(model.inputs, model.outputs), read_keras(path), keep=keep)
-        if filled.whole:
-            return
-        reason = filled.reason[:120]
-    raise WeightsError(f"{path}: not weights of {of} with this size and these classes ({reason})")
-
-
 def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
     """Return the arrays of a ``.npz`` or ``.safetensors`` file by name.
 

@@ -1,4 +1,4 @@
-"""What is written of predictions: the table, the list of images that failed, and the sheets."""
+"""What is written of predictions: the table, the list of images that failed, and the sheet."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class PredictResult:
         Images that trained a model of the bundle; None where it does not know which did.
     called : str
         How many are called positive at which operating point; empty where nothing is called.
-    sheets : tuple of Path
-        Sheets that were written.
+    sheet : Path or None
+        The sheet, if one was written.
     unsure : int or None
         Images that a sheet marks as unsure; None without a sheet or a rule.
     labelled : int
@@ -62,7 +62,7 @@ class PredictResult:
     banners: tuple[str, ...]
     trained: int | None = None
     called: str = ""
-    sheets: tuple[Path, ...] = ()
+    sheet: Path | None = None
     unsure: int | None = None
     labelled: int = 0
 
@@ -208,15 +208,14 @@ def write_outputs(
     else:
         remove_output(problems)
     unsure = None
-    if settings.sheets:
-        from .page import write_html, write_xlsx
+    if settings.html is not None:
+        from .page import write_html
 
         sheet = make_sheet(
             table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name
         )
         unsure = sheet.unsure
-        for name, sheet_path in settings.sheets.items():
-            {"html": write_html, "xlsx": write_xlsx}[name](sheet, sheet_path)
+        write_html(sheet, settings.html)
     return PredictResult(
         path,
         images=len(trained),
@@ -225,7 +224,7 @@ def write_outputs(
         banners=banners,
         trained=None if bundle.training is None else sum(trained),
         called=called,
-        sheets=tuple(settings.sheets.values()),
+        sheet=settings.html,
         unsure=unsure,
         labelled=sum(record.label in bundle.classes for record in records),
     )

@@ -110,7 +110,9 @@ def predict(
         as_texts(weights, "weights"),
     )
     _check_inputs(inputs, settings, work)
-    outputs = {"out": as_path(out, "out"), **settings.sheets}
+    outputs = {"out": as_path(out, "out")}
+    if settings.html is not None:
+        outputs["html"] = settings.html
     table = outputs["out"]
     config = {**inputs.recorded(), "out": str(table), **plain_options(settings, work)}
     begun = unfinished_record(table, command="predict", config=config)
@@ -136,15 +138,15 @@ def predict(
 
 def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> None:
     """Refuse what does not go together."""
-    images, features, weights, sheet = inputs.images, inputs.features, inputs.weights, next(iter(settings.sheets), "")
+    images, features, weights = inputs.images, inputs.features, inputs.weights
     if features and images:
         raise InputError("{features} {}: stands for images; leave out {}", features[0], images[0])
     if not features and not images:
         raise InputError(Message("give {images}, or embeddings as {features}"))
     if features and weights:
         raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
-    if features and sheet:
-        raise InputError("{}: a sheet shows images, which embeddings are not; leave it out", Parameter(sheet))
+    if features and settings.html is not None:
+        raise InputError(Message("{html}: a sheet shows images, which embeddings are not; leave it out"))
     if work.shard is not None:
         raise InputError(
             "{shard} {}: a table of predictions has no shards; give one to each part of the images", work.shard
@@ -160,10 +162,6 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
             raise InputError("{} {}: is the table of {out}; give the sheet another name", Parameter(name), path)
         if path.exists() and not overwrite:
             raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
-    if "xlsx" in outputs:
-        from .page import import_openpyxl
-
-        import_openpyxl()
     bundle = find_bundle(inputs.model)
     read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
     for name, path in outputs.items():

@@ -18,7 +18,7 @@ FORMATS = ("bchisto", "iciar2018")
 
 @dataclass(frozen=True)
 class PredictSettings(Settings):
-    """What is written of predictions: the form of the table, what is called positive in it, and sheets beside it."""
+    """What is written of predictions: the form of the table, what is called positive in it, and a sheet beside it."""
 
     html: Path | None = option(
         None,
@@ -26,9 +26,6 @@ class PredictSettings(Settings):
         decides=False,
         file="output",
         help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
-    )
-    xlsx: Path | None = option(
-        None, group="Output", decides=False, file="output", help="Also write the rows of the sheet as a workbook."
     )
     format: str = option(
         "bchisto",
@@ -54,11 +51,6 @@ class PredictSettings(Settings):
         """Refuse both thresholds at once."""
         if self.threshold is not None and self.sensitivity is not None:
             raise InputError(Message("{threshold} and {sensitivity}: give one of them"))
-
-    @property
-    def sheets(self) -> dict[str, Path]:
-        """The sheets that are wanted, by the names of their fields."""
-        return {name: path for name, path in (("html", self.html), ("xlsx", self.xlsx)) if path is not None}
 
 
 @dataclass(frozen=True)

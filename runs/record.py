@@ -38,10 +38,10 @@ from ..jobs import (
 
 _log = logging.getLogger(__name__)
 
-_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html", "xlsx")
+_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html")
 """Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
 
-_WRITTEN = ("out", "html", "xlsx")
+_WRITTEN = ("out", "html")
 """Options that say where is written; whatever else they name is read."""
 
 _MAYBE_PATHS = ("folds", "weights")

@@ -56,7 +56,7 @@ FILES = [
 
 def test_there_are_pairs():
     names = {(" ".join(words), out.name, read.name) for words, _, out, read in FILES}
-    assert {("predict", out, "weights") for out in ("out", "html", "xlsx")} <= names
+    assert {("predict", out, "weights") for out in ("out", "html")} <= names
     assert {("predict", "out", "config"), ("data folds", "out", "folds"), ("features export", "out", "source")} <= names
     assert len(names) > 40
 

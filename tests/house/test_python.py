@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
-from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
+from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.evaluate import TwoClassChoice, evaluate
@@ -25,7 +25,6 @@ def test_one_or_many():
     assert as_paths("/a/b.tif", "x") == as_paths([Path("/a/b.tif")], "x") == (Path("/a/b.tif"),)
     assert as_texts(4, "x") == as_texts(np.int64(4), "x") == as_texts("4", "x") == as_texts(iter(["4"]), "x") == ("4",)
     assert as_texts(Path("f.csv"), "x") == ("f.csv",)
-    assert as_wholes(np.array([1, 2]), "x") == (1, 2)
     assert as_numbers(np.float32(0.5), "x") == as_numbers([0.5], "x") == (0.5,)
 
 

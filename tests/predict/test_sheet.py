@@ -6,13 +6,12 @@ import hashlib
 import html
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import Bundle
-from bchisto.core import DependencyError, InputError, OutputError
+from bchisto.core import InputError, OutputError
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
@@ -75,7 +74,7 @@ def test_what_stands_on_the_sheet(made, model):
     assert [value for *_, value, _ in found] == pytest.approx((100 * sure[order]).tolist(), abs=0.051)
     assert [mark == "unsure" for *_, mark in found] == (sure[order] < 0.6).tolist()
     assert result.unsure == int((sure < 0.6).sum())
-    assert result.sheets == (out / "sheets" / "s.html",)
+    assert result.sheet == out / "sheets" / "s.html"
     for said in (
         "marked unsure where its confidence is below 60.0 %: so were 20 of 100 predictions",
         "Of those at or above it 90.0 % were right (95 % interval 81.0 to 95.0 %), of those below it 55.0 % (32.0 to",
@@ -206,34 +205,3 @@ def test_on_the_command_line(model, images, tmp_path, cli):
     assert code == 1, err  # an image was left out
     assert re.search(r"^unsure: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
     assert "Traceback" not in err
-
-
-def test_a_workbook_holds_the_same_rows(made, model, images, tissue, tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
-    folder = shutil.copytree(images, tmp_path / "images")
-    names = ("=HYPERLINK(1).png", "+1.png", "-1.png", "@SUM.png")
-    for name, path in zip(names, sorted(tissue.rglob("*.png"))[1::2], strict=False):
-        shutil.copy(path, folder / name)
-    work = Work(jobs=1, skip_errors=True)
-    sheets = PredictSettings(html=tmp_path / "s.html", xlsx=tmp_path / "s.xlsx")
-    predict(model, folder, out=tmp_path / "p.csv", settings=sheets, work=work)
-    book = openpyxl.load_workbook(tmp_path / "s.xlsx")
-    header, *found = book["Images"].iter_rows()
-    assert [cell.value for cell in header] == ["Image", "Class", "Confidence", "Unsure", "Next", "Trained", "Called"]
-    assert all(row[0].data_type == "s" for row in found)
-    assert {row[0].value for row in found} >= {*names, EVIL}
-    assert all(row[0].quotePrefix == row[0].value.startswith(("=", "+", "-", "@")) for row in found)
-    known = cells((tmp_path / "s.html").read_text(encoding="utf-8"))
-    rows_found = [(row[0].value, row[1].value, row[2].value, row[3].value or "") for row in found]
-    assert [(name, kind, mark) for name, kind, _, mark in rows_found] == [(n, k, m) for n, k, _, m in known]
-    assert [100 * value for *_, value, _ in rows_found] == pytest.approx([value for *_, value, _ in known], abs=0.051)
-    about = "\n".join(f"{row[0].value} {row[1].value}" for row in book["About"].iter_rows())
-    for said in ("RANDOM WEIGHTS", "not a medical device", "marked unsure where", "Not predicted: zz.tif not a TIFF"):
-        assert said in about
-
-
-def test_a_workbook_without_openpyxl_is_refused_before_any_work(model, images, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(DependencyError, match=r"`xlsx`: openpyxl is missing: pip install 'openpyxl>=\S+'"):
-        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(xlsx=tmp_path / "s.xlsx"))
-    assert not list(tmp_path.iterdir())
