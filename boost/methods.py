@@ -1,24 +1,15 @@
-"""What a report shows of ensembles beside figures: settings, sentences on methods, images whose stains are in doubt."""
+"""What a report shows of ensembles beside figures: settings and sentences on methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ..core import BchistoError
-from ..data import resize_image
 from ..encoders import card_of
-from ..evaluate import Sample, listed
+from ..evaluate import listed
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome
-from ..report import thumbnail
-from ..stains import make_normalizer
 from .head import TrainingTerms
 from .heads import get_head
-from .sources import Sources
 from .units import ModelUnit
 
 _STAINS = {
@@ -38,9 +29,6 @@ _NETWORKS = {
     "inceptionv3": "szegedy2016",
     "mobilenetv2": "sandler2018",
 }
-
-_SHOWN, _SIDE = 3, 480
-"""Images whose stains are in doubt that are shown, and the width of two side by side, pixels."""
 
 _WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with random weights, untrained"}
 
@@ -174,30 +162,3 @@ def _weights_hash(header: Mapping[str, Any]) -> str:
 
 def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def doubtful_samples(sources: Sources, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> list[Sample]:
-    """Return the first images of any store whose normalised stains are in doubt, each before and after.
-
-    Parameters
-    ----------
-    sources : Sources
-    show : callable
-        Returns the pixels of an image, None if it is not there.
-    """
-    return list(islice(_samples(sources, show), _SHOWN))
-
-
-def _samples(sources: Sources, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> Iterator[Sample]:
-    first = {image: name for name, outcome in reversed(sources.stains.items()) for image in outcome.doubtful}
-    for image, name in first.items():
-        header = sources.headers[name]
-        try:
-            if (pixels := show(image)) is None:
-                continue
-            before = resize_image(pixels, header["scale"])
-            after, _ = make_normalizer(header["stain"]).normalize_with_estimate(before)
-        except BchistoError:  # it has moved or changed since; the report does without
-            continue
-        picture = thumbnail(np.concatenate([before, after], axis=1), side=_SIDE)
-        yield Sample(image, picture, sources.images.labels[image], "", None)

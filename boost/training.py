@@ -18,14 +18,13 @@ from ..data import decode_image
 from ..evaluate import measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of
-from ..report import choose_samples
 from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms
 from .heads import get_head
 from .learning import learning_banner, models_without_split
-from .methods import doubtful_samples, methods_of, shown_settings
+from .methods import methods_of, shown_settings
 from .presets import Preset
 from .settings import BoostSettings
 from .sources import Sources
@@ -215,8 +214,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             settings=shown_settings(
                 sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
             ),
-            samples=lambda: choose_samples(ensemble.fusion, show),
-            doubtful=lambda: doubtful_samples(sources, show),
+            picture=show,
         )
         done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
         assert done.panel is not None  # the fusion is a table

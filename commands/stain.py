@@ -9,18 +9,16 @@ from typing import Any
 import click
 
 from .ending import done, echo
-from .options import OUT_FOLDER, PATH, Command, Offered, argument, flag, options_of
+from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..featurize import FeaturizeSettings
     from ..jobs import Work
-    from ..stains import STAIN_METHODS
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
-    yield flag(
-        "--stain", group="Features", type=Offered(STAIN_METHODS), default="macenko", help="How stains are treated."
-    )
+    yield from options_of(FeaturizeSettings, "stain")
     yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
     yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
     yield from options_of(Work, "skip_errors")

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..core import BchistoError, public
 from ..data import find_layout
 from ..evaluate import (
@@ -23,7 +26,7 @@ from ..evaluate import (
     variance_split,
 )
 from ..jobs import write_json
-from ..report import reporting, write_report
+from ..report import choose_samples, reporting, write_report
 from .bundles import BundleFacts, TrainingImages
 from .result import CrossValidation
 from .training import Training
@@ -53,10 +56,8 @@ class Outputs:
         What the command adds to ``run`` of ``metrics.json``.
     paper : PaperTable or None
         Accuracy per fold and member; written as ``table.csv`` too.
-    samples : callable or None
-        Returns images that are shown in the report: right ones and wrong ones.
-    doubtful : callable or None
-        Returns images that are shown in the report since their normalised stains are in doubt.
+    picture : callable
+        Returns the pixels of an image that the report shows, see `bchisto.report.choose_samples`.
     most_resampled : int or None
         Rows of a table up to which intervals are computed; None for any.
     """
@@ -65,12 +66,11 @@ class Outputs:
     tables: Sequence[PredictionTable]
     methods: Sequence[str]
     settings: Mapping[str, str]
+    picture: Callable[[str], npt.NDArray[np.uint8] | None]
     facts: Mapping[str, Any] = field(default_factory=dict)
     paper: PaperTable | None = None
     members: Sequence[PredictionTable] = ()
     shown: int | None = None
-    samples: Callable[[], tuple[Sequence[Sample], Sequence[Sample]]] | None = None
-    doubtful: Callable[[], Sequence[Sample]] | None = None
     most_resampled: int | None = None
 
     def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], None]) -> CrossValidation:
@@ -118,9 +118,7 @@ class Outputs:
             write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
 
         with reporting(folder / "report.html", failed):
-            if panels and self.doubtful is not None:
-                panels[0] = replace(panels[0], doubtful=self.doubtful())
-            show(*(self.samples() if panels and self.samples is not None else ((), ())))
+            show(*(choose_samples(self.tables[0], self.picture) if panels else ((), ())))
         panel = panels[0] if panels else None
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
 

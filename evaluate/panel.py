@@ -54,8 +54,6 @@ class Panel:
         The per-fold table of the paper.
     right, wrong : sequence of Sample
         The report numbers them; which images they are stands in ``pictures.csv`` beside it.
-    doubtful : sequence of Sample
-        Images whose normalised stains are in doubt, before and after.
     external : sequence of mapping
         Of `external_validation`: the table against those of the images that its models come from.
     run : mapping
@@ -70,7 +68,6 @@ class Panel:
     paper: PaperTable | None = None
     right: Sequence[Sample] = ()
     wrong: Sequence[Sample] = field(default_factory=tuple)
-    doubtful: Sequence[Sample] = ()
     external: Sequence[Mapping[str, Any]] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()

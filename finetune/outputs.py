@@ -16,7 +16,6 @@ from ..crossval import CrossValidation, LabelledImages, Outputs, Training
 from ..data import Dataset, decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
 from ..formats import read_rows
-from ..report import choose_samples
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved
@@ -53,7 +52,7 @@ def write_outputs(
             "validation": {fold: _best(rows, settings) for fold, rows in logs.items()},
             "curves": {fold: _curve(rows) for fold, rows in logs.items() if rows},
         },
-        samples=lambda: choose_samples(tables[0], lambda image: decode_record(records[image])),
+        picture=lambda image: decode_record(records[image]),
         most_resampled=_MOST_RESAMPLED,
     )
     bundle = functools.partial(

@@ -245,13 +245,5 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 blocks.append(Block(heading=heading, text=told, note=missing, figures=figures))
             elif samples:
                 blocks.append(Block(heading=heading, text="The surest of them.", note=missing, pictures=figures))
-        figures = []
-        for sample in panel.doubtful:
-            keys.append([len(keys) + 1, sample.image_id, sample.label, "", ""])
-            said = f"Picture {len(keys)}" + (f": {sample.label}" if sample.label else "")
-            figures.append(Figure(sample.picture, f"{said}, as it is and normalised", said))
-        if figures:
-            told = "Some of them: on the left as they are, on the right with normalised stains."
-            blocks.append(Block(heading="Stains in doubt", text=told, figures=figures))
         shown.append(blocks)
     return shown, keys

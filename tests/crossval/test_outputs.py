@@ -22,6 +22,6 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
         name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=["a", "b", "a", "a"], probabilities=p,
         folds=[1, 1, 2, 2], groups=groups,
     )  # fmt: skip
-    outputs = Outputs(None, tables=[table], methods=(), settings={})
+    outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=lambda _: None)
     text = outputs._calibration(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["text"]
     assert f"drawn towards 1 as five more {unit} would" in text

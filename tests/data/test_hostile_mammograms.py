@@ -342,7 +342,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     view = ("--view", "1.0:32", "--stain", "none", "--color-range", 1, 1)
     ask("featurize", "--images", root, "--out", run, *plain, *view, "-vv")
     ask("boost", "--out", run, "--folds", "3", "--seeds", 1, "--param", "min_data_in_leaf=1", "--jobs", 1)
-    more = ("--html", tmp_path / "p.html", "--xlsx", tmp_path / "p.xlsx")
+    more = ("--html", tmp_path / "p.html")
     ask("predict", run, "--images", root, "--weights", "random", "--out", tmp_path / "p.csv", "--jobs", 1, *more)
     ask("evaluate", run, "--out", tmp_path / "evaluated")
     ask("runs", "list", tmp_path)

@@ -111,16 +111,12 @@ def test_the_worst_of_several_scales_counts(hard, tiny_settings):
     assert image.stain.whitened == max(check.whitened for check in image.stain.checks)
 
 
-def test_the_report_counts_those_that_were_not_normalised_and_shows_examples(trained, cli, tmp_path):
+def test_the_report_counts_those_that_were_not_normalised(trained, cli, tmp_path):
     folder = trained / "boost" / "2-lightgbm"
     methods = " ".join(json.loads((folder / "metrics.json").read_text())["run"]["methods"])
     assert "Of the 14 images, 1 with too little tissue were not normalised." in methods
     assert "Of the 14 images, the normalised stains of 1 are in doubt" in methods
-    page = (folder / "report.html").read_text()
-    assert "Stains in doubt" in page
-    assert "pale.png" not in page
-    with (folder / "pictures.csv").open() as handle:
-        assert "benign/pale.png" in [row["image_id"] for row in csv.DictReader(handle)]
+    assert "pale.png" not in (folder / "report.html").read_text()
     code, _, _ = cli("evaluate", trained, "--out", tmp_path / "e")
     assert code == 0
     assert "1 with too little tissue were not normalised" in (tmp_path / "e" / "report.html").read_text()
