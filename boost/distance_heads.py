@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays, unpack_arrays
+from ..crossval import pack_arrays
 from .arrays import Features, Places, Probabilities
-from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import MOST_ROWS, few_images_of, inner_folds, out_of_fold
+from .head import TrainingPart
+from .inner import array_head, inner_folds, out_of_fold
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, softmax
 
@@ -121,7 +121,7 @@ def fit_neighbours(part: TrainingPart) -> bytes:
     Returns
     -------
     bytes
-        The model, for `parse_neighbours`.
+        The model, packed by `pack_arrays`.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def fit_prototypes(part: TrainingPart) -> bytes:
     Returns
     -------
     bytes
-        The model, for `parse_prototypes`.
+        The model, packed by `pack_arrays`.
 
     Raises
     ------
@@ -197,67 +197,21 @@ def _chosen(
     return min(tried, key=loss)
 
 
-def parse_neighbours(data: bytes) -> NeighbourModel:
-    """Read a model of `fit_neighbours`.
-
-    Raises
-    ------
-    BundleError
-        See `unpack_arrays`.
-    """
-    return NeighbourModel(unpack_arrays(data, _KNN_SHAPES))
-
-
-def parse_prototypes(data: bytes) -> PrototypeModel:
-    """Read a model of `fit_prototypes`.
-
-    Raises
-    ------
-    BundleError
-        See `unpack_arrays`.
-    """
-    return PrototypeModel(unpack_arrays(data, _PROTOTYPE_SHAPES))
-
-
-def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {"inner_seed": terms.inner_seed}
-
-
-def _fit_knn(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    for _ in params:
-        yield FittedModel(fit_neighbours(few_images_of(part)))
-
-
-def _notice(terms: TrainingTerms) -> str | None:
-    if terms.most_images <= MOST_ROWS:
-        return None
-    return f"The head knn kept {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
-
-
-def _fit_prototype(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    for _ in params:
-        yield FittedModel(fit_prototypes(part))
-
-
-KNN = HeadSpec(
-    name="knn",
-    suffix=".npz",
-    fit=_fit_knn,
-    parse=parse_neighbours,
-    settings=lambda terms: {**_settings(terms), "knn_images": MOST_ROWS},
+KNN = array_head(
+    "knn",
+    fit=fit_neighbours,
+    model=NeighbourModel,
+    shapes=_KNN_SHAPES,
     method="votes of the nearest training images, whose number folds inside the training part chose",
-    packages=("scikit-learn",),
-    notice=_notice,
+    few="kept",
 )
 """The nearest training images by the angle between centred descriptors."""
 
-PROTOTYPE = HeadSpec(
-    name="prototype",
-    suffix=".npz",
-    fit=_fit_prototype,
-    parse=parse_prototypes,
-    settings=_settings,
+PROTOTYPE = array_head(
+    "prototype",
+    fit=fit_prototypes,
+    model=PrototypeModel,
+    shapes=_PROTOTYPE_SHAPES,
     method="nearest class means of centred and normalised descriptors [@wang2019]",
-    packages=("scikit-learn",),
 )
 """SimpleShot's class means of centred descriptors of length 1."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core import InputError, Message
+from ..crossval import unpack_arrays
 from ..data import inner_splits
 from .arrays import Features, Places, Probabilities
-from .head import TrainingPart
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on: of 360 images some 8 augmentations each. A kernel head
@@ -83,6 +86,55 @@ def few_images_of(part: TrainingPart) -> TrainingPart:
         return part
     groups = [part.groups[image] for image in chosen]
     return replace(part, features=part.features[chosen], labels=part.labels[chosen], groups=groups)
+
+
+def array_head(
+    name: str,
+    *,
+    fit: Callable[[TrainingPart], bytes],
+    model: Callable[[dict[str, npt.NDArray[Any]]], Classifier],
+    shapes: Mapping[str, tuple[str, ...]],
+    method: str,
+    few: str = "",
+) -> HeadSpec:
+    """Return a head without seeds whose models are arrays.
+
+    Parameters
+    ----------
+    name, method : str
+        See `HeadSpec`.
+    fit : callable
+        Returns the arrays of a model, packed by `pack_arrays`.
+    model : callable
+        Makes a classifier of them.
+    shapes : mapping
+        Of the arrays, for `unpack_arrays`.
+    few : str
+        What becomes of `few_images` where there are more: "kept" or "was fitted on"; empty for all images.
+    """
+
+    def fit_each(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+        for _ in params:
+            yield FittedModel(fit(few_images_of(part) if few else part))
+
+    def settings(terms: TrainingTerms) -> Mapping[str, Any]:
+        return {"inner_seed": terms.inner_seed, **({f"{name}_images": MOST_ROWS} if few else {})}
+
+    def notice(terms: TrainingTerms) -> str | None:
+        if not few or terms.most_images <= MOST_ROWS:
+            return None
+        return f"The head {name} {few} {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
+
+    return HeadSpec(
+        name=name,
+        suffix=".npz",
+        fit=fit_each,
+        parse=lambda data: model(unpack_arrays(data, shapes)),
+        settings=settings,
+        method=method,
+        packages=("scikit-learn",),
+        notice=notice,
+    )
 
 
 def standardisation(features: Features) -> tuple[Features, Features]:

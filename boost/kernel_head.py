@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -11,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays, unpack_arrays
+from ..crossval import pack_arrays
 from .arrays import Features, Places, Probabilities
-from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .head import TrainingPart
 from .inner import (
-    MOST_ROWS,
+    array_head,
     check_held_out,
-    few_images_of,
     inner_folds,
     out_of_fold,
     spread_augmentations,
@@ -118,7 +116,7 @@ def fit_svm(part: TrainingPart) -> bytes:
     Returns
     -------
     bytes
-        The model, for `parse_svm`.
+        The model, packed by `pack_arrays`.
 
     Raises
     ------
@@ -179,41 +177,13 @@ def fit_svm(part: TrainingPart) -> bytes:
     return pack_arrays(arrays)
 
 
-def parse_svm(data: bytes) -> KernelModel:
-    """Read a model of `fit_svm`.
-
-    Raises
-    ------
-    BundleError
-        See `unpack_arrays`.
-    """
-    return KernelModel(unpack_arrays(data, _SHAPES))
-
-
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    for _ in params:
-        yield FittedModel(fit_svm(few_images_of(part)))
-
-
-def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {"inner_seed": terms.inner_seed, "svm_images": MOST_ROWS}
-
-
-def _notice(terms: TrainingTerms) -> str | None:
-    if terms.most_images <= MOST_ROWS:
-        return None
-    return f"The head svm was fitted on {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
-
-
-SVM = HeadSpec(
-    name="svm",
-    suffix=".npz",
-    fit=_fit,
-    parse=parse_svm,
-    settings=_settings,
+SVM = array_head(
+    "svm",
+    fit=fit_svm,
+    model=KernelModel,
+    shapes=_SHAPES,
     method="support-vector machines with an RBF kernel [@cortes1995], their cost and width chosen by folds inside the "
     "training part",
-    packages=("scikit-learn",),
-    notice=_notice,
+    few="was fitted on",
 )
 """Scikit-learn's support-vector machine, whose cost and width inner folds choose."""

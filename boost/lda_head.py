@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from ..crossval import pack_arrays, unpack_arrays
+from ..crossval import pack_arrays
 from .arrays import Places
-from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import MOST_ROWS, few_images_of, standardisation
+from .head import TrainingPart
+from .inner import array_head, standardisation
 from .linear_head import ABSENT, LinearModel
 
 _SHAPES: dict[str, tuple[str, ...]] = {
@@ -73,7 +70,7 @@ def fit_lda(part: TrainingPart) -> bytes:
     Returns
     -------
     bytes
-        The model, for `parse_lda`.
+        The model, packed by `pack_arrays`.
     """
     mean, scale = standardisation(part.features)
     rows = (part.features.mean(axis=1, dtype=np.float64) - mean) / scale
@@ -82,33 +79,12 @@ def fit_lda(part: TrainingPart) -> bytes:
     return pack_arrays({"mean": mean, "scale": scale, **arrays})
 
 
-def parse_lda(data: bytes) -> LinearModel:
-    """Read a model of `fit_lda`.
-
-    Raises
-    ------
-    BundleError
-        See `unpack_arrays`.
-    """
-    return LinearModel(unpack_arrays(data, _SHAPES))
-
-
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    for _ in params:
-        yield FittedModel(fit_lda(few_images_of(part)))
-
-
-def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {"inner_seed": terms.inner_seed, "lda_images": MOST_ROWS}
-
-
-LDA = HeadSpec(
-    name="lda",
-    suffix=".npz",
-    fit=_fit,
-    parse=parse_lda,
-    settings=_settings,
+LDA = array_head(
+    "lda",
+    fit=fit_lda,
+    model=LinearModel,
+    shapes=_SHAPES,
     method="linear discriminant analyses with a shrunk covariance [@ledoit2004]",
-    packages=("scikit-learn",),
+    few="was fitted on",
 )
 """Linear discriminant analysis with Ledoit and Wolf's shrinkage."""

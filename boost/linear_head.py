@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays, unpack_arrays
+from ..crossval import pack_arrays
 from ..evaluate import negative_log_likelihood
 from .arrays import Features, Places, Probabilities
-from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .inner import inner_folds, out_of_fold, spread_augmentations, standardisation
+from .head import TrainingPart
+from .inner import array_head, inner_folds, out_of_fold, spread_augmentations, standardisation
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried: there are more features
@@ -163,7 +162,7 @@ def fit_logistic(part: TrainingPart) -> bytes:
     Returns
     -------
     bytes
-        The model, for `parse_logistic`.
+        The model, packed by `pack_arrays`.
 
     Raises
     ------
@@ -198,33 +197,11 @@ def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
     return negative_log_likelihood(probabilities[known], labels[known])
 
 
-def parse_logistic(data: bytes) -> LinearModel:
-    """Read a model of `fit_logistic`.
-
-    Raises
-    ------
-    BundleError
-        See `unpack_arrays`.
-    """
-    return LinearModel(unpack_arrays(data, _SHAPES))
-
-
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    for _ in params:
-        yield FittedModel(fit_logistic(part))
-
-
-def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {"inner_seed": terms.inner_seed}
-
-
-LOGISTIC = HeadSpec(
-    name="logistic",
-    suffix=".npz",
-    fit=_fit,
-    parse=parse_logistic,
-    settings=_settings,
+LOGISTIC = array_head(
+    "logistic",
+    fit=fit_logistic,
+    model=LinearModel,
+    shapes=_SHAPES,
     method="L2-regularised logistic regressions, their strength chosen by folds inside the training part",
-    packages=("scikit-learn",),
 )
 """Scikit-learn's logistic regression, whose ``C`` inner folds choose."""

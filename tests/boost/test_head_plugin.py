@@ -123,7 +123,7 @@ def test_what_decides_the_content_of_ours():
     notices = {head: get_head(head).notice(large) for head in HEADS}
     said = "The head svm was fitted on 3,000 of up to 3,001 training images of a fold."
     kept = "The head knn kept 3,000 of up to 3,001 training images of a fold."
-    assert notices == {**dict.fromkeys(HEADS), "svm": said, "knn": kept}
+    assert notices == {**dict.fromkeys(HEADS), "svm": said, "knn": kept, "lda": said.replace("svm", "lda")}
     assert get_head("svm").notice(small) is None
 
 

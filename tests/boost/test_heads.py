@@ -8,9 +8,9 @@ from bchisto.boost import BoostSettings, Bundle, TrainingPart, train
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
-from bchisto.boost.kernel_head import fit_svm, parse_svm
+from bchisto.boost.kernel_head import fit_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
-from bchisto.boost.linear_head import fit_logistic, parse_logistic
+from bchisto.boost.linear_head import fit_logistic
 from bchisto.core import BundleError, InputError
 from bchisto.crossval import pack_arrays, unpack_arrays
 from bchisto.evaluate import apply_temperature
@@ -107,7 +107,7 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
         fit_svm(part)
     data = fit_logistic(part)
-    assert parse_logistic(data).predict_proba(part.features).shape == (24, 2)
+    assert parse_head("logistic", data).predict_proba(part.features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):
@@ -147,7 +147,7 @@ def test_arrays_are_checked(rng):
         with pytest.raises(BundleError, match="not a whole model of arrays"):
             unpack_arrays(data, LINEAR_SHAPES)
     with pytest.raises(BundleError, match="a model holds the arrays"):
-        parse_svm(pack_arrays(whole))
+        parse_head("svm", pack_arrays(whole))
     assert set(SVM_SHAPES) > {"vectors", "pairs"}
 
 
@@ -290,7 +290,7 @@ def test_few_images_keep_classes_and_groups():
 def test_svm_sees_no_more_rows_than_its_limit(rng):
     """3,500 images of one augmentation: the vectors are at most 3,000."""
     features, labels = blobs(rng, images=3500, augmentations=1, d=4, classes=2, spread=0.2)
-    model = parse_svm(fit("svm", features, labels))
+    model = parse_head("svm", fit("svm", features, labels))
     assert len(model.arrays["vectors"]) <= 3000
     assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
 
