@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..evaluate import FEW_IMAGES, called, counted, images_tested, listed, name_of, nested
+from ..evaluate import FEW_IMAGES, called, counted, images_tested, listed, name_of, nested, plural
 from .page import render
 
 _LARGE = 0.2
@@ -66,7 +66,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "chance": 1.0 / max(len(present), 1),
         "unknown": not by_group and row != group,
         "whom": group,
-        "things": f"{group}s" if row == group else f"{row}s",
+        "things": plural(row),
         "expected": intervals.get(figure),
         "expected_value": metrics[figure],
         "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),

@@ -25,15 +25,18 @@ _HEADER = ("store", "alone", "fusion without it", "its gain, points", "95 % inte
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
-    """Return the figures of all tables, a row each."""
+    """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
     specs = shown_metrics(panel.metrics for panel in panels)
     cells = [summary_cells(specs, panel.metrics) for panel in panels]
+    about = [f"{images_tested(panel.metrics)}, {panel.metrics['protocol']}" for panel in panels]
+    same = len(set(about)) == 1
+    header = ["table", *([] if same else ["predictions and protocol"]), *(heading for heading, _ in cells[0])]
     rows = [
-        [panel.table.name, panel.metrics["protocol"], images_tested(panel.metrics), *(cell for _, cell in found)]
-        for panel, found in zip(panels, cells, strict=True)
+        [panel.table.name, *([] if same else [text]), *(cell for _, cell in figures)]
+        for panel, text, figures in zip(panels, about, cells, strict=True)
     ]
-    header = ["table", "protocol", "predictions", *(heading for heading, _ in cells[0])]
-    return Grid("Tables side by side", header, rows, words=(1,))
+    caption = "All tables, with 95 % intervals" + (f": {about[0]}" if same else "")
+    return Grid(caption, header, rows, words=() if same else (1,))
 
 
 def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Iterator[Block]:
@@ -41,26 +44,25 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     if not pairs:
         return
     rows, more = [], []
+    tests = [named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row"))) for pair in pairs]
     shown = [key for key in _PAIRED if any(pair.get("differences", {}).get(key) for pair in pairs)]
-    for pair in pairs:
+    for pair, test in zip(pairs, tests, strict=True):
         name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
-        test = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
-        tests = (test, *(p_value(pair.get(key), sign=False) for key in ("p", "p_holm", "least_p")))
+        ps = [p_value(pair.get(key), sign=False) for key in ("p", "p_holm", "least_p")]
         only = f"{pair['only_first']} / {pair['only_second']}"
         power = (_or_nothing(pair.get("detectable"), span), _or_nothing(pair.get("units_needed"), "{:,}".format))
-        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests, *power])
+        test = test if len(set(tests)) > 1 else NOTHING
+        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, test, *ps, *power])
         more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
     header = ["second against first", "accuracy, points", "95 % interval", "only first / only second right", "test"]
     header += ["p", "p, Holm", "least possible p", "detectable, points", "units needed"]
     known = [column for column in range(len(header)) if any(row[column] != NOTHING for row in rows)]
     header, rows = [header[column] for column in known], [[row[column] for column in known] for row in rows]
     caption = f"Paired tests of {counted(len(pairs), 'pair')} of tables about the same rows"
+    if len(set(tests)) == 1:
+        caption += f", by {tests[0]}"
     if any(pair.get("variance_factor", 1.0) != 1.0 for pair in pairs):
-        caption += (
-            "; over several folds p is no exact one: its normal deviate is that of the exact test with a larger "
-            f"variance, times {max(pair['variance_factor'] for pair in pairs):g}, since the training parts of folds "
-            "overlap"
-        )
+        caption += "; p is approximate, since the training parts of folds overlap"
     yield Block(grid=Grid(caption, header, rows))
     if shown:
         methods = {found["method"]: None for pair in pairs for found in pair["differences"].values() if found}

@@ -38,7 +38,7 @@ def confusion_grid(metrics: Metrics) -> Grid:
     return Grid(f"Number of {rows_of(metrics)}: true class by line, predicted by column", ["", *classes], rows)
 
 
-def panel_sections(panel: Panel, pictures: Sequence[Block], *, title: str = "") -> Iterator[Section]:
+def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]:
     """Show a table but for its answer.
 
     Parameters
@@ -46,11 +46,9 @@ def panel_sections(panel: Panel, pictures: Sequence[Block], *, title: str = "") 
     panel : Panel
     pictures : sequence of Block
         Errors, and what else is shown of its images.
-    title : str
-        What begins the titles where there are several tables.
     """
-    yield Section(f"{title}Classes and errors", [*_classes(panel), *pictures])
-    yield Section(f"{title}Calibration and operating points", [*_calibration(panel), *_two_class(panel)])
+    yield Section("Classes and errors", [*_classes(panel), *pictures])
+    yield Section("Calibration and operating points", [*_calibration(panel), *_two_class(panel)])
 
 
 def _classes(panel: Panel) -> Iterator[Block]:
@@ -137,4 +135,4 @@ def _points(metrics: Metrics) -> Grid | None:
         (true_negative, false_positive), (false_negative, true_positive) = point["confusion"]
         rows.append([*row, f"{true_positive:,} / {false_positive:,}, {true_negative:,} / {false_negative:,}"])
     name = " + ".join(view["positive"])
-    return Grid(f"What is called {name} from a score on, with 95 % intervals", header, rows)
+    return Grid(f"Operating points: {name} from a score on, with 95 % intervals", header, rows)

@@ -178,9 +178,11 @@ def write_report(
         Section("What the protocol makes of it", [] if gap is None else list(gap_blocks(gap))),
     ]
     for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
-        if not alone:
-            sections.append(Section(panel.table.name, [answer_block(panel, warnings, alone=False)]))
-        sections += panel_sections(panel, shown, title="" if alone else f"{panel.table.name}: ")
+        parts = [part for part in panel_sections(panel, shown) if part.blocks]
+        if not alone:  # one section a table, so that the list of sections stays short
+            within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
+            parts = [Section(panel.table.name, [answer_block(panel, warnings, alone=False), *within])]
+        sections += parts
     learnt: dict[str, Panel] = {}
     for panel in panels:
         if curves := panel.run.get("curves"):

@@ -40,24 +40,16 @@ def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, 
 
 
 def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[str, str]]:
-    """Return the headings and cells of a table's metrics where tables stand side by side in a report.
-
-    An interval without a column stands below its figure.
-    """
+    """Return the headings and cells of a table's metrics where tables stand side by side in a report."""
     cells: list[tuple[str, str]] = []
     for spec in specs:
         if spec.name in _CUT:
             continue
-        before = "" if spec.name == HEADLINE else f"{spec.title}, "
-        apart = spec.interval and "interval" in spec.shown
-        ends, mark = _interval(spec, metrics), star(metrics, spec.name)
-        if "value" in spec.shown:
-            value = interval_cell(spec.unit, metrics.get(spec.name), None if apart else ends, mark)
-            cells.append((_title(spec), value))
-        if apart:
-            cells.append((f"{before}95 % interval", _text(spec.unit, ends) + mark))
+        if {"value", "interval"} & set(spec.shown):
+            cells.append((_title(spec), figure_cell(metrics, spec.unit, metrics.get(spec.name), spec.name)))
         if _has_folds(spec):
-            cells.append((f"{before}mean ± spread over folds", _mean_spread(spec, metrics) or NOTHING))
+            before = "" if spec.name == HEADLINE else f"{spec.title}, "
+            cells.append((f"{before}mean ± SD over folds", _mean_spread(spec, metrics) or NOTHING))
     return cells
 
 

@@ -52,9 +52,9 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
         rows = list(csv.DictReader(handle))
     assert [float(row["mcc"]) for row in rows[:4]] == per_fold
     report = (tmp_path / "report.html").read_text()
-    for heading in ("", ", 95 % interval", ", mean ± spread over folds"):
+    for heading in ("", ", mean ± SD over folds"):
         assert f'<th scope="col">Matthews &lt;correlation&gt;{heading}</th>' in report
-    assert f"<td>{mcc:.3f}</td><td>{low:.3f} to {high:.3f}</td>" in report
+    assert f"<td>{mcc:.3f}\n({low:.3f} to {high:.3f})</td>" in report
     line = f"Matthews &lt;correlation&gt; {mcc:.3f} ({low:.3f} to {high:.3f}), mean over folds "
     assert line in report
     sure = tables["folds"]["sureness"]
@@ -209,5 +209,5 @@ def test_one_fold_has_no_spread(matthews):
     )  # fmt: skip
     found = measure(table, bootstrap=0)
     specs = [spec for spec in list_metrics() if spec.name in ("accuracy", "mcc")]
-    assert [cell for _, cell in summary_cells(specs, found)] == ["75.0 %", "–", "–", "0.577", "–", "–"]
+    assert [cell for _, cell in summary_cells(specs, found)] == ["75.0 %", "–", "0.577", "–"]
     assert "Matthews <correlation> 0.577" in other_figures(found)
