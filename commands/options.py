@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
-from .help import GroupedOption, HelpfulCommand, flag, help_all
+from .help import GroupedOption, HelpfulCommand, help_all
+from .help import flag as flag  # commands take it from here
 
 
 class _NamedPath(click.Path):
