@@ -91,7 +91,7 @@ def _check_options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield argument("name")
-    yield flag("--image", group="Input", type=PATH, help="The picture; default: synthetic tissue.")
+    yield flag("--image", group="Input", type=PATH, help="The picture; default: noise.")
     yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
     yield flag("--crops", type=int, default=4, help="Crops in a batch.")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, as_path, extension_names
-from ..data import decode_image, make_tissue
+from ..formats import decode_image
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice, weights_of
@@ -168,7 +168,7 @@ def check_encoder(
     encoder : str
         As in ``--encoder``.
     image : path, optional
-        The picture; synthetic tissue without.
+        The picture; noise without.
     weights, engine, precision : str
         As in stage 1.
     crops : int
@@ -195,7 +195,8 @@ def check_encoder(
     started = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
     ready = time.perf_counter() - started
-    picture = make_tissue("Benign", seed=1, index=1, size=(512, 384)) if path is None else decode_image(path)
+    noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
+    picture = noise if path is None else decode_image(path)
     batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
     vectors = built.encode(batch)  # compiles
     if not np.isfinite(vectors).all():
