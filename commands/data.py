@@ -73,8 +73,8 @@ def list_(**options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
+    from ..core import neutral
     from ..data import ImageSelection
-    from ..formats import neutral
 
     dataset = from_options(ImageSelection, options).read()
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -14,6 +14,8 @@ from .arguments import (
     items_of,
     reworded,
 )
+from .cells import neutral, unneutral
+from .damage import DAMAGE
 from .errors import (
     BchistoError,
     BundleError,
@@ -46,6 +48,7 @@ from .messages import Message, Names, Parameter, Write, in_python, limited, limi
 from .options import GROUPS, Option, Settings, declared_options, from_options, option, plain_options, plain_value
 
 __all__ = [
+    "DAMAGE",
     "GROUPS",
     "BchistoError",
     "BundleError",
@@ -93,6 +96,7 @@ __all__ = [
     "limited_to",
     "load_extension",
     "message_of",
+    "neutral",
     "one_of",
     "option",
     "os_error",
@@ -103,5 +107,6 @@ __all__ = [
     "public",
     "readable_name",
     "reworded",
+    "unneutral",
     "written",
 ]

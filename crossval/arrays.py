@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, printable
-from ..formats import DAMAGE, check_zip, limits
+from ..core import DAMAGE, BundleError, printable
+from ..formats import check_zip, limits
 from ..jobs import save_arrays
 
 Array = npt.NDArray[Any]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ..core import BundleError, printable
-from ..formats import DAMAGE, Archive
-from ..jobs import write_archive
+from ..core import DAMAGE, BundleError, printable
+from ..formats import Archive
+from .archive import write_archive
 from .manifest import check_manifest
 
 BUNDLE_KIND = "bchisto model bundle"

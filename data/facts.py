@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..formats import PART, column_key
-from ..jobs import read_json, write_json
+from ..formats import PART, column_key, read_json
+from ..jobs import write_json
 from .dataset import Dataset
 
 FACTS_FILE = "dataset.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..jobs import read_json
+from ..formats import read_json
 from .predictions import FoldNote, PredictionTable
 from .two_class import TwoClassView
 from .words import joined_versions

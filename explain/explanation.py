@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError
+from ..core import DAMAGE, ImageError
 from ..data import ImageRecord, decode_record
-from ..formats import DAMAGE
 from ..jobs import atomic_output, save_arrays
 
 Picture = npt.NDArray[np.uint8]

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BchistoError, InputError, readable_name
+from ..core import DAMAGE, BchistoError, InputError, readable_name
 from ..data import join_groups, report_findings
-from ..formats import DAMAGE, GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
+from ..formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 
 _log = logging.getLogger(__name__)
 

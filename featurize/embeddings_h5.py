@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, StoreError
-from ..formats import DAMAGE, GROUP, IMAGE, LABEL, checked_dataset, limits, open_for_reading, refuse_deadly
+from ..core import DAMAGE, InputError, StoreError
+from ..formats import GROUP, IMAGE, LABEL, checked_dataset, limits, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts

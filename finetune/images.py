@@ -14,9 +14,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, TissueError
+from ..core import DAMAGE, ImageError, TissueError
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
-from ..formats import DAMAGE
 from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image

@@ -6,8 +6,8 @@ limits before memory is taken, nothing that a file holds is run, and no other fi
 
 from . import limits
 from .archive import Archive, check_archive_size
-from .bounds import check_zip, parse_json
-from .cells import Cells, neutral, read_records, read_rows, unneutral
+from .bounds import check_zip, parse_json, read_json
+from .cells import Cells, read_records, read_rows
 from .columns import (
     FEATURES,
     FOLD,
@@ -26,7 +26,6 @@ from .columns import (
 from .container import BROKEN, ImageHeader
 from .content import content_sha256, file_identity, file_sha256
 from .csvtable import CsvTable, column_key, published_rows, read_csv
-from .damage import DAMAGE
 from .decode import decode_image, largest_sample, read_header
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
@@ -37,7 +36,6 @@ from .yamltext import number_of, parse_yaml
 
 __all__ = [
     "BROKEN",
-    "DAMAGE",
     "FEATURES",
     "FOLD",
     "GROUP",
@@ -70,7 +68,6 @@ __all__ = [
     "largest_sample",
     "limits",
     "may_hold_patients",
-    "neutral",
     "number_of",
     "open_for_reading",
     "parse_json",
@@ -78,10 +75,10 @@ __all__ = [
     "published_rows",
     "read_csv",
     "read_header",
+    "read_json",
     "read_records",
     "read_rows",
     "refuse_deadly",
     "same_name",
     "table_rows",
-    "unneutral",
 ]

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import BundleError, InputError
+from ..core import DAMAGE, BundleError, InputError
 from . import limits
 from .bounds import check_zip, parse_json
-from .damage import DAMAGE
 
 _MANIFEST = "manifest.json"
 

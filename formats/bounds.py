@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from ..core import InputError
 from . import limits
 
 _SIGNS = ",:[{"
@@ -28,6 +29,29 @@ def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
     if sum(signs) > most:
         raise ValueError(f"more than {most:,} values")
     return json.loads(text)
+
+
+def read_json(path: Path, *, record: bool = False) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    record : bool
+        Whether it is a record of what ran, which is small.
+
+    Raises
+    ------
+    InputError
+        The file is not JSON, or too large; the message names it and the position.
+    """
+    size, values = (limits.RECORD_BYTES, limits.RECORD_VALUES) if record else (limits.JSON_BYTES, limits.JSON_VALUES)
+    try:
+        if path.stat().st_size > size:
+            raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
+        return parse_json(path.read_text(encoding="utf-8"), most=values)
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError("{}: not a readable JSON file ({})", path, error) from error
 
 
 def check_zip(source: Path | IO[bytes], *, members: int) -> None:

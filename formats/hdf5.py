@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import StoreError
+from ..core import DAMAGE, StoreError
 from . import limits
-from .damage import DAMAGE
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

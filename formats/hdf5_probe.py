@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import StoreError
+from ..core import DAMAGE, StoreError
 from . import limits
-from .damage import DAMAGE
 from .hdf5 import checked_dataset, open_for_reading, walk_checked
 
 _log = logging.getLogger(__name__)

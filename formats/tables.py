@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import DependencyError, InputError, how_to_install
+from ..core import DependencyError, InputError, how_to_install, unneutral
 from . import limits
 from .bounds import check_zip
-from .cells import unneutral
 from .container import BROKEN
 from .workbook import check_parts
 from .xls import xls_rows

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..core import InputError
+from ..core import DAMAGE, InputError
 from . import limits
 from .bounds import parse_json
-from .damage import DAMAGE
 
 _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)
 _MOST_DIGITS = 300

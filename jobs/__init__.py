@@ -4,7 +4,6 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
-from .archive import write_archive
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus
 from .cluster import ask_workers
 from .executor import map_ahead, map_ahead_in_threads, run_units
@@ -17,7 +16,6 @@ from .parts import (
     ensure_folder,
     is_set_aside,
     json_text,
-    read_json,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -63,7 +61,6 @@ __all__ = [
     "one_thread_of_opencv",
     "prepare_backend",
     "prepare_torch",
-    "read_json",
     "read_pack",
     "reading",
     "refuse_among",
@@ -78,7 +75,6 @@ __all__ = [
     "singly",
     "this_process",
     "visible_gpus",
-    "write_archive",
     "write_json",
     "write_pack",
     "write_rows",

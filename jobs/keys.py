@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..formats import DAMAGE
+from ..core import DAMAGE
 from .parts import atomic_output
 
 _log = logging.getLogger(__name__)

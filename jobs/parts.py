@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, OutputError, error_number, output_error, readable_name
-from ..formats import limits, neutral, parse_json
+from ..core import InputError, Message, OutputError, error_number, neutral, output_error, readable_name
 from .guard import check_output, refuse_removing
 from .processes import temporary_name, unlink_stale
 
@@ -182,29 +181,6 @@ def json_text(value: Any) -> str:
     """Return indented JSON in which no character is one that a terminal obeys; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
-
-
-def read_json(path: Path, *, record: bool = False) -> Any:
-    """Read a JSON file.
-
-    Parameters
-    ----------
-    path : Path
-    record : bool
-        Whether it is a record of what ran, which is small.
-
-    Raises
-    ------
-    InputError
-        The file is not JSON, or too large; the message names it and the position.
-    """
-    size, values = (limits.RECORD_BYTES, limits.RECORD_VALUES) if record else (limits.JSON_BYTES, limits.JSON_VALUES)
-    try:
-        if path.stat().st_size > size:
-            raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
-        return parse_json(path.read_text(encoding="utf-8"), most=values)
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError("{}: not a readable JSON file ({})", path, error) from error
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

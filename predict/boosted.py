@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
-from ..core import BundleError, InputError, WeightsError, printable
+from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
 from ..data import ImageRecord, LeastSize
 from ..encoders import (
     CropEncoder,
@@ -33,7 +33,7 @@ from ..featurize import (
     images_per_block,
     settings_from,
 )
-from ..formats import DAMAGE, limits
+from ..formats import limits
 from ..jobs import Ticker
 from ..stains import stain_notes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import Bundle
-from ..core import BundleError, InputError, few
+from ..core import DAMAGE, BundleError, InputError, few
 from ..crossval import bundle_kind
 from ..data import ImageRecord
 from ..featurize import (
@@ -23,7 +23,6 @@ from ..featurize import (
     row_sha256,
     settled_facts,
 )
-from ..formats import DAMAGE
 from .predicted import Prediction
 from .records import with_classes
 

@@ -10,7 +10,8 @@ from typing import Any
 from ..core import BchistoError, InputError, MissingInputError
 from ..crossval import bundle_stores
 from ..encoders import recorded_source, source_sha256, weights_of
-from ..jobs import is_set_aside, read_json
+from ..formats import read_json
+from ..jobs import is_set_aside
 from ..runs import unfinished_work
 
 _BUNDLE = "model.bchisto"

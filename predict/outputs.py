@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import OutputError
+from ..core import OutputError, neutral
 from ..data import ImageRecord
 from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, write_predictions
-from ..formats import Cells, neutral
+from ..formats import Cells
 from ..jobs import atomic_output, remove_output, write_rows
 from .predicted import Predicted, Prediction
 from .records import notes_of_training

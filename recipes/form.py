@@ -13,8 +13,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, as_whole, check_name, extension_names, load_extension, one_of
-from ..formats import DAMAGE, limits, number_of, parse_yaml
+from ..core import DAMAGE, InputError, as_whole, check_name, extension_names, load_extension, one_of
+from ..formats import limits, number_of, parse_yaml
 from ..jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting

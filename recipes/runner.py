@@ -9,11 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, ReportError, SettingsConflictError
+from ..core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ..crossval import CrossValidation
 from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..finetune import count_parameters, time_training
-from ..formats import DAMAGE, read_rows
+from ..formats import read_rows
 from ..jobs import write_rows
 from ..report import PublishedTable
 from .estimate import Estimate, PlannedImages, estimate_step

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BoostSettings
-from ..core import InputError, Settings, declared_options, from_options, option
+from ..core import DAMAGE, InputError, Settings, declared_options, from_options, option
 from ..data import FoldChoice
 from ..encoders import weights_of
 from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
-from ..formats import DAMAGE
 from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, OverwrittenError, SettingsConflictError
-from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
+from ..formats import read_json
+from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 from .compare import describe_differences
 
 _log = logging.getLogger(__name__)

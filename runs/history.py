@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, MissingInputError
-from ..jobs import read_json
+from ..formats import read_json
 from .compare import differences
 from .record import process_runs
 

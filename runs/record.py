@@ -22,7 +22,7 @@ from typing import Any
 
 from .. import __version__
 from ..core import BchistoError, InputError, MissingInputError, items_of
-from ..formats import parse_yaml
+from ..formats import parse_yaml, read_json
 from ..jobs import (
     default_jobs,
     ensure_folder,
@@ -30,7 +30,6 @@ from ..jobs import (
     is_interrupt,
     is_running,
     named_files,
-    read_json,
     reading,
     this_process,
     write_json,

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, few
-from ...formats import DAMAGE, Cells, file_identity, file_sha256
+from ...core import DAMAGE, InputError, few
+from ...formats import Cells, file_identity, file_sha256
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding

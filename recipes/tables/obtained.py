@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from ...core import InputError
 from ...evaluate import Panel, aggregate, fold_error, measure
-from ...formats import read_records
-from ...jobs import read_json
+from ...formats import read_json, read_records
 from ...report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]

@@ -3,8 +3,8 @@
 import csv
 
 import pytest
-from bchisto.core import printable
-from bchisto.formats import Cells, neutral, read_records, unneutral
+from bchisto.core import neutral, printable, unneutral
+from bchisto.formats import Cells, read_records
 from bchisto.jobs import json_text, write_rows
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -5,7 +5,8 @@ import stat
 
 import pytest
 from bchisto.core import InputError, OutputError
-from bchisto.jobs import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
+from bchisto.formats import read_json
+from bchisto.jobs import atomic_output, ensure_folder, remove_tree, write_json, write_rows
 
 
 def test_a_file_is_absent_or_whole(tmp_path):

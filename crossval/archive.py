@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core import BchistoError, OutputError
-from ..formats import DAMAGE, Archive, check_archive_size
-from .parts import atomic_output
+from ..core import DAMAGE, BchistoError, OutputError
+from ..formats import Archive, check_archive_size
+from ..jobs import atomic_output
 
 _MANIFEST = "manifest.json"
 
