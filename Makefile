@@ -5,7 +5,7 @@ EXTRAS ?= test
 RUN ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage bench check lint format types docs wheel audit constraints lock locked clean
+.PHONY: help demo test test-all coverage bench check lint format types docs wheel audit constraints lock locked release-check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -96,6 +96,9 @@ lock: $(VENV)/installed-lint  ## Write requirements.lock (with hashes) and docs/
 locked: requirements.lock | $(VENV)/created  ## Install everything of requirements.lock into .venv, hashes checked
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with the oldest packages allowed (an hour and more)
+	$(PYTHON) .ci/release_check.py
 
 clean:  ## Remove environments and builds
 	rm -rf $(VENV) .types build dist docs/_build demo-run *.egg-info .coverage .coverage.*

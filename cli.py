@@ -105,6 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
+    if sys.platform.startswith("win"):  # folders are synced, processes watched and files replaced as POSIX has it
+        click.echo("error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)", err=True)
+        sys.exit(2)
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
     outcome: dict[str, Any] = {}  # what options left for the end

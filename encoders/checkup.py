@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 import timeit
 from collections.abc import Sequence
@@ -208,9 +209,14 @@ def check_encoder(
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
         ("speed", f"{speed:.3g} crops per second in batches of {crops}; built in {ready:.1f} s"),
-        ("memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB at most, the whole process"),
+        ("memory", f"{_peak_memory():,.0f} MB at most, the whole process"),
     ]
     return EncoderCheck(built.name, tuple(lines), built.dim, speed, vectors)
+
+
+def _peak_memory() -> float:
+    """Return the most memory that this process had, in MiB; macOS counts bytes where Linux counts KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int, crops: int) -> npt.NDArray[np.uint8]:

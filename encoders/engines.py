@@ -103,7 +103,11 @@ def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any]
         def convert() -> Any:
             import openvino
             import tensorflow as tf
+            from openvino.frontend.tensorflow import utils
 
+            if sys.version_info >= (3, 13):
+                # OpenVINO (2024.5 to 2026.4) asks here for versions in a way that Python no longer knows (PEP 667)
+                utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
             signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
             return openvino.convert_model(tf.function(function, input_signature=signature))
 

@@ -116,7 +116,8 @@ def _read(path: Path, *, pixels: bool) -> Any:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
     except _broken() as error:
         # a text of pydicom may quote what stands in the file
-        why = {RecursionError: "it is nested too deep", _TooMuch: str(error)}.get(type(error), type(error).__name__)
+        deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
+        why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
         raise damaged(path, why) from error
 
 

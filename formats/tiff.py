@@ -7,6 +7,7 @@ TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,10 +52,8 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         A thumbnail of a picture that is on no page, a whole slide, a damaged directory, sizes that cannot be, or
         samples that are refused.
     """
-    import tifffile
-
     handle.seek(0)  # tifffile takes where it is for the begin
-    with tifffile.TiffFile(handle, name=path.name) as file:
+    with _opened(handle, name=path.name) as file:
         pages = len(file.pages)
         if pages > limits.PAGES:
             raise damaged(path, f"more than {limits.PAGES:,} pages")
@@ -128,11 +127,21 @@ def _parts(page: Any) -> list[tuple[int, int]]:
     return list(zip(page.dataoffsets, page.databytecounts, strict=False))
 
 
-def _decode(path: Path, number: int) -> Samples:
-    """Decode a page, of which every strip or tile must be there and whole."""
+@contextlib.contextmanager
+def _opened(source: Path | BinaryIO, name: str | None = None) -> Iterator[Any]:
+    """Open a TIFF; what tifffile finds wrong is a ValueError, as in its releases since late 2025."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    try:
+        with tifffile.TiffFile(source, name=name) as file:
+            yield file
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error
+
+
+def _decode(path: Path, number: int) -> Samples:
+    """Decode a page, of which every strip or tile must be there and whole."""
+    with _opened(path) as file:
         page: Any = file.pages.get(number)
         end = file.filehandle.size
         if any(offset + count > end for offset, count in _parts(page)):  # before room is made for them

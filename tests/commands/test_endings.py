@@ -106,3 +106,11 @@ def test_files_of_one_finding_are_in_one_line(tmp_path, cli):
     assert 1 <= len(lines) <= 6, out
     assert "and 9 more" in out or "and 21 more" in out
     assert "all of it as JSON names every file" in out
+
+
+def test_windows_is_refused_in_one_line(cli, monkeypatch):
+    """The platform is only pretended: nothing was tried on Windows itself."""
+    monkeypatch.setattr("bchisto.cli.sys.platform", "win32")
+    code, out, err = cli("data", "check", "--images", ".")
+    assert (code, out) == (2, "")
+    assert err == "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)\n"

@@ -1,0 +1,43 @@
+"""The container files take the steps that were tried, and these find their files. An image needs a base image."""
+
+import fnmatch
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STEPS = "containers/install.sh"
+
+pytestmark = pytest.mark.skipif(not (REPOSITORY / "Dockerfile").is_file(), reason="needs the repository")
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "apptainer.def"])
+def test_both_begin_alike_and_take_the_same_step(name):
+    text = (REPOSITORY / name).read_text()
+    assert re.search(r"^(FROM|From:) debian:bookworm-slim$", text, re.MULTILINE)
+    assert f"sh /tmp/source/{STEPS}" in text
+
+
+def test_the_program_does_not_run_as_root():
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    assert lines.index("USER bchisto") > next(place for place, line in enumerate(lines) if "useradd" in line)
+
+
+def test_what_is_installed_is_locked():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = re.findall(r"""\["optional-dependencies"\]\["(\w+)"\]""", (REPOSITORY / STEPS).read_text())
+    assert extras == ["openvino"]
+    needs = [*project["dependencies"], *project["optional-dependencies"][extras[0]], "setuptools"]
+    locked = set(re.findall(r"^(\S+)==", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
+    assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
+
+
+def test_what_is_left_out_of_the_image_is_not_needed():
+    left_out = (REPOSITORY / ".dockerignore").read_text().split()
+    packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {package.split(".")[1] for package in packages if "." in package}
+    for name in (*folders, "pyproject.toml", "requirements.lock", "README.md", "LICENSE", "NOTICE", "containers"):
+        assert (REPOSITORY / name).exists()
+        assert not [pattern for pattern in left_out if fnmatch.fnmatch(name, pattern)]
