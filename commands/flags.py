@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from ..core import Write
+from .select import select_option
 
 
 def in_flags(command: click.Command) -> Write:
@@ -19,10 +20,14 @@ def in_flags(command: click.Command) -> Write:
     >>> write("sides", ""), write("sides", "4 6"), write("depth", "2")
     ('--side', '--side 4 --side 6', 'depth 2')
     """
+    select = select_option(command)
+    selected = {} if select is None else select.names
     options = {parameter.name: parameter for parameter in command.params if isinstance(parameter, click.Option)}
 
     def write(name: str, value: str) -> str:
         option = options.get(name)
+        if name in selected:
+            return f"--select DATASET:{selected[name]}" + (f"={value}" if value else "")
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
         flag = max(option.opts, key=len)  # of -v and --verbose the long one

@@ -17,6 +17,7 @@ import click
 from ..core import InputError, Option, declared_options, plain_value, readable_name
 from .help import GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands take it from here
+from .select import SelectOption, put_selected, select_option
 
 
 class _NamedPath(click.Path):
@@ -45,6 +46,9 @@ _CONFIG = f"{__package__}.config"
 
 PRESET = f"{__package__}.preset"
 """Where a context keeps the values of ``--preset``."""
+
+_SELECTED = f"{__package__}.selected"
+"""Where it keeps what this file gives for the fields of ``--select``."""
 
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
@@ -83,6 +87,8 @@ def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[
     declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind) if option.command}
     for name in names or (name for name in declared if name not in but):
         yield _option_of(*declared[name], changed.get(name, {}))
+    if not names and any(option.select for _, _, option in declared_options(kind)):
+        yield SelectOption(kind)
 
 
 def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]) -> click.Option:
@@ -191,6 +197,8 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     options = load_config(value, command=context.info_name or "")
     known = {parameter.name: parameter for parameter in context.command.params}
     options = {name: value for name, value in options.items() if value is not None}
+    if (select := select_option(context.command)) is not None:
+        context.meta[_SELECTED] = {name: options.pop(name) for name in select.names if name in options}
     if unknown := sorted(options.keys() - known.keys()):
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
@@ -302,6 +310,7 @@ class Command(HelpfulCommand):
 
         if isinstance(ctx.obj, dict):  # what an interrupt says depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
+        put_selected(ctx, ctx.meta.get(_SELECTED, {}))
         with _kept(ctx):
             return self._invoke_in(ctx, scratch_folder())
 

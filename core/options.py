@@ -70,7 +70,9 @@ class Option:
     distinct : bool
         Whether what is named twice counts once.
     command : bool
-        Whether commands have it.
+        Whether commands have an option of its own.
+    select : str
+        The key of ``--select`` that sets it, if only some data sets have it; they are known by the field's name.
     recorded : bool
         Whether ``run.json`` keeps it.
     decides : bool
@@ -92,6 +94,7 @@ class Option:
     commas: bool = False
     distinct: bool = False
     command: bool = True
+    select: str = ""
     recorded: bool = True
     decides: bool = True
     form: Callable[[Any, str], Any] | None = None

@@ -29,7 +29,15 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side
 from .images.restain import stain_images
-from .layouts.registry import find_layout, get_layout, known_classes, known_positive, list_layouts, order_classes
+from .layouts.registry import (
+    find_layout,
+    get_layout,
+    known_classes,
+    known_positive,
+    layouts_with,
+    list_layouts,
+    order_classes,
+)
 from .layouts.spec import LayoutSpec
 from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
@@ -71,6 +79,7 @@ __all__ = [
     "join_labels",
     "known_classes",
     "known_positive",
+    "layouts_with",
     "list_layouts",
     "make_bach",
     "make_tissue",

@@ -127,29 +127,23 @@ class ImageSelection(Settings):
     )
     label_level: str = option(
         "class",
-        group="Particular data sets",
+        command=False,
+        select="label",
         choices=LABEL_LEVELS,
-        help="BreakHis: benign against malignant, or the eight tumour types.",
+        help="benign against malignant, or the eight tumour types.",
     )
     context: str = option(
         "tight",
-        group="Particular data sets",
+        command=False,
+        select="context",
         choices=CONTEXTS,
-        help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
+        help="only the abnormality, 50 pixels more, or twice its box.",
     )
     lesions: tuple[str, ...] = option(
-        (),
-        group="Particular data sets",
-        flag="lesion",
-        choices=LESIONS,
-        help="CBIS-DDSM, DDSM: keep these abnormalities; default: both.",
+        (), command=False, select="lesion", choices=LESIONS, help="keep these abnormalities; default: both."
     )
     magnifications: tuple[int, ...] = option(
-        (),
-        group="Particular data sets",
-        flag="magnification",
-        choices=_MAGNIFICATIONS,
-        help="BreakHis: 40, 100, 200 or 400; default: all.",
+        (), command=False, select="magnification", choices=_MAGNIFICATIONS, help="keep these; default: all."
     )
     classes: tuple[str, ...] = option(
         (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."

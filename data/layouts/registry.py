@@ -40,6 +40,11 @@ def built_in_layouts() -> tuple[LayoutSpec, ...]:
     return tuple(sorted(specs, key=lambda spec: (rank.get(spec.name, len(rank)), spec.name)))
 
 
+def layouts_with(option: str) -> list[str]:
+    """Return the names of our layouts that take an option, see `LayoutSpec.options`."""
+    return [spec.name for spec in built_in_layouts() if option in spec.options]
+
+
 def list_layouts() -> list[str]:
     """Return the names of all layouts: ours, then those of other packages."""
     return list(dict.fromkeys((*DATASET_NAMES, *extension_names(ENTRY_POINT_GROUP))))

@@ -54,8 +54,8 @@ def test_every_command_has_help_with_an_example(cli, command):
             "--precision int8: choose one of",
         ),
         (
-            ["featurize", "--images", "x", "--out", "y", "--magnification", "50"],
-            "--magnification 50: choose one of 40, 100, 200, 400",
+            ["featurize", "--images", "x", "--out", "y", "--select", "breakhis:magnification=50"],
+            "--select breakhis:magnification=50: choose one of 40, 100, 200, 400",
         ),
         (["predict", "x", "--out", "y"], "give --images DIR or image files"),
     ],

@@ -300,7 +300,7 @@ def test_a_mask_without_its_image(tmp_path, cli):
     root = tmp_path / "CBIS-DDSM"
     cases = [(f"P_{n:05d}", "test" if n % 3 == 0 else "train", ("BENIGN", "MALIGNANT")[n % 2]) for n in range(12)]
     miniatures.write_cbis(root, cases)
-    options = ("--dataset", "cbis-ddsm", "--context", "large", "--folds", "official")
+    options = ("--dataset", "cbis-ddsm", "--select", "cbis-ddsm:context=large", "--folds", "official")
     code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "run", *OPTIONS, *options, "--no-validation")
     assert code == 0, err
     shutil.rmtree(root / "Mass-Training_P_00001_LEFT_CC")

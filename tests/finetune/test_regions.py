@@ -208,8 +208,8 @@ def test_regions_are_kept_and_made_anew_where_damaged(masses, tmp_path, monkeypa
 @pytest.mark.slow
 def test_masses_from_one_command(masses, tmp_path, cli):
     options = (
-        "finetune", "--images", masses, "--out", tmp_path / "run", *OPTIONS, "--context", "large", "--folds", 2,
-        "--augmentation", "rotations-crops", "--augmentation", "mirror", "--rotations", 2, "--crops", 2,
+        "finetune", "--images", masses, "--out", tmp_path / "run", *OPTIONS, "--select", "ddsm:context=large",
+        "--folds", 2, "--augmentation", "rotations-crops", "--augmentation", "mirror", "--rotations", 2, "--crops", 2,
         "--no-validation",
     )  # fmt: skip
     code, _, err = cli(*options)
