@@ -212,8 +212,9 @@ def write_outputs(
         from .page import write_html
 
         sheet = make_sheet(
-            table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name
-        )
+            table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name,
+            called=called,
+        )  # fmt: skip
         unsure = sheet.unsure
         write_html(sheet, settings.html)
     return PredictResult(

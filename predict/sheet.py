@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ..crossval import BundleFacts
 from ..data import ImageRecord
-from ..evaluate import apply_temperature
+from ..evaluate import apply_temperature, listed
 
 if TYPE_CHECKING:
     from .outputs import Table
@@ -66,6 +67,8 @@ class Sheet:
     rows : tuple of SheetRow
     columns : tuple of str
         Names of further columns.
+    summary : tuple of str
+        What is called at which threshold, by which model and when, and what to do next.
     paragraphs : tuple of str
         On confidence, and on the rule.
     failures : tuple of (image, message)
@@ -78,6 +81,7 @@ class Sheet:
     classes: tuple[str, ...]
     rows: tuple[SheetRow, ...]
     columns: tuple[str, ...]
+    summary: tuple[str, ...]
     paragraphs: tuple[str, ...]
     failures: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
@@ -105,6 +109,7 @@ def make_sheet(
     banners: Sequence[str],
     failures: Mapping[str, str],
     title: str,
+    called: str,
 ) -> Sheet:
     """Return the sheet of a table.
 
@@ -120,6 +125,8 @@ def make_sheet(
         See `Sheet`.
     title : str
         What the table is called.
+    called : str
+        How many are called positive, at which operating point; empty where nothing is called.
     """
     on_confidence = (
         "Confidence is the probability of the class, as the models give it: this model holds no temperature."
@@ -156,6 +163,14 @@ def make_sheet(
             )
         )
     marked = sum(bool(row.unsure) for row in rows)
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    first_to_see = f"the {marked} marked unsure" if marked else "those of the lowest confidence"
+    summary = (
+        f"{called[0].upper()}{called[1:]}." if called else "No image is called positive or negative.",
+        f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
+        f"Next: look at {first_to_see}, which stand first. Where the classes are known, "
+        f"bchisto evaluate {title} --out DIR compares them.",
+    )
     marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
     return Sheet(
         title=f"Predictions: {title}",
@@ -163,9 +178,10 @@ def make_sheet(
         classes=tuple(bundle.classes),
         rows=tuple(sorted(rows, key=lambda row: row.confidence)),
         columns=tuple(name for name, _ in columns),
+        summary=summary,
         paragraphs=(on_confidence, " ".join([*marked_text, *rule_sentences(rule)])),
         failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
-        facts=tuple(bundle_lines(bundle, sha256)),
+        facts=(("Predicted on", day), *bundle_lines(bundle, sha256)),
     )
 
 

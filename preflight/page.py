@@ -86,7 +86,8 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
         sections[stains] = Section("Stains", [*sections[stains].blocks, shown])
         pictures = [*pictures, *doubtful]
     sections.insert(views, contact)
-    sections = [short_section(result), findings_section(result, say=say), *sections, next_section(result, commands)]
+    first = [short_section(result), next_section(result, commands), findings_section(result, say=say)]
+    sections = [*first, *sections]
     write_page(
         path,
         title=f"Before you begin: {root.name or result.dataset.name}",

@@ -300,17 +300,19 @@ def findings_text(result: Preflight, *, say: Say) -> str:
 
 
 def findings_section(result: Preflight, *, say: Say) -> Section:
-    """Return the findings, files with the same one together; notes of copies stand in their own section."""
+    """Return the findings, files with the same one together; copies within a class stand in their own section."""
+    label_of = {record.image_id: record.label for record in result.dataset.records}
+    pairs = [copy for copy in result.survey.copies or () if label_of[copy.first] == label_of[copy.second]]
     first_of: dict[str, list[str]] = {}
-    for copy in result.survey.copies or ():
+    for copy in pairs:
         first_of.setdefault(copy.second, []).append(copy.first)
 
     def is_shown(finding: Finding) -> bool:
         copies = first_of.get(finding.file, ())
-        return finding.level != "note" or not any(f" {original} (" in finding.message for original in copies)
+        return not any(f" {original} (" in finding.message for original in copies)
 
     ranked = grouped_findings(result, filter(is_shown, result.survey.findings))
-    if not ranked:
+    if not ranked and not pairs:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
     blocks = [
         Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(message))
@@ -318,6 +320,10 @@ def findings_section(result: Preflight, *, say: Say) -> Section:
     ]
     if (further := len(ranked) - _MOST_FINDINGS) > 0:
         blocks.append(Block(note=f"And {further:,} further ones, which `bchisto data check` prints."))
+    if pairs:
+        text = f"first {pairs[0].first} and {pairs[0].second}; see Copies."
+        lead = f"Pairs of one class that seem to show the same pixels, {len(pairs)}:"
+        blocks.append(Block(lead=lead, text=text))
     return Section("Findings", blocks)
 
 
