@@ -169,7 +169,7 @@ def make_sheet(
         f"{called[0].upper()}{called[1:]}." if called else "No image is called positive or negative.",
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
         f"Next: look at {first_to_see}, which stand first. Where the classes are known, "
-        f"bchisto evaluate {title} --out DIR compares them.",
+        f"`bchisto evaluate` compares {title} with them.",
     )
     marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
     return Sheet(
