@@ -29,6 +29,8 @@ def text():
         "# Command line\n",
         "`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and"
         " `--help-all` in the place of `-h` every option, as here.\n",
+        "On a terminal lines are at most 100 characters, and in colour unless `NO_COLOR` is set; a pipe or a file gets"
+        " plain lines, one for each message.\n",
         "Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused"
         " input; 130 after Ctrl-C; 143 after SIGTERM.\n",
         "The Tab key completes commands, options and their values after one line in the start-up file of your shell:"
