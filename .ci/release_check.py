@@ -61,7 +61,7 @@ def main() -> int:
     """Return the exit status."""
     pythons = {version: find(version) for version in PYTHONS}
     if missing := [version for version, python in pythons.items() if python is None]:
-        sys.stderr.write(f"release-check: Python {', '.join(missing)} is missing; install it, on PATH or by pyenv\n")
+        sys.stderr.write(f"release-check: missing Python {', '.join(missing)}; install it, on PATH or by pyenv\n")
         return 2
     (ROOT / ".venv").mkdir(exist_ok=True)
     oldest = ROOT / ".venv" / "lowest.txt"
