@@ -74,7 +74,8 @@ class SelectOption(GroupedOption):
                 raise InputError(f"--select {text}: {one_of(value, values)}")
             if chosen.setdefault("dataset", dataset) != dataset:
                 raise InputError(f"--select {text}: names another data set than {chosen['dataset']}; give one")
-            if typing.get_origin(hint) in (tuple,):
+            origin: Any = typing.get_origin(hint)
+            if origin is tuple:
                 chosen[field.name] = (*chosen.get(field.name, ()), value)
             elif chosen.setdefault(field.name, value) != value:
                 raise InputError(f"--select {text}: and {key}={chosen[field.name]}; give one")

@@ -114,7 +114,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
 
 def _free_space(folder: Path) -> Iterator[Check]:
     """Look at the space for results, for temporary files, and in shared memory."""
-    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")
+    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - looked at, never written to
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),
