@@ -62,7 +62,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         parts, path = Path(folder) / "x.parts", Path(folder) / "x.h5"
         parts.mkdir()
-        keys = timed("work out the keys", lambda: row_keys(settings, contents))
+        keys = timed("work out the keys", lambda: row_keys(settings, contents, mpp={}))
 
         def write():
             for start in range(0, len(records), options.block):

@@ -90,7 +90,7 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
             cut = cut.replace("windows", "window").replace("crops", "crop")
         yield (
             f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {header['crops']} {cut} of "
-            f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their "
+            f"{header['crop']} pixels in each of {copies} at {_scale(header, 'a scale of ')}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
         )
 
@@ -148,10 +148,15 @@ def _shown_store(h: Mapping[str, Any]) -> str:
     bound = "" if card is None else f"; {card.terms()}"
     return (
         f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
-        f"scale {h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+        f"{_scale(h, 'scale ')}, {_count(h['crops'], 'crop')} of {h['crop']}, "
         f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
         f"{h['mode']}, {h['precision']}, seed {h['seed']}"
     )
+
+
+def _scale(header: Mapping[str, Any], word: str) -> str:
+    """Return the scale of a view: micrometres per pixel, or behind a word the factor of the sides of an image."""
+    return f"{header['scale']:g} um per pixel" if header.get("unit") else f"{word}{header['scale']:g}"
 
 
 def _weights_hash(header: Mapping[str, Any]) -> str:

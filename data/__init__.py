@@ -5,7 +5,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from ..formats import decode_image
-from .check import DatasetSurvey, read_sizes, survey_dataset
+from .check import DatasetSurvey, read_headers, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .facts import (
@@ -29,6 +29,7 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side
 from .images.restain import stain_images
+from .layouts.bach import BACH_MPP
 from .layouts.registry import (
     find_layout,
     get_layout,
@@ -44,6 +45,7 @@ from .synthetic import make_bach, make_tissue
 from .walk import walk_files
 
 __all__ = [
+    "BACH_MPP",
     "FACTS_FILE",
     "GIVEN",
     "PUBLISHED_FOLDS",
@@ -91,7 +93,7 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
-    "read_sizes",
+    "read_headers",
     "record_sha256",
     "report_findings",
     "resize_image",

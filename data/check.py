@@ -47,19 +47,18 @@ class DatasetSurvey:
     copies: tuple[Copy, ...] | None
 
 
-def read_sizes(records: Sequence[ImageRecord]) -> dict[str, tuple[int, int]]:
-    """Return image id to width and height in pixels, as in `DatasetSurvey`, of images whose header can be read."""
+def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
+    """Return image id to header, of images whose header can be read."""
 
-    def read(record: ImageRecord) -> tuple[int, int] | None:
+    def read(record: ImageRecord) -> ImageHeader | None:
         try:
-            header = read_header(record.path)
+            return read_header(record.path)
         except ImageError:
             return None
-        return record.sides(header.width, header.height)
 
     with ThreadPoolExecutor(default_jobs()) as pool:
-        sizes = {record.image_id: size for record, size in zip(records, pool.map(read, records), strict=True)}
-    return {image: size for image, size in sizes.items() if size is not None}
+        headers = zip(records, pool.map(read, records), strict=True)
+        return {record.image_id: header for record, header in headers if header is not None}
 
 
 def survey_dataset(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import InputError
+from ..formats import ImageHeader
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 
@@ -36,7 +37,7 @@ class ImageRecord:
     magnification : int or None
         Nominal objective magnification.
     mpp : float or None
-        Micrometres per pixel.
+        Micrometres per pixel; None where neither the dataset nor the user says it, see `scaled_by`.
     source : str
         Name of the layout it was read from.
     box : tuple of int, or None
@@ -70,6 +71,10 @@ class ImageRecord:
         """Return width and height of the image, pixels, in a file of these sides."""
         left, top, right, bottom = self.box or (0, 0, width, height)
         return right - left, bottom - top
+
+    def scaled_by(self, header: ImageHeader | None) -> ImageRecord:
+        """Return the image with the micrometres per pixel that its file says, if nothing else does."""
+        return self if self.mpp is not None or header is None else replace(self, mpp=header.mpp)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def read_images(
     magnifications: Sequence[int],
     lesions: Sequence[str],
     context: str,
+    mpp: float | None,
     **own: str | None,
 ) -> Dataset:
     """Read images as the fields of an `ImageSelection` say, but for ``only``.
@@ -79,6 +80,8 @@ def read_images(
         findings = [*findings, *unseen]
     if dataset is None and layout.fallback and not layout.manifest:
         findings = [*findings, *_named_as_published(records, root)]
+    if mpp is not None:
+        records = [replace(record, mpp=mpp) for record in records]
     synthetic = _is_synthetic(root)
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
-from ..formats import ImageHeader, read_header
+from ..formats import ImageHeader, limits, read_header
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
-from .images import UniqueImages, find_copies, scaled_side, unique_images
+from .images import UniqueImages, find_copies, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
 from .read import read_images
@@ -33,15 +33,10 @@ _MAGNIFICATIONS = (40, 100, 200, 400)
 
 
 class LeastSize(Protocol):
-    """What an image must be large enough for, at a scale: a `View`, or patches."""
+    """What an image must be large enough for: a `View`, or patches."""
 
-    @property
-    def scale(self) -> float:
-        """Return the scale at which it looks at the image."""
-        ...
-
-    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
-        """Say what is wrong with an image of this size after scaling."""
+    def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
+        """Say what is wrong with an image of this size, pixels."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +156,14 @@ class ImageSelection(Settings):
     path_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the path.")
     label_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the label.")
     group_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds patient or slide.")
+    mpp: float | None = option(
+        None,
+        group="Input",
+        least=limits.LEAST_MPP,
+        most=limits.MOST_MPP,
+        help="Micrometres per pixel of all images; default: those of the dataset, of the column mpp of a manifest, or "
+        "of each TIFF or DICOM.",
+    )
     only: Path | None = option(None, file="input", help="CSV with a column image_id: use only these images.")
 
     @classmethod
@@ -324,7 +327,7 @@ def check_headers(
     ----------
     records : sequence of ImageRecord
     needs : sequence of LeastSize
-        Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
+        Every crop must fit into every image; anything with a `misfit` will do.
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.
     known : collection of str, optional
@@ -333,7 +336,7 @@ def check_headers(
     Returns
     -------
     tuple of ImageRecord, tuple of (image_id, message)
-        The images that can work, and those left out.
+        The images that can work, with the micrometres per pixel that their files say, and those left out.
 
     Raises
     ------
@@ -343,15 +346,13 @@ def check_headers(
     headers: dict[str, ImageHeader] = {}
 
     def problem(record: ImageRecord) -> str | None:
-        path = record.path
         try:
-            header = headers[record.image_id] = read_header(path)
+            header = headers[record.image_id] = read_header(record.path)
         except ImageError as error:
             return message_of(error)
-        sides = record.sides(header.width, header.height)
+        width, height = record.sides(header.width, header.height)
         for need in needs:
-            width, height = (scaled_side(side, need.scale) for side in sides)
-            if (message := need.misfit(path, width=width, height=height)) is not None:
+            if (message := need.misfit(record.scaled_by(header), width=width, height=height)) is not None:
                 return message if known is None else limited(message, known)
         return None
 
@@ -366,7 +367,7 @@ def check_headers(
     for _, text in refused:
         _log.warning("left out: %s", text)
     bad = dict(refused)
-    kept = tuple(record for record in records if record.image_id not in bad)
+    kept = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in bad)
     if refused and not kept:
         raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
     report_findings(dark_pictures(kept, headers, most=_MOST_DEEP))

@@ -98,7 +98,11 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
     height, width = frame.shape[:2]
     side = _side(
-        encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width), alone=settings.mode != "dense"
+        encoder,
+        round(window * view.factor(record.mpp)),
+        crop=view.crop,
+        shorter=min(height, width),
+        alone=settings.mode != "dense",
     )
     steps = _STEPS[settings.mode]
     tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
@@ -141,4 +145,4 @@ def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
     )
     if not isinstance(image, NormalisedImage):
         raise ImageError(image.message)
-    return np.ascontiguousarray(image.scales[settings.views[0].scale])
+    return np.ascontiguousarray(image.scales[settings.views[0].level])

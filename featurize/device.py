@@ -105,13 +105,13 @@ class DeviceDescriber:
             ]
             self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
-    def start(self, images: Mapping[float, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> Fetch:
+    def start(self, images: Mapping[str, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> Fetch:
         """Let the device describe all augmentations of one image, and go on before it has.
 
         Parameters
         ----------
         images : mapping
-            Scale to the normalised image, uint8 of shape (height, width, 3).
+            Level of a view to the normalised image, uint8 of shape (height, width, 3).
         drawn : sequence of Augmentation
             As many as the settings say.
         """
@@ -119,7 +119,7 @@ class DeviceDescriber:
 
         settings = self._settings
         matrices = np.array([augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn], np.float32)
-        shown = {view: images[view.scale] for view in self._views}
+        shown = {view: images[view.level] for view in self._views}
         if settings.pad != "none":
             shown = {view: pad_image(image, crop=view.crop) for view, image in shown.items()}
         # views of a scale share its pixels, unless they are padded

@@ -32,7 +32,7 @@ IMPORTED = "imported"
 """The mode of a store that was made of embeddings, and the attribute that says where they came from."""
 
 KIND_FACTS = {
-    "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "crop": int, "pool": float,
+    "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "unit": str, "crop": int, "pool": float,
     "color_range": list, "stain": str, "mode": str, "pad": str,
 }  # fmt: skip
 """What must be equal, as far as both are known, for embeddings to be of one kind, and its type."""

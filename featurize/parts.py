@@ -44,7 +44,9 @@ _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-def row_keys(settings: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, str]:
+def row_keys(
+    settings: Mapping[str, Any], contents: Mapping[str, str], *, mpp: Mapping[str, float | None]
+) -> dict[str, str]:
     """Return image id to the key of its rows.
 
     Parameters
@@ -53,9 +55,15 @@ def row_keys(settings: Mapping[str, Any], contents: Mapping[str, str]) -> dict[s
         Of the store, see `bchisto.featurize.stored.store_settings`.
     contents : mapping
         Image id to the hash of its content.
+    mpp : mapping
+        Image id to its micrometres per pixel, which change the rows of a view in micrometres.
     """
     whole = key_of("settings of rows 1", **settings)
-    return {image: key_of("rows 1", settings=whole, image_id=image, sha256=sha) for image, sha in contents.items()}
+    scales = {image: {"mpp": mpp[image]} if settings.get("unit") else {} for image in contents}
+    return {
+        image: key_of("rows 1", settings=whole, image_id=image, sha256=sha, **scales[image])
+        for image, sha in contents.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -244,6 +252,7 @@ def write_store(
         own = {"image_id": ids, "key": [keys[image] for image in ids], "sha256": [contents[image] for image in ids]}
         for name, column in own.items():
             group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
+        group["mpp"] = np.array([record.mpp for record in records], np.float64)  # NaN where it is not known
         group.create_dataset(PIXELS, (images,), TEXT)
         for name, (kind, shape) in PER_IMAGE.items():
             group.create_dataset(name, (images, *shape), np.bool_ if kind == "truth" else np.float32)

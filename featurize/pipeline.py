@@ -136,7 +136,8 @@ def featurize(
                 set_aside(plan.folder)
         look_first(plan.path for plan in plans)
         size = images_per_block(settings)
-        keys = {plan.name: row_keys(plan.settings, unique.sha256) for plan in plans}
+        mpp = {record.image_id: record.mpp for record in unique.dataset.records}
+        keys = {plan.name: row_keys(plan.settings, unique.sha256, mpp=mpp) for plan in plans}
         finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
         units = make_units(unique.dataset.records, finished, keys, augmentations=settings.augmentations, size=size)
         record.note(

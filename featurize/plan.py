@@ -95,10 +95,10 @@ class StorePlan:
 
     def is_whole(self, store: Store) -> bool:
         """Whether a store is this one, with all its images and augmentations."""
-        decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations")
+        decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations", "mpp_sha256")
         return (
             differences(store.settings, self.settings).keys() <= _AGREEING
-            and all(store.header[name] == self.origin[name] for name in decisive)
+            and all(store.header.get(name) == self.origin[name] for name in decisive)
             and (self.skip_errors or not store.header["failures"])
         )
 
@@ -127,7 +127,7 @@ class StorePlan:
 
 def store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
     """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
-    name = f"{encoder.name}-{view.scale}-{view.crop}"
+    name = f"{encoder.name}-{view.level}-{view.crop}"
     if encoder.default_layers and mode == "exact":
         return name
     return f"{name}-{key_of('store', layers=list(encoder.layers), mode=mode)[:8]}"
@@ -179,6 +179,7 @@ def plan_stores(
                 "synthetic": unique.dataset.synthetic,
                 "classes": list(unique.dataset.classes),
                 "images_sha256": unique.digest,
+                **_scales(unique),
                 "selection": json.dumps(selection),
                 "bchisto_version": __version__,
             }
@@ -190,6 +191,14 @@ def plan_stores(
             path = folder / f"{name}.h5"
             plans.append(StorePlan(path, choice, view, encoder.dim, own, origin, skip_errors))
     return plans
+
+
+def _scales(unique: UniqueImages) -> dict[str, Any]:
+    """Return the identity of the micrometres per pixel of the images, and between what they lie if all are known."""
+    known = {record.image_id: record.mpp for record in unique.dataset.records}
+    values = [mpp for mpp in known.values() if mpp is not None]
+    bounds = {"mpp_least": min(values), "mpp_most": max(values)} if values and len(values) == len(known) else {}
+    return {"mpp_sha256": key_of("mpp", images=known), **bounds}
 
 
 def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:

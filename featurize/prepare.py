@@ -81,7 +81,8 @@ class NormalisedImage:
     ----------
     index : int
         Place among the records.
-    scales : dict of float to ndarray of uint8, shape (height, width, 3)
+    scales : dict of str to ndarray of uint8, shape (height, width, 3)
+        By `View.level`.
     stain : StainInfo
         Of the first scale.
     key : str
@@ -89,7 +90,7 @@ class NormalisedImage:
     """
 
     index: int
-    scales: dict[float, npt.NDArray[np.uint8]]
+    scales: dict[str, npt.NDArray[np.uint8]]
     stain: StainInfo
     key: str
 
@@ -102,7 +103,7 @@ class PreparedCrops:
     augmentation: int
     stain: StainInfo
     crops: dict[View, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    frames: dict[float, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    frames: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
@@ -152,14 +153,14 @@ def _normalise(
     crop_seed: str,
 ) -> NormalisedImage | ImageFailure:
     index, record = numbered
-    scales: dict[float, npt.NDArray[np.uint8]] = {}
+    scales: dict[str, npt.NDArray[np.uint8]] = {}
     stains: list[StainInfo] = []
     try:
         image = decode_record(record)
         normalizer = make_normalizer(settings.stain)
         for view in views:
-            if view.scale not in scales:
-                scales[view.scale], stain = _at_scale(record, image, view, settings, normalizer)
+            if view.level not in scales:
+                scales[view.level], stain = _at_scale(record, image, view, settings, normalizer)
                 stains.append(stain)
     except ImageError as error:
         text = message_of(error)
@@ -182,10 +183,10 @@ def _at_scale(
     record: ImageRecord, image: npt.NDArray[np.uint8], view: View, settings: FeaturizeSettings, normalizer: Normalizer
 ) -> tuple[npt.NDArray[np.uint8], StainInfo]:
     """Resize and normalise an image."""
-    resized = resize_image(image, view.scale)
-    height, width = resized.shape[:2]
-    if view in settings.needs and (message := view.misfit(record.path, width=width, height=height)) is not None:
+    height, width = image.shape[:2]
+    if view in settings.needs and (message := view.misfit(record, width=width, height=height)) is not None:
         raise ImageError(message)
+    resized = resize_image(image, view.factor(record.mpp))
     tissue = MacenkoNormalizer().tissue_share(resized)
     try:
         normalised, estimate = normalizer.normalize_with_estimate(resized)
@@ -224,7 +225,7 @@ def prepare_crops(
             if settings.mode == "dense":
                 item.frames.update({scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()})
             for view in views:
-                pixels = (item.frames or coloured)[view.scale]
+                pixels = (item.frames or coloured)[view.level]
                 if settings.pad != "none":
                     pixels = pad_image(pixels, crop=view.crop)
                 height, width = pixels.shape[:2]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ..core import InputError, Message, Settings, option
+from ..core import InputError, Message, Settings, as_whole, option
+from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
+from ..formats import limits, plausible_mpp
 from ..stains import STAIN_METHODS
 
 MODES = ("exact", "dense")
@@ -35,41 +38,106 @@ _FRAME_PIXELS = 2048 * 1536
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs."""
 
+_MOST_ENLARGED = 16
+"""Factor by which an image is enlarged at most for a view in micrometres."""
+
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A scale of the image and a crop size in pixels after scaling."""
+    """A scale of the image and a crop size in pixels after scaling.
+
+    Attributes
+    ----------
+    scale : float
+        Factor of the sides of an image; micrometres per pixel after scaling where `unit` says so.
+    crop : int
+        Pixels after scaling.
+    unit : {"", "um"}
+    """
 
     scale: float
     crop: int
+    unit: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scale}:{self.crop}"
+        return f"{self.level}:{self.crop}"
+
+    @property
+    def level(self) -> str:
+        """The scale with its unit: views of one level look at the same resized image."""
+        return f"{self.scale}{self.unit}"
+
+    @property
+    def field(self) -> str:
+        """The micrometres that a crop is across, for people."""
+        return f"{self.scale * self.crop:.3g} um"
 
     @classmethod
     def parse(cls, text: str) -> View:
-        """Read ``SCALE:CROP``.
+        """Read ``SCALE:CROP``, or micrometres: ``0.5um:224`` of a pixel up to 20, ``112um:224`` of a crop beyond.
+
+        Both of these are one view. A pixel of more shows no cell, and a field of less holds two.
 
         Examples
         --------
         >>> View.parse("0.5:400")
-        View(scale=0.5, crop=400)
+        View(scale=0.5, crop=400, unit='')
+        >>> View.parse("112um:224") == View.parse("0.5um:224") == View(0.5, 224, "um")
+        True
         """
-        match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
-        if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
-            raise InputError("{views} {}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)", text)
-        return cls(float(match[1]), int(match[2]))
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([uµμ]m)?:(\d+)", text)
+        if match is None or float(match[1]) <= 0 or int(match[3]) < 32:
+            raise InputError(
+                "{views} {}: write SCALE:CROP, for example 0.5:400, or micrometres, 0.5um:224 of a pixel or 112um:224 "
+                "of a crop (crops of at least 32 pixels)",
+                text,
+            )
+        scale, crop = float(match[1]), int(match[3])
+        if match[2] is None:
+            return cls(scale, crop)
+        scale = scale if scale <= limits.MOST_MPP else float(f"{scale / crop:.6g}")
+        if plausible_mpp(scale) is None:
+            raise InputError("{views} {}: {} um a pixel; give {} to {}", text, scale, limits.LEAST_MPP, limits.MOST_MPP)
+        return cls(scale, crop, "um")
 
-    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
-        """Say that an image of this size after scaling is smaller than the crop; None if it is not."""
-        if min(width, height) >= self.crop:
+    @classmethod
+    def of(cls, header: Mapping[str, Any]) -> View:
+        """Return the view that a store names, see `bchisto.featurize.stored`."""
+        return cls(float(header["scale"]), as_whole(header["crop"], "crop"), str(header.get("unit", "")))
+
+    def factor(self, mpp: float | None) -> float:
+        """Return the factor of the sides of an image of so many micrometres per pixel."""
+        if not self.unit:
+            return self.scale
+        if mpp is None:
+            raise InputError("{views} {}: the micrometres per pixel of an image are not known; give {mpp}", self)
+        return mpp / self.scale
+
+    def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
+        """Say that an image of this size, pixels, cannot be seen so: smaller than the crop, or of no known scale."""
+        if self.unit and record.mpp is None:
+            remedies = [Message("{mpp} says them for all images, a column mpp of a manifest for each")]
+            text = "{}: its micrometres per pixel are not known, which {views:{}} needs"
+            return Message(text, record.path, self, remedies=remedies)
+        factor = self.factor(record.mpp)
+        across, down = scaled_side(width, factor), scaled_side(height, factor)
+        if self.unit and factor > _MOST_ENLARGED:
+            return Message("{}: its pixels of {} um show nothing at the {} of {views:{}}; use a coarser one",
+                           record.path, f"{record.mpp:.3g}", f"{self.scale:.3g}", self)  # fmt: skip
+        if min(across, down) >= self.crop:
             return None
-        size = f"{width}x{height} at scale {self.scale}"
-        remedies = [Message("use a smaller {views}"), Message("{pad:reflect}")]
-        return Message("{}: {} is smaller than the crop of {}", path, size, self.crop, remedies=remedies)
+        pad = Message("{pad:reflect}")
+        if self.unit:
+            largest = replace(self, crop=min(across, down))
+            remedies = [Message("the largest field that fits is {} ({views:{}})", largest.field, largest), pad]
+            size = f"{across * self.scale:.3g} x {down * self.scale:.3g} um"
+            return Message("{}: {} is smaller than the field of {}", record.path, size, self.field, remedies=remedies)
+        size = f"{across}x{down} at scale {self.scale}"
+        remedies = [Message("use a smaller {views}"), pad]
+        return Message("{}: {} is smaller than the crop of {}", record.path, size, self.crop, remedies=remedies)
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
@@ -92,7 +160,8 @@ class FeaturizeSettings(Settings):
         group="Features",
         flag="view",
         distinct=True,
-        help="SCALE:CROP; or auto, two views that fit the images, or auto:1, the smaller one.",
+        help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop); or auto, two views that fit "
+        "the images, or auto:1, the smaller one.",
     )
     augmentations: int = option(50, group="Features", least=1, help="Colour augmentations per image.")
     crops: int = option(20, least=1, help="Random crops per augmentation.")
@@ -188,7 +257,7 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / reckon_seconds(settings))))
 
 
-def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) -> float:
+def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS, mpp: float | None = None) -> float:
     """Return about how long one image takes on one present CPU core, from recorded speeds: no network is loaded.
 
     Parameters
@@ -196,10 +265,12 @@ def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) 
     settings : FeaturizeSettings
     pixels : int
         Of an image; those of an image of BACH by default.
+    mpp : float, optional
+        Its micrometres per pixel.
     """
     seen = sum(settings.crops * view.crop**2 for view in settings.views)
     if settings.mode == "dense":
-        seen = round(sum(pixels * scale**2 for scale in {view.scale for view in settings.views}))
+        seen = round(sum(pixels * scale**2 for scale in {view.factor(mpp or BACH_MPP) for view in settings.views}))
     crops = settings.crops * len(settings.views)
     facts = [encoder_facts(choice) for choice in settings.encoders]
     macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)

@@ -2,8 +2,8 @@
 
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
-file, ``stains`` float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, NaN and false if they are not
+file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
+``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, and false, where they are not
 known), and ``pixels_sha256`` of the decoded image. ``failures`` names the images that are left out, as JSON. What made
 the rows, and where the store came from, are attributes, see `bchisto.featurize.stored`.
 
@@ -158,7 +158,7 @@ class Store:
         return dict(zip(self.image_ids, hashes, strict=True))
 
     def images(self, name: str) -> npt.NDArray[Any]:
-        """Return a per-image column: ``sha256`` or one of `PER_IMAGE`.
+        """Return a per-image column: ``sha256``, ``mpp`` or one of `PER_IMAGE`.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class Store:
             if name in (*HASHES, "image_id"):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
-            holds, shape = PER_IMAGE[name]
+            holds, shape = ("float", ()) if name == "mpp" else PER_IMAGE[name]
             size = (len(self.image_ids), *shape)
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 

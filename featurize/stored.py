@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..core import InputError, StoreError, as_whole, printable
+from ..core import InputError, StoreError, printable
 from ..encoders import CropEncoder, EncoderChoice
 from ..formats import checked_dataset, limits, parse_json
 from .embeddings import IMPORTED, settled_facts
@@ -31,18 +31,18 @@ _OF_MANY = ("encoders", "weights", "views", "augmentations")
 _ORIGIN: dict[str, type] = {
     "weights": str, "weights_file_sha256": str, "dataset": str, "images_sha256": str, "selection": str,
     "bchisto_version": str, "runner": str, "card": str, "network": str, "synthetic": bool, "schema_version": int,
-    "augmentations": int, "classes": list,
+    "augmentations": int, "classes": list, "mpp_sha256": str, "mpp_least": float, "mpp_most": float,
 }  # fmt: skip
 """Attributes that say where a store came from, and their types; others are not read."""
 
-_WORDS = {str: "text", bool: "true or false", int: "a whole number", list: "a list of texts"}
+_WORDS = {str: "text", float: "a number", bool: "true or false", int: "a whole number", list: "a list of texts"}
 
-_NOT_ALWAYS = ("runner", "card", "network")
-"""Of encoders of one's own alone."""
+_NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most")
+"""Of encoders of one's own alone; and of images whose micrometres per pixel are known, in no store of embeddings."""
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {
-    "scale": (0.01, 16.0),
+    "scale": (0.01, limits.MOST_MPP),
     "crop": (32, 8192),
     "crops": (1, limits.CROPS),
     "batch_size": (1, 4096),
@@ -72,6 +72,7 @@ def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View
         "weights_sha256": encoder.weights_sha256,
         "scale": view.scale,
         "crop": view.crop,
+        **({"unit": view.unit} if view.unit else {}),
         **{name: value for name, value in vars(settings).items() if name not in _OF_MANY},
         "engine": encoder.engine,
         "backend": encoder.backend,
@@ -100,10 +101,12 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         value = header[name]
         if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
             raise InputError(f"{name} is {str(value)[:40]}, past all use")
+    if header.get("unit", "") not in ("", "um"):
+        raise InputError(f"unit is {str(header['unit'])[:40]}, which is none")
     own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
-        views=(View(float(header["scale"]), as_whole(header["crop"], "crop")),),
+        views=(View.of(header),),
         augmentations=header["augmentations"],
         **{name: header[name] for name in own},
     )

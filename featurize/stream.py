@@ -185,14 +185,14 @@ def _encode_frames(
     targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
-    groups: dict[tuple[int, float], list[str]] = {}
+    groups: dict[tuple[int, str], list[str]] = {}
     for name, (encoder, view) in targets.items():
-        groups.setdefault((id(encoder), view.scale), []).append(name)
+        groups.setdefault((id(encoder), view.level), []).append(name)
     encoded: dict[str, npt.NDArray[np.float32]] = {}
-    for (_, scale), names in groups.items():
+    for (_, level), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
-        vectors = encoder.encode_windows(item.frames[scale], np.concatenate(windows))
+        vectors = encoder.encode_windows(item.frames[level], np.concatenate(windows))
         ends = np.cumsum([len(some) for some in windows])[:-1]
         encoded.update(zip(names, np.split(vectors, ends), strict=True))
     return encoded
@@ -230,11 +230,7 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
         )
         for choice in settings.encoders
     }
-    targets = {
-        f"{choice}-{view.crop}-{view.scale}": (encoders[choice], view)
-        for choice in settings.encoders
-        for view in settings.views
-    }
+    targets = {f"{choice}-{view}": (encoders[choice], view) for choice in settings.encoders for view in settings.views}
     crops = min(settings.crops, settings.batch_size)
 
     def describe(augmentations: int) -> float:

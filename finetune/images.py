@@ -201,7 +201,7 @@ def make_treatment(stain: StainTreatment, *, rule: PatchRule, size: int) -> Call
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
 
-        if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
+        if misfit := rule.misfit(record, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
         image = stain(image, record.image_id)
         if rule.kind == "resize":

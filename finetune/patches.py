@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message
+from ..data import ImageRecord
 
 _COUNT = 8
 """Random patches of an image."""
@@ -42,18 +42,13 @@ class PatchRule:
     count: int = _COUNT
     overlap: float = _OVERLAP
 
-    @property
-    def scale(self) -> float:
-        """Of the image that patches are cut from."""
-        return 1.0
-
-    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+    def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
         """Say that an image of this size is smaller than a patch; None if it is not."""
         if min(height, width) >= self.side:
             return None
         return Message(
             "{}: {}x{} is smaller than patches of {}",
-            path,
+            record.path,
             width,
             height,
             self.side,

@@ -14,6 +14,7 @@ from .columns import (
     GROUP,
     IMAGE,
     LABEL,
+    MPP,
     PART,
     PATH,
     PREDICTED,
@@ -23,7 +24,7 @@ from .columns import (
     may_hold_patients,
     same_name,
 )
-from .container import BROKEN, ImageHeader
+from .container import BROKEN, ImageHeader, plausible_mpp
 from .content import content_sha256, file_identity, file_sha256
 from .csvtable import CsvTable, column_key, published_rows, read_csv
 from .decode import decode_image, largest_sample, read_header
@@ -42,6 +43,7 @@ __all__ = [
     "IMAGE",
     "LABEL",
     "LJPEG_SUFFIX",
+    "MPP",
     "PART",
     "PATH",
     "PREDICTED",
@@ -72,6 +74,7 @@ __all__ = [
     "open_for_reading",
     "parse_json",
     "parse_yaml",
+    "plausible_mpp",
     "published_rows",
     "read_csv",
     "read_header",

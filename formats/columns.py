@@ -78,6 +78,11 @@ GROUP = Role(
     "group", "group",
     (("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))), ("slide", "slideid")),
 )  # fmt: skip
+MPP = Role(
+    "mpp", "number of micrometres per pixel",
+    (("mpp",), ("umperpixel", "umperpx", "umpx", "micronsperpixel", "micrometresperpixel", "micrometersperpixel",
+                "spacingumpx")),
+)  # fmt: skip
 PREDICTED = Role(
     "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat", "predictedclass",
                                                       "predictedlabel")),

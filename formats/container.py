@@ -46,6 +46,8 @@ class ImageHeader:
         The one that is read, from 1.
     deep : bool
         Whether samples of a TIFF or PNG have 16 bits.
+    mpp : float or None
+        Micrometres per pixel, where a TIFF or DICOM says it with a unit, and it can be a microscope's.
     """
 
     format: str
@@ -55,6 +57,21 @@ class ImageHeader:
     pages: int
     page: int = 1
     deep: bool = False
+    mpp: float | None = None
+
+
+def plausible_mpp(value: Any) -> float | None:
+    """Return micrometres per pixel as a number; None for what no microscope gives, such as the 72 dpi of a screen.
+
+    Examples
+    --------
+    >>> plausible_mpp(0.42), plausible_mpp(25400 / 72), plausible_mpp("?")
+    (0.42, None, None)
+    """
+    try:
+        return float(value) if limits.LEAST_MPP <= float(value) <= limits.MOST_MPP else None
+    except (TypeError, ValueError):
+        return None
 
 
 class Samples(NamedTuple):

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ..core import ImageError
 from . import limits
-from .container import BROKEN, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
+from .container import BROKEN, ImageHeader, check_bytes, damaged, plausible_mpp, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, check_jpeg
 from .slides import SLIDE
 
@@ -51,6 +51,7 @@ _TAGS = (
     "VOILUTFunction",
     "VOILUTSequence",
     "PixelData",
+    "PixelSpacing",
 )
 """All that is ever parsed: names, birth dates and the rest of the patient module are passed over."""
 
@@ -147,6 +148,7 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
         given = {name: elements.get(name) for name in _NUMBERS}
         numbers = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
+        spacing = {float(side) for side in elements.get("PixelSpacing") or ()}  # millimetres, down and across
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
@@ -160,7 +162,8 @@ def _header(path: Path, elements: Any) -> ImageHeader:
     for name, value in numbers.items():
         if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
             raise ImageError(f"{path}: {name} is no number to work with; mend it or leave the file out")
-    return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1)
+    mpp = plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
+    return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
 
 def read_dicom_header(path: Path) -> ImageHeader:

@@ -21,6 +21,7 @@ PIXELS = 85_000_000  # just below the size of which Pillow itself warns; a BACH 
 PICTURE_BYTES = 8 * PIXELS  # four samples of 16 bits a pixel
 EXIF_ENTRIES = 1000  # of a directory: cameras write some fifty
 PAGES = 10_000  # of a TIFF
+LEAST_MPP, MOST_MPP = 0.02, 20.0  # micrometres a pixel: light resolves 0.2, and beyond 20 a nucleus is half a pixel
 JPEG_SEGMENTS = 20_000  # before the first scan
 JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive pictures have about ten, each passes over every pixel
 PNG_CHUNKS = 1_000_000  # writers that make IDAT of 8 KiB need 83,000 for the largest picture

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from .container import (
     Samples,
     check_size,
     damaged,
+    plausible_mpp,
     truncated,
     xmp_orientation,
 )
@@ -33,6 +35,13 @@ from .slides import SLIDE
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP = 274, 262, 330, 700
+_RESOLUTIONS, _UNIT = (282, 283), 296
+_MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
+"""Of the units of a resolution: inch, centimetre, and the millimetre and micrometre that some programs add."""
+
+_IMAGEJ_UNIT = re.compile(r"^ImageJ=.*^unit=(micron|um|µm|\\u00B5m)$", re.MULTILINE | re.DOTALL)
+"""ImageJ leaves the unit of the resolution to its description."""
+
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 """Samples of a pixel by what the colours are."""
@@ -68,7 +77,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
     deep = page.bitspersample == 16
     mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(samples, f"{samples} colours")
-    header = ImageHeader("TIFF", width, height, mode, pages, (number or 0) + 1, deep)
+    header = ImageHeader("TIFF", width, height, mode, pages, (number or 0) + 1, deep, _mpp(page))
     check_size(path, header)
     _check_samples(path, page)
     _check_parts(path, page)
@@ -77,6 +86,16 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         xmp = page.tags.valueof(_XMP, b"")
         turned = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
     return Container(header, turned if turned in range(1, 9) else 1, lambda: _decode(path, number or 0))
+
+
+def _mpp(page: Any) -> float | None:
+    """Return micrometres per pixel; None where no unit is said, or the pixels are not square."""
+    unit = _MICROMETRES.get(page.tags.valueof(_UNIT)) or (1.0 if _IMAGEJ_UNIT.match(page.description) else None)
+    try:
+        across, down = (unit * size / pixels for pixels, size in map(page.tags.valueof, _RESOLUTIONS))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return plausible_mpp(across) if math.isclose(across, down, rel_tol=0.01) else None
 
 
 def _is_other(page: Any) -> bool:

@@ -91,7 +91,8 @@ def estimate_describing(
         size = _FLOAT_BYTES * images * cost.numbers
     else:
         resources = work.cpu()
-        each, factor = reckon_seconds(settings, pixels=pixels), _RECKONED
+        mpp = None if record is None else record.mpp
+        each, factor = reckon_seconds(settings, pixels=pixels, mpp=mpp), _RECKONED
         dims = [dim for choice in settings.encoders if (dim := encoder_facts(choice).dim) is not None]
         if len(dims) == len(settings.encoders):
             size = _FLOAT_BYTES * images * settings.augmentations * len(settings.views) * sum(dims)
@@ -100,7 +101,7 @@ def estimate_describing(
     seconds = images * each / processes
     dense = None
     if not timed and settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
-        dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels) / processes
+        dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=mpp) / processes
     return DescribingEstimate(
         images,
         len(settings.encoders) * len(settings.views),

@@ -16,6 +16,7 @@ from ..report import Block, Figure, Section, write_page
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
 from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
+from .views import shown_factor
 
 _DOUBTFUL_SHOWN = 5
 """Images of doubtful stains that a page shows."""
@@ -181,7 +182,8 @@ def _drawn(result: Preflight) -> Iterator[Block]:
         return
     figures = []
     for view in result.planned.views:
-        if (source := view_picture(image, view=view, settings=result.planned)) is not None:
+        factor = shown_factor(view, record)
+        if (source := view_picture(image, view=view, factor=factor, settings=result.planned)) is not None:
             text = f"View {view}: one crop is outlined; what is pale none of the {result.planned.crops} sees"
             figures.append(Figure(source, f"An image of median size. {text}", text))
     if figures:

@@ -15,6 +15,7 @@ from ..data import Dataset, ImageRecord, decode_record, resize_image
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 from ..report import thumbnail
 from ..stains import Normalizer, make_normalizer
+from .views import shown_factor
 
 _MOST = 5
 """Pictures of a class: a row of the page."""
@@ -105,8 +106,9 @@ def contact_sheet(
         In class order. An image that cannot be decoded is left out.
     """
     normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
-    pictures, scale = [], min(1.0, settings.views[0].scale)
+    pictures = []
     for record in chosen_of(dataset, broken) if chosen is None else chosen:
+        scale = min(1.0, shown_factor(settings.views[0], record))
         if (picture := _picture(record, normalizer, scale, settings.stain)) is not None:
             pictures.append(picture)
         if on_picture is not None:
@@ -154,13 +156,15 @@ def _small(image: Pixels, side: int = _SIDE) -> Pixels:
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
 
 
-def view_picture(image: Pixels, *, view: View, settings: FeaturizeSettings) -> str | None:
+def view_picture(image: Pixels, *, view: View, factor: float, settings: FeaturizeSettings) -> str | None:
     """Show what the crops of an image's first augmentation see of it: one is outlined, what none sees is pale.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     view : View
+    factor : float
+        By which it resizes the image.
     settings : FeaturizeSettings
 
     Returns
@@ -168,7 +172,7 @@ def view_picture(image: Pixels, *, view: View, settings: FeaturizeSettings) -> s
     str or None
         A data address; None where no crop fits.
     """
-    height, width = (max(1, round(side * view.scale)) for side in image.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     if min(height, width) < view.crop:
         return None
     drawn = draw_augmentation("median", 0, seed=settings.seed, color_range=settings.color_range)

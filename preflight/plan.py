@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..core import InputError, PathInput
-from ..data import Dataset, ImageRecord, ImageSelection, find_layout, read_sizes, scaled_side
+from ..data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
 from ..featurize import PRESETS, FeaturizeSettings, View, preset_options, resolve_settings
+from ..formats import ImageHeader
 from ..jobs import Work
 from .estimate import DescribingEstimate, estimate_describing
-from .views import PlannedViews, Sizes, encoders_for_small, fitting_views
+from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor
 
 
 def plan_describing(
@@ -42,7 +43,7 @@ def plan_describing(
         The images are too small for any view.
     """
     dataset = ImageSelection.of(images).table()
-    sizes = read_sizes(dataset.records)
+    dataset, sizes = measured(dataset, read_headers(dataset.records))
     if fit:
         settings, fitting = fitted(dataset, sizes, settings, keep=keep)
         if fitting is None:
@@ -51,14 +52,26 @@ def plan_describing(
     return settings, estimate_plan(records, sizes, settings, Work.of(work))
 
 
+def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
+    """Return the dataset with the micrometres per pixel that files say, and sizes of images whose header is known."""
+    sizes = {
+        record.image_id: record.sides(header.width, header.height)
+        for record in dataset.records
+        if (header := headers.get(record.image_id)) is not None
+    }
+    records = tuple(record.scaled_by(headers.get(record.image_id)) for record in dataset.records)
+    return replace(dataset, records=records), sizes
+
+
 def fitted(
     dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
 ) -> tuple[FeaturizeSettings, PlannedViews | None]:
     """Return the settings with views that fit, encoders that take them, and no stain work without stain."""
-    planned, fitting = requested, fitting_views(sizes, settings=requested)
+    mpp = {record.image_id: record.mpp for record in dataset.records}
+    planned, fitting = requested, fitting_views(sizes, settings=requested, mpp=mpp)
     if fitting is None and "encoders" not in keep:
         planned = encoders_for_small(requested)
-        fitting = fitting_views(sizes, settings=planned)
+        fitting = fitting_views(sizes, settings=planned, mpp=mpp)
     if fitting is None:
         planned = requested
     else:
@@ -75,7 +88,7 @@ def median_image(records: Iterable[ImageRecord], sizes: Sizes, views: Sequence[V
     usable = []
     for record in records:
         width, height = sizes.get(record.image_id, (0, 0))
-        if all(scaled_side(min(width, height), view.scale) >= view.crop for view in views):
+        if all(scaled_side(min(width, height), shown_factor(view, record)) >= view.crop for view in views):
             usable.append((width * height, record.image_id, record))
     return sorted(usable, key=lambda item: item[:2])[len(usable) // 2][2] if usable else None
 

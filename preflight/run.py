@@ -24,7 +24,7 @@ from ..data import (
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, Work
 from .estimate import DescribingEstimate
-from .plan import estimate_plan, fitted, median_image, preset_seconds
+from .plan import estimate_plan, fitted, measured, median_image, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, survey_stains
 from .views import PlannedViews, ViewFit, fit_views
@@ -247,10 +247,12 @@ def preflight(
     if dataset.untrainable:
         untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
         survey = replace(survey, findings=(*survey.findings, untrainable))
+    dataset, _ = measured(dataset, survey.headers)
+    mpp = {record.image_id: record.mpp for record in dataset.records}
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
     planned, fitting = fitted(dataset, usable, requested, keep=keep)
-    fits = tuple(fit_views(usable, settings=requested))
-    planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
+    fits = tuple(fit_views(usable, settings=requested, mpp=mpp))
+    planned_fits = tuple(fit_views(usable, settings=planned, mpp=mpp)) if fitting is not None else ()
     result = Preflight(dataset, survey, requested, planned, fits, planned_fits, fitting, (), None)
     left_out = survey.broken.union((image for image, _ in survey.repeated), *(fit.too_small for fit in planned_fits))
     once = replace(dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out))

@@ -13,6 +13,7 @@ from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs
 from ..report import Block
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
+from .views import shown_factor
 
 _TOO_LITTLE = "too little tissue"
 
@@ -64,7 +65,6 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
         return None
     count = min(_MOST_CHECKED, len(records))
     sample = [records[index * len(records) // count] for index in range(count)]
-    scales = dict.fromkeys(view.scale for view in settings.views)
 
     def check(record: ImageRecord) -> tuple[str, ...] | None:
         try:
@@ -72,7 +72,7 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
         except ImageError:
             return None
         reasons: dict[str, None] = {}
-        for scale in scales:
+        for scale in dict.fromkeys(shown_factor(view, record) for view in settings.views):
             before = resize_image(image, scale)
             try:
                 after, estimate = normalizer.normalize_with_estimate(before)

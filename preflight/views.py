@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
-from ..data import scaled_side
+from ..data import ImageRecord, scaled_side
 from ..encoders import EncoderChoice, encoder_facts
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 
@@ -27,6 +28,9 @@ _SMALLEST = 32
 _ODD_ONES = 0.05
 """Share of images that may be left out for two views to fit the others; for more, one will do."""
 
+NO_SCALE = "needs micrometres per pixel, which are not known"
+"""What is wrong with a view in micrometres of images that say none."""
+
 _DRAWN = 8
 """Augmentations that are drawn to see what their crops cover."""
 
@@ -35,6 +39,9 @@ _GRID = 512
 
 Sizes = Mapping[str, tuple[int, int]]
 """Image id to width and height."""
+
+Scales = Mapping[str, float | None]
+"""Image id to micrometres per pixel."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class PlannedViews:
     left_out: int
 
 
-def fit_views(sizes: Sizes, *, settings: FeaturizeSettings) -> list[ViewFit]:
+def fit_views(sizes: Sizes, *, settings: FeaturizeSettings, mpp: Scales = MappingProxyType({})) -> list[ViewFit]:
     """Say of each view how many images it fits, and what share of an image its crops see.
 
     Parameters
@@ -92,15 +99,19 @@ def fit_views(sizes: Sizes, *, settings: FeaturizeSettings) -> list[ViewFit]:
         Image id to width and height in pixels.
     settings : FeaturizeSettings
         Views, crops, seed and encoders are taken from here.
+    mpp : mapping of str to float or None
+        Image id to micrometres per pixel, which views in micrometres need.
     """
-    return [_fit(view, sizes, settings) for view in settings.views]
+    return [_fit(view, sizes, settings, mpp) for view in settings.views]
 
 
-def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings) -> ViewFit:
+def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings, mpp: Scales) -> ViewFit:
     large: list[tuple[int, int]] = []
     small: list[str] = []
+    if view.unit and any(mpp.get(image) is None for image in sizes):
+        return ViewFit(view, 0, (), None, None, NO_SCALE)
     for image, (width, height) in sizes.items():
-        across, down = scaled_side(width, view.scale), scaled_side(height, view.scale)
+        across, down = (scaled_side(side, view.factor(mpp.get(image))) for side in (width, height))
         if min(across, down) < view.crop:
             small.append(image)
         else:
@@ -130,13 +141,24 @@ def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings)
     return float(np.mean(shares))
 
 
-def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> PlannedViews | None:
+def shown_factor(view: View, record: ImageRecord) -> float:
+    """Return the factor by which a view resizes an image; 1 where its micrometres are not known, but needed."""
+    return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
+
+
+def fitting_views(
+    sizes: Sizes, *, settings: FeaturizeSettings, mpp: Scales = MappingProxyType({})
+) -> PlannedViews | None:
     """Return the views as they are where they fit all images, else two that are made for the smallest image.
+
+    Those in micrometres stay so, with the largest field that fits all images.
 
     Parameters
     ----------
     sizes : mapping of str to (int, int)
     settings : FeaturizeSettings
+    mpp : mapping of str to float or None
+        As in `fit_views`.
 
     Returns
     -------
@@ -146,9 +168,11 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> PlannedViews 
     """
     if not sizes:
         return None
-    if all(fit.whole for fit in fit_views(sizes, settings=settings)):
+    if all(fit.whole for fit in fit_views(sizes, settings=settings, mpp=mpp)):
         return PlannedViews(settings.views, 0)
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
+    if any(view.unit for view in settings.views):
+        return _largest_fields(sizes, settings, mpp, least)
     short = sorted(min(size) for size in sizes.values())
     for views_wanted, most_left in ((2, _ODD_ONES * len(short)), (1, len(short))):
         for left, side in enumerate(short):
@@ -160,6 +184,16 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> PlannedViews 
                 fits = fit_views(sizes, settings=replace(settings, views=views))
                 return PlannedViews(views, len({image for fit in fits for image in fit.too_small}))
     return None
+
+
+def _largest_fields(sizes: Sizes, settings: FeaturizeSettings, mpp: Scales, least: int) -> PlannedViews | None:
+    if any(mpp.get(image) is None for image in sizes):
+        return None
+    views = []
+    for view in settings.views:
+        short = min(scaled_side(min(size), view.factor(mpp[image])) for image, size in sizes.items())
+        views.append(replace(view, crop=min(view.crop, short)))
+    return PlannedViews(tuple(dict.fromkeys(views)), 0) if all(view.crop >= least for view in views) else None
 
 
 def encoders_for_small(settings: FeaturizeSettings) -> FeaturizeSettings:

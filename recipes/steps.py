@@ -18,7 +18,7 @@ from ..core import InputError
 from ..crossval import CrossValidation
 from ..data import FoldChoice
 from ..evaluate import TwoClassView
-from ..featurize import FeaturizeSettings, featurize, open_store
+from ..featurize import FeaturizeSettings, View, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import Work, ensure_folder, write_rows
 from .parts import Part, write_list
@@ -104,9 +104,9 @@ class BoostStep:
         own = []
         for path in paths:
             with open_store(path) as store:
-                made = store.header["encoder"], float(store.header["scale"]), int(store.header["crop"])
+                made = store.header["encoder"], View.of(store.header)
             wanted = product(self.features.encoders, self.features.views)
-            if made in {(choice.label, view.scale, view.crop) for choice, view in wanted}:
+            if made in {(choice.label, view) for choice, view in wanted}:
                 own.append(path)
         return own if len(own) < len(paths) else []
 

@@ -26,6 +26,11 @@ SHARED_PATIENT = "14-13412"
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
 
+BREAKHIS_MPP = {magnification: 6.5 / 3.3 / (magnification / 10) for magnification in (40, 100, 200, 400)}
+"""Micrometres per pixel: those of the camera's pixels (6.5) over the factors of the relay lens (3.3) and of the
+objective, which is a tenth of the magnification that is named, since the ocular lens has the rest. Spanhol et al. 2016,
+sec. II."""
+
 _CLASS = {"B": "benign", "M": "malignant"}
 
 
@@ -71,7 +76,8 @@ def read_breakhis(
             continue
         label = _CLASS[match[1]] if label_level == "class" else match[2]
         patient = f"{match[3]}-{match[4]}"
-        records.append(ImageRecord(path.name, path, label, patient, magnification, source="breakhis"))
+        mpp = BREAKHIS_MPP[magnification]
+        records.append(ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis"))
     if not total and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
     if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:

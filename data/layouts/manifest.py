@@ -10,13 +10,17 @@ from ...formats import (
     GROUP,
     IMAGE,
     LABEL,
+    MPP,
     PART,
     PATH,
     CsvTable,
     Role,
     column_key,
     is_missing,
+    limits,
     may_hold_patients,
+    number_of,
+    plausible_mpp,
     read_csv,
 )
 from ..dataset import ImageRecord
@@ -35,10 +39,11 @@ def read_manifest(
     group_from: str | None = None,
     label_from: str | None = None,
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    r"""Read a manifest with a header ``path,label,group[,image_id]``; only ``path`` is required.
+    r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
-    Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label or
-    group means unknown. Columns may have other names, see `bchisto.formats.columns`; blanks around a cell do not count.
+    Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label,
+    group or mpp (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.formats.columns`;
+    blanks around a cell do not count.
 
     Parameters
     ----------
@@ -73,22 +78,27 @@ def read_manifest(
         path,
         needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
         expected=Message(
-            "path,label,group[,image_id]",
+            "path,label,group[,image_id][,mpp]",
             remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
         ),
     )
     findings = [Finding("note", path.name, note) for note in table.notes]
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
     columns["image_id"] = table.named(IMAGE.name) or ""
-    for role in (PATH, LABEL, GROUP):
+    for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             columns[role.name] = _column(table, role, columns, findings)
     findings.extend(_unused(table, columns, {*rules, *chosen}))
-    kept = {columns[what] for what in ("path", "label", "image_id")}
+    kept = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     rows: list[tuple[int, str, dict[str, str]]] = []
     for number, row in table.rows:
         name = _settled(path.parent, row[columns["path"]])
         problem = _missing(path.parent / name) if name else "an empty path; remove the row"
+        spacing = row.get(columns["mpp"]) or ""
+        if problem is None and not is_missing(spacing) and plausible_mpp(number_of(spacing)) is None:
+            problem = (
+                f"mpp {spacing[:40]}: give micrometres per pixel, {limits.LEAST_MPP:g} to {limits.MOST_MPP:g}, or none"
+            )
         if problem is not None:
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
@@ -102,7 +112,10 @@ def read_manifest(
         )
         image = row.get(columns["image_id"]) or written
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
-        records.append(ImageRecord(image, path.parent / name, label, group, source="csv", columns=further, line=number))
+        mpp = plausible_mpp(number_of(row.get(columns["mpp"])))
+        records.append(
+            ImageRecord(image, path.parent / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
+        )
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))

@@ -110,10 +110,11 @@ class AtLeast:
     """Images must have this side."""
 
     side: int
-    scale: float = 1.0
 
-    def misfit(self, path, *, width, height):
-        return None if min(width, height) >= self.side else f"{path}: {width}x{height} is smaller than {self.side}"
+    def misfit(self, record, *, width, height):
+        return (
+            None if min(width, height) >= self.side else f"{record.path}: {width}x{height} is smaller than {self.side}"
+        )
 
 
 @pytest.fixture

@@ -79,4 +79,4 @@ def test_a_list_of_the_command_is_a_manifest(tmp_path, cli):
     (tmp_path / "m.csv").write_text(out)
     again = read_dataset(tmp_path / "m.csv")
     assert again.class_counts() == {"benign": 1, "malignant": 1}
-    assert "columns that are not used: magnification, mpp, source" in findings(again, "note")[0]
+    assert "columns that are not used: magnification, source" in findings(again, "note")[0]

@@ -23,9 +23,9 @@ def network(**changes):
     return SimpleNamespace(**facts | {"weights": "file", "weights_file_sha256": "1"} | changes)
 
 
-def key(settings=BEFORE, encoder=None, view=BEFORE.views[0], device="cpu", image="a.png", content="0"):
+def key(settings=BEFORE, encoder=None, view=BEFORE.views[0], device="cpu", image="a.png", content="0", mpp=None):
     own = store_settings(settings, encoder or network(engine=settings.engine), view, device=device)
-    return row_keys(own, {image: content})[image]
+    return row_keys(own, {image: content}, mpp={image: mpp})[image]
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(FeaturizeSettings)])
@@ -63,7 +63,7 @@ def test_settings_come_back_from_what_a_store_says():
 def test_a_store_holds_the_keys_of_its_settings(described):
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
-        assert store.keys == row_keys(store.settings, contents)
+        assert store.keys == row_keys(store.settings, contents, mpp={})
 
 
 def test_rows_that_follow_each_other(tmp_path):

@@ -88,7 +88,8 @@ def test_a_command_offers_every_option_of_its_values(name):
 def test_every_field_of_featurize_tells_kinds_of_embeddings_apart_or_need_not():
     """Embeddings for `predict --features` must be of the kind that was trained on."""
     told_by = {
-        "encoders": {"encoder", "layers"}, "views": {"scale", "crop"}, "weights": {"weights_sha256"}, "pool": {"pool"},
+        "encoders": {"encoder", "layers"}, "views": {"scale", "unit", "crop"},
+        "weights": {"weights_sha256"}, "pool": {"pool"},
         "color_range": {"color_range"}, "stain": {"stain"}, "mode": {"mode"}, "pad": {"pad"},
     }  # fmt: skip
     # more or other draws of the same kind, or the same numbers but for rounding

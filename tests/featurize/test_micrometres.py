@@ -1,0 +1,141 @@
+"""Views in micrometres: images of several resolutions seen at one scale, by what is known of each."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from bchisto.core import InputError
+from bchisto.data import read_dataset
+from bchisto.data.layouts.breakhis import BREAKHIS_MPP
+from bchisto.featurize import View, open_store
+
+OPTIONS = (
+    "--encoder", "tiny", "--weights", "random", "--augmentations", 2, "--crops", 3, "--stain", "none", "--jobs", 1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("0.5um:224", View(0.5, 224, "um")),
+        ("112um:224", View(0.5, 224, "um")),
+        ("20um:64", View(20.0, 64, "um")),
+        ("21um:64", View(0.328125, 64, "um")),
+        ("0.5µm:224", View(0.5, 224, "um")),
+        ("100um:300", View(0.333333, 300, "um")),
+    ],
+)
+def test_micrometres_of_a_pixel_and_of_a_crop(text, view):
+    assert View.parse(text) == view
+    assert View.parse(str(view)) == view
+
+
+def test_no_such_view():
+    for text in ("0.5 um:224", "um:224", "0.5mm:224", "0.001um:224", "100000um:224", "0um:64"):
+        with pytest.raises(InputError, match="views"):
+            View.parse(text)
+
+
+@pytest.fixture
+def manifest(tmp_path, tissue):
+    """Six images of 96 pixels in a table with their micrometres, of which those of one class are twice as fine."""
+    paths = sorted(tissue.rglob("*0[0-2].png"))
+    rows = [[path, path.parent.name, 0.5 if path.parent.name == "benign" else 0.25] for path in paths]
+    return write(tmp_path / "images.csv", rows)
+
+
+def write(path, rows):
+    with path.open("w", newline="") as handle:
+        csv.writer(handle).writerows([("path", "label", "um_per_px"), *rows])
+    return path
+
+
+def described(cli, images, run, view, *more):
+    code, _, err = cli("featurize", "--images", images, "--out", run, "--view", view, *OPTIONS, *more)
+    assert code == 0, err
+    (path,) = (run / "features").glob(f"tiny-{view.replace(':', '-')}.h5")
+    with open_store(path) as store:
+        labels = np.array(store.labels)
+        return store.features(), labels, store.keys, store.images("mpp"), store.header
+
+
+def test_rows_are_those_of_the_factor_of_each_image(cli, manifest, tmp_path):
+    rows, labels, _, mpp, header = described(cli, manifest, tmp_path / "um", "0.5um:32")
+    whole, *_ = described(cli, manifest, tmp_path / "whole", "1.0:32")
+    half, *_ = described(cli, manifest, tmp_path / "half", "0.5:32")
+    np.testing.assert_array_equal(rows[labels == "benign"], whole[labels == "benign"])
+    np.testing.assert_array_equal(rows[labels == "malignant"], half[labels == "malignant"])
+    np.testing.assert_array_equal(mpp, np.where(labels == "benign", 0.5, 0.25))
+    assert (header["unit"], header["scale"], header["mpp_least"], header["mpp_most"]) == ("um", 0.5, 0.25, 0.5)
+
+
+def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manifest, tmp_path):
+    before, _, keys, *_ = described(cli, manifest, tmp_path / "run", "0.5um:32")
+    _, _, pixel_keys, *_ = described(cli, manifest, tmp_path / "run", "1.0:32")
+    rows = [line.split(",") for line in manifest.read_text().splitlines()[1:]]
+    rows[0][2] = "0.3"
+    write(manifest, rows)
+    after, _, corrected, mpp, _ = described(cli, manifest, tmp_path / "run", "0.5um:32")
+    assert mpp[0] == 0.3
+    assert [keys[image] == corrected[image] for image in keys] == [False] + [True] * 5
+    assert not np.array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1:], after[1:])
+    _, _, same, mpp, _ = described(cli, manifest, tmp_path / "run", "1.0:32")
+    assert (same, mpp[0]) == (pixel_keys, 0.3)
+
+
+def test_an_image_of_unknown_scale_is_refused_with_what_says_it(cli, tissue, tmp_path):
+    line = ("featurize", "--images", tissue, "--out", tmp_path / "run", "--view", "0.5um:32", *OPTIONS)
+    code, _, err = cli(*line)
+    assert code == 2
+    assert "benign00.png: its micrometres per pixel are not known, which --view 0.5um:32 needs; --mpp says" in err
+    code, _, err = cli(*line, "--mpp", 0.5)
+    assert code == 0, err
+    code, _, err = cli(*line, "--mpp", 300)
+    assert (code, "--mpp 300.0: give 0.02 to 20" in err) == (2, True)
+
+
+def test_the_largest_field_that_fits_is_named_and_works(cli, tissue, tmp_path):
+    line = ("featurize", "--images", tissue, "--out", tmp_path / "run", "--mpp", 0.25, *OPTIONS)
+    code, _, err = cli(*line, "--view", "40um:80")
+    assert code == 2
+    assert (
+        "24 x 24 um is smaller than the field of 40 um; the largest field that fits is 24 um (--view 0.5um:48)" in err
+    )
+    code, _, err = cli(*line, "--view", "0.5um:48")
+    assert code == 0, err
+    code, _, err = cli(*line, "--view", "0.02um:64", "--mpp", 10)
+    assert code == 2
+    assert "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in err
+
+
+def test_the_table_shows_what_is_known(cli, manifest, tissue):
+    _, out, _ = cli("data", "list", "--images", manifest)
+    assert sorted(row["mpp"] for row in csv.DictReader(out.splitlines())) == ["0.25"] * 3 + ["0.5"] * 3
+    _, out, _ = cli("data", "list", "--images", tissue, "--mpp", 0.3)
+    assert {row["mpp"] for row in csv.DictReader(out.splitlines())} == {"0.3"}
+
+
+def test_breakhis_at_one_scale(cli, shared, tmp_path):
+    """Real images of 40x and 100x in one run; those of 200x and 400x are too small for a field of 80 micrometres."""
+    root = tmp_path / "images"
+    for path in sorted((shared / "data" / "breakhis").rglob("*.png")):
+        if path.parent.name == "100X" or path.stem.endswith(("-001", "-002")):
+            target = root / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    records = read_dataset(root, dataset="breakhis").records
+    assert {round(record.mpp, 2) for record in records} == {round(mpp, 2) for mpp in BREAKHIS_MPP.values()}
+    weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
+    line = ("featurize", "--images", root, "--dataset", "breakhis", "--out", tmp_path / "run", "--encoder",
+            "mobilenetv2", "--weights", weights, "--view", "80um:160", "--augmentations", 1, "--crops", 2)  # fmt: skip
+    both = ("--select", "breakhis:magnification=40", "--select", "breakhis:magnification=100")
+    code, _, err = cli(*line, *both)
+    assert code == 0, err
+    with open_store(tmp_path / "run" / "features" / "mobilenetv2-0.5um-160.h5") as store:
+        assert {round(value, 3) for value in store.images("mpp")} == {0.492, 0.197}
+    for magnification, field in ((200, "45.5 um (--view 0.5um:91)"), (400, "22.5 um (--view 0.5um:45)")):
+        code, _, err = cli(*line, "--select", f"breakhis:magnification={magnification}", "--overwrite")
+        assert code == 2
+        assert f"the largest field that fits is {field}" in err
