@@ -42,7 +42,7 @@ _GROUPS = {
     "Data": ("data", "stain"),
     "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce"),
     "Use": ("predict", "evaluate", "explain"),
-    "Look": ("runs", "doctor"),
+    "Look": ("status", "runs", "doctor"),
 }
 """Commands as the help lists them."""
 

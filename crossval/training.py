@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from ..evaluate import PredictionTable, TwoClassView, fold_notes
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
 from ..report import reporting, write_run_report
-from ..runs import FolderSettings, ImageChange, RunRecord
+from ..runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
 from .result import CrossValidation
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,15 @@ _FOLDS = "folds.csv"
 _MOST_REMOVED = 0.5
 """Share of the images whose removal is growth; if more are gone, these are other images."""
 
-U = TypeVar("U")
+
+class _Unit(Protocol):
+    @property
+    def file(self) -> Path:
+        """What a finished unit leaves."""
+        ...
+
+
+U = TypeVar("U", bound=_Unit)
 F = TypeVar("F")
 
 
@@ -261,7 +269,7 @@ class Training(ABC, Generic[U, F]):
             dealt=self.groups,
             work=work,
             resources=resources,
-            begin=lambda: folder.note_work(work.environments(path, folder.made_with), **resources.recorded),
+            begin=lambda: self._begin(units, work=work, folder=folder, resources=resources),
         )
         # those trained just now, or by other shards
         read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, left, strict=True)]
@@ -285,7 +293,16 @@ class Training(ABC, Generic[U, F]):
         folder.hold()
         if missing:
             raise BchistoError(f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again")
-        return self.finish(result, units, outcomes)
+        result = self.finish(result, units, outcomes)
+        remove_listing(path)
+        return result
+
+    def _begin(self, units: Sequence[U], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
+        """Note with what the missing units are trained, and which units there are."""
+        path = folder.folder
+        folder.note_work(work.environments(path, folder.made_with), **resources.recorded)
+        files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
+        write_listing(path, self.unit, files)
 
 
 def cross_validate(

@@ -24,9 +24,9 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
-from ..runs import ImageChange, RunRecord, record_run
+from ..runs import ImageChange, RunRecord, record_run, write_listing
 from ..stains import stain_notes
-from .parts import Finished, copied_rows, row_keys, write_store
+from .parts import Finished, copied_rows, part_path, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, look_first, open_store
@@ -111,7 +111,7 @@ def featurize(
     config = {"out": str(run), **plain_options(selection, settings, work)}
     selection.refuse_as_run(run)
     settings = _executed(settings)
-    with record_run(run, command="featurize", config=config) as record:
+    with record_run(run, command="featurize", config=config, shard=work.shard) as record:
         folder = run / "features"
         opened = selection.open(
             cache=folder / "images.csv",
@@ -151,7 +151,7 @@ def featurize(
         if not finished:
             _log.info("%s complete already", "the store is" if len(plans) == 1 else f"all {len(plans)} stores are")
         else:
-            _describe(units, plans, settings, size=size, work=work)
+            _describe(units, plans, settings, keys, size=size, work=work)
         failures = dict(opened.refused)
         outcomes: list[StainOutcome] = []
         share = None
@@ -239,21 +239,28 @@ def _read_finished(
 
 
 def _describe(
-    units: Sequence[Unit], plans: Sequence[StorePlan], settings: FeaturizeSettings, *, size: int, work: Work
+    units: Sequence[Unit],
+    plans: Sequence[StorePlan],
+    settings: FeaturizeSettings,
+    keys: Mapping[str, Mapping[str, str]],
+    *,
+    size: int,
+    work: Work,
 ) -> None:
     # OpenVINO runs on the CPU, whatever Keras sees
     resources = work.networks() if settings.on_keras else work.cpu()
     lacking = {name for unit in units for batch in unit for name in batch.keys}
-    folders = [plan.parts for plan in plans if plan.name in lacking]
+    open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:
         remove_leftovers(plan.path)
 
     def begin() -> None:
-        packages = {name for folder in folders for name in folder.made_with}
+        packages = {name for plan in open_plans for name in plan.parts.made_with}
         environments = work.environments(plans[0].path.parent, packages)
-        for folder in folders:
-            folder.begin()
-            folder.note_work(environments)
+        for plan in open_plans:
+            plan.parts.begin()
+            plan.parts.note_work(environments)
+            write_listing(plan.folder, "blocks", _files(plan, units, list(keys[plan.name].values()), size=size))
 
     bundled = functools.partial(bundle_units, resources=resources, size=size)
     do_missing(
@@ -275,6 +282,16 @@ def _describe(
         resources=resources,
         begin=begin,
     )
+
+
+def _files(plan: StorePlan, units: Sequence[Unit], keys: Sequence[str], *, size: int) -> list[list[str]]:
+    """Return the parts of each block; of one that lacks nothing its part, or none if an earlier store has its rows."""
+    files = []
+    for number, unit in enumerate(units):
+        parts = [batch.part(plan) for batch in unit if plan.name in batch.keys]
+        whole = part_path(plan.folder, keys[number * size : (number + 1) * size], first=0, count=plan.augmentations)
+        files.append([part.name for part in parts] or [whole.name if whole.is_file() else ""])
+    return files
 
 
 def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:

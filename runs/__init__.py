@@ -4,12 +4,14 @@ from .changes import ImageChange, Known
 from .compare import describe_differences, differences
 from .folder import FolderSettings, other_settings
 from .history import RunEntry, diff_runs, list_runs, read_run, unfinished_work
+from .listing import Listing, read_listing, remove_listing, write_listing
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = [
     "FolderSettings",
     "ImageChange",
     "Known",
+    "Listing",
     "RunEntry",
     "RunRecord",
     "describe_differences",
@@ -18,10 +20,13 @@ __all__ = [
     "list_runs",
     "load_config",
     "other_settings",
+    "read_listing",
     "read_run",
     "record_run",
     "record_table",
+    "remove_listing",
     "unfinished_record",
     "unfinished_work",
     "versions_of",
+    "write_listing",
 ]

@@ -45,6 +45,8 @@ class RunEntry:
         Package to version.
     error : str
         What went wrong, empty if nothing did.
+    shard : str
+        ``K/N``; empty for the whole.
     """
 
     run: Path
@@ -56,6 +58,7 @@ class RunEntry:
     notes: dict[str, Any]
     versions: dict[str, str]
     error: str = ""
+    shard: str = ""
 
     @property
     def outcome(self) -> str:
@@ -63,7 +66,7 @@ class RunEntry:
         share = _share(self)
         if share is None or self.status != "ok":
             return self.status
-        return f"ok, but for shard {share['shard']} only: {share['done']} of {share['units']} {share['unit']}"
+        return f"shard {share['shard']} done: {share['done']} of {share['units']} {share['unit']}"
 
 
 def read_run(run: str | Path) -> list[RunEntry]:
@@ -115,6 +118,7 @@ def _entry(run: Path, record: Any) -> RunEntry | None:
         notes=table("notes"),
         versions=table("versions"),
         error=str(record.get("error", "")),
+        shard=_shard(record.get("shard")),
     )
 
 
@@ -131,7 +135,12 @@ def _share(entry: RunEntry) -> dict[str, Any] | None:
     kinds = {"shard": str, "done": int, "units": int, "unit": str}
     if not isinstance(share, dict) or not all(isinstance(share.get(name), kind) for name, kind in kinds.items()):
         return None
-    return share if re.fullmatch("[0-9]{1,6}/[0-9]{1,6}", share["shard"]) else None
+    return share if _shard(share["shard"]) else None
+
+
+def _shard(value: Any) -> str:
+    """Return a shard as it is recorded; empty for what is none."""
+    return value if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value) else ""
 
 
 def unfinished_work(run: Path, commands: Sequence[str]) -> str:

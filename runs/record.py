@@ -66,7 +66,7 @@ class RunRecord:
 
 
 @contextlib.contextmanager
-def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterator[RunRecord]:
+def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: object = None) -> Iterator[RunRecord]:
     """Record a command in ``RUN/run.json``: opened first, closed with ``ok``, ``error`` or ``interrupted``.
 
     A command that was refused leaves no folder that was not there before.
@@ -79,6 +79,8 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
         The verb, e.g. ``"featurize"``.
     config : mapping
         The resolved options, JSON-ready, under the names of the command-line options.
+    shard : Shard, optional
+        Which share of the work it does.
 
     Yields
     ------
@@ -87,7 +89,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     """
     new = not run.exists()
     ensure_folder(run)
-    content = _opened(command, config)
+    content = _opened(command, config) | ({} if shard is None else {"shard": str(shard)})
     record = RunRecord(
         run / "records" / f"{_next_stamp(run / 'records')}-{command}-{secrets.token_hex(2)}.json", content
     )

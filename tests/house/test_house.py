@@ -22,6 +22,7 @@ ROOMS = [
     "formats",
     "jobs",
     "runs",
+    "cluster",
     "stains",
     "data",
     "evaluate",

@@ -1,0 +1,123 @@
+"""Folders of work: which of their units are done, by the files that lie there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core import InputError
+from ..formats import read_json
+from ..runs import read_listing
+
+_PARTS = ".parts"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of a folder.
+
+    Attributes
+    ----------
+    done, begun : bool
+        Whether its file is there; whether one that is being written is.
+    changed : float or None
+        When one of its files last changed, in seconds since 1970.
+    """
+
+    done: bool
+    begun: bool
+    changed: float | None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A store, or a protocol with its classifier or network.
+
+    Attributes
+    ----------
+    name : str
+    complete : bool
+        Whether its units are put together.
+    unit : str
+        What they are called, in the plural.
+    groups : tuple of tuple of Unit
+        As they are dealt to shards; none if all is put together.
+    made_with : tuple of str
+        The kinds of environments in which they were made.
+    """
+
+    name: str
+    complete: bool
+    unit: str = ""
+    groups: tuple[tuple[Unit, ...], ...] = ()
+    made_with: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> list[Unit]:
+        """All of them."""
+        return [unit for group in self.groups for unit in group]
+
+    def of_shard(self, index: int, count: int) -> list[Unit]:
+        """Return the units of a shard, which counts from 1."""
+        return [unit for group in self.groups[index - 1 :: count] for unit in group]
+
+
+def read_folders(run: Path, command: str) -> Iterator[Folder]:
+    """Yield the folders of a command's work in a run, by name.
+
+    Raises
+    ------
+    InputError
+        A list of units is damaged.
+    """
+    root = run / ("features" if command == "featurize" else command)
+    paths = sorted(root.iterdir()) if root.is_dir() else []
+    if command != "featurize":
+        for path in paths:
+            if path.is_dir() and (path / "settings.json").is_file():
+                yield _read(path, path.name, complete=(path / "predictions.csv").is_file())
+        return
+    stores = {path.stem for path in paths if path.suffix == ".h5"}
+    parts = {path.name.removesuffix(_PARTS): path for path in paths if path.name.endswith(_PARTS) and path.is_dir()}
+    for name in sorted(stores | parts.keys()):
+        yield _read(parts[name], name, complete=name in stores) if name in parts else Folder(name, True)
+
+
+def _read(path: Path, name: str, *, complete: bool) -> Folder:
+    listing, made_with = read_listing(path), _environments(path)
+    if listing is None:
+        return Folder(name, complete, made_with=made_with)
+    files, changed = set(), dict[str, float]()
+    for folder, _, names in os.walk(path):
+        for file in os.scandir(folder) if names else ():
+            if file.is_file():
+                relative = os.path.relpath(file.path, path)
+                files.add(relative)
+                stem = _stem(relative)
+                changed[stem] = max(changed.get(stem, 0.0), file.stat().st_mtime)
+    groups = tuple(
+        tuple(
+            Unit(not file or file in files, bool(file) and file not in files and _stem(file) in changed,
+                 changed.get(_stem(file)) if file else None)
+            for file in group
+        )
+        for group in listing.groups
+    )  # fmt: skip
+    return Folder(name, False, listing.unit, groups, made_with)
+
+
+def _stem(file: str) -> str:
+    """Return what the file of a unit and those beside it begin with: the state of a fold, what is being written."""
+    folder, _, name = file.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"
+
+
+def _environments(path: Path) -> tuple[str, ...]:
+    try:
+        content = read_json(path / "settings.json")
+        return tuple(", ".join(f"{name} {version}" for name, version in kind.items()) for kind in content["made_with"])
+    except (InputError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
+        return ()

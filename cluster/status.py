@@ -1,0 +1,345 @@
+"""What of a run is done, who works on the rest, and the command that goes on: read from its files alone."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import MissingInputError
+from ..runs import RunEntry, read_run
+from .folders import Folder, Unit, read_folders
+
+STAGES = ("featurize", "boost", "finetune")
+"""Commands whose work lies in units."""
+
+_WORKING = ("running", "queued")
+_STUCK = ("failed", "interrupted", "stalled")
+
+_QUIET_SECONDS = 1800.0
+"""Without a new file for so long, or for five times what a unit takes, whoever should be at work is taken for stalled:
+longer than 64 images or a usual epoch take."""
+
+_SLOWER = 5.0
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """A shard of a stage.
+
+    Attributes
+    ----------
+    shard : str
+        ``K/N``; empty for a stage that one command does.
+    state : str
+        not started, queued, running, stalled, interrupted, failed or done.
+    units, done : int
+    reason : str
+        Why it failed, or what the scheduler says.
+    """
+
+    shard: str
+    state: str
+    units: int
+    done: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command's work in a run.
+
+    Attributes
+    ----------
+    command : str
+    state : str
+        As of a shard; or ready to merge, if all units are done and not yet put together.
+    unit : str
+        What units are called.
+    units, done, begun : int
+        Of what is not put together: all, those that are done, and those that left a file on their way.
+    folders : tuple of (str, bool)
+        Stores, or protocols; and whether each is put together.
+    shards : tuple of ShardState
+    per_minute, seconds_left : float or None
+        Of those at work now.
+    newest_seconds : float or None
+        Age of the newest file of a unit.
+    interrupted : int
+        Records that were interrupted.
+    made_with : tuple of str
+        The environments in which units were made.
+    """
+
+    command: str
+    state: str
+    unit: str
+    units: int
+    done: int
+    begun: int
+    folders: tuple[tuple[str, bool], ...]
+    shards: tuple[ShardState, ...]
+    per_minute: float | None
+    seconds_left: float | None
+    newest_seconds: float | None
+    interrupted: int
+    made_with: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What of a run is done.
+
+    Attributes
+    ----------
+    run : str
+    state : str
+        That of a stage at which somebody works; if there is none, of the first that is stuck, or not done.
+    exit_code : int
+        0 done, 1 failed, interrupted or stalled, 3 under way, 4 nothing yet.
+    stages : tuple of Stage
+    failed_images : int
+        Rows of ``failures.csv``.
+    log : str
+        What to read where something failed; else empty.
+    then : str
+        The command that goes on; empty if all is done.
+    """
+
+    run: str
+    state: str
+    exit_code: int
+    stages: tuple[Stage, ...]
+    failed_images: int
+    log: str
+    then: str
+
+    def content(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return asdict(self)
+
+
+def read_status(run: Path, *, now: float | None = None) -> RunStatus:
+    """Read what of a run is done; writes nothing, and asks nobody who works on it.
+
+    Parameters
+    ----------
+    run : Path
+    now : float, optional
+        Seconds since 1970; the clock's by default.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such folder.
+    InputError
+        ``run.json`` or a list of units is damaged.
+    """
+    if not run.is_dir():
+        raise MissingInputError(f"{run}: no such folder")
+    now = time.time() if now is None else now
+    entries = read_run(run) if (run / "run.json").is_file() else []
+    stages = tuple(stage for command in STAGES if (stage := _stage(run, command, entries, now)) is not None)
+    state = _whole([stage.state for stage in stages])
+    failed = any(stage.state == "failed" for stage in stages)
+    return RunStatus(
+        run=str(run),
+        state=state,
+        exit_code=_exit_code(state, stages),
+        stages=stages,
+        failed_images=_failures(run / "failures.csv"),
+        log=str(run / "run.json") if failed else "",
+        then=_then(run, state, stages),
+    )
+
+
+def _whole(states: Sequence[str]) -> str:
+    for kinds in (_WORKING, _STUCK, ("ready to merge", "not started")):
+        for state in states:
+            if state in kinds:
+                return state
+    return "done" if states else "not started"
+
+
+def _exit_code(state: str, stages: Sequence[Stage]) -> int:
+    if state in _STUCK:
+        return 1
+    begun = any(stage.state != "not started" for stage in stages)
+    return 0 if state == "done" else 3 if begun or state in _WORKING else 4
+
+
+def _then(run: Path, state: str, stages: Sequence[Stage]) -> str:
+    if state in _WORKING:
+        return f"bchisto status {shlex.quote(str(run))} --watch"
+    lacking = next((stage for stage in stages if stage.state != "done"), None)
+    if lacking is None:
+        return ""
+    config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
+    return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
+
+
+def _failures(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        return max(0, sum(1 for _ in csv.reader(handle)) - 1)
+
+
+def _stage(run: Path, command: str, entries: Sequence[RunEntry], now: float) -> Stage | None:
+    """Return the stage of a command; None if nothing of it is there."""
+    folders = list(read_folders(run, command))
+    own = [entry for entry in entries if entry.command == command]
+    if not folders and not own:
+        return None
+    latest = _latest(own)
+    shards = [_shard(entry, shard, folders, now) for shard, entry in latest.items()]
+    units = [unit for folder in folders for unit in folder.units]
+    done = sum(unit.done for unit in units)
+    state = _stage_state(folders, [shard.state for shard in shards], left=len(units) - done)
+    working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
+    rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
+    changed = [unit.changed for unit in units if unit.changed is not None]
+    return Stage(
+        command=command,
+        state=state,
+        unit=next((folder.unit for folder in folders if folder.unit), "units"),
+        units=len(units),
+        done=done,
+        begun=sum(unit.begun for unit in units),
+        folders=tuple((folder.name, folder.complete) for folder in folders),
+        shards=tuple(shards) if "" not in latest else (),
+        per_minute=None if rate is None else 60 * rate,
+        seconds_left=None if rate is None else (len(units) - done) / rate,
+        newest_seconds=max(0.0, now - max(changed)) if changed else None,
+        interrupted=sum(entry.status == "interrupted" for entry in own),
+        made_with=tuple(dict.fromkeys(kind for folder in folders for kind in folder.made_with)),
+    )
+
+
+def _latest(entries: Sequence[RunEntry]) -> dict[str, RunEntry | None]:
+    """Return the last record of each shard, in order; of a command that was last run without, that alone."""
+    if not entries or not entries[-1].shard:
+        return {"": entries[-1] if entries else None}
+    count = int(entries[-1].shard.partition("/")[2])
+    last = {entry.shard: entry for entry in entries}
+    return {shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")}
+
+
+def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], now: float) -> ShardState:
+    index, count = map(int, shard.split("/")) if shard else (1, 1)
+    units = [unit for folder in folders for unit in folder.of_shard(index, count)]
+    done = sum(unit.done for unit in units)
+    if entry is None:
+        state = "done" if units and done == len(units) else "not started"
+    elif entry.status in ("running", "not checked here"):
+        state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
+    elif entry.status == "ok":
+        state = "done" if done == len(units) else "interrupted"  # of what was asked for since it lacks a part
+    else:
+        state = "failed" if entry.status == "error" else "interrupted"
+    reason = entry.error if entry is not None and state == "failed" else ""
+    return ShardState(shard, state, len(units), done, reason)
+
+
+def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
+    """Tell whether nothing was finished for longer than units take."""
+    changed = sorted(unit.changed for unit in units if unit.changed is not None and unit.changed >= (started or 0.0))
+    usual = (changed[-1] - changed[0]) / (len(changed) - 1) if len(changed) > 1 else 0.0
+    return now - max([started or 0.0, *changed]) > max(_QUIET_SECONDS, _SLOWER * usual)
+
+
+def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int) -> str:
+    for state in ("running", "stalled"):
+        if state in states:
+            return state
+    if folders and all(folder.complete for folder in folders):
+        return "done"
+    if "failed" in states:
+        return "failed"
+    if folders and not left and any(folder.groups for folder in folders):
+        return "ready to merge"
+    return "not started" if set(states) == {"not started"} and not folders else "interrupted"
+
+
+def _started(entry: RunEntry) -> float | None:
+    try:
+        return datetime.datetime.fromisoformat(entry.started).timestamp()
+    except ValueError:
+        return None
+
+
+def _rate(units: Sequence[Unit], started: Sequence[float], now: float) -> float | None:
+    """Return units a second, by those that were done since the first of those at work now began."""
+    if not started:
+        return None
+    since = min(started)
+    fresh = sum(unit.done and unit.changed is not None and unit.changed >= since for unit in units)
+    return fresh / (now - since) if fresh and now > since else None
+
+
+def status_lines(status: RunStatus) -> list[str]:
+    """Return a status as lines for people."""
+    from ..jobs import format_seconds
+
+    lines = [f"{status.run}: {status.state}"]
+    for stage in status.stages:
+        parts = [f"{stage.command}: {stage.state}"]
+        if stage.units:
+            parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
+            if stage.begun:
+                parts.append(f"{stage.begun} under way")
+        whole = sum(complete for _, complete in stage.folders)
+        if stage.folders:
+            kind = "stores" if stage.command == "featurize" else "folders"
+            parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
+        if stage.per_minute is not None and stage.seconds_left is not None:
+            parts.append(f"{stage.per_minute:.3g} a minute, {format_seconds(stage.seconds_left)} left")
+        if stage.newest_seconds is not None:
+            parts.append(f"newest part {format_seconds(stage.newest_seconds)} old")
+        if stage.interrupted:
+            parts.append(f"interrupted {stage.interrupted} times" if stage.interrupted > 1 else "interrupted once")
+        lines.append("; ".join(parts))
+        lines += [f"  {line}" for line in _shard_lines(stage)]
+        lines += [f"  made with {kind}" for kind in stage.made_with]
+    if status.failed_images:
+        lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
+    if status.log:
+        lines.append(f"read: {status.log}")
+    if status.then:
+        lines.append(f"next: {status.then}")
+    return lines
+
+
+def _shard_lines(stage: Stage) -> list[str]:
+    """Return a line for shards of the same state and reason: a run may have hundreds."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for shard in stage.shards:
+        alike.setdefault((shard.state, shard.reason), []).append(shard.shard.partition("/")[0])
+    count = len(stage.shards)
+    return [
+        f"{'shard' if len(numbers) == 1 else 'shards'} {_spans(list(map(int, numbers)))} of {count}: {state}"
+        + (f" ({reason})" if reason else "")
+        for (state, reason), numbers in alike.items()
+    ]
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Return numbers in order as text.
+
+    Examples
+    --------
+    >>> _spans([1, 2, 3, 7, 9, 10])
+    '1-3, 7, 9-10'
+    """
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -1,0 +1,190 @@
+"""`bchisto status` against prepared runs: its words, its exit code, and that it writes nothing."""
+
+import datetime
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
+BOOST = ("--folds", 3, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
+
+
+@pytest.fixture
+def status(cli):
+    """Run `bchisto status` as JSON and as lines; nothing in the run may change."""
+
+    def read(run, command=None):
+        before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+        code, out, err = cli("status", run, "--json")
+        content = json.loads(out)
+        assert err == ""
+        assert (content["exit_code"], content["run"]) == (code, str(run))
+        again, lines, _ = cli("status", run)
+        assert again == code
+        assert lines.startswith(f"{run}: {content['state']}\n")
+        assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+        stages = {stage["command"]: stage for stage in content["stages"]}
+        return code, content["state"], stages[command] if command else content, lines
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory, tissue, start):
+    """A run whose `featurize` was killed when its first block was done."""
+    run = tmp_path_factory.mktemp("killed") / "run"
+    process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
+    deadline = time.monotonic() + 120
+    while not list(run.glob("features/*.parts/*.h5")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return run
+
+
+@pytest.fixture
+def copied(killed, tmp_path):
+    """A copy of the killed run, whose record a function changes."""
+    run = tmp_path / "run"
+    shutil.copytree(killed, run)
+
+    def change(**values):
+        content = json.loads((run / "run.json").read_text())
+        for name, value in values.items():
+            content["records"][-1][name] = (
+                {**content["records"][-1][name], **value} if isinstance(value, dict) else value
+            )
+        (run / "run.json").write_text(json.dumps(content))
+        return run
+
+    return change
+
+
+def ago(**past):
+    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(**past)).isoformat(timespec="seconds")
+
+
+def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
+    assert cli("status", tmp_path / "run") == (2, "", f"error: {tmp_path / 'run'}: no such folder\n")
+
+
+def test_nothing_yet(status, tmp_path):
+    code, state, content, _ = status(tmp_path)
+    assert (code, state, content["stages"], content["then"]) == (4, "not started", [], "")
+
+
+def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied):
+    run = copied()
+    code, state, stage, lines = status(run, "featurize")
+    assert (code, state, stage["state"], stage["unit"]) == (1, "interrupted", "interrupted", "blocks")
+    assert 1 <= stage["done"] < stage["units"]
+    assert stage["interrupted"] == 1
+    assert stage["newest_seconds"] > 0
+    assert f"blocks done: {stage['done']} of {stage['units']}; " in lines
+    assert "interrupted once" in lines
+    assert "made with bchisto " in lines
+    then = lines.splitlines()[-1]
+    assert then == f"next: bchisto featurize --config {run / 'run.json'} --out {run}"
+    assert cli(*then.split()[2:])[0] == 0
+    code, state, stage, lines = status(run, "featurize")
+    assert (code, state, stage["folders"]) == (0, "done", [["tiny-1.0-64", True]])
+    assert "next:" not in lines
+
+
+def test_a_run_on_another_host_is_running(status, copied):
+    code, state, stage, lines = status(copied(process={"host": "other"}, started=ago(seconds=60)), "featurize")
+    assert (code, state) == (3, "running")
+    assert stage["per_minute"] is None or stage["seconds_left"] > 0
+    assert lines.splitlines()[-1].endswith(" --watch")
+
+
+def test_a_run_without_a_new_part_for_long_is_stalled(status, copied):
+    run = copied(process={"host": "other"}, started=ago(hours=3))
+    for path in run.glob("features/*.parts/*.h5"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    assert status(run)[:2] == (1, "stalled")
+
+
+def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(status, cli, start, tissue, tmp_path):
+    run = tmp_path / "run"
+    process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
+    deadline = time.monotonic() + 120
+    while not (run / "run.json").is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    code, out, _ = cli("status", run)
+    assert (code, out.splitlines()[0]) == (3, f"{run}: running")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert status(run)[:2] == (1, "interrupted")
+
+
+def test_images_that_fail(status, cli, tissue, tmp_path, tiny_options):
+    images, run = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(tissue, images)
+    broken = images / "benign" / "benign03.png"
+    broken.write_bytes(broken.read_bytes()[:-2000])
+    options = ("--images", images, "--out", run, *tiny_options)
+    assert cli("featurize", *options)[0] == 1
+    code, state, stage, lines = status(run, "featurize")
+    assert (code, state, stage["state"]) == (1, "failed", "failed")
+    assert f"read: {run / 'run.json'}\n" in lines
+    assert cli("featurize", *options, "--skip-errors")[0] == 1
+    code, state, content, lines = status(run)
+    assert (code, state, content["failed_images"]) == (0, "done", 1)
+    assert f"failed images: 1, listed in {run / 'failures.csv'}" in lines
+
+
+def test_shards_until_they_are_merged(status, cli, described, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    assert status(run)[:2] == (0, "done")
+    options = ("boost", "--out", run, *BOOST, "--seeds", 2)
+    assert cli(*options, "--shard", "1/3")[0] == 0
+    code, state, stage, lines = status(run, "boost")
+    assert (code, state, stage["done"], stage["units"]) == (1, "interrupted", 2, 6)
+    assert [shard["state"] for shard in stage["shards"]] == ["done", "not started", "not started"]
+    assert "  shards 2-3 of 3: not started\n" in lines
+    for shard in ("2/3", "3/3"):
+        assert cli(*options, "--shard", shard)[0] == 0
+    code, state, stage, lines = status(run, "boost")
+    assert (code, state, stage["state"]) == (3, "ready to merge", "ready to merge")
+    assert "  shards 1-3 of 3: done\n" in lines
+    assert cli("boost", "--config", run / "run.json", "--jobs", 1)[0] == 0
+    assert status(run)[:2] == (0, "done")
+    # more seeds are further units of a folder that is put together
+    assert cli("boost", "--out", run, *BOOST, "--seeds", 3, "--shard", "2/3")[0] == 0
+    code, state, stage, _ = status(run, "boost")
+    assert (code, state, stage["done"], stage["units"]) == (1, "interrupted", 7, 9)
+
+
+def test_a_shard_that_was_refused_failed(status, cli, described, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    assert cli("boost", "--out", run, "--folds", 90, "--shard", "2/2")[0] == 2
+    code, state, stage, lines = status(run, "boost")
+    assert (code, state) == (1, "failed")
+    assert [shard["state"] for shard in stage["shards"]] == ["not started", "failed"]
+    assert "  shard 2 of 2: failed (" in lines
+
+
+def test_4000_parts_take_less_than_two_seconds(cli, copied):
+    run = copied()
+    (folder,) = run.glob("features/*.parts")
+    names = [f"{number:064x}.h5" for number in range(4000)]
+    for name in names:
+        (folder / name).touch()
+    groups = [[name] for name in names] + [["missing.h5"]]
+    (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "blocks", "groups": groups}))
+    begun = time.monotonic()
+    code, out, _ = cli("status", run)
+    assert time.monotonic() - begun < 2
+    assert (code, "blocks done: 4000 of 4001; " in out) == (1, True)
