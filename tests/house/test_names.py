@@ -24,8 +24,8 @@ from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
 
-OTHERS = {"cli.py", "commands", "tests", "benchmarks", "tools", "docs", "build"}
-"""What is no library: the command line says flags, and the rest is not installed."""
+OTHERS = {"cli.py", "cluster", "commands", "tests", "benchmarks", "tools", "docs", "build"}
+"""What is no library: the command line says flags, `cluster` writes command lines, and the rest is not installed."""
 
 PROGRAM = re.compile(
     r"\bbchisto (?:(?:data|runs) )?[a-z]+(?: --[a-z][\w-]*(?: [^\s-]\S*)?)*|\bpip install(?: --?[a-z][\w-]*)* [\w-]+"
