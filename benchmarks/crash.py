@@ -122,7 +122,9 @@ class Campaign:
             if (code != 143 and not early and not late) or bad:
                 self.fault("unclean", f"{number.name} to the {whom}: code {code}, {', '.join(bad)}: {text[-1500:]}")
             shared = [path.name for path in Path("/dev/shm").glob(f"*loky-{process.pid}-*")]
-            if not early and (left := [path.name for path in self.temporary.iterdir()] + shared):
+            # what a run killed before this one left is removed by the next that starts its work
+            own = [path.name for path in self.temporary.iterdir() if f"-{process.pid}-" in path.name]
+            if not early and (left := own + shared):
                 self.fault("leftovers", f"{number.name} to the {whom}: {left}")
         return False
 

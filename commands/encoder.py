@@ -10,6 +10,7 @@ import click
 
 from ..core import written
 from .ending import echo
+from .fetching import fetch_with_consent
 from .flags import in_flags
 from .help import GroupedOption
 from .options import PATH, Group, argument, flag, options_of
@@ -71,19 +72,14 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     \b
     Example: bchisto encoder fetch midnight-12k
     """
-    from ..encoders import fetch_encoder, fetched_folder, look_up_encoder
+    from ..encoders import fetched_folder
 
     if (folder := fetched_folder(name)) is not None:
         echo(f"{name} is in {folder}; remove this folder to fetch it anew")
         return
-    offer = look_up_encoder(name, revision=revision)
-    echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
-         f"commit {offer.revision}")  # fmt: skip
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("nobody is here to accept this licence and size; add --yes")
-        click.confirm("Fetch it?", abort=True)
-    echo(f"wrote {fetch_encoder(offer)}", err=True)
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody is here to accept a licence and a size; add --yes")
+    fetch_with_consent(name, revision=revision, yes=yes)
     echo(f"next: bchisto encoder check {name}", err=True)
 
 

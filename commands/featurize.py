@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .ending import counted, done, echo, quoted
+from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, PRESET_HELP, Command, Offered, flag, options_of, preset_flag
 from .then import fewer_folds, given_options, typed_names
 
@@ -52,6 +53,7 @@ def _options() -> Iterator[click.Parameter]:
         FeaturizeSettings, "stain", "stain_fallback", "weights", "precision", "mode", "engine", "batch_size", "seed"
     )
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
+    yield yes_flag()
 
 
 def _planned(
@@ -81,7 +83,7 @@ def _planned(
 
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
-def featurize(context: click.Context, /, preset: str | None, **options: Any) -> None:
+def featurize(context: click.Context, /, preset: str | None, yes: bool, **options: Any) -> None:
     """Stage 1: turn images into descriptors, in RUN/features.
 
     \b
@@ -97,6 +99,7 @@ def featurize(context: click.Context, /, preset: str | None, **options: Any) -> 
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
     settings, automatic = resolve_settings(options)
+    fetch_missing(settings.encoders, settings.weights, yes=yes)
     settings = _planned(context, selection, settings, work, fit=automatic)
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:

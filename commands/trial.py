@@ -9,6 +9,7 @@ import click
 
 from .ending import done, echo, quoted, reported_last, results
 from .featurize import featurize
+from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, Command, flag, options_of
 from .then import given_options
 
@@ -23,11 +24,12 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()})
     yield from options_of(Work, "skip_errors", "jobs")
+    yield yes_flag()
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "group_from", "encoders", "jobs"))
 @click.pass_context
-def trial(context: click.Context, /, **options: Any) -> None:
+def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
 
     Checks them, describes them, trains two classifiers and writes a report. Takes the preset quick, views that
@@ -38,11 +40,13 @@ def trial(context: click.Context, /, **options: Any) -> None:
     """
     from ..core import from_options
     from ..data import ImageSelection
+    from ..encoders import EncoderChoice
     from ..jobs import Work
     from ..recipes import trial as run
 
     selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
     encoders, weights = options["encoders"], options["weights"]
+    fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
     outcome, failed = reported_last(lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work))
     best, *others = outcome.results
     for result in others:

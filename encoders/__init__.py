@@ -7,7 +7,7 @@ of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 from .card import CropEncoder, EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE, NamedEncoder
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
-from .choice import RUNNERS, EncoderChoice, weights_of
+from .choice import RUNNERS, EncoderChoice, unfetched, weights_of
 from .encoder import Backbone, Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
 from .fetch import fetch as fetch_encoder
@@ -73,6 +73,7 @@ __all__ = [
     "read_weight_arrays",
     "recorded_source",
     "source_sha256",
+    "unfetched",
     "variables_of",
     "weights_folder",
     "weights_of",

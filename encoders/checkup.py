@@ -18,6 +18,7 @@ from ..formats import decode_image
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice, weights_of
+from .fetch import fetched_folder
 from .opening import open_encoder
 from .registry import get_spec, list_encoders
 from .timm_encoder import timm_card
@@ -58,7 +59,13 @@ _UNRECORDED = "not recorded; Keras publishes them"
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return every encoder that there is a name for, each with what it is in a few words."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
-    named = [(named.name, f"{named.title}; {_terms(named.card)}") for named in CATALOGUE.values()]
+    named = [
+        (
+            named.name,
+            f"{named.title}; {_terms(named.card)}; {'fetched' if fetched_folder(named.name) else 'not fetched'}",
+        )
+        for named in CATALOGUE.values()
+    ]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
         (
@@ -67,6 +74,7 @@ def list_all_encoders() -> list[tuple[str, str]]:
         ),
         ("onnx:FILE", "an ONNX file with a JSON beside it"),
         ("timm:NAME", "a network of timm, on PyTorch"),
+        ("timm:hf-hub:OWNER/NAME", "a repository of the hub that timm or transformers wrote; `encoder fetch` gets it"),
     ]
     return [*plain, *named, *own]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import InputError
-from .fetch import fetched_folder
+from .fetch import HF_HUB, fetched_folder, kept_in, unfetched_name
 from .resnet_keras213 import RESNET50_KERAS213
 
 RUNNERS = ("hub", "onnx", "timm")
@@ -46,6 +46,8 @@ class EncoderChoice:
     def parse(cls, text: str) -> EncoderChoice:
         """Read ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE``, ``timm:NAME``, each with ``[:OUTPUT+OUTPUT]``.
 
+        ``timm:hf-hub:OWNER/NAME`` is the folder into which ``encoder fetch`` puts it.
+
         Examples
         --------
         >>> EncoderChoice.parse("inceptionv3:mixed8")
@@ -59,7 +61,9 @@ class EncoderChoice:
                 raise InputError("{encoders} {}: write hub:DIR, onnx:FILE or timm:NAME", text)
             match = _OUTPUTS.fullmatch(layers)
             source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
-            return cls(f"{name.casefold()}:{source}", outputs)
+            brought = f"{name.casefold()}:{source}"
+            # what timm reads from a repository of the hub is read from the folder into which it is fetched
+            return cls(f"hub:{kept_in(brought)}" if brought.startswith(HF_HUB) else brought, outputs)
         chosen = tuple(layers.split("+")) if layers else ()
         if not name or not all(chosen) or (":" in text and not layers):
             raise InputError("{encoders} {}: write NAME or NAME:LAYER+LAYER", text)
@@ -110,3 +114,21 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
             shared = match[2]
     fetched = fetched_folder(encoder.casefold()) if chosen == "imagenet" else None
     return named or shared or (str(fetched) if fetched else chosen)
+
+
+def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:
+    """Return the encoders whose weights could be fetched and are not here, as ``encoder fetch`` names them.
+
+    Parameters
+    ----------
+    choices : sequence of EncoderChoice
+    weights : sequence of str
+        As in `weights_of`.
+    """
+    names = []
+    for choice in choices:
+        if choice.runner == "hub":
+            names.append(unfetched_name(Path(choice.source)))
+        elif kept_in(choice.name) is not None and weights_of(weights, choice.name) == "imagenet":
+            names.append(choice.name)
+    return [name for name in names if name is not None]

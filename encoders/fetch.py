@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,16 @@ from typing import Any
 
 from ..core import DependencyError, InputError, Message, WeightsError, how_to_install
 from ..formats import file_sha256
+from .card import card_by_licence
 from .catalogue import CATALOGUE, NamedEncoder
 
 RECORD = "fetched.json"
 """Written into a folder when all its files are whole: the repository, the revision, and each file's SHA-256."""
+
+HF_HUB = "timm:hf-hub:"
+"""Before the repository of a network that timm or transformers wrote: ``timm:hf-hub:OWNER/NAME``, as timm names it."""
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 _CONFIGS = ("config.json", "preprocessor_config.json", "model.safetensors.index.json", "README.md")
 
@@ -50,19 +57,49 @@ def encoders_folder() -> Path:
     return Path(given) if given else Path.home() / ".cache" / "bchisto" / "encoders"
 
 
-def fetched_folder(name: str) -> Path | None:
-    """Return the folder of a named encoder's weights if they were fetched whole."""
-    folder = encoders_folder() / name
-    return folder if name in CATALOGUE and (folder / RECORD).is_file() else None
-
-
-def look_up(name: str, *, revision: str | None = None) -> Offer:
-    """Ask the hub what a named encoder's repository holds.
+def kept_in(name: str) -> Path | None:
+    """Return where the weights of an encoder are kept, fetched or not; None for one that is not fetched.
 
     Parameters
     ----------
     name : str
-        See `CATALOGUE`.
+        Of `CATALOGUE`, or ``timm:hf-hub:OWNER/NAME``.
+
+    Raises
+    ------
+    InputError
+        ``timm:hf-hub:`` stands before something else than a repository.
+    """
+    if name in CATALOGUE:
+        return encoders_folder() / name
+    if not name.startswith(HF_HUB):
+        return None
+    repository = name.removeprefix(HF_HUB)
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError("{encoders} {}: write timm:hf-hub:OWNER/NAME", name)
+    return encoders_folder() / repository.replace("/", "--")
+
+
+def fetched_folder(name: str) -> Path | None:
+    """Return the folder of an encoder's weights if they were fetched whole; see `kept_in`."""
+    folder = kept_in(name)
+    return folder if folder is not None and (folder / RECORD).is_file() else None
+
+
+def unfetched_name(folder: Path) -> str | None:
+    """Return what ``encoder fetch`` calls the repository that belongs into a folder, if it is not there yet."""
+    if folder.parent != encoders_folder() or "--" not in folder.name or (folder / RECORD).is_file():
+        return None
+    return HF_HUB + folder.name.replace("--", "/", 1)
+
+
+def look_up(name: str, *, revision: str | None = None) -> Offer:
+    """Ask the hub what an encoder's repository holds.
+
+    Parameters
+    ----------
+    name : str
+        See `kept_in`.
     revision : str, optional
         A commit, a branch or a tag; by default the newest commit.
 
@@ -75,12 +112,16 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
     DependencyError
         The package huggingface_hub is not installed.
     """
-    named = CATALOGUE.get(name)
-    if named is None:
-        raise InputError(f"{name}: can be fetched are {', '.join(CATALOGUE)}; of others give hub:DIR or timm:NAME")
+    if (folder := kept_in(name)) is None:
+        raise InputError(
+            f"{name}: can be fetched are {', '.join(CATALOGUE)} and timm:hf-hub:OWNER/NAME; of others give hub:DIR"
+        )
+    named = CATALOGUE.get(name) or _unnamed(folder.name, name.removeprefix(HF_HUB), licence="")
     hub = _hub()
     with _explained(hub, named):
         info = hub.HfApi().model_info(named.repository, revision=revision, files_metadata=True)
+    if name not in CATALOGUE:
+        named = _unnamed(folder.name, named.repository, licence=str((info.card_data or {}).get("license") or ""))
     files = tuple(
         (file.rfilename, int(file.size or 0), str(file.lfs.sha256) if file.lfs else "") for file in info.siblings or ()
     )
@@ -122,6 +163,12 @@ def fetch(offer: Offer) -> Path:
     partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
     partial.replace(folder / RECORD)
     return folder
+
+
+def _unnamed(name: str, repository: str, *, licence: str) -> NamedEncoder:
+    """Return what is known of a repository that the catalogue does not hold."""
+    card = card_by_licence(licence, source=f"https://huggingface.co/{repository}")
+    return NamedEncoder(name, repository, card, architecture="", arguments={}, outputs=(), parameters=0)
 
 
 def _hub() -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core import InputError, MissingInputError, WeightsError, printable
 from ..formats import content_sha256, limits
+from .fetch import unfetched_name
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 
@@ -119,6 +120,8 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
         if config or path.suffix != ".safetensors":
             raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
         return WeightsFolder(path, {}, {}, (path,))
+    if (name := unfetched_name(path)) is not None:
+        raise WeightsError(f"{name}: not fetched yet; run `bchisto encoder fetch {name}`")
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
     content = {}

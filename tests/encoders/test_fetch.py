@@ -26,7 +26,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.files = {"config.json": b'{"model_type": "dinov2"}', "model.safetensors": bytes(range(256)) * 60_000}
         self.published = dict(self.files)
-        self.gated, self.cuts, self.ranges = False, [], []
+        self.gated, self.cuts, self.ranges, self.repository = False, [], [], REPOSITORY
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def tree(self):
@@ -36,7 +36,8 @@ class Hub(http.server.ThreadingHTTPServer):
             if name.endswith(".safetensors"):
                 file["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
             siblings.append(file)
-        return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings, "tags": []}
+        return {"id": self.repository, "modelId": self.repository, "sha": COMMIT, "siblings": siblings, "tags": [],
+                "cardData": {"license": "apache-2.0"}}  # fmt: skip
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -56,7 +57,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.partition("?")[0]
-        if REPOSITORY not in path:
+        if self.server.repository not in path:
             return self.refuse(404, "RepoNotFound")
         if path.startswith("/api/models/"):
             return self.give(json.dumps(self.server.tree()).encode(), {"Content-Type": "application/json"})
@@ -110,8 +111,8 @@ def fetch(hub, tmp_path, start):
 def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_path):
     code, out, err = fetch("--yes")
     assert code == 0, err
-    assert f"commit {COMMIT}" in out
-    assert "Apache-2.0" in out
+    assert f"commit {COMMIT}" in err
+    assert "Apache-2.0" in err
     folder = tmp_path / "encoders" / NAME
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     record = json.loads((folder / "fetched.json").read_text())
@@ -176,3 +177,56 @@ def test_what_the_hub_refuses(hub, fetch):
     assert (code, "can be fetched are uni, " in err) == (2, True), err
     code, _, err = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")
     assert (code, "fetch on a machine with a network" in err) == (2, True), err
+
+
+def test_a_repository_that_has_no_name_here(hub, fetch, tmp_path):
+    hub.repository = "someone/tiny"
+    code, _, err = fetch("--yes", name="timm:hf-hub:someone/tiny")
+    assert code == 0, err
+    assert (tmp_path / "encoders" / "someone--tiny" / "fetched.json").is_file()
+    for name in ("timm:hf-hub:../x", "timm:hf-hub:someone", "timm:hf-hub:a/b/c"):
+        code, _, err = fetch("--yes", name=name)
+        assert (code, "write timm:hf-hub:OWNER/NAME" in err) == (2, True), err
+
+
+def test_from_an_empty_cache_to_a_report_and_again_without_a_network(hub, tmp_path, start):
+    need("torch", importlib.util.find_spec("timm") is not None, "pip install 'bchisto[torch]'")
+    import timm
+    import torch
+    from bchisto.data.synthetic import make_tissue
+    from PIL import Image
+    from safetensors.torch import save
+
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=1, num_classes=0)
+    config = {"architecture": "vit_tiny_patch16_224", "model_args": {"img_size": 64, "depth": 1, "num_classes": 0},
+              "pretrained_cfg": {"input_size": [3, 64, 64], "license": "mit"}}  # fmt: skip
+    hub.repository = "someone/tiny"
+    hub.files = {"config.json": json.dumps(config).encode(), "model.safetensors": save(network.state_dict())}
+    hub.published = dict(hub.files)
+    for number in range(16):
+        path = tmp_path / "images" / ("ab"[number % 2]) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = ("Normal", "Invasive")[number % 2]
+        Image.fromarray(make_tissue(kind, seed=0, index=number, size=(96, 96))).save(path)
+    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hf"),
+                   "BCHISTO_ENCODERS": str(tmp_path / "encoders"), "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+
+    def trial(out, *options):
+        process = start("trial", "--images", str(tmp_path / "images"), "--out", str(tmp_path / out), "--encoder",
+                        "timm:hf-hub:someone/tiny", "--jobs", "1", *options, env=environment)  # fmt: skip
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    code, _, err = trial("first")
+    assert (code, "run `bchisto encoder fetch timm:hf-hub:someone/tiny`" in err) == (2, True), err
+    code, out, err = trial("first", "--yes")
+    assert code == 0, err
+    assert "of 16 images right" in out
+    assert "someone/tiny: apache-2.0;" in err
+    hub.shutdown()
+    environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    code, again, err = trial("second")
+    assert code == 0, err
+    assert again.splitlines()[0] == out.splitlines()[0]
+    assert (tmp_path / "second" / "report.html").is_file() or list((tmp_path / "second").rglob("report.html"))

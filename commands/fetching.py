@@ -1,0 +1,49 @@
+"""Weights of published encoders that are not here yet, fetched with the user's consent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .ending import echo
+from .options import flag
+
+if TYPE_CHECKING:
+    from ..encoders import EncoderChoice
+
+
+def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
+    """Print licence and size of an encoder's weights, ask, and fetch them.
+
+    Raises
+    ------
+    InputError, WeightsError, DependencyError
+        See `encoders.look_up_encoder` and `encoders.fetch_encoder`.
+    click.Abort
+        The user declines.
+    """
+    from ..encoders import fetch_encoder, look_up_encoder
+
+    offer = look_up_encoder(name, revision=revision)
+    echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
+         f"commit {offer.revision}", err=True)  # fmt: skip
+    if not yes:
+        click.confirm("Fetch it?", abort=True, err=True)
+    echo(f"wrote {fetch_encoder(offer)}", err=True)
+
+
+def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, yes: bool) -> None:
+    """Fetch what encoders lack; if nobody can be asked, only with ``--yes``."""
+    from ..encoders import unfetched
+
+    if yes or sys.stdin.isatty():
+        for name in unfetched(encoders, weights):
+            fetch_with_consent(name, yes=yes)
+
+
+def yes_flag() -> click.Option:
+    """Return the option by which a job fetches without a question."""
+    return flag("--yes", group="Features", is_flag=True, help="Fetch weights that are not here yet without a question.")
