@@ -1,7 +1,8 @@
 """Run the fast tests on each Python that is supported, and with the oldest packages that are allowed.
 
-Each runs in an environment of its own below ``.venv``, with the newest packages that pip finds. Prints a line for each,
-as docs/reliability.md has them; exits with 1 if a test failed, and with 2 if a Python is missing.
+Each runs in an environment of its own below ``.venv``, with the newest packages that pip finds. Arguments choose some:
+``release_check.py 3.12 lowest``. Prints a line for each, as docs/reliability.md has them; exits with 1 if a test
+failed, and with 2 if a Python is missing.
 """
 
 import os
@@ -38,7 +39,7 @@ def check(name: str, python: str, *, constraints: Path | None = None) -> bool:
     """Make the environment ``.venv/NAME``, run the fast tests in it, print the line; return whether all passed."""
     folder = ROOT / ".venv" / name
     own = folder / "bin" / "python"
-    log = folder.with_suffix(".log")
+    log = folder.with_name(f"{name}.log")  # a suffix would be that of 3.12
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     bounds = [] if constraints is None else ["-c", str(constraints)]
     subprocess.run([own, "-m", "pip", "install", "--quiet", *bounds, "-e", f"{ROOT}[{EXTRAS}]"], check=True)
@@ -59,15 +60,23 @@ def check(name: str, python: str, *, constraints: Path | None = None) -> bool:
 
 def main() -> int:
     """Return the exit status."""
-    pythons = {version: find(version) for version in PYTHONS}
+    chosen = sys.argv[1:] or [*PYTHONS, "lowest"]
+    if unknown := set(chosen) - {*PYTHONS, "lowest"}:
+        sys.stderr.write(f"release-check: {', '.join(sorted(unknown))}: choose of {', '.join(PYTHONS)} and lowest\n")
+        return 2
+    pythons = {version: find(version) for version in (PYTHONS[0] if name == "lowest" else name for name in chosen)}
     if missing := [version for version, python in pythons.items() if python is None]:
         sys.stderr.write(f"release-check: missing Python {', '.join(missing)}; install it, on PATH or by pyenv\n")
         return 2
     (ROOT / ".venv").mkdir(exist_ok=True)
     oldest = ROOT / ".venv" / "lowest.txt"
     oldest.write_text("".join(f"{line}\n" for line in lowest()))
-    passed = [check(f"release-{version}", python) for version, python in pythons.items()]
-    passed.append(check("release-lowest", pythons[PYTHONS[0]], constraints=oldest))
+    passed = [
+        check(f"release-{name}", pythons[PYTHONS[0]], constraints=oldest)
+        if name == "lowest"
+        else check(f"release-{name}", pythons[name])
+        for name in chosen
+    ]
     return 0 if all(passed) else 1
 
 

@@ -96,8 +96,8 @@ def _width() -> int:
 class Handler(logging.StreamHandler[TextIO]):
     """Prints messages on stderr, above the bar if there is one; of warnings of one kind the first, and counts others.
 
-    Warnings are of one kind if they come from one template with words of its own, such as ``left out: %s``. With ``-v``
-    all are printed.
+    Warnings are of one kind if they come from one template with words of its own, such as ``left out: %s``, or are the
+    same. With ``-v`` all are printed.
     """
 
     def __init__(self) -> None:
@@ -107,12 +107,14 @@ class Handler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message, or count it."""
-        kind = _kind(record)
-        if record.levelno == logging.WARNING and kind:
+        if record.levelno == logging.WARNING:
+            text = super().format(record)
+            kind = _kind(record) or text
             if kind in self._first and not logging.getLogger("bchisto").isEnabledFor(logging.DEBUG):
-                self._repeated[kind] += 1
+                if text != self._first[kind]:
+                    self._repeated[kind] += 1
                 return
-            self._first[kind] = super().format(record)
+            self._first[kind] = text
         with _above_the_bar():
             super().emit(record)
 

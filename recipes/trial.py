@@ -66,7 +66,8 @@ def trial(
     Raises
     ------
     InputError
-        Images that cannot be used, too small ones, or too few for any folds.
+        Images that cannot be used, or too few for any folds. A few that are too small for a view that fits the
+        others are left out.
     ReportError
         A report could not be written; it holds the result.
     """
@@ -85,6 +86,12 @@ def trial(
     # the work decodes every image anyway, and prints what it finds
     check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
     protocol = _usable(check, work)
+    if small := sorted({image for fit in check.planned_views for image in fit.too_small}):
+        _log.warning(
+            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
+            len(small), len(check.dataset), small[0],
+        )  # fmt: skip
+        work = replace(work, skip_errors=True)
     _log.info("2/3 describing %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check))
     featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
@@ -101,7 +108,10 @@ def trial(
 
 
 def _about(check: Preflight) -> str:
-    return "" if check.estimate is None else f", about {duration(check.estimate.seconds)}"
+    cost = check.estimate
+    if cost is None:
+        return ""
+    return f", about {duration(cost.seconds)} (between {duration(cost.shortest)} and {duration(cost.longest)})"
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:
@@ -111,13 +121,6 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
         raise InputError("{}: {}", stops[0].file, stops[0].message)
     if check.fitting is None:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
-    if check.fitting.left_out and not work.skip_errors:
-        small = sorted({image for fit in check.planned_views for image in fit.too_small})
-        raise InputError(
-            "{}: {} of {} images are too small for a view that fits the others, such as {}",
-            check.dataset.root, len(small), len(check.dataset), small[0],
-            remedies=[Message("{skip_errors} leaves them out")],
-        )  # fmt: skip
     if check.protocol is None:
         raise InputError("{}: no folds can be made of these images; give more of each class", check.dataset.root)
     return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

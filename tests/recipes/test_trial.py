@@ -189,6 +189,20 @@ def test_a_trial_of_few_patients_goes_on_with_one_classifier(tissue, cli, tmp_pa
     assert "2-grouped-lightgbm: " in out
 
 
+def test_a_trial_leaves_out_the_few_that_are_too_small(tissue, cli, tmp_path):
+    """One of 24 is a strip, as some IDC patches are: the answer is about the others, and the strip is named."""
+    for number in range(24):
+        label = ("a", "b")[number % 2]
+        image = make_tissue("Normal", seed=3, index=number, size=(150, 150))[: 20 if number == 5 else None]
+        path = tmp_path / "images" / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1)
+    code, out, err = cli("trial", "--images", tmp_path / "images", "--out", tmp_path / "run", *words)
+    assert (code, "of 23 images right" in out) == (0, True), err
+    assert re.search(r"1 of 24 images are too small .* such as b/5\.png, and are left out", err)
+
+
 def test_a_trial_of_what_cannot_work(tissue, cli, tmp_path):
     (tmp_path / "one" / "a").mkdir(parents=True)
     Image.fromarray(make_tissue("Normal", seed=3, index=0, size=(150, 150))).save(tmp_path / "one" / "a" / "a.png")
