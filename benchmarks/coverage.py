@@ -1,8 +1,9 @@
 """Do intervals of a nominal 95 % hold the truth, how wide are they, and do tests at 5 % reject what is equal?
 
 Tables of known truth: scores are normal, the true class is higher by a distance, and a patient shifts its images; and
-real cross-validation of classifiers on made-up data, where the truth is that of the trained models on 4,000 new cases.
-Each table is seeded by its design and number, so that neither the number of tables nor that of processes changes any.
+real cross-validation of classifiers on made-up data, where the truth is that of the trained models on endless new cases
+(of linear ones worked out, of LightGBM on 4,000). Each table is seeded by its design and number, so that neither the
+number of tables nor that of processes changes any. Only figures that are measured are computed, as commands do.
 
 Run: python benchmarks/coverage.py [--tables 400] [--jobs 2] [--only patients] [--out coverage.md]
 """
@@ -22,14 +23,17 @@ from timing import machine, pin_one_thread
 pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
-from bchisto.evaluate import PredictionTable, TwoClassView, compare_tables, table_intervals  # noqa: E402
+from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
 from bchisto.evaluate.calibration import recalibration  # noqa: E402
-from bchisto.evaluate.influence import agreement, auc_part, matthews  # noqa: E402
-from bchisto.evaluate.variance import Units, exact  # noqa: E402
-from scipy import stats  # noqa: E402
-from scipy.special import expit, logit, softmax  # noqa: E402
+from bchisto.evaluate.compare import paired_test  # noqa: E402
+from bchisto.evaluate.differences import difference_parts  # noqa: E402
+from bchisto.evaluate.influence import agreement, auc_part, matthews, share_part  # noqa: E402
+from bchisto.evaluate.known_metrics import parts_of  # noqa: E402
+from bchisto.evaluate.variance import Units, difference_interval, exact, interval  # noqa: E402
+from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtrit  # noqa: E402
 
 FRESH, ENDLESS, FOLDS = 4000, 200_000, 10
+BETTER = 0.4  # by how much the second classifier is better for the power, in standard deviations
 FIGURES = ("accuracy", "sensitivity", "balanced_accuracy", "macro_f1", "cohen_kappa", "matthews_corrcoef", "auc",
            "patient_recognition_rate", "brier", "slope", "intercept")  # fmt: skip
 DIFFERENCES = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity", "by_unit")
@@ -90,8 +94,7 @@ class Design:
     def tables(self, rng):
         """Draw two tables of equally good classifiers about the same rows."""
         patient, labels = self.rows(rng)
-        groups = [str(one) if self.per > 1 else None for one in patient]
-        return [tabled(name, labels, self.probabilities(rng, patient, labels), groups=groups) for name in "ab"]
+        return [tabled(labels, self.probabilities(rng, patient, labels), patient, self.per) for _ in "ab"]
 
 
 DESIGNS = {
@@ -127,25 +130,55 @@ class Crossed:
     per: int = 1
 
     def draw(self, rng, patients, per):
-        """Draw images: the first 20 dimensions are for one classifier, the others for another one."""
+        """Draw images of three times 20 dimensions: those of two classifiers that are equal, and of a better one."""
         labels = np.repeat(rng.integers(0, 2, patients), per)
-        shift = np.repeat(rng.normal(size=(patients, 40)), per, axis=0) * (self.per > 1)
-        return rng.normal(size=(len(labels), 40)) + shift + 0.4 * labels[:, None], labels
+        shift = np.repeat(rng.normal(size=(patients, 60)), per, axis=0) * (self.per > 1)
+        apart = np.repeat([APART, APART, APART_BETTER], 20)
+        return rng.normal(size=(len(labels), 60)) + shift + apart * labels[:, None], labels
 
     def fit(self, x, y):
-        """Fit, and return what gives the probability of the second class."""
-        from sklearn.linear_model import LogisticRegression, RidgeClassifier
-
-        linear = {"logistic": LogisticRegression(C=np.inf, solver="newton-cholesky"), "ridge": RidgeClassifier()}
-        if self.learner in linear:
-            model = linear[self.learner].fit(x, y)
-            return lambda new: expit(model.decision_function(new))
+        """Train LightGBM, and return what gives the probability of the second class."""
         import lightgbm
 
         settings = {"objective": "binary", "num_leaves": 7, "min_data_in_leaf": 5, "verbose": -1, "num_threads": 1}
         model = lightgbm.train(settings, lightgbm.Dataset(x, y), 20)
         return lambda new: model.predict(new, num_threads=1)
 
+    def linear(self, x, y, training):
+        """Train a linear classifier by each row of `training`, at once: ridge on -1 and 1, or logistic regression.
+
+        Returns intercepts and coefficients, float64 of shape (trainings, 1 + dimensions).
+        """
+        design = np.c_[np.ones(len(x)), x]
+        squares = (design[:, :, None] * design[:, None, :]).reshape(len(x), -1)
+        penalty = np.diag(np.r_[0.0, np.ones(x.shape[1])]) * (1.0 if self.learner == "ridge" else 1e-3)
+        weights = np.zeros((len(training), design.shape[1]))
+        for _ in range(1 if self.learner == "ridge" else 25):
+            if self.learner == "ridge":
+                slope, left = np.ones_like(training), 2.0 * y - 1.0
+            else:
+                probability = expit(np.clip(weights @ design.T, -15, 15))
+                slope, left = probability * (1 - probability), y - probability
+            curved = ((training * slope) @ squares).reshape(len(training), *penalty.shape) + penalty
+            step = np.linalg.solve(curved, ((training * left) @ design - weights @ penalty)[..., None])[..., 0]
+            weights += step
+            if np.abs(step).max() < 1e-6:
+                break
+        return weights
+
+    def truth(self, weights, apart):
+        """Return the figures of linear classifiers on endless new cases, whose scores are normal."""
+        middle, moved = weights[:, 0], apart * weights[:, 1:].sum(axis=1)
+        spread = np.linalg.norm(weights[:, 1:], axis=1) * (2.0 if self.per > 1 else 1.0) ** 0.5
+        recall = np.stack([ndtr(-middle / spread), ndtr((middle + moved) / spread)], axis=1)
+        matrix = np.stack(
+            [np.stack([recall[:, 0], 1 - recall[:, 0]], 1), np.stack([1 - recall[:, 1], recall[:, 1]], 1)], 1
+        )
+        return of_matrices(matrix) | {"auc": ndtr(moved / spread / 2**0.5)}
+
+
+APART, APART_BETTER = 0.4, 0.55
+ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {
     f"{name}, {size}": Crossed(name.split()[-1].lower(), *rows)
@@ -157,30 +190,42 @@ CROSSED = {
 }  # fmt: skip
 
 
-def tabled(name, labels, probabilities, *, groups, folds=None):
-    classes = tuple(f"class {k}" for k in range(probabilities.shape[1]))
-    return PredictionTable.from_probabilities(
-        name=name, classes=classes, image_ids=list(map(str, range(len(labels)))),
-        labels=[classes[label] for label in labels], probabilities=probabilities,
-        folds=folds or [None] * len(labels), groups=groups,
+def tabled(labels, probabilities, patient, per, folds=None):
+    rows, classes = len(labels), probabilities.shape[1]
+    return PredictionTable(
+        name="table", classes=tuple(f"class {k}" for k in range(classes)), image_ids=numbers(rows), labels=labels,
+        probabilities=probabilities, predicted=probabilities.argmax(axis=1), folds=folds or (None,) * rows,
+        groups=tuple(map(str, patient.tolist())) if per > 1 else (None,) * rows,
     )  # fmt: skip
+
+
+@cache
+def numbers(rows):
+    return tuple(map(str, range(rows)))
+
+
+def of_matrices(matrix):
+    """Return the figures of each confusion matrix, float64 of shape (matrices, classes, classes)."""
+    right, true, called = np.diagonal(matrix, axis1=1, axis2=2), matrix.sum(axis=2), matrix.sum(axis=1)
+    recall, accuracy = right / true, right.sum(axis=1) / true.sum(axis=1)
+    return {
+        "accuracy": accuracy, "patient_recognition_rate": accuracy, "by_unit": accuracy,
+        "sensitivity": recall[:, 1], "specificity": recall[:, 0], "balanced_accuracy": recall.mean(axis=1),
+        "macro_f1": (2 * right / (true + called)).mean(axis=1),
+        "cohen_kappa": agreement(matrix), "matthews_corrcoef": matthews(matrix),
+    }  # fmt: skip
 
 
 def figures(labels, probabilities):
     """Return the figures of rows without number; of all rows alike, not by patient."""
     classes = probabilities.shape[1]
-    matrix = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2).reshape(1, classes, -1)
-    recall = np.diag(matrix[0]) / matrix[0].sum(axis=1)
-    f1 = 2 * np.diag(matrix[0]) / (matrix[0].sum(axis=0) + matrix[0].sum(axis=1))
-    accuracy = np.trace(matrix[0]) / len(labels)
-    loss = np.square(probabilities - np.eye(classes)[labels]).sum(axis=1).mean()
-    return {
-        "accuracy": accuracy, "patient_recognition_rate": accuracy, "by_unit": accuracy,
-        "sensitivity": recall[1], "specificity": recall[0],
-        "balanced_accuracy": recall.mean(), "macro_f1": f1.mean(), "cohen_kappa": float(agreement(matrix * 1.0)[0]),
-        "matthews_corrcoef": float(matthews(matrix * 1.0)[0]), "brier": loss,
-        "auc": np.mean([auc_part(labels == k, probabilities[:, k]).value for k in range(classes)]),
-    }  # fmt: skip
+    matrix = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2)
+    of_matrix = of_matrices(matrix.reshape(1, classes, classes) * 1.0)
+    kinds = range(classes) if classes > 2 else [1]
+    return {name: float(value[0]) for name, value in of_matrix.items()} | {
+        "brier": np.square(probabilities - np.eye(classes)[labels]).sum(axis=1).mean(),
+        "auc": np.mean([auc_part(labels == k, probabilities[:, k]).value for k in kinds]),
+    }
 
 
 @cache
@@ -191,119 +236,139 @@ def truth_of(name):
     patient, labels = endless.rows(rng)
     probabilities = endless.probabilities(rng, patient, labels)
     hits = probabilities.argmax(axis=1) == labels
-    found = recalibration(probabilities.max(axis=1), hits, units=Units(patient))
-    return figures(labels, probabilities) | {key: found[key] for key in ("slope", "intercept")}
+    calibrated = recalibration(probabilities.max(axis=1), hits, units=Units(patient))
+    return figures(labels, probabilities) | {key: calibrated[key] for key in ("slope", "intercept")}
 
 
-def intervals_of(table):
-    """Return our intervals of a table by figure, NaN where there is none."""
-    found, units = table_intervals(table, positive=table.classes[1:2], thresholds=[], replicates=1), Units.of(table)
-    hits, yes = table.predicted == table.labels, table.labels == 1
+def parts_by_figure(table):
+    """Return the parts of each figure of a table, and the limits of a part."""
+    of_metrics = {
+        spec.name: (parts_of(spec, table), spec.limits(table)) for spec in list_metrics() if spec.name in FIGURES
+    }
+    yes = share_part(table.predicted == table.labels, table.labels == 1)
+    loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
+    squared = share_part(loss, np.ones(len(table), dtype=bool))
+    return of_metrics | {"sensitivity": ([yes], (0.0, 1.0)), "brier": ([replace(squared, finer=np.inf)], (0.0, 2.0))}
+
+
+def intervals_of(table, units, parts):
+    """Return our intervals of a table by figure, None where there is none."""
+    hits, everywhere = table.predicted == table.labels, np.ones(len(table), dtype=bool)
+    inside = {"accuracy": everywhere, "sensitivity": table.labels == 1}
+    ends = {name: (units.share(hits, inside[name]) if name in inside else interval(some, units, limits=limits)).ends
+            for name, (some, limits) in parts.items() if some}  # fmt: skip
     sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
-    share = units.share(hits, yes)
-    found |= {"sensitivity": share and share.ends, "slope": sure["slope_interval"]}
-    found |= {"intercept": sure["intercept_interval"]}
-    return {name: found.get(name) or [np.nan, np.nan] for name in FIGURES if name in found}
+    return ends | {"slope": sure["slope_interval"], "intercept": sure["intercept_interval"]}
 
 
-def others(table):
-    """Return the intervals of other methods: name of the figure and of the method to the interval."""
-    hits, member = (table.predicted == table.labels).astype(float), Units.of(table).member
-    rows, share = len(hits), hits.mean()
-    size = np.bincount(member)
-    found = {}
-    if len(size) == rows:
-        found["accuracy", "Clopper-Pearson"] = exact(share, rows)
-    else:
-        spread = np.square(np.bincount(member, hits - share) / np.sqrt(1 - size / rows)).sum() / rows**2
-        found["accuracy", "CR2 logit"] = on_logits(share, spread, 1 / ((size / rows) ** 2).sum() - 1)
-    parts = [auc_part(table.labels == k, table.probabilities[:, k]) for k in range(len(table.classes))]
-    effect, area = np.mean([part.effect for part in parts], axis=0), np.mean([part.value for part in parts])
-    spread = np.square(np.bincount(member, effect)).sum()
-    label = "DeLong logit" if len(size) == rows else "clustered DeLong logit, t"
-    found["auc", label] = on_logits(
-        area, spread * len(size) / (len(size) - 1), len(size) - 1 if len(size) < rows else np.inf
-    )
-    return found
+def others(table, units, parts):
+    """Return the interval of each figure by the method that is usual for it: Clopper and Pearson's, or influences.
+
+    The influences of units with the correction CR2, Student's quantile for as many units (of images the normal one),
+    on logits where the figure is a share or an AUC: DeLong's, and Obuchowski's of units.
+    """
+    images = units.count == len(table)
+    for name, (some, limits) in parts.items():
+        if not some:
+            continue
+        value = np.mean([part.value for part in some])
+        if images and name in ("accuracy", "sensitivity") and limits == (0.0, 1.0):
+            yield name, exact(value, some[0].sides[0].sum())
+            continue
+        total = np.zeros(units.count)
+        for part in some:
+            for side in part.sides:
+                size = np.bincount(units.member[side], minlength=units.count)
+                size = np.minimum(size, 1) if part.by_unit else size
+                summed = np.bincount(units.member, np.where(side, part.effect, 0.0), units.count)
+                total += summed / np.sqrt(np.maximum(1 - size / size.sum(), 1e-9)) / len(some)
+        half = (ndtri(0.975) if images else stdtrit(units.count - 1, 0.975)) * np.square(total).sum() ** 0.5
+        if limits != (0.0, 1.0) or not 0 < value < 1:
+            yield name, (value - half, value + half)
+        else:
+            yield name, expit(logit(value) + np.array([-half, half]) / (value * (1 - value)))
 
 
-def on_logits(value, variance, freedom):
-    if not 0 < value < 1:
-        return value, value
-    half = stats.t.ppf(0.975, max(freedom, 1)) * variance**0.5 / (value * (1 - value))
-    return tuple(expit(logit(value) + np.array([-half, half])))
-
-
-def clustered_t(change, member):
+def usual_test(change, units):
     """Return the p of the cluster t test, or of McNemar's exact one where rows are units."""
-    total = np.bincount(member, change)
-    if len(total) == len(change):
-        return (
-            stats.binomtest(int((change > 0).sum()), max(int((change != 0).sum()), 1)).pvalue if change.any() else 1.0
-        )
+    if not change.any():
+        return 1.0
+    if units.count == len(change):
+        return min(1.0, 2 * bdtr(min((change > 0).sum(), (change < 0).sum()), int((change != 0).sum()), 0.5))
+    total = np.bincount(units.member, change)
     spread = np.square(total - total.mean()).sum() * len(total) / (len(total) - 1)
-    return 2 * stats.t.sf(abs(change.sum()) / spread**0.5, len(total) - 1) if spread else 1.0
+    return 2 * stdtr(len(total) - 1, -abs(change.sum()) / spread**0.5)
 
 
-def held(found, interval, truth, key):
+def held(counts, ends, truth, key):
     """Note whether an interval holds the truth, how wide it is, and whether there is one."""
-    known = np.isfinite(interval[0])
-    right = known and interval[0] - 1e-12 <= truth <= interval[1] + 1e-12
-    found[key] += (1, known, right, interval[1] - interval[0] if known else 0.0)
+    low, high = ends if ends is not None else (np.nan, np.nan)
+    known = np.isfinite(low) and np.isfinite(high)
+    counts[key] += (1, known, known and low <= truth <= high, high - low if known else 0.0)
 
 
-def note(found, tables, truth, differences):
-    """Note what the intervals of a table hold, and those of the difference of two."""
-    for figure, interval in intervals_of(tables[0]).items():
+def note(counts, tables, truth, differences, better):
+    """Note what the intervals of a table hold, those of the difference of two, and what tests reject."""
+    first, second = tables
+    units = Units.of(first)
+    parts = parts_by_figure(first)
+    for figure, ends in intervals_of(first, units, parts).items():
         if figure in truth:
-            held(found, interval, truth[figure], (figure, "ours"))
-    for (figure, method), interval in others(tables[0]).items():
-        held(found, interval, truth[figure], (figure, method))
-    pair = compare_tables(*tables, view=TwoClassView(tables[0].classes[1:2]))
-    for figure, one in pair["differences"].items():
-        held(found, one["interval"] or [np.nan, np.nan], differences[figure], (f"difference of {figure}", "ours"))
-    rejects(found, tables, pair, "rejects")
+            held(counts, ends, truth[figure], (figure, "ours"))
+    for figure, ends in others(first, units, parts):
+        if figure in truth:
+            held(counts, ends, truth[figure], (figure, "usual"))
+    pairs = difference_parts(first, second, units, TwoClassView(first.classes[1:2]))
+    for figure, some in pairs.items():
+        held(counts, difference_interval(some, units).ends, differences[figure], (f"difference of {figure}", "ours"))
+    for figure, ends in others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}):
+        held(counts, ends, differences[figure], (f"difference of {figure}", "usual"))
+    hits = [probabilities.argmax(axis=1) == first.labels for probabilities in (second.probabilities, better)]
+    for key, right in zip(("rejects", "power"), hits, strict=True):
+        change = right.astype(np.int64) - (first.predicted == first.labels)
+        counts[key, "ours"] += (1, 1, paired_test(change, units)["p"] <= 0.05, 0)
+        counts[key, "usual"] += (1, 1, usual_test(change, units) <= 0.05, 0)
 
 
-def rejects(found, tables, pair, key):
-    change = (tables[1].predicted == tables[1].labels) * 1.0 - (tables[0].predicted == tables[0].labels)
-    found[key, "ours"] += (1, 1, pair["p"] < 0.05, 0)
-    found[key, "cluster t, or McNemar exact"] += (1, 1, clustered_t(change, Units.of(tables[0]).member) < 0.05, 0)
-
-
-def fixed(found, name, number):
+def fixed(counts, name, number):
     design = DESIGNS[name]
     rng = np.random.default_rng([list(DESIGNS).index(name), number])
     tables = design.tables(rng)
-    note(found, tables, truth_of(name), dict.fromkeys(DIFFERENCES, 0.0))
-    better = replace(design, distance=design.distance + 0.4)  # for the power
-    second = tabled("c", tables[0].labels, better.probabilities(rng, Units.of(tables[0]).member, tables[0].labels),
-                    groups=tables[0].groups)  # fmt: skip
-    rejects(found, (tables[0], second), compare_tables(tables[0], second), "power")
+    better = replace(design, distance=design.distance + BETTER)
+    patient = Units.of(tables[0]).member
+    second = better.probabilities(rng, patient, tables[0].labels)
+    note(counts, tables, truth_of(name), dict.fromkeys(DIFFERENCES, 0.0), second)
 
 
-def crossed(found, name, number):
-    """Cross-validate two classifiers on halves of the dimensions that are worth the same."""
+def crossed(counts, name, number):
+    """Cross-validate two classifiers that are worth the same, and a better one, each on dimensions of its own."""
     case = CROSSED[name]
     rng = np.random.default_rng([100 + list(CROSSED).index(name), number])
     x, y = case.draw(rng, case.images // case.per, case.per)
     patient = np.arange(case.images) // case.per
-    new, new_y = case.draw(rng, FRESH, 1)
-    scores, truth = np.zeros((2, len(y))), [defaultdict(float), defaultdict(float)]
     order = rng.permutation(patient[-1] + 1)
     order = order[np.argsort(y[:: case.per][order], kind="stable")]
-    folds = (np.argsort(order) % FOLDS + 1)[patient]  # as many of each class in every fold
-    for fold in range(1, FOLDS + 1):
-        train, test = folds != fold, folds == fold
-        for side, part in enumerate((slice(0, 20), slice(20, 40))):
-            predict = case.fit(x[train, part], y[train])
-            scores[side, test], fresh = predict(x[test, part]), predict(new[:, part])
-            for figure, value in figures(new_y, np.stack([1 - fresh, fresh], axis=1)).items():
-                truth[side][figure] += value * test.mean()
-    groups = [str(one) if case.per > 1 else None for one in patient]
-    tables = [tabled(str(side), y, np.stack([1 - one, one], axis=1), groups=groups, folds=folds.tolist())
-              for side, one in enumerate(scores)]  # fmt: skip
-    note(found, tables, truth[0], {name: truth[1][name] - truth[0][name] for name in DIFFERENCES})
+    folds = (np.argsort(order) % FOLDS)[patient]  # as many of each class in every fold
+    training = (folds != np.arange(FOLDS)[:, None]).astype(float)
+    share = 1 - training.mean(axis=1)
+    scores, truths = np.zeros((3, len(y))), []
+    fresh = case.draw(rng, FRESH, 1) if case.learner == "lightgbm" else None
+    for side in range(3):
+        part = slice(20 * side, 20 * side + 20)
+        if fresh is None:
+            weights = case.linear(x[:, part], y, training)
+            scores[side] = expit((weights[folds, 1:] * x[:, part]).sum(axis=1) + weights[folds, 0])
+            each = case.truth(weights, APART)
+        else:
+            models = [case.fit(x[row > 0, part], y[row > 0]) for row in training]
+            scores[side] = np.stack([predict(x[:, part]) for predict in models])[folds, np.arange(len(y))]
+            new = [predict(fresh[0][:, part]) for predict in models] if side < 2 else []
+            some = [figures(fresh[1], np.stack([1 - of_new, of_new], axis=1)) for of_new in new]
+            each = {figure: np.array([one[figure] for one in some]) for figure in (some[0] if some else ())}
+        truths.append({figure: value @ share for figure, value in each.items()})
+    probabilities = np.stack([1 - scores, scores], axis=2)
+    tables = [tabled(y, probabilities[side], patient, case.per, tuple(folds.tolist())) for side in range(2)]
+    note(counts, tables, truths[0], {name: truths[1][name] - truths[0][name] for name in DIFFERENCES}, probabilities[2])
 
 
 def work(task):
@@ -318,51 +383,69 @@ def work(task):
 
 
 def measure(names, *, tables, jobs):
-    """Yield each design with figure and method to (tables, known intervals, how many hold the truth, sum of widths)."""
-    step = max(1, min(50, tables // jobs))
+    """Yield after every round, of up to `ROUND` tables a design, how many were drawn so far, and the counts by design.
+
+    Counts are, by figure and method, tables, known intervals, how many hold the truth (or reject), and widths, summed.
+    """
+    counts = {name: defaultdict(lambda: np.zeros(4)) for name in names}
     with get_context("spawn").Pool(jobs) as pool:
-        for name in names:
-            found = defaultdict(lambda: np.zeros(4))
-            for _, part in pool.imap_unordered(
-                work, [(name, at, min(at + step, tables)) for at in range(0, tables, step)]
-            ):
-                for key, counts in part.items():
-                    found[key] += counts
-            yield name, found
+        for start in range(0, tables, ROUND):
+            stop = min(start + ROUND, tables)
+            tasks = [
+                (name, at, min(at + 50, stop))
+                for name in names
+                for at in range(start, stop, 400 if "LightGBM" in name else 50)  # its training takes 30 times as long
+            ]
+            for name, part in pool.imap_unordered(work, tasks):
+                for key, more in part.items():
+                    counts[name][key] += more
+            yield stop, counts
+
+
+def percent(counts):
+    """Return how many percent of the intervals hold the truth, or of tests reject."""
+    return 100 * counts[2] / counts[1]
+
+
+def valid(counts, *, least=93.0):
+    """Say whether a method holds 93 % within two standard errors, with an interval in nearly every table."""
+    tables, known = counts[:2]
+    return known > 0.9 * tables and percent(counts) >= least - 200 * (least / 100 * (1 - least / 100) / known) ** 0.5
+
+
+def interval_cell(ours, usual):
+    """Return cover, mean width in points, percentage without an interval; and the width over that of a usual method."""
+    if ours is None:
+        return ""
+    tables, known, _, width = ours
+    if not known:
+        return "none"
+    text = f"{percent(ours):.1f} ({100 * width / known:.1f})"
+    if known < tables:
+        text += f", without {100 * (1 - known / tables):.1f}"
+    if usual is None or not usual[1]:
+        return text
+    ratio = f"{width / known / (usual[3] / usual[1]):.2f}"
+    return f"{text}; {percent(usual):.1f}, {ratio if valid(usual) else f'({ratio})'}"
 
 
 def tables_of(found):
-    """Return the lines of Markdown tables: coverage with mean widths in points, and rejections."""
+    """Return the lines of Markdown tables: intervals of figures, of differences, and rejections."""
     lines = []
-    wanted = [
-        ("covers, percent (mean width, points; without an interval, percent)", [(name, "ours") for name in FIGURES]),
-        ("covers: difference of", [(f"difference of {name}", "ours") for name in DIFFERENCES]),
-        ("covers, other methods", None),
-        ("rejects, percent", None),
-    ]
-    for title, keys in wanted:
-        if keys is None:
-            keys = list(dict.fromkeys(key for counts in found.values() for key in counts if
-                                      (key[0] in ("rejects", "power")) == title.startswith("rejects")
-                                      and (key[1] != "ours" or title.startswith("rejects"))))  # fmt: skip
-        heads = [
-            key[0].removeprefix("difference of ")
-            + (f", {key[1]}" if title.startswith("rejects") or key[1] != "ours" else "")
-            for key in keys
-        ]
-        lines += ["", f"| {title} | {' | '.join(heads).replace('_', ' ')} |", "| --- " * (len(keys) + 1) + "|"]
-        for name, counts in found.items():
-            cells = [cell(counts[key], tests=title.startswith("rejects")) if key in counts else "" for key in keys]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    for title, names in (
+        ("covers: ours (mean width), usual method, ours over its width", FIGURES),
+        ("covers: difference of", [f"difference of {name}" for name in DIFFERENCES]),
+    ):
+        lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ').replace('difference of ', '')} |"]
+        lines.append("| --- " * (len(names) + 1) + "|")
+        for design, counts in found.items():
+            cells = [interval_cell(counts.get((name, "ours")), counts.get((name, "usual"))) for name in names]
+            lines.append(f"| {design} | {' | '.join(cells)} |")
+    heads = [("rejects", "ours"), ("rejects", "usual"), ("power", "ours"), ("power", "usual")]
+    lines += ["", f"| percent | {' | '.join(map(', '.join, heads))} |", "| --- " * 5 + "|"]
+    for design, counts in found.items():
+        lines.append(f"| {design} | {' | '.join(f'{percent(counts[key]):.1f}' for key in heads)} |")
     return lines
-
-
-def cell(counts, *, tests):
-    tables, known, right, width = counts
-    if not known:
-        return "none"
-    without = f"; {100 * (1 - known / tables):.1f}" if known < tables else ""
-    return f"{100 * right / known:.1f}" + ("" if tests else f" ({100 * width / known:.1f}{without})")
 
 
 def main(arguments=None):
@@ -373,13 +456,12 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, help="write the tables here too")
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
-    started, found, text = time.monotonic(), {}, ""
-    for name, counts in measure(names, tables=options.tables, jobs=options.jobs):
-        found[name] = counts
-        lines = [f"{options.tables} tables a design, {options.jobs} processes, {time.monotonic() - started:.0f} s.",
-                 machine("numpy", "scipy", "scikit-learn", "lightgbm"), *tables_of(found)]  # fmt: skip
+    started = time.monotonic()
+    for drawn, found in measure(names, tables=options.tables, jobs=options.jobs):
+        lines = [f"{drawn} tables a design (of LightGBM an eighth), {time.monotonic() - started:.0f} s.",
+                 machine("numpy", "scipy", "lightgbm"), *tables_of(found)]  # fmt: skip
         text = "\n".join(lines) + "\n"
-        if options.out:  # after each design, so that what is stopped leaves what it has
+        if options.out:  # after each round, so that what is stopped leaves what it has
             options.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 

@@ -201,9 +201,7 @@ def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units:
     at = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         probability = expit(design @ at + offset)
-        step = np.linalg.pinv((design.T * (probability * (1 - probability))) @ design) @ (
-            design.T @ (truth - probability)
-        )
+        step = _solved((design.T * (probability * (1 - probability))) @ design, design.T @ (truth - probability))
         while loss(at + step) > loss(at) and np.abs(step).max() > _CLOSE:
             step /= 2
         at = at + step
@@ -216,7 +214,14 @@ def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units:
     weighted = design * (probability * (1 - probability))[:, np.newaxis]
     np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
     others = information.sum(axis=0) - information
-    return float(at[-1]), np.einsum("uij,uj->ui", np.linalg.pinv(others), scores)[:, -1]
+    return float(at[-1]), _solved(others, scores)[:, -1]
+
+
+def _solved(matrices: Values, vectors: Values) -> Values:
+    """Solve linear equations, of shape (..., n, n) and (..., n); a matrix that has no inverse is made to have one."""
+    size = matrices.shape[-1]
+    least = 1e-12 * np.trace(matrices, axis1=-2, axis2=-1)[..., None, None] + 1e-300
+    return np.asarray(np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0])
 
 
 def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[str, Any] | None:

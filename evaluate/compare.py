@@ -207,8 +207,8 @@ def compare_tables(
     -------
     dict
         ``difference`` (accuracy of the second minus that of the first) and its ``interval``; ``differences`` (see
-        `paired_differences`); ``test`` and its ``p``: ``mcnemar`` (mid-p) where every row is a unit, ``sign_flip``
-        where units hold several rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``,
+        `paired_differences`); ``test`` and its ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where
+        units hold several rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``,
         by which that was raised; ``least_p`` that so many units allow; ``detectable``, the difference that would have
         been found with a power of 80 % at the variance that the interval has, and ``units_needed`` to find the one
         that is seen;
@@ -240,16 +240,11 @@ def compare_tables(
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())
-    alone = units.count == len(first)
-    factor = min(units.widen, FOLDS) if alone else units.widen
     found = {
         "difference": differences["accuracy"]["difference"],
         "interval": differences["accuracy"]["interval"],
         "differences": differences,
-        "test": "mcnemar" if alone else "sign_flip",
-        "p": _widened(sign_flip(np.bincount(units.member, weights=change).astype(np.int64), mid=alone), factor),
-        "variance_factor": factor,
-        "least_p": _widened(2.0 ** (1 - alone - units.count), factor),
+        **paired_test(change, units),
         **_sample_size(differences["accuracy"], units),
         "only_first": int((a & ~b).sum()),
         "only_second": int((b & ~a).sum()),
@@ -260,6 +255,26 @@ def compare_tables(
         ends = found["interval"]
         found |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
     return found
+
+
+def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
+    """Return the test of whether rows change for the better as often as for the worse, see `compare_tables`.
+
+    Parameters
+    ----------
+    change : ndarray of int, shape (n,)
+        1 where only the second table is right, -1 where only the first is, else 0.
+    units : Units
+    """
+    alone = units.count == len(change)
+    factor = min(units.widen, FOLDS) if alone else units.widen
+    p = sign_flip(np.bincount(units.member, weights=change).astype(np.int64))
+    return {
+        "test": "mcnemar" if alone else "sign_flip",
+        "p": _widened(p, factor),
+        "variance_factor": factor,
+        "least_p": _widened(2.0**-units.count, factor),
+    }
 
 
 def _sample_size(change: dict[str, Any], units: Units) -> dict[str, Any]:
@@ -282,28 +297,27 @@ def _widened(p: float, factor: float) -> float:
     return p if factor == 1.0 else min(1.0, float(2.0 * norm.sf(norm.isf(p / 2.0) / factor**0.5)))
 
 
-def sign_flip(changes: npt.NDArray[np.int64], *, mid: bool = False) -> float:
-    """Return the exact two-sided p of the sum of changes, where the sign of each is as likely plus as minus.
+def sign_flip(changes: npt.NDArray[np.int64]) -> float:
+    """Return the two-sided mid-p of the sum of changes, where the sign of each is as likely plus as minus.
 
     All sign patterns are counted at once: the distribution of the sum has the characteristic function
     ``prod cos(t * change)``, from which a Fourier transform gives each probability. For single rows, whose changes are
-    -1, 0 and 1, this is McNemar's exact test.
+    -1, 0 and 1, this is McNemar's test. Sums as far from 0 as this one count half (mid-p): an exact test of few units
+    would be too cautious.
 
     Parameters
     ----------
     changes : ndarray of int, shape (units,)
         Rows of each unit that only the second table has right, less those that only the first has.
-    mid : bool
-        Count sums as far from 0 as this one half (mid-p), so that tests of few rows are not too cautious.
 
     References
     ----------
-    Fisher 1935, sec. 21 (the randomisation test).
+    Fisher 1935, sec. 21 (the randomisation test); Fagerland, Lydersen & Laake 2013 (mid-p).
 
     Examples
     --------
     >>> round(sign_flip(np.array([3, 2, 0, 1])), 6)
-    0.25
+    0.125
     """
     size, count = np.unique(np.abs(changes[changes != 0]), return_counts=True)
     most = int((size * count).sum())
@@ -314,8 +328,8 @@ def sign_flip(changes: npt.NDArray[np.int64], *, mid: bool = False) -> float:
     chances = np.fft.fft(spectrum).real / (2 * most + 1)  # of a sum of 0, 1, ... most, -most, ... -1
     reached = abs(int(changes.sum()))
     sums = np.minimum(np.arange(2 * most + 1), 2 * most + 1 - np.arange(2 * most + 1))
-    p = chances[sums >= reached].sum() - (chances[sums == reached].sum() / 2.0 if mid else 0.0)
-    return float(min(1.0, max(p, 2.0 ** (1 - mid - int(count.sum())))))
+    p = chances[sums >= reached].sum() - chances[sums == reached].sum() / 2.0
+    return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 
 def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:

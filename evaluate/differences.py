@@ -40,6 +40,13 @@ def paired_differences(
         groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``, each as `precision_difference`
         gives it.
     """
+    return {name: _difference(parts, units) for name, parts in difference_parts(first, second, units, view).items()}
+
+
+def difference_parts(
+    first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
+) -> dict[str, list[Part]]:
+    """Return what each of `paired_differences` is the mean of."""
     hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
@@ -56,7 +63,7 @@ def paired_differences(
         (truth, scores), (_, others) = (two_sides(table, positive, view.rule) for table in (first, second))
         right = [((one >= 0.5) == truth).astype(np.float64) for one in (scores, others)]
         parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
-    return {name: _difference(known, units) for name, some in parts.items() if (known := all_or_none(some))}
+    return {name: known for name, some in parts.items() if (known := all_or_none(some))}
 
 
 def _change(hits: Sequence[Hits], inside: npt.NDArray[np.bool_]) -> Part | None:

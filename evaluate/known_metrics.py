@@ -13,7 +13,6 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -77,9 +76,7 @@ def _recalls(table: PredictionTable) -> list[Part | None]:
 
 
 def _f1s(table: PredictionTable) -> list[Part | None]:
-    parts = [f1_part(table.labels == k, table.predicted == k) for k in np.unique(table.labels)]
-    # a wrong row counts in the F1 of two classes, so that their mean is no surer than a share of the rows
-    return [None if part is None else replace(part, finer=1.0) for part in parts]
+    return [f1_part(table.labels == k, table.predicted == k) for k in np.unique(table.labels)]
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:

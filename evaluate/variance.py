@@ -3,7 +3,8 @@
 A figure's variance is the sum of the squared influences of its units, each raised as the jackknife does (how far a unit
 lies from the others, not from a mean that it draws towards itself). The interval is Wilson's of a share of as many
 independent rows as would have this variance, with Student's quantile; its degrees of freedom are those by which the
-squares themselves vary (Satterthwaite), so that few units, or one that outweighs the others, count as few.
+squares themselves vary (Satterthwaite), so that few units, or one that outweighs the others, count as few. Where rows
+are units, and counts make the variance, it is that of Clopper and Pearson for as many rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ covered in ``benchmarks/coverage.py``."""
 LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
 
-WILSON, EXACT = "Wilson, effective rows, t", "Clopper-Pearson"
+WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Units:
     @property
     def count(self) -> int:
         """How many units there are."""
-        return len(np.unique(self.member))
+        return int(self.member.max()) + 1
 
     def outweighed(self, inside: Mask) -> str | None:
         """Say so where one unit holds over half of some rows, more than one of them."""
@@ -152,6 +153,10 @@ class Spread:
         Independent rows that each part is worth, by how much more it varies over units than over rows.
     bounds : tuple of (float, float)
         The fewest and the most rows of a share that each part may be worth.
+    counted : bool
+        Whether every row is a unit, and counts alone make the variance.
+    most : float
+        The most rows of a share that the mean may be worth.
     freedom : float
         Degrees of freedom of the variance.
     """
@@ -160,6 +165,8 @@ class Spread:
     each: tuple[float, ...]
     worth: tuple[float, ...]
     bounds: tuple[tuple[float, float], ...]
+    counted: bool
+    most: float
     freedom: float
 
 
@@ -202,11 +209,11 @@ def spread(parts: Sequence[Part], member: Whole) -> Spread:
         total += summed / len(parts)
     units_inside = len(np.unique(member[inside]))
     free = free if len(parts) == 1 else units_inside - 1.0
-    if units_inside < inside.sum() or any(
-        part.finer >= RANKED for part in parts
-    ):  # else counts alone make the variance
-        free = freedom(total, units_inside, free)
-    return Spread(float(np.square(total).sum()), tuple(each), tuple(worth), tuple(bounds), max(free, 1.0))
+    ranked, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
+    counted = units_inside == inside.sum() and not ranked
+    most = units_inside if not ranked and (counted or variance == 0.0) else np.inf
+    free = free if counted else freedom(total, units_inside, free)
+    return Spread(variance, tuple(each), tuple(worth), tuple(bounds), counted, most, max(free, 1.0))
 
 
 def freedom(influence: Values, units: int, most: float) -> float:
@@ -224,13 +231,13 @@ def freedom(influence: Values, units: int, most: float) -> float:
 
 def normal_interval(value: float, influence: Values, units: Units) -> Interval:
     """Return the interval of a number without limits, such as a calibration slope, from the influence of each unit."""
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
     free = freedom(influence, len(sizes), kish(sizes) - 1.0)
-    half = float(student.ppf(LEVEL, free) * np.sqrt(np.square(influence).sum() * units.widen))
+    half = float(stdtrit(free, LEVEL) * np.sqrt(np.square(influence).sum() * units.widen))
     return Interval(value - half, value + half, named("influences of units, t", units.widen))
 
 
@@ -259,7 +266,7 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
     Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Coull 1998 (a row right and one wrong
     are added to what parts are worth, so that none is certain).
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
@@ -278,8 +285,10 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         least_each = drawn * (1.0 - drawn) / (worth + 2.0)
         lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
         middle = float(drawn.mean())
-        rows = max(middle * (1.0 - middle) / (found.variance + lacking) - 2.0, 1.0)
-    low, high = wilson(share, rows / units.widen, float(student.ppf(LEVEL, found.freedom)))
+        rows = min(max(middle * (1.0 - middle) / (found.variance + lacking) - 2.0, 1.0), found.most)
+    if found.counted:
+        return Interval(*exact(share, rows / units.widen), named(EFFECTIVE, units.widen)).scaled(*limits)
+    low, high = wilson(share, rows / units.widen, float(stdtrit(found.freedom, LEVEL)))
     return Interval(low, high, named(WILSON, units.widen)).scaled(*limits)
 
 
@@ -315,11 +324,11 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
 
 def exact(share: float, rows: float) -> tuple[float, float]:
     """Return the interval of Clopper and Pearson; rows need not be whole."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     right = share * rows
-    low = beta.ppf(1.0 - LEVEL, right, rows - right + 1.0) if share > 0.0 else 0.0
-    high = beta.ppf(LEVEL, right + 1.0, rows - right) if share < 1.0 else 1.0
+    low = betaincinv(right, rows - right + 1.0, 1.0 - LEVEL) if share > 0.0 else 0.0
+    high = betaincinv(right + 1.0, rows - right, LEVEL) if share < 1.0 else 1.0
     return float(low), float(high)
 
 
@@ -338,7 +347,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     ----------
     Bonett & Price 2012 (paired shares).
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
@@ -349,7 +358,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     better, worse = (((moved + sign * value) / 2.0 * worth + 1.0) / (worth + 2.0) for sign in (1.0, -1.0))
     least_each = (better + worse - np.square(better - worse)) / (worth + 2.0)
     lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
-    half = float(student.ppf(LEVEL, found.freedom)) * ((found.variance + lacking) * units.widen) ** 0.5
+    half = float(stdtrit(found.freedom, LEVEL)) * ((found.variance + lacking) * units.widen) ** 0.5
     middle, mean = float((better - worse).mean()), float(value.mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
     return Interval(low, high, named("influences of units, t", units.widen))

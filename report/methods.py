@@ -10,7 +10,12 @@ from ..evaluate import called, counted, joined_versions, name_of, nested, rows_o
 from .forms import NOTHING
 from .page import Grid, render
 
-_SOURCES = {"Clopper-Pearson": "clopper1934", "Wilson": "korn1998", "percentile bootstrap": "efron1993"}
+_SOURCES = {
+    "Clopper-Pearson, effective": "korn1998",
+    "Clopper-Pearson": "clopper1934",
+    "Wilson": "korn1998",
+    "percentile bootstrap": "efron1993",
+}
 """What a method of intervals begins with, and whom it cites."""
 
 _PACKAGES = {"bchisto": "bchisto", "numpy": "NumPy", "scikit-learn": "scikit-learn", "lightgbm": "LightGBM",
@@ -81,7 +86,7 @@ REFERENCES = {
     "ke2017": "Ke G, Meng Q, Finley T, et al. LightGBM: a highly efficient gradient boosting decision tree. NIPS 2017.",
     "kingma2015": "Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.",
     "korn1998": "Korn EL, Graubard BI. Confidence intervals for proportions with small expected number of positive "
-    "counts estimated from complex survey data. Survey Methodology 1998;24:193-201.",
+    "counts estimated from survey data. Survey Methodology 1998;24:193-201.",
     "krizhevsky2012": "Krizhevsky A, Sutskever I, Hinton GE. ImageNet classification with deep convolutional neural "
     "networks. NIPS 2012.",
     "ledoit2004": "Ledoit O, Wolf M. A well-conditioned estimator for large-dimensional covariance matrices. Journal "
