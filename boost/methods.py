@@ -88,8 +88,10 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
         cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
         if header["crops"] == 1:
             cut = cut.replace("windows", "window").replace("crops", "crop")
+        number = header["crops"] or "as many as cover an image:"
+        cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
-            f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {header['crops']} {cut} of "
+            f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
             f"{header['crop']} pixels in each of {copies} at {_scale(header, 'a scale of ')}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
         )
@@ -148,7 +150,7 @@ def _shown_store(h: Mapping[str, Any]) -> str:
     bound = "" if card is None else f"; {card.terms()}"
     return (
         f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
-        f"{_scale(h, 'scale ')}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+        f"{_scale(h, 'scale ')}, {_count(h['crops'], 'crop') if h['crops'] else 'a grid of crops'} of {h['crop']}, "
         f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
         f"{h['mode']}, {h['precision']}, seed {h['seed']}"
     )

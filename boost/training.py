@@ -246,5 +246,5 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
-    dropped = {"failures", "images_sha256", "classes", "backend", "device", "selection"}
+    dropped = {"failures", "images_sha256", "classes", "backend", "device", "selection", "mpp_sha256"}
     return {key: value for key, value in header.items() if key not in dropped}

@@ -139,14 +139,17 @@ def check(context: click.Context, /, **options: Any) -> None:
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
     from ..data import FoldChoice, ImageSelection
-    from ..featurize import preset_options, resolve_settings
+    from ..featurize import defaults_text, encoder_defaults, preset_options, resolve_settings
     from ..jobs import Work, json_text
     from ..preflight import preflight, preflight_text, write_preflight
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
         options |= {"preset": "quick", **preset_options("quick")}
-    settings, automatic = resolve_settings(options, here=False)
+    brought = encoder_defaults(options, keep=typed)
+    settings, automatic = resolve_settings(options, here=False, brought=brought)
+    if brought:
+        logging.getLogger(__name__).info("%s", defaults_text(brought, settings))
     result = preflight(
         from_options(ImageSelection, options),
         settings=settings,
@@ -161,7 +164,8 @@ def check(context: click.Context, /, **options: Any) -> None:
     def say(text: str) -> str:
         return written(text, in_flags(context.command))
 
-    following = functools.partial(next_commands, context, result, preset=options["preset"], automatic=automatic)
+    following = functools.partial(next_commands, context, result, preset=options["preset"], automatic=automatic,
+                                  linear=bool(brought))  # fmt: skip
     then = following(images=str(options["images"]))
     wrote = []
     if (page := options["html"]) is not None:

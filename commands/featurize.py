@@ -12,7 +12,7 @@ import click
 from .ending import counted, done, echo, quoted
 from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, PRESET_HELP, Command, Offered, flag, options_of, preset_flag
-from .then import fewer_folds, given_options, typed_names
+from .then import LINEAR, fewer_folds, given_options, typed_names
 
 if TYPE_CHECKING:
     from ..data import ImageSelection
@@ -91,15 +91,19 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     """
     from ..core import from_options
     from ..data import ImageSelection
+    from ..featurize import FeaturizeSettings, defaults_text, encoder_defaults, resolve_settings
     from ..featurize import featurize as run
-    from ..featurize import resolve_settings
     from ..jobs import Work
 
     out: Path = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    settings, automatic = resolve_settings(options)
-    fetch_missing(settings.encoders, settings.weights, yes=yes)
+    named = from_options(FeaturizeSettings, {name: options[name] for name in ("encoders", "weights")})
+    fetch_missing(named.encoders, named.weights, yes=yes)
+    brought = encoder_defaults(options, keep=typed_names(context))
+    settings, automatic = resolve_settings(options, brought=brought)
+    if brought:
+        _log.info("%s", defaults_text(brought, settings))
     settings = _planned(context, selection, settings, work, fit=automatic)
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:
@@ -107,7 +111,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote = list(result.stores)
         then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
-        then += fewer_folds(selection.table())
+        then += fewer_folds(selection.table()) + (LINEAR if brought else "")
         if not result.trainable:
             then = "label images of two classes or more, then this command again"
     else:

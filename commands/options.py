@@ -112,7 +112,9 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
         item = parts[0] if parts else hint
         names = option.more() if option.more else option.choices
         words = Offered(tuple(names)) if names and item is str else None
-        attributes["type"] = _FILES.get(option.file) or words or _TYPES.get(item, str)
+        attributes["type"] = (
+            _FILES.get(option.file) or words or (str if "|" in option.metavar else _TYPES.get(item, str))
+        )
         if pair:
             attributes["nargs"] = len(parts)
         elif several:

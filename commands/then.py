@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..preflight import Preflight
 
+LINEAR = " --head logistic"
+"""The head for descriptors of encoders that bring their defaults: the field's linear probe."""
+
 _FOLDS = 10
 """Folds that boost makes by itself."""
 
@@ -77,7 +80,13 @@ def _words(parameter: click.Option, value: object) -> Iterator[str]:
 
 
 def next_commands(
-    context: click.Context, result: Preflight, *, images: str, preset: str | None = None, automatic: bool = False
+    context: click.Context,
+    result: Preflight,
+    *,
+    images: str,
+    preset: str | None = None,
+    automatic: bool = False,
+    linear: bool = False,
 ) -> list[str]:
     """Return the commands that follow a check, filled in so that they run as they stand.
 
@@ -92,6 +101,8 @@ def next_commands(
         Of which the settings are.
     automatic : bool
         Whether `bchisto featurize` fits the settings to the images by itself.
+    linear : bool
+        Whether encoders brought their defaults.
     """
     from .featurize import featurize
 
@@ -110,7 +121,8 @@ def next_commands(
     if (protocol := result.protocol) is not None:
         line = f"bchisto boost --out run{named}"
         line += f" --folds {shlex.quote(protocol.folds)}" if protocol.folds != _default_folds(result) else ""
-        lines.append(line + (f" --group-by {protocol.group_by}" if protocol.group_by else ""))
+        line += f" --group-by {protocol.group_by}" if protocol.group_by else ""
+        lines.append(line + (LINEAR if linear else ""))
     return lines
 
 

@@ -26,6 +26,7 @@ from .registry import (
     least_of_partial,
     list_encoders,
 )
+from .stated import stated_card
 from .vectors import VectorSpec
 from .weights import weights_folder
 
@@ -73,6 +74,7 @@ __all__ = [
     "read_weight_arrays",
     "recorded_source",
     "source_sha256",
+    "stated_card",
     "unfetched",
     "variables_of",
     "weights_folder",

@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core import InputError, MissingInputError, WeightsError, printable
-from ..formats import content_sha256, limits
+from ..formats import content_sha256, limits, number_of, plausible_mpp
 from .fetch import unfetched_name
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
@@ -19,6 +20,10 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 
 _LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
 """In the header of a model card: ``license: mit``, also with a name of its own, and lists."""
+
+
+SPACING = "spacing_um_px"
+"""Where a config states micrometres per pixel, as the JSON of WSInfer's models does."""
 
 
 def refuse_pickled(path: Path) -> None:
@@ -53,6 +58,23 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no mapping; is this the config of a network?")
     return content
+
+
+def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
+    """Return the micrometres per pixel that a config states of what its network takes; empty where it states none.
+
+    Raises
+    ------
+    InputError
+        It is no such number.
+    """
+    if (stated := config.get(SPACING)) is None:
+        return ()
+    if (mpp := plausible_mpp(number_of(stated))) is None:
+        raise InputError(
+            f"{where}: {SPACING} {str(stated)[:40]}: give {limits.LEAST_MPP:g} to {limits.MOST_MPP:g} micrometres"
+        )
+    return (mpp,)
 
 
 @dataclass(frozen=True)

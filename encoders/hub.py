@@ -17,7 +17,7 @@ from .card import EncoderCard, card_by_licence, known_interpolation
 from .catalogue import NamedEncoder
 from .folder import WeightsFolder, read_folder
 from .loading import first_line
-from .timm_encoder import timm_folder, timm_network
+from .timm_encoder import stating, timm_folder, timm_network
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
 
@@ -79,6 +79,8 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
         network, decisive = _of_transformers(folder, source)
     if folder.sha256() != before:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
+    if named is None:
+        network = stating(network, folder)
     return torch_encoder(request, network, runner="hub", weights_sha256=before, default=default, **decisive)
 
 

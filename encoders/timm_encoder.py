@@ -16,7 +16,7 @@ import numpy as np
 from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
 from ..formats import limits
 from .card import EncoderCard, card_by_licence, known_interpolation
-from .folder import WeightsFolder, read_folder
+from .folder import WeightsFolder, read_folder, stated_mpp
 from .loading import first_line
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
@@ -63,7 +63,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     if request.weights_kind == "file":
         folder = read_folder(Path(request.weights), config=False)
         before, tensors = folder.sha256(), read_tensors(folder.files)
-        network = timm_network(source, architecture, {}, tensors)
+        network = stating(timm_network(source, architecture, {}, tensors), folder)
         if folder.sha256() != before:
             raise WeightsError(f"{folder.path}: changed while it was read; run the command again")
     else:
@@ -72,6 +72,12 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
             network = timm_network(source, architecture, {}, None)
         before = _state_sha256(network.module)
     return torch_encoder(request, network, runner="timm", weights_sha256=before, architecture=architecture)
+
+
+def stating(network: TorchNetwork, folder: WeightsFolder) -> TorchNetwork:
+    """Return a network with the micrometres per pixel that the config of its folder states."""
+    mpp = stated_mpp(folder.config, folder.path)
+    return dataclasses.replace(network, card=dataclasses.replace(network.card, mpp=mpp)) if mpp else network
 
 
 def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:

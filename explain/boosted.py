@@ -99,7 +99,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     height, width = frame.shape[:2]
     side = _side(
         encoder,
-        round(window * view.factor(record.mpp)),
+        round(window * view.factor(record.mpp)) if window else 0,
         crop=view.crop,
         shorter=min(height, width),
         alone=settings.mode != "dense",

@@ -12,12 +12,14 @@ from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .presets import PRESETS, preset_options, resolve_settings
+from .scales import FAR, SeenScale, defaults_text, encoder_defaults, seen_scales
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, content_hashes, look_first, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
+    "FAR",
     "IMPORTED",
     "KIND_FACTS",
     "PRESETS",
@@ -31,14 +33,17 @@ __all__ = [
     "ImageDescriptors",
     "ImageFailure",
     "NormalisedImage",
+    "SeenScale",
     "StainOutcome",
     "Store",
     "View",
     "content_hashes",
     "crop_boxes",
     "cut_crop",
+    "defaults_text",
     "describe_images",
     "draw_augmentation",
+    "encoder_defaults",
     "export_features",
     "facts_of",
     "featurize",
@@ -55,6 +60,7 @@ __all__ = [
     "reckon_seconds",
     "resolve_settings",
     "row_sha256",
+    "seen_scales",
     "settings_from",
     "settled_facts",
     "time_describing",

@@ -9,12 +9,14 @@ other views nor the order of work changes them.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError
+from ..core import ImageError, InputError, as_whole
 
 _COLOUR_CHILD, _FRAME_CHILD = 0, 1
 """Children of the seed sequence beside those of the crop sizes, which are 32 and more."""
@@ -89,8 +91,37 @@ def draw_augmentation(key: str, augmentation: int, *, seed: int, color_range: tu
     return Augmentation(hematoxylin, eosin, entropy)
 
 
+GRID = 0
+"""Number of crops that stands for a grid of them."""
+
+
+def crop_count(value: Any, name: str) -> int:
+    """Return a number of crops; the word ``grid``, or 0, stands for as many as cover the image."""
+    if isinstance(value, str) and value != "grid":
+        raise InputError("{crops} {}: give a whole number, or grid", value)
+    return GRID if value == "grid" else as_whole(value, name)
+
+
+def shown_count(count: int) -> int | str:
+    """Return what is typed for a number of crops."""
+    return count or "grid"
+
+
+def tile_starts(side: int, *, crop: int) -> list[int]:
+    """Return where the fewest crops begin that cover a side without gaps, evenly spaced, the last flush with its end.
+
+    Examples
+    --------
+    >>> tile_starts(500, crop=224), tile_starts(224, crop=224)
+    ([0, 138, 276], [0])
+    """
+    return [round(start) for start in np.linspace(0, side - crop, math.ceil(side / crop)).tolist()]
+
+
 def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int, count: int) -> list[Crop]:
     """Draw the crops of an augmentation: uniform places, a random quarter turn and random flips each.
+
+    Those of a grid (`count` is `GRID`) are all that cover the image, see `tile_starts`, and are not turned.
 
     Raises
     ------
@@ -99,6 +130,9 @@ def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int
     """
     if min(height, width) < crop:
         raise ImageError(f"{width}x{height} pixels after scaling is smaller than the crop of {crop}")
+    if count == GRID:
+        lefts = tile_starts(width, crop=crop)
+        return [Crop(top, left, 0, False, False) for top in tile_starts(height, crop=crop) for left in lefts]
     rng = augmentation.crop_rng(crop)
     boxes = []
     for _ in range(count):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
 from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages
-from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
+from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..jobs import (
     Shard,
     Share,
@@ -28,6 +28,7 @@ from ..runs import ImageChange, RunRecord, record_run, write_listing
 from ..stains import stain_notes
 from .parts import Finished, copied_rows, part_path, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
+from .scales import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, look_first, open_store
 from .unit import Unit, bundle_units, describe_units, make_units
@@ -122,6 +123,9 @@ def featurize(
             skip_errors=work.skip_errors,
         )
         unique = opened.unique
+        for seen in seen_scales(unique.dataset.records, settings):
+            if seen.warning:
+                _log.warning("%s", seen.warning)
         plans = plan_stores(
             unique,
             settings=settings,
@@ -204,8 +208,7 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
 
 def _device(settings: FeaturizeSettings) -> str:
     """Say where colours, crops and pooling are worked out, see `describe_images`: ``gpu`` or ``cpu``."""
-    able = settings.mode == "exact" and settings.engine == "keras" and all(map(gives_maps, settings.encoders))
-    return "gpu" if able and visible_gpus() else "cpu"
+    return "gpu" if settings.on_device and visible_gpus() else "cpu"
 
 
 def _read_finished(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..core import ImageError, Message, TissueError, message_of
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
+from ..formats import read_header
 from ..jobs import map_ahead
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
@@ -157,6 +158,8 @@ def _normalise(
     stains: list[StainInfo] = []
     try:
         image = decode_record(record)
+        if record.mpp is None and any(view.unit for view in views):
+            record = record.scaled_by(read_header(record.path))
         normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.level not in scales:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ..core import InputError, Message, from_options, how_to_install, one_of
@@ -54,7 +55,9 @@ def preset_options(name: str) -> dict[str, Any]:
     return dict(PRESETS[name])
 
 
-def resolve_settings(options: Mapping[str, Any], *, here: bool = True) -> tuple[FeaturizeSettings, bool]:
+def resolve_settings(
+    options: Mapping[str, Any], *, here: bool = True, brought: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[FeaturizeSettings, bool]:
     """Return settings, and whether their views are to be fitted to the images.
 
     Parameters
@@ -65,6 +68,8 @@ def resolve_settings(options: Mapping[str, Any], *, here: bool = True) -> tuple[
         installed, the encoders are networks of Keras on TensorFlow, and there is no GPU.
     here : bool
         Whether they are for work on this machine; else ``auto`` stays Keras, and no library is loaded to see.
+    brought : mapping
+        Options that encoders bring, see `bchisto.featurize.encoder_defaults`; ``auto`` then stands for their view.
 
     Raises
     ------
@@ -75,7 +80,7 @@ def resolve_settings(options: Mapping[str, Any], *, here: bool = True) -> tuple[
     automatic = AUTO.get(views[0]) if len(views) == 1 else None
     engine = options.get("engine", "keras")
     chosen = {**options, "engine": "keras" if engine == "auto" else engine}
-    chosen |= {"views": automatic} if automatic else {}
+    chosen |= {**({"views": automatic} if automatic else {}), **brought}
     settings = from_options(FeaturizeSettings, chosen)
     if here and engine == "auto" and _openvino_suits(settings.encoders):
         settings = replace(settings, engine="openvino")

@@ -13,6 +13,7 @@ from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
 from ..formats import limits, plausible_mpp
 from ..stains import STAIN_METHODS
+from .crops import GRID, crop_count, shown_count
 
 MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
@@ -164,7 +165,14 @@ class FeaturizeSettings(Settings):
         "the images, or auto:1, the smaller one.",
     )
     augmentations: int = option(50, group="Features", least=1, help="Colour augmentations per image.")
-    crops: int = option(20, least=1, help="Random crops per augmentation.")
+    crops: int = option(
+        20,
+        least=0,
+        form=crop_count,
+        plain=shown_count,
+        metavar="N|grid",
+        help="Random crops per augmentation; or grid: as many as cover the image, evenly spaced and not turned.",
+    )
     pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
     pad: str = option(
@@ -232,6 +240,12 @@ class FeaturizeSettings(Settings):
                 raise InputError("{views} {}: {} takes no crop under {} pixels", small[0], choice, least)
 
     @property
+    def on_device(self) -> bool:
+        """Whether a GPU of Keras's backend can do all that follows normalisation: it takes crops of one number."""
+        able = self.mode == "exact" and self.engine == "keras" and self.crops != GRID
+        return able and all(map(gives_maps, self.encoders))
+
+    @property
     def on_keras(self) -> bool:
         """Whether networks run on Keras's backend or PyTorch, and so on a GPU where these see one."""
         return self.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in self.encoders)
@@ -268,10 +282,14 @@ def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS, 
     mpp : float, optional
         Its micrometres per pixel.
     """
-    seen = sum(settings.crops * view.crop**2 for view in settings.views)
+    sides = [math.sqrt(pixels) * view.factor(mpp or BACH_MPP) for view in settings.views]
+    counts = [
+        settings.crops or math.ceil(side / view.crop) ** 2 for side, view in zip(sides, settings.views, strict=True)
+    ]
+    seen = sum(count * view.crop**2 for count, view in zip(counts, settings.views, strict=True))
     if settings.mode == "dense":
         seen = round(sum(pixels * scale**2 for scale in {view.factor(mpp or BACH_MPP) for view in settings.views}))
-    crops = settings.crops * len(settings.views)
+    crops = sum(counts)
     facts = [encoder_facts(choice) for choice in settings.encoders]
     macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in facts)
     share = pixels / _FRAME_PIXELS

@@ -20,6 +20,7 @@ import numpy as np
 from ..core import InputError, StoreError, printable
 from ..encoders import CropEncoder, EncoderChoice
 from ..formats import checked_dataset, limits, parse_json
+from .crops import GRID
 from .embeddings import IMPORTED, settled_facts
 from .settings import FeaturizeSettings, View
 
@@ -44,7 +45,7 @@ _NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most
 _BOUNDS: dict[str, tuple[float, float]] = {
     "scale": (0.01, limits.MOST_MPP),
     "crop": (32, 8192),
-    "crops": (1, limits.CROPS),
+    "crops": (GRID, limits.CROPS),
     "batch_size": (1, 4096),
     "pool": (1.0, 1000.0),
     "color_range": (0.0, 100.0),

@@ -13,7 +13,7 @@ from ..core import ImageError
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
 from ..jobs import Ticker, visible_gpus
-from .crops import draw_augmentation
+from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
@@ -85,7 +85,8 @@ def describe_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
     )
     mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
-    device = settings.mode == "exact" and settings.engine == "keras" and len(mapped) == len(targets)
+    device = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
+    device = device and len(mapped) == len(targets)
     if device and (bool(visible_gpus()) if on_device is None else on_device):
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker, first)
     else:
@@ -242,5 +243,6 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
     describe(1)  # compiles
     few, more = describe(_FEW), describe(_MORE)
     augmentation = max(0.0, more - few) / (_MORE - _FEW)
-    image = max(0.0, few - _FEW * augmentation) + settings.augmentations * augmentation * settings.crops / crops
+    times = settings.crops / crops if crops else 1.0  # a grid is timed whole
+    image = max(0.0, few - _FEW * augmentation) + settings.augmentations * augmentation * times
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))

@@ -11,7 +11,7 @@ from .plan import plan_describing
 from .protocols import FoldParts, ProtocolCheck, check_protocols
 from .run import Preflight, preflight
 from .stains import StainSurvey, survey_stains
-from .views import PlannedViews, ViewFit, fit_views, fitting_views
+from .views import PlannedViews, ViewFit, fit_views, fitting_views, unscaled
 
 __all__ = [
     "ContactPicture",
@@ -33,5 +33,6 @@ __all__ = [
     "preflight",
     "preflight_text",
     "survey_stains",
+    "unscaled",
     "write_preflight",
 ]

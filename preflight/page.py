@@ -184,7 +184,7 @@ def _drawn(result: Preflight) -> Iterator[Block]:
     for view in result.planned.views:
         factor = shown_factor(view, record)
         if (source := view_picture(image, view=view, factor=factor, settings=result.planned)) is not None:
-            text = f"View {view}: one crop is outlined; what is pale none of the {result.planned.crops} sees"
+            text = f"View {view}: one crop is outlined; what is pale none of the {result.planned.crops or 'crops'} sees"
             figures.append(Figure(source, f"An image of median size. {text}", text))
     if figures:
         yield Block(

@@ -11,7 +11,7 @@ from ..featurize import PRESETS, FeaturizeSettings, View, preset_options, resolv
 from ..formats import ImageHeader
 from ..jobs import Work
 from .estimate import DescribingEstimate, estimate_describing
-from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor
+from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor, unscaled
 
 
 def plan_describing(
@@ -46,6 +46,8 @@ def plan_describing(
     dataset, sizes = measured(dataset, read_headers(dataset.records))
     if fit:
         settings, fitting = fitted(dataset, sizes, settings, keep=keep)
+        if fitting is None and (lacking := unscaled(dataset.records, settings.views)) is not None:
+            raise InputError("{}", lacking)
         if fitting is None:
             raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
     records = [record for record in dataset.records if record.image_id in sizes]

@@ -10,12 +10,13 @@ from ..core import Message, few
 from ..data import Finding, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import counted, listed, plural
+from ..featurize import seen_scales
 from ..report import Block, Grid, Section, class_grid
 from .estimate import duration
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .stains import stain_blocks
-from .views import ViewFit
+from .views import ViewFit, unscaled
 
 _MOST_SIZES = 8
 """Sizes that are listed, the most frequent first."""
@@ -117,7 +118,7 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
     rows = [_view_row(fit, "") for fit in result.views]
     if other:
         rows += [_view_row(fit, ", planned") for fit in result.planned_views]
-    crops = counted(result.requested.crops, "crop")
+    crops = counted(result.requested.crops, "crop") if result.requested.crops else "all crops"
     header = ("view", f"fits {images}", "one crop sees", f"{crops} of an augmentation see")
     a = "an" if result.image_is[0] in "aeiou" else "a"
     caption = f"Views (scale:crop), and the share of the area of {a} {result.image_is} of median size that they see"
@@ -125,7 +126,19 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
     for fit in result.planned_views if other else result.views:
         if fit.too_small and fit.fits:
             yield Block(text=f"Too small for {fit.view}: {few(fit.too_small)}.")
-    if result.fitting is None:
+    seen = seen_scales(result.dataset.records, result.planned)
+    rows = [
+        [scale.encoder, str(scale.view), scale.seen, ", ".join(f"{mpp:g}" for mpp in scale.trained) or "not stated"]
+        for scale in seen
+    ]
+    header = ("encoder", "view", "sees", "trained at")
+    yield Block(grid=Grid("Micrometres per pixel that each encoder sees, and was trained at", header, rows, words=(1,)))
+    for scale in seen:
+        if scale.warning:
+            yield Block(note=Message("{}.", scale.warning))
+    if (lacking := unscaled(result.dataset.records, result.requested.views)) is not None:
+        yield Block(note=Message("{}.", lacking))
+    elif result.fitting is None:
         yield Block(
             note=Message("No view fits these {}: they are smaller than any crop that these {encoders} take.", images)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -144,6 +144,13 @@ def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings)
 def shown_factor(view: View, record: ImageRecord) -> float:
     """Return the factor by which a view resizes an image; 1 where its micrometres are not known, but needed."""
     return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
+
+
+def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
+    """Say which image lacks the micrometres per pixel that a view needs; None if none does."""
+    lacking = (record for record in records if record.mpp is None)
+    view = next((view for view in views if view.unit), None)
+    return next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
 
 
 def fitting_views(

@@ -10,9 +10,9 @@ from ..core import InputError, Many, Message, PathInput, ReportError, TextInput,
 from ..crossval import CrossValidation
 from ..data import FoldChoice, ImageSelection
 from ..encoders import EncoderChoice, gives_maps
-from ..featurize import featurize, preset_options, resolve_settings
+from ..featurize import defaults_text, encoder_defaults, featurize, preset_options, resolve_settings
 from ..jobs import Work
-from ..preflight import Preflight, duration, preflight
+from ..preflight import Preflight, duration, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,10 @@ def trial(
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
         options["weights"] = as_texts(weights, "weights")
-    quick, _ = resolve_settings(options)
+    brought = encoder_defaults(options, keep=keep)
+    quick, _ = resolve_settings(options, brought=brought)
+    if brought:
+        _log.info("%s", defaults_text(brought, quick))
     _log.info("1/3 checking the images")
     # the work decodes every image anyway, and prints what it finds
     check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
@@ -119,6 +122,8 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     stops = [*check.refused, *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors)]
     if stops:
         raise InputError("{}: {}", stops[0].file, stops[0].message)
+    if (lacking := unscaled(check.dataset.records, check.requested.views)) is not None:
+        raise InputError("{}", lacking)
     if check.fitting is None:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:

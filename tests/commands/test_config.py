@@ -99,7 +99,7 @@ REQUIRED = "images: images\nout: run\n"
         ("jobs: ~", "jobs", None),
         ("jobs:", "jobs", None),
         ("jobs: 'null'", "jobs", "jobs: 'null' is not a valid integer"),
-        ("crops: 2.7", "crops", "crops: '2.7' is not a valid integer"),
+        ("augmentations: 2.7", "augmentations", "augmentations: '2.7' is not a valid integer"),
         ("augmentations: true", "augmentations", "augmentations: 'true' is not a valid integer"),
         ("pool: true", "pool", "pool: 'true' is not a valid float"),
         ("seed: 2024-01-01", "seed", "seed: '2024-01-01' is not a valid integer"),
@@ -111,8 +111,8 @@ REQUIRED = "images: images\nout: run\n"
         ("dataset: !!binary aGVsbG8=", "dataset", "dataset is of another kind"),
         ('dataset: "a\\0b"', "dataset", "dataset holds characters that no command line can hold"),
         ("out: ''", "out", "out: the path is empty"),
-        ('{"images": "i", "out": "o", "crops": 2.7}', "crops", "crops: '2.7' is not a valid integer"),
-        ('{"images": "i", "out": "o", "skip_errors": true, "crops": 3}', "crops", 3),
+        ('{"images": "i", "out": "o", "seed": 2.7}', "seed", "seed: '2.7' is not a valid integer"),
+        ('{"images": "i", "out": "o", "skip_errors": true, "seed": 3}', "seed", 3),
     ],
 )  # fmt: skip
 def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
@@ -130,6 +130,6 @@ def test_a_word_that_yaml_takes_for_something_else_is_a_class(tmp_path):
 
 
 def test_one_line_names_the_file(tmp_path, cli):
-    (tmp_path / "c.yaml").write_text("images: x\nout: y\ncrops: 2.7\n")
+    (tmp_path / "c.yaml").write_text("images: x\nout: y\naugmentations: 2.7\n")
     code, _, said = cli("featurize", "--config", tmp_path / "c.yaml")
-    assert (code, said) == (2, f"error: --config {tmp_path}/c.yaml: crops: '2.7' is not a valid integer.\n")
+    assert (code, said) == (2, f"error: --config {tmp_path}/c.yaml: augmentations: '2.7' is not a valid integer.\n")

@@ -3,7 +3,10 @@ import hashlib
 import numpy as np
 import pytest
 from bchisto.core import ImageError
-from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation
+from bchisto.data import decode_image
+from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation, norm_pool, open_store
+from bchisto.featurize.crops import GRID
 
 
 def draw(image="b001.tif", number=0, seed=0):
@@ -52,3 +55,34 @@ def test_an_image_of_just_the_crop_and_one_too_small():
     assert {(b.top, b.left) for b in crop_boxes(draw(), height=64, width=64, crop=64, count=9)} == {(0, 0)}
     with pytest.raises(ImageError, match="64x63 pixels after scaling is smaller than the crop of 64"):
         crop_boxes(draw(), height=63, width=64, crop=64, count=1)
+
+
+@pytest.mark.parametrize(("height", "width", "crop"), [(64, 64, 64), (65, 64, 64), (200, 333, 50), (192, 256, 100)])
+def test_a_grid_covers_the_image_with_the_fewest_crops(height, width, crop):
+    drawn = draw_augmentation("a", 0, seed=0, color_range=(1.0, 1.0))
+    boxes = crop_boxes(drawn, height=height, width=width, crop=crop, count=GRID)
+    seen = np.zeros((height, width), int)
+    for box in boxes:
+        assert (box.turns, box.flip_rows, box.flip_columns) == (0, False, False)
+        seen[box.top : box.top + crop, box.left : box.left + crop] += 1
+    assert seen.min() == 1
+    assert len(boxes) == -(-height // crop) * -(-width // crop)
+    assert boxes[0].top == boxes[0].left == 0
+    assert (boxes[-1].top, boxes[-1].left) == (height - crop, width - crop)
+
+
+def test_a_grid_by_the_command_line(cli, tissue, tmp_path):
+    line = ("featurize", "--images", tissue, "--encoder", "tiny", "--weights", "random", "--stain", "none",
+            "--view", "1.0:40", "--augmentations", 1, "--color-range", 1, 1, "--jobs", 1)  # fmt: skip
+    code, _, err = cli(*line, "--out", tmp_path, "--crops", "grid")
+    assert code == 0, err
+    with open_store(tmp_path / "features" / "tiny-1.0-40.h5") as store:
+        rows = store.features()
+        assert store.header["crops"] == GRID
+    image = decode_image(next(tissue.rglob("benign00.png")))
+    starts = (0, 28, 56)
+    tiles = np.stack([image[top : top + 40, left : left + 40] for top in starts for left in starts])
+    encoder = open_encoder(EncoderChoice("tiny"), weights="random")
+    np.testing.assert_allclose(rows[0, 0], norm_pool(encoder.encode(tiles), 3.0), rtol=1e-5)
+    code, _, err = cli(*line, "--out", tmp_path, "--crops", "some")
+    assert (code, "--crops some: give a whole number, or grid" in err) == (2, True)

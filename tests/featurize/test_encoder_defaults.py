@@ -1,0 +1,131 @@
+"""What an encoder that states its micrometres brings, and what is told if it is shown another scale."""
+
+import json
+
+import numpy as np
+import pytest
+from bchisto.data import make_bach
+from bchisto.encoders import EncoderChoice, stated_card
+from bchisto.featurize import View, encoder_defaults, open_store
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def bach(tmp_path_factory):
+    """Eight small images in the layout of BACH, of which 0.42 micrometres per pixel are known. Read only."""
+    return make_bach(tmp_path_factory.mktemp("bach"), images_per_class=2, size=(256, 192), jobs=1)
+
+
+@pytest.fixture(scope="module")
+def pathology(tmp_path_factory):
+    """An ONNX encoder of 64 pixels, which its JSON says was trained at 0.5 micrometres."""
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    kernel = onnx.numpy_helper.from_array(np.random.default_rng(0).normal(size=(8, 3, 8, 8)).astype(np.float32), "k")
+    nodes = [
+        make.make_node("Conv", ["pixels", "k"], ["maps"], strides=[8, 8]),
+        make.make_node("ReduceMean", ["maps"], ["vector"], axes=[2, 3], keepdims=0),
+    ]
+    ports = [("pixels", ["n", 3, SIDE, SIDE]), ("vector", ["n", 8])]
+    values = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ports]
+    graph = make.make_graph(nodes, "g", values[:1], values[1:], [kernel])
+    folder = tmp_path_factory.mktemp("encoder")
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, folder / "patho.onnx")
+    normalise = {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    steps = [{"name": "Resize", "arguments": {"size": SIDE}}, {"name": "ToTensor"}, normalise]
+    sidecar = {"patch_size_pixels": SIDE, "spacing_um_px": 0.5, "license": "MIT", "transform": steps}
+    (folder / "patho.json").write_text(json.dumps(sidecar))
+    return f"onnx:{folder / 'patho.onnx'}"
+
+
+def store_of(run, name):
+    with open_store(run / "features" / f"{name}.h5") as store:
+        return store.features(), store.header
+
+
+def test_the_view_is_worked_out_printed_and_recorded(cli, bach, pathology, tmp_path):
+    run = tmp_path / "run"
+    code, _, err = cli("featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1)
+    assert code == 0, err
+    brought = (
+        "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; what you give wins"
+    )
+    assert brought in err
+    assert "was trained at" not in err
+    assert err.splitlines()[-1].endswith("--head logistic")
+    rows, header = store_of(run, "onnx-patho-0.5um-64")
+    assert rows.shape == (8, 1, 8)
+    assert (header["scale"], header["unit"], header["stain"], header["color_range"]) == (0.5, "um", "none", [1.0, 1.0])
+    record = json.loads((run / "run.json").read_text())["records"][-1]
+    assert record["config"]["views"] == ["0.5um:64"]
+
+
+def test_what_is_given_wins_and_another_scale_warns(cli, bach, pathology, tmp_path):
+    code, _, err = cli("featurize", "--images", bach, "--out", tmp_path / "run", "--encoder", pathology, "--jobs", 1,
+                       "--view", "0.5:64", "--augmentations", 2, "--crops", 2)  # fmt: skip
+    assert code == 0, err
+    assert (
+        "onnx-patho was trained at 0.5 micrometres per pixel, and sees 0.84 at --view 0.5:64; use --view 0.5um:64"
+        in err
+    )
+    rows, _ = store_of(tmp_path / "run", "onnx-patho-0.5-64")
+    assert rows.shape == (8, 2, 8)
+
+
+def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
+    line = ("data", "check", "--no-copies", "--encoder", pathology)
+    _, out, _ = cli(*line, "--images", bach)
+    assert "onnx-patho  0.5um:64   0.5         0.5" in out
+    assert "onnx-patho was trained at" not in out
+    assert "--head logistic" in out
+    _, out, _ = cli(*line, "--images", bach, "--view", "1.0:150")
+    assert "was trained at 0.5 micrometres per pixel, and sees 0.98 at --view 1.0:150; use --view 0.5um:64" in out
+    _, out, _ = cli(*line, "--images", tissue)
+    assert "benign00.png: its micrometres per pixel are not known, which --view 0.5um:64 needs" in out
+
+
+def test_images_smaller_than_the_field_get_the_largest_that_fits(cli, tissue, pathology, tmp_path):
+    line = ("featurize", "--images", tissue, "--encoder", pathology, "--mpp", 0.25, "--jobs", 1)
+    code, _, err = cli(*line, "--out", tmp_path / "run")
+    assert code == 2
+    assert (
+        "24 x 24 um is smaller than the field of 32 um; the largest field that fits is 24 um (--view 0.5um:48)" in err
+    )
+    code, _, err = cli(*line, "--out", tmp_path / "run", "--view", "auto")
+    assert code == 0, err
+    assert "views that fit the images: 0.5um:48" in err
+    code, _, err = cli(*line[:-4], "--jobs", 1, "--out", tmp_path / "other", "--preset", "quick")
+    assert (code, "its micrometres per pixel are not known" in err) == (2, True)
+
+
+def test_encoders_that_state_nothing_bring_nothing(pathology):
+    assert encoder_defaults({"encoders": ["mobilenetv2"]}) == {}
+    assert encoder_defaults({"encoders": [pathology, "mobilenetv2"]}) == {}
+    assert encoder_defaults({"encoders": ["dinov2-small"]}) == {}
+    brought = encoder_defaults({"encoders": ["uni2-h", "midnight-12k"]}, keep=["stain"])
+    assert brought["views"] == (View(0.5, 224, "um"),)
+    assert "stain" not in brought
+
+
+@pytest.mark.parametrize(
+    ("config", "processor", "size"),
+    [
+        ({"model_type": "vit"}, {"size": {"height": 224, "width": 224}}, 224),
+        ({"model_type": "dinov2"}, {"size": {"shortest_edge": 256}, "do_center_crop": True,
+                                    "crop_size": {"height": 224, "width": 224}}, 224),
+        ({"architecture": "vit_small_patch16_224", "pretrained_cfg": {"input_size": [3, 112, 112]}}, None, 112),
+        ({"architecture": "vit_small_patch16_224"}, None, None),
+    ],
+)  # fmt: skip
+def test_a_folder_states_its_scale_and_size(tmp_path, config, processor, size):
+    (tmp_path / "config.json").write_text(json.dumps({**config, "spacing_um_px": 0.25}))
+    if processor is not None:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    for choice, weights in ((EncoderChoice(f"hub:{tmp_path}"), ""), (EncoderChoice("timm:x"), str(tmp_path))):
+        card = stated_card(choice, weights)
+        assert (card.mpp, card.size) == ((0.25,), size)
+    (tmp_path / "config.json").write_text('{"spacing_um_px": 50}')
+    assert stated_card(choice, weights) is None
