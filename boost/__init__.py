@@ -9,14 +9,19 @@ from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
 from .lightgbm_model import BinnedRows, fit_text, parse_model
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
+from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES, TrainingReference
 from .settings import BoostSettings, FeatureChoice
 from .train import train
 from .tree_arrays import pack_text
 
 __all__ = [
     "HEADS",
+    "MARKED",
+    "NEAREST",
+    "NOT_COMPARED",
     "PRESETS",
     "PRESET_OPTIONS",
+    "TRAINING_NAMES",
     "BinnedRows",
     "BoostSettings",
     "Bundle",
@@ -27,6 +32,7 @@ __all__ = [
     "HeadSpec",
     "Preset",
     "TrainingPart",
+    "TrainingReference",
     "TrainingTerms",
     "fit_text",
     "get_head",

@@ -20,6 +20,7 @@ from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
 
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
@@ -54,6 +55,8 @@ class Bundle(BundleFacts):
         Store name to its models.
     head : str
         The classifier.
+    reference : TrainingReference or None
+        What its training images look like; None where these are too few.
     """
 
     kind: ClassVar[str] = "boosted"
@@ -61,6 +64,7 @@ class Bundle(BundleFacts):
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[FoldModel]]
     head: str = "lightgbm"
+    reference: TrainingReference | None = None
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -107,6 +111,18 @@ class Bundle(BundleFacts):
             raise BundleError("the models of the bundle give numbers that are no probabilities; it was altered")
         return mean
 
+    def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+        """Compare images with the training images, see `TrainingReference.compare`.
+
+        Returns
+        -------
+        ndarray of float64, shape (images, n)
+            Of no numbers, if the bundle does not know what its training images look like.
+        """
+        if self.reference is None:
+            return np.tile(NOT_COMPARED, (len(next(iter(features.values()))), 1))
+        return self.reference.compare(features)
+
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
         each = [probabilities(store, model.classifier) for store, models in self.models.items() for model in models]
@@ -149,6 +165,7 @@ class Bundle(BundleFacts):
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
+        reference: bytes | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -161,6 +178,8 @@ class Bundle(BundleFacts):
             As the attributes.
         models : mapping
             Store name to the member name of each of its models, and what returns its bytes.
+        reference : bytes, optional
+            Of `fit_reference`, with the stores in this order.
         """
         folders = {name: _folder(name) for name in stores}
         own: dict[str, Any] = {
@@ -170,6 +189,8 @@ class Bundle(BundleFacts):
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", read) for store, some in models.items() for name, read in some]
+        if reference is not None:
+            members.append((REFERENCE_MEMBER, lambda: reference))
         write_bundle(
             path,
             facts,
@@ -213,8 +234,11 @@ class Bundle(BundleFacts):
         store_of = _folders(path, stores, manifest.get("folders", {}))
         spec = known_head(head)
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
-        empty, seen = set(stores), []
+        empty, seen, reference = set(stores), [], None
         for member in archive.members:
+            if member == REFERENCE_MEMBER:
+                reference = TrainingReference.parse(archive.read(member), stores=list(stores))
+                continue
             match = _MEMBER.fullmatch(member)
             if match is None:
                 raise BundleError(f"{path}: its members are not those of a boosted model ({member[:99]}); altered")
@@ -229,6 +253,8 @@ class Bundle(BundleFacts):
             if parse:
                 classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
                 models[store].append(FoldModel(int(seed), int(fold), classifier))
+        if reference is not None and not reference.fits(len(manifest["classes"])):
+            raise BundleError(f"{path}: its training images are of classes that it has not; it was altered")
         if len(set(seen)) < len(seen):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
         if empty:
@@ -236,7 +262,7 @@ class Bundle(BundleFacts):
         for store, some in models.items():
             if len({getattr(model.classifier, "features", None) for model in some} - {None}) > 1:
                 raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
-        bundle = cls._of(manifest, stores=stores, models=models, head=head)
+        bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
         if not bundle.constant:
             return bundle
         # in the place of what training noted, which advises settings that a trained model has no longer open

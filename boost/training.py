@@ -17,7 +17,7 @@ from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..evaluate import measure_gains
 from ..formats import read_rows
-from ..jobs import Resources, Work, key_of
+from ..jobs import Resources, Work, key_of, remove_output, write_rows
 from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .ensemble import gather
@@ -26,6 +26,7 @@ from .heads import get_head
 from .learning import learning_banner, models_without_split
 from .methods import methods_of, shown_settings
 from .presets import Preset
+from .reference import TRAINING_NAMES, fit_reference
 from .settings import BoostSettings
 from .sources import Sources
 from .units import MODEL_KIND, FittedUnit, FoldPart, ModelUnit, group_units, read_model, read_unit, train_group
@@ -201,7 +202,8 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
-            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head)
+            reference = self._reference(result.folder)
+            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, reference=reference)
 
         outputs = Outputs(
             self,
@@ -220,6 +222,29 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         assert done.panel is not None  # the fusion is a table
         named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
         return replace(done, panel=named, table=ensemble.fusion.name)
+
+    def _reference(self, folder: Path) -> bytes | None:
+        """Keep what training images look like; their names stay beside the model file, which may be passed on."""
+        images, plan = self.images, self.plan
+        hashes = images.pixels or images.files
+        trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
+        chosen = [(place, image) for place, image in enumerate(images.labels) if image in trained]
+        names = folder / TRAINING_NAMES
+        reference = None
+        if trained <= hashes.keys():
+            reference = fit_reference(
+                self.sources.paths,
+                [place for place, _ in chosen],
+                labels=[images.classes.index(images.labels[image]) for _, image in chosen],
+                hashes=[hashes[image] for _, image in chosen],
+                units=[images.groups[image] or plan.units.get(image, image) for _, image in chosen],
+                seed=self.settings.seed,
+            )
+        if reference is None:
+            remove_output(names)
+        else:
+            write_rows(names, ["image_id", "sha256"], [(image, hashes[image]) for _, image in chosen])
+        return reference
 
 
 def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:

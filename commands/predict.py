@@ -58,6 +58,8 @@ def predict(model: Path, **options: Any) -> None:
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
     if result.called:
         echo(result.called)
+    if result.outliers:
+        echo(result.outliers)
     if result.unsure is not None:
         echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
     done(

@@ -84,7 +84,7 @@ class NetworkExplainer:
         ImageError
             It cannot be used.
         """
-        ((_, shares, pixels),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
+        ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
             raise ImageError(shares)
         blank, index = answered(

@@ -56,7 +56,7 @@ class CnnModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:
+    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
         """Predict images: the mean probability over the patches of each, then over the fold models.
 
         Parameters
@@ -71,8 +71,8 @@ class CnnModel:
 
         Yields
         ------
-        (record, probabilities or message, pixels)
-            float64 of shape (classes,), or why the image cannot be used; and the hash of its decoded pixels.
+        (record, probabilities or message, pixels, compared)
+            float64 of shape (classes,), or why the image cannot be used; the hash of its decoded pixels; no numbers.
 
         Raises
         ------
@@ -117,7 +117,8 @@ class CnnModel:
             mean = dict(zip(usable, total / len(self.bundle.models), strict=True))
         for record in records:
             image_id = record.image_id
-            yield record, failures.get(image_id) or mean[image_id], pixels.get(image_id, "")
+            # its training images are not compared: nothing is known of how far a network's inner numbers carry that
+            yield record, failures.get(image_id) or mean[image_id], pixels.get(image_id, ""), np.empty(0)
 
 
 def _check_number(record: ImageRecord, patches: int) -> None:

@@ -3,6 +3,7 @@
 from .boosted import BoostedModel
 from .locate import find_bundle, recorded_runs
 from .model import Model, ModelFile, ready_model
+from .outliers import Outliers
 from .outputs import PredictResult
 from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, new_images, notes_of_training
@@ -16,6 +17,7 @@ __all__ = [
     "BoostedModel",
     "Model",
     "ModelFile",
+    "Outliers",
     "PredictResult",
     "PredictSettings",
     "Predictions",

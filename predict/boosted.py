@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import Bundle
+from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
 from ..data import ImageRecord, LeastSize
 from ..encoders import (
@@ -107,10 +107,15 @@ class BoostedModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:
+    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
         """Predict images one after the other; a failed one comes with its message instead of probabilities.
 
         `helpers` processes decode and normalise ahead, beside a GPU.
+
+        Yields
+        ------
+        (record, probabilities or message, pixels, compared)
+            The last as by `Bundle.compare`.
 
         Raises
         ------
@@ -119,7 +124,10 @@ class BoostedModel:
         """
         described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
         for record, descriptors, pixels in described:
-            yield record, descriptors if isinstance(descriptors, str) else self.bundle.predict(descriptors)[0], pixels
+            if isinstance(descriptors, str):
+                yield record, descriptors, pixels, NOT_COMPARED
+            else:
+                yield record, self.bundle.predict(descriptors)[0], pixels, self.bundle.compare(descriptors)[0]
 
     def describe(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1

@@ -160,14 +160,14 @@ def predict_embedded(
     for start in range(0, len(records), _AT_ONCE):
         features = {store: some.features[start : start + _AT_ONCE] for store, some in embeddings.items()}
         try:
-            probabilities = bundle.predict(features)
+            probabilities, compared = bundle.predict(features), bundle.compare(features)
         except BundleError as error:
             raise InputError(
                 "{}: embeddings of another length than those of training ({})", first.path, error
             ) from error
         for row, record in enumerate(records[start : start + _AT_ONCE]):
             known = bool(trained) and any(row_sha256(some[row]) in trained for some in features.values())
-            results[record.image_id] = Prediction(probabilities[row], known)
+            results[record.image_id] = Prediction(probabilities[row], known, compared[row])
     return with_classes(records, bundle.classes), results
 
 

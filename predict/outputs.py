@@ -19,6 +19,7 @@ from ..data import ImageRecord
 from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, write_predictions
 from ..formats import Cells
 from ..jobs import atomic_output, remove_output, write_rows
+from .outliers import Outliers
 from .predicted import Predicted, Prediction
 from .records import notes_of_training
 from .settings import OperatingPoint, PredictSettings
@@ -53,6 +54,8 @@ class PredictResult:
         Images that a sheet marks as unsure; None without a sheet or a rule.
     labelled : int
         Images with a label that the model knows.
+    outliers : str
+        How many are marked as outliers, and what that means; empty if the model knows too few training images.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class PredictResult:
     sheet: Path | None = None
     unsure: int | None = None
     labelled: int = 0
+    outliers: str = ""
 
     def to_pandas(self) -> Any:
         """Return the table as a `pandas.DataFrame`, a row per image: probabilities as numbers, all else as text.
@@ -195,6 +199,9 @@ def write_outputs(
     if idle := [banner for banner in banners if banner.startswith(NOTHING_LEARNT)]:
         # how many models, since the others may have learnt
         columns.append(("note", [idle[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(trained)))
+    outliers = Outliers.of(bundle, [prediction.compared for prediction in predictions], model=predicted.model)
+    if outliers is not None:
+        columns += outliers.columns
     called = ""
     if point is not None:
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
@@ -213,7 +220,7 @@ def write_outputs(
 
         sheet = make_sheet(
             table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name,
-            called=called,
+            called=called, outliers=outliers,
         )  # fmt: skip
         unsure = sheet.unsure
         write_html(sheet, settings.html)
@@ -227,5 +234,6 @@ def write_outputs(
         called=called,
         sheet=settings.html,
         unsure=unsure,
+        outliers="" if outliers is None else outliers.summary,
         labelled=sum(record.label in bundle.classes for record in records),
     )

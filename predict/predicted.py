@@ -21,7 +21,7 @@ from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .model import Model, ModelFile, load_model
 from .records import PARAMETERS
 
-_KIND = "prediction 1"
+_KIND = "prediction 2"
 """What the key of a prediction begins with; another number where predicting changes."""
 
 _GPU_BLOCK = 32
@@ -39,10 +39,13 @@ class Prediction:
     probabilities : ndarray of float64, shape (classes,)
     trained : bool
         Whether the image is known to have trained a model.
+    compared : ndarray of float64, shape (n,)
+        With the training images, see `bchisto.boost.Bundle.compare`.
     """
 
     probabilities: npt.NDArray[np.float64]
     trained: bool
+    compared: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,16 @@ class Predicted:
         By image id; why an image cannot be used in the place of its prediction.
     bundle : BundleFacts
         The model file, read.
+    model : Path
+        The model file, and
     sha256 : str
-        Of the model file.
+        its hash.
     """
 
     records: Sequence[ImageRecord]
     results: Mapping[str, Prediction | str]
     bundle: BundleFacts
+    model: Path
     sha256: str
 
 
@@ -108,14 +114,14 @@ class PredictBlock:
             )
         records, training = [unit.record for unit in units], model.bundle.training
         predicted: dict[str, Prediction | str] = {}
-        for record, result, pixels in model.predict(
+        for record, result, pixels, compared in model.predict(
             records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
         ):
             if isinstance(result, str):
                 predicted[record.image_id] = limited(result, PARAMETERS)
             else:
                 trained = training is not None and pixels in training.hashes
-                predicted[record.image_id] = Prediction(result, trained)
+                predicted[record.image_id] = Prediction(result, trained, compared)
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
 
@@ -136,6 +142,7 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
         "keys": np.array([list(bytes.fromhex(key)) for key in kept], np.uint8),
         "probabilities": np.array([prediction.probabilities for prediction in kept.values()]),
         "trained": np.array([prediction.trained for prediction in kept.values()]),
+        "compared": np.array([prediction.compared for prediction in kept.values()]),
     }
     try:
         write_pack(folder / f"{pack}.npz", pack, arrays)
@@ -147,11 +154,11 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return what an interrupted command kept, by key."""
     kept: dict[str, Prediction] = {}
-    shapes = {"keys": (None, 32), "probabilities": (None, None), "trained": (None,)}
+    shapes = {"keys": (None, 32), "probabilities": (None, None), "trained": (None,), "compared": (None, None)}
     for path in sorted(folder.glob("*.npz")):
         if (arrays := read_pack(path, path.stem, shapes)) is not None:
             keys = [row.tobytes().hex() for row in arrays["keys"]]
-            predictions = map(Prediction, arrays["probabilities"], map(bool, arrays["trained"]))
+            predictions = map(Prediction, arrays["probabilities"], map(bool, arrays["trained"]), arrays["compared"])
             kept.update(zip(keys, predictions, strict=False))
     return kept
 

@@ -20,6 +20,7 @@ from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
 from .locate import find_bundle
 from .model import ready_model
+from .outliers import Outliers
 from .records import advised, check_sizes, new_images, notes_of_training
 
 Image = PathInput | npt.NDArray[np.uint8]
@@ -40,6 +41,8 @@ class Predictions:
         Which images trained the models; None where these do not know.
     banners : tuple of str
         What a reader must know first.
+    outliers : Outliers or None
+        How far each is from the training images; None where the model does not know what these look like.
     """
 
     image_ids: tuple[str, ...]
@@ -47,6 +50,7 @@ class Predictions:
     probabilities: npt.NDArray[np.float64]
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
+    outliers: Outliers | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -71,7 +75,8 @@ class Predictions:
         """
         shares = {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
         known = {} if self.trained is None else {"trained": list(self.trained)}
-        return as_frame({"image_id": list(self.image_ids), **shares, "predicted": list(self.predicted), **known})
+        far = {} if self.outliers is None else dict(self.outliers.columns)
+        return as_frame({"image_id": list(self.image_ids), **shares, "predicted": list(self.predicted), **known, **far})
 
     def _repr_html_(self) -> str:
         rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)
@@ -156,11 +161,13 @@ class Predictor:
             check_sizes(records, needs=self._model.needs, skip_errors=False)
             rows: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
+            likeness: list[npt.NDArray[np.float64]] = []
             size = self._model.images_per_block
             for start in range(0, len(records), size):
                 block = self._model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
-                for _, shares, pixels in block:
+                for _, shares, pixels, compared in block:
                     rows.append(np.asarray(shares, dtype=np.float64))
+                    likeness.append(compared)
                     if bundle.training is not None:
                         trained.append(pixels in bundle.training.hashes)
         probabilities = np.array(rows).reshape(-1, len(self.classes))
@@ -172,6 +179,7 @@ class Predictor:
             probabilities,
             None if bundle.training is None else tuple(trained),
             self.banners,
+            Outliers.of(bundle, likeness, model=self.path),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:

@@ -179,7 +179,7 @@ def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, 
 
     models, embeddings = load_embedded(bundle, inputs.features)
     _check_temperature(bundle, models, settings)
-    predicted = Predicted(*predict_embedded(models, embeddings), models, file_sha256(bundle))
+    predicted = Predicted(*predict_embedded(models, embeddings), models, bundle, file_sha256(bundle))
     record.note(
         model_sha256=predicted.sha256, features_sha256=embeddings_digest(embeddings), images=len(predicted.records)
     )
@@ -211,7 +211,7 @@ def _predict_images(
         set_aside(parts)
     remove_leftovers(parts)
     results = predict_missing(units, file=file, model=model, folder=parts, work=work)
-    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.sha256)
+    return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256)
 
 
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..crossval import BundleFacts
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, listed
+from .outliers import Outliers
 
 if TYPE_CHECKING:
     from .outputs import Table
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
     "shows them; pass it on only as you would the images."
+)
+
+_ON_OUTLIERS = (
+    "The outlier percentile of an image is the share of training images, left out with all of their patient or slide, "
+    "that were nearer to the others than this image is to all. An outlier may be of another scanner, magnification or "
+    "organ, or out of focus: what the model says of it rests on nothing alike. Images of patients of whom the training "
+    "images know few like them are marked, too, and an image without the mark may still be new to the model. The "
+    "nearest training images are named with their class and cosine distance."
 )
 
 
@@ -110,6 +119,7 @@ def make_sheet(
     failures: Mapping[str, str],
     title: str,
     called: str,
+    outliers: Outliers | None = None,
 ) -> Sheet:
     """Return the sheet of a table.
 
@@ -127,6 +137,8 @@ def make_sheet(
         What the table is called.
     called : str
         How many are called positive, at which operating point; empty where nothing is called.
+    outliers : Outliers, optional
+        How far the images are from the training images.
     """
     on_confidence = (
         "Confidence is the probability of the class, as the models give it: this model holds no temperature."
@@ -144,7 +156,7 @@ def make_sheet(
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
         rule = None  # it is about another scale
     labels = [record.label or "" for record in table.records]
-    columns = [(name, cells) for name, cells in table.further if name != "trained" or "yes" in cells]
+    columns = [(name, cells) for name, cells in table.further if name not in ("trained", "outlier") or "yes" in cells]
     if any(labels):
         columns.append(("label", labels))
     rows = []
@@ -165,11 +177,13 @@ def make_sheet(
     marked = sum(bool(row.unsure) for row in rows)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     first_to_see = f"the {marked} marked unsure" if marked else "those of the lowest confidence"
+    far = outliers is not None and outliers.marked.any()
     summary = (
         f"{called[0].upper()}{called[1:]}." if called else "No image is called positive or negative.",
+        *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
-        f"Next: look at {first_to_see}, which stand first. Where the classes are known, "
-        f"`bchisto evaluate` compares {title} with them.",
+        f"Next: look at {first_to_see}, which stand first{', and at the outliers' if far else ''}. Where the classes "
+        f"are known, `bchisto evaluate` compares {title} with them.",
     )
     marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
     return Sheet(
@@ -179,7 +193,14 @@ def make_sheet(
         rows=tuple(sorted(rows, key=lambda row: row.confidence)),
         columns=tuple(name for name, _ in columns),
         summary=summary,
-        paragraphs=(on_confidence, " ".join([*marked_text, *rule_sentences(rule)])),
+        paragraphs=(
+            on_confidence,
+            " ".join([*marked_text, *rule_sentences(rule)]),
+            _ON_OUTLIERS
+            if outliers is not None
+            else "The model file does not know what its training images look "
+            "like, so that no image is marked as an outlier.",
+        ),
         failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
         facts=(("Predicted on", day), *bundle_lines(bundle, sha256)),
     )

@@ -67,7 +67,9 @@ def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path
 
 def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, caplog):
     predictions = {
-        f"{number:064x}": Prediction(np.random.default_rng(number).dirichlet(np.ones(3)), bool(number % 2))
+        f"{number:064x}": Prediction(
+            np.random.default_rng(number).dirichlet(np.ones(3)), bool(number % 2), np.arange(7.0)
+        )
         for number in range(3)
     }
     keep(tmp_path, {**predictions, "f" * 64: "a.png: cannot be decoded"})
@@ -76,6 +78,7 @@ def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, capl
     for name, prediction in predictions.items():
         assert kept[name].probabilities.tobytes() == prediction.probabilities.tobytes()
         assert kept[name].trained is prediction.trained
+        assert kept[name].compared.tobytes() == prediction.compared.tobytes()
     (pack,) = tmp_path.glob("*.npz")
     whole = pack.read_bytes()
     for damage in (b"", whole[: len(whole) // 2], whole[:200] + b"x" * 8 + whole[208:]):

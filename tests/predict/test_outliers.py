@@ -1,0 +1,156 @@
+"""Images unlike those of training: told apart, marked, and shown with the nearest training images."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from archives import rewrite
+from bchisto.boost import Bundle
+from bchisto.boost.gaussian import fit_gaussian, left_out_distances, placed
+from bchisto.core import BundleError
+from bchisto.crossval import pack_arrays
+from bchisto.featurize import open_store
+from conftest import write_tissue
+from PIL import Image
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return {row["image_id"]: row for row in csv.DictReader(handle)}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_tissue(tmp_path_factory.mktemp("many") / "images", per_class=15)
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory, tiny_options):
+    from bchisto.cli import main
+
+    out = tmp_path_factory.mktemp("outliers") / "run"
+    for command in (
+        ("featurize", "--images", images, "--out", out, *tiny_options),
+        ("boost", "--out", out, "--folds", 3, "--head", "logistic", "--jobs", 1),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, command)))
+        assert not ended.value.code
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return run / "boost" / "3-logistic" / "model.bchisto"
+
+
+def test_noise_is_marked_in_table_sheet_and_terminal(images, model, cli, tmp_path):
+    new = tmp_path / "new"
+    new.mkdir()
+    known = sorted(images.rglob("*.png"))[:4]
+    for path in known:
+        shutil.copy(path, new)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(new / "noise.png")
+    options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
+    code, out, err = cli("predict", model, "--images", new, *options)
+    assert code == 0, err
+    table = rows(tmp_path / "p.csv")
+    assert (table["noise.png"]["outlier"], table["noise.png"]["outlier_percentile"]) == ("yes", "100.0")
+    assert {table[path.name]["outlier"] for path in known} == {"no"}
+    names = {path.relative_to(images).as_posix() for path in images.rglob("*.png")}
+    for row in table.values():
+        nearest = [text.partition(" (")[0] for text in row["nearest_training_images"].split("; ")]
+        assert len(set(nearest)) == 3
+        assert set(nearest) <= names
+    meaning = "1 of 5 images, further from the training images than 99 % of 30 images that were left out"
+    assert meaning in out
+    page = (tmp_path / "s.html").read_text()
+    assert meaning in page
+    assert "Nearest training images" in page
+
+
+def test_each_training_image_is_nearest_to_itself(run, model):
+    with open_store(next((run / "features").glob("*.h5"))) as store:
+        compared = Bundle.load(model).compare({store.name: store.features()})
+    assert compared[:, 1].tolist() == list(range(30))
+    np.testing.assert_allclose(compared[:, 4], 0, atol=2e-3)
+    assert (np.diff(compared[:, 4:], axis=1) >= 0).all()
+
+
+def test_the_model_file_names_no_image(images, model, cli, tmp_path):
+    with zipfile.ZipFile(model) as archive:
+        held = b"".join(archive.read(name) for name in archive.namelist())
+    assert not any(path.name.encode() in held for path in images.rglob("*.png"))
+    shutil.copy(model, tmp_path / "model.bchisto")
+    one = sorted(images.rglob("*.png"))[0]
+    code, _, err = cli("predict", tmp_path / "model.bchisto", "--images", one, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    named = rows(tmp_path / "p.csv")[one.name]["nearest_training_images"].split("; ")
+    hashes = [row["sha256"][:12] for row in rows(model.with_name("training-images.csv")).values()]
+    assert {text.partition(" (")[0] for text in named} <= set(hashes)
+
+
+def test_a_model_of_few_images_marks_none(boosted, tissue, cli, tmp_path):
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    assert Bundle.load(model).reference is None
+    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html")
+    assert code == 0, err
+    assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())
+    assert "no image is marked as an outlier" in (tmp_path / "s.html").read_text()
+
+
+def test_a_damaged_reference_is_refused(model, tmp_path):
+    def with_reference(change):
+        def changed(members):
+            data = change(members["training-images.npz"])
+            manifest = json.loads(members["manifest.json"])
+            manifest["members"]["training-images.npz"] = hashlib.sha256(data).hexdigest()
+            return {**members, "training-images.npz": data, "manifest.json": json.dumps(manifest).encode()}
+
+        return rewrite(model, tmp_path / "model.bchisto", changed)
+
+    def with_array(name, change):
+        def changed(data):
+            with np.load(io.BytesIO(data)) as file:
+                return pack_arrays({**file, name: change(file[name])})
+
+        return changed
+
+    for change, message in (
+        (lambda _: b"no arrays", "not a whole model"),
+        (with_array("classes", lambda classes: classes + 2), "classes that it has not"),
+        (with_array("variances", lambda values: -values), "does not fit"),
+        (with_array("left_out", lambda values: values[::-1]), "does not fit"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            Bundle.load(with_reference(change))
+
+
+def test_distances_are_those_of_scikit_learn(rng):
+    from sklearn.covariance import LedoitWolf
+
+    rows = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 60)) + 0.3 * rng.normal(size=(40, 60))
+    others = rng.normal(size=(10, 60))
+    fitted = fit_gaussian(rows)
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    expected = LedoitWolf(assume_centered=True).fit((rows - mean) / scale).mahalanobis((others - mean) / scale)
+    np.testing.assert_allclose(placed(others, fitted)[0], np.sqrt(expected), rtol=5e-3)
+
+
+def test_images_of_a_left_out_patient_do_not_help(rng):
+    """Two images of each of 15 patients, nearly equal: left out together they are as far as new patients are."""
+    patients = rng.normal(size=(15, 20))
+    rows = np.repeat(patients, 2, axis=0) + 0.01 * rng.normal(size=(30, 20))
+    together = left_out_distances(rows, np.repeat(np.arange(15), 2))
+    assert np.median(together) > 1.2 * np.median(left_out_distances(rows, np.arange(30)))
+
+
+def test_equal_images_have_distances(rng):
+    fitted = fit_gaussian(np.ones((20, 5)))
+    assert np.isfinite(placed(rng.normal(size=(3, 5)), fitted)[0]).all()
