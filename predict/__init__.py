@@ -1,6 +1,7 @@
 """A model bundle over new images: image files to one probability per class."""
 
 from .boosted import BoostedModel
+from .export import export
 from .locate import find_bundle, recorded_runs
 from .model import Model, ModelFile, ready_model
 from .outliers import Outliers
@@ -25,6 +26,7 @@ __all__ = [
     "advised",
     "bundle_lines",
     "check_sizes",
+    "export",
     "find_bundle",
     "new_images",
     "notes_of_training",

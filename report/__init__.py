@@ -4,6 +4,7 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 """
 
 from .answer import headline
+from .card import model_card
 from .comparison_sections import external_lines, named_test
 from .evaluation import write_evaluation
 from .forms import p_value
@@ -27,6 +28,7 @@ __all__ = [
     "class_grid",
     "external_lines",
     "headline",
+    "model_card",
     "named_test",
     "p_value",
     "render_page",

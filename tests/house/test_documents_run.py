@@ -148,9 +148,9 @@ def test_every_document_with_commands_is_run_or_named():
         page for script in scripts for page in re.findall(r"^# page: ([^,\s]+)", script.read_text(), re.MULTILINE)
     }
     documents = {document for document in DOCUMENTS if lines_of(document)}
+    # the lines of results.md take the whole of BACH: they are only parsed, and tests/journeys run the same presets
     assert documents == {*MADE_BEFORE, *journeys, "docs/reproduce.md", "docs/results.md"}
     assert not journeys & set(MADE_BEFORE)
-    assert set(lines_of("docs/results.md")) <= set(lines_of("docs/tutorial.md"))
 
 
 @pytest.mark.parametrize("document", MADE_BEFORE)

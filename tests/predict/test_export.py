@@ -1,0 +1,49 @@
+import shutil
+
+import pytest
+import yaml
+from bchisto.core import InputError
+from bchisto.predict import export
+
+PAIR = "boost/3-lightgbm"
+
+
+def header_of(card):
+    _, header, body = card.read_text().split("---\n", 2)
+    return yaml.safe_load(header), body
+
+
+def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli):
+    code, _, err = cli("export", boosted / PAIR, "--to", tmp_path / "my model")
+    assert code == 0, err
+    card = tmp_path / "my model" / "README.md"
+    assert str(card) in err
+    header, body = header_of(card)
+    assert header["license"] is None  # only the author knows it
+    assert (header["library_name"], header["pipeline_tag"]) == ("bchisto", "image-classification")
+    assert (boosted / PAIR / "model.bchisto").read_bytes() == (card.parent / "model.bchisto").read_bytes()
+    assert "of 12 images right" in body
+    assert "- benign: 6" in body
+    assert body.count("to be filled in by the author") == 6
+    assert sorted(path.name for path in card.parent.iterdir()) == ["README.md", "model.bchisto"]
+    code, _, err = cli("predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv")
+    assert "no such image" in err
+
+
+def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path):
+    card = export(boosted / PAIR, to=tmp_path / "to")
+    card.write_text("mine")
+    assert export(boosted / PAIR, to=tmp_path / "to").read_text() == "mine"
+    (tmp_path / "to" / "model.bchisto").write_bytes(b"another")
+    with pytest.raises(InputError, match="holds another model"):
+        export(boosted / PAIR, to=tmp_path / "to")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match="holds other files"):
+        export(boosted / PAIR, to=tmp_path / "full")
+
+
+def test_a_model_file_without_its_figures(boosted, tmp_path):
+    shutil.copyfile(boosted / PAIR / "model.bchisto", tmp_path / "model.bchisto")
+    _, body = header_of(export(tmp_path / "model.bchisto", to=tmp_path / "to"))
+    assert "no `metrics.json` stood beside the model" in body
