@@ -236,7 +236,7 @@ def _images(
         records = new_images(sources, reading=model.bundle.reading, classes=model.bundle.classes)
     if not records:
         raise InputError(Message("{images}: there is none in what was given"))
-    return check_sizes(records, needs=model.needs, skip_errors=skip_errors)
+    return check_sizes(records, model=model, skip_errors=skip_errors)
 
 
 def _explain_by(

@@ -97,6 +97,19 @@ class BoostedModel:
         """What an image must be large enough for."""
         return tuple(view for settings in self.settings.values() for view in settings.needs)
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How it looks at images."""
+        return tuple(dict.fromkeys(view for settings in self.settings.values() for view in settings.views))
+
+    @property
+    def trained_mpp(self) -> tuple[float, float] | None:
+        """Least and most micrometres per pixel of the images that trained it; None where these are not known."""
+        header = next(iter(self.bundle.stores.values()))
+        if "mpp_least" not in header or "mpp_most" not in header:
+            return None
+        return float(header["mpp_least"]), float(header["mpp_most"])
+
     def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
         """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}

@@ -18,6 +18,7 @@ from ..crossval import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..formats import file_sha256
 from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
+from .boosted import BoostedModel
 from .model import Model, ModelFile, load_model
 from .records import PARAMETERS
 
@@ -166,6 +167,7 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
 def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model) -> list[ImageUnit]:
     """Return images with keys of all that changes their predictions: neither names nor places are in them."""
     decides = {"model": file.sha256, "computed_by": model.computed_by}
+    rescales = isinstance(model, BoostedModel) and any(view.unit for view in model.views)
     units = []
     for record in records:
         sha256 = record_sha256(record, file_sha256(record.path))
@@ -173,6 +175,7 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
             "sha256": sha256,
             "suffix": record.path.suffix.casefold(),  # by which some formats are read
             "stretch": record.stretch,
+            **({"mpp": record.mpp} if rescales else {}),
         }
         units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
     return units

@@ -124,7 +124,7 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"
 
-    def predict(self, images: Many[Image]) -> Predictions:
+    def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
         """Predict images, in their order.
 
         An image gets the probabilities that the command gives it: crops are seeded by pixels.
@@ -134,6 +134,8 @@ class Predictor:
         images : sequence of path or ndarray
             Files, folders, manifests, and arrays of uint8 of shape (height, width, 3), RGB; one alone will do, and an
             array of shape (n, height, width, 3) is n images.
+        mpp : float, optional
+            Micrometres per pixel of all images, where their files do not say them.
 
         Returns
         -------
@@ -157,8 +159,8 @@ class Predictor:
             ),
             advised(),
         ):
-            records = _distinct(self._records(images, Path(folder)))
-            check_sizes(records, needs=self._model.needs, skip_errors=False)
+            given = _distinct(self._records(images, Path(folder)))
+            records, _ = check_sizes(given, model=self._model, mpp=mpp, skip_errors=False)
             rows: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             likeness: list[npt.NDArray[np.float64]] = []

@@ -10,9 +10,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, MissingInputError, few, limited, limited_to
-from ..data import ImageRecord, ImageSelection, LeastSize, check_headers, report_findings, spell_labels
+from ..core import InputError, Message, MissingInputError, few, limited, limited_to
+from ..data import ImageRecord, ImageSelection, check_headers, read_headers, report_findings, spell_labels
+from ..featurize import FAR
 from ..jobs import Work
+from .boosted import BoostedModel
+from .model import Model
 from .settings import PredictSettings
 
 _log = logging.getLogger(__name__)
@@ -64,10 +67,56 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
 
 
 def check_sizes(
-    records: Sequence[ImageRecord], *, needs: Sequence[LeastSize], skip_errors: bool
+    records: Sequence[ImageRecord], *, model: Model, mpp: float | None = None, skip_errors: bool
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
-    """Check headers and sizes of new images, see `bchisto.data.check_headers`."""
-    return check_headers(records, needs=needs, skip_errors=skip_errors, known=PARAMETERS)
+    """Check headers, sizes and micrometres per pixel of new images, see `bchisto.data.check_headers`.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    model : Model
+        By what it sees. Images of other micrometres than those of training are rescaled by views in micrometres; by
+        views in pixels, and where they are not known, they are warned of.
+    mpp : float, optional
+        Micrometres per pixel of all images.
+    skip_errors : bool
+    """
+    if mpp is not None:
+        records = [replace(record, mpp=mpp) for record in records]
+    if isinstance(model, BoostedModel):
+        records = _placed(records, model)
+    return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
+
+
+def _placed(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRecord]:
+    """Return images with what is known of their micrometres; warn of those that the model sees at another scale."""
+    trained, rescales = model.trained_mpp, any(view.unit for view in model.views)
+    if trained is None and not rescales:
+        return list(records)
+    headers = read_headers(records)
+    placed = [record.scaled_by(headers.get(record.image_id)) for record in records]
+    if trained is None:
+        return placed
+    unknown = sum(record.mpp is None for record in placed)
+    least, most = trained
+    said = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+    if unknown and (least == most or not rescales):
+        _log.warning(
+            Message(
+                "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
+                "{mpp} says them", unknown, len(placed), said,
+            )
+        )  # fmt: skip
+    if rescales:
+        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in placed]
+    far = [r for r in placed if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
+    if far:
+        _log.warning(
+            "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; the "
+            "views of the model are in pixels, so it sees them at another scale; train with views in micrometres",
+            len(far), len(placed), said, far[0].image_id, far[0].mpp,
+        )  # fmt: skip
+    return placed
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

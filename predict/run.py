@@ -202,7 +202,7 @@ def _predict_images(
     records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
     for name, path in outputs.items():
         refuse_overwriting([path], [*named_files(file.weights), *(image.path for image in records)], name=name)
-    usable, refused = check_sizes(records, needs=model.needs, skip_errors=work.skip_errors)
+    usable, refused = check_sizes(records, model=model, mpp=settings.mpp, skip_errors=work.skip_errors)
     units = image_units(usable, file=file, model=model)
     record.note(model_sha256=file.sha256, images_sha256=images_digest(units), images=len(units))
     if model.precisions:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, Settings, option
 from ..evaluate import default_positive, positive_mask, two_class_scores
+from ..formats import limits
 
 FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
@@ -45,6 +46,15 @@ class PredictSettings(Settings):
         None,
         group="Evaluation",
         help="Call by the threshold that the bundle holds for this wanted sensitivity; default: its first.",
+    )
+
+    mpp: float | None = option(
+        None,
+        group="Input",
+        least=limits.LEAST_MPP,
+        most=limits.MOST_MPP,
+        help="Micrometres per pixel of all images; default: those of their dataset, of a manifest, or of each TIFF or "
+        "DICOM.",
     )
 
     def validate(self) -> None:

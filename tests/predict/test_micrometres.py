@@ -1,0 +1,99 @@
+"""New images of other micrometres per pixel than those of training."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.data import ImageRecord, ImageSelection
+from bchisto.featurize import View, describe_images, featurize
+from bchisto.jobs import Ticker, Work
+from bchisto.predict import Predictor
+from bchisto.predict.model import ModelFile, load_model
+from bchisto.predict.predicted import image_units
+
+
+def trained(run, images, settings):
+    featurize(images, out=run, settings=settings, work=Work(jobs=1))
+    few = {"min_data_in_leaf": 2, "num_iterations": 8}
+    (result,) = train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=few), work=Work(jobs=1))
+    return result.model
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, tissue, tiny_settings):
+    """A model of a view in micrometres, one of a view in pixels, and one of images of two scales. Read only."""
+    root = tmp_path_factory.mktemp("models")
+    half = ImageSelection(tissue, mpp=0.5)
+    um = replace(tiny_settings, views=(View(0.5, 32, "um"),), stain="none")
+    mixed = root / "mixed.csv"
+    rows = [(path, path.parent.name, 0.5 if "0" in path.stem[-1] else 0.4) for path in sorted(tissue.rglob("*.png"))]
+    with mixed.open("w", newline="") as handle:
+        csv.writer(handle).writerows([("path", "label", "mpp"), *rows])
+    return {
+        "um": trained(root / "um", half, um),
+        "pixels": trained(root / "pixels", half, replace(um, views=(View(1.0, 32),))),
+        "mixed": trained(root / "mixed", mixed, um),
+    }
+
+
+def predicted(cli, model, images, out, *more):
+    code, _, err = cli("predict", model, "--images", images, "--out", out, "--jobs", 1, *more)
+    assert code == 0, err
+    with out.open() as handle:
+        rows = [[float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)]
+    return np.array(rows), err
+
+
+def test_images_of_other_micrometres_are_rescaled(models, tissue):
+    model = load_model(ModelFile.of(models["um"]))
+    (store,) = model.settings
+    path = next(tissue.rglob("benign00.png"))
+    record = ImageRecord(image_id="a", path=path, label=None, mpp=0.25)
+    ((_, descriptors, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    settings, encoder = model.settings[store], model.encoders[store]
+    targets = {"half": (encoder, View(0.5, 32))}
+    (expected,) = describe_images([record], settings=settings, targets=targets, ticker=Ticker(None), crop_seed="pixels")
+    np.testing.assert_array_equal(descriptors[store][0], expected.features["half"])
+
+
+def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, tissue, tmp_path):
+    fine, err = predicted(cli, models["um"], tissue, tmp_path / "fine.csv", "--mpp", 0.25)
+    assert "micrometres" not in err
+    same, err = predicted(cli, models["um"], tissue, tmp_path / "same.csv", "--mpp", 0.5)
+    assert "micrometres" not in err
+    unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv")
+    assert "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp says them" in err
+    np.testing.assert_array_equal(unknown, same)
+    assert not np.array_equal(fine, same)
+    predictor = Predictor(models["um"])
+    images = sorted(tissue.rglob("*.png"))
+    np.testing.assert_array_equal(predictor.predict(images, mpp=0.25).probabilities, fine)
+
+
+def test_an_interrupted_prediction_of_other_micrometres_is_not_taken(models, tissue):
+    path = next(tissue.rglob("benign00.png"))
+    keys = set()
+    for name, mpp in (("um", 0.5), ("um", 0.25), ("pixels", 0.5), ("pixels", 0.25)):
+        file = ModelFile.of(models[name])
+        record = ImageRecord(image_id="a", path=path, label=None, mpp=mpp)
+        keys |= {unit.key for unit in image_units([record], file=file, model=load_model(file))}
+    assert len(keys) == 3
+
+
+def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_path):
+    code, _, err = cli("predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 2
+    assert "benign00.png: its micrometres per pixel are not known, which" in err
+    assert "--mpp says them" in err
+    predicted(cli, models["mixed"], tissue, tmp_path / "p.csv", "--mpp", 0.5)
+
+
+def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):
+    _, err = predicted(cli, models["pixels"], tissue, tmp_path / "a.csv", "--mpp", 0.25)
+    assert "12 of 12 images have other micrometres per pixel than those of training (0.5), such as" in err
+    _, err = predicted(cli, models["pixels"], tissue, tmp_path / "b.csv", "--mpp", 0.42)
+    assert "micrometres" not in err
+    _, err = predicted(cli, models["pixels"], tissue, tmp_path / "c.csv")
+    assert "are not known, and are taken for those of training (0.5)" in err
