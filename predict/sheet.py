@@ -183,7 +183,7 @@ def make_sheet(
         *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
         f"Next: look at {first_to_see}, which stand first{', and at the outliers' if far else ''}. Where the classes "
-        f"are known, `bchisto evaluate` compares {title} with them.",
+        f"are known, bchisto evaluate compares {title} with them.",
     )
     marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
     return Sheet(

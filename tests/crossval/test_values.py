@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
+from bchisto.commands.select import select_option
 from bchisto.core import InputError, Settings, from_options, option, plain_options
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassView
@@ -207,7 +208,8 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
     command = command_of(name)
-    known = {parameter.name for parameter in command.params}
+    select = select_option(command)
+    known = {parameter.name for parameter in command.params} | set(select.names if select else ())
     for call in SAID[name]:
         config = config_of(call)
         assert {option for option, value in config.items() if value is not None} <= known

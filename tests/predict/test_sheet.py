@@ -55,8 +55,8 @@ def made(model, images, tmp_path_factory):
 def cells(page):
     """The rows of the table of images: name, class, confidence, unsure."""
     body = page.partition('<table id="images">')[2]
-    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td>(.*?)</td><td.*?>(.*?)&nbsp;%</td>"
-                       r"<td>(.*?)</td>", body)  # fmt: skip
+    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td.*?>(.*?)</td><td.*?>(.*?)&nbsp;%</td>"
+                       r"<td.*?>(.*?)</td>", body)  # fmt: skip
     return [(html.unescape(name), kind, float(sure), mark) for name, kind, sure, mark in found]
 
 
