@@ -1,6 +1,11 @@
 """Journeys of newcomers by the command line: what each expected is its docstring.
 
-Small images and an encoder of NumPy, since none is about networks.
+Small images and an encoder of NumPy, since none is about networks. Elsewhere: stains that turn tissue white, and what a
+report says of images without them (featurize/test_stain_checks.py), tables of predictions in other spellings
+(evaluate/test_spellings.py), patients in columns of other names (data/test_columns.py), and beside embeddings
+(featurize/test_embedding_names.py), images without a label (commands/test_unlabelled.py), parts as folders
+(data/test_given_split.py), a home that cannot be written (encoders/test_encoder.py), the first line of progress
+(jobs/test_progress.py), and models that learnt nothing (boost/test_learning.py).
 """
 
 import csv
