@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,12 @@ class Ensemble:
     by_seed : sequence of PredictionTable
         As `fusion`, by the models of one seed each.
     paper : PaperTable
-    fused : callable
-        Returns the fusion of some stores alone.
     """
 
     fusion: PredictionTable
     stores: dict[str, PredictionTable]
     by_seed: Sequence[PredictionTable]
     paper: PaperTable
-    fused: Callable[[Collection[str]], PredictionTable]
 
 
 def gather(
@@ -74,13 +71,10 @@ def gather(
     whole = [table("fusion", cube[:, j].mean(axis=0)) for j in range(len(seeds))]
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
 
-    def fuse(stores: Collection[str]) -> Probabilities:
-        """Return the mean over the models of some stores."""
-        return np.asarray(cube[[name in stores for name in names]].mean(axis=(0, 1)))
-
-    fusion = table("fusion", fuse(names))
+    fused = np.asarray(cube.mean(axis=(0, 1)))
+    fusion = table("fusion", fused)
     written = images.rows(keys)
-    write_predictions(folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fuse(names))
+    write_predictions(folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fused)
     count = len(names) * len(seeds)
     write_predictions(
         folder / "predictions-by-model.csv",
@@ -93,4 +87,4 @@ def gather(
         ],
     )
     paper = paper_table(by_seed, averaged, fusion)
-    return Ensemble(fusion, averaged, whole, paper, lambda stores: table("fusion", fuse(stores)))
+    return Ensemble(fusion, averaged, whole, paper)

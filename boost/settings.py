@@ -75,11 +75,6 @@ class BoostSettings(Settings):
         plain=_written,
         help="A LightGBM parameter on top of the preset.",
     )
-    each: bool = option(
-        False,
-        decides=False,
-        help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
-    )
     name: str = option(
         "",
         decides=False,

@@ -87,12 +87,6 @@ def train(
                 stores, folder=run / "features", labels=chosen.labels, classes=chosen.classes, overwrite=work.overwrite
             )
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
-        if settings.each and len(sources.paths) < 2:
-            raise InputError(
-                "{each} compares stores, and {} is the only one; give several with {features}, or "
-                "describe the images by another encoder or view",
-                next(iter(sources.paths)),
-            )
         images = sources.images
         view.check(images.classes)
         plans = choice.plans(

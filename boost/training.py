@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ..core import ImageError, SettingsConflictError
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
-from ..evaluate import measure_gains
 from ..formats import read_rows
 from ..jobs import Resources, Work, key_of, remove_output, write_rows
 from ..runs import FolderSettings, versions_of
@@ -183,8 +182,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        if self.settings.each:
-            facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=self.view)
         described = read_rows(self.run / "features" / "images.csv")
         paths = {row["sha256"]: Path(row["path"]) for row in described}
 

@@ -94,7 +94,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     echo(*result["notes"], err=True)
     if failed is not None:
         raise failed
-    done([out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"])
+    done([out / "metrics.json", out / "tables.csv", out / "report.html"])
 
 
 def _refuse_finished(out: Path) -> None:

@@ -11,8 +11,7 @@ from .constant import NOTHING_LEARNT, constant_folds, is_constant, nothing_learn
 from .differences import precision_difference
 from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
-from .formats import aligned, as_frame, html_lines, html_table, latex_table, write_table
-from .gains import measure_gains
+from .formats import aligned, as_frame, html_lines, html_table
 from .influence import Part
 from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
@@ -86,11 +85,9 @@ __all__ = [
     "images_tested",
     "is_constant",
     "joined_versions",
-    "latex_table",
     "list_metrics",
     "listed",
     "measure",
-    "measure_gains",
     "name_of",
     "negative_log_likelihood",
     "nested",
@@ -116,5 +113,4 @@ __all__ = [
     "unsure_rule",
     "variance_split",
     "write_predictions",
-    "write_table",
 ]

@@ -170,31 +170,21 @@ def share_right(matrices: Values) -> Values:
     return np.asarray(np.einsum("rkk->r", matrices) / matrices.sum(axis=(1, 2)))
 
 
-def by_chance(matrices: Values, *, power: int = 0) -> Values:
-    """Return the cost of all confusions, over that of answers drawn from the margins: 1 less kappa."""
-    place = np.arange(matrices.shape[1], dtype=np.float64)
-    apart = np.abs(place[:, None] - place)
-    cost = apart**power * (apart > 0)
-    true, called = matrices.sum(axis=2), matrices.sum(axis=1)
-    expected = np.einsum("ri,ij,rj->r", true, cost, called) / matrices.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((matrices * cost).sum(axis=(1, 2)) / expected)
-
-
-def agreement(matrices: Values, *, power: int = 0) -> Values:
+def agreement(matrices: Values) -> Values:
     """Return Cohen's kappa; NaN where chance alone agrees wholly.
 
     Parameters
     ----------
     matrices : ndarray of float64, shape (matrices, classes, classes)
-    power : int
-        Of the distance between two classes, which weighs a confusion of them; 0 weighs all alike, 2 by squares.
 
     References
     ----------
-    Cohen 1960; Cohen 1968 (weights).
+    Cohen 1960.
     """
-    return np.asarray(1.0 - by_chance(matrices, power=power))
+    right, margins = share_right(matrices), matrices.sum(axis=1) * matrices.sum(axis=2)
+    by_chance = margins.sum(axis=1) / np.square(matrices.sum(axis=(1, 2)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((right - by_chance) / (1.0 - by_chance))
 
 
 def least_agreement(matrix: Values) -> float:

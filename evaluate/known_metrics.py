@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,9 +38,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ENTRY_POINT_GROUP = "bchisto.metrics"
-
-_BY_SEVERITY = ("Normal", "Benign", "InSitu", "Invasive")
-"""Classes of BACH, from healthy tissue to invasive carcinoma. Aresta et al. 2019, sec. 2.1."""
 
 _TAKEN = frozenset(
     {
@@ -100,19 +96,6 @@ def _of_matrix(formula: Callable[[Values], Values]) -> Callable[[PredictionTable
     return lambda table: [matrix_part(formula, table.labels, table.predicted, len(table.classes))]
 
 
-def _ordered_agreement(table: PredictionTable) -> list[Part | None]:
-    return _of_matrix(functools.partial(agreement, power=2))(table) if _ordered(table.classes) else [None]
-
-
-def _ordered(classes: Sequence[str]) -> bool:
-    """Say whether the order of classes means something: that of BACH, or numbers at the end of one name."""
-    if tuple(classes) == _BY_SEVERITY:
-        return True
-    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in classes]
-    found = [(part[1], int(part[2])) for part in parts if part]
-    return 2 < len(found) == len(classes) and len({name for name, _ in found}) == 1 and found == sorted(found)
-
-
 def _by_patient(table: PredictionTable) -> list[Part | None]:
     known = np.array([group is not None for group in table.groups])
     if table.patches is not None or not known.any():
@@ -129,26 +112,6 @@ def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     effect[inside] = (own - share.mean()) / sizes / len(size)
     moved = float((np.abs(own) / sizes).sum() / len(size))
     return Part(float(share.mean()), effect, (inside,), moved=moved, by_unit=True)
-
-
-def _aurc(table: PredictionTable) -> float | None:
-    """Return the area under the risk-coverage curve.
-
-    It is the mean, over how many of the surest rows are answered, of the share of these that is wrong; rows of one
-    confidence come in any order, of which this is the expectation.
-
-    References
-    ----------
-    Geifman & El-Yaniv 2017; Geifman, Uziel & El-Yaniv 2019, sec. 3.
-    """
-    if table.confidence is None:
-        return None
-    _, tie, size = np.unique(-table.confidence, return_inverse=True, return_counts=True)
-    wrong = np.bincount(tie, table.predicted != table.labels)
-    share, before, errors = (wrong / size)[tie], (np.cumsum(size) - size)[tie], (np.cumsum(wrong) - wrong)[tie]
-    answered = np.empty(len(tie))
-    answered[np.argsort(tie, kind="stable")] = np.arange(1, len(tie) + 1)
-    return float(((errors + (answered - before) * share) / answered).mean())
 
 
 def _agreement_limits(table: PredictionTable) -> tuple[float, float]:
@@ -168,14 +131,6 @@ _BUILT_IN = (
         "matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER,
     ),
     _spec("cohen_kappa", "Cohen's kappa", _of_matrix(agreement), limits=_agreement_limits, **_NUMBER),
-    _spec(
-        "weighted_kappa", "quadratically weighted kappa", _ordered_agreement, limits=lambda table: (-1.0, 1.0),
-        **_NUMBER,
-    ),
-    MetricSpec(
-        "aurc", "area under the risk-coverage curve", _aurc, needs_probabilities=True, higher_is_better=False,
-        interval=False, **_NUMBER,
-    ),
     _spec("patient_recognition_rate", "patient recognition rate", _by_patient, unit="percent", shown=()),
 )  # fmt: skip
 """Beside the first sentence of a table's section, which gives its accuracy, none is shown as a line. The patient

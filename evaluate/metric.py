@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 class MetricSpec:
     """A number of a prediction table.
 
-    It stands in ``metrics.json`` under its name, there under ``intervals`` too, in ``tables.csv``, ``tables.tex`` and
+    It stands in ``metrics.json`` under its name, there under ``intervals`` too, in ``tables.csv`` and
     ``report.html``. Another package adds one through the entry-point group ``bchisto.metrics``: the entry point is a
     `MetricSpec`, or a function without arguments that returns one, and has its name.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .formats import write_table
+from ..jobs import write_rows
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 from .words import listed
@@ -88,8 +88,8 @@ class PaperTable:
         return result
 
     def write(self, path: Path) -> None:
-        """Write the table in percent as CSV, and as LaTeX beside it."""
-        write_table(path, self.header("model"), self.cells())
+        """Write the table in percent as CSV."""
+        write_rows(path, self.header("model"), self.cells())
 
 
 def paper_table(
@@ -152,14 +152,13 @@ class ProtocolGap:
         ]
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV (shares, in full) and as LaTeX (percent) beside it."""
+        """Write the table as CSV: shares, in full."""
         flat = [
             [name, protocol, *("" if share is None else share for share in value or (None, None))]
             for name, values in self.rows.items()
             for protocol, value in zip(self.protocols, values, strict=True)
         ]
-        columns = ["model", "protocol", "accuracy_mean", "accuracy_std"]
-        write_table(path, columns, flat, shown=(self.header(), self.cells()))
+        write_rows(path, ["model", "protocol", "accuracy_mean", "accuracy_std"], flat)
 
 
 def _mean_spread(mean: float, spread: float | None) -> str:

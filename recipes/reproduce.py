@@ -28,7 +28,7 @@ class ReproduceResult:
     ----------
     recipe : Recipe
     folder : Path
-        ``RUN/reproduce/<name>``: the tables as CSV and LaTeX, and ``report.html``.
+        ``RUN/reproduce/<name>``: the tables as CSV, and ``report.html``.
     protocols : sequence of CrossValidation
     published : list of PublishedTable
         Published figures beside those of this run; empty for a shard, or where no published variant was run.

@@ -1,4 +1,4 @@
-"""What a report says of several tables, of subgroups, of external images, and of what each store gives to a fusion."""
+"""What a report says of several tables, of subgroups and of external images."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from .tables import interval_cell, shown_metrics, summary_cells
 
 _PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
            "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
-
-_HEADER = ("store", "alone", "fusion without it", "its gain, points", "95 % interval", "p", "p, Holm")
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
@@ -131,52 +129,6 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
         for reason in dict.fromkeys(one["reason"] for one in subgroups if one["reason"]):
             yield Block(note=f"* The interval cannot be estimated: {called(panel.metrics, reason)}.")
-
-
-def _caption(found: Mapping[str, Any]) -> str:
-    return (
-        f"What each of {len(found['stores'])} stores gives to the accuracy; {len(found['comparisons'])} comparisons, "
-        "none named beforehand, are corrected together"
-    )
-
-
-def _rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """Return a row per store, and that of the fusion."""
-    gains = {pair["store"]: pair for pair in found["comparisons"] if "store" in pair}
-
-    def cell(figures: Mapping[str, Any]) -> str:
-        return interval_cell("percent", figures["accuracy"], figures["interval"])
-
-    rows = [
-        [name, cell(store["alone"]), percent(store["without"]["accuracy"]), *_tested(gains[name])]
-        for name, store in found["stores"].items()
-    ]
-    return [*rows, ["fusion", cell(found["fusion"]), *[""] * (len(_HEADER) - 2)]]
-
-
-def _tested(pair: Mapping[str, Any]) -> list[str]:
-    return [
-        points(pair["difference"]),
-        points(pair["interval"]),
-        p_value(pair["p"], sign=False),
-        p_value(pair["p_holm"], sign=False),
-    ]
-
-
-def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
-    """Show it for every table whose run recorded it."""
-    for panel in panels:
-        if not (found := panel.run.get("each")):
-            continue
-        if len(panels) > 1:
-            yield Block(heading=panel.table.name)
-        yield Block(grid=Grid(_caption(found), _HEADER, _rows(found), total=True))
-        yield Block(
-            text="The gain is the accuracy of the fusion of all stores less that of the fusion without the one. A "
-            "store that is good alone may add nothing to the others."
-        )
-        yield from comparison_blocks(found["comparisons"], [panel])
-        yield from (Block(note=f"{note[:1].upper()}{note[1:]}.") for note in found["notes"])
 
 
 def named_test(pair: Mapping[str, Any], unit: str) -> str:

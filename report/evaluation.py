@@ -1,4 +1,4 @@
-"""What people read of an evaluation: its tables as CSV and LaTeX, and its report."""
+"""What people read of an evaluation: its tables as CSV, and its report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tables import TABLES, write_tables
 
 
 def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV and LaTeX.
+    """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluate import aligned, write_table
-from ..jobs import check_file_name
+from ..evaluate import aligned
+from ..jobs import check_file_name, write_rows
 
 NOT_PRINTED = "not printed"
 
@@ -129,7 +129,7 @@ class PublishedTable:
 
 
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
-    """Write each table as ``<key>.csv`` in full precision, and as LaTeX beside it; returns the CSV files."""
+    """Write each table as ``<key>.csv`` in full precision; returns the files."""
     header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
               "published_in_interval", "difference_low", "difference_high"]  # fmt: skip
     wrote = []
@@ -142,6 +142,6 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
                       low, high, figure.inside, *(figure.paired or (None, None))]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])
-        write_table(path, header, rows, shown=(table.header(), table.rows()))
+        write_rows(path, header, rows)
         wrote.append(path)
     return wrote

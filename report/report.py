@@ -17,7 +17,7 @@ from ..core import BchistoError, ImageError
 from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample
 from ..jobs import write_rows
 from .answer import answer, by_weight, warnings_of
-from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
+from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure
 from .forms import percent
 from .page import Block, Figure, Section, write_page
@@ -190,13 +190,11 @@ def write_report(
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
-    each = [pair for panel in panels for pair in panel.run.get("each", {}).get("comparisons", ())]
     sections += [
-        Section("What each store gives", list(gain_blocks(panels))),
         Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
         Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", list(method_blocks(panels, [*pairs, *each]))),
+        Section("Methods", list(method_blocks(panels, pairs))),
         Section("Reporting form (TRIPOD+AI)", [form_block(panels, settings or {})] if panels else []),
         Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
     ]

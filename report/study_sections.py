@@ -9,15 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate import Panel, PredictionTable, ProtocolGap, counted, name_of, nested, plural, take_rows
+from ..evaluate import Panel, PredictionTable, ProtocolGap, counted, name_of, nested, plural
 from ..runs import versions_of
-from .forms import percent
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid
 from .published import PublishedTable
-
-_MOST_GROUPS = 40
-"""Patients that are listed one by one, those of most images first (ours)."""
 
 _FLOW = {
     "found": "found",
@@ -120,7 +116,7 @@ def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
 
 
 def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
-    """Show images and groups of each class, and the rows and hits of each group.
+    """Show images and groups of each class.
 
     Parameters
     ----------
@@ -143,7 +139,6 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     if several:
         verb = "has" if several == 1 else "have"
         yield Block(text=f"{counted(several, group)} {verb} {plural(image)} of more than one class.")
-    yield from _each_group(table)
 
 
 def class_grid(
@@ -182,22 +177,3 @@ def class_grid(
             f"{plural(image)} of no known {group}",
         ]
     return Grid(f"{plural(image).capitalize()} of each class", header, rows, total=True)
-
-
-def _each_group(table: PredictionTable) -> Iterator[Block]:
-    """List groups by their number of images or patches, numbered: which of each class, and how many rows are right."""
-    once = take_rows(table, table.first_rows)
-    names, names_once = (np.array([name or "" for name in one.groups]) for one in (table, once))
-    rows: list[Sequence[str]] = []
-    sizes = Counter(name for name in once.groups if name is not None)
-    for number, (name, size) in enumerate(sizes.most_common(_MOST_GROUPS), start=1):
-        mine = names == name
-        counts = np.bincount(once.labels[names_once == name], minlength=len(table.classes))
-        right = float((table.predicted == table.labels)[mine].mean())
-        rows.append([f"{number}", *(f"{count:,}" for count in counts), f"{size:,}", percent(right)])
-    if len(sizes) < 2:
-        return
-    group, row = table.group_is, table.row_is
-    shown = f"the {_MOST_GROUPS} largest of {len(sizes)}, " if len(sizes) > _MOST_GROUPS else ""
-    caption = f"{plural(row).capitalize()} of each {group} by class ({shown}numbered by their size, without names)"
-    yield Block(grid=Grid(caption, [group, *table.classes, "all", "right"], rows))

@@ -1,4 +1,4 @@
-"""How metrics stand in tables and reports, by their specifications; every table of a report as CSV and LaTeX."""
+"""How metrics stand in tables and reports, by their specifications; every table of a report as CSV."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics, nested, write_table
+from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics, nested
+from ..jobs import write_rows
 from .forms import NOTHING, number, percent
 
 Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]
 Row = dict[str, Any]
 
-_CUT = frozenset({"aurc", "cohen_kappa", "macro_f1"})
+_CUT = frozenset({"cohen_kappa", "macro_f1"})
 """Metrics that stand in ``tables.csv`` alone: a report has one figure that allows for chance."""
 
 
@@ -125,7 +126,7 @@ def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
 def write_tables(
     folder: Path, *, tables: Mapping[str, Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
 ) -> list[Path]:
-    """Write each table as CSV with full precision, and as LaTeX with four decimals beside it.
+    """Write each table as CSV with full precision.
 
     Parameters
     ----------
@@ -138,9 +139,8 @@ def write_tables(
     Returns
     -------
     list of Path
-        The CSV files: ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``,
-        ``set-points``, ``fold-notes``, ``calibration``, ``abstention``, ``decision-curve``, ``subgroups``,
-        ``paired-tests`` and ``differences``; those without a row are left out.
+        ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``, ``set-points``,
+        ``calibration``, ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
     """
     specs = shown_metrics(tables.values())
     made: dict[str, Iterable[Row]] = {
@@ -149,27 +149,16 @@ def write_tables(
     }
     made |= {name: rows(pairs) for name, rows in _OF_PAIRS.items()}
     wrote = []
-    for name, found in made.items():
-        if rows := list(found):
-            path, header, cells = folder / f"{name}.csv", list(rows[0]), [list(row.values()) for row in rows]
-            write_table(path, header, cells, shown=(header, [[_cell(value) for value in row] for row in cells]))
-            wrote.append(path)
+    for name, some in made.items():
+        if rows := list(some):
+            wrote.append(folder / f"{name}.csv")
+            write_rows(wrote[-1], list(rows[0]), [list(row.values()) for row in rows])
     return wrote
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "--"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _ends(interval: Sequence[float] | None, of: str = "") -> Row:
     """Return the columns of an interval."""
     return dict(zip((f"{of}low", f"{of}high"), interval or (None, None), strict=True))
-
-
-def _picked(entries: Iterable[Metrics], *names: str) -> list[Row]:
-    return [{name: entry[name] for name in names} for entry in entries]
 
 
 def _summary(m: Metrics, specs: _Specs) -> list[Row]:
@@ -234,23 +223,8 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
         yield {**row, "wanted": wanted}
 
 
-def _fold_notes(m: Metrics, specs: _Specs) -> list[Row]:
-    return _picked(m.get("fold_notes", ()), "fold", "label", "trained")
-
-
 def _calibration(m: Metrics, specs: _Specs) -> list[Row]:
-    return _picked((m["calibration"] or {}).get("bins", ()), "confidence", "accuracy", "n")
-
-
-def _abstention(m: Metrics, specs: _Specs) -> list[Row]:
-    return _picked(m["abstention"] or (), "coverage", "confidence", "n", "accuracy")
-
-
-def _decision(m: Metrics, specs: _Specs) -> Iterator[Row]:
-    names = ("threshold", "model", "treat_all")
-    for curve in nested(m, "two_class", "decision_curves") or ():
-        for row in zip(*(curve[name] for name in names), strict=True):
-            yield {"prevalence": curve["prevalence"], **dict(zip(names, row, strict=True))}
+    return [dict(entry) for entry in (m["calibration"] or {}).get("bins", ())]
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
@@ -285,10 +259,7 @@ _OF_EACH = {
     "confusion": _confusion,
     "two-class": _two_class,
     "set-points": _set_points,
-    "fold-notes": _fold_notes,
     "calibration": _calibration,
-    "abstention": _abstention,
-    "decision-curve": _decision,
     "subgroups": _subgroups,
 }
 

@@ -61,7 +61,7 @@ def evaluate_all(out):
     return out
 
 
-WRITTEN = ("metrics.json", "tables.csv", "tables.tex", "per-fold.csv", "per-class.csv", "per-class.tex", "figures.txt")
+WRITTEN = ("metrics.json", "tables.csv", "per-fold.csv", "per-class.csv", "figures.txt")
 
 if __name__ == "__main__":
     import tempfile

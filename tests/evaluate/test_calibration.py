@@ -132,7 +132,6 @@ def test_what_claims_nothing_has_no_slope(rng):
 def test_the_confidence_is_that_of_the_class_that_is_called():
     """Of two rows one is called against its probabilities, as a threshold does: it is the less sure one."""
     from bchisto.evaluate import abstention
-    from bchisto.evaluate.known_metrics import list_metrics
 
     table = PredictionTable.from_probabilities(
         name="t", classes=("x", "y"), image_ids=list("ab"), labels=["x", "x"],
@@ -144,8 +143,6 @@ def test_the_confidence_is_that_of_the_class_that_is_called():
     assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]
     assert found["calibration"]["ece"] == pytest.approx(0.25)
     assert abstention(table)[-1] == {"coverage": 0.05, "confidence": 0.6, "n": 1, "accuracy": 1.0}
-    (aurc,) = [spec for spec in list_metrics() if spec.name == "aurc"]
-    assert aurc.compute(table) == pytest.approx((0 + 1 / 2) / 2)
 
 
 def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):

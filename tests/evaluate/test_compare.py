@@ -10,7 +10,6 @@ from bchisto.evaluate import (
     calibration,
     compare_pairs,
     compare_tables,
-    latex_table,
     measure,
     unlike_pairs,
 )
@@ -226,12 +225,6 @@ def test_brier_equals_scikit_learn(rng):
 def test_a_table_without_probabilities_has_no_calibration():
     t = PredictionTable("t", ("a",), ("x",), np.array([0]), None, np.array([0]), (None,), (None,))
     assert calibration(t) is None
-
-
-def test_latex_escapes_what_latex_reads():
-    text = latex_table(["model", "a & b"], [["x_1 50%", "{1}"]])
-    assert r"a \& b" in text
-    assert r"x\_1 50\% & \{1\} \\" in text
 
 
 def test_tables_of_other_classes_are_named_and_not_compared(rng):

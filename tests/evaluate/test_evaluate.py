@@ -57,7 +57,6 @@ def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Paired tests" in report
     assert "McNemar" in report
-    assert r"\begin{tabular}" in (tmp_path / "out" / "tables.tex").read_text()
 
 
 def test_tables_of_the_same_file_name_get_longer_names(boosted, tmp_path):

@@ -77,15 +77,6 @@ def test_tables(made, name):
                 assert cell == before
 
 
-def test_what_is_rounded_for_people(made):
-    """Equal to the last sign, before the columns that came with 0.2."""
-    expected = (EXPECTED / "per-class.tex").read_text(encoding="utf-8").splitlines()
-    found = (made / "per-class.tex").read_text(encoding="utf-8").splitlines()
-    assert len(found) == len(expected)
-    for line, before in zip(found[1:], expected[1:], strict=True):
-        assert line.startswith(before.removesuffix(r" \\"))
-
-
 def test_cells_of_the_report(made):
     """Every figure that is no interval stands in the report, by row and column."""
 

@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -63,25 +61,6 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
         named = [row["class"] for row in csv.DictReader(handle)]
     assert [name.removeprefix("'") for name in named] == list(classes)
     assert [name for name in named if name.startswith("'")] == [f"'{name}" for name in classes if name[0] == "="]
-
-
-@pytest.mark.slow
-def test_tables_compile_in_latex(rng, tmp_path):
-    """Signs that LaTeX reads are escaped, also a bracket that would be an option of the line break before it."""
-    write_evaluation(
-        evaluate([saved(own_table(NAMES[8], rng=rng), tmp_path / "t.csv")], out=tmp_path / "out", bootstrap=0)
-    )
-    text = (tmp_path / "out" / "per-class.tex").read_text(encoding="utf-8")
-    assert r"\$\textbackslash{}frac\{\$" in text
-    assert "& {[}x] &" in text
-    assert not re.search(r"(?<!\\)[$%#_]", text.replace("&", ""))
-    command = shutil.which("pdflatex") or shutil.which("xelatex")
-    if command:
-        (tmp_path / "x.tex").write_text(
-            r"\documentclass{article}\usepackage{booktabs}\begin{document}" + text.replace("組織", "")
-            + r"\end{document}", encoding="utf-8",
-        )  # fmt: skip
-        subprocess.run([command, "-halt-on-error", "x.tex"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):

@@ -228,14 +228,13 @@ def test_classes_and_patients_are_counted_by_hand():
         "t", ("x", "y"), tuple(ids), np.array([0, 0, 1, 1, 0]), None, np.array([0, 1, 1, 1, 0]), (None,) * 5,
         ("A", "A", "A", "B", None), group_is="patient",
     )  # fmt: skip
-    classes, both, each = cohort_blocks(table)
+    classes, both = cohort_blocks(table)
     assert classes.grid.rows == [
         ["x", "3", "1", "2 (2 to 2)", "1"],
         ["y", "2", "2", "1 (1 to 1)", "0"],
         ["all", "5", "2", "2 (1 to 3)", "1"],
     ]
     assert both.text == "1 patient has images of more than one class."
-    assert each.grid.rows == [["1", "2", "1", "3", "66.7 %"], ["2", "0", "1", "1", "100.0 %"]]
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     (flow,) = flow_blocks({"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5})
     assert [cells[1] for cells in flow.grid.rows] == ["9", "1", "0", "not known", "5"]
@@ -274,7 +273,7 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
     assert "12 images name no patient: each image" in said
     both = [[block.grid.rows for block in cohort_blocks(one) if block.grid] for one in (table, once)]
     assert both[0] == both[1]
-    assert len(both[0]) == 2
+    assert len(both[0]) == 1
     found = choose_samples(table, lambda image: np.zeros((4, 4, 3), np.uint8))
     for samples in found:
         assert len({sample.image_id for sample in samples}) == len(samples) > 1
@@ -312,7 +311,6 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     assert [float(row["balanced_accuracy_low"]), float(row["balanced_accuracy_high"])] == (
         metrics["intervals"]["balanced_accuracy"]
     )
-    assert f"{low:.4f} & {high:.4f}" in (tmp_path / "out" / "tables.tex").read_text()
     (first, *_) = rows_of(tmp_path / "out" / "per-class.csv")
     assert float(first["recall_low"]) == metrics["intervals"]["per_class"]["Normal"]["recall"][0]
     (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
@@ -350,7 +348,7 @@ def test_the_methods_are_those_that_were_run(rng, page):
     assert "two-class" not in without
     text = text_of(page)
     for present in (
-        "Trees were grown [1].", "a randomisation test that flips the sign", "Holm's correction",
+        "Trees were grown [1].", "a randomisation test (mid-p) that flips the sign", "Holm's correction",
         "Models and metrics were computed with bchisto 0.2.0, LightGBM 4.6.0, NumPy ", "a sensitivity of 90 %",
     ):  # fmt: skip
         assert present in text

@@ -33,7 +33,6 @@ SUBSTITUTES = {
     "--folds 5 --stain": "--folds 2 --stain",
     "patch-resnet --folds 5": "patch-resnet --folds 2",
     "/5-grouped-": "/2-grouped-",
-    "--out both --each": "--out both --each --folds 3",
 }
 """Weights and OpenVINO may not be here, and their tests stand elsewhere; fewer and smaller images, fewer folds."""
 
