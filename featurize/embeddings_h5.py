@@ -2,12 +2,14 @@
 
 TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2). A
 slide is an image here, and its embedding the mean of those of its tiles. TRIDENT's slide encoders write ``features`` of
-shape (d,) in such a file. Its newer releases name the network in the attribute ``encoder`` of ``features``.
+shape (d,) in such a file. Its newer releases name the network in the attribute ``encoder`` of ``features``. STAMP calls
+them ``feats``, and the network the attribute ``extractor`` of the file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, InputError, StoreError
+from ..core import DAMAGE, InputError, StoreError, few
 from ..formats import GROUP, IMAGE, LABEL, checked_dataset, limits, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
 
+_log = logging.getLogger(__name__)
+
 _AT_ONCE = 4096
 """Tiles in memory at once."""
 
-_READ = [(name, "text", 1) for name in COLUMNS] + [("features", "float", n) for n in (1, 2, 3)]
+_FEATURES = ("features", "feats")
+"""What the embeddings of a slide are called."""
+
+_READ = [(name, "text", 1) for name in COLUMNS] + [(name, "float", n) for name in _FEATURES for n in (1, 2, 3)]
 """What a first look at a file reads, see `refuse_deadly`."""
 
 
@@ -42,7 +49,7 @@ def is_store(path: Path) -> bool:
 
 
 def _has_features(group: Any) -> bool:
-    return "features" in group.keys()  # noqa: SIM118 - a link is not followed for its name
+    return not set(_FEATURES).isdisjoint(group.keys())
 
 
 def _has_ids(file: Any) -> bool:
@@ -99,7 +106,8 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
         See `read_h5`; slides of different lengths or encoders, or one file that is none of a slide.
     """
     refuse_deadly(files, _READ)
-    slides = []
+    slides: list[tuple[str, npt.NDArray[np.float32], int, str]] = []
+    empty: list[str] = []
     for path in files:
         file, _ = open_for_reading(path)
         with file, reading(path):
@@ -107,14 +115,23 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
                 raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
             if not _has_features(file) or _has_ids(file):
                 raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
-            slides.append((path.stem, *_slide(file)))
+            if _features(file).shape[-2:-1] == (0,):  # as TRIDENT writes of slides without tissue
+                empty.append(path.stem)
+            else:
+                slides.append((path.stem, *_slide(file)))
+    if empty:
+        _log.warning(
+            "%s: %d of %d slides hold no tile and are left out: %s", folder, len(empty), len(files), few(empty)
+        )
+    if not slides:
+        raise InputError(f"{folder}: no slide in it holds a tile")
     return _of_slides(folder, slides)
 
 
 def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
     """Return the embedding of a slide, how many tiles it is the mean of (0: it is one itself), and its encoder."""
     features = _features(group)
-    encoder = _attribute(features, "encoder") or _attribute(group, "encoder")
+    encoder = _attribute(features, "encoder") or _attribute(group, "encoder") or _attribute(group, "extractor")
     named = "" if encoder == "None" else encoder
     shape = features.shape
     if len(shape) == 1:
@@ -145,9 +162,10 @@ def _features(group: Any) -> Any:
         See `checked_dataset`.
     """
     errors: list[StoreError] = []
+    name = next(name for name in _FEATURES if name in group.keys())  # noqa: SIM118 - a link is not followed for its name
     for axes in (2, 1, 3):
         try:
-            features = checked_dataset(group, "features", holds="float", shape=(None,) * axes)
+            features = checked_dataset(group, name, holds="float", shape=(None,) * axes)
         except StoreError as error:
             errors.append(error)
             continue
@@ -180,7 +198,7 @@ def _of_slides(path: Path, slides: list[tuple[str, npt.NDArray[np.float32], int,
 
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
-    names = [name for name in file if name not in ("features", "coords")]
+    names = [name for name in file if name not in (*_FEATURES, "coords")]
     others = [name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(names) for name in tier]
     if set(others) - set(COLUMNS):  # by other names than a first look has read
         refuse_deadly([path], [(name, "text", 1) for name in others])

@@ -50,14 +50,17 @@ def read_embeddings(path: PathInput) -> Embeddings:
     path = Path(as_path(path, "path"))
     if path.is_dir():
         if not (files := _slide_files(path)):
-            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder")
+            pickled = f"; {_PICKLED}" if any(path.glob("*.pt")) else ""
+            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder{pickled}")
         return read_slides(path, files)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
     if (read := _READ.get(path.suffix.casefold())) is None:
-        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; .npy has no ids, and .pt and "
-                         ".pkl run code when they are read")  # fmt: skip
+        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; .npy has no ids, and {_PICKLED}")
     return read(path)
+
+
+_PICKLED = ".pt and .pkl run code when they are read; docs/embeddings.md shows how to convert them"
 
 
 def _slide_files(folder: Path) -> list[Path]:

@@ -121,7 +121,7 @@ class View:
         """Say that an image of this size, pixels, cannot be seen so: smaller than the crop, or of no known scale."""
         if self.unit and record.mpp is None:
             remedies = [Message("{mpp} says them for all images, a column mpp of a manifest for each")]
-            text = "{}: its micrometres per pixel are not known, which {views:{}} needs"
+            text = "{}: its micrometres per pixel are not known, which the view {} needs"
             return Message(text, record.path, self, remedies=remedies)
         factor = self.factor(record.mpp)
         across, down = scaled_side(width, factor), scaled_side(height, factor)

@@ -226,7 +226,7 @@ STRANGE = {
         "which holds nothing",
     ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
-    "nothing": (lambda f: f.create_dataset("feats", data=VALUES), "holds no embeddings: no dataset features"),
+    "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "holds no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is no dataset"),
 }
 
@@ -315,3 +315,30 @@ def test_labels_that_do_not_hold(tmp_path, table, message):
     with pytest.raises(InputError, match=message):
         import_features([tmp_path / "one.npz"], folder=tmp_path / "features", labels=labels)
     assert not (tmp_path / "features").exists()
+
+
+def test_slides_of_stamp(tmp_path):
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["feats"], file["coords"] = VALUES, np.zeros((len(VALUES), 2))
+            file.attrs["extractor"] = "uni2-h"
+    found = read_embeddings(tmp_path)
+    assert found.facts["encoder"] == "uni2-h"
+    np.testing.assert_allclose(found.features[:, 0], [VALUES.mean(axis=0)] * 2, rtol=1e-6)
+
+
+def test_slides_without_a_tile_are_left_out_by_name(tmp_path, caplog):
+    for name, values in (("a", VALUES), ("b", VALUES[:0]), ("c", VALUES)):
+        slide(tmp_path / f"{name}.h5", values)
+    assert list(read_embeddings(tmp_path).columns["image_id"]) == ["a", "c"]
+    assert "1 of 3 slides hold no tile and are left out: b" in caplog.text
+    for name in "ac":
+        (tmp_path / f"{name}.h5").unlink()
+    with pytest.raises(InputError, match="no slide in it holds a tile"):
+        read_embeddings(tmp_path)
+
+
+def test_a_folder_of_pickles_is_told(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"x")
+    with pytest.raises(BchistoError, match="run code when they are read; docs/embeddings.md shows how to convert"):
+        read_embeddings(tmp_path)

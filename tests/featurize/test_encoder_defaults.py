@@ -84,7 +84,7 @@ def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
     _, out, _ = cli(*line, "--images", bach, "--view", "1.0:150")
     assert "was trained at 0.5 micrometres per pixel, and sees 0.98 at --view 1.0:150; use --view 0.5um:64" in out
     _, out, _ = cli(*line, "--images", tissue)
-    assert "benign00.png: its micrometres per pixel are not known, which --view 0.5um:64 needs" in out
+    assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:64 needs" in out
 
 
 def test_images_smaller_than_the_field_get_the_largest_that_fits(cli, tissue, pathology, tmp_path):
