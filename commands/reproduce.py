@@ -25,7 +25,7 @@ def _options() -> Iterator[click.Parameter]:
         is_flag=True,
         help="Print units, estimated time and disk from a few timed units, and stop.",
     )
-    yield from options_of(Scope, "variants")
+    yield from options_of(Scope, "encoders", "variants")
     yield flag("--all-variants", is_flag=True, help="Every variant of the recipe.")
     yield from options_of(Scope, "full_scale", "fresh_draws")
     yield flag(
@@ -48,8 +48,8 @@ def _options() -> Iterator[click.Parameter]:
 def reproduce(name: str, **options: Any) -> None:
     """Run a published system, its figures beside those obtained.
 
-    NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses, or the path of a recipe of your
-    own.
+    NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
+    or the path of a recipe of your own.
 
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick

@@ -21,7 +21,7 @@ from ..data import (
 from ..jobs import Progress
 
 _PUBLISHED = {
-    "bach": ("rakhlin10", "eva"),
+    "bach": ("rakhlin10", "eva", "thunder"),
     "breakhis": ("official", "official-corrected"),
     "cbis-ddsm": ("official",),
     "idc": ("idc-published",),

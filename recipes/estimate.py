@@ -12,7 +12,7 @@ import numpy as np
 
 from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import cached_encoder
+from ..encoders import cached_encoder, gives_maps
 from ..featurize import images_per_block, time_describing
 from ..finetune import time_training
 from ..jobs import format_seconds
@@ -113,9 +113,15 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
-    # weights are random, since neither time nor size depends on them
+    # weights of networks with feature maps are random, since neither time nor size depends on them
     dims = [
-        cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0).dim
+        cached_encoder(
+            choice,
+            weights="random" if gives_maps(choice) else features.weights_of(choice.label),
+            precision=features.precision,
+            engine="keras" if gives_maps(choice) else features.engine,
+            seed=0,
+        ).dim
         for choice in features.encoders
         for _ in features.views
     ]

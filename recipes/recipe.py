@@ -74,8 +74,13 @@ class Recipe:
         """The published variant."""
         return next(iter(self.variants))
 
+    @property
+    def measures_encoder(self) -> bool:
+        """Whether it describes images by an encoder that the caller names."""
+        return "featurize" in self.sections and not self.values("featurize").get("encoders")
+
     def chosen(self, variants: Sequence[str]) -> list[str]:
-        """Return the variants to run; the published one by default.
+        """Return the variants to run; by default the published one, or all that measure an encoder.
 
         Raises
         ------
@@ -84,7 +89,7 @@ class Recipe:
         """
         if unknown := [name for name in variants if name not in self.variants]:
             raise InputError("{variants} {}: {} has the variants {}", unknown[0], self.name, ", ".join(self.variants))
-        return list(variants) or [self.first]
+        return list(variants) or (list(self.variants) if self.measures_encoder else [self.first])
 
     def values(self, section: str) -> dict[str, Any]:
         """Return the settings of a step without their sources."""
@@ -156,6 +161,9 @@ class Scope(Settings):
     fresh_draws: bool = option(
         False,
         help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
+    )
+    encoders: tuple[str, ...] = option(
+        (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
     )
     seeds: int = option(
         1,

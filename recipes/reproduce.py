@@ -177,6 +177,10 @@ def _prepared(
     asked = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
     request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **asked)
     recipe = load_recipe(name)
+    if recipe.measures_encoder and not request.encoders:
+        raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)
+    if request.encoders and not recipe.measures_encoder:
+        raise InputError("{encoders} {}: {} names its own", request.encoders[0], recipe.name)
     if request.full_scale and "views" not in recipe.full_scale:
         raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
     if request.fresh_draws and "featurize" not in recipe.sections:

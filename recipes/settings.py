@@ -12,7 +12,7 @@ from ..core import DAMAGE, InputError, Settings, declared_options, from_options,
 from ..data import FoldChoice
 from ..encoders import weights_of
 from ..evaluate import TwoClassView
-from ..featurize import FeaturizeSettings
+from ..featurize import FeaturizeSettings, encoder_defaults
 from ..finetune import FinetuneSettings, list_networks
 from .parts import READING, reading_of
 from .recipe import Recipe, ReproduceRequest
@@ -49,7 +49,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
         for kind, values in recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale):
             _check_names(recipe, kind, values)
             if kind == "featurize":
-                steps.append(_featurize_step(values, request))
+                steps.append(_featurize_step(recipe, values, request))
             elif kind == "boost":
                 steps.append(_boost_step(recipe, variant, values, steps))
             else:
@@ -69,8 +69,11 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
 
-def _featurize_step(values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
+def _featurize_step(recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
     options = {**values, "weights": (*values.get("weights", ()), *request.weights)}
+    if recipe.measures_encoder:
+        options["encoders"] = request.encoders
+        options |= encoder_defaults(options, keep=recipe.quick.get("featurize", ()) if request.quick else ())
     return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, options), fresh=request.fresh_draws)
 
 

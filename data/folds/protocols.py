@@ -13,7 +13,7 @@ from ...formats import published_rows
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread
 
-PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
+PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv", "thunder": "thunder.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
 
 SLIDE_FOLDS = {
@@ -197,6 +197,8 @@ def _published_text(name: str, dataset: str) -> str:
         return "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
     if name == "eva":
         return "eva: the patient-disjoint 268/132 split, tested once"
+    if name == "thunder":
+        return "thunder: the 132 test images of eva, with 50 of its 268 training images set aside, tested once"
     if name == "official" and dataset == "cbis-ddsm":
         return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
     if name == "idc-published":

@@ -30,7 +30,7 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
         several = len(metrics["folds"]) > 1
         value = (metrics.get("two_class") or {}).get("auc_mean") if several else metrics.get("auc")
         interval = None if several else intervals.get("auc")
-    elif metric in ("accuracy", "auc"):
+    elif metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc"):
         value, interval = metrics.get(metric), intervals.get(metric)
     else:
         positive = default_positive(metrics["classes"])

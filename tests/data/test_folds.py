@@ -140,6 +140,15 @@ def test_eva_is_one_fold_of_268_and_132(shared):
     assert set(plan.images(1, "test")) == {image for image, part in split.items() if part == "val"}
 
 
+def test_thunder_is_eva_with_fifty_images_set_aside():
+    plan, eva = fold_plan("thunder", **bach()), fold_plan("eva", **bach())
+    train, val, test = (set(plan.images(1, part)) for part in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (218, 50, 132)
+    assert test == set(eva.images(1, "test"))
+    assert train | val == set(eva.images(1, "train"))
+    assert {"b016.tif", "b025.tif", "is011.tif", "iv010.tif", "n006.tif", "n090.tif"} <= val
+
+
 def test_lists_match_on_the_file_name(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("image_id,fold\n" + "".join(f"i{n:03d}.png,{n % 4 // 2 + 1}\n" for n in range(8)))
@@ -384,7 +393,7 @@ def test_either_unicode_form_of_a_name_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rakhlin10", "eva", "official", "idc-published", "none", "10", "5-grouped", "80-10-10"]
+    "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "80-10-10"]
 )
 def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
     data = images(8)

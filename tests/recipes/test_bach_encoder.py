@@ -1,0 +1,56 @@
+"""The recipe that measures an encoder: all of it on small synthetic BACH, planned, and refused without an encoder."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from bchisto.recipes import list_recipes
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def bach(tmp_path_factory):
+    """Noise under the names of all 400 images, in the official layout; classes differ in brightness."""
+    root = tmp_path_factory.mktemp("bach") / "ICIAR2018_BACH_Challenge"
+    rng = np.random.default_rng(0)
+    rows = []
+    for place, (label, prefix) in enumerate([("Normal", "n"), ("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv")]):
+        folder = root / "Photos" / label
+        folder.mkdir(parents=True)
+        for number in range(1, 101):
+            pixels = rng.integers(60 + 40 * place, 250, (72, 96, 3)).astype(np.uint8)
+            Image.fromarray(pixels).resize((1024, 820)).save(folder / f"{prefix}{number:03d}.tif")
+            rows.append(f"{prefix}{number:03d}.tif,{label}")
+    (root / "Photos" / "microscopy_ground_truth.csv").write_text("\n".join(rows) + "\n")
+    (root / "bchisto-synthetic.json").write_text("{}")
+    return root
+
+
+def test_it_needs_an_encoder_and_others_take_none(bach, cli, tmp_path):
+    assert "bach-encoder" in list_recipes()
+    code, _, err = cli("reproduce", "bach-encoder", "--images", bach, "--out", tmp_path / "run")
+    assert (code, "measures an encoder; name it with --encoder NAME" in err) == (2, True), err
+    words = ("--encoder", "tiny", "--images", bach, "--out", tmp_path / "run")
+    code, _, err = cli("reproduce", "rakhlin2018", *words)
+    assert (code, "--encoder tiny: rakhlin2018 names its own" in err) == (2, True), err
+
+
+@pytest.mark.slow
+def test_three_protocols_and_three_heads_beside_published_rows(bach, cli, tmp_path):
+    words = ("--encoder", "tiny", "--weights", "random", "--images", bach, "--quick", "--jobs", 1)
+    code, out, err = cli("reproduce", "bach-encoder", *words, "--plan")
+    assert code == 0, err
+    assert "rakhlin10-lightgbm: boost" in out
+    code, out, err = cli("reproduce", "bach-encoder", *words, "--out", tmp_path / "run")
+    assert code == 0, err
+    folder = tmp_path / "run" / "reproduce" / "bach-encoder"
+    for key, row in (("eva", "UNI2-h, linear"), ("thunder", "GenBio-PathFM, kNN"), ("rakhlin10", "LightGBM")):
+        with (folder / f"{key}.csv").open(newline="") as handle:
+            text = "\n".join(",".join(cells) for cells in csv.reader(handle))
+        assert row in text
+        assert all(f"{key}-{head}" in text for head in ("logistic", "knn", "lightgbm"))
+    tables = {path.parent.name for path in (tmp_path / "run" / "boost").glob("*/metrics.json")}
+    assert len(tables) == 9
+    for path in (tmp_path / "run" / "boost").glob("*eva*logistic/metrics.json"):
+        assert json.loads(path.read_text())["run"]["protocol"].count("eva")
