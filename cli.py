@@ -40,7 +40,7 @@ __all__ = ["cli", "main"]
 _GROUPS = {
     "Start here": ("trial", "demo"),
     "Data": ("data", "stain"),
-    "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce"),
+    "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce", "submit"),
     "Use": ("predict", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),
 }

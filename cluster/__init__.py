@@ -1,5 +1,28 @@
-"""Runs that are left alone: what of a run is done, and who works on it."""
+"""Runs that are left alone: a run as a chain of jobs, and what of it is done, by its files.
 
+A plan lies in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `local` on this machine); each task is a
+command that a person could type, and whether it is done is read from the units on disk.
+"""
+
+from .folders import count_groups, is_described
+from .plan import STAGES
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
+from .submission import SCHEDULERS, Request, cancel, make_plan, preview, refuse_live, start
 
-__all__ = ["RunStatus", "ShardState", "Stage", "read_status", "status_lines"]
+__all__ = [
+    "SCHEDULERS",
+    "STAGES",
+    "Request",
+    "RunStatus",
+    "ShardState",
+    "Stage",
+    "cancel",
+    "count_groups",
+    "is_described",
+    "make_plan",
+    "preview",
+    "read_status",
+    "refuse_live",
+    "start",
+    "status_lines",
+]

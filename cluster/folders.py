@@ -86,6 +86,20 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         yield _read(parts[name], name, complete=name in stores) if name in parts else Folder(name, True)
 
 
+def is_described(run: Path) -> bool:
+    """Tell whether the stores of a run are all put together, so that models can be trained on them."""
+    folders = list(read_folders(run, "featurize"))
+    return bool(folders) and all(folder.complete for folder in folders)
+
+
+def count_groups(run: Path, command: str) -> int:
+    """Return into how many pieces the work of a command can be divided."""
+    folders = list(read_folders(run, command))
+    if command == "featurize":  # a block is described for all stores at once
+        return max((len(folder.groups) for folder in folders), default=0)
+    return sum(len(folder.groups) for folder in folders)
+
+
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
     listing, made_with = read_listing(path), _environments(path)
     if listing is None:

@@ -1,4 +1,7 @@
-"""What of a run is done, who works on the rest, and the command that goes on: read from its files alone."""
+"""What of a run is done, who works on the rest, and the command that goes on: read from its files.
+
+The scheduler is asked only which tasks wait; without an answer all else is the same.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,8 @@ from typing import Any
 from ..core import MissingInputError
 from ..runs import RunEntry, read_run
 from .folders import Folder, Unit, read_folders
-
-STAGES = ("featurize", "boost", "finetune")
-"""Commands whose work lies in units."""
+from .plan import MERGE, SINGLE, STAGES, Plan
+from .queued import Queued, ask, last_plan
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted", "stalled")
@@ -125,7 +127,7 @@ class RunStatus:
 
 
 def read_status(run: Path, *, now: float | None = None) -> RunStatus:
-    """Read what of a run is done; writes nothing, and asks nobody who works on it.
+    """Read what of a run is done; writes nothing.
 
     Parameters
     ----------
@@ -144,17 +146,23 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
         raise MissingInputError(f"{run}: no such folder")
     now = time.time() if now is None else now
     entries = read_run(run) if (run / "run.json").is_file() else []
-    stages = tuple(stage for command in STAGES if (stage := _stage(run, command, entries, now)) is not None)
+    plan = last_plan(run)
+    queued = ask(plan)
+    known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in STAGES]
+    known += [_single(queued[command]) for command in SINGLE if command in queued]
+    stages = tuple(stage for stage in known if stage is not None)
     state = _whole([stage.state for stage in stages])
-    failed = any(stage.state == "failed" for stage in stages)
+    failed = next((stage.command for stage in stages if stage.state == "failed"), None)
+    logs = queued[failed].logs if failed in queued else ()
+    log = max(logs, key=lambda path: path.stat().st_mtime, default=run / "run.json")
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_exit_code(state, stages),
         stages=stages,
         failed_images=_failures(run / "failures.csv"),
-        log=str(run / "run.json") if failed else "",
-        then=_then(run, state, stages),
+        log=str(log) if failed is not None else "",
+        then=_then(run, state, stages, plan),
     )
 
 
@@ -173,12 +181,14 @@ def _exit_code(state: str, stages: Sequence[Stage]) -> int:
     return 0 if state == "done" else 3 if begun or state in _WORKING else 4
 
 
-def _then(run: Path, state: str, stages: Sequence[Stage]) -> str:
+def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None) -> str:
     if state in _WORKING:
         return f"bchisto status {shlex.quote(str(run))} --watch"
     lacking = next((stage for stage in stages if stage.state != "done"), None)
     if lacking is None:
         return ""
+    if plan is not None:
+        return plan.line if plan.cwd == str(Path.cwd()) else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
     return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
 
@@ -190,17 +200,32 @@ def _failures(path: Path) -> int:
         return max(0, sum(1 for _ in csv.reader(handle)) - 1)
 
 
-def _stage(run: Path, command: str, entries: Sequence[RunEntry], now: float) -> Stage | None:
+def _single(queued: Queued) -> Stage | None:
+    """Return the stage of a planned command that one job does, by its own record."""
+    assert queued.stage is not None
+    command, run = queued.stage.command, Path(queued.stage.run)
+    entries = read_run(run) if (run / "run.json").is_file() else []
+    own = [entry for entry in entries if entry.command == command]
+    states = {"ok": "done", "error": "failed", "not checked here": "running"}
+    state = states.get(own[-1].status, own[-1].status) if own else "not started"
+    state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
+    shards = (ShardState("", state, 0, 0, reason),) if reason else ()
+    return Stage(command, state, "units", 0, 0, 0, (), shards, None, None, None, 0, ())
+
+
+def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued, now: float) -> Stage | None:
     """Return the stage of a command; None if nothing of it is there."""
     folders = list(read_folders(run, command))
     own = [entry for entry in entries if entry.command == command]
-    if not folders and not own:
+    if not folders and not own and queued.stage is None:
         return None
-    latest = _latest(own)
-    shards = [_shard(entry, shard, folders, now) for shard, entry in latest.items()]
+    latest = _latest(own, shards=queued.shards)
+    shards = [_shard(entry, shard, folders, queued, now) for shard, entry in latest.items()]
     units = [unit for folder in folders for unit in folder.units]
     done = sum(unit.done for unit in units)
-    state = _stage_state(folders, [shard.state for shard in shards], left=len(units) - done)
+    states = [shard.state for shard in shards]
+    states += [queued.tasks[MERGE][0]] if MERGE in queued.tasks and "" not in latest else []
+    state = _stage_state(folders, states, left=len(units) - done)
     working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
     rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
     changed = [unit.changed for unit in units if unit.changed is not None]
@@ -212,7 +237,7 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], now: float) -> 
         done=done,
         begun=sum(unit.begun for unit in units),
         folders=tuple((folder.name, folder.complete) for folder in folders),
-        shards=tuple(shards) if "" not in latest else (),
+        shards=tuple(shards) if "" not in latest or shards[0].reason else (),
         per_minute=None if rate is None else 60 * rate,
         seconds_left=None if rate is None else (len(units) - done) / rate,
         newest_seconds=max(0.0, now - max(changed)) if changed else None,
@@ -221,21 +246,24 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], now: float) -> 
     )
 
 
-def _latest(entries: Sequence[RunEntry]) -> dict[str, RunEntry | None]:
+def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry | None]:
     """Return the last record of each shard, in order; of a command that was last run without, that alone."""
-    if not entries or not entries[-1].shard:
+    if not shards and (not entries or not entries[-1].shard):
         return {"": entries[-1] if entries else None}
-    count = int(entries[-1].shard.partition("/")[2])
+    count = shards or int(entries[-1].shard.partition("/")[2])
     last = {entry.shard: entry for entry in entries}
     return {shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")}
 
 
-def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], now: float) -> ShardState:
+def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued, now: float) -> ShardState:
     index, count = map(int, shard.split("/")) if shard else (1, 1)
+    task = str(index) if shard else MERGE
     units = [unit for folder in folders for unit in folder.of_shard(index, count)]
     done = sum(unit.done for unit in units)
     if entry is None:
         state = "done" if units and done == len(units) else "not started"
+    elif entry.status == "not checked here" and queued.answered and task not in queued.tasks:
+        state = "interrupted"
     elif entry.status in ("running", "not checked here"):
         state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
     elif entry.status == "ok":
@@ -243,6 +271,8 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], now: f
     else:
         state = "failed" if entry.status == "error" else "interrupted"
     reason = entry.error if entry is not None and state == "failed" else ""
+    if task in queued.tasks and state != "stalled":
+        state, reason = queued.tasks[task]
     return ShardState(shard, state, len(units), done, reason)
 
 
@@ -254,7 +284,7 @@ def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
 
 
 def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int) -> str:
-    for state in ("running", "stalled"):
+    for state in ("running", "stalled", "queued"):
         if state in states:
             return state
     if folders and all(folder.complete for folder in folders):
@@ -321,6 +351,8 @@ def _shard_lines(stage: Stage) -> list[str]:
     for shard in stage.shards:
         alike.setdefault((shard.state, shard.reason), []).append(shard.shard.partition("/")[0])
     count = len(stage.shards)
+    if list(alike.values()) == [[""]]:  # no shard
+        return [stage.shards[0].reason]
     return [
         f"{'shard' if len(numbers) == 1 else 'shards'} {_spans(list(map(int, numbers)))} of {count}: {state}"
         + (f" ({reason})" if reason else "")

@@ -55,8 +55,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..report import external_lines, headline, named_test, p_value, write_evaluation
     from ..runs import record_run
 
-    if not options.pop("overwrite"):
-        _refuse_finished(out)
+    if not options.pop("overwrite") and is_evaluated(out):
+        raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
     view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "against")}
@@ -97,14 +97,14 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     done([out / "metrics.json", out / "tables.csv", out / "report.html"])
 
 
-def _refuse_finished(out: Path) -> None:
-    """Refuse a folder that holds a finished evaluation."""
+def is_evaluated(out: Path) -> bool:
+    """Tell whether a folder holds a finished evaluation."""
     from ..runs import read_run
 
-    if (out / "metrics.json").is_file() and (out / "run.json").is_file():
-        last = read_run(out)[-1]
-        if (last.command, last.status) == ("evaluate", "ok"):
-            raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
+    if not ((out / "metrics.json").is_file() and (out / "run.json").is_file()):
+        return False
+    last = read_run(out)[-1]
+    return (last.command, last.status) == ("evaluate", "ok")
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _planned(
     settings, cost = plan_describing(selection, settings, fit=fit, keep=typed_names(context), work=work)
     if fit:
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
-    if cost is None or work.shard is not None or work.dask is not None:
+    if cost is None or (work.shard is not None and not work.checks) or work.dask is not None:
         return settings
     of = f"{counted(cost.images, 'image')} on {counted(cost.processes, 'core')}"
     between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"

@@ -112,7 +112,7 @@ def featurize(
     config = {"out": str(run), **plain_options(selection, settings, work)}
     selection.refuse_as_run(run)
     settings = _executed(settings)
-    with record_run(run, command="featurize", config=config, shard=work.shard) as record:
+    with record_run(run, command=work.recorded_as("featurize"), config=config, shard=work.shard) as record:
         folder = run / "features"
         opened = selection.open(
             cache=folder / "images.csv",

@@ -128,6 +128,14 @@ class Work(Settings):
         help="Threads of a process that trains networks; results differ by it; default: 1, or cores / folds.",
     )
 
+    checks: bool = option(
+        False,
+        command=False,
+        recorded=False,
+        decides=False,
+        help="Only refuse what the work would refuse, and list its units; with a shard, so that nothing is merged.",
+    )
+
     def validate(self) -> None:
         """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
         if self.threads is not None and self.dask is not None:
@@ -138,6 +146,10 @@ class Work(Settings):
             raise InputError(
                 Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
             )
+
+    def recorded_as(self, command: str) -> str:
+        """Return under which name a command is recorded: one that only checks has done nothing of it."""
+        return "submit" if self.checks else command
 
     def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
         """Return the versions of packages of those who do the work, which may not be those of this process.
@@ -264,6 +276,8 @@ def do_missing(
         _log.info("%s: %d of %d %s already", label, len(share) - len(missing), len(share), finished)
     if missing:
         begin()
+    if work.checks:
+        return [left.get(id(unit)) for unit in units], []
     made = run_units(
         function,
         (bundled or dealt)(missing),

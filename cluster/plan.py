@@ -1,0 +1,169 @@
+"""The plan of a run as jobs: stages in order, each an array of shards and a job that merges, in ``RUN/jobs/<id>``."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core import InputError
+from ..formats import read_json
+from ..jobs import write_json
+from .folders import read_folders
+
+_SCHEMA = 1
+
+STAGES = ("featurize", "boost", "finetune")
+"""Commands whose work lies in units, which shards divide."""
+
+SINGLE = ("evaluate", "reproduce")
+"""Those that one job does."""
+
+MERGE = "merge"
+"""The task of a stage that is no shard: it does what is left and puts all together."""
+
+
+@dataclass
+class JobStage:
+    """One command of a plan.
+
+    Attributes
+    ----------
+    command : str
+    words : list of str
+        Its options, as they were typed.
+    run : str
+        Its folder of output.
+    cpus : int or None
+        Processes of a task, if that was told.
+    shards : int
+        Into how many its work is divided; 0 for one job.
+    tasks : list of int
+        The shards that are submitted.
+    jobs : list of str
+        Numbers of the jobs: of the array, if there is one, and of the job that merges.
+    options : list of str
+        Of the scheduler.
+    done, idle : int
+        Units that were done at the last submission, and submissions in sequence that added none.
+    """
+
+    command: str
+    words: list[str]
+    run: str
+    cpus: int | None = None
+    shards: int = 0
+    tasks: list[int] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    done: int = 0
+    idle: int = 0
+
+
+@dataclass
+class Plan:
+    """Stages that follow each other.
+
+    Attributes
+    ----------
+    folder : Path
+        ``RUN/jobs/<id>``: scripts, logs and ``plan.json``.
+    scheduler : str
+        slurm or local.
+    line : str
+        The command that submitted it, for a shell.
+    cwd, python : str
+        Where it was typed, and the interpreter.
+    stages : list of JobStage
+    process : mapping
+        Of a local plan who works on it, see `bchisto.jobs.this_process`.
+    """
+
+    folder: Path
+    scheduler: str
+    line: str
+    cwd: str
+    python: str
+    stages: list[JobStage]
+    process: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> Path:
+        """The folder of what tasks print."""
+        return self.folder / "logs"
+
+    @property
+    def jobs(self) -> list[str]:
+        """The numbers of all jobs."""
+        return [job for stage in self.stages for job in stage.jobs]
+
+    def script(self, number: int) -> Path:
+        """Return the job script of a stage."""
+        return self.folder / f"{number + 1}-{self.stages[number].command}.sh"
+
+    def write(self) -> None:
+        """Write ``plan.json``."""
+        content = asdict(self)
+        del content["folder"]
+        write_json(self.folder / "plan.json", {"schema_version": _SCHEMA, **content})
+
+
+def new_folder(run: Path) -> Path:
+    """Return the folder of a new plan, which sorts after those of earlier ones."""
+    now = datetime.datetime.now(datetime.UTC)
+    return run.absolute() / "jobs" / f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read a plan.
+
+    Raises
+    ------
+    InputError
+        The file is none.
+    """
+    content = read_json(folder / "plan.json")
+    try:
+        del content["schema_version"]
+        stages = [JobStage(**stage) for stage in content.pop("stages")]
+        return Plan(folder=folder, stages=stages, **content)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder") from error
+
+
+def read_plans(run: Path) -> list[Plan]:
+    """Return the plans of a run, oldest first."""
+    return [read_plan(path.parent) for path in sorted(run.glob("jobs/*/plan.json"))]
+
+
+def missing_shards(stage: JobStage) -> list[int]:
+    """Return the shards of a stage that lack units; all if nothing is known of it yet, none if it is complete."""
+    folders = list(read_folders(Path(stage.run), stage.command))
+    if not folders:
+        return list(range(1, stage.shards + 1))
+    return [
+        shard
+        for shard in range(1, stage.shards + 1)
+        if any(not unit.done for folder in folders for unit in folder.of_shard(shard, stage.shards))
+    ]
+
+
+def is_complete(stage: JobStage) -> bool:
+    """Tell whether all folders of a stage are put together."""
+    folders = list(read_folders(Path(stage.run), stage.command))
+    return bool(folders) and all(folder.complete for folder in folders)
+
+
+def progress(stage: JobStage, task: str = MERGE) -> int:
+    """Return how much of a task is done, as a number that grows: units, or files where there are none."""
+    if not stage.shards:
+        apart = ("jobs", "records")
+        files = (path.relative_to(stage.run).parts[0] for path in Path(stage.run).rglob("*"))
+        return sum(part not in apart for part in files)
+    folders = list(read_folders(Path(stage.run), stage.command))
+    index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
+    done = sum(unit.done for folder in folders for unit in folder.of_shard(index, count))
+    return done + sum(folder.complete for folder in folders)

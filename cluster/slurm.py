@@ -1,0 +1,130 @@
+"""Slurm: submit a script, ask what became of jobs, cancel them, and put a task back into the queue."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess  # nosec B404
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core import BchistoError
+from .plan import MERGE, Plan
+
+_LEAD_SECONDS = 120
+"""How long before its limit a task is told to stop: what is under way is given up, and its workers are ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, or a task of an array, that is in the queue.
+
+    Attributes
+    ----------
+    number, task : str
+        The task is empty for a job that is none of an array.
+    state, reason : str
+        PENDING, RUNNING, ...; and why it waits.
+    """
+
+    number: str
+    task: str
+    state: str
+    reason: str
+
+
+def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
+    """Return what submits a stage: of its array, if it has one, and of the job that merges.
+
+    Parameters
+    ----------
+    plan : Plan
+    position : int
+        Of the stage.
+    after : str, optional
+        The job that must have ended well before.
+
+    Returns
+    -------
+    list of (str, list of str)
+        The task and the words; ``{array}`` stands for the number of the array.
+    """
+    stage = plan.stages[position]
+    common = [
+        "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
+        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_LEAD_SECONDS}", *stage.options,
+    ]  # fmt: skip
+    begin = f"{str(plan.logs).replace('%', '%%')}/{position + 1}-{stage.command}"
+    waits = [] if after is None else [f"--dependency=afterok:{after}"]
+    script, submitted = str(plan.script(position)), []
+    if stage.tasks:
+        array = ",".join(map(str, stage.tasks))
+        submitted.append(("array", [*common, f"--output={begin}-%a.log", f"--array={array}", *waits, script]))
+        waits = ["--dependency=afterany:{array}"]
+    return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
+
+
+def submit(plan: Plan, first: int = 0) -> None:
+    """Submit stages from one on, each after the one before; ``plan.json`` names the jobs as they are made.
+
+    Raises
+    ------
+    BchistoError
+        This node cannot submit; the message ends with what to type elsewhere.
+    """
+    after = None
+    for position in range(first, len(plan.stages)):
+        stage, array = plan.stages[position], ""
+        stage.jobs = []
+        for task, words in commands(plan, position, after=after):
+            number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
+            stage.jobs.append(number)
+            plan.write()
+            array, after = (number, after) if task == "array" else (array, number)
+
+
+def _call(words: Sequence[str]) -> str:
+    program = shutil.which(words[0])
+    if program is None:
+        raise BchistoError(
+            f"{words[0]}: not found on this machine; on one that submits to Slurm type: {shlex.join(words)}"
+        )
+    ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)  # nosec B603
+    if ended.returncode:
+        cause = " ".join(ended.stderr.split()) or f"exit code {ended.returncode}"
+        raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
+    return ended.stdout
+
+
+def queue() -> list[Job] | None:
+    """Return this user's jobs that have not ended; None if Slurm does not answer."""
+    try:
+        lines = _call(["squeue", "-h", "-r", "--me", "-o", "%F|%K|%T|%r"]).splitlines()
+    except BchistoError:
+        return None
+    rows = [line.split("|", 3) for line in lines]
+    return [
+        Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3])
+        for row in rows
+        if len(row) == 4
+    ]
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs; those that have ended are no error."""
+    if jobs:
+        _call(["scancel", *jobs])
+
+
+def requeue() -> None:
+    """Put this task back into the queue: SLURM_JOB_ID of one task is the number of its whole array."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    task = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+    _call(["scontrol", "requeue", task])
+
+
+def log_of(plan: Plan, position: int, task: str) -> Path:
+    """Return where a task prints."""
+    return plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"

@@ -1,0 +1,198 @@
+"""``bchisto submit``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core import BchistoError, InputError, message_of, written
+from .ending import counted, done, echo, quoted
+from .flags import in_flags
+from .options import Command, argument, flag
+
+if TYPE_CHECKING:
+    from ..cluster import Request
+
+_THEN = "then"
+
+_COMMANDS = ("featurize", "boost", "finetune", "evaluate", "reproduce")
+
+
+def _options() -> Iterator[click.Parameter]:
+    from ..cluster import SCHEDULERS
+
+    yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
+    yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
+    yield flag(
+        "--time", help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round."
+    )
+    yield flag(
+        "--sbatch",
+        multiple=True,
+        metavar="[COMMAND:]KEY=VALUE",
+        help="Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable.",
+    )
+    yield flag("--dry-run", is_flag=True, help="Check and print all of it, and submit nothing.")
+    yield flag("--cancel", is_flag=True, help="Cancel the jobs of a run: bchisto submit --cancel RUN.")
+    yield flag("--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live.")
+    yield argument(
+        "words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND ... [then COMMAND ...]"
+    )
+
+
+@click.command(
+    cls=Command,
+    options=_options,
+    context_settings={"allow_interspersed_args": False},
+    first=("tasks", "time", "sbatch", "dry_run", "cancel"),
+)
+@click.pass_context
+def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) -> None:
+    """Submit commands as jobs of a cluster: an array of shards, a merge, the next command.
+
+    Everything that every task would refuse is refused here. Submitting again submits what is missing.
+
+    \b
+    Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
+        then boost --out run then evaluate run --out run/evaluation
+    """
+    from ..cluster import cancel, make_plan, preview, refuse_live, start
+
+    if options["cancel"]:
+        cancelled = cancel(Path(words[0]))
+        echo(f"cancelled: {', '.join(cancelled)}" if cancelled else "no job of this run is in the queue")
+        return
+    stages = _parsed(words)
+    run = stages[0][1].params["out"]
+    refuse_live(run, force=options["force"])
+    line = shlex.join(["bchisto", *_typed(context, options), "--", *words])
+    requests = _checked(stages)
+    given = {"scheduler": options["scheduler"], "tasks": options["tasks"], "options": options["sbatch"]}
+    plan = make_plan(requests, **given, time=options["time"], line=line)
+    for stage in plan.stages:
+        tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
+        echo(f"{stage.command}: {tasks}")
+    if not plan.stages:
+        echo("nothing is missing")
+    elif options["dry_run"]:
+        echo(*preview(plan))
+    else:
+        ended = start(plan)
+        if ended < len(plan.stages):
+            raise BchistoError(f"{plan.stages[ended].command} failed; its logs are in {plan.logs}")
+        if plan.jobs:
+            echo(f"jobs: {', '.join(plan.jobs)}")
+        done([plan.folder], then=f"bchisto status {quoted(run)}")
+
+
+def _typed(context: click.Context, options: dict[str, Any]) -> list[str]:
+    """Return the command with the options that a later one needs again."""
+    words = ["submit", "--scheduler", options["scheduler"], "--tasks", str(options["tasks"])]
+    words += ["--time", options["time"]] if options["time"] else []
+    return words + [word for option in options["sbatch"] for word in ("--sbatch", option)]
+
+
+def _parsed(words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
+    """Return the command of each stage and its context, made by the command's own parser."""
+    from ..cli import cli
+
+    stages: list[list[str]] = [[]]
+    for word in words:
+        if word == _THEN:
+            stages.append([])
+        else:
+            stages[-1].append(word)
+    parsed = []
+    for name, *rest in (stage or [""] for stage in stages):
+        command = cli.get_command(click.Context(cli), name) if name in _COMMANDS else None
+        if command is None:
+            raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(_COMMANDS)}")
+        context = command.make_context(name, list(rest))
+        divided = () if name == "evaluate" else ("shard", "dask", "overwrite")
+        for option in divided:
+            if context.params.get(option):
+                raise click.UsageError(
+                    f"{name} --{option}: does not go with submit, which divides the work; leave it out"
+                )
+        if context.params.get("out") is None:
+            raise click.UsageError(f"{name}: give --out")
+        parsed.append((command, context, tuple(rest)))
+    return parsed
+
+
+def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...]]]) -> list[Request]:
+    """Check what every task would refuse, as far as it can be known now, and list the units."""
+    from ..cluster import STAGES, Request, count_groups, is_described
+    from .evaluate import is_evaluated
+
+    requests: list[Request] = []
+    describing: click.Context | None = None
+    for command, context, words in stages:
+        name, out, cpus = command.name or "", Path(context.params["out"]), context.params.get("jobs")
+        waits = name == "boost" and describing is not None and not is_described(out)
+        if name in STAGES:
+            with _named(command):
+                if waits and describing is not None:
+                    most = _groups_of_boost(context.params, describing.params)
+                else:
+                    _look(command, context)
+                    most = count_groups(out, name)
+            describing = context if name == "featurize" else describing
+            requests.append(Request(name, words, out, cpus, most=most, checked=not waits))
+        else:
+            there = name == "evaluate" and not context.params["overwrite"] and is_evaluated(out)
+            requests.append(Request(name, words, out, cpus, there=there))
+    return requests
+
+
+@contextlib.contextmanager
+def _named(command: click.Command) -> Iterator[None]:
+    """Let an error say which stage it is of, and name options as that has them."""
+    try:
+        yield
+    except BchistoError as error:
+        text = f"{command.name}: {written(message_of(error), in_flags(command))}"
+        raise InputError(text) if error.exit_code == InputError.exit_code else BchistoError(text) from error
+
+
+def _look(command: click.Command, context: click.Context) -> None:
+    """Run a command up to its first unit; what it would print as a shard is of no use here."""
+    context.params |= {"shard": "1/1", "checks": True}
+    unseen = io.StringIO()
+    with (
+        contextlib.redirect_stdout(unseen),
+        contextlib.redirect_stderr(unseen),
+        context,
+        contextlib.suppress(click.exceptions.Exit),
+    ):
+        command.invoke(context)
+
+
+def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:
+    """Check options of boost against images that are not described yet; return how many pieces its work has."""
+    from ..boost import BoostSettings, FeatureChoice
+    from ..core import from_options
+    from ..data import FoldChoice, ImageSelection
+    from ..evaluate import TwoClassView
+    from ..featurize import resolve_settings
+
+    settings, chosen = from_options(BoostSettings, options), from_options(FeatureChoice, options)
+    table = from_options(ImageSelection, describing).table()
+    records = [record for record in table.records if record.label is not None]
+    from_options(TwoClassView, options).check(table.classes)
+    plans = from_options(FoldChoice, options).plans(
+        [record.image_id for record in records],
+        labels=[record.label or "" for record in records],
+        groups=[record.group for record in records],
+        seed=settings.seed,
+        default="10",
+    )
+    features, _ = resolve_settings(describing)
+    stores = len(chosen.features) or len(features.encoders) * len(features.views)
+    return stores * sum(len(plan.folds) for plan in plans)

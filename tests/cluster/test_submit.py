@@ -1,0 +1,187 @@
+"""`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
+
+import json
+import shutil
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+FEATURES = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "60", "--crops", "3")
+BOOST = ("--folds", "3", "--seeds", "2", "--param", "num_iterations=3", "--param", "min_data_in_leaf=2")
+RESULTS = ("boost/3-lightgbm/predictions.csv", "boost/3-lightgbm/metrics.json", "boost/3-lightgbm/model.bchisto")
+
+
+def chain(images, run, *, features=FEATURES):
+    return (
+        "featurize", "--images", images, "--out", run, *features,
+        "then", "boost", "--out", run, *BOOST,
+        "then", "evaluate", run, "--out", run / "evaluation", "--bootstrap", "20",
+    )  # fmt: skip
+
+
+def assert_equal(run, expected):
+    for name in RESULTS:
+        assert (run / name).read_bytes() == (expected / name).read_bytes(), name
+    ours, theirs = (json.loads((path / "evaluation" / "metrics.json").read_text()) for path in (run, expected))
+    assert ours["tables"] == theirs["tables"]
+    store = "features/tiny-1.0-64.h5"
+    with h5py.File(run / store) as mine, h5py.File(expected / store) as other:
+        names = []
+        other.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) > 6
+        for name in names:
+            np.testing.assert_array_equal(mine[name][:], other[name][:])
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory, tissue):
+    """The run of one process."""
+    import sys
+
+    run = tmp_path_factory.mktemp("alone") / "run"
+    words = [str(word) for word in chain(tissue, run)]
+    while words:
+        end = words.index("then") if "then" in words else len(words)
+        jobs = [] if words[0] == "evaluate" else ["--jobs", "1"]
+        command = [sys.executable, "-m", "bchisto", *words[:end], *jobs]
+        subprocess.run(command, check=True, capture_output=True)
+        words = words[end + 1 :]
+    return run
+
+
+def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
+    run = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf"
+    words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run))
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert "featurize: 2 tasks of 2 and a merge\nboost: 2 tasks of 2 and a merge\nevaluate: one job\n" in out
+    logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
+    assert {
+        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
+    } <= logs.keys()
+    assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
+    assert_equal(run, alone)
+    code, out, _ = cli("status", run)
+    assert (code, out.splitlines()[0]) == (0, f"{run}: done")
+    assert cli(*words)[:2] == (0, "nothing is missing\n")
+    # what is lacking later is submitted, and no more
+    for path in (run / "boost").rglob("seed1-fold2-*"):
+        path.unlink()
+    code, out, err = cli(*words[:7], "boost", "--out", run, *BOOST, "--jobs", 1)
+    assert (code, "boost: 1 task of 2 and a merge\n" in out) == (0, True), err
+    assert_equal(run, alone)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("featurise", "--out", "run"), "'featurise': each stage begins with one of featurize, boost"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"), "No such option '--corps'"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"), "--shard: does not go with submit"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"), "featurize: "),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
+          "--folds", "50"), "boost: "),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
+          "--head", "forest"), "boost: "),
+        (("boost", "--out", "RUN"), "boost: "),
+    ],
+)  # fmt: skip
+def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, tissue, tmp_path, words, named):
+    run = tmp_path / "run"
+    words = [{"IMAGES": tissue, "RUN": run}.get(word, word) for word in words]
+    code, out, err = cli("submit", "--scheduler", "local", "--", *words)
+    assert (code, out) == (2, ""), err
+    assert named in err.splitlines()[-1]
+    assert not (run / "jobs").exists()
+
+
+def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
+    run = tmp_path / "ein Lauf"
+    options = ("--tasks", 9, "--time", "1:00:00", "--sbatch", "featurize:gres=gpu:1", "--sbatch", "account=lab")
+    code, out, err = cli("submit", "--dry-run", *options, "--", *chain(tissue, run))
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0] == "featurize: 2 tasks of 2 and a merge"  # there are no more blocks
+    assert lines[1] == "boost: 3 tasks of 3 and a merge"
+    submitted = [line for line in lines if line.startswith("sbatch ")]
+    assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, False]
+    assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
+    assert "--array=1,2 " in submitted[0]
+    assert "--dependency=afterok:PREVIOUS" in submitted[2]
+    scripts = "\n".join(line for line in lines[3:] if not line.startswith("sbatch "))
+    subprocess.run(["bash", "-n"], input=scripts, text=True, check=True)
+    assert f"'{run}/jobs/" in scripts
+    assert not (run / "jobs").exists()
+    code, _, err = cli("submit", "--dry-run", "--sbatch", "array=1-4", "--", *chain(tissue, run))
+    assert (code, "--sbatch array=1-4: bchisto sets this itself" in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_shard_that_fails_again_and_again_stops_the_chain(cli, tissue, tmp_path):
+    images, run = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(tissue, images)
+    broken = images / "benign" / "benign03.png"
+    broken.write_bytes(broken.read_bytes()[:-2000])
+    code, _, err = cli("submit", "--scheduler", "local", "--tasks", 2, "--", *chain(images, run))
+    assert (code, "error: featurize failed; its logs are in " in err) == (1, True)
+    (log,) = run.glob("jobs/*/logs/1-featurize-merge.log")
+    again = "shards 1 of 2 lack units; they are submitted again"
+    assert again in log.read_text()
+    assert log.read_text().splitlines()[-1].startswith("stopped: shards 1 of 2 lack units, and doing them again added")
+    code, out, _ = cli("status", run)
+    assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
+    assert out.splitlines()[-1].endswith(f"bchisto submit --scheduler local --tasks 2 -- featurize --images {images} "
+                                         + " ".join(map(str, chain(images, run)[3:])))  # fmt: skip
+
+
+def squeue(*words):
+    return subprocess.run(["squeue", "-h", "-r", *words], capture_output=True, text=True, check=True).stdout
+
+
+def wait(reached, seconds):
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, squeue()
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, cli, tissue, alone, tmp_path):
+    """The limit's signal is sent by hand, since Slurm counts limits in minutes; it begins a task anew after two."""
+    run = tmp_path / "Läufe" / "ein Lauf"
+    words = ("submit", "--tasks", 2, "--", *chain(tissue, run))
+    code, out, err = cli(*words)
+    assert code == 0, err
+    jobs = out.splitlines()[-1].removeprefix("jobs: ").split(", ")
+    assert len(jobs) == 5
+    try:
+        code, _, err = cli(*words)
+        assert (code, "its jobs " in err, "--cancel" in err) == (2, True, True)
+        code, out, _ = cli("status", run)
+        assert code == 3
+        assert "boost: queued\n  shards 1-2 of 2: queued (Dependency)" in out
+
+        def begun(shard):
+            return [
+                path for path in run.glob("records/*-featurize-*.json") if f'"shard": "{shard}/2"' in path.read_text()
+            ]
+
+        wait(lambda: begun(1), 120)
+        subprocess.run(["scancel", "--batch", "--signal=USR1", f"{jobs[0]}_1"], check=True)
+        wait(lambda: begun(2), 120)
+        subprocess.run(["scancel", f"{jobs[0]}_2"], check=True)
+        wait(lambda: f"{jobs[0]}_2" not in squeue("-o", "%F_%K"), 60)
+        assert f"{jobs[0]}_1 PENDING" in squeue("-o", "%F_%K %T")
+        assert "shard 1 of 2: queued (BeginTime)" in cli("status", run)[1]
+        wait(lambda: (run / "evaluation" / "tables.tex").is_file() or cli("status", run)[0] == 1, 500)
+        wait(lambda: cli("status", run)[0] != 3, 60)
+    finally:
+        logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
+        cli("submit", "--cancel", run)
+    assert_equal(run, alone)
+    assert "they are submitted again" in logs["1-featurize-merge.log"]
+    assert logs["1-featurize-1.log"].count("interrupted; run the same command again to resume") == 1
