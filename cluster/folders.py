@@ -93,11 +93,8 @@ def is_described(run: Path) -> bool:
 
 
 def count_groups(run: Path, command: str) -> int:
-    """Return into how many pieces the work of a command can be divided."""
-    folders = list(read_folders(run, command))
-    if command == "featurize":  # a block is described for all stores at once
-        return max((len(folder.groups) for folder in folders), default=0)
-    return sum(len(folder.groups) for folder in folders)
+    """Return into how many pieces the work of a command can be divided: a shard has its share of each folder."""
+    return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
 
 
 def _read(path: Path, name: str, *, complete: bool) -> Folder:

@@ -50,7 +50,7 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     if plan is None:
         return {}
     jobs = slurm.queue() if plan.scheduler == "slurm" else None
-    waits = plan.scheduler == "local" and is_running(plan.process) is not False
+    waits = bool(plan.process) and is_running(plan.process) is not False
     return {
         stage.command: Queued(
             stage,

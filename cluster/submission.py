@@ -11,6 +11,7 @@ from pathlib import Path
 from ..core import InputError, Message
 from ..jobs import ensure_folder, is_running, this_process
 from . import local, slurm
+from .folders import read_folders
 from .plan import MERGE, STAGES, JobStage, Plan, is_complete, missing_shards, new_folder, progress, read_plans
 from .scripts import script, write_scripts
 
@@ -131,6 +132,16 @@ def refuse_live(run: Path, *, force: bool) -> None:
         )
 
 
+def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
+    """Tell whether the same command was submitted before, was checked then, and has units to do.
+
+    What lies there was listed by its tasks; on a machine of another kind, say without a GPU, its keys would be others.
+    """
+    stages = [stage for plan in read_plans(run) for stage in plan.stages]
+    same = any((stage.command, stage.words) == (command, list(words)) for stage in stages)
+    return same and any(unit.done for folder in read_folders(run, command) for unit in folder.units)
+
+
 def preview(plan: Plan) -> list[str]:
     """Return the scripts of a plan and what would be typed, as lines."""
     lines = []
@@ -160,7 +171,11 @@ def start(plan: Plan) -> int:
     if plan.scheduler == "local":
         plan.process = this_process()
         plan.write()
-        plan, ended = local.run(plan, processes=max(1, *(len(stage.tasks) for stage in plan.stages)))
+        try:
+            plan, ended = local.run(plan, processes=max([1, *(len(stage.tasks) for stage in plan.stages)]))
+        finally:
+            plan.process = {}
+            plan.write()
         return ended
     plan.write()
     slurm.submit(plan)

@@ -128,10 +128,11 @@ def _parsed(words: Sequence[str]) -> list[tuple[click.Command, click.Context, tu
 
 def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...]]]) -> list[Request]:
     """Check what every task would refuse, as far as it can be known now, and list the units."""
-    from ..cluster import STAGES, Request, count_groups, is_described
+    from ..cluster import STAGES, Request, count_groups, is_described, was_submitted
     from .evaluate import is_evaluated
 
     requests: list[Request] = []
+    run = stages[0][1].params["out"]
     describing: click.Context | None = None
     for command, context, words in stages:
         name, out, cpus = command.name or "", Path(context.params["out"]), context.params.get("jobs")
@@ -141,7 +142,8 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                 if waits and describing is not None:
                     most = _groups_of_boost(context.params, describing.params)
                 else:
-                    _look(command, context)
+                    if not was_submitted(run, name, words):
+                        _look(command, context)
                     most = count_groups(out, name)
             describing = context if name == "featurize" else describing
             requests.append(Request(name, words, out, cpus, most=most, checked=not waits))
@@ -195,4 +197,4 @@ def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int
     )
     features, _ = resolve_settings(describing)
     stores = len(chosen.features) or len(features.encoders) * len(features.views)
-    return stores * sum(len(plan.folds) for plan in plans)
+    return stores * max(len(plan.folds) for plan in plans)

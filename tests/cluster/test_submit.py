@@ -33,7 +33,7 @@ def assert_equal(run, expected):
         other.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         assert len(names) > 6
         for name in names:
-            np.testing.assert_array_equal(mine[name][:], other[name][:])
+            np.testing.assert_array_equal(mine[name][()], other[name][()])
 
 
 @pytest.fixture(scope="session")

@@ -254,7 +254,7 @@ def test_commands_in_documents_exist():
     for document in documents:
         for block in re.findall(r"```(?:sh|bash)\n(.*?)```", document.read_text(), flags=re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
-                words = line.split("#")[0].split()
+                words = line.split("#")[0].partition(" -- ")[0].split()
                 if words[:1] != ["bchisto"]:
                     continue
                 command, names = cli, [word for word in words[1:] if not word.startswith("-")]
@@ -266,101 +266,3 @@ def test_commands_in_documents_exist():
                 assert used <= known, f"{document.name}: {line}"
                 checked += 1
     assert checked > 10
-
-
-@pytest.mark.slow
-@in_repository
-def test_the_slurm_script_runs_as_it_stands(slurm, tissue, boosted_maps, tmp_path):
-    """Submit docs/featurize.slurm to a real Slurm, wait for the array and the merge, compare the arrays."""
-    import time
-
-    import numpy as np
-    from bchisto.featurize import open_store
-
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "IMAGES": str(tissue),
-        "RUN": str(tmp_path / "run"),
-        "SHARDS": "3",
-        "OPTIONS": "--encoder convs --weights random --view 1.0:64 --augmentations 2 --crops 3",
-    }
-    script = REPOSITORY / "docs" / "featurize.slurm"
-
-    def submit(*options):
-        command = ["sbatch", "--parsable", f"--output={tmp_path}/%A-%a.log", *options, str(script)]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
-        ).stdout.strip()
-
-    array = submit("--array=1,3")
-    alone = submit("--array=2")  # a task that is submitted alone does its own share of three
-    submit("--array=0", f"--dependency=afterany:{array}:{alone}")
-    store = tmp_path / "run" / "features" / "convs-1.0-64.h5"
-    deadline = time.monotonic() + 150
-    while not store.is_file() and time.monotonic() < deadline:
-        time.sleep(1)
-    logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
-    assert store.is_file(), logs
-    assert all(f"shard {number}/3 " in logs for number in (1, 2, 3))
-    assert logs.count(" is empty, since there is no more work than 2 blocks") == 1
-    with open_store(store) as found, open_store(boosted_maps / "features" / "convs-1.0-64.h5") as expected:
-        np.testing.assert_array_equal(found.features(), expected.features())
-
-
-@pytest.mark.slow
-@in_repository
-def test_a_slurm_task_at_its_limit_is_queued_again_without_its_siblings(slurm, tmp_path):
-    """The script runs as it stands in a real Slurm; in place of bchisto stands a program that works until told to stop.
-
-    The limit's signal is sent by hand, since Slurm counts limits in minutes, to the task whose own number is that of
-    the array.
-    """
-    import time
-
-    program = tmp_path / "bin" / "bchisto"
-    program.parent.mkdir()
-    program.write_text(
-        "#!/bin/bash\n"
-        f'echo "$SLURM_ARRAY_TASK_ID $SLURM_JOB_ID" >> {tmp_path}/started\n'
-        '[[ " $* " = *" --shard "* ]] || exit 0\n'
-        "trap 'exit 143' TERM\n"
-        f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done\n"
-    )
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {"IMAGES": "images", "RUN": "run", "SHARDS": "2"}
-    command = ["sbatch", "--parsable", f"--output={tmp_path}/%a.log", "--array=0-2"]
-
-    def run(*words):
-        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-
-    def states():
-        lines = run("squeue", "-h", "-r", "-j", array, "-o", "%K %T").splitlines()
-        return dict(line.split() for line in lines)
-
-    def wait_for(reached):
-        deadline = time.monotonic() + 60
-        while not reached():
-            assert time.monotonic() < deadline, (states(), started.read_text(), [log.read_text() for log in logs()])
-            time.sleep(0.2)
-
-    def logs():
-        return sorted(tmp_path.glob("*.log"))
-
-    started = tmp_path / "started"
-    started.touch()
-    array = run(*command, str(REPOSITORY / "docs" / "featurize.slurm")).strip()
-    try:
-        wait_for(lambda: len(started.read_text().splitlines()) == 3 and "0" not in states())
-        numbers = dict(line.split() for line in started.read_text().splitlines())
-        last = next(task for task in ("1", "2") if numbers[task] == array)
-        other = {"1": "2", "2": "1"}[last]
-        run("scancel", "--batch", "--signal=USR1", f"{array}_{last}")
-        wait_for(lambda: states().get(last) == "PENDING")
-        assert states() == {last: "PENDING", other: "RUNNING"}
-        (tmp_path / "end").touch()
-        wait_for(lambda: other not in states())
-        assert sorted(started.read_text().split("\n")[:-1]) == sorted(f"{task} {numbers[task]}" for task in "012")
-    finally:
-        subprocess.run(["scancel", array], check=False)
