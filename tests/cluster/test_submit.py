@@ -70,7 +70,7 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
     # what is lacking later is submitted, and no more
     for path in (run / "boost").rglob("seed1-fold2-*"):
         path.unlink()
-    code, out, err = cli(*words[:7], "boost", "--out", run, *BOOST, "--jobs", 1)
+    code, out, err = cli(*words[:6], "boost", "--out", run, *BOOST, "--jobs", 1)
     assert (code, "boost: 1 task of 2 and a merge\n" in out) == (0, True), err
     assert_equal(run, alone)
 
