@@ -68,7 +68,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         cancelled = cancel(Path(words[0]))
         echo(f"cancelled: {', '.join(cancelled)}" if cancelled else "no job of this run is in the queue")
         return
-    stages = _parsed(words)
+    stages = _parsed(context, words)
     run = stages[0][1].params["out"]
     refuse_live(run, force=options["force"])
     line = shlex.join(["bchisto", *_typed(context, options), "--", *words])
@@ -98,10 +98,10 @@ def _typed(context: click.Context, options: dict[str, Any]) -> list[str]:
     return words + [word for option in options["sbatch"] for word in ("--sbatch", option)]
 
 
-def _parsed(words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
+def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
     """Return the command of each stage and its context, made by the command's own parser."""
-    from ..cli import cli
-
+    program = context.find_root().command
+    assert isinstance(program, click.Group)
     stages: list[list[str]] = [[]]
     for word in words:
         if word == _THEN:
@@ -110,19 +110,19 @@ def _parsed(words: Sequence[str]) -> list[tuple[click.Command, click.Context, tu
             stages[-1].append(word)
     parsed = []
     for name, *rest in (stage or [""] for stage in stages):
-        command = cli.get_command(click.Context(cli), name) if name in _COMMANDS else None
+        command = program.get_command(context, name) if name in _COMMANDS else None
         if command is None:
             raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(_COMMANDS)}")
-        context = command.make_context(name, list(rest))
+        own = command.make_context(name, list(rest))
         divided = () if name == "evaluate" else ("shard", "dask", "overwrite")
         for option in divided:
-            if context.params.get(option):
+            if own.params.get(option):
                 raise click.UsageError(
                     f"{name} --{option}: does not go with submit, which divides the work; leave it out"
                 )
-        if context.params.get("out") is None:
+        if own.params.get("out") is None:
             raise click.UsageError(f"{name}: give --out")
-        parsed.append((command, context, tuple(rest)))
+        parsed.append((command, own, tuple(rest)))
     return parsed
 
 
