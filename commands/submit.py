@@ -71,7 +71,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     stages = _parsed(context, words)
     run = stages[0][1].params["out"]
     refuse_live(run, force=options["force"])
-    line = shlex.join(["bchisto", *_typed(context, options), "--", *words])
+    line = shlex.join(["bchisto", *_typed(options), "--", *words])
     requests = _checked(stages)
     given = {"scheduler": options["scheduler"], "tasks": options["tasks"], "options": options["sbatch"]}
     plan = make_plan(requests, **given, time=options["time"], line=line)
@@ -91,7 +91,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         done([plan.folder], then=f"bchisto status {quoted(run)}")
 
 
-def _typed(context: click.Context, options: dict[str, Any]) -> list[str]:
+def _typed(options: dict[str, Any]) -> list[str]:
     """Return the command with the options that a later one needs again."""
     words = ["submit", "--scheduler", options["scheduler"], "--tasks", str(options["tasks"])]
     words += ["--time", options["time"]] if options["time"] else []

@@ -177,7 +177,7 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
         wait(lambda: f"{jobs[0]}_2" not in squeue("-o", "%F_%K"), 60)
         assert f"{jobs[0]}_1 PENDING" in squeue("-o", "%F_%K %T")
         assert "shard 1 of 2: queued (BeginTime)" in cli("status", run)[1]
-        wait(lambda: (run / "evaluation" / "tables.tex").is_file() or cli("status", run)[0] == 1, 500)
+        wait(lambda: (run / "evaluation" / "report.html").is_file() or cli("status", run)[0] == 1, 500)
         wait(lambda: cli("status", run)[0] != 3, 60)
     finally:
         logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
