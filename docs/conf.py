@@ -4,6 +4,7 @@ import bchisto
 
 project = "bchisto"
 author = "The bchisto developers"
+copyright = "2026, The bchisto developers"
 version = release = bchisto.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
@@ -17,4 +18,4 @@ napoleon_use_ivar = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = False
-suppress_warnings = ["ref.python"]  # an attribute that several classes have, such as `name`, is no link
+suppress_warnings = ["ref.python"]  # an attribute that several classes have, such as `name`, is not a link
