@@ -45,8 +45,8 @@ class Aggregation(Settings):
 
     def steps(self) -> list[tuple[str, str]]:
         """Return each level with each rule, and the row with ""."""
-        found = ((level, rule) for level in self.levels for rule in (self.rules if level != "row" else ("",)))
-        return list(dict.fromkeys(found))
+        pairs = ((level, rule) for level in self.levels for rule in (self.rules if level != "row" else ("",)))
+        return list(dict.fromkeys(pairs))
 
 
 def aggregate(
@@ -111,15 +111,15 @@ def _join(
         members.setdefault(key, []).append(row)
     labels = []
     for (owner, _), rows in members.items():
-        found = set(table.labels[rows].tolist())
-        if len(found) > 1:
-            names = ", ".join(table.classes[place] for place in sorted(found))
+        kinds = set(table.labels[rows].tolist())
+        if len(kinds) > 1:
+            names = ", ".join(table.classes[kind] for kind in sorted(kinds))
             raise InputError(
                 f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
-        labels.append(found.pop())
+        labels.append(kinds.pop())
     probabilities, predicted = _predict(table, list(members.values()), rule, positive, at_least)
-    said = f"; by {level}, rule {rule}"
+    suffix = f"; by {level}, rule {rule}"
     return replace(
         table,
         image_ids=tuple(owner for owner, _ in members),
@@ -128,7 +128,7 @@ def _join(
         predicted=predicted,
         folds=tuple(fold for _, fold in members),
         groups=tuple(table.groups[rows[0]] for rows in members.values()),
-        protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + said).lstrip("; "),
+        protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + suffix).lstrip("; "),
         patches=None,
         trained=table.trained if level == "image" else (),  # images, not groups
         not_new=frozenset(

@@ -74,22 +74,22 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: i
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
     units, hits = Units.of(table), table.predicted == table.labels
-    found = _scores(table, table.probabilities, bins)
-    found["ece_expected"] = _expected(confidence, bins, seed)
-    found |= recalibration(confidence, hits, units=units)
+    scores = _scores(table, table.probabilities, bins)
+    scores["ece_expected"] = _expected(confidence, bins, seed)
+    scores |= recalibration(confidence, hits, units=units)
     loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
     everywhere = np.ones(len(table), dtype=np.bool_)
-    part = Part(found["brier"], (loss - loss.mean()) / len(loss), (everywhere,), finer=np.inf)
-    found["brier_interval"] = interval([part], units, limits=(0.0, 2.0)).ends
-    found["temperature"] = None
+    part = Part(scores["brier"], (loss - loss.mean()) / len(loss), (everywhere,), finer=np.inf)
+    scores["brier_interval"] = interval([part], units, limits=(0.0, 2.0)).ends
+    scores["temperature"] = None
     if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
         after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
-        found["temperature"] = {
+        scores["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
             **{name: after[name] for name in ("ece", "brier", "nll")},
         }
-    return found
+    return scores
 
 
 def _members(confidence: Values, bins: int) -> npt.NDArray[np.int64]:
@@ -100,16 +100,16 @@ def _members(confidence: Values, bins: int) -> npt.NDArray[np.int64]:
 def _binned(confidence: Values, hits: npt.NDArray[np.bool_], bins: int) -> tuple[float, list[dict[str, Any]]]:
     """Return the calibration error and its bins."""
     member = _members(confidence, bins)
-    found = []
+    filled = []
     error = 0.0
-    for place in range(bins):
-        inside = member == place
+    for number in range(bins):
+        inside = member == number
         count = int(inside.sum())
         if count:
             mean, right = float(confidence[inside].mean()), float(hits[inside].mean())
             error += count / len(hits) * abs(right - mean)
-            found.append({"confidence": mean, "accuracy": right, "n": count})
-    return error, found
+            filled.append({"confidence": mean, "accuracy": right, "n": count})
+    return error, filled
 
 
 def _expected(confidence: Values, bins: int, seed: int) -> float:
@@ -132,13 +132,13 @@ def _expected(confidence: Values, bins: int, seed: int) -> float:
 
 def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
     confidence = probabilities[np.arange(len(table)), table.predicted]
-    error, found = _binned(confidence, table.predicted == table.labels, bins)
+    error, filled = _binned(confidence, table.predicted == table.labels, bins)
     truth = np.eye(len(table.classes))[table.labels]
     return {
         "ece": error,
         "brier": float(np.square(probabilities - truth).sum(axis=1).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
-        "bins": found,
+        "bins": filled,
     }
 
 
@@ -170,17 +170,17 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     odds = np.clip(scores, _LEAST, 1 - _LEAST)
     odds = np.log(odds) - np.log1p(-odds)
     ones = np.ones((len(odds), 1))
-    found: dict[str, Any] = dict.fromkeys(("slope", "intercept", "slope_interval", "intercept_interval"))
+    fit: dict[str, Any] = dict.fromkeys(("slope", "intercept", "slope_interval", "intercept_interval"))
     if truth.all() or not truth.any():
-        return found
+        return fit
     fits = {"intercept": (ones, odds)}
     yes, no = odds[truth], odds[~truth]
     if yes.min() < no.max() and no.min() < yes.max():
         fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
     for name, (design, offset) in fits.items():
-        found[name], influence = _fitted(design, offset, truth, units)
-        found[f"{name}_interval"] = normal_interval(found[name], influence, units).ends
-    return found
+        fit[name], influence = _fitted(design, offset, truth, units)
+        fit[f"{name}_interval"] = normal_interval(fit[name], influence, units).ends
+    return fit
 
 
 def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units) -> tuple[float, Values]:
@@ -290,11 +290,11 @@ def abstention(table: PredictionTable) -> list[dict[str, Any]] | None:
         return None
     hits = table.predicted == table.labels
     ordered = np.sort(confidence)[::-1]
-    found = []
+    answered = []
     for coverage in _COVERAGES:
         least = float(ordered[max(1, round(coverage * len(table))) - 1])
         kept = confidence >= least
-        found.append(
+        answered.append(
             {
                 "coverage": coverage,
                 "confidence": least,
@@ -302,4 +302,4 @@ def abstention(table: PredictionTable) -> list[dict[str, Any]] | None:
                 "accuracy": float(hits[kept].mean()),
             }
         )
-    return found
+    return answered

@@ -72,7 +72,7 @@ def compare_pairs(
         if not replicates:
             pair |= {
                 "interval": None,
-                "differences": {k: {**one, "interval": None} for k, one in pair["differences"].items()},
+                "differences": {k: {**change, "interval": None} for k, change in pair["differences"].items()},
             }
         if _sides(a, of_a) != _sides(b, of_b):
             for name in ("sensitivity", "specificity"):
@@ -111,18 +111,18 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
     >>> [pair["p_holm"] for pair in holm(pairs)]
     [0.04, 0.02]
     """
-    found = list(pairs)
-    names = [{f"{pair['first']}:{pair['second']}", f"{pair['second']}:{pair['first']}"} for pair in found]
+    tested = list(pairs)
+    names = [{f"{pair['first']}:{pair['second']}", f"{pair['second']}:{pair['first']}"} for pair in tested]
     if primary is not None and not any(primary in both for both in names):
-        among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in found) or "none"
+        among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in tested) or "none"
         raise InputError("{primary} {}: no such comparison; those of these tables are {}", primary, among)
     named = np.array([primary in both for both in names], dtype=np.bool_)
-    p = np.array([pair["p"] for pair in found], dtype=np.float64)
+    p = np.array([pair["p"] for pair in tested], dtype=np.float64)
     order = np.flatnonzero(~named)[np.argsort(p[~named], kind="stable")]
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(order), 0, -1) * p[order]))
     return [
         {**pair, "p_holm": corrected, "primary": first}
-        for pair, corrected, first in zip(found, p.tolist(), named.tolist(), strict=True)
+        for pair, corrected, first in zip(tested, p.tolist(), named.tolist(), strict=True)
     ]
 
 
@@ -167,11 +167,11 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
         )
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
-    for key, place in of_first.items():
-        names = [first.classes[first.labels[place]], second.classes[second.labels[of_second[key]]]]
+    for key, row in of_first.items():
+        names = [first.classes[first.labels[row]], second.classes[second.labels[of_second[key]]]]
         if names[0] != names[1]:
-            said = f"{' and '.join(names)} of {_called(key)}"
-            return Message("they name different true classes for the same row{}", Names(f", for example {said}"))
+            example = f"{' and '.join(names)} of {_called(key)}"
+            return Message("they name different true classes for the same row{}", Names(f", for example {example}"))
     return None
 
 
@@ -181,7 +181,7 @@ def _called(key: tuple[str, str, int | None]) -> str:
 
 
 def _keys(table: PredictionTable) -> dict[tuple[str, str, int | None], int]:
-    return {key: place for place, key in enumerate(table.keys)}
+    return {key: row for row, key in enumerate(table.keys)}
 
 
 def compare_tables(
@@ -240,7 +240,7 @@ def compare_tables(
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())
-    found = {
+    comparison = {
         "difference": differences["accuracy"]["difference"],
         "interval": differences["accuracy"]["interval"],
         "differences": differences,
@@ -252,9 +252,9 @@ def compare_tables(
         "units": units.count,
     }
     if margin is not None:
-        ends = found["interval"]
-        found |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
-    return found
+        ends = comparison["interval"]
+        comparison |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
+    return comparison
 
 
 def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def difference_parts(
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
         "accuracy": [_change(hits, everywhere)],
-        "balanced_accuracy": [_change(hits, first.labels == place) for place in np.unique(first.labels)],
+        "balanced_accuracy": [_change(hits, first.labels == label) for label in np.unique(first.labels)],
     }
     if units.kind == "group":
         parts["by_unit"] = [unit_mean(hits[1] - hits[0], units.member, everywhere)]
@@ -61,7 +61,7 @@ def difference_parts(
     positive = view.positive or default_positive(first.classes)
     if positive:
         (truth, scores), (_, others) = (two_sides(table, positive, view.rule) for table in (first, second))
-        right = [((one >= 0.5) == truth).astype(np.float64) for one in (scores, others)]
+        right = [((score >= 0.5) == truth).astype(np.float64) for score in (scores, others)]
         parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
     return {name: known for name, some in parts.items() if (known := all_or_none(some))}
 
@@ -83,9 +83,9 @@ def _alike(table: PredictionTable, other: PredictionTable) -> PredictionTable:
 
 
 def _difference(parts: Sequence[Part], units: Units) -> Difference:
-    found = difference_interval(parts, units)
+    inside = difference_interval(parts, units)
     mean = float(np.mean([part.value for part in parts]))
-    return {"difference": mean, "interval": found.ends, "method": found.method, "reason": found.reason}
+    return {"difference": mean, "interval": inside.ends, "method": inside.method, "reason": inside.reason}
 
 
 def precision_difference(

@@ -155,7 +155,7 @@ def evaluate(
     if others:
         result["external"], apart = external_validations(panels, internal, steps=len(steps))
         panels = [
-            replace(panel, external=[one for one in result["external"] if one["table"] == panel.table.name])
+            replace(panel, external=[row for row in result["external"] if row["table"] == panel.table.name])
             for panel in panels
         ]
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
@@ -196,8 +196,8 @@ def _measured(
         banners.update(dict.fromkeys(facts.run.get("banners", ())))
         told = choice.over(facts.view)
         classes = reading.classes or facts.run.get("classes", ())
-        for found in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
-            table = facts.described(found)
+        for predictions in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
+            table = facts.described(predictions)
             banners.update(dict.fromkeys(_notes(table, facts)))
             values = {
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
@@ -210,8 +210,10 @@ def _measured(
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(made, bootstrap=bootstrap, **told.measured)
                 if values:
-                    of = {name: of_groups(table, one) if level == "group" else one for name, one in values.items()}
-                    metrics["subgroups"] = {name: subgroups(made, one, column=name) for name, one in of.items()}
+                    of = {
+                        name: of_groups(table, cells) if level == "group" else cells for name, cells in values.items()
+                    }
+                    metrics["subgroups"] = {name: subgroups(made, cells, column=name) for name, cells in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
                 if shown is not None and level != "group" and made.patches is None:
                     panels[-1] = replace(panels[-1], right=shown[0], wrong=shown[1])
@@ -222,8 +224,8 @@ def _measured(
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     """Say what a reader must know of a table: rows left out, and of one from elsewhere what it leaks."""
     if table.unlabelled:
-        said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
-        yield f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"
+        verb = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
+        yield f"{table.name}: {table.unlabelled} {verb} left out; these numbers are about the other {len(table)}"
     known = any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ()))
     if not known and (constant := constant_folds(table)):
         yield f"{table.name}: {constant}"
@@ -247,8 +249,8 @@ def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     rules = {name: nested(metrics, "two_class", "rule") for name, metrics in tables.items()}
     probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
     if len(set(probable.values())) > 1:
-        said = ", ".join(f"{name} {rule}" for name, rule in probable.items())
-        yield f"two-class figures follow two rules and cannot be compared ({said}); evaluate them under one rule"
+        listing = ", ".join(f"{name} {rule}" for name, rule in probable.items())
+        yield f"two-class figures follow two rules and cannot be compared ({listing}); evaluate them under one rule"
 
 
 def _leaks(table: PredictionTable) -> Iterator[str]:
@@ -262,7 +264,7 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
         if group is not None and fold is not None:
             images.setdefault(group, set()).add(image)
             tested.setdefault((group, fold), set()).add(image)
-    split = {group for (group, _), found in tested.items() if found != images[group]}
+    split = {group for (group, _), seen in tested.items() if seen != images[group]}
     if split:
         yield (
             f"{table.name}: image-level folds on grouped data, {len(split)} groups are tested in several folds and so "
@@ -272,14 +274,14 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
 
 def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
     """Return every table with its name: a file's stem or its protocol's folder, longer where these are not unique."""
-    found: list[tuple[Path, str, str]] = []
+    files: list[tuple[Path, str, str]] = []
     for source in map(Path, sources):
         if not source.is_dir():
-            found.append((source, source.stem, source.with_suffix("").as_posix()))
+            files.append((source, source.stem, source.with_suffix("").as_posix()))
             continue
         inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
         if not inside:
             raise InputError(f"{source}: no predictions.csv in this run folder; run bchisto boost first")
-        found.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
-    short = Counter(name for _, name, _ in found)
-    return [(path, name if short[name] == 1 else long) for path, name, long in found]
+        files.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
+    short = Counter(name for _, name, _ in files)
+    return [(path, name if short[name] == 1 else long) for path, name, long in files]

@@ -57,30 +57,30 @@ def external_validations(
     InputError
         Tables of other classes.
     """
-    found, notes = [], []
-    for (place, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
+    validations, notes = [], []
+    for (number, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
         table, of = panel.table, other.table
         if set(table.classes) != set(of.classes):
             raise InputError(
                 f"{table.name} has the classes {', '.join(table.classes)}, {of.name} {', '.join(of.classes)}: there "
                 "is no drop between them; give tables of the same classes"
             )
-        if place % steps != at % steps:
+        if number % steps != at % steps:
             continue
         if (table.patches is None) != (of.patches is None):
-            rows, others = ("whole images" if one.patches is None else "patches" for one in (table, of))
+            rows, others = ("whole images" if each.patches is None else "patches" for each in (table, of))
             notes.append(
                 f"{table.name} is not compared with {of.name}: its rows are {rows}, those of the other {others}; "
                 "choose a level that both have"
             )
             continue
-        found.append(external_validation(panel, other))
-        if shared := found[-1]["shared"]:
+        validations.append(external_validation(panel, other))
+        if shared := validations[-1]["shared"]:
             notes.append(
                 f"{table.name} against {of.name}: {_alike(shared)}; where they are the same, "
                 "no drop on new images is shown"
             )
-    return found, notes
+    return validations, notes
 
 
 def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
@@ -113,17 +113,17 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     shared = _shared(table, of)
     alike = _present(table) == _present(of)
     figures = {}
-    for key, path in _FIGURES if alike else [one for one in _FIGURES if one[0] != "balanced_accuracy"]:
+    for key, path in _FIGURES if alike else [figure for figure in _FIGURES if figure[0] != "balanced_accuracy"]:
         inside, outside = nested(internal, *path), nested(external, *path)
         if inside is None or outside is None:
             continue
         spans = [nested(metrics, "intervals", *path) for metrics in (internal, external)]
         interval = None if None in spans else independent_difference(inside, outside, *spans)
         figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
-    found = figures["accuracy"]
-    sign, way = (-1, "gain") if found["drop"] < 0 else (1, "drop")
-    span = found["interval"] and sorted(100 * sign * end for end in found["interval"])
-    said = f" (95 % interval {span[0]:+.1f} to {span[1]:+.1f})" if span else ""
+    accuracy = figures["accuracy"]
+    sign, way = (-1, "gain") if accuracy["drop"] < 0 else (1, "drop")
+    span = accuracy["interval"] and sorted(100 * sign * end for end in accuracy["interval"])
+    between = f" (95 % interval {span[0]:+.1f} to {span[1]:+.1f})" if span else ""
     return {
         "table": table.name,
         "against": of.name,
@@ -132,17 +132,17 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
         "figures": figures,
         "shared": shared,
         "wanted": list(_carried(table, internal.get("two_class") or {})),
-        "sentence": f"{table.name}: accuracy {100 * found['external']:.1f} % of {external['n']}, against "
-        f"{100 * found['internal']:.1f} % of the {internal['n']} of {of.name}: a {way} "
-        f"of {100 * abs(found['drop']):.1f} points"
-        f"{said}, for the models as they are trained; unpaired, "
+        "sentence": f"{table.name}: accuracy {100 * accuracy['external']:.1f} % of {external['n']}, against "
+        f"{100 * accuracy['internal']:.1f} % of the {internal['n']} of {of.name}: a {way} "
+        f"of {100 * abs(accuracy['drop']):.1f} points"
+        f"{between}, for the models as they are trained; unpaired, "
         + (f"though {_alike(shared)}" if shared else "since the images are others"),
     }
 
 
 def _shared(table: PredictionTable, of: PredictionTable) -> dict[str, int]:
     """Return how many images, and groups, of one table are named in another, where any are."""
-    images, groups = (len(set(one) & set(other) - {None}) for one, other in (
+    images, groups = (len(set(names) & set(other) - {None}) for names, other in (
         (table.image_ids, of.image_ids), (table.groups, of.groups),
     ))  # fmt: skip
     rows = table.image_is if table.patches is not None else table.row_is  # groups, where the table is of these
@@ -155,7 +155,7 @@ def _alike(shared: Mapping[str, int]) -> str:
 
 def _present(table: PredictionTable) -> set[str]:
     """Return the classes that have rows."""
-    return {table.classes[place] for place in np.unique(table.labels)}
+    return {table.classes[label] for label in np.unique(table.labels)}
 
 
 def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -168,11 +168,11 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
         yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
 
 
-def independent_difference(one: float, other: float, first: list[float], second: list[float]) -> list[float]:
+def independent_difference(value: float, other: float, first: list[float], second: list[float]) -> list[float]:
     """Return the interval of a difference of two independent figures."""
     return [
-        one - other - float(np.hypot(one - first[0], second[1] - other)),
-        one - other + float(np.hypot(first[1] - one, other - second[0])),
+        value - other - float(np.hypot(value - first[0], second[1] - other)),
+        value - other + float(np.hypot(first[1] - value, other - second[0])),
     ]
 
 
@@ -207,8 +207,8 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
                 )
         return values
     run = path.resolve().parents[1:3]
-    for place in (place / FACTS_FILE for folder in run for place in (folder, folder / "features")):
-        known = read_dataset_facts(place, images_sha256=images_sha256)
+    for part in (part / FACTS_FILE for folder in run for part in (folder, folder / "features")):
+        known = read_dataset_facts(part, images_sha256=images_sha256)
         if wanted in known.columns:
             return dict(known.columns[wanted])
     raise InputError(
@@ -279,8 +279,8 @@ def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:
     """Return the value of each group, that of its images; where these differ, that there are several."""
-    found: dict[str, set[str]] = {}
+    seen: dict[str, set[str]] = {}
     for image, group in zip(table.image_ids, table.groups, strict=True):
         if group is not None:
-            found.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
-    return {group: one.pop() if len(one) == 1 else _SEVERAL for group, one in found.items()}
+            seen.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
+    return {group: several.pop() if len(several) == 1 else _SEVERAL for group, several in seen.items()}

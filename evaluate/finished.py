@@ -34,8 +34,8 @@ class Facts:
     @property
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
-        found = self.run.get("two_class")
-        return TwoClassView.of_record(found) if found else TwoClassView()
+        record = self.run.get("two_class")
+        return TwoClassView.of_record(record) if record else TwoClassView()
 
     def described(self, table: PredictionTable) -> PredictionTable:
         """Return the table with its protocol and the folds to be noted."""

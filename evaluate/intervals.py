@@ -68,9 +68,9 @@ def table_intervals(
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped(take_rows(table, table.first_rows)) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(unit=units.kind),
-        "methods": {name: one.method for name, one in known.items() if one and one.ends},
-        "not_estimable": {name: one.reason for name, one in known.items() if one and one.reason},
-        **_nest({name: one.ends for name, one in known.items() if one}, table.classes, thresholds),
+        "methods": {name: made.method for name, made in known.items() if made and made.ends},
+        "not_estimable": {name: made.reason for name, made in known.items() if made and made.reason},
+        **_nest({name: made.ends for name, made in known.items() if made}, table.classes, thresholds),
     }
 
 
@@ -83,14 +83,14 @@ def _known(
     for spec in list_metrics():
         if spec.interval and spec.name != "accuracy" and (parts := parts_of(spec, table)):
             yield spec.name, interval(parts, units, limits=spec.limits(table))
-    for place, name in enumerate(table.classes):
-        true, called = table.labels == place, table.predicted == place
+    for k, name in enumerate(table.classes):
+        true, called = table.labels == k, table.predicted == k
         yield f"per_class.{name}.precision", units.share(true, called)
         yield f"per_class.{name}.recall", units.share(called, true)
         yield f"per_class.{name}.specificity", units.share(~called, ~true)
         if (f1 := f1_part(true, called)) is not None:
             yield f"per_class.{name}.f1", interval([f1], units)
-        if table.probabilities is not None and (auc := auc_part(true, table.probabilities[:, place], table.fold_array)):
+        if table.probabilities is not None and (auc := auc_part(true, table.probabilities[:, k], table.fold_array)):
             yield f"per_class.{name}.auc", interval([auc], units)
     if positive:
         truth, scores = two_sides(table, positive, rule)

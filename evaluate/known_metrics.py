@@ -159,7 +159,7 @@ def list_metrics() -> tuple[MetricSpec, ...]:
 @functools.lru_cache(maxsize=4)
 def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
-    found: list[MetricSpec] = []
+    specs: list[MetricSpec] = []
     taken = set(_TAKEN).union(*map(_written, _BUILT_IN))
     for name in extension_names(ENTRY_POINT_GROUP):
         try:
@@ -168,10 +168,10 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
                 if clash := sorted(_written(spec) & taken):
                     raise InputError(f"metric {name}: {clash[0]} is taken already; its package must call it otherwise")
                 taken |= _written(spec)
-                found.append(spec)
+                specs.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
-    return tuple(found)
+    return tuple(specs)
 
 
 def _written(spec: MetricSpec) -> set[str]:
@@ -188,12 +188,12 @@ def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
         By `MetricSpec.keys`, JSON-ready: the value, and where it is wanted per fold, its mean and its spread; None
         where it is not defined.
     """
-    found = {spec.name: _value(spec, table, warn=True)}
+    values = {spec.name: _value(spec, table, warn=True)}
     if not spec.per_fold:
-        return found
+        return values
     per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
     mean, spread = mean_spread(per_fold)
-    return found | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
+    return values | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
 
 
 def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:

@@ -85,7 +85,7 @@ class MetricSpec:
             )
         if self.unit not in UNITS:
             raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
-        strange = [place for place in self.shown if place not in SHOWN]
+        strange = [column for column in self.shown if column not in SHOWN]
         if strange:
             raise InputError(f"metric {self.name}: it cannot be shown as {strange[0]!r}; choose of {', '.join(SHOWN)}")
 

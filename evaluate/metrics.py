@@ -93,7 +93,7 @@ def compute_metrics(
     from sklearn.metrics import confusion_matrix
 
     confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "n": len(table),
         **({"unlabelled": table.unlabelled} if table.unlabelled else {}),
         "tested": table.tested,
@@ -110,18 +110,18 @@ def compute_metrics(
         "abstention": abstention(table),
     }
     for spec in list_metrics():
-        found |= metric_values(spec, table)
+        metrics |= metric_values(spec, table)
     counts = confusion.sum(axis=1)
-    found["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
-    if found["auc"] is not None and len(table.fold_numbers) > 1:
-        found["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
+    metrics["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
+    if metrics["auc"] is not None and len(table.fold_numbers) > 1:
+        metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
     if positive:
         view = TwoClassView(
             tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
             tuple(prevalences),
         )  # fmt: skip
-        found["two_class"] = _two_class(table, view)
-    return {key: found[key] for key in sorted(found, key=_place)}
+        metrics["two_class"] = _two_class(table, view)
+    return {key: metrics[key] for key in sorted(metrics, key=_place)}
 
 
 def _place(key: str) -> int:
@@ -137,7 +137,7 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
     )
     others = confusion.sum() - confusion.sum(axis=1)  # rows of other classes, and those called this class
     miscalled = confusion.sum(axis=0) - confusion.diagonal()
-    found: dict[str, dict[str, Any]] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(table.classes):
         truth = table.labels == k
         auc = average_precision = None
@@ -146,7 +146,7 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
             auc = part and part.value
             average_precision = float(average_precision_score(truth, table.probabilities[:, k]))
         specificity = float(1.0 - miscalled[k] / others[k]) if others[k] else None
-        found[name] = {
+        figures[name] = {
             "precision": float(precision[k]) if confusion[:, k].any() else None,
             "recall": float(recall[k]) if support[k] else None,
             "specificity": specificity,
@@ -155,7 +155,7 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
             "average_precision": average_precision,
             "n": int(support[k]),
         }
-    return found
+    return figures
 
 
 def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:

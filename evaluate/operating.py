@@ -120,9 +120,9 @@ def _quotient(part: float, of_part: Interval, whole: float, of_whole: Interval) 
     """Return the interval of a ratio of two independent shares, on the scale of logarithms; its end may be infinite."""
     if reason := of_part.reason or of_whole.reason:
         return Interval(np.nan, np.nan, "", reason)
-    over, under = (sorted((one.low, one.high)) for one in (of_part, of_whole))
+    over, under = (sorted((bounds.low, bounds.high)) for bounds in (of_part, of_whole))
     with np.errstate(divide="ignore", invalid="ignore"):
-        first, second, (low, high), (least, most) = (np.log(one) for one in (part, whole, over, under))
+        first, second, (low, high), (least, most) = (np.log(bounds) for bounds in (part, whole, over, under))
         down = np.hypot(first - low, most - second) if part > 0.0 else np.inf
         up = np.hypot(high - first, second - least) if whole > 0.0 else np.inf
         ends = [np.exp(first - second - down) if part > 0.0 else 0.0, np.exp(first - second + up)]
@@ -166,8 +166,8 @@ def sensitive_threshold(
     ((0.1, True), (0.4, False))
     """
     count = len(scores) if units is None else len(np.unique(units))
-    place, enough = (int((1 - wanted) * (size + 1) + 1e-9) for size in (len(scores), count))  # 0.1 * 10 is not quite 1
-    return float(np.sort(scores)[max(place, 1) - 1]), enough > 0
+    rank, enough = (int((1 - wanted) * (size + 1) + 1e-9) for size in (len(scores), count))  # 0.1 * 10 is not quite 1
+    return float(np.sort(scores)[max(rank, 1) - 1]), enough > 0
 
 
 def _called_as_wanted(
@@ -188,9 +188,9 @@ def _called_as_wanted(
         if not (rest & truth).any():
             return None
         fitted = rest & truth
-        thresholds[fold], one = sensitive_threshold(scores[fitted], wanted, units=units[fitted])
+        thresholds[fold], enough_rows = sensitive_threshold(scores[fitted], wanted, units=units[fitted])
         called[inside] = scores[inside] >= thresholds[fold]
-        enough &= one
+        enough &= enough_rows
     return (called, thresholds, enough) if thresholds and None not in table.folds else None
 
 
@@ -252,7 +252,7 @@ def called_point(
                 shares = [1.0 - 1.0 / (1.0 + odds * end) for end in ratio.ends]
                 ends = shares if name == "ppv" else [1.0 - share for share in reversed(shares)]
             at[f"{name}_interval"] = ends
-    return point | {f"{name}_interval": one and _finite(one.ends) for name, one in known.items()}
+    return point | {f"{name}_interval": span and _finite(span.ends) for name, span in known.items()}
 
 
 def _finite(ends: list[float] | None) -> list[float | None] | None:

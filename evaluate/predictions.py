@@ -130,8 +130,8 @@ class PredictionTable:
     def first_rows(self) -> npt.NDArray[np.int64]:
         """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
         first: dict[tuple[str, str], int] = {}
-        for place, (image, patch, _) in enumerate(self.keys):
-            first.setdefault((image, patch), place)
+        for row, (image, patch, _) in enumerate(self.keys):
+            first.setdefault((image, patch), row)
         return np.array(list(first.values()), dtype=np.int64)
 
     @property
@@ -183,11 +183,11 @@ class PredictionTable:
         return as_frame(
             {
                 "image_id": list(self.image_ids),
-                "label": [self.classes[place] for place in self.labels],
+                "label": [self.classes[label] for label in self.labels],
                 "group": list(self.groups),
                 "fold": list(self.folds),
                 **{f"p_{name}": column for name, column in zip(self.classes, shares, strict=False)},
-                "predicted": [self.classes[place] for place in self.predicted],
+                "predicted": [self.classes[label] for label in self.predicted],
             }
         )
 
@@ -195,7 +195,7 @@ class PredictionTable:
         sure = (
             ["" for _ in self.image_ids] if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
         )
-        named = [[self.classes[place] for place in places] for places in (self.labels, self.predicted)]
+        named = [[self.classes[label] for label in places] for places in (self.labels, self.predicted)]
         return html_table(
             f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}",
             ["image", "label", "predicted", "confidence", "fold"],
@@ -216,7 +216,7 @@ class PredictionTable:
         protocol: str = "",
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals."""
-        order = {label: place for place, label in enumerate(classes)}
+        order = {label: number for number, label in enumerate(classes)}
         return cls(
             name=name,
             classes=tuple(classes),
@@ -260,8 +260,8 @@ def write_predictions(
         *(name for name, _ in extra),
     ]
     body = (
-        [image, label, group or "", fold, *map(repr, values), *(column[place] for _, column in extra)]
-        for place, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))
+        [image, label, group or "", fold, *map(repr, values), *(column[number] for _, column in extra)]
+        for number, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))
     )
     write_rows(path, header, body)
 
@@ -272,7 +272,7 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
     A row without a group in a table that has groups is drawn with the other rows of its image.
     """
     keys = [(group is None, group or image) for group, image in zip(table.groups, table.image_ids, strict=True)]
-    places = {key: place for place, key in enumerate(sorted(set(keys)))}
+    places = {key: number for number, key in enumerate(sorted(set(keys)))}
     unit = "group" if ungrouped(table) < len(table) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
 

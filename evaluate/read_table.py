@@ -211,13 +211,13 @@ def _bounded(path: Path, count: int, most: int, what: str) -> None:
 def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
     for known in known_classes():
-        found = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
-        if all(found) and {name for spelled in found for name in spelled.values()} == set(known):
+        spellings = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
+        if all(spellings) and {name for spelled in spellings for name in spelled.values()} == set(known):
             return known
     names, findings = join_labels(named or [name for column in mentioned.values() for name in column])
     if named and len(set(names.values())) < len(named):
-        said = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
-        raise InputError(f"{path}: two columns p_ name one class ({said}); keep one")
+        message = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
+        raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
     for finding in findings:
         _log.warning("%s: %s", path, finding)
     return tuple(named) or tuple(sorted(set(names.values())))
@@ -263,10 +263,10 @@ def _parse(
     predicted_from: str | None,
 ) -> _Row:
     def position(text: str, column: str) -> int:
-        found = places[column].get(text)
-        if found is None:
+        row = places[column].get(text)
+        if row is None:
             raise InputError(f"{where}: {column} {text!r} is none of the classes {', '.join(classes)}")
-        return found
+        return row
 
     label = position(row["label"], "label")
     probabilities = None

@@ -84,8 +84,10 @@ def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> flo
     """
     if table.probabilities is None or table.votes:
         return None
-    found = _least(_margins(table.probabilities, table.labels), _PENALTY / len(np.unique(sampling_units(table)[1])))
-    return max(1.0, found * float(np.exp(-_AVERAGING))) if averaged and found > 1 else found
+    temperature = _least(
+        _margins(table.probabilities, table.labels), _PENALTY / len(np.unique(sampling_units(table)[1]))
+    )
+    return max(1.0, temperature * float(np.exp(-_AVERAGING))) if averaged and temperature > 1 else temperature
 
 
 def _margins(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Probabilities:

@@ -34,11 +34,11 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     """
     for known in known_positive():
         try:
-            found = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
+            matches = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
         except InputError:  # two classes fit one, so these are the user's own
             continue
-        if len(found) == len(known) < len(classes):
-            return found
+        if len(matches) == len(known) < len(classes):
+            return matches
     return ()
 
 
@@ -120,7 +120,7 @@ class TwoClassView(Settings):
     @property
     def measured(self) -> dict[str, Any]:
         """What `measure` takes of the view."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {"two_class": named.pop("rule"), **named}
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
@@ -179,13 +179,13 @@ class TwoClassChoice(Settings):
     def of(cls, value: TwoClassChoice | TwoClassView | None) -> TwoClassChoice:
         """Return what was passed, a whole view for all of it, or the default."""
         if isinstance(value, TwoClassView):
-            return cls(**{one.name: getattr(value, one.name) for one in fields(cls)})
+            return cls(**{field.name: getattr(value, field.name) for field in fields(cls)})
         return cls() if value is None else value
 
     def over(self, recorded: TwoClassView) -> TwoClassView:
         """Return the view of a table whose run recorded one."""
         return TwoClassView(
-            **{one.name: getattr(self, one.name) or getattr(recorded, one.name) for one in fields(self)}
+            **{field.name: getattr(self, field.name) or getattr(recorded, field.name) for field in fields(self)}
         )
 
 
@@ -202,10 +202,10 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     """
     names = []
     for text in positive:
-        found = match_class(text, classes)
-        if found is None:
+        match = match_class(text, classes)
+        if match is None:
             raise InputError("{positive} {}: no such class; choose among {}", text, ", ".join(classes))
-        names.append(found)
+        names.append(match)
     mask = np.array([name in names for name in classes])
     if mask.all():
         raise InputError(Message("{positive}: every class is positive; leave at least one negative"))

@@ -272,23 +272,23 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         return Interval(np.nan, np.nan, "", reason)
     least, scale = limits[0], limits[1] - limits[0]
     parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
-    found = spread(parts, units.member)
+    variation = spread(parts, units.member)
     values = np.clip([part.value for part in parts], 0.0, 1.0)
-    worth, share = np.array(found.worth), float(values.mean())
+    worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:
         own = share * (1.0 - share)
         rows = float(worth[0])
-        if found.variance > 1e-12 * own > 0.0:
-            rows = min(max(own / found.variance, found.bounds[0][0]), found.bounds[0][1])
+        if variation.variance > 1e-12 * own > 0.0:
+            rows = min(max(own / variation.variance, variation.bounds[0][0]), variation.bounds[0][1])
     else:
         drawn = (values * worth + 1.0) / (worth + 2.0)
         least_each = drawn * (1.0 - drawn) / (worth + 2.0)
-        lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
+        lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
         middle = float(drawn.mean())
-        rows = min(max(middle * (1.0 - middle) / (found.variance + lacking) - 2.0, 1.0), found.most)
-    if found.counted:
+        rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
+    if variation.counted:
         return Interval(*exact(share, rows / units.widen), named(EFFECTIVE, units.widen)).scaled(*limits)
-    low, high = wilson(share, rows / units.widen, float(stdtrit(found.freedom, LEVEL)))
+    low, high = wilson(share, rows / units.widen, float(stdtrit(variation.freedom, LEVEL)))
     return Interval(low, high, named(WILSON, units.widen)).scaled(*limits)
 
 
@@ -351,14 +351,14 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    found = spread(parts, units.member)
+    variation = spread(parts, units.member)
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
-    worth = np.array(found.worth)
+    worth = np.array(variation.worth)
     better, worse = (((moved + sign * value) / 2.0 * worth + 1.0) / (worth + 2.0) for sign in (1.0, -1.0))
     least_each = (better + worse - np.square(better - worse)) / (worth + 2.0)
-    lacking = float(np.maximum(least_each - found.each, 0.0).sum()) / len(parts) ** 2
-    half = float(stdtrit(found.freedom, LEVEL)) * ((found.variance + lacking) * units.widen) ** 0.5
+    lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
+    half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * units.widen) ** 0.5
     middle, mean = float((better - worse).mean()), float(value.mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
     return Interval(low, high, named("influences of units, t", units.widen))

@@ -9,10 +9,10 @@ from typing import Any
 
 def nested(content: Mapping[str, Any], *path: str) -> Any:
     """Return what stands in metrics under these keys, one within the other; None where there is nothing."""
-    found: Any = content
+    value: Any = content
     for key in path:
-        found = (found or {}).get(key)
-    return found
+        value = (value or {}).get(key)
+    return value
 
 
 def joined_versions(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -53,11 +53,11 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     """
     of = part or metrics
     times = of.get("tested") or {"n": of["n"], "least": 1, "most": 1}
-    said = counted(times["n"], name_of(metrics, "row"))
+    images = counted(times["n"], name_of(metrics, "row"))
     if times["most"] == 1:
-        return said
+        return images
     each, often = ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")
-    return f"{said}, {each}tested {often}{times['most']} times ({counted(of['n'], 'prediction')})"
+    return f"{images}, {each}tested {often}{times['most']} times ({counted(of['n'], 'prediction')})"
 
 
 def plural(name: str) -> str:
@@ -69,7 +69,7 @@ def called(metrics: Mapping[str, Any], text: str) -> str:
     """Return a text on images and groups with what they are called in a table."""
     return re.sub(
         r"\b(image|group)(s?)\b",
-        lambda found: plural(name_of(metrics, found[1])) if found[2] else name_of(metrics, found[1]),
+        lambda word: plural(name_of(metrics, word[1])) if word[2] else name_of(metrics, word[1]),
         text,
     )
 

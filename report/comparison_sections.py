@@ -63,7 +63,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
         caption += "; p is approximate, since the training parts of folds overlap"
     yield Block(grid=Grid(caption, header, rows))
     if shown:
-        methods = {found["method"]: None for pair in pairs for found in pair["differences"].values() if found}
+        methods = {change["method"]: None for pair in pairs for change in pair["differences"].values() if change}
         caption = f"Differences with 95 % intervals ({'; '.join(methods)}): points of percent, AUC as it is"
         yield Block(grid=Grid(caption, ["second less first", *(_PAIRED[key] for key in shown)], more))
 
@@ -72,12 +72,12 @@ def _or_nothing(value: float | None, form: Callable[[float], str]) -> str:
     return NOTHING if value is None else form(value)
 
 
-def _difference(found: Mapping[str, Any] | None, key: str) -> str:
+def _difference(change: Mapping[str, Any] | None, key: str) -> str:
     """Write a difference with its interval below it."""
-    if not found or found["difference"] is None:
+    if not change or change["difference"] is None:
         return "–"
     form = points if key != "auc" else _auc_points
-    return form(found["difference"]) + (f"\n({form(found['interval'])})" if found["interval"] else "")
+    return form(change["difference"]) + (f"\n({form(change['interval'])})" if change["interval"] else "")
 
 
 def _auc_points(value: float | Sequence[float]) -> str:
@@ -86,48 +86,52 @@ def _auc_points(value: float | Sequence[float]) -> str:
 
 def external_blocks(panel: Panel) -> Iterator[Block]:
     """Show how far a table falls behind those of the images that its models come from."""
-    for found in panel.external:
-        yield Block(text=called(panel.metrics, found["sentence"]))
+    for validation in panel.external:
+        yield Block(text=called(panel.metrics, validation["sentence"]))
         rows = []
-        for name, one in found["figures"].items():
+        for name, figure in validation["figures"].items():
             key = "auc" if "auc" in name else name
             unit = "number" if key == "auc" else "percent"
-            values = (interval_cell(unit, one[side], None) for side in ("internal", "external"))
+            values = (interval_cell(unit, figure[side], None) for side in ("internal", "external"))
             title = name.replace("_", " ").replace("auc", "AUC")
-            rows.append([title, *values, _difference(one | {"difference": one["drop"]}, key)])
-        both = f"{found['against']} (internal) and {found['table']} (external)"
+            rows.append([title, *values, _difference(figure | {"difference": figure["drop"]}, key)])
+        both = f"{validation['against']} (internal) and {validation['table']} (external)"
         caption = f"{both}: drop in points of percent, AUC as it is"
         yield Block(grid=Grid(caption, ("figure", "internal", "external", "drop, with 95 % interval"), rows))
-        if found["wanted"]:
+        if validation["wanted"]:
             sides = ("sensitivity", "specificity")
             reached = []
-            for point in found["wanted"]:
+            for point in validation["wanted"]:
                 shares = (interval_cell("percent", point[side], point[f"{side}_interval"]) for side in sides)
                 reached.append([percent(point["wanted"]), f"{point['threshold']:.3f}", *shares])
-            caption = f"What thresholds of {found['against']} for a wanted sensitivity reach on {found['table']}"
+            caption = (
+                f"What thresholds of {validation['against']} for a wanted sensitivity reach on {validation['table']}"
+            )
             yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", *sides), reached))
 
 
 def subgroup_blocks(panel: Panel) -> Iterator[Block]:
     """Show the figures of the values of columns, and that they are exploratory."""
-    found = panel.metrics.get("subgroups", {})
-    if found:
+    columns = panel.metrics.get("subgroups", {})
+    if columns:
         yield Block(
             note="Subgroups are exploratory: they were not planned with the study, and differences are not corrected "
             "for their number. One that matters is a question for new images."
         )
     rows_are, group = rows_of(panel.metrics), name_of(panel.metrics, "group")
-    for by, subgroups in found.items():
+    for by, subgroups in columns.items():
         rows = []
-        for one in subgroups:
-            mark = "*" if one["reason"] else ""
-            accuracy = interval_cell("percent", one["accuracy"], one["interval"], mark)
-            apart = _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy")
-            rows.append([one["value"], f"{one['n']:,}", f"{one['units']:,}", accuracy, apart])
+        for subgroup in subgroups:
+            mark = "*" if subgroup["reason"] else ""
+            accuracy = interval_cell("percent", subgroup["accuracy"], subgroup["interval"], mark)
+            apart = _difference(
+                {"difference": subgroup["difference"], "interval": subgroup["difference_interval"]}, "accuracy"
+            )
+            rows.append([subgroup["value"], f"{subgroup['n']:,}", f"{subgroup['units']:,}", accuracy, apart])
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
         header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
-        for reason in dict.fromkeys(one["reason"] for one in subgroups if one["reason"]):
+        for reason in dict.fromkeys(subgroup["reason"] for subgroup in subgroups if subgroup["reason"]):
             yield Block(note=f"* The interval cannot be estimated: {called(panel.metrics, reason)}.")
 
 
@@ -146,9 +150,9 @@ def named_test(pair: Mapping[str, Any], unit: str) -> str:
     >>> named_test({"test": "sign_flip", "units": 12, "variance_factor": 1.5}, "patient")
     'sign flips of 12 patients, variance times 1.5'
     """
-    said = f"sign flips of {counted(pair['units'], unit)}" if pair.get("test") == "sign_flip" else "McNemar"
+    test = f"sign flips of {counted(pair['units'], unit)}" if pair.get("test") == "sign_flip" else "McNemar"
     factor = pair.get("variance_factor", 1.0)
-    return said if factor == 1.0 else f"{said}, variance times {factor:g}"
+    return test if factor == 1.0 else f"{test}, variance times {factor:g}"
 
 
 def external_lines(row: Mapping[str, Any]) -> Iterator[str]:

@@ -134,8 +134,8 @@ def _roc(
     label, *rates = whole
     axes.plot(*rates, color=_BLUE, linewidth=1.8, label=label)
     for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
-        said = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
-        axes.plot(1 - specificity, sensitivity, "o", color=colour, label=said)
+        legend = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
+        axes.plot(1 - specificity, sensitivity, "o", color=colour, label=legend)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_title(title, fontsize=10)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
@@ -144,12 +144,12 @@ def _roc(
 
 def calibration_figure(metrics: Metrics) -> Figure | None:
     """Draw the reliability curve of a table; None for a table without probabilities."""
-    if (found := metrics.get("calibration")) is None:
+    if (scores := metrics.get("calibration")) is None:
         return None
-    bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in found["bins"]]
-    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {found['ece']:.3f}."
+    bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in scores["bins"]]
+    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {scores['ece']:.3f}."
     caption = f"Reliability; bars show the share of {rows_of(metrics)} at a confidence"
-    return Figure(_calibration(found["bins"], found["ece"]), alt, caption)
+    return Figure(_calibration(scores["bins"], scores["ece"]), alt, caption)
 
 
 @_drawn
@@ -166,14 +166,16 @@ def _calibration(bins: Sequence[Mapping[str, float]], ece: float) -> Any:
 
 def abstention_figure(metrics: Metrics) -> Figure | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
-    if (found := metrics.get("abstention")) is None:
+    if (entries := metrics.get("abstention")) is None:
         return None
-    rows, places = rows_of(metrics), range(len(found))
-    picked = {min(places, key=lambda k: abs(found[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)}
-    said = [f"of the surest {found[k]['n']:,} {rows} {percent(found[k]['accuracy'])} are right" for k in sorted(picked)]
+    rows, places = rows_of(metrics), range(len(entries))
+    picked = {min(places, key=lambda k: abs(entries[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)}
+    texts = [
+        f"of the surest {entries[k]['n']:,} {rows} {percent(entries[k]['accuracy'])} are right" for k in sorted(picked)
+    ]
     caption = f"Abstention: accuracy when only the surest {rows} are answered"
-    drawing = _abstention(found, metrics["n"], metrics["accuracy"])
-    return Figure(drawing, f"Abstention curve: {'; '.join(said)}.", caption)
+    drawing = _abstention(entries, metrics["n"], metrics["accuracy"])
+    return Figure(drawing, f"Abstention curve: {'; '.join(texts)}.", caption)
 
 
 @_drawn
@@ -200,11 +202,11 @@ def decision_figure(curve: Metrics) -> Figure:
     Vickers & Elkin 2006.
     """
     places = range(0, len(curve["threshold"]), max(1, len(curve["threshold"]) // 5))
-    said = [
+    texts = [
         f"at {curve['threshold'][k]:.2f} {_net(curve['model'][k])} against {_net(curve['treat_all'][k])}"
         for k in places
     ]
-    alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(said)}."
+    alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(texts)}."
     caption = "Decision curve: net benefit by the score from which on a case is called positive"
     return Figure(_decision(curve), alt, caption)
 
@@ -235,15 +237,15 @@ def learning_figure(curves: Curves) -> Figure:
     curves : mapping
         Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
     """
-    said = []
+    texts = []
     for fold, curve in curves.items():
         loss, held = curve["loss"], [value for value in curve.get("val_loss", ()) if value is not None]
-        said.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs")
+        texts.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs")
         if held:
             best = curve["val_loss"].index(min(held)) + 1
-            said[-1] += f", least validation loss {min(held):.3f} in epoch {best}"
+            texts[-1] += f", least validation loss {min(held):.3f} in epoch {best}"
     caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
-    return Figure(_learning(curves), f"Learning curves. {'; '.join(said)}.", caption)
+    return Figure(_learning(curves), f"Learning curves. {'; '.join(texts)}.", caption)
 
 
 @_drawn

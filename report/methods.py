@@ -42,13 +42,13 @@ def methods_text(
     text = render(
         "methods.txt",
         tables=metrics,
-        rows=list(dict.fromkeys(rows_of(one) for one in metrics)),
+        rows=list(dict.fromkeys(rows_of(m) for m in metrics)),
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        protocols=list(dict.fromkeys(one["protocol"] for one in metrics if one["protocol"])),
-        units=list(dict.fromkeys(_units(one) for one in measured)),
-        about=list(dict.fromkeys(called(one, one["intervals"].get("estimand") or "") for one in measured)),
+        protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"])),
+        units=list(dict.fromkeys(_units(m) for m in measured)),
+        about=list(dict.fromkeys(called(m, m["intervals"].get("estimand") or "") for m in measured)),
         pairs=pairs,
-        views=[one["two_class"] for one in metrics if one.get("two_class")],
+        views=[m["two_class"] for m in metrics if m.get("two_class")],
         software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
@@ -61,8 +61,8 @@ def _units(metrics: Mapping[str, Any]) -> str:
 def interval_grid(tables: Sequence[Mapping[str, Any]]) -> Grid:
     """Return how the interval of each figure was made, figures of one method together, and who published it."""
     figures: dict[str, dict[str, None]] = {}
-    for one in tables:
-        for name, method in (nested(one, "intervals", "methods") or {}).items():
+    for table in tables:
+        for name, method in (nested(table, "intervals", "methods") or {}).items():
             short = re.sub(r"^per_class\..+\.", "of a class: ", name).replace("two_class.", "two classes: ")
             figures.setdefault(method, {})[short.partition("@")[0].replace("_", " ")] = None
     rows = [[method, ", ".join(names), _source(method)] for method, names in figures.items()]
@@ -142,8 +142,8 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     """
     order: dict[str, int] = {}
 
-    def number(found: re.Match[str]) -> str:
-        keys = [key for key in found[1].replace("@", "").split() if key in REFERENCES]
+    def number(match: re.Match[str]) -> str:
+        keys = [key for key in match[1].replace("@", "").split() if key in REFERENCES]
         numbers = [order.setdefault(key, len(order) + 1) for key in keys]
         return f"[{', '.join(map(str, numbers))}]" if numbers else ""
 

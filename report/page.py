@@ -143,7 +143,7 @@ def write_page(
             return value
         for name in longest:
             value = value.replace(name, renamed[name])
-        value = _BRACKETS.sub(lambda found: "" if _lists(found[1], hidden) else found[0], value)
+        value = _BRACKETS.sub(lambda match: "" if _lists(match[1], hidden) else match[0], value)
         return _PATH.sub(r"\1", value)
 
     render_page(

@@ -114,7 +114,9 @@ class PublishedTable:
 
     def rows(self) -> list[list[str]]:
         """Cells as text, one list a figure that was obtained, or is cited."""
-        return [[one.name, *one.cells()] for one in self.figures if one.obtained is not None or one.cited]
+        return [
+            [figure.name, *figure.cells()] for figure in self.figures if figure.obtained is not None or figure.cited
+        ]
 
     def left_out(self) -> str:
         """Say how many published figures have no row, since nothing that was run gives them; empty where all have."""

@@ -88,23 +88,23 @@ def choose_samples(
     wrong = surest(table, ~hits)[:_SAMPLES]
 
     def shown(rows: list[int]) -> list[Sample]:
-        found = []
+        samples = []
         for row in rows:
             try:
                 picture = show(table.image_ids[row])
             except ImageError:
-                found.append(sample_of(table, row))
+                samples.append(sample_of(table, row))
                 continue
             if picture is not None:
-                found.append(sample_of(table, row, picture=thumbnail(picture)))
-        return found
+                samples.append(sample_of(table, row, picture=thumbnail(picture)))
+        return samples
 
     return shown(right), shown(wrong)
 
 
 def sample_of(table: PredictionTable, row: int, *, picture: str = "") -> Sample:
     """Return a row of a table as a sample; without a picture it is one whose image could not be read."""
-    label, predicted = (table.classes[place[row]] for place in (table.labels, table.predicted))
+    label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
     sure = table.confidence
     return Sample(table.image_ids[row], picture, label, predicted, None if sure is None else float(sure[row]))
 
@@ -230,11 +230,11 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
             figures = []
             there = [sample for sample in samples if sample.picture]
             for sample in there:
-                said = f"true {sample.label}, predicted {sample.predicted}"
-                said += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
+                caption = f"true {sample.label}, predicted {sample.predicted}"
+                caption += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
                 keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
-                said = f"Picture {len(keys)}: {said}" + (f". {sample.map}" if sample.map else "")
-                figures.append(Figure(sample.picture, ". ".join(filter(None, (said, sample.seen))), said))
+                caption = f"Picture {len(keys)}: {caption}" + (f". {sample.map}" if sample.map else "")
+                figures.append(Figure(sample.picture, ". ".join(filter(None, (caption, sample.seen))), caption))
             without = len(samples) - len(there)
             images = "image" if without == 1 else "images"
             missing = (

@@ -63,12 +63,12 @@ def write_run_report(run: Path, *, images: str) -> None:
         panels.append(panel)
     gap = _gap(panels)
     compared = [panel.table for panel in panels]
-    said = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
+    banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
     write_report(
         run / "report.html",
         title="bchisto run",
         panels=panels,
-        banners=[*said, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
+        banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
         pairs=compare_pairs(compared, replicates=_REPLICATES, views=[panel.view for panel in panels]),
         gap=gap,
     )

@@ -69,13 +69,13 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
 def form_block(panels: Sequence[Panel], settings: Mapping[str, str]) -> Block:
     """Fill in what a run knows of TRIPOD+AI, and leave open what only authors know."""
     metrics = [panel.metrics for panel in panels]
-    units = [nested(one, "intervals", "unit") == "group" for one in metrics]
+    units = [nested(table, "intervals", "unit") == "group" for table in metrics]
     values = {
         "tables": metrics,
         "trained": any(panel.run.get("methods") for panel in panels),
         "known": any(units),
         "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
-        "subgroups": any(one.get("subgroups") for one in metrics),
+        "subgroups": any(table.get("subgroups") for table in metrics),
         "external": any(panel.external for panel in panels),
         "flow": any(panel.run.get("flow") for panel in panels),
     }
@@ -92,7 +92,7 @@ def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iter
         if recorded and recorded not in seen:
             seen.append(recorded)
             yield Block(grid=_pairs(f"Settings of {panel.table.name}", recorded))
-    for versions in {repr(found): found for panel in panels if (found := panel.run.get("versions"))}.values():
+    for versions in {repr(used): used for panel in panels if (used := panel.run.get("versions"))}.values():
         yield Block(grid=_pairs("Versions that computed", versions))
 
 
@@ -109,7 +109,7 @@ def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
         Of ``run`` in ``metrics.json``; None where a number is not known.
     """
     rows = [
-        [said, "not known" if flow[key] is None else f"{flow[key]:,}"] for key, said in _FLOW.items() if key in flow
+        [text, "not known" if flow[key] is None else f"{flow[key]:,}"] for key, text in _FLOW.items() if key in flow
     ]
     if rows:
         yield Block(grid=Grid("Flow of images", ("images", "number"), rows))
@@ -133,9 +133,9 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
         grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
     yield Block(grid=grid)
     classes: dict[str | None, set[int]] = {}
-    for one, label in labels.items():
-        classes.setdefault(owner[one], set()).add(label)
-    several = sum(len(found) > 1 for name, found in classes.items() if name is not None)
+    for image_id, label in labels.items():
+        classes.setdefault(owner[image_id], set()).add(label)
+    several = sum(len(kinds) > 1 for name, kinds in classes.items() if name is not None)
     if several:
         verb = "has" if several == 1 else "have"
         yield Block(text=f"{counted(several, group)} {verb} {plural(image)} of more than one class.")
@@ -161,11 +161,11 @@ def class_grid(
     image, group : str
         What these are called.
     """
-    per_class = [[one for one, label in labels.items() if label == k] for k in range(len(classes))]
+    per_class = [[image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))]
     known = any(name is not None for name in owner.values())
     header, rows = ["class", plural(image)], []
     for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
-        images = Counter(owner[one] for one in members)
+        images = Counter(owner[image_id] for image_id in members)
         unknown = images.pop(None, 0)
         sizes = sorted(images.values())
         spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"

@@ -21,8 +21,8 @@ _CUT = frozenset({"cohen_kappa", "macro_f1"})
 
 def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
     """Return the metrics that at least one of these tables has."""
-    found = list(tables)
-    return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in found)]
+    listed = list(tables)
+    return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in listed)]
 
 
 def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = nested(m, "two_class", "auc_per_fold")
     columns |= {name: m.get(f"{name}_per_fold") for name in others}
-    for place in range(len(m["folds"])):
-        yield {name: values[place] if values else None for name, values in columns.items()}
+    for k in range(len(m["folds"])):
+        yield {name: values[k] if values else None for name, values in columns.items()}
 
 
 def _per_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
@@ -208,7 +208,9 @@ def _two_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
 def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
-    inside = {one["threshold"]: one for one in nested(m, "intervals", "two_class", "thresholds") or ()}
+    inside = {
+        point_ends["threshold"]: point_ends for point_ends in nested(m, "intervals", "two_class", "thresholds") or ()
+    }
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
     for point in (*view["thresholds"], *view.get("wanted", ())):
         wanted = point.get("wanted")
@@ -228,11 +230,11 @@ def _calibration(m: Metrics, specs: _Specs) -> list[Row]:
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
-    for by, found in m.get("subgroups", {}).items():
-        for one in found:
-            row = {"column": by, **{key: one[key] for key in ("value", "n", "units", "accuracy")}}
-            row |= {**_ends(one["interval"]), "difference": one["difference"]}
-            yield row | _ends(one["difference_interval"], "difference_")
+    for by, subgroups in m.get("subgroups", {}).items():
+        for subgroup in subgroups:
+            row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units", "accuracy")}}
+            row |= {**_ends(subgroup["interval"]), "difference": subgroup["difference"]}
+            yield row | _ends(subgroup["difference_interval"], "difference_")
 
 
 def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
@@ -245,11 +247,11 @@ def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
 
 def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
-        for name, found in pair.get("differences", {}).items():
-            if found:
+        for name, change in pair.get("differences", {}).items():
+            if change:
                 row = {"second": pair["second"], "first": pair["first"], "figure": name}
-                row |= {"difference": found["difference"], **_ends(found["interval"])}
-                yield {**row, "method": found["method"]}
+                row |= {"difference": change["difference"], **_ends(change["interval"])}
+                yield {**row, "method": change["method"]}
 
 
 _OF_EACH = {
