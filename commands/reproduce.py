@@ -70,7 +70,7 @@ def reproduce(name: str, **options: Any) -> None:
         options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
     if options["plan"]:
-        stages = estimate_recipe(name, options["images"], scope=scope, work=work)
+        stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)
         echo(estimate_text(stages, jobs=work.networks().processes), lines=True)
         return
     if options["out"] is None:

@@ -51,20 +51,23 @@ def estimate_recipe(
     images: PathInput,
     *,
     scope: Scope | None = None,
+    weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> list[Estimate]:
     """Estimate what `reproduce` would take, without writing anything.
 
     Parameters
     ----------
-    name, images, scope, work
-        As in `reproduce`.
+    name, images, scope, weights, work
+        As in `reproduce`. Weights are those of an encoder that is measured; others are random, since time does not
+        depend on them.
 
     Returns
     -------
     list of Estimate
     """
-    return estimate_variants(*_prepared(name, images, Path(), scope=scope, weights="random", work=work))
+    recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
+    return estimate_variants(recipe, request if recipe.measures_encoder else replace(request, weights=("random",)))
 
 
 def reproduce(
