@@ -48,7 +48,7 @@ def test_every_command_has_help_with_an_example(cli, command):
     [
         (["nothing"], "No such command 'nothing'"),
         (["featurize"], "Missing option '--images'"),
-        (["featurize", "--images", "x", "--out", "y", "--crops", "many"], "'many' is not a valid integer"),
+        (["featurize", "--images", "x", "--out", "y", "--augmentations", "many"], "'many' is not a valid integer"),
         (
             ["featurize", "--images", "x", "--out", "y", "--precision", "int8"],
             "--precision int8: choose one of",
