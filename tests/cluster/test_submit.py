@@ -175,7 +175,7 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
         wait(lambda: begun(2), 120)
         subprocess.run(["scancel", f"{jobs[0]}_2"], check=True)
         wait(lambda: f"{jobs[0]}_2" not in squeue("-o", "%F_%K"), 60)
-        assert f"{jobs[0]}_1 PENDING" in squeue("-o", "%F_%K %T")
+        wait(lambda: f"{jobs[0]}_1 PENDING" in squeue("-o", "%F_%K %T"), 60)
         wait(lambda: "shard 1 of 2: queued (BeginTime)" in cli("status", run)[1], 60)
         wait(lambda: (run / "evaluation" / "report.html").is_file() or cli("status", run)[0] == 1, 500)
         wait(lambda: cli("status", run)[0] != 3, 60)
