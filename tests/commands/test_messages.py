@@ -110,12 +110,15 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     [
         (
             ("featurize", "--imges", "x"),
-            "error: No such option '--imges'. Did you mean '--images'? See bchisto featurize --help",
+            "error: No such option",  # click quotes it, and what was meant, in later releases only
         ),
         (("featurize", "--out", "x"), "error: Missing option '--images'; see bchisto featurize --help"),
         (("data", "chek"), "error: No such command 'chek'"),
         (("boosts",), "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data"),
-        (("featurize", "--images", "a\x1bb", "--crops", "x"), "error: Invalid value for '--crops': 'x' is not a valid"),
+        (
+            ("featurize", "--images", "a\x1bb", "--augmentations", "x"),
+            "error: Invalid value for '--augmentations': 'x' is",
+        ),
         (("reproduce", "rakhlin2018"), "error: give --images, the dataset in its official layout; see bchisto repro"),
     ],
 )
@@ -123,6 +126,7 @@ def test_what_is_mistyped_is_told_in_one_line(cli, words, line):
     code, out, err = cli(*words)
     assert (code, out, len(err.splitlines())) == (2, "", 1), err
     assert err.startswith(line)
+    assert "--imges" not in words or "--images" in err
     assert "--mode" not in err
 
 
