@@ -21,6 +21,7 @@ IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
     context="small", only="list.csv", group_from=-1, label_from="(a|b)_", path_column="file", label_column="kind",
     group_column="case",
+    mpp=0.25,
 )  # fmt: skip
 DESCRIBED = FeaturizeSettings(
     encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"], weights=["random", "vgg16=v.h5"], views="1.0:64",
@@ -29,7 +30,7 @@ DESCRIBED = FeaturizeSettings(
 )  # fmt: skip
 BOOSTED = BoostSettings(
     ["svm", "logistic"], 2, "quick", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
-    each=True, name="trial",
+    name="trial",
 )  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
@@ -40,7 +41,7 @@ TUNED = FinetuneSettings(
 )  # fmt: skip
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)
-WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4)
+WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4, mpp=0.25)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
