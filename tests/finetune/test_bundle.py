@@ -36,7 +36,9 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
     records = read_dataset(tissue).records
     for fold, model in bundle.models.items():
         alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
-        found = {r.image_id: p for r, p, _ in CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)}
+        found = {
+            r.image_id: p for r, p, _, _ in CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)
+        }
         for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
             if number == fold:
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)
