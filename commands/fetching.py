@@ -39,7 +39,7 @@ def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, 
     """Fetch what encoders lack; if nobody can be asked, only with ``--yes``."""
     from ..encoders import unfetched
 
-    if yes or sys.stdin.isatty():
+    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):  # `submit` checks commands with nothing on the screen
         for name in unfetched(encoders, weights):
             fetch_with_consent(name, yes=yes)
 

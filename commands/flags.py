@@ -11,7 +11,9 @@ from .select import select_option
 
 
 def in_flags(command: click.Command) -> Write:
-    """Return what writes a parameter as the flag of a command, or as a word where the command has no such option.
+    """Return what writes a parameter as the flag of a command, or as a word if the command has no such option.
+
+    Its ``lacks`` tells whether the command has no such option: remedies that name one are left out.
 
     Examples
     --------
@@ -37,6 +39,7 @@ def in_flags(command: click.Command) -> Write:
             return " ".join(f"{flag} {word}" for word in value.split()) or flag
         return f"{flag} {value}".rstrip()
 
+    write.lacks = lambda name: name not in options and name not in selected  # type: ignore[attr-defined]
     return write
 
 

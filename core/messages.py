@@ -211,4 +211,10 @@ def _written(
         return write(name, value) if known is None or name in known else f"this model's {name} {value}".rstrip()
 
     text = _Formatter(as_known).vformat(template, values, {})
-    return "; ".join(filter(None, [text, ", or ".join(written(remedy, write) for remedy in remedies)]))
+    lacks = getattr(write, "lacks", None)  # of a command: what it has no option for is no advice to who runs it
+    offered = [
+        remedy
+        for remedy in remedies
+        if lacks is None or not (isinstance(remedy, Message) and any(map(lacks, remedy.names())))
+    ]
+    return "; ".join(filter(None, [text, ", or ".join(written(remedy, write) for remedy in offered)]))

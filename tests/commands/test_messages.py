@@ -174,7 +174,7 @@ def test_commands_and_options_within_sentences_of_documents_exist():
     for page in (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         for span in re.findall(r"`((?:bchisto )?[^`]*--[^`]+)`", text):
-            words = span.split()
+            words = span.partition(" -- ")[0].split()  # behind it stand commands for `submit`
             command, rest = called(words[1:]) if words[0] == "bchisto" else (None, words)
             known = offered if command is None else options_of(command)
             if words[0] == "bchisto" or words[0].startswith("--"):
