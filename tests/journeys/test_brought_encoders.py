@@ -9,11 +9,12 @@ import signal
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from bchisto.crossval import bundle_stores
 from bchisto.encoders import card_of
-from conftest import need
+from conftest import need, write_tissue
 from PIL import Image
 from torch_folders import write_dinov2
 
@@ -217,3 +218,34 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         assert text in shown
     code, shown, _ = cli("encoder", "list")
     assert {"resnet50", "uni2-h", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(shown.split())
+
+
+@pytest.mark.parametrize("kind", ["hub", "timm"])
+def test_a_network_that_states_its_scale_brings_its_view(kind, cli, tmp_path):
+    need("torch", TORCH, "pip install 'bchisto[torch]'")
+    import timm
+    from safetensors.torch import save_file
+
+    model = timm.create_model("test_vit", num_classes=0)
+    folder = tmp_path / "vit"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    config = {"architecture": "test_vit", "spacing_um_px": 0.5, "pretrained_cfg": {"input_size": [3, 160, 160]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    images = write_tissue(tmp_path / "images", per_class=3, size=(240, 240))
+    options = ["--images", images, "--mpp", 0.42, "--crops", 2, "--jobs", 1]
+    options += (
+        ["--encoder", f"hub:{folder}"]
+        if kind == "hub"
+        else ["--encoder", "timm:test_vit", "--weights", f"timm-test_vit={folder}"]
+    )
+    code, _, said = cli("featurize", *options, "--out", tmp_path / "run")
+    assert code == 0, said
+    assert "brings --view 0.5um:160" in said
+    (store,) = (tmp_path / "run" / "features").glob("*.h5")
+    with h5py.File(store) as file:
+        assert (file.attrs["scale"], file.attrs["crop"], file.attrs["unit"]) == (0.5, 160, "um")
+        assert json.loads(file.attrs["card"])["mpp"] == [0.5]
+    code, _, said = cli("featurize", *options, "--view", "1.0:64", "--out", tmp_path / "other")
+    assert code == 0, said
+    assert "was trained at 0.5 micrometres per pixel, and sees 0.17 at --view 1.0:64; use --view 0.5um:160" in said
