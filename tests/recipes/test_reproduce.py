@@ -210,7 +210,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "(sec. 2.3)" in report
     metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
     assert metrics["run"]["two_class"]["rule"] == metrics["tables"]["fusion"]["two_class"]["rule"] == "max"
-    record = json.loads((run / "run.json").read_text())["records"]
+    record = json.loads((run / "run.json").read_text())["records"][:4]  # a test of a second run may have come before
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
@@ -314,7 +314,7 @@ def test_what_is_refused(tmp_path, bach, cli):
     (tmp_path / "x.yaml").write_text("a: [")
     (tmp_path / "y.yaml").write_text("- 1")
     for arguments, message in [
-        (("nothing",), "nothing: no such recipe or YAML file; choose one of breakhis-resnet, ddsm-masses"),
+        (("nothing",), "nothing: no such recipe or YAML file; choose one of bach-encoder, breakhis-resnet"),
         ((tmp_path / "x.yaml",), "x.yaml: not YAML"),
         ((tmp_path / "y.yaml",), "y.yaml: a recipe is a mapping"),
         (("rakhlin2018",), "give --images"),
