@@ -79,7 +79,7 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
     ("words", "named"),
     [
         (("featurise", "--out", "run"), "'featurise': each stage begins with one of featurize, boost"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"), "No such option '--corps'"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"), "--corps"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"), "--shard: does not go with submit"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"), "featurize: "),

@@ -338,7 +338,7 @@ def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(finder, meth
 def test_units(finder):
     x, inside = disc_images(np.random.default_rng(2), 1)
     tensor = finder.tensor_of("bright", method="activations")
-    made = feature_maps(finder, x, 1, tensor, 5)
+    made = feature_maps(finder, x, 1, tensor)
     tiles, active = made.tiles, made.arrays["activations"]
     assert active.shape == (SIZE, SIZE, 2)
     np.testing.assert_array_equal(tiles[0][1], x[0].round())
@@ -348,7 +348,7 @@ def test_units(finder):
     assert tiles[2][0] == f"channel {first} (mean {active[..., first].mean():.3g})"
     np.testing.assert_allclose(tiles[2][1][..., 0], 255 * active[..., first] / top, atol=0.51)
     before = next(step.sources[0] for step in finder.steps if step.name == "bright" and step.part == "activation")
-    made = feature_maps(finder, x, 1, before, 5)
+    made = feature_maps(finder, x, 1, before)
     tiles, active = made.tiles, made.arrays["activations"]
     assert active.min() < 0
     top = np.abs(active).max()

@@ -100,8 +100,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli):
     assert "--method gradcm: no such method; did you mean gradcam?" in err
     assert sorted((tmp_path / "both").rglob("*.npz")) == before
     again = tmp_path / "again"
-    assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 2  # of the refused call
-    assert cli(*call, *methods)[0] == 0
+    # the last call that was not refused
     assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 0
     assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "activations", "records"}
 

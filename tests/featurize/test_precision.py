@@ -28,6 +28,15 @@ def encoder(tmp_path_factory):
     return write_onnx(tmp_path_factory.mktemp("encoder"), side=64)
 
 
+@pytest.fixture(scope="module")
+def limited(encoder):
+    """Without it OpenVINO cannot be kept from bfloat16 on this CPU: on some with AVX-512 it does not start so."""
+    script = "from bchisto.encoders import executed_precision; executed_precision('bfloat16', engine='openvino')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=NO_BFLOAT16, timeout=120)
+    if "object is not initialized" in done.stderr:
+        pytest.skip("OpenVINO does not start on this CPU where ONEDNN_MAX_CPU_ISA is AVX2")
+
+
 def described(tissue, run, encoder, *more, environment=NO_BFLOAT16):
     words = ("featurize", "--images", tissue, "--out", run, "--encoder", encoder, *SMALL, *more)
     command = [sys.executable, "-m", "bchisto", *map(str, words)]
@@ -68,7 +77,7 @@ print(set(seen))
     assert printed_by(script, encoder) == "{True}\n"
 
 
-def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encoder):
+def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encoder, limited):
     asked, plain = tmp_path / "asked", tmp_path / "plain"
     done = described(tissue, asked, encoder, "--precision", "bfloat16", "--jobs", 2)
     assert done.returncode == 0, done.stderr
@@ -81,7 +90,7 @@ def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encod
     assert described(tissue, plain, encoder, "--precision", "bfloat16").returncode == 0
 
 
-def test_no_store_mixes_precisions(tissue, tmp_path, encoder):
+def test_no_store_mixes_precisions(tissue, tmp_path, encoder, limited):
     run = tmp_path / "run"
     assert described(tissue, run, encoder, "--precision", "bfloat16").returncode == 0
     set_precision(run, "bfloat16")  # as a CPU that has it, and 0.2 on any, write it
@@ -92,7 +101,7 @@ def test_no_store_mixes_precisions(tissue, tmp_path, encoder):
         assert "precision bfloat16 -> float32" in refused.stderr
 
 
-def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cli):
+def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cli, limited):
     run, table = tmp_path / "run", tmp_path / "p.csv"
     assert described(tissue, run, encoder).returncode == 0
     set_precision(run, "bfloat16")
@@ -104,7 +113,7 @@ def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cl
     assert done.stderr.count("OpenVINO computes them in float32 on this CPU") == 1
 
 
-def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder):
+def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder, limited):
     script = (
         "import sys; from bchisto.encoders import EncoderChoice, open_encoder\n"
         "open_encoder(EncoderChoice.parse(sys.argv[1]), engine='openvino', precision='bfloat16')"
@@ -116,8 +125,10 @@ def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder):
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "DEFAULT"])
-def test_a_small_network_tells_what_a_large_one_does(limit, encoder):
+def test_a_small_network_tells_what_a_large_one_does(limit, encoder, request):
     """The precision is asked of one convolution; those of a network of Keras are looked at one by one."""
+    if limit == "AVX2":
+        request.getfixturevalue("limited")
     script = """
 import numpy as np
 from bchisto.encoders import Encoder, executed_precision

@@ -56,7 +56,7 @@ def said(**changes):
 STRANGE = {
     "a hundred million crops": (store(crops=10**8), "do not fit (crops is 100000000, past all use)"),
     "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
-    "no crops": (store(crops=0), "the settings of its store tiny-1.0-64 do not fit"),
+    "fewer crops than none": (store(crops=-1), "the settings of its store tiny-1.0-64 do not fit"),
     "crops of text": (store(crops="many"), "the settings of its store tiny-1.0-64 do not fit"),
     "crops that are infinite": (store(crops=float("inf")), "do not fit"),
     "no crop size": (store(crop=...), "do not fit (no 'crop')"),
