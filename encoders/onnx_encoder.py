@@ -250,8 +250,8 @@ def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
     options.log_severity_level = 4  # what is wrong is said once, by the error
-    with _refused(f"{path}: ONNX Runtime cannot load it"):
-        # without it a failure is tried again, and printed to stdout
+    # a failure is tried again unless it is told not to, and old versions print it to stdout all the same
+    with _refused(f"{path}: ONNX Runtime cannot load it"), contextlib.redirect_stdout(None):
         providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         session = onnxruntime.InferenceSession(str(path), options, **providers)
     return lambda images: session.run([output], {port.name: images})[0]

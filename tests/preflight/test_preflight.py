@@ -490,4 +490,5 @@ def test_a_bare_check_names_the_quick_commands_and_the_time_of_each_preset(share
     assert said["presets"]["quick"] < said["presets"]["standard"] / 6 < said["presets"]["published"] / 100
     featurize, boost = said["next"]
     assert featurize.endswith("--out run --preset quick")
-    assert boost == "bchisto boost --out run --preset quick --folds 5"
+    # grouped folds of scikit-learn 1.6 lack a class here, and then the official ones are named
+    assert boost in {f"bchisto boost --out run --preset quick --folds {folds}" for folds in ("5", "official")}
