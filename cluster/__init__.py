@@ -5,12 +5,13 @@ command that a person could type, and whether it is done is read from the units 
 """
 
 from .folders import count_groups, is_described
-from .plan import STAGES
+from .plan import SINGLE, STAGES
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
 from .submission import SCHEDULERS, Request, cancel, make_plan, preview, refuse_live, start, was_submitted
 
 __all__ = [
     "SCHEDULERS",
+    "SINGLE",
     "STAGES",
     "Request",
     "RunStatus",

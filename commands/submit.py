@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _THEN = "then"
 
-_COMMANDS = ("featurize", "boost", "finetune", "evaluate", "reproduce")
-
 
 def _options() -> Iterator[click.Parameter]:
     from ..cluster import SCHEDULERS
@@ -100,8 +98,11 @@ def _typed(options: dict[str, Any]) -> list[str]:
 
 def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
     """Return the command of each stage and its context, made by the command's own parser."""
+    from ..cluster import SINGLE, STAGES
+
     program = context.find_root().command
     assert isinstance(program, click.Group)
+    commands = (*STAGES, *SINGLE)
     stages: list[list[str]] = [[]]
     for word in words:
         if word == _THEN:
@@ -110,9 +111,9 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
             stages[-1].append(word)
     parsed = []
     for name, *rest in (stage or [""] for stage in stages):
-        command = program.get_command(context, name) if name in _COMMANDS else None
+        command = program.get_command(context, name) if name in commands else None
         if command is None:
-            raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(_COMMANDS)}")
+            raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(commands)}")
         own = command.make_context(name, list(rest))
         divided = () if name == "evaluate" else ("shard", "dask", "overwrite")
         for option in divided:

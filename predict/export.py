@@ -71,8 +71,9 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     beside = source.parent / "metrics.json"
     metrics: dict[str, Any] | None = read_json(beside) if beside.is_file() else None
     ensure_folder(folder)
-    with atomic_output(copy) as temporary:
-        shutil.copyfile(source, temporary)
+    if not copy.is_file():
+        with atomic_output(copy) as temporary:
+            shutil.copyfile(source, temporary)
     card = model_card(
         name=source.parent.name or source.stem,
         file=source.name,
