@@ -139,7 +139,8 @@ def multinomial(
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=C, max_iter=_ROUNDS)
-    with warnings.catch_warnings():
+    # OpenBLAS sets the flag of an invalid value on some CPUs for float32 products without one (OpenBLAS issue 1924)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         # stopping early is regularisation of its own here; C is chosen on held-out images either way
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows, labels)

@@ -42,6 +42,10 @@ HOSTILE = (
 """Files of tests of altered files. The first case of each test is run always, the others are marked `hostile`."""
 
 
+LOST = pytest.StashKey[bool]()
+"""Whether a test process ended before its time."""
+
+
 def pytest_collection_modifyitems(items):
     first = set()
     for item in items:
@@ -74,6 +78,12 @@ def pytest_testnodedown(node, error):
     if (memory := Path("/proc/meminfo")).is_file():
         said += "".join(f"; {line}" for line in memory.read_text().splitlines() if line.startswith(("MemA", "Shmem:")))
     node.config.get_terminal_writer().line(f"\n[{node.gateway.id}] {said}")
+    node.config.stash[LOST] = True
+
+
+def pytest_sessionfinish(session):
+    if session.config.stash.get(LOST, False):  # --reruns may have repeated its test, but those it held never ran
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def need(name, available, how):
