@@ -14,6 +14,7 @@ import click
 
 from ..core import from_options, written
 from .ending import counted, done, echo, quoted, show_commands
+from .featurize import featurize
 from .flags import in_flags
 from .options import OUT_FILE, OUT_FOLDER, PRESET_HELP, Group, Offered, flag, options_of, preset_flag
 from .then import next_commands, typed_names
@@ -164,8 +165,8 @@ def check(context: click.Context, /, **options: Any) -> None:
     def say(text: str) -> str:
         return written(text, in_flags(context.command))
 
-    following = functools.partial(next_commands, context, result, preset=options["preset"], automatic=automatic,
-                                  linear=bool(brought))  # fmt: skip
+    chosen = {"preset": options["preset"], "automatic": automatic, "linear": bool(brought)}
+    following = functools.partial(next_commands, context, featurize, result, **chosen)
     then = following(images=str(options["images"]))
     wrote = []
     if (page := options["html"]) is not None:

@@ -81,6 +81,7 @@ def _words(parameter: click.Option, value: object) -> Iterator[str]:
 
 def next_commands(
     context: click.Context,
+    featurize: click.Command,
     result: Preflight,
     *,
     images: str,
@@ -94,6 +95,8 @@ def next_commands(
     ----------
     context : click.Context
         Of the check.
+    featurize : click.Command
+        The command `bchisto featurize`.
     result : Preflight
     images : str
         What the images are called in them.
@@ -104,8 +107,6 @@ def next_commands(
     linear : bool
         Whether encoders brought their defaults.
     """
-    from .featurize import featurize
-
     where = f"--images {shlex.quote(images)}"
     if result.refused:
         return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
