@@ -37,7 +37,7 @@ def explain(model: Path, **options: Any) -> None:
     from ..predict import find_bundle
 
     methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)
-    asked = {name: options[name] for name in ("layer", "target", "window")}
+    asked = {name: options[name] for name in ("layer", "target", "mpp", "window")}
     results = explain_methods(
         model,
         (*options["images"], *options["more_images"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, map_axes
 from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
-from ..predict import BoostedModel
+from ..predict import BoostedModel, Outliers
 from .explanation import EVEN, Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
 from .places import Floats, Places, around, grid_starts, means_over, spread
@@ -27,7 +28,13 @@ _LEAST = 32
 
 
 def explain_boosted(
-    model: BoostedModel, record: ImageRecord, picture: Picture, *, settings: ExplainSettings, target: int | None
+    model: BoostedModel,
+    record: ImageRecord,
+    picture: Picture,
+    *,
+    settings: ExplainSettings,
+    target: int | None,
+    file: Path | None = None,
 ) -> Explanation:
     """Explain one image by the method ``map``: the probability of the class at each place.
 
@@ -40,10 +47,13 @@ def explain_boosted(
     settings : ExplainSettings
     target : int or None
         The class; None for the likeliest.
+    file : Path, optional
+        The model file, beside which the names of the training images lie.
 
     Returns
     -------
     Explanation
+        Its notes name the nearest training images, if the model file knows what these look like.
 
     Raises
     ------
@@ -55,6 +65,8 @@ def explain_boosted(
         raise ImageError(features)
     method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
     blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
+    if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
+        blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
     return _map(model, record, blank, picture, index, window=settings.window)
 
 

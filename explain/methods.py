@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core import InputError, Settings, as_texts, one_of, option
 from ..data import ImageRecord, match_class
 from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..predict import Model
+from ..predict import Model, new_images_mpp
 from .explanation import Explanation, Picture, UnitPictures
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
@@ -186,6 +186,7 @@ class ExplainSettings(Settings):
         metavar="CLASS",
         help="Class to explain; default: the likeliest; of map, the positive one of two.",
     )
+    mpp: float | None = new_images_mpp()
     window: int = option(
         0,
         help="map: side of what each place sees, pixels of the image; default: that of the model's crops, at most a "

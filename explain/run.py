@@ -181,10 +181,12 @@ def explain_methods(
     with record_run(folder, command="explain", config=config) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
-        read = functools.cache(functools.partial(_images, ready, sources, skip_errors=work.skip_errors))
+        read = functools.cache(
+            functools.partial(_images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors)
+        )
         jobs = []
         for method, asked, target in zip(chosen, settings, targets, strict=True):
-            explainer = _explainer(ready, method, asked, target, graphs)
+            explainer = _explainer(ready, bundle, method, asked, target, graphs)
             own = {"model_sha256": file.sha256, **asdict(asked)}
             into = FolderSettings(folder=folder / asked.method, settings=own, work=("arrays/*.npz",))
             if not work.overwrite:
@@ -209,7 +211,12 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
 def _explainer(
-    model: Model, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph] | None
+    model: Model,
+    file: Path,
+    method: Method,
+    settings: ExplainSettings,
+    target: int | None,
+    graphs: Sequence[Graph] | None,
 ) -> Explainer:
     """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
     if isinstance(model, CnnModel):
@@ -220,13 +227,18 @@ def _explainer(
 
     def explain_image(record: ImageRecord | None) -> Explanation:
         assert record is not None
-        return explain_boosted(model, record, shown_picture(record), settings=settings, target=target)
+        return explain_boosted(model, record, shown_picture(record), settings=settings, target=target, file=file)
 
     return explain_image
 
 
 def _images(
-    model: Model, sources: ImageSelection | Sequence[Path], of_model: bool, *, skip_errors: bool
+    model: Model,
+    sources: ImageSelection | Sequence[Path],
+    of_model: bool,
+    *,
+    mpp: float | None,
+    skip_errors: bool,
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
     if of_model:
         return [None], ()
@@ -236,7 +248,7 @@ def _images(
         records = new_images(sources, reading=model.bundle.reading, classes=model.bundle.classes)
     if not records:
         raise InputError(Message("{images}: there is none in what was given"))
-    return check_sizes(records, model=model, skip_errors=skip_errors)
+    return check_sizes(records, model=model, mpp=mpp, skip_errors=skip_errors)
 
 
 def _explain_by(
@@ -265,7 +277,7 @@ def _explain_by(
             arrays = folder / "arrays" / f"{name}.npz"
             try:
                 content = "" if record is None else record_sha256(record, file_sha256(record.path))
-                work = key_of("explanation 1", settings=dict(settings.settings), image=content)
+                work = key_of("explanation 2", settings=dict(settings.settings), image=content)
                 explanation = Explanation.load(arrays, work=work)
                 if explanation is None:
                     explanation = explainer(record)

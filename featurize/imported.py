@@ -154,7 +154,9 @@ def import_features(
     table = None if labels is None else read_labels(labels)
     embeddings: dict[Path, Embeddings] = {}
     for path in foreign:
-        embeddings[path] = _labelled(read_embeddings(path), table)
+        read = read_embeddings(path)
+        table = table and table.named_as(set(read.image_ids))
+        embeddings[path] = _labelled(read, table)
         if missing := missing_labels(embeddings[path].labels, classes):
             raise InputError(
                 "{}: the label {} says that it is not known; leave it empty, or name {} in {classes}",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, few
 from ..data import join_groups, report_findings
 from ..formats import GROUP, IMAGE, LABEL, read_csv
+
+_log = logging.getLogger(__name__)
+
+_SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi", ".tif", ".tiff", ".dcm")
+"""Endings of whole-slide files."""
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
@@ -30,6 +37,32 @@ class LabelTable:
     labels: Mapping[str, str]
     groups: Mapping[str, str]
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def named_as(self, images: Collection[str]) -> LabelTable:
+        """Return the same with the names of images where a row only adds the ending of a slide file, such as ``.svs``.
+
+        Parameters
+        ----------
+        images : collection of str
+            Names of embeddings: TRIDENT, CLAM and STAMP call them as the slide without its ending.
+        """
+        slides = [row for row in self.labels if row not in images and Path(row).suffix.casefold() in _SLIDES]
+        stems = Counter(Path(row).stem for row in slides)
+        names = {
+            row: stem
+            for row in slides
+            if (stem := Path(row).stem) in images and stem not in self.labels and stems[stem] == 1
+        }
+        if not names:
+            return self
+        _log.info("%s: %d of %d rows name the slide file, such as %s for %s", self.path, len(names), len(self.labels),
+                  *next(iter(names.items())))  # fmt: skip
+
+        def renamed(cells: Mapping[str, str]) -> dict[str, str]:
+            return {names.get(row, row): cell for row, cell in cells.items()}
+
+        columns = {name: renamed(cells) for name, cells in self.columns.items()}
+        return LabelTable(self.path, renamed(self.labels), renamed(self.groups), columns)
 
 
 def read_labels(path: Path) -> LabelTable:

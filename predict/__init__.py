@@ -9,7 +9,7 @@ from .outputs import PredictResult
 from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, new_images, notes_of_training
 from .run import predict
-from .settings import FORMATS, PredictSettings
+from .settings import FORMATS, PredictSettings, new_images_mpp
 from .sheet import NOT_A_DEVICE, bundle_lines
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "export",
     "find_bundle",
     "new_images",
+    "new_images_mpp",
     "notes_of_training",
     "predict",
     "ready_model",

@@ -187,15 +187,14 @@ class BoostedModel:
                 _log.warning("%s", note)
 
 
-def load_boosted(path: Path, weights: tuple[str, ...]) -> BoostedModel:
-    """Load boosted models and build their encoders.
+def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> BoostedModel:
+    """Build the encoders of boosted models.
 
     Raises
     ------
     BundleError, InputError, WeightsError
         See `bchisto.predict.model.load_model`.
     """
-    bundle = Bundle.load(path)
     if bundle.takes_embeddings:
         imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
         raise InputError(

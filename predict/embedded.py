@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..boost import Bundle
-from ..core import DAMAGE, BundleError, InputError, few
-from ..crossval import bundle_kind
+from ..core import DAMAGE, BundleError, InputError, few, in_python
+from ..crossval import BundleFacts
 from ..data import ImageRecord
 from ..featurize import (
     IMPORTED,
@@ -23,6 +26,7 @@ from ..featurize import (
     row_sha256,
     settled_facts,
 )
+from .model import load_bundle
 from .predicted import Prediction
 from .records import with_classes
 
@@ -52,9 +56,9 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     InputError
         A bundle of networks; not one file for each store; another kind than that of training; other images.
     """
-    if bundle_kind(path) == "cnn":
+    bundle = load_bundle(path)
+    if not isinstance(bundle, Bundle):
         raise InputError("{features} {}: {} holds networks, which look at images; give {images}", files[0], path)
-    bundle = Bundle.load(path)
     read = [read_embeddings(file) for file in files]
     stores = list(bundle.stores)
     if len(stores) == len(read) == 1:
@@ -66,12 +70,64 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
             "{features}: {} needs embeddings of {}, one file called so for each, and got {}",
             path, ", ".join(stores), ", ".join(embeddings.path.name for embeddings in read),
         )  # fmt: skip
-    first = named[stores[0]]
-    for store in stores:
-        _check_kind(path, store, bundle.stores[store], named[store])
+    return _matched(path, bundle, named)
+
+
+def embeddings_of_arrays(
+    path: Path,
+    bundle: BundleFacts,
+    features: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    *,
+    image_ids: Sequence[str],
+    encoder: str,
+) -> tuple[Bundle, dict[str, Embeddings]]:
+    """Take arrays for the embeddings of a bundle, checked as those of files are.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle, for messages.
+    bundle : BundleFacts
+    features : array_like, or mapping of str to array_like
+        Numbers of shape (images, d) or (images, augmentations, d); of several stores by their names. Tiles are a mean
+        for each image, as in training.
+    image_ids : sequence of str
+        Empty: ``image0`` and so on.
+    encoder : str
+        The network that made them; empty where it is not known.
+
+    Raises
+    ------
+    InputError
+        See `load_embedded`, and `bchisto.featurize.Embeddings.of`.
+    """
+    if not isinstance(bundle, Bundle):
+        raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
+    stores = list(bundle.stores)
+    arrays = features if isinstance(features, Mapping) else dict.fromkeys(stores[:1], features)
+    if set(arrays) != set(stores):
+        raise InputError(
+            "{features}: {} needs an array for each of {}, by these names, and got {}",
+            path, ", ".join(stores), ", ".join(map(str, arrays)),
+        )  # fmt: skip
+    named = {}
+    for store, array in arrays.items():
+        facts = {"encoder": encoder, "pooled": _needed(path, store, bundle.stores[store]).get("pooled", "")}
+        rows = np.atleast_1d(array)
+        ids = list(image_ids) or [f"image{number}" for number in range(len(rows))]
+        named[store] = Embeddings.of(Path(in_python("features", "")), rows, {"image_id": ids}, facts)
+    return _matched(path, bundle, named)
+
+
+def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tuple[Bundle, dict[str, Embeddings]]:
+    """Refuse embeddings of another kind or of different images; return them in one order."""
+    first = named[next(iter(bundle.stores))]
+    ordered = {}
+    for store, header in bundle.stores.items():
+        _check_kind(path, store, header, named[store])
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
-        named[store] = named[store].ordered(first.image_ids)
+        ordered[store] = named[store].ordered(first.image_ids)
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
@@ -79,7 +135,15 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
             path,
         )
         bundle = replace(bundle, training=None)
-    return bundle, {store: named[store] for store in stores}
+    return bundle, ordered
+
+
+def _needed(path: Path, store: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a bundle says of the embeddings of a store."""
+    try:
+        return settled_facts(path, facts_of(header))
+    except DAMAGE as error:
+        raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
 
 
 def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: Embeddings) -> None:
@@ -88,13 +152,12 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
     What a bundle of images needs is known, so its embeddings have to say all of it; how long they are its models know.
     """
     imported = header.get("mode") == IMPORTED
+    needed, stated = _needed(path, store, header), embeddings.facts
+    pooled = imported and bool(str(needed.get("pooled", "")))
     try:
-        settled = settled_facts(path, facts_of(header))
-        pooled = imported and bool(str(settled.get("pooled", "")))
         dim = int(header["dim"]) if imported else None
     except DAMAGE as error:
         raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
-    needed, stated = settled, embeddings.facts
     for fact in KIND_FACTS:
         if fact in needed and fact in stated and needed[fact] != stated[fact]:
             raise InputError(

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..boost import Bundle
 from ..core import InputError, PathInput, as_path
-from ..crossval import BundleFacts, bundle_kind
+from ..crossval import BundleFacts
 from ..encoders import card_of
 from ..formats import file_sha256, read_json
 from ..jobs import atomic_output, ensure_folder
 from ..report import model_card
 from .locate import find_bundle
+from .model import load_bundle
 from .sheet import bundle_lines
 
 CARD = "README.md"
@@ -61,7 +62,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         It cannot be written.
     """
     source, folder = find_bundle(as_path(model, "model")), as_path(to, "to")
-    bundle = _load(source)
+    bundle = load_bundle(source)
     sha256 = file_sha256(source)
     copy = folder / source.name
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not copy.is_file())):
@@ -88,14 +89,6 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         with atomic_output(folder / CARD) as temporary:
             temporary.write_text(card, encoding="utf-8")
     return folder / CARD
-
-
-def _load(path: Path) -> BundleFacts:
-    if bundle_kind(path) == "boosted":
-        return Bundle.load(path)
-    from ..finetune import CnnBundle  # who exports boosted models does without
-
-    return CnnBundle.load(path)
 
 
 def _licences(bundle: BundleFacts) -> Iterator[str]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..boost import Bundle
 from ..core import InputError
 from ..crossval import bundle_kind
 from ..formats import file_sha256
-from .boosted import BoostedModel, load_boosted
+from .boosted import BoostedModel, open_boosted
 from .locate import recorded_weights
 
 if TYPE_CHECKING:
-    from ..finetune import CnnModel
+    from ..finetune import CnnBundle, CnnModel
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,21 @@ class ModelFile:
         return cls(path, tuple(weights), file_sha256(path), hashes)
 
 
+def load_bundle(path: Path) -> Bundle | CnnBundle:
+    """Read a model file, whatever kind of model it holds; its networks are not built.
+
+    Raises
+    ------
+    BundleError
+        See `Bundle.load` and `CnnBundle.load`.
+    """
+    if bundle_kind(path) == "boosted":
+        return Bundle.load(path)
+    from ..finetune import CnnBundle  # who predicts with boosted models does without
+
+    return CnnBundle.load(path)
+
+
 @functools.lru_cache(maxsize=2)
 def load_model(file: ModelFile) -> Model:
     """Load a model file and build its networks, once per process.
@@ -59,19 +75,20 @@ def load_model(file: ModelFile) -> Model:
     Raises
     ------
     BundleError
-        See `Bundle.load` and `CnnBundle.load`.
+        See `load_bundle`.
     InputError
         Weights for a file that holds its own, or models of embeddings.
     WeightsError
         Weights that cannot be had, or differ from those that the models were trained with.
     """
-    if bundle_kind(file.path) == "boosted":
-        return load_boosted(file.path, file.weights)
+    bundle = load_bundle(file.path)
+    if isinstance(bundle, Bundle):
+        return open_boosted(bundle, file.path, file.weights)
     if file.weights:
         raise InputError("{weights} {}: {} holds the weights of its networks; leave it out", file.weights[0], file.path)
-    from ..finetune import CnnBundle, CnnModel  # who predicts with boosted models does without
+    from ..finetune import CnnModel
 
-    return CnnModel(CnnBundle.load(file.path))
+    return CnnModel(bundle)
 
 
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:

@@ -37,7 +37,9 @@ class Outliers:
     meaning: str
 
     @classmethod
-    def of(cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path) -> Outliers | None:
+    def of(
+        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
+    ) -> Outliers | None:
         """Return those of some images; None if the model file does not know what its training images look like.
 
         Parameters
@@ -45,7 +47,7 @@ class Outliers:
         bundle : BundleFacts
         compared : sequence of ndarray of float64, shape (n,)
             Of each image, see `bchisto.boost.Bundle.compare`.
-        model : Path
+        model : Path or None
             The model file. The names of its training images lie beside it, if it is where it was trained.
         """
         reference = bundle.reference if isinstance(bundle, Bundle) else None
@@ -69,14 +71,21 @@ class Outliers:
             ("nearest_training_images", list(self.nearest)),
         ]
 
+    def notes(self, place: int) -> tuple[str, ...]:
+        """Say of one image whether it is marked, and which training images are nearest."""
+        mark = (f"outlier: {self.meaning}",) if self.marked[place] else ()
+        return (*mark, f"nearest training images: {self.nearest[place]}")
+
     @property
     def summary(self) -> str:
         """How many are marked, and what that means."""
         return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {self.meaning}"
 
 
-def _names_beside(model: Path) -> dict[str, str]:
+def _names_beside(model: Path | None) -> dict[str, str]:
     """Return the names of training images by the SHA-256 of their pixels, as far as they are known here."""
+    if model is None:
+        return {}
     unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
     try:
         return {row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))}

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, InputError, Many, Message, PathInput, TextInput, as_path, as_texts, in_python, reworded
+from ..crossval import BundleFacts, bundle_stores
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
+from ..featurize import IMPORTED
 from ..jobs import Ticker
 from .locate import find_bundle
-from .model import ready_model
+from .model import Model, load_bundle, ready_model
 from .outliers import Outliers
+from .predicted import Prediction
 from .records import advised, check_sizes, new_images, notes_of_training
 
 Image = PathInput | npt.NDArray[np.uint8]
@@ -112,9 +115,17 @@ class Predictor:
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
         self.path, options = find_bundle(as_path(model, "model")), as_texts(weights, "weights")
+        headers = bundle_stores(self.path).values()
+        self._model: Model | None = None
         with advised():
-            _, self._model = ready_model(self.path, options)
-        bundle = self._model.bundle
+            if any(header.get("mode") == IMPORTED for header in headers):  # it has no network to build
+                if options:
+                    raise InputError("{weights} {}: embeddings are made already; leave it out", options[0])
+                bundle: BundleFacts = load_bundle(self.path)
+            else:
+                _, self._model = ready_model(self.path, options)
+                bundle = self._model.bundle
+        self._bundle = bundle
         if calibrated and bundle.temperature is None:
             raise BundleError("{}: holds no temperature; leave out {calibrated}", self.path)
         self._temperature = bundle.temperature if calibrated else None
@@ -124,18 +135,33 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"
 
-    def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
-        """Predict images, in their order.
+    def predict(
+        self,
+        images: Many[Image] | None = None,
+        *,
+        mpp: float | None = None,
+        features: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
+        image_ids: Many[TextInput] = (),
+        encoder: str = "",
+    ) -> Predictions:
+        """Predict images, or embeddings in their place, in their order.
 
         An image gets the probabilities that the command gives it: crops are seeded by pixels.
 
         Parameters
         ----------
-        images : sequence of path or ndarray
+        images : sequence of path or ndarray, optional
             Files, folders, manifests, and arrays of uint8 of shape (height, width, 3), RGB; one alone will do, and an
             array of shape (n, height, width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, where their files do not say them.
+        features : array_like, or mapping of str to array_like, optional
+            Embeddings of the kind that trained the model, numbers of shape (images, d) or (images, augmentations, d);
+            of a model of several stores an array for each by its name. Tiles of a slide are given as their mean.
+        image_ids : sequence of str, optional
+            What these images are called; by default ``image0`` and so on.
+        encoder : str
+            The network that made the embeddings, which must be that of training; empty if it is not known.
 
         Returns
         -------
@@ -144,11 +170,24 @@ class Predictor:
         Raises
         ------
         InputError
-            No image, or something that is none.
+            No image, or something that is none; embeddings of another kind or length than those of training, or images
+            for a model of embeddings.
         ImageError
             An image that cannot be decoded or used.
         """
-        bundle = self._model.bundle
+        names = as_texts(image_ids, "image_ids")
+        if features is not None:
+            if images is not None or mpp is not None:
+                raise InputError(Message("{features}: stand for images; leave out {images} and {mpp}"))
+            return self._of_embeddings(features, names, encoder)
+        if self._model is None:
+            raise InputError(
+                "{}: was trained on embeddings from files, so it takes embeddings, as {features}, and no images",
+                self.path,
+            )
+        if names or encoder:
+            raise InputError(Message("{image_ids} and {encoder} go with {features}; leave them out"))
+        model, bundle = self._model, self._bundle
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             # an array is a file there meanwhile
@@ -159,19 +198,44 @@ class Predictor:
             ),
             advised(),
         ):
-            given = _distinct(self._records(images, Path(folder)))
-            records, _ = check_sizes(given, model=self._model, mpp=mpp, skip_errors=False)
+            given = _distinct(self._records(() if images is None else images, Path(folder)))
+            records, _ = check_sizes(given, model=model, mpp=mpp, skip_errors=False)
             rows: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             likeness: list[npt.NDArray[np.float64]] = []
-            size = self._model.images_per_block
+            size = model.images_per_block
             for start in range(0, len(records), size):
-                block = self._model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
+                block = model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
                 for _, shares, pixels, compared in block:
                     rows.append(np.asarray(shares, dtype=np.float64))
                     likeness.append(compared)
                     if bundle.training is not None:
                         trained.append(pixels in bundle.training.hashes)
+        return self._predictions(records, rows, likeness, bundle, None if bundle.training is None else trained)
+
+    def _of_embeddings(
+        self, features: npt.ArrayLike | Mapping[str, npt.ArrayLike], image_ids: Sequence[str], encoder: str
+    ) -> Predictions:
+        from .embedded import embeddings_of_arrays, predict_embedded
+
+        with advised():
+            bundle, embeddings = embeddings_of_arrays(
+                self.path, self._bundle, features, image_ids=image_ids, encoder=encoder
+            )
+            records, results = predict_embedded(bundle, embeddings)
+        each = [result for result in results.values() if isinstance(result, Prediction)]
+        trained = None if bundle.training is None else [prediction.trained for prediction in each]
+        rows, compared = [one.probabilities for one in each], [one.compared for one in each]
+        return self._predictions(records, rows, compared, bundle, trained)
+
+    def _predictions(
+        self,
+        records: Sequence[ImageRecord],
+        rows: Sequence[npt.NDArray[np.float64]],
+        compared: Sequence[npt.NDArray[np.float64]],
+        bundle: BundleFacts,
+        trained: Sequence[bool] | None,
+    ) -> Predictions:
         probabilities = np.array(rows).reshape(-1, len(self.classes))
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
@@ -179,9 +243,9 @@ class Predictor:
             tuple(record.image_id for record in records),
             self.classes,
             probabilities,
-            None if bundle.training is None else tuple(trained),
+            None if trained is None else tuple(trained),
             self.banners,
-            Outliers.of(bundle, likeness, model=self.path),
+            Outliers.of(bundle, compared, model=self.path),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
@@ -201,7 +265,7 @@ class Predictor:
                 yield ImageRecord(image_id=path.stem, path=path, label=None)
                 continue
             path = as_path(image, "images")
-            yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
+            yield from new_images([path], reading=self._bundle.reading, classes=self.classes)
 
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:

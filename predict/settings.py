@@ -17,6 +17,18 @@ FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
 
 
+def new_images_mpp() -> Any:
+    """Return the option ``mpp`` of commands on new images."""
+    return option(
+        None,
+        group="Input",
+        least=limits.LEAST_MPP,
+        most=limits.MOST_MPP,
+        help="Micrometres per pixel of all images; default: those of their dataset, of a manifest, or of each TIFF or "
+        "DICOM.",
+    )
+
+
 @dataclass(frozen=True)
 class PredictSettings(Settings):
     """What is written of predictions: the form of the table, what is called positive in it, and a sheet beside it."""
@@ -47,15 +59,7 @@ class PredictSettings(Settings):
         group="Evaluation",
         help="Call by the threshold that the bundle holds for this wanted sensitivity; default: its first.",
     )
-
-    mpp: float | None = option(
-        None,
-        group="Input",
-        least=limits.LEAST_MPP,
-        most=limits.MOST_MPP,
-        help="Micrometres per pixel of all images; default: those of their dataset, of a manifest, or of each TIFF or "
-        "DICOM.",
-    )
+    mpp: float | None = new_images_mpp()
 
     def validate(self) -> None:
         """Refuse both thresholds at once."""

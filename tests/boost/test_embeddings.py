@@ -325,3 +325,53 @@ def test_facts_without_layers_train(tmp_path, cli):
     np.savez(tmp_path / "x.npz", **about, bchisto=json.dumps({"layers": [], "classes": [0, 1], "pool": 3}))
     code, _, err = cli("boost", "--out", tmp_path / "run", "--features", tmp_path / "x.npz", *SMALL)
     assert code == 0, err
+
+
+def test_slide_files_in_a_table(slides, tmp_path, cli):
+    """A table that names slides with the ending of their files fits embeddings without it."""
+    table = tmp_path / "slides.csv"
+    lines = (slides / "dataset.csv").read_text(encoding="utf-8").splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    table.write_text("\n".join([lines[0], *(",".join([a, f"{b}.SVS", *more]) for a, b, *more in cells)]) + "\n",
+                     encoding="utf-8")  # fmt: skip
+    features = ("--features", slides / "features_uni_v1", *SMALL)
+    code, _, err = cli("boost", "--out", tmp_path / "run", *features, "--labels", table)
+    assert code == 0, err
+    folds = rows(tmp_path / "run" / "boost" / "3-grouped-lightgbm" / "folds.csv")
+    assert {row["image_id"]: row["group"] for row in folds} == {b: a for a, b, *_ in cells}
+    table.write_text(table.read_text(encoding="utf-8") + f"{cells[0][0]},{cells[0][1]}.tif,{cells[0][2]},A\n",
+                     encoding="utf-8")  # fmt: skip
+    code, _, err = cli("boost", "--out", tmp_path / "twice", *features, "--labels", table)
+    assert (code, "has no row for 1 of 24 images" in err) == (2, True), err
+
+
+def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
+    """What arrays of embeddings give is what their file gives, with the same refusals."""
+    from bchisto.core import InputError
+    from bchisto.predict import Predictor
+
+    code, _, err = cli("predict", trained, "--features", slides / "features_uni_v1", "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    table, given = rows(tmp_path / "p.csv"), read_embeddings(slides / "features_uni_v1")
+    predictor, array = Predictor(trained), given.features[:, 0]
+    found = predictor.predict(features=array, image_ids=given.image_ids, encoder="uni_v1")
+    assert found.image_ids == tuple(row["image_id"] for row in table)
+    np.testing.assert_allclose(found.probabilities, probabilities(tmp_path / "p.csv"), rtol=1e-12)
+    assert [("no", "yes")[known] for known in found.trained] == [row["trained"] for row in table]
+    assert list(found.outliers.nearest) == [row["nearest_training_images"] for row in table]
+    named = predictor.predict(features={"features_uni_v1": given.features.tolist()})
+    assert named.image_ids[:2] == ("image0", "image1")
+    np.testing.assert_array_equal(named.probabilities, found.probabilities)
+    for options, message in (
+        ({"features": array, "encoder": "uni_v2"}, "embeddings of another kind than features_uni_v1"),
+        ({"features": array[:, :4]}, "embeddings of 4 numbers; features_uni_v1 of"),
+        ({"features": array, "image_ids": ["a"]}, "`features`: 1 ids do not fit features of shape (24, 6)"),
+        ({"features": {"other": array}}, "needs an array for each of features_uni_v1, by these names, and got other"),
+        ({"features": array, "images": ["x.png"]}, "stand for images; leave out `images` and `mpp`"),
+        ({"images": ["x.png"]}, "was trained on embeddings from files, so it takes embeddings"),
+    ):
+        with pytest.raises(InputError) as error:
+            predictor.predict(**options)
+        assert message in str(error.value)
+    with pytest.raises(InputError, match="does not say which layers made it"):
+        Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")

@@ -72,6 +72,17 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     np.testing.assert_array_equal(predictor.predict(images, mpp=0.25).probabilities, fine)
 
 
+def test_explain_rescales_as_predict_does(cli, models, tissue, tmp_path):
+    image = next(tissue.rglob("benign00.png"))
+    fine, _ = predicted(cli, models["um"], image, tmp_path / "fine.csv", "--mpp", 0.25)
+    code, _, err = cli("explain", models["um"], image, "--out", tmp_path / "why", "--mpp", 0.25, "--target", "benign")
+    assert (code, "micrometres" in err) == (0, False), err
+    with (tmp_path / "why" / "map" / "explain.csv").open() as handle:
+        assert [float(row["score"]) for row in csv.DictReader(handle)] == [fine[0, 0]]
+    code, _, err = cli("explain", models["um"], image, "--out", tmp_path / "unknown")
+    assert (code, "are taken for those of training (0.5); --mpp says them" in err) == (0, True), err
+
+
 def test_an_interrupted_prediction_of_other_micrometres_is_not_taken(models, tissue):
     path = next(tissue.rglob("benign00.png"))
     keys = set()

@@ -75,6 +75,20 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, cli, tmp_pat
     assert "Nearest training images" in page
 
 
+def test_explain_names_the_nearest_training_images(images, model, cli, tmp_path):
+    known = sorted(images.rglob("*.png"))[0]
+    noise = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(noise)
+    table = tmp_path / "p.csv"
+    assert cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0] == 0
+    code, _, err = cli("explain", model, known, noise, "--out", tmp_path / "why")
+    assert code == 0, err
+    page = (tmp_path / "why" / "map" / "index.html").read_text()
+    for row in rows(table).values():
+        assert f"nearest training images: {row['nearest_training_images']}" in page
+    assert page.count("outlier: further from the training images than 99 %") == 2  # of the noise, in text and picture
+
+
 def test_each_training_image_is_nearest_to_itself(run, model):
     with open_store(next((run / "features").glob("*.h5"))) as store:
         compared = Bundle.load(model).compare({store.name: store.features()})
