@@ -41,7 +41,7 @@ _GROUPS = {
     "Start here": ("trial", "demo"),
     "Data": ("data", "stain"),
     "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce", "submit"),
-    "Use": ("predict", "evaluate", "explain", "export"),
+    "Use": ("predict", "serve", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),
 }
 """Commands as the help lists them."""

@@ -21,6 +21,7 @@ _EXTRAS = {
     "torch": ("torch", "encoders of transformers and timm"),
     "dask": ("distributed", "work on a Dask cluster"),
     "excel": ("openpyxl", "workbooks (.xlsx)"),
+    "serve": ("fastapi", "the web page"),
     "mammograms": ("xlrd", "the table of INbreast (.xls)"),
     "staintools": ("staintools", "StainTools' own normalisers"),
 }

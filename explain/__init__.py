@@ -4,12 +4,14 @@ In: a model file and images. Out: an `Explanation` of each, drawn with what it i
 """
 
 from .cases import case_samples, check_count, show_cases
-from .draw import draw, lay_over
+from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 from .methods import METHODS, ExplainSettings, Method, settings_of
-from .run import ExplainResult, explain, explain_methods
+from .page import where_highest
+from .regions import write_regions
+from .run import ExplainResult, explain, explain_image, explain_methods
 
 __all__ = [
     "METHODS",
@@ -24,9 +26,11 @@ __all__ = [
     "activation_and_gradient",
     "case_samples",
     "check_count",
+    "colour_limits",
     "compiled_gradient",
     "draw",
     "explain",
+    "explain_image",
     "explain_methods",
     "lay_over",
     "linear",
@@ -35,4 +39,6 @@ __all__ = [
     "settings_of",
     "show_cases",
     "to_numpy",
+    "where_highest",
+    "write_regions",
 ]

@@ -232,6 +232,31 @@ def _explainer(
     return explain_image
 
 
+def explain_image(model: Model, record: ImageRecord, *, target: str = "") -> Explanation:
+    """Explain one image by the method that fits its model: ``map``, or ``gradcam`` of networks that see it as a whole.
+
+    Parameters
+    ----------
+    model : Model
+    record : ImageRecord
+        After `bchisto.predict.check_sizes`.
+    target : str
+        The class; by default as `ExplainSettings` has it.
+
+    Raises
+    ------
+    InputError
+        No such class.
+    ImageError
+        The image cannot be used.
+    """
+    whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
+    settings = ExplainSettings("gradcam" if whole else "map", target=target)
+    index = class_of(settings, model.bundle.classes, model.bundle.two_class)
+    graphs = graphs_of(model) if isinstance(model, CnnModel) else None
+    return _explainer(model, METHODS[settings.method], settings, index, graphs)(record)
+
+
 def _images(
     model: Model,
     sources: ImageSelection | Sequence[Path],

@@ -61,6 +61,17 @@ HDF5_OBJECTS = 100_000  # groups and datasets of a file that is walked as a whol
 HDF5_BYTES = 4 * 1024**3  # of all values of such a file
 HDF5_PROBE_BYTES = 8 * 1024**3  # memory of the process that reads a file first
 
+# what the page of `serve` takes
+SERVED_BYTES = 256 * 1024**2  # of a file: an uncompressed image of 85 million pixels
+SERVED_IMAGES = 5_000  # of a session: the page shows them in one table
+SERVED_HELD_BYTES = 16 * 1024**3  # of all files of a session
+SERVED_WAITING = 100  # images that wait for the networks; who brings more is asked to wait
+SERVED_VIEWS = 20  # pictures and maps that wait
+SERVED_IDLE_SECONDS = 20  # in which a client sends nothing
+SERVED_UPLOAD_SECONDS = 600  # of a file: 256 MB at 3.6 Mbit/s
+SERVED_WORK_SECONDS = 1800  # of an image: the published settings take minutes
+SERVED_NAME = 300  # letters of a name
+
 # prediction tables
 EVALUATED_CLASSES, EVALUATED_FOLDS = 100, 5000  # each costs figures of its own
 EVALUATED_COLUMNS, EVALUATED_MODELS = 1000, 100

@@ -22,12 +22,21 @@ from .parts import (
     write_json,
     write_rows,
 )
-from .processes import hold_interrupts, hush_readers, is_interrupt, is_running, scratch_folder, this_process
+from .processes import (
+    hold_interrupts,
+    hush_readers,
+    is_interrupt,
+    is_running,
+    prepare_worker,
+    scratch_folder,
+    this_process,
+)
 from .progress import Progress, Ticker, format_seconds
-from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
+from .resources import THREADS, Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .work import Shard, Share, Work, do_missing, singly
 
 __all__ = [
+    "THREADS",
     "Progress",
     "Resources",
     "Shard",
@@ -61,6 +70,7 @@ __all__ = [
     "one_thread_of_opencv",
     "prepare_backend",
     "prepare_torch",
+    "prepare_worker",
     "read_pack",
     "reading",
     "refuse_among",

@@ -5,12 +5,13 @@ from .export import export
 from .locate import find_bundle, recorded_runs
 from .model import Model, ModelFile, ready_model
 from .outliers import Outliers
-from .outputs import PredictResult
+from .outputs import PredictResult, tabulate, write_outputs
+from .predicted import Predicted, Prediction, predict_records
 from .predictor import Predictions, Predictor
-from .records import advised, check_sizes, new_images, notes_of_training
+from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
-from .settings import FORMATS, PredictSettings, new_images_mpp
-from .sheet import NOT_A_DEVICE, bundle_lines
+from .settings import FORMATS, PredictSettings, choose_point, new_images_mpp
+from .sheet import NOT_A_DEVICE, bundle_lines, rule_sentences
 
 __all__ = [
     "FORMATS",
@@ -21,17 +22,25 @@ __all__ = [
     "Outliers",
     "PredictResult",
     "PredictSettings",
+    "Predicted",
+    "Prediction",
     "Predictions",
     "Predictor",
     "advised",
     "bundle_lines",
     "check_sizes",
+    "choose_point",
     "export",
     "find_bundle",
+    "in_order",
     "new_images",
     "new_images_mpp",
     "notes_of_training",
     "predict",
+    "predict_records",
     "ready_model",
     "recorded_runs",
+    "rule_sentences",
+    "tabulate",
+    "write_outputs",
 ]

@@ -23,7 +23,7 @@ from .outliers import Outliers
 from .predicted import Predicted, Prediction
 from .records import notes_of_training
 from .settings import OperatingPoint, PredictSettings
-from .sheet import make_sheet
+from .sheet import Sheet, make_sheet
 
 _log = logging.getLogger(__name__)
 
@@ -155,30 +155,51 @@ class Table:
             )
 
 
-def write_outputs(
-    path: Path,
-    predicted: Predicted,
-    *,
-    settings: PredictSettings,
-    point: OperatingPoint | None,
-    overwrite: bool,
-) -> PredictResult:
-    """Write what the settings ask for.
+@dataclass(frozen=True)
+class Tabulated:
+    """Predictions as they are shown.
+
+    Attributes
+    ----------
+    table : Table
+    raw : ndarray of float64, shape (n, classes)
+        Probabilities as the models give them.
+    failures : dict of str to str
+        Images that cannot be used, and why.
+    banners : tuple of str
+        What a reader must know first.
+    trained : tuple of bool
+        Which images trained a model.
+    outliers : Outliers or None
+    called : str
+        How many are called positive at which operating point; empty where nothing is called.
+    """
+
+    table: Table
+    raw: npt.NDArray[np.float64]
+    failures: dict[str, str]
+    banners: tuple[str, ...]
+    trained: tuple[bool, ...]
+    outliers: Outliers | None
+    called: str
+
+    def sheet(self, predicted: Predicted, *, title: str) -> Sheet:
+        """Return the sheet of the table, which is called by a title."""
+        return make_sheet(
+            self.table, self.raw, bundle=predicted.bundle, sha256=predicted.sha256, banners=self.banners,
+            failures=self.failures, title=title, called=self.called, outliers=self.outliers,
+        )  # fmt: skip
+
+
+def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:
+    """Return predictions as they are shown.
 
     Parameters
     ----------
-    path : Path
-        The table.
     predicted : Predicted
     settings : PredictSettings
     point : OperatingPoint or None
         At which images are called positive.
-    overwrite : bool
-
-    Raises
-    ------
-    OutputError
-        Something cannot be written, or another table lies there by now.
     """
     bundle, results = predicted.bundle, predicted.results
     failures = {image: result for image, result in results.items() if isinstance(result, str)}
@@ -208,32 +229,59 @@ def write_outputs(
         columns.append(("called", ["positive" if above else "negative" for above in positive]))
         called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
     table = Table(settings.format, records, probabilities, bundle.classes, columns)
+    return Tabulated(table, raw, failures, banners, tuple(trained), outliers, called)
+
+
+def write_outputs(
+    path: Path,
+    predicted: Predicted,
+    *,
+    settings: PredictSettings,
+    point: OperatingPoint | None,
+    overwrite: bool,
+) -> PredictResult:
+    """Write what the settings ask for.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    predicted : Predicted
+    settings : PredictSettings
+    point : OperatingPoint or None
+        At which images are called positive.
+    overwrite : bool
+
+    Raises
+    ------
+    OutputError
+        Something cannot be written, or another table lies there by now.
+    """
+    bundle, shown = predicted.bundle, tabulate(predicted, settings=settings, point=point)
+    table = shown.table
     table.finish(path, overwrite=overwrite)
     problems = path.with_name(f"{path.name}.failures.csv")
-    if failures:
-        write_rows(problems, ["image_id", "error"], failures.items())
+    if shown.failures:
+        write_rows(problems, ["image_id", "error"], shown.failures.items())
     else:
         remove_output(problems)
     unsure = None
     if settings.html is not None:
         from .page import write_html
 
-        sheet = make_sheet(
-            table, raw, bundle=bundle, sha256=predicted.sha256, banners=banners, failures=failures, title=path.name,
-            called=called, outliers=outliers,
-        )  # fmt: skip
+        sheet = shown.sheet(predicted, title=path.name)
         unsure = sheet.unsure
         write_html(sheet, settings.html)
     return PredictResult(
         path,
-        images=len(trained),
+        images=len(shown.trained),
         counts={name: table.predicted.count(name) for name in bundle.classes},
-        failures=tuple(failures.items()),
-        banners=banners,
-        trained=None if bundle.training is None else sum(trained),
-        called=called,
+        failures=tuple(shown.failures.items()),
+        banners=shown.banners,
+        trained=None if bundle.training is None else sum(shown.trained),
+        called=shown.called,
         sheet=settings.html,
         unsure=unsure,
-        outliers="" if outliers is None else outliers.summary,
-        labelled=sum(record.label in bundle.classes for record in records),
+        outliers="" if shown.outliers is None else shown.outliers.summary,
+        labelled=sum(record.label in bundle.classes for record in table.records),
     )

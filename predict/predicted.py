@@ -113,18 +113,48 @@ class PredictBlock:
                 f"{self.file.path}: this worker computes in another precision, or with another backend, than the "
                 "process that started it"
             )
-        records, training = [unit.record for unit in units], model.bundle.training
-        predicted: dict[str, Prediction | str] = {}
-        for record, result, pixels, compared in model.predict(
-            records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
-        ):
-            if isinstance(result, str):
-                predicted[record.image_id] = limited(result, PARAMETERS)
-            else:
-                trained = training is not None and pixels in training.hashes
-                predicted[record.image_id] = Prediction(result, trained, compared)
+        records = [unit.record for unit in units]
+        predicted = predict_records(model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers)
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
+
+
+def predict_records(
+    model: Model, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+) -> dict[str, Prediction | str]:
+    """Predict images in this process.
+
+    Parameters
+    ----------
+    model : Model
+    records : sequence of ImageRecord
+        After `check_sizes`.
+    ticker : Ticker
+    skip_errors : bool
+    helpers : int
+        Processes or threads that prepare images beside this one.
+
+    Returns
+    -------
+    dict of str to Prediction or str
+        By image id; why an image cannot be used in the place of its prediction.
+
+    Raises
+    ------
+    ImageError
+        An image that cannot be used, without `skip_errors`.
+    """
+    training = model.bundle.training
+    predicted: dict[str, Prediction | str] = {}
+    for record, result, pixels, compared in model.predict(
+        records, ticker=ticker, skip_errors=skip_errors, helpers=helpers
+    ):
+        if isinstance(result, str):
+            predicted[record.image_id] = limited(result, PARAMETERS)
+        else:
+            trained = training is not None and pixels in training.hashes
+            predicted[record.image_id] = Prediction(result, trained, compared)
+    return predicted
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:

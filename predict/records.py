@@ -63,7 +63,12 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    return with_classes(sorted(records.values(), key=lambda record: _natural(record.image_id)), classes)
+    return with_classes(in_order(records.values()), classes)
+
+
+def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Return images in the order of a table: ``test10.tif`` behind ``test9.tif``."""
+    return sorted(records, key=lambda record: _natural(record.image_id))
 
 
 def check_sizes(
@@ -120,7 +125,6 @@ def _placed(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRe
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort ``test10.tif`` behind ``test9.tif``."""
     return [(0, int(p), "") if p.isdecimal() and len(p) < 1000 else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
 
 

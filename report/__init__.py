@@ -4,12 +4,12 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 """
 
 from .answer import headline
-from .card import model_card
+from .card import measured, model_card
 from .comparison_sections import external_lines, named_test
 from .evaluation import write_evaluation
 from .forms import p_value
 from .methods import cite
-from .page import Block, Figure, Grid, Section, render_page, write_page
+from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
 from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
 from .run_report import write_run_report
@@ -28,12 +28,15 @@ __all__ = [
     "class_grid",
     "external_lines",
     "headline",
+    "measured",
     "model_card",
     "named_test",
     "p_value",
+    "page_templates",
     "render_page",
     "reporting",
     "sample_of",
+    "style_of",
     "surest",
     "thumbnail",
     "write_evaluation",

@@ -45,8 +45,6 @@ def model_card(
         What ``metrics.json`` beside the model holds.
     """
     run: Mapping[str, Any] = (metrics or {}).get("run", {})
-    tables: Mapping[str, Any] = (metrics or {}).get("tables", {})
-    table = tables.get("fusion") or next(iter(tables.values()), None)
     text, sources = cite(" ".join(run.get("methods", ())))
     return render(
         "card.md",
@@ -58,14 +56,40 @@ def model_card(
         licences=licences,
         facts=facts,
         banners=[re.sub(r"\s+", " ", banner) for banner in banners],
-        lines=[] if table is None else _sentences(headline(name, table)),
-        protocol=run.get("protocol"),
-        used=run.get("flow", {}).get("used"),
-        dataset=run.get("dataset"),
-        counts=[] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+        **measured(name, metrics),
         methods=text,
         sources=sources,
     )
+
+
+def measured(name: str, metrics: Mapping[str, Any] | None, *, brief: bool = False) -> dict[str, Any]:
+    """Return what is known of how good a model is, and of the images that it was trained on.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called.
+    metrics : mapping or None
+        What ``metrics.json`` beside it holds.
+    brief : bool
+        See `headline`.
+
+    Returns
+    -------
+    dict
+        ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
+        each class.
+    """
+    run: Mapping[str, Any] = (metrics or {}).get("run", {})
+    tables: Mapping[str, Any] = (metrics or {}).get("tables", {})
+    table = tables.get("fusion") or next(iter(tables.values()), None)
+    return {
+        "lines": [] if table is None else _sentences(headline(name, table, brief=brief)),
+        "protocol": run.get("protocol"),
+        "used": run.get("flow", {}).get("used"),
+        "dataset": run.get("dataset"),
+        "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
+    }
 
 
 def _sentences(lines: Sequence[str]) -> list[str]:

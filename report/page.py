@@ -193,9 +193,9 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    frame, own = (resources.files(name) / "templates" for name in (__package__, package or __package__))
+    own, frame = _folders(package)
     environment = _environment(own, frame, autoescape=True, finalize=finalize)
-    sheet = _text(frame, "report.css") + (_text(own, style) if style else "")
+    sheet = style_of(package, style)
     code, policy = _text(own, script) if script else "", ""
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
@@ -203,6 +203,22 @@ def render_page(
     page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def page_templates(package: str | None) -> Any:
+    """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports."""
+    return _environment(*_folders(package), autoescape=True, finalize=None)
+
+
+def style_of(package: str | None, style: str) -> str:
+    """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
+    own, frame = _folders(package)
+    return _text(frame, "report.css") + (_text(own, style) if style else "")
+
+
+def _folders(package: str | None) -> tuple[Traversable, Traversable]:
+    """Return the templates of a package, and those of this room."""
+    return resources.files(package or str(__package__)) / "templates", resources.files(str(__package__)) / "templates"
 
 
 def render(template: str, **values: Any) -> str:

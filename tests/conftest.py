@@ -347,3 +347,26 @@ def run_copy(tmp_path):
         return Path(shutil.copytree(source, tmp_path / "copy"))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def run_folders(boosted, tmp_path_factory):
+    """A folder with one run. Read only."""
+    root = tmp_path_factory.mktemp("runs")
+    shutil.copytree(boosted, root / "first run")
+    return root
+
+
+@pytest.fixture(scope="session")
+def running_page(start, run_folders):
+    from page_server import serving
+
+    with serving(start, run_folders / "first run", "--runs", run_folders) as server:
+        yield server
+
+
+@pytest.fixture
+def page(running_page):
+    """A page that runs, and is empty."""
+    yield running_page
+    running_page.clear()

@@ -36,6 +36,7 @@ ROOMS = [
     "predict",
     "explain",
     "doctor",
+    "serve",
     "recipes",
     "commands",
     "cli",

@@ -1,0 +1,140 @@
+"""Pictures of an image as files that any browser shows: itself, with other stains, under a map; whole or a part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord, decode_record
+from ..explain import Explanation, colour_limits, explain_image, lay_over, where_highest, write_regions
+from ..jobs import atomic_output
+from ..predict import BoostedModel, Model
+from ..stains import CHECKED, make_normalizer
+
+Picture = npt.NDArray[np.uint8]
+
+PARTS = (
+    "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
+)  # fmt: skip
+"""Parts of an image by their places: each has half of its width and height."""
+
+_SHOWN, _SMALL = 1024, 160
+"""Longest side of a picture, and of a small one, pixels."""
+
+_STAINED = 2048
+"""Longest side of a picture whose stains are normalised: it takes 24 bytes a pixel and more."""
+
+
+def write_thumbnail(record: ImageRecord, path: Path) -> None:
+    """Write a small picture."""
+    _write(_sized(decode_record(record), _SMALL), path)
+
+
+def show_picture(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
+    """Write an image."""
+    image = decode_record(record)
+    _write(_sized(_cut(image, part), _SHOWN), path)
+    return {"height": image.shape[0], "width": image.shape[1]}
+
+
+def show_stains(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
+    """Write an image with its stains normalised: by the method of the model, or by Macenko's if it has none.
+
+    Raises
+    ------
+    TissueError
+        Too little tissue.
+    """
+    stain = own_stain(model)
+    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(_sized(decode_record(record), _STAINED))
+    _write(_sized(_cut(image, part), _SHOWN), path)
+    return {}
+
+
+def own_stain(model: Model) -> str:
+    """Return the method by which a model normalises stains; empty if it does not."""
+    if isinstance(model, BoostedModel):
+        stain = next(iter(model.settings.values())).stain
+    else:
+        stain = model.bundle.settings.stain
+    return stain if stain in CHECKED else ""
+
+
+def draw_map(
+    model: Model, record: ImageRecord, *, target: str, part: int | None, path: Path, work: str
+) -> dict[str, Any]:
+    """Write the map of an image over it; return what stands beside it.
+
+    The map itself is kept beside the picture, so that a part of it takes no second one. So are its regions.
+
+    Parameters
+    ----------
+    work : str
+        Which model it is.
+    model, record, target, part, path
+        Of what and where to.
+    """
+    work = f"{work} {target}"
+    arrays = path.with_name(f"{path.stem.partition('-')[0]}-{model.bundle.classes.index(target) if target else ''}.npz")
+    explanation = Explanation.load(arrays, work=work)
+    if explanation is None:
+        explanation = explain_image(model, record, target=target)
+        explanation.save(arrays, work=work)
+        write_regions(path.with_name("regions.geojson"), explanation, record)
+    assert explanation.values is not None
+    limits = colour_limits(explanation)
+    shown = replace(explanation, limits=limits)
+    if part is not None:
+        picture = _sized(_cut(decode_record(record), part), _SHOWN)
+        values = _enlarged(_cut(explanation.values, part), picture.shape)
+        shown = replace(shown, picture=picture, values=values)
+    _write(lay_over(shown), path)
+    low, high = limits
+    ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
+    return {
+        "title": explanation.title,
+        "target": explanation.target,
+        "margin": explanation.margin,
+        "caution": explanation.caution,
+        "alt": where_highest(explanation),
+        "ends": {name: float(value) for name, value in ends.items()},
+    }
+
+
+def _cut(image: Any, part: int | None) -> Any:
+    """Return a part of an image, see `PARTS`."""
+    if part is None:
+        return image
+    height, width = image.shape[:2]
+    top, left = part // 3 * height // 4, part % 3 * width // 4
+    return image[top : top + -(-height // 2), left : left + -(-width // 2)]
+
+
+def _sized(image: Picture, side: int) -> Picture:
+    """Return an image that is at most so large."""
+    import cv2
+
+    longest = max(image.shape[:2])
+    if longest <= side:
+        return np.ascontiguousarray(image)
+    height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _enlarged(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    import cv2
+
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _write(image: Picture, path: Path) -> None:
+    """Write a JPEG."""
+    from PIL import Image
+
+    with atomic_output(path) as temporary, temporary.open("wb") as handle:
+        Image.fromarray(image).save(handle, format="JPEG", quality=90)

@@ -1,0 +1,58 @@
+"""A running `bchisto serve`, and a client of its JSON."""
+
+import contextlib
+import signal
+import subprocess
+import time
+
+import httpx
+
+
+class Server:
+    """A page that runs; `client` may ask it."""
+
+    def __init__(self, process, address):
+        self.process, self.address = process, address
+        self.base, _, self.token = address.partition("/?token=")
+        self.client = httpx.Client(base_url=self.base, headers={"authorization": f"Bearer {self.token}"}, timeout=120)
+
+    def add(self, name, content, **query):
+        return self.client.post("/api/images", params={"name": name, **query}, content=content)
+
+    def wait(self):
+        """Wait until nothing waits; return the images by name."""
+        until = time.monotonic() + 300
+        while (queue := self.client.get("/api/queue").json())["waiting"] + queue["working"]:
+            assert time.monotonic() < until, queue
+            time.sleep(0.1)
+        return {image["name"]: image for image in self.client.get("/api/images").json()}
+
+    def clear(self):
+        assert self.client.delete("/api/images").status_code == 204
+
+    def stop(self, number=signal.SIGINT):
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            out, err = self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return self.process.returncode, out, err
+
+
+@contextlib.contextmanager
+def serving(start, *arguments, **options):
+    """Start `bchisto serve` on a free port; it is stopped at the end."""
+    process = start("serve", *arguments, "--port", 0, **options)
+    address = process.stdout.readline().strip()
+    if not address.startswith("http"):
+        raise AssertionError(process.communicate(timeout=60)[1])
+    server = Server(process, address)
+    try:
+        yield server
+    finally:
+        server.client.close()
+        if process.poll() is None:
+            server.stop()
