@@ -232,7 +232,7 @@ def _explainer(
     return explain_image
 
 
-def explain_image(model: Model, record: ImageRecord, *, target: str = "") -> Explanation:
+def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str = "") -> Explanation:
     """Explain one image by the method that fits its model: ``map``, or ``gradcam`` of networks that see it as a whole.
 
     Parameters
@@ -240,6 +240,8 @@ def explain_image(model: Model, record: ImageRecord, *, target: str = "") -> Exp
     model : Model
     record : ImageRecord
         After `bchisto.predict.check_sizes`.
+    file : Path
+        The model file: the names of its training images lie beside it.
     target : str
         The class; by default as `ExplainSettings` has it.
 
@@ -254,7 +256,7 @@ def explain_image(model: Model, record: ImageRecord, *, target: str = "") -> Exp
     settings = ExplainSettings("gradcam" if whole else "map", target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
     graphs = graphs_of(model) if isinstance(model, CnnModel) else None
-    return _explainer(model, METHODS[settings.method], settings, index, graphs)(record)
+    return _explainer(model, file, METHODS[settings.method], settings, index, graphs)(record)
 
 
 def _images(

@@ -65,7 +65,7 @@ def own_stain(model: Model) -> str:
 
 
 def draw_map(
-    model: Model, record: ImageRecord, *, target: str, part: int | None, path: Path, work: str
+    model: Model, record: ImageRecord, *, target: str, part: int | None, path: Path, file: Path
 ) -> dict[str, Any]:
     """Write the map of an image over it; return what stands beside it.
 
@@ -73,16 +73,16 @@ def draw_map(
 
     Parameters
     ----------
-    work : str
-        Which model it is.
+    file : Path
+        The model file.
     model, record, target, part, path
         Of what and where to.
     """
-    work = f"{work} {target}"
+    work = f"{file} {target}"  # the folder of the image is of one model
     arrays = path.with_name(f"{path.stem.partition('-')[0]}-{model.bundle.classes.index(target) if target else ''}.npz")
     explanation = Explanation.load(arrays, work=work)
     if explanation is None:
-        explanation = explain_image(model, record, target=target)
+        explanation = explain_image(model, record, file=file, target=target)
         explanation.save(arrays, work=work)
         write_regions(path.with_name("regions.geojson"), explanation, record)
     assert explanation.values is not None

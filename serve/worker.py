@@ -221,7 +221,7 @@ def _explain(task: Task) -> dict[str, Any]:
     """Write the map of an image, or of a part of it, and its regions."""
     file, model = _model(task)
     record = _record(task["image"], model)
-    return draw_map(model, record, target=task["target"], part=task["part"], path=Path(task["out"]), work=file.sha256)
+    return draw_map(model, record, target=task["target"], part=task["part"], path=Path(task["out"]), file=file.path)
 
 
 _TASKS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
