@@ -24,7 +24,7 @@ pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
-from bchisto.evaluate.calibration import recalibration  # noqa: E402
+from bchisto.evaluate.calibration import brier_interval, recalibration  # noqa: E402
 from bchisto.evaluate.compare import paired_test  # noqa: E402
 from bchisto.evaluate.differences import difference_parts  # noqa: E402
 from bchisto.evaluate.influence import agreement, auc_part, matthews, share_part  # noqa: E402
@@ -256,9 +256,13 @@ def intervals_of(table, units, parts):
     hits, everywhere = table.predicted == table.labels, np.ones(len(table), dtype=bool)
     inside = {"accuracy": everywhere, "sensitivity": table.labels == 1}
     ends = {name: (units.share(hits, inside[name]) if name in inside else interval(some, units, limits=limits)).ends
-            for name, (some, limits) in parts.items() if some}  # fmt: skip
+            for name, (some, limits) in parts.items() if some and name != "brier"}  # fmt: skip
     sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
-    return ends | {"slope": sure["slope_interval"], "intercept": sure["intercept_interval"]}
+    return ends | {
+        "brier": brier_interval(table, units).ends,
+        "slope": sure["slope_interval"],
+        "intercept": sure["intercept_interval"],
+    }
 
 
 def others(table, units, parts):

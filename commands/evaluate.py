@@ -80,11 +80,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         between = f" ({' to '.join(limits)})" if limits else ""
         test = named_test(row, row["unit"])
         test += "," * (test != "McNemar")
-        corrected = (
-            ""
-            if row["primary"] or len(result["comparisons"]) == 1
-            else f", {p_value(row['p_holm'], sign=False)} after Holm"
-        )
+        several = len(result["comparisons"]) > 1
+        corrected = f", {p_value(row['p_holm'], sign=False)} after Holm" if several else ""
         echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, discordant rows "
             f"{row['only_first']} only first, {row['only_second']} only second, {test} p {p_value(row['p'])}{corrected}"

@@ -5,9 +5,9 @@ per class or a predicted class.
 """
 
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
-from .calibration import abstention, calibration, unsure_rule
+from .calibration import unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
-from .constant import NOTHING_LEARNT, constant_folds, is_constant, nothing_learnt
+from .constant import NOTHING_LEARNT, constant_folds, nothing_learnt
 from .differences import precision_difference
 from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
@@ -17,12 +17,12 @@ from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
 from .metric import HEADLINE, MetricSpec
 from .metrics import compute_metrics
-from .operating import FoldCurves, fold_curves
+from .operating import fold_curves
 from .panel import Panel, Sample
-from .paper import PaperTable, ProtocolGap, paper_table, protocol_gap, spread_sentence, variance_split
-from .predictions import FEW_IMAGES, FoldNote, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
-from .read_table import PREDICTED_FROM, TableChoice, read_predictions
-from .temperature import apply_temperature, fold_temperatures, negative_log_likelihood, shrunk_temperature
+from .paper import PaperTable, paper_table, spread_sentence, variance_split
+from .predictions import FEW_IMAGES, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
+from .read_table import TableChoice, read_predictions
+from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
 from .two_class import (
     TWO_CLASS_RULES,
     TwoClassChoice,
@@ -43,30 +43,24 @@ __all__ = [
     "HEADLINE",
     "LEVELS",
     "NOTHING_LEARNT",
-    "PREDICTED_FROM",
     "TWO_CLASS_RULES",
     "Aggregation",
     "Evaluation",
-    "FoldCurves",
-    "FoldNote",
     "Interval",
     "MetricSpec",
     "Panel",
     "PaperTable",
     "Part",
     "PredictionTable",
-    "ProtocolGap",
     "Sample",
     "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
     "Units",
-    "abstention",
     "aggregate",
     "aligned",
     "apply_temperature",
     "as_frame",
-    "calibration",
     "called",
     "compare_pairs",
     "compare_tables",
@@ -78,12 +72,10 @@ __all__ = [
     "fold_curves",
     "fold_error",
     "fold_notes",
-    "fold_temperatures",
     "holm",
     "html_lines",
     "html_table",
     "images_tested",
-    "is_constant",
     "joined_versions",
     "list_metrics",
     "listed",
@@ -96,7 +88,6 @@ __all__ = [
     "plural",
     "positive_mask",
     "precision_difference",
-    "protocol_gap",
     "read_facts",
     "read_predictions",
     "rows_of",

@@ -1,7 +1,8 @@
-"""How far probabilities can be believed, which predictions are unsure, and how right a model is where it is surest."""
+"""How far probabilities can be believed, and which predictions are unsure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from .influence import Part
 from .predictions import PredictionTable
 from .temperature import fold_temperatures, negative_log_likelihood
-from .variance import Units, interval, normal_interval
+from .variance import Interval, Units, interval, normal_interval
 
 Values = npt.NDArray[np.float64]
 
@@ -25,9 +26,6 @@ _ROUNDS, _CLOSE = 100, 1e-10
 
 _REPLICATES, _MOST_DRAWN, _CHUNK = 1000, 20_000_000, 2_000_000
 """Tables drawn for the expected error, of large tables fewer, down to a tenth; outcomes at a time (ours)."""
-
-_COVERAGES = tuple(share / 100 for share in range(100, 0, -5))
-"""Shares of images that are answered (ours)."""
 
 UNSURE_SHARE = 0.2
 """Share of out-of-fold predictions that lie below the confidence under which one counts as unsure (ours)."""
@@ -77,10 +75,7 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: i
     scores = _scores(table, table.probabilities, bins)
     scores["ece_expected"] = _expected(confidence, bins, seed)
     scores |= recalibration(confidence, hits, units=units)
-    loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
-    everywhere = np.ones(len(table), dtype=np.bool_)
-    part = Part(scores["brier"], (loss - loss.mean()) / len(loss), (everywhere,), finer=np.inf)
-    scores["brier_interval"] = interval([part], units, limits=(0.0, 2.0)).ends
+    scores["brier_interval"] = brier_interval(table, units).ends
     scores["temperature"] = None
     if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
@@ -90,6 +85,21 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: i
             **{name: after[name] for name in ("ece", "brier", "nll")},
         }
     return scores
+
+
+def brier_interval(table: PredictionTable, units: Units) -> Interval:
+    """Return the interval of the Brier score of a table with probabilities.
+
+    If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
+    accuracy allows, and each may lose 2, the most there is.
+    """
+    loss = np.square(np.asarray(table.probabilities) - np.eye(len(table.classes))[table.labels]).sum(axis=1)
+    brier = float(loss.mean())
+    part = Part(brier, (loss - brier) / len(loss), (np.ones(len(loss), dtype=np.bool_),), finer=np.inf)
+    inside, right = interval([part], units, limits=(0.0, 2.0)), units.share(table.predicted == table.labels)
+    if right is None or right.reason or (table.predicted != table.labels).any():
+        return inside
+    return replace(inside, high=max(inside.high, brier + (1.0 - right.low) * (2.0 - brier)))
 
 
 def _members(confidence: Values, bins: int) -> npt.NDArray[np.int64]:
@@ -265,41 +275,3 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
         ends = of_side and of_side.ends
         sides[name] = {"n": int(inside.sum()), "right": int(hits[inside].sum()), "interval": ends}
     return {"below": below, "share": share, "calibrated": scaled is not None, "unit": units.kind, **sides}
-
-
-def abstention(table: PredictionTable) -> list[dict[str, Any]] | None:
-    """Compute the accuracy when only the most confident predictions are given.
-
-    Parameters
-    ----------
-    table : PredictionTable
-
-    Returns
-    -------
-    list of dict or None
-        Per share of images answered, from 1 down by 0.05: ``coverage`` (asked for), ``confidence`` (the least that is
-        answered), ``n`` (images answered; all of equal confidence are) and ``accuracy`` over them. None for a table
-        without probabilities.
-
-    References
-    ----------
-    Geifman & El-Yaniv 2017, sec. 2 (selective classification, risk against coverage).
-    """
-    confidence = table.confidence
-    if confidence is None:
-        return None
-    hits = table.predicted == table.labels
-    ordered = np.sort(confidence)[::-1]
-    answered = []
-    for coverage in _COVERAGES:
-        least = float(ordered[max(1, round(coverage * len(table))) - 1])
-        kept = confidence >= least
-        answered.append(
-            {
-                "coverage": coverage,
-                "confidence": least,
-                "n": int(kept.sum()),
-                "accuracy": float(hits[kept].mean()),
-            }
-        )
-    return answered

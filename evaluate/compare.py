@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -17,7 +17,7 @@ from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import LEVEL, Units
 
-FOLDS = 1.25
+FOLDS = 1.2
 """Factor of the variance of a test of independent rows over folds (ours): at it tests of classifiers that are worth the
 same reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``. Of groups it is that of intervals."""
 
@@ -31,7 +31,6 @@ def compare_pairs(
     replicates: int = 1,
     view: TwoClassView | None = None,
     views: Sequence[TwoClassView] = (),
-    primary: str | None = None,
     margin: float | None = None,
 ) -> list[dict[str, Any]]:
     """Compare every two tables that hold the same images, with the same true classes, in the same folds.
@@ -46,27 +45,18 @@ def compare_pairs(
     views : sequence of TwoClassView, optional
         Of each table, in the place of `view`. Two tables whose views differ have no difference of sensitivity and
         specificity.
-    primary : str, optional
-        The comparison that was named beforehand, ``FIRST:SECOND``.
     margin : float, optional
         As in `compare_tables`.
 
     Returns
     -------
     list of dict
-        Of `compare_tables`, with ``first``, ``second``, ``p_holm`` and ``primary``, see `holm`.
-
-    Raises
-    ------
-    InputError
-        No such comparison as `primary`, or one of tables that cannot be compared.
+        Of `compare_tables`, with ``first``, ``second`` and ``p_holm``, see `holm`.
     """
     pairs = []
     of_each = list(views) or [view or TwoClassView()] * len(tables)
     for (a, of_a), (b, of_b) in combinations(zip(tables, of_each, strict=True), 2):
-        if (reason := _unlike(a, b)) is not None:
-            if primary in (f"{a.name}:{b.name}", f"{b.name}:{a.name}"):
-                raise InputError("{primary} {}: {} and {} are not compared: {}", primary, a.name, b.name, reason)
+        if _unlike(a, b) is not None:
             continue
         pair = {"first": a.name, "second": b.name, **compare_tables(a, b, view=of_a, margin=margin)}
         if not replicates:
@@ -78,7 +68,7 @@ def compare_pairs(
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
         pairs.append(pair)
-    return holm(pairs, primary=primary)
+    return holm(pairs)
 
 
 def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], str]:
@@ -88,18 +78,13 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
     return chosen, view.rule if len(table.classes) > 2 else ""
 
 
-def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list[dict[str, Any]]:
-    """Correct the tests of all comparisons for their number.
-
-    A comparison that was named beforehand is corrected for nothing: its ``p_holm`` is its ``p``, and it is not counted
-    among the others.
+def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Correct the tests of all comparisons for their number: each with its ``p_holm``.
 
     Parameters
     ----------
-    pairs : iterable of dict
-        With ``first``, ``second`` and ``p``.
-    primary : str, optional
-        ``FIRST:SECOND``.
+    pairs : sequence of dict
+        With ``p``.
 
     References
     ----------
@@ -107,23 +92,13 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
 
     Examples
     --------
-    >>> pairs = [{"first": "a", "second": "b", "p": 0.04}, {"first": "a", "second": "c", "p": 0.01}]
-    >>> [pair["p_holm"] for pair in holm(pairs)]
+    >>> [pair["p_holm"] for pair in holm([{"p": 0.04}, {"p": 0.01}])]
     [0.04, 0.02]
     """
-    tested = list(pairs)
-    names = [{f"{pair['first']}:{pair['second']}", f"{pair['second']}:{pair['first']}"} for pair in tested]
-    if primary is not None and not any(primary in both for both in names):
-        among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in tested) or "none"
-        raise InputError("{primary} {}: no such comparison; those of these tables are {}", primary, among)
-    named = np.array([primary in both for both in names], dtype=np.bool_)
-    p = np.array([pair["p"] for pair in tested], dtype=np.float64)
-    order = np.flatnonzero(~named)[np.argsort(p[~named], kind="stable")]
-    p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(order), 0, -1) * p[order]))
-    return [
-        {**pair, "p_holm": corrected, "primary": first}
-        for pair, corrected, first in zip(tested, p.tolist(), named.tolist(), strict=True)
-    ]
+    p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
+    return [{**pair, "p_holm": corrected} for pair, corrected in zip(pairs, p.tolist(), strict=True)]
 
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:

@@ -105,7 +105,7 @@ def evaluate(
         Draws for intervals, to 100,000; 0 for no intervals. Only metrics of other packages need more than 500, and
         shares need none; ``intervals.replicates`` holds the number that was made.
     tables : TableChoice, optional
-        How tables are read, and which comparison is the primary one.
+        How tables are read.
     aggregation : Aggregation, optional
         Whether predictions are of rows, images or groups, and how rows become one; by default rows as they stand.
     against : sequence of path
@@ -148,7 +148,6 @@ def evaluate(
         compared,
         replicates=bootstrap,
         views=[panel.view for panel in panels],
-        primary=tables.primary,
         margin=None if tables.margin is None else tables.margin / 100,
     )
     apart: list[str] = []

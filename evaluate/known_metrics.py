@@ -42,7 +42,7 @@ ENTRY_POINT_GROUP = "bchisto.metrics"
 _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "abstention", "two_class", "intervals", "unit", "units", "replicates", "table",
+        "calibration_note", "two_class", "intervals", "unit", "units", "replicates", "table",
         "low", "high", "methods", "ungrouped", "estimand", "trained_per_fold", "subgroups",
         "tested", "fold", "two_class_auc", "auc_pooled", "not_estimable",
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .calibration import abstention, calibration, calibration_note, recalibration
+from .calibration import calibration, calibration_note, recalibration
 from .influence import auc_part
 from .known_metrics import class_aucs, list_metrics, mean_spread, metric_values
 from .operating import called_point, decision_curve, fold_curves, wanted_point
@@ -28,7 +28,7 @@ from .variance import Units
 _ORDER = (
     "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
     "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "auc_pooled", "calibration", "calibration_note",
-    "abstention", "two_class",
+    "two_class",
 )  # fmt: skip
 """Keys of ``metrics.json`` in their order; further metrics follow."""
 
@@ -79,7 +79,7 @@ def compute_metrics(
         precision; null where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
         null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs), ``chance``
         (``largest_class``, its share of the rows, and ``balanced``, one over the classes that have rows),
-        ``calibration``, ``calibration_note``, ``abstention``, and, where a side is positive, ``two_class``:
+        ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
         (see `called_point`), ``wanted`` (see `wanted_point`), ``decision_curves`` (one for each prevalence), and what
@@ -107,7 +107,6 @@ def compute_metrics(
         "per_class": _of_classes(table, confusion),
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
-        "abstention": abstention(table),
     }
     for spec in list_metrics():
         metrics |= metric_values(spec, table)
@@ -167,7 +166,7 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
         auc, pooled = (auc_part(truth, scores, folds) for folds in (table.fold_array, None))
-        per_fold = fold_curves(table, truth, scores).aucs
+        per_fold = fold_curves(table, truth, scores)[0]
     hits = (scores >= 0.5) == truth
     auc_mean, auc_std = mean_spread(per_fold)
     claimless = calibration_note(table) is not None

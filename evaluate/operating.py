@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,10 @@ from .variance import Interval, Units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
+Curve = tuple[Scores, Scores]
 
 _CURVE = tuple(step / 100 for step in range(1, 100))
 """Thresholds of a decision curve (ours)."""
-
-_GRID = 101
-"""False-positive rates at which the curves of folds are averaged (ours; 0, 0.01, ... 1)."""
 
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
@@ -294,34 +291,8 @@ def decision_curve(truth: Mask, scores: Scores, *, prevalence: float) -> dict[st
     }
 
 
-@dataclass(frozen=True)
-class FoldCurves:
-    """ROC curves of the folds.
-
-    Attributes
-    ----------
-    aucs : list of float or None
-        Per fold, in fold order; None where a fold tests one side only.
-    curves : list of (ndarray, ndarray)
-        False and true positive rates of the folds that have an AUC.
-    grid, mean, spread : ndarray of float64, shape (101,)
-        Vertical average: at each false-positive rate the mean and the population standard deviation of the true
-        positive rates. Empty where no fold has an AUC.
-
-    References
-    ----------
-    Fawcett 2006, sec. 8.1 (vertical averaging).
-    """
-
-    aucs: list[float | None]
-    curves: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
-    grid: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
-    spread: npt.NDArray[np.float64]
-
-
-def fold_curves(table: PredictionTable, truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> FoldCurves:
-    """Compute the ROC of every fold and their mean.
+def fold_curves(table: PredictionTable, truth: Mask, scores: Scores) -> tuple[list[float | None], list[Curve]]:
+    """Compute the ROC of every fold.
 
     Parameters
     ----------
@@ -330,22 +301,19 @@ def fold_curves(table: PredictionTable, truth: npt.NDArray[np.bool_], scores: np
     truth : ndarray of bool, shape (n,)
         Whether the true class is on the positive side.
     scores : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    (list of float or None, list of (ndarray, ndarray))
+        AUC by fold, None where it tests one side only; and false and true positive rates of the others.
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
     aucs: list[float | None] = []
     curves = []
     for _, inside in table.fold_rows():
-        if truth[inside].all() or not truth[inside].any():
-            aucs.append(None)
-            continue
-        false, true, _ = roc_curve(truth[inside], scores[inside])
-        aucs.append(float(roc_auc_score(truth[inside], scores[inside])))
-        curves.append((false, true))
-    if not curves:
-        empty = np.zeros(0)
-        return FoldCurves(aucs, [], empty, empty, empty)
-    grid = np.linspace(0.0, 1.0, _GRID)
-    stack = np.array([np.interp(grid, false, true) for false, true in curves])
-    stack[:, 0] = 0.0
-    return FoldCurves(aucs, curves, grid, stack.mean(axis=0), stack.std(axis=0))
+        both = truth[inside].any() and not truth[inside].all()
+        aucs.append(float(roc_auc_score(truth[inside], scores[inside])) if both else None)
+        if both:
+            curves.append(roc_curve(truth[inside], scores[inside])[:2])
+    return aucs, curves

@@ -1,7 +1,4 @@
-"""The table of the paper: accuracy per fold of each store and of the fusion.
-
-Several protocols stand side by side, with the spread by seed, fold and split.
-"""
+"""The table of the paper: accuracy per fold of each store and of the fusion; and its spread by seed, fold and split."""
 
 from __future__ import annotations
 
@@ -122,74 +119,6 @@ def paper_table(
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
     return PaperTable(fusion.fold_numbers, rows, frozenset(note.fold for note in fusion.fold_notes))
-
-
-@dataclass(frozen=True)
-class ProtocolGap:
-    """Accuracy of each model under each protocol.
-
-    Attributes
-    ----------
-    protocols : dict of str to str
-        Name to one sentence on what it assumes.
-    rows : dict of str to list of (mean, spread) or None
-        Model to its accuracy over folds under each protocol, as shares; None where it was not trained there. One fold
-        has no spread.
-    """
-
-    protocols: dict[str, str]
-    rows: dict[str, list[tuple[float, float | None] | None]]
-
-    def header(self) -> list[str]:
-        """Column names."""
-        return ["model", *self.protocols]
-
-    def cells(self) -> list[list[str]]:
-        """Cells in percent, mean ± spread over folds, one list a row."""
-        return [
-            [name, *("–" if value is None else _mean_spread(*value) for value in values)]
-            for name, values in self.rows.items()
-        ]
-
-    def write(self, path: Path) -> None:
-        """Write the table as CSV: shares, in full."""
-        flat = [
-            [name, protocol, *("" if share is None else share for share in value or (None, None))]
-            for name, values in self.rows.items()
-            for protocol, value in zip(self.protocols, values, strict=True)
-        ]
-        write_rows(path, ["model", "protocol", "accuracy_mean", "accuracy_std"], flat)
-
-
-def _mean_spread(mean: float, spread: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
-
-
-def protocol_gap(found: Sequence[tuple[str, str, PaperTable]], *, sentences: Mapping[str, str]) -> ProtocolGap | None:
-    """Put protocols side by side.
-
-    Parameters
-    ----------
-    found : sequence of (protocol, head, PaperTable)
-    sentences : mapping
-        Protocol to what it assumes.
-
-    Returns
-    -------
-    ProtocolGap or None
-        None with fewer than two protocols.
-    """
-    protocols = list(dict.fromkeys(protocol for protocol, _, _ in found))
-    if len(protocols) < 2:
-        return None
-    heads = list(dict.fromkeys(head for _, head, _ in found))
-    rows: dict[str, list[tuple[float, float | None] | None]] = {}
-    for protocol, head, paper in found:
-        for row in paper.rows:
-            name = row.name if len(heads) == 1 else f"{head}: {row.name}"
-            values = rows.setdefault(name, [None] * len(protocols))
-            values[protocols.index(protocol)] = (row.mean, row.std if len(paper.folds) > 1 else None)
-    return ProtocolGap({name: sentences[name] for name in protocols}, rows)
 
 
 def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> dict[str, Any] | None:

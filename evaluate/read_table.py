@@ -52,12 +52,6 @@ class TableChoice(Settings):
         help="What holds where the column predicted of a table is not the class of the largest probability; by default "
         "such a table is refused.",
     )
-    primary: str | None = option(
-        None,
-        metavar="FIRST:SECOND",
-        help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
-        "number.",
-    )
     margin: float | None = option(
         None,
         least=0,

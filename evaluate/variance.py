@@ -340,12 +340,12 @@ def named(method: str, widen: float) -> str:
 def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     """Return the interval of the mean of parts, each a difference of two figures of the same rows.
 
-    To each part a row is added that is better and one that is worse, so that tables which hardly differ do not look as
+    To each part a row is added that is half better and half worse, so that tables which hardly differ do not look as
     if no difference were possible.
 
     References
     ----------
-    Bonett & Price 2012 (paired shares).
+    Agresti & Min 2005 (paired shares: half a row in each cell).
     """
     from scipy.special import stdtrit
 
@@ -355,8 +355,8 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)
-    better, worse = (((moved + sign * value) / 2.0 * worth + 1.0) / (worth + 2.0) for sign in (1.0, -1.0))
-    least_each = (better + worse - np.square(better - worse)) / (worth + 2.0)
+    better, worse = (((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0))
+    least_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
     lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
     half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * units.widen) ** 0.5
     middle, mean = float((better - worse).mean()), float(value.mean())

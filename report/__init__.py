@@ -8,13 +8,11 @@ from .card import measured, model_card
 from .comparison_sections import external_lines, named_test
 from .evaluation import write_evaluation
 from .forms import p_value
-from .methods import cite
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
 from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
 from .run_report import write_run_report
 from .study_sections import class_grid
-from .tables import write_tables
 
 __all__ = [
     "Block",
@@ -24,7 +22,6 @@ __all__ = [
     "PublishedTable",
     "Section",
     "choose_samples",
-    "cite",
     "class_grid",
     "external_lines",
     "headline",
@@ -44,5 +41,4 @@ __all__ = [
     "write_published",
     "write_report",
     "write_run_report",
-    "write_tables",
 ]

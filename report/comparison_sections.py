@@ -45,7 +45,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     tests = [named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row"))) for pair in pairs]
     shown = [key for key in _PAIRED if any(pair.get("differences", {}).get(key) for pair in pairs)]
     for pair, test in zip(pairs, tests, strict=True):
-        name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
+        name = f"{pair['second']} against {pair['first']}"
         ps = [p_value(pair.get(key), sign=False) for key in ("p", "p_holm", "least_p")]
         only = f"{pair['only_first']} / {pair['only_second']}"
         power = (_or_nothing(pair.get("detectable"), span), _or_nothing(pair.get("units_needed"), "{:,}".format))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evaluate import Panel, nested, rows_of, spread_sentence
 from .answer import answer
-from .figures import abstention_figure, calibration_figure, decision_figure, roc_figure
+from .figures import calibration_figure, decision_figure, roc_figure
 from .forms import percent
 from .page import Block, Grid, Section
 from .tables import class_cells, class_headings, interval_cell, other_figures, star
@@ -85,7 +85,7 @@ def _calibration(panel: Panel) -> Iterator[Block]:
         values = {"metrics": metrics, "temperature": nested(panel.run, "bundle", "temperature")}
         yield Block(template="calibration.html", values=values)
     if metrics.get("calibration"):
-        yield Block(figures=list(filter(None, (calibration_figure(metrics), abstention_figure(metrics)))))
+        yield Block(figures=[calibration_figure(metrics)])
 
 
 def _two_class(panel: Panel) -> Iterator[Block]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ImageError
-from ..evaluate import Panel, PredictionTable, ProtocolGap, Sample
+from ..evaluate import Panel, PredictionTable, Sample
 from ..jobs import write_rows
 from .answer import answer, by_weight, warnings_of
 from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
@@ -23,7 +23,7 @@ from .forms import percent
 from .page import Block, Figure, Section, write_page
 from .panel_sections import answer_block, panel_sections
 from .published import PublishedTable
-from .study_sections import form_block, gap_blocks, image_blocks, method_blocks, published_blocks, setting_blocks
+from .study_sections import form_block, image_blocks, method_blocks, published_blocks, setting_blocks
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +135,6 @@ def write_report(
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     pairs: Sequence[Mapping[str, Any]] = (),
-    gap: ProtocolGap | None = None,
     published: Sequence[PublishedTable] = (),
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
@@ -154,8 +153,6 @@ def write_report(
         Name to value, shown at the end, beside those that the panels' runs recorded.
     pairs : sequence of mapping
         Tests of two tables, of `compare_pairs`.
-    gap : ProtocolGap, optional
-        The same models under several protocols.
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
@@ -175,7 +172,6 @@ def write_report(
         *(Section(table.title, list(published_blocks(table))) for table in published),
         Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
         Section("Comparisons", list(comparison_blocks(pairs, panels))),
-        Section("What the protocol makes of it", [] if gap is None else list(gap_blocks(gap))),
     ]
     for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
         parts = [part for part in panel_sections(panel, shown) if part.blocks]

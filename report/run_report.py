@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import BchistoError
 from ..evaluate import (
     Panel,
     PaperTable,
-    ProtocolGap,
     compare_pairs,
-    protocol_gap,
     read_facts,
     read_predictions,
     selection_notes,
@@ -33,7 +30,7 @@ _REPLICATES = 2000
 
 
 def write_run_report(run: Path, *, images: str) -> None:
-    """Compare all finished folders of a run about the same images, in ``RUN/report.html`` and ``RUN/protocols.csv``.
+    """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
     All is read from the folders' files, so that it does not matter which call made them.
 
@@ -61,7 +58,6 @@ def write_run_report(run: Path, *, images: str) -> None:
             others.append(f"{name} is not shown: it is about other images")
             continue
         panels.append(panel)
-    gap = _gap(panels)
     compared = [panel.table for panel in panels]
     banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
     write_report(
@@ -70,10 +66,7 @@ def write_run_report(run: Path, *, images: str) -> None:
         panels=panels,
         banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
         pairs=compare_pairs(compared, replicates=_REPLICATES, views=[panel.view for panel in panels]),
-        gap=gap,
     )
-    if gap is not None:
-        gap.write(run / "protocols.csv")
 
 
 def _read(path: Path) -> tuple[Panel | None, str]:
@@ -86,14 +79,3 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
     return panel, str(facts.run["images_sha256"])
-
-
-def _gap(panels: Sequence[Panel]) -> ProtocolGap | None:
-    """Put the protocols of the boosted folders in neighbouring columns."""
-    papers, sentences = [], {}
-    for panel in panels:
-        if panel.paper is not None:
-            run = panel.run
-            papers.append((run["folds"], run["head"], panel.paper))
-            sentences[run["folds"]] = ". ".join((run["protocol"], *run["fold_warnings"]))
-    return protocol_gap(papers, sentences=sentences)

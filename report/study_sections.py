@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate import Panel, PredictionTable, ProtocolGap, counted, name_of, nested, plural
+from ..evaluate import Panel, PredictionTable, counted, name_of, nested, plural
 from ..runs import versions_of
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid
@@ -38,14 +38,6 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         if len(sets) > 1:
             yield Block(heading=f"Images of {panel.table.name}")
         yield from cohort_blocks(panel.table)
-
-
-def gap_blocks(gap: ProtocolGap) -> Iterator[Block]:
-    """Say what several protocols make of the same descriptors."""
-    for name, sentence in gap.protocols.items():
-        yield Block(lead=f"{name}:", text=sentence)
-    caption = "Accuracy in percent, mean ± spread over folds, of the same descriptors under each protocol"
-    yield Block(grid=Grid(caption, gap.header(), gap.cells()))
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:

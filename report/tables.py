@@ -140,7 +140,7 @@ def write_tables(
     -------
     list of Path
         ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``, ``set-points``,
-        ``calibration``, ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
+        ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
     """
     specs = shown_metrics(tables.values())
     made: dict[str, Iterable[Row]] = {
@@ -225,10 +225,6 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
         yield {**row, "wanted": wanted}
 
 
-def _calibration(m: Metrics, specs: _Specs) -> list[Row]:
-    return [dict(entry) for entry in (m["calibration"] or {}).get("bins", ())]
-
-
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
     for by, subgroups in m.get("subgroups", {}).items():
         for subgroup in subgroups:
@@ -241,7 +237,7 @@ def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
         row = {key: pair[key] for key in ("second", "first", "difference")} | _ends(pair["interval"])
         row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
-        more = ("test", "p", "p_holm", "primary", "least_p", "detectable", "units_needed", "not_inferior")
+        more = ("test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
         yield row | {key: pair.get(key) for key in more}
 
 
@@ -261,7 +257,6 @@ _OF_EACH = {
     "confusion": _confusion,
     "two-class": _two_class,
     "set-points": _set_points,
-    "calibration": _calibration,
     "subgroups": _subgroups,
 }
 

@@ -331,7 +331,6 @@ def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
 
 
 def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
-    import csv
 
     run = run_copy(described)
     results = train(
@@ -342,15 +341,10 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
         ),
         work=Work(jobs=1),
     )
-    with (run / "protocols.csv").open() as handle:
-        rows = {(row["model"], row["protocol"]): row for row in csv.DictReader(handle)}
-    assert len(rows) == 2 * 2 * 2  # two heads with a store and a fusion each, two protocols
-    first = results[0].paper.rows[-1]
-    assert float(rows["lightgbm: Model fusion", "3"]["accuracy_mean"]) == pytest.approx(first.mean)
+    assert len(results) == 2 * 2
     report = (run / "report.html").read_text()
-    assert "What the protocol makes of it" in report
     for sentence in ("3 stratified image-level folds (seed 0)", "2 stratified image-level folds (seed 0)"):
-        assert f":</strong> {sentence}" in report
+        assert f", {sentence}" in report
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from bchisto.evaluate import (
     aggregate,
     apply_temperature,
     compute_metrics,
-    fold_temperatures,
     sampling_units,
     shrunk_temperature,
     take_rows,
 )
 from bchisto.evaluate.calibration import recalibration
+from bchisto.evaluate.temperature import fold_temperatures
 from bchisto.evaluate.variance import freedom
 from scipy.special import expit, logit, softmax
 
@@ -131,8 +131,6 @@ def test_what_claims_nothing_has_no_slope(rng):
 
 def test_the_confidence_is_that_of_the_class_that_is_called():
     """Of two rows one is called against its probabilities, as a threshold does: it is the less sure one."""
-    from bchisto.evaluate import abstention
-
     table = PredictionTable.from_probabilities(
         name="t", classes=("x", "y"), image_ids=list("ab"), labels=["x", "x"],
         probabilities=np.array([[0.9, 0.1], [0.6, 0.4]]), folds=[None] * 2, groups=[None] * 2,
@@ -142,7 +140,6 @@ def test_the_confidence_is_that_of_the_class_that_is_called():
     found = compute_metrics(table)
     assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]
     assert found["calibration"]["ece"] == pytest.approx(0.25)
-    assert abstention(table)[-1] == {"coverage": 0.05, "confidence": 0.6, "n": 1, "accuracy": 1.0}
 
 
 def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate, fold_temperatures
+from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate
 from bchisto.evaluate.operating import called_point, decision_curve, sensitive_threshold
+from bchisto.evaluate.temperature import fold_temperatures
 
 CLASSES = ("benign", "malignant")
 

@@ -216,12 +216,6 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert {entry["status"] for entry in record} == {"ok"}
 
 
-def test_variants_stand_in_neighbouring_columns(done):
-    run, _ = done
-    with (run / "protocols.csv").open() as handle:
-        assert {row["protocol"] for row in csv.DictReader(handle)} == {"rakhlin10-quick", "eva-quick"}
-
-
 def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):
     run, result = done
     before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
