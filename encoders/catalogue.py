@@ -1,7 +1,8 @@
 """Encoders that are known by name: what each needs, where its weights come from, and how far it was tested here.
 
-The facts are those of the published model cards. None of these weights is part of bchisto, and none was at hand when
-this was written: what was tested is the network, by random weights, against the library that it was published for.
+The facts are those of the published model cards, and of TRIDENT, eva and LazySlide, which run them. None of these
+weights is part of bchisto, and none was at hand when this was written: what was tested is the network, by random
+weights, against the library that it was published for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from ..core import Message
 from .card import EncoderCard, card_by_licence
 
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
-_NC = "CC-BY-NC-ND-4.0"
+_NC, _OWKIN = "CC-BY-NC-ND-4.0", "Owkin non-commercial licence"
+_OF_TRANSFORMERS = ("dinov2", "vit")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class NamedEncoder:
         As its authors write it, with its architecture.
     card : EncoderCard
     architecture : str
-        A name of timm; ``dinov2`` is that of transformers.
+        A name of timm; ``dinov2`` and ``vit`` are those of transformers.
     arguments : mapping
         Of that architecture: width, depth, heads, patch, registers and what else its authors give.
     outputs : tuple of str
@@ -51,7 +53,7 @@ class NamedEncoder:
     @property
     def library(self) -> str:
         """The library that it was published for."""
-        return "transformers" if self.architecture == "dinov2" else "timm"
+        return "transformers" if self.architecture in _OF_TRANSFORMERS else "timm"
 
     @property
     def repository(self) -> str:
@@ -65,70 +67,126 @@ class NamedEncoder:
 
     def download(self) -> str:
         """Say in one line how to get the weights."""
-        login = f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
-        if not self.pickled:
-            return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", login, self.name, self.name)
-        convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows"
+        if self.pickled:
+            return self.convert()
+        return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", self._login, self.name, self.name)
+
+    def convert(self) -> str:
+        """Say in one line how to bring weights that are pickled into a form that is read."""
         return Message(
-            "{}download {} into a folder DIR{}, and give {weights:{}=DIR}", login, self.repository, convert, self.name
-        )
+            "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "
+            "give {weights:{}=DIR}", self._login, self.repository, self.name,
+        )  # fmt: skip
+
+    @property
+    def _login(self) -> str:
+        return f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
 
 
 def _card(source: str, licence: str, **known: Any) -> EncoderCard:
     return card_by_licence(licence, size=224, source=f"https://huggingface.co/{source}", **known)
 
 
-def _dinov2(width: int, depth: int, heads: int, *, patch: int = 14, gated: bool = False) -> dict[str, Any]:
+def _vit(width: int, depth: int, heads: int, *, patch: int = 14, **further: Any) -> dict[str, Any]:
     return {
-        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch,
-        "use_swiglu_ffn": gated,
+        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch, **further,
     }  # fmt: skip
 
 
 _SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
-_SMALL, _BASE, _LARGE = _dinov2(384, 12, 6), _dinov2(768, 12, 12), _dinov2(1024, 24, 16)
-_GIANT = _dinov2(1536, 40, 24, gated=True)
+_VIRCHOW = {"mlp_ratio": 5.3375, "init_values": 1e-5, "dynamic_img_size": True, **_SWIGLU}
+_H_OPTIMUS = {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}
+_OF_H_OPTIMUS: dict[str, Any] = {
+    "mpp": _HALF, "gated": True, "mean": (0.707223, 0.578729, 0.703617), "std": (0.211883, 0.230117, 0.177517),
+}  # fmt: skip
+_OF_KAIKO: dict[str, Any] = {"mpp": _MIXED, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear"}
+_OF_LUNIT: dict[str, Any] = {
+    "mpp": (0.5, 0.25), "mean": (0.70322989, 0.53606487, 0.66096631), "std": (0.21716536, 0.26081574, 0.20723464),
+}  # fmt: skip
 
 _ALL = (
     NamedEncoder(
-        "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True), "vit_large_patch16_224",
-        {"init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 303, pickled=True,
+        "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True, interpolation="bilinear"),
+        "vit_large_patch16_224", {"init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 303, pickled=True,
     ),
     NamedEncoder(
-        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True),
-        "vit_giant_patch14_224",
+        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers",
+        _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True, interpolation="bilinear"), "vit_giant_patch14_224",
         {"depth": 24, "num_heads": 24, "embed_dim": 1536, "mlp_ratio": 2.66667 * 2, "init_values": 1e-5,
          "no_embed_class": True, "reg_tokens": 8, "dynamic_img_size": True, **_SWIGLU}, ("cls",), 681, pickled=True,
     ),
     NamedEncoder(
+        "virchow", "Virchow, ViT-H/14", _card("paige-ai/Virchow", "Apache-2.0", mpp=_HALF, gated=True),
+        "vit_huge_patch14_224", _VIRCHOW, ("cls", "mean"), 631,
+    ),
+    NamedEncoder(
         "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
-        "vit_huge_patch14_224",
-        {"mlp_ratio": 5.3375, "init_values": 1e-5, "reg_tokens": 4, "dynamic_img_size": True, **_SWIGLU},
-        ("cls", "mean"), 632,
+        "vit_huge_patch14_224", {**_VIRCHOW, "reg_tokens": 4}, ("cls", "mean"), 631,
+    ),
+    NamedEncoder(
+        "gigapath", "Prov-GigaPath, ViT-g/16",
+        _card("prov-gigapath/prov-gigapath", "Apache-2.0 with conditions", mpp=_HALF, gated=True, non_commercial=True,
+              resize=256, margin=16), "vit_giant_patch14_dinov2",
+        {"img_size": 224, "patch_size": 16, "embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 5.33334,
+         "init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 1135, pickled=True,
     ),
     NamedEncoder(
         "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
-        _card("bioptimus/H-optimus-0", "Apache-2.0", mpp=_HALF, gated=True, mean=(0.707223, 0.578729, 0.703617),
-              std=(0.211883, 0.230117, 0.177517)), "vit_giant_patch14_reg4_dinov2",
-        {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}, ("cls",), 1135, pickled=True,
+        _card("bioptimus/H-optimus-0", "Apache-2.0", **_OF_H_OPTIMUS), "vit_giant_patch14_reg4_dinov2", _H_OPTIMUS,
+        ("cls",), 1135, pickled=True,
     ),
     NamedEncoder(
-        "phikon-v2", "Phikon-v2, ViT-L/16", _card("owkin/phikon-v2", "Owkin non-commercial licence", mpp=_HALF),
-        "dinov2", _dinov2(1024, 24, 16, patch=16), ("cls",), 304,
+        "h-optimus-1", "H-optimus-1, ViT-g/14 with 4 registers", _card("bioptimus/H-optimus-1", _NC, **_OF_H_OPTIMUS),
+        "vit_giant_patch14_reg4_dinov2", _H_OPTIMUS, ("cls",), 1135,
     ),
     NamedEncoder(
-        "midnight-12k", "Midnight-12k, ViT-g/14",
-        _card("kaiko-ai/midnight", "MIT", mpp=_MIXED, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
-              interpolation="bilinear"), "dinov2", _GIANT, ("cls", "mean"), 1137,
+        "h0-mini", "H0-mini, ViT-B/14 with 4 registers", _card("bioptimus/H0-mini", _NC, **_OF_H_OPTIMUS),
+        "vit_base_patch14_reg4_dinov2", {**_H_OPTIMUS, "mlp_ratio": 5.33334, **_SWIGLU}, ("cls",), 86,
+    ),
+    NamedEncoder(
+        "phikon", "Phikon, ViT-B/16", _card("owkin/phikon", _OWKIN, mpp=_HALF, interpolation="bilinear"),
+        "vit", _vit(768, 12, 12, patch=16, intermediate_size=3072), ("cls",), 86,
+    ),
+    NamedEncoder(
+        "phikon-v2", "Phikon-v2, ViT-L/16", _card("owkin/phikon-v2", _OWKIN, mpp=_HALF),
+        "dinov2", _vit(1024, 24, 16, patch=16, use_swiglu_ffn=False), ("cls",), 304,
+    ),
+    NamedEncoder(
+        "midnight-12k", "Midnight-12k, ViT-g/14", _card("kaiko-ai/midnight", "MIT", **_OF_KAIKO),
+        "dinov2", _vit(1536, 40, 24, use_swiglu_ffn=True), ("cls", "mean"), 1137,
+    ),
+    *(
+        NamedEncoder(
+            f"kaiko-{name}", title,
+            _card(f"1aurent/{architecture}.kaiko_ai_towards_large_pathology_fms",
+                  "Kaiko Non-Commercial Public License", **_OF_KAIKO),
+            architecture, {"dynamic_img_size": True}, ("cls",), parameters,
+        )
+        for name, title, architecture, parameters in (
+            ("vits16", "Kaiko ViT-S/16", "vit_small_patch16_224", 22),
+            ("vits8", "Kaiko ViT-S/8", "vit_small_patch8_224", 22),
+            ("vitb16", "Kaiko ViT-B/16", "vit_base_patch16_224", 86),
+            ("vitb8", "Kaiko ViT-B/8", "vit_base_patch8_224", 86),
+            ("vitl14", "Kaiko ViT-L/14 with 4 registers", "vit_large_patch14_reg4_dinov2", 304),
+        )
+    ),
+    *(
+        NamedEncoder(
+            f"lunit-vits{patch}", f"Lunit's DINO, ViT-S/{patch}",
+            _card(f"1aurent/vit_small_patch{patch}_224.lunit_dino", "Lunit non-commercial licence", **_OF_LUNIT),
+            f"vit_small_patch{patch}_224", {"dynamic_img_size": True}, ("cls",), 22,
+        )
+        for patch in (16, 8)
     ),
     *(
         NamedEncoder(
             f"dinov2-{size}", f"DINOv2 {size} (natural images)",
-            _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16), "dinov2", arguments, ("cls",),
-            parameters,
+            _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16), "dinov2",
+            _vit(*network, use_swiglu_ffn=size == "giant"), ("cls",), parameters,
         )
-        for size, parameters, arguments in (
-            ("small", 22, _SMALL), ("base", 87, _BASE), ("large", 304, _LARGE), ("giant", 1137, _GIANT),
+        for size, parameters, network in (
+            ("small", 22, (384, 12, 6)), ("base", 87, (768, 12, 12)), ("large", 304, (1024, 24, 16)),
+            ("giant", 1137, (1536, 40, 24)),
         )
     ),
 )  # fmt: skip

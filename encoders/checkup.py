@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, as_path, extension_names
 from ..formats import decode_image
 from .card import CropEncoder, EncoderCard
-from .catalogue import CATALOGUE
+from .catalogue import CATALOGUE, NamedEncoder
 from .choice import EncoderChoice, weights_of
 from .fetch import fetched_folder
 from .opening import open_encoder
@@ -59,13 +59,7 @@ _UNRECORDED = "not recorded; Keras publishes them"
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return every encoder that there is a name for, each with what it is in a few words."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
-    named = [
-        (
-            named.name,
-            f"{named.title}; {_terms(named.card)}; {'fetched' if fetched_folder(named.name) else 'not fetched'}",
-        )
-        for named in CATALOGUE.values()
-    ]
+    named = [(named.name, f"{_state(named)}: {named.title}; {named.card.terms()}") for named in CATALOGUE.values()]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
         (
@@ -77,6 +71,14 @@ def list_all_encoders() -> list[tuple[str, str]]:
         ("timm:hf-hub:OWNER/NAME", "a repository of the hub that timm or transformers wrote; `encoder fetch` gets it"),
     ]
     return [*plain, *named, *own]
+
+
+def _state(named: NamedEncoder) -> str:
+    """Say whether the weights of a named encoder are at hand, and else what it takes to get them."""
+    if fetched_folder(named.name) is not None:
+        return "at hand"
+    how = "to be converted" if named.pickled else "can be fetched"
+    return f"{how} by those who accept its terms" if named.card.gated else how
 
 
 def _terms(card: EncoderCard) -> str:

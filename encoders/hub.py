@@ -97,7 +97,7 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, di
                     f"{folder.path}: its config.json says {name} {str(folder.config[name])[:40]}, and {named.name} has "
                     f"{value}; these are the weights of another network"
                 )
-        positions = tensors.get("embeddings.position_embeddings")
+        positions = next((value for name, value in tensors.items() if name.endswith(".position_embeddings")), None)
         tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
         config["image_size"] = (
             round((tokens - 1) ** 0.5) * config["patch_size"]

@@ -399,70 +399,103 @@ def test_a_named_encoder_says_how_to_get_its_weights(tiny, tmp_path):
         open_encoder(EncoderChoice("uni2-h"), weights=str(tmp_path))
 
 
+def narrowed(named, **further):
+    """A named encoder with every field as published but for its width."""
+    timm = named.library == "timm"
+    size = {"embed_dim": 96, "num_heads": 3} if timm else {"hidden_size": 96, "num_attention_heads": 3}
+    size |= {"intermediate_size": 192} if "intermediate_size" in named.arguments else {}
+    return dataclasses.replace(named, arguments={**named.arguments, **size, **further})
+
+
 @pytest.fixture
-def shrunk(monkeypatch):
-    """Named encoders with every field as published but for width and depth."""
+def narrow(monkeypatch):
+    """The catalogue at full depth, narrower."""
     from bchisto.encoders import opening
 
-    small = {}
-    for name, named in CATALOGUE.items():
-        if named.library == "timm":
-            size = {"depth": 2, "embed_dim": 48, "num_heads": 3, **({"mlp_ratio": 4.0} if "Swi" in str(named) else {})}
-        else:
-            size = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
-        small[name] = dataclasses.replace(named, arguments={**named.arguments, **size})
-    monkeypatch.setattr(opening, "CATALOGUE", small)
-    return small
+    networks = {name: narrowed(named) for name, named in CATALOGUE.items()}
+    monkeypatch.setattr(opening, "CATALOGUE", networks)
+    return networks
 
 
-def test_a_named_encoder_needs_the_weights_alone(shrunk, tmp_path):
+@pytest.fixture
+def shrunk(narrow):
+    """Named encoders with two blocks."""
+    for name, named in narrow.items():
+        depth = "depth" if named.library == "timm" else "num_hidden_layers"
+        narrow[name] = narrowed(named, **{depth: 2})
+    return narrow
+
+
+def original(named, folder):
+    """A named encoder in its own library, with random weights that lie in the folder, and its first tokens."""
+    if named.library == "timm":
+        model = write_timm(folder, named.architecture, **named.arguments)
+        return model.forward_features, model.num_prefix_tokens
+    import transformers as hf
+
+    class_, size = ("ViT", 224) if named.architecture == "vit" else ("Dinov2", 518)
+    config = getattr(hf, f"{class_}Config")(**named.arguments, image_size=size)
+    model = write_transformers(folder, getattr(hf, f"{class_}Model")(config))
+    return lambda given: model(given).last_hidden_state, 1
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_named_encoder_gives_what_its_library_gives(narrow, tmp_path, name):
+    """At full depth, with the preprocessing of torchvision, and pooled as its authors do; its weights are enough."""
+    import torch
+    from torchvision import transforms
+
+    named = narrow[name]
+    compute, before = original(named, tmp_path)
+    file = (tmp_path / "model.safetensors").rename(tmp_path / f"{name}.safetensors")
+    encoder = open_encoder(EncoderChoice(name), weights=str(file))
+    assert (encoder.name, encoder.layers, encoder.default_layers) == (name, named.outputs, True)
+    assert encoder.card.terms() == named.card.terms()
+    card = named.card
+    treated = transforms.Compose([
+        transforms.Resize(card.resize or 224, transforms.InterpolationMode(card.interpolation)),
+        transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(card.mean, card.std),
+    ])  # fmt: skip
+    crops = pictures(300)
+    with torch.inference_mode():
+        tokens = compute(torch.stack([treated(Image.fromarray(crop)) for crop in crops]))
+    wanted = {"cls": tokens[:, 0], "mean": tokens[:, before:].mean(1)}
+    wanted = torch.cat([wanted[output] for output in named.outputs], dim=1).numpy()
+    np.testing.assert_allclose(encoder.encode(crops), wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_named_encoder_has_as_many_parameters_as_published(name):
     import timm
     import torch
+    import transformers as hf
 
-    named = shrunk["virchow2"]
-    model = write_timm(tmp_path, named.architecture, **named.arguments)
-    file = (tmp_path / "model.safetensors").rename(tmp_path / "virchow2.safetensors")
-    encoder = open_encoder(EncoderChoice("virchow2"), weights=str(file))
-    assert (encoder.name, encoder.layers, encoder.default_layers) == ("virchow2", ("cls", "mean"), True)
-    assert encoder.card.terms() == "CC-BY-NC-ND-4.0, non-commercial use only"
-    crops = pictures(224)
-    given = torch.stack([timm.data.create_transform(224, crop_pct=1, interpolation="bicubic")(Image.fromarray(crop))
-                         for crop in crops])  # fmt: skip
-    with torch.inference_mode():
-        tokens = model.forward_features(given)
-    wanted = torch.cat([tokens[:, 0], tokens[:, 5:].mean(1)], dim=1).numpy()
-    np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
+    named = CATALOGUE[name]
+    with torch.device("meta"):
+        if named.library == "timm":
+            options = dict(named.arguments)
+            if "mlp_layer" in options:
+                options["mlp_layer"] = getattr(timm.layers, options["mlp_layer"])
+            model = timm.create_model(named.architecture, num_classes=0, **options)
+        else:
+            class_ = "ViT" if named.architecture == "vit" else "Dinov2"
+            model = getattr(hf, f"{class_}Model")(getattr(hf, f"{class_}Config")(**named.arguments))
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(named.parameters, rel=0.02)
 
 
-def test_a_named_encoder_of_transformers(shrunk, tmp_path):
-    import torch
-    from transformers import Dinov2Config, Dinov2Model
-
-    for name, size in (("phikon-v2", 224), ("midnight-12k", 518), ("dinov2-base", 518)):
-        folder = tmp_path / name
-        model = Dinov2Model(Dinov2Config(**shrunk[name].arguments, image_size=size))
-        card = shrunk[name].card
-        cut = {"size": {"shortest_edge": card.resize or 224}, "crop_size": {"height": 224, "width": 224},
-               "resample": 2 if card.interpolation == "bilinear" else 3}  # fmt: skip
-        write_transformers(folder, model, image_mean=card.mean, image_std=card.std, **cut)
-        crops = pictures(300)
-        with torch.inference_mode():
-            tokens = model(seen(folder, crops)).last_hidden_state
-        wanted = {"cls": tokens[:, 0], "mean": tokens[:, 1:].mean(1)}
-        wanted = torch.cat([wanted[output] for output in shrunk[name].outputs], dim=1).numpy()
-        found = open_encoder(EncoderChoice(name), weights=str(folder)).encode(crops)
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
-    _config(num_attention_heads=6)(folder)
+def test_the_config_of_another_network_is_refused(shrunk, tmp_path):
+    original(shrunk["dinov2-base"], tmp_path)
+    _config(num_attention_heads=6)(tmp_path)
     with pytest.raises(WeightsError, match="says num_attention_heads 6, and dinov2-base has 3; .*another network"):
-        open_encoder(EncoderChoice(name), weights=str(folder))
+        open_encoder(EncoderChoice("dinov2-base"), weights=str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("uni", {"embed_dim": 96}, "size mismatch"),
+        ("uni", {"embed_dim": 48}, "size mismatch"),
         ("uni", {"depth": 3}, "Unexpected key"),
-        ("uni", {"patch_size": 8}, "patch_embed.proj.weight is of shape .48, 3, 8, 8. and not .48, 3, 16, 16."),
+        ("uni", {"patch_size": 8}, "patch_embed.proj.weight is of shape .96, 3, 8, 8. and not .96, 3, 16, 16."),
         ("virchow2", {"reg_tokens": 0}, ""),
         ("h-optimus-0", {"reg_tokens": 8}, "size mismatch for reg_token"),
     ],
