@@ -6,7 +6,8 @@ command that a person could type, and whether it is done is read from the units 
 
 from .folders import count_groups, is_described
 from .plan import SINGLE, STAGES
-from .status import RunStatus, ShardState, Stage, read_status, status_lines
+from .status import RunStatus, ShardState, Stage, read_status
+from .status_text import status_lines
 from .submission import SCHEDULERS, Request, cancel, make_plan, preview, refuse_live, start, was_submitted
 
 __all__ = [

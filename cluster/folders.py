@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import InputError
@@ -73,6 +73,14 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
     InputError
         A list of units is damaged.
     """
+    if command == "reproduce":
+        yield Folder(command, any(run.glob("reproduce/*/report.html")))
+        for path in (run, *sorted(run.glob("*/run.json")), *sorted(run.glob("*/*/run.json"))):  # magnifications, seeds
+            own = path if path is run else path.parent
+            for step in ("featurize", "boost", "finetune"):
+                for folder in read_folders(own, step):
+                    yield replace(folder, name=(own.relative_to(run) / step / folder.name).as_posix())
+        return
     root = run / ("features" if command == "featurize" else command)
     paths = sorted(root.iterdir()) if root.is_dir() else []
     if command != "featurize":

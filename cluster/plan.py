@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from ..core import InputError
 from ..formats import read_json
 from ..jobs import write_json
 from .folders import read_folders
+from .limits import lead_seconds
 
 _SCHEMA = 1
 
-STAGES = ("featurize", "boost", "finetune")
+STAGES = ("featurize", "boost", "finetune", "reproduce")
 """Commands whose work lies in units, which shards divide."""
 
-SINGLE = ("evaluate", "reproduce")
+SINGLE = ("evaluate", "predict", "explain")
 """Those that one job does."""
 
 MERGE = "merge"
@@ -36,7 +37,7 @@ class JobStage:
     words : list of str
         Its options, as they were typed.
     run : str
-        Its folder of output.
+        Its output: a folder, and of `predict` a table.
     cpus : int or None
         Processes of a task, if that was told.
     shards : int
@@ -47,6 +48,8 @@ class JobStage:
         Numbers of the jobs: of the array, if there is one, and of the job that merges.
     options : list of str
         Of the scheduler.
+    lead : int
+        Seconds before its limit at which a task is told to stop.
     done, idle : int
         Units that were done at the last submission, and submissions in sequence that added none.
     """
@@ -59,6 +62,7 @@ class JobStage:
     tasks: list[int] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    lead: int = lead_seconds(None)
     done: int = 0
     idle: int = 0
 
@@ -139,10 +143,16 @@ def read_plans(run: Path) -> list[Plan]:
     return [read_plan(path.parent) for path in sorted(run.glob("jobs/*/plan.json"))]
 
 
+def was_planned(run: Path, command: str, words: Sequence[str]) -> bool:
+    """Tell whether the same command was submitted before."""
+    stages = (stage for plan in read_plans(run) for stage in plan.stages)
+    return any((stage.command, stage.words) == (command, list(words)) for stage in stages)
+
+
 def missing_shards(stage: JobStage) -> list[int]:
     """Return the shards of a stage that lack units; all if nothing is known of it yet, none if it is complete."""
     folders = list(read_folders(Path(stage.run), stage.command))
-    if not folders:
+    if not any(folder.groups or folder.complete for folder in folders):
         return list(range(1, stage.shards + 1))
     return [
         shard
@@ -161,8 +171,9 @@ def progress(stage: JobStage, task: str = MERGE) -> int:
     """Return how much of a task is done, as a number that grows: units, or files where there are none."""
     if not stage.shards:
         apart = ("jobs", "records")
-        files = (path.relative_to(stage.run).parts[0] for path in Path(stage.run).rglob("*"))
-        return sum(part not in apart for part in files)
+        output, parts = Path(stage.run), Path(f"{stage.run}.parts")
+        files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
+        return sum(names[1] not in apart for names in files)
     folders = list(read_folders(Path(stage.run), stage.command))
     index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
     done = sum(unit.done for folder in folders for unit in folder.of_shard(index, count))

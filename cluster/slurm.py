@@ -13,9 +13,6 @@ from pathlib import Path
 from ..core import BchistoError
 from .plan import MERGE, Plan
 
-_LEAD_SECONDS = 120
-"""How long before its limit a task is told to stop: what is under way is given up, and its workers are ended."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -54,7 +51,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     stage = plan.stages[position]
     common = [
         "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
-        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_LEAD_SECONDS}", *stage.options,
+        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{stage.lead}", *stage.options,
     ]  # fmt: skip
     begin = f"{str(plan.logs).replace('%', '%%')}/{position + 1}-{stage.command}"
     waits = [] if after is None else [f"--dependency=afterok:{after}"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import MissingInputError
-from ..runs import RunEntry, read_run
+from ..runs import RunEntry, read_records, read_run
 from .folders import Folder, Unit, read_folders
 from .plan import MERGE, SINGLE, STAGES, Plan
 from .queued import Queued, ask, last_plan
@@ -148,7 +148,9 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
     entries = read_run(run) if (run / "run.json").is_file() else []
     plan = last_plan(run)
     queued = ask(plan)
-    known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in STAGES]
+    whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
+    commands = [command for command in STAGES if (command == "reproduce") == whole]  # it has the others within
+    known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in commands]
     known += [_single(queued[command]) for command in SINGLE if command in queued]
     stages = tuple(stage for stage in known if stage is not None)
     state = _whole([stage.state for stage in stages])
@@ -203,8 +205,9 @@ def _failures(path: Path) -> int:
 def _single(queued: Queued) -> Stage | None:
     """Return the stage of a planned command that one job does, by its own record."""
     assert queued.stage is not None
-    command, run = queued.stage.command, Path(queued.stage.run)
-    entries = read_run(run) if (run / "run.json").is_file() else []
+    command, output = queued.stage.command, Path(queued.stage.run)
+    records = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
+    entries = [entry for path in records if path.is_file() for entry in read_records(path)]
     own = [entry for entry in entries if entry.command == command]
     states = {"ok": "done", "error": "failed", "not checked here": "running"}
     state = states.get(own[-1].status, own[-1].status) if own else "not started"
@@ -310,68 +313,3 @@ def _rate(units: Sequence[Unit], started: Sequence[float], now: float) -> float 
     since = min(started)
     fresh = sum(unit.done and unit.changed is not None and unit.changed >= since for unit in units)
     return fresh / (now - since) if fresh and now > since else None
-
-
-def status_lines(status: RunStatus) -> list[str]:
-    """Return a status as lines for people."""
-    from ..jobs import format_seconds
-
-    lines = [f"{status.run}: {status.state}"]
-    for stage in status.stages:
-        parts = [f"{stage.command}: {stage.state}"]
-        if stage.units:
-            parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
-            if stage.begun:
-                parts.append(f"{stage.begun} under way")
-        whole = sum(complete for _, complete in stage.folders)
-        if stage.folders:
-            kind = "stores" if stage.command == "featurize" else "folders"
-            parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
-        if stage.per_minute is not None and stage.seconds_left is not None:
-            parts.append(f"{stage.per_minute:.3g} a minute, {format_seconds(stage.seconds_left)} left")
-        if stage.newest_seconds is not None:
-            parts.append(f"newest part {format_seconds(stage.newest_seconds)} old")
-        if stage.interrupted:
-            parts.append(f"interrupted {stage.interrupted} times" if stage.interrupted > 1 else "interrupted once")
-        lines.append("; ".join(parts))
-        lines += [f"  {line}" for line in _shard_lines(stage)]
-        lines += [f"  made with {kind}" for kind in stage.made_with]
-    if status.failed_images:
-        lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
-    if status.log:
-        lines.append(f"read: {status.log}")
-    if status.then:
-        lines.append(f"next: {status.then}")
-    return lines
-
-
-def _shard_lines(stage: Stage) -> list[str]:
-    """Return a line for shards of the same state and reason: a run may have hundreds."""
-    alike: dict[tuple[str, str], list[str]] = {}
-    for shard in stage.shards:
-        alike.setdefault((shard.state, shard.reason), []).append(shard.shard.partition("/")[0])
-    count = len(stage.shards)
-    if list(alike.values()) == [[""]]:  # no shard
-        return [stage.shards[0].reason]
-    return [
-        f"{'shard' if len(numbers) == 1 else 'shards'} {_spans(list(map(int, numbers)))} of {count}: {state}"
-        + (f" ({reason})" if reason else "")
-        for (state, reason), numbers in alike.items()
-    ]
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    """Return numbers in order as text.
-
-    Examples
-    --------
-    >>> _spans([1, 2, 3, 7, 9, 10])
-    '1-3, 7, 9-10'
-    """
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +15,19 @@ from ..core import InputError, Message
 from ..jobs import ensure_folder, is_running, this_process
 from . import local, slurm
 from .folders import read_folders
-from .plan import MERGE, STAGES, JobStage, Plan, is_complete, missing_shards, new_folder, progress, read_plans
+from .limits import check_time, lead_seconds, limit_of
+from .plan import (
+    MERGE,
+    STAGES,
+    JobStage,
+    Plan,
+    is_complete,
+    missing_shards,
+    new_folder,
+    progress,
+    read_plans,
+    was_planned,
+)
 from .scripts import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
@@ -26,12 +41,14 @@ class Request:
     ----------
     command : str
     words : tuple of str
-    run : Path
-        Its folder of output.
+    out : Path
+        Its folder of output, or its table.
     cpus : int or None
         Processes that it was told to use.
     most : int or None
         Pieces into which its work can be divided, if that is known.
+    unit : float or None
+        Seconds that one of them takes a process, if that is known.
     checked : bool
         Whether the list of its units was written just now, so that what is there tells what is missing.
     there : bool
@@ -40,20 +57,30 @@ class Request:
 
     command: str
     words: tuple[str, ...]
-    run: Path
+    out: Path
     cpus: int | None = None
     most: int | None = None
+    unit: float | None = None
     checked: bool = True
     there: bool = False
 
 
 def make_plan(
-    requests: Sequence[Request], *, scheduler: str, tasks: int, options: Sequence[str], time: str | None, line: str
+    run: Path,
+    requests: Sequence[Request],
+    *,
+    scheduler: str,
+    tasks: int,
+    options: Sequence[str],
+    time: str | None,
+    line: str,
 ) -> Plan:
     """Return the plan of what is missing; a stage that is complete and follows none that is not is left out.
 
     Parameters
     ----------
+    run : Path
+        Gets the folder of the plan.
     requests : sequence of Request
     scheduler : {"slurm", "local"}
     tasks : int
@@ -61,23 +88,25 @@ def make_plan(
     options : sequence of str
         Of the scheduler, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
     time : str, optional
-        Limit of a task, as Slurm writes it.
+        Limit of a task, as Slurm writes it; by default by what its units take, if that is known.
     line : str
         The command that asks for it.
 
     Raises
     ------
     InputError
-        An option that bchisto sets itself.
+        An option that bchisto sets itself, or a limit that is too short.
     """
     stages: list[JobStage] = []
     for request in requests:
         if request.there and not stages:
             continue
-        if request.there:
-            raise InputError(Message("{}: exists already; use {overwrite} with {}", request.run, request.command))
-        stage = JobStage(request.command, list(request.words), str(request.run.absolute()), cpus=request.cpus)
-        stage.options = _options(options, time, request)
+        words = list(request.words)
+        if request.there and not was_planned(run, request.command, words):
+            raise InputError(Message("{}: exists already; use {overwrite} with {}", request.out, request.command))
+        if request.there:  # made by an earlier submission, of what is made anew
+            words.append("--overwrite")
+        stage = JobStage(request.command, words, str(request.out.absolute()), cpus=request.cpus)
         if request.command in STAGES:
             if request.checked and not stages and is_complete(stage):
                 continue
@@ -86,9 +115,20 @@ def make_plan(
             if stage.shards == 1:  # one job does it all
                 stage.shards, stage.tasks = 0, []
             stage.done = progress(stage)
+        stage.lead = lead_seconds(request.unit)
+        if time is not None:
+            check_time(time, request.command, request.unit)
+        stage.options = _options(options, time or _limit(request, stage), request)
         stages.append(stage)
     cwd, python = str(Path.cwd()), sys.executable
-    return Plan(new_folder(requests[0].run), scheduler, line, cwd, python, stages)
+    return Plan(new_folder(run), scheduler, line, cwd, python, stages)
+
+
+def _limit(request: Request, stage: JobStage) -> str | None:
+    """Return the limit of a task by what its units take; None if that is not known."""
+    if request.unit is None or request.most is None:
+        return None
+    return limit_of(request.unit, math.ceil(request.most / max(1, stage.shards) / (request.cpus or 1)))
 
 
 def _options(options: Sequence[str], time: str | None, request: Request) -> list[str]:
@@ -118,7 +158,9 @@ def refuse_live(run: Path, *, force: bool) -> None:
     for plan in plans:
         if plan.scheduler == "local" and plan.process and is_running(plan.process) is not False:
             raise InputError(
-                Message("{}: a local submit works on it (process {}); wait, or end it", run, plan.process.get("pid"))
+                Message(
+                    "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
+                )
             )
     known = {job for plan in plans for job in plan.jobs}
     if not known:
@@ -137,9 +179,9 @@ def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
 
     What lies there was listed by its tasks; on a machine of another kind, say without a GPU, its keys would be others.
     """
-    stages = [stage for plan in read_plans(run) for stage in plan.stages]
-    same = any((stage.command, stage.words) == (command, list(words)) for stage in stages)
-    return same and any(unit.done for folder in read_folders(run, command) for unit in folder.units)
+    return was_planned(run, command, words) and any(
+        unit.done for folder in read_folders(run, command) for unit in folder.units
+    )
 
 
 def preview(plan: Plan) -> list[str]:
@@ -183,8 +225,12 @@ def start(plan: Plan) -> int:
 
 
 def cancel(run: Path) -> list[str]:
-    """Cancel the jobs of a run that are in the queue; return their numbers."""
-    known = {job for plan in read_plans(run) for job in plan.jobs}
-    live = sorted({job.number for job in slurm.queue() or ()} & known)
+    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return what was ended."""
+    plans = read_plans(run)
+    known = {job for plan in plans for job in plan.jobs}
+    live = sorted({job.number for job in slurm.queue() or ()} & known) if known else []
     slurm.cancel(live)
-    return live
+    local_ones = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
+    for process in local_ones:
+        os.kill(process, signal.SIGTERM)
+    return [*live, *(f"process {process}" for process in local_ones)]

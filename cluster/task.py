@@ -12,7 +12,7 @@ from types import FrameType
 
 from ..core import Terminated
 from . import slurm
-from .plan import MERGE, Plan, missing_shards, progress, read_plan
+from .plan import MERGE, STAGES, Plan, missing_shards, progress, read_plan
 
 MOST_IDLE = 2
 """Rounds in sequence that may add nothing: the same would happen again."""
@@ -49,7 +49,7 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     words = [plan.python, "-m", "bchisto", stage.command, *stage.words]
     if task != MERGE:
         words += ["--shard", f"{task}/{stage.shards}"]
-    if stage.command != "evaluate" and stage.cpus is None:
+    if stage.command in (*STAGES, "predict") and stage.cpus is None:
         words += ["--jobs", os.environ.get("SLURM_CPUS_PER_TASK", "1")]
     received: list[int] = []
     children: list[subprocess.Popen[bytes]] = []

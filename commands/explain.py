@@ -46,6 +46,8 @@ def explain(model: Path, **options: Any) -> None:
         weights=options["weights"],
         work=from_options(Work, options),
     )
+    if not results:  # only checked
+        return
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'picture')} of the method {method}")

@@ -28,7 +28,9 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag(
-        "--time", help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round."
+        "--time",
+        help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round. Default: for "
+        "featurize by what its blocks take; else the partition's.",
     )
     yield flag(
         "--sbatch",
@@ -64,15 +66,20 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
 
     if options["cancel"]:
         cancelled = cancel(Path(words[0]))
-        echo(f"cancelled: {', '.join(cancelled)}" if cancelled else "no job of this run is in the queue")
+        echo(
+            f"cancelled: {', '.join(cancelled)}"
+            if cancelled
+            else "no job of this run is in the queue, and no local submit works on it"
+        )
         return
     stages = _parsed(context, words)
-    run = stages[0][1].params["out"]
+    run = _output(stages[0][1])
+    run = run.parent if stages[0][0].name == "predict" else run
     refuse_live(run, force=options["force"])
     line = shlex.join(["bchisto", *_typed(options), "--", *words])
     requests = _checked(stages)
     given = {"scheduler": options["scheduler"], "tasks": options["tasks"], "options": options["sbatch"]}
-    plan = make_plan(requests, **given, time=options["time"], line=line)
+    plan = make_plan(run, requests, **given, time=options["time"], line=line)
     for stage in plan.stages:
         tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
         echo(f"{stage.command}: {tasks}")
@@ -115,11 +122,11 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
         if command is None:
             raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(commands)}")
         own = command.make_context(name, list(rest))
-        divided = () if name == "evaluate" else ("shard", "dask", "overwrite")
+        divided = ("shard", "dask", "overwrite") if name in STAGES else ("dask",)
         for option in divided:
             if own.params.get(option):
                 raise click.UsageError(
-                    f"{name} --{option}: does not go with submit, which divides the work; leave it out"
+                    f"{name} --{option}: does not go with submit, which sees to that itself; leave it out"
                 )
         if own.params.get("out") is None:
             raise click.UsageError(f"{name}: give --out")
@@ -130,13 +137,13 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
 def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...]]]) -> list[Request]:
     """Check what every task would refuse, as far as it can be known now, and list the units."""
     from ..cluster import STAGES, Request, count_groups, is_described, was_submitted
-    from .evaluate import is_evaluated
 
     requests: list[Request] = []
-    run = stages[0][1].params["out"]
+    run = _output(stages[0][1])
     describing: click.Context | None = None
+    most: int | None
     for command, context, words in stages:
-        name, out, cpus = command.name or "", Path(context.params["out"]), context.params.get("jobs")
+        name, out, cpus = command.name or "", _output(context), context.params.get("jobs")
         waits = name == "boost" and describing is not None and not is_described(out)
         if name in STAGES:
             with _named(command):
@@ -145,13 +152,33 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                 else:
                     if not was_submitted(run, name, words):
                         _look(command, context)
-                    most = count_groups(out, name)
+                    most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
-            requests.append(Request(name, words, out, cpus, most=most, checked=not waits))
+            unit = _block_seconds(context.params) if name == "featurize" else None
+            requests.append(Request(name, words, out, cpus, most=most, unit=unit, checked=not waits))
         else:
-            there = name == "evaluate" and not context.params["overwrite"] and is_evaluated(out)
+            there = not context.params["overwrite"] and _is_finished(name, out)
+            if not there and "model" in context.params and (not requests or context.params["model"].is_file()):
+                with _named(command):
+                    _look(command, context)
             requests.append(Request(name, words, out, cpus, there=there))
     return requests
+
+
+def _output(context: click.Context) -> Path:
+    return Path(context.params["out"])
+
+
+def _is_finished(name: str, out: Path) -> bool:
+    """Tell whether what one job does was done."""
+    from ..runs import read_records
+    from .evaluate import is_evaluated
+
+    if name == "evaluate":
+        return is_evaluated(out)
+    record = out.with_name(f"{out.name}.run.json") if name == "predict" else out / "run.json"
+    last = read_records(record)[-1] if record.is_file() else None
+    return last is not None and (last.command, last.status) == (name, "ok")
 
 
 @contextlib.contextmanager
@@ -166,7 +193,9 @@ def _named(command: click.Command) -> Iterator[None]:
 
 def _look(command: click.Command, context: click.Context) -> None:
     """Run a command up to its first unit; what it would print as a shard is of no use here."""
-    context.params |= {"shard": "1/1", "checks": True}
+    from ..cluster import SINGLE
+
+    context.params |= {"checks": True, **({} if command.name in SINGLE else {"shard": "1/1"})}
     unseen = io.StringIO()
     with (
         contextlib.redirect_stdout(unseen),
@@ -175,6 +204,14 @@ def _look(command: click.Command, context: click.Context) -> None:
         contextlib.suppress(click.exceptions.Exit),
     ):
         command.invoke(context)
+
+
+def _block_seconds(options: dict[str, Any]) -> float:
+    """Return what a block of images takes a process, from recorded speeds."""
+    from ..featurize import images_per_block, reckon_seconds, resolve_settings
+
+    settings, _ = resolve_settings(options)
+    return images_per_block(settings) * reckon_seconds(settings)
 
 
 def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:

@@ -152,6 +152,7 @@ def explain_methods(
     Returns
     -------
     list of ExplainResult
+        Empty with `Work.checks`.
 
     Raises
     ------
@@ -178,7 +179,7 @@ def explain_methods(
         **plain_options(settings[0], work), "method": [method.name for method in chosen],
         "layer": "".join({asked.layer: None for asked in settings if asked.layer}),
     }  # fmt: skip
-    with record_run(folder, command="explain", config=config) as record, advised(*_OPTIONS):
+    with record_run(folder, command=work.recorded_as("explain"), config=config) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         read = functools.cache(
@@ -195,6 +196,8 @@ def explain_methods(
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
             jobs.append((method, explainer, into, usable, refused))
+        if work.checks:
+            return []
         for _, _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)

@@ -119,7 +119,10 @@ def predict(
     bundle = _check_outputs(outputs, inputs, overwrite=work.overwrite or begun is not None)
     overwrite = work.overwrite or bool(begun and begun.get("overwrite"))
     parts = table.with_name(f"{table.name}.parts")
-    with record_table(table, command="predict", config=config, overwrite=overwrite) as record, advised():
+    with (
+        record_table(table, command=work.recorded_as("predict"), config=config, overwrite=overwrite) as record,
+        advised(),
+    ):
         # what the model cannot say is refused before its encoders are loaded
         point = choose_point(
             *bundle_view(bundle), threshold=settings.threshold, sensitivity=settings.sensitivity, bundle=bundle
@@ -128,6 +131,8 @@ def predict(
             predicted = _predict_features(bundle, inputs, settings, record)
         else:
             predicted = _predict_images(bundle, inputs, outputs, settings, work, parts=parts, record=record)
+        if work.checks:
+            return PredictResult(table, len(predicted.records), {}, (), ())
         result = write_outputs(table, predicted, settings=settings, point=point, overwrite=overwrite)
         set_aside(parts)
         record.note(

@@ -120,7 +120,7 @@ def reproduce(
         **plain_options(work),
     }  # fmt: skip
     folder = run / "reproduce" / recipe.name
-    with record_run(run, command="reproduce", config=config) as record:
+    with record_run(run, command=work.recorded_as("reproduce"), config=config, shard=work.shard) as record:
         outcome = run_variants(recipe, request)
         result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
         if work.shard is None:

@@ -113,7 +113,8 @@ def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
         _log.warning(run.notes[-1])
     for part in run.parts:
         part.known.clear()  # a seed more takes no more memory
-    if not run.results and request.work.shard is None:
+    left_out = sum(map(len, run.left_out.values())) == len(run.parts) * len(run.variants)
+    if left_out or (not run.results and request.work.shard is None):
         raise InputError("{}: too few images for {quick}: {}", request.images, run.notes[-1])
     return run
 

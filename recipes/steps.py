@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from ..boost import BoostSettings, train
+from ..cluster import is_described
 from ..core import InputError
 from ..crossval import CrossValidation
 from ..data import FoldChoice
@@ -47,9 +48,12 @@ class FeaturizeStep:
         """Refuse nothing: `featurize` reads every header first."""
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Describe the images; a shard describes its share."""
+        """Describe the images; a shard describes its share, and the last one puts the stores together."""
         for settings in self._drawn():
-            featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
+            result = featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
+            share = result.share
+            if share is not None and share.done == share.units and not work.checks:  # the last of all shards
+                featurize(part.selection(self.reading), out=part.run, settings=settings, work=replace(work, shard=None))
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
@@ -90,8 +94,8 @@ class BoostStep:
         part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Train; a shard leaves that to the run without ``--shard``, since the stores are not yet whole."""
-        if work.shard is not None:
+        """Train; a shard trains its share, unless other shards still describe: then it must be called again."""
+        if work.shard is not None and not is_described(part.run):
             return []
         return train(
             out=part.run, features=self._own(part.run / "features"), settings=self.settings,

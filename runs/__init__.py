@@ -3,7 +3,7 @@
 from .changes import ImageChange, Known
 from .compare import describe_differences, differences
 from .folder import FolderSettings, other_settings
-from .history import RunEntry, diff_runs, list_runs, read_run, unfinished_work
+from .history import RunEntry, diff_runs, list_runs, read_records, read_run, unfinished_work
 from .listing import Listing, read_listing, remove_listing, write_listing
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
@@ -21,6 +21,7 @@ __all__ = [
     "load_config",
     "other_settings",
     "read_listing",
+    "read_records",
     "read_run",
     "record_run",
     "record_table",

@@ -82,6 +82,17 @@ def read_run(run: str | Path) -> list[RunEntry]:
     path = Path(run) / "run.json"
     if not path.is_file():
         raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
+    return read_records(path)
+
+
+def read_records(path: Path) -> list[RunEntry]:
+    """Read the commands of a ``run.json``, or of the record beside a table, oldest first.
+
+    Raises
+    ------
+    InputError
+        The file is not one that bchisto wrote.
+    """
     try:
         content = read_json(path, record=True)
     except RecursionError as error:
@@ -89,7 +100,7 @@ def read_run(run: str | Path) -> list[RunEntry]:
     records = content.get("records") if isinstance(content, dict) else None
     if not isinstance(records, list):
         raise InputError(f"{path}: not a run.json of bchisto")
-    entries = [entry for record in records if (entry := _entry(Path(run), record)) is not None]
+    entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
     if left_out := len(records) - len(entries):
         _log.warning("%s: %d of its %d records are not whole and left out", path, left_out, len(records))
     if not entries:

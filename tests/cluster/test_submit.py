@@ -1,55 +1,11 @@
 """`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
 
-import json
 import shutil
 import subprocess
 import time
 
-import h5py
-import numpy as np
 import pytest
-
-FEATURES = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "60", "--crops", "3")
-BOOST = ("--folds", "3", "--seeds", "2", "--param", "num_iterations=3", "--param", "min_data_in_leaf=2")
-RESULTS = ("boost/3-lightgbm/predictions.csv", "boost/3-lightgbm/metrics.json", "boost/3-lightgbm/model.bchisto")
-
-
-def chain(images, run, *, features=FEATURES):
-    return (
-        "featurize", "--images", images, "--out", run, *features,
-        "then", "boost", "--out", run, *BOOST,
-        "then", "evaluate", run, "--out", run / "evaluation", "--bootstrap", "20",
-    )  # fmt: skip
-
-
-def assert_equal(run, expected):
-    for name in RESULTS:
-        assert (run / name).read_bytes() == (expected / name).read_bytes(), name
-    ours, theirs = (json.loads((path / "evaluation" / "metrics.json").read_text()) for path in (run, expected))
-    assert ours["tables"] == theirs["tables"]
-    store = "features/tiny-1.0-64.h5"
-    with h5py.File(run / store) as mine, h5py.File(expected / store) as other:
-        names = []
-        other.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert len(names) > 6
-        for name in names:
-            np.testing.assert_array_equal(mine[name][()], other[name][()])
-
-
-@pytest.fixture(scope="session")
-def alone(tmp_path_factory, tissue):
-    """The run of one process."""
-    import sys
-
-    run = tmp_path_factory.mktemp("alone") / "run"
-    words = [str(word) for word in chain(tissue, run)]
-    while words:
-        end = words.index("then") if "then" in words else len(words)
-        jobs = [] if words[0] == "evaluate" else ["--jobs", "1"]
-        command = [sys.executable, "-m", "bchisto", *words[:end], *jobs]
-        subprocess.run(command, check=True, capture_output=True)
-        words = words[end + 1 :]
-    return run
+from job_chain import BOOST, FEATURES, assert_equal, chain
 
 
 def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
@@ -78,6 +34,7 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
+        (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES), "--time 3: between its start and its signal"),
         (("featurise", "--out", "run"), "'featurise': each stage begins with one of featurize, boost"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"), "No such option ... --corps"),
         (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
@@ -87,13 +44,15 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
           "--folds", "50"), "boost: "),
         (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
           "--head", "forest"), "boost: "),
+        (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
+        (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
     ],
 )  # fmt: skip
 def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, tissue, tmp_path, words, named):
     run = tmp_path / "run"
     words = [{"IMAGES": tissue, "RUN": run}.get(word, word) for word in words]
-    code, out, err = cli("submit", "--scheduler", "local", "--", *words)
+    code, out, err = cli("submit", "--scheduler", "local", "--time", "3", "--", *words)
     assert (code, out) == (2, ""), err
     assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err  # click words it by its version
     assert not (run / "jobs").exists()
@@ -118,6 +77,12 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     assert not (run / "jobs").exists()
     code, _, err = cli("submit", "--dry-run", "--sbatch", "array=1-4", "--", *chain(tissue, run))
     assert (code, "--sbatch array=1-4: bchisto sets this itself" in err) == (2, True)
+    code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
+    assert ["--time=0:" in line for line in out.splitlines() if line.startswith("sbatch ")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
 
 
 @pytest.mark.slow
