@@ -19,6 +19,9 @@ _CALL_SECONDS = 0.01
 """What an augmentation takes however small the image is, beside the recorded speeds, which are by the pixel; an IDC
 patch of 50 pixels took 0.013 of a busy core."""
 
+_START_SECONDS = 12.0
+"""What a process takes to import and build networks before its first image (MobileNetV2 by OpenVINO: 13 of a core)."""
+
 _FLOAT_BYTES = 4
 
 
@@ -102,10 +105,11 @@ def estimate_describing(
             size = _FLOAT_BYTES * images * settings.augmentations * len(settings.views) * sum(dims)
     units = math.ceil(images / images_per_block(settings))
     processes = max(1, min(resources.processes, units))
-    seconds = images * each / processes
+    seconds = _START_SECONDS + images / processes * each
     dense = None
     if not timed and settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
-        dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=mpp) / processes
+        dense_each = reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=mpp)
+        dense = _START_SECONDS + images / processes * dense_each
     return DescribingEstimate(
         images,
         len(settings.encoders) * len(settings.views),

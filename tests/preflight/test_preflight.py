@@ -273,7 +273,8 @@ def test_disk_is_that_of_the_numbers_in_the_stores(tmp_path):
     assert cost.shortest < cost.seconds < cost.longest
     assert cost.dense < cost.seconds
     one = preflight(tmp_path / "t", settings=found.requested, work=Work(jobs=1)).estimate
-    assert one.seconds == pytest.approx(2 * cost.seconds)
+    start = 2 * cost.seconds - one.seconds  # which processes share
+    assert 0 < start < 60
 
 
 def test_what_is_known_of_a_network_is_what_it_is(tmp_path):
