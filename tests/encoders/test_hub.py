@@ -493,7 +493,7 @@ def test_the_config_of_another_network_is_refused(shrunk, tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("uni", {"embed_dim": 48}, "size mismatch"),
+        ("uni", {"embed_dim": 192}, "size mismatch"),
         ("uni", {"depth": 3}, "Unexpected key"),
         ("uni", {"patch_size": 8}, "patch_embed.proj.weight is of shape .96, 3, 8, 8. and not .96, 3, 16, 16."),
         ("virchow2", {"reg_tokens": 0}, ""),
