@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,9 @@ from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
-from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, THUMBNAILS_MEMBER, TrainingReference
 
+_OF_TRAINING = (REFERENCE_MEMBER, THUMBNAILS_MEMBER)
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 
@@ -165,7 +167,7 @@ class Bundle(BundleFacts):
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
-        reference: bytes | None = None,
+        reference: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -178,7 +180,7 @@ class Bundle(BundleFacts):
             As the attributes.
         models : mapping
             Store name to the member name of each of its models, and what returns its bytes.
-        reference : bytes, optional
+        reference : mapping of str to bytes, optional
             Of `fit_reference`, with the stores in this order.
         """
         folders = {name: _folder(name) for name in stores}
@@ -189,8 +191,7 @@ class Bundle(BundleFacts):
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", read) for store, some in models.items() for name, read in some]
-        if reference is not None:
-            members.append((REFERENCE_MEMBER, lambda: reference))
+        members += [(name, functools.partial(bytes, data)) for name, data in (reference or {}).items()]
         write_bundle(
             path,
             facts,
@@ -235,9 +236,11 @@ class Bundle(BundleFacts):
         spec = known_head(head)
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
         empty, seen, reference = set(stores), [], None
+        if REFERENCE_MEMBER in archive.members:
+            known = {name: archive.read(name) for name in _OF_TRAINING if name in archive.members}
+            reference = TrainingReference.parse(known, stores=list(stores))
         for member in archive.members:
-            if member == REFERENCE_MEMBER:
-                reference = TrainingReference.parse(archive.read(member), stores=list(stores))
+            if member in _OF_TRAINING:
                 continue
             match = _MEMBER.fullmatch(member)
             if match is None:

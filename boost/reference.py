@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from .arrays import Features
 from .gaussian import fit_gaussian, left_out_distances, placed
 
 REFERENCE_MEMBER = "training-images.npz"
+
+THUMBNAILS_MEMBER = "training-thumbnails.npz"
+
+THUMBNAIL = 64
+"""Side of the small picture of a training image, pixels: 12 kB each."""
 
 TRAINING_NAMES = "training-images.csv"
 """File beside a model file with the names of its training images."""
@@ -44,6 +49,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 }  # fmt: skip
 
 Values = npt.NDArray[np.float64]
+Thumbnails = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,13 @@ class TrainingReference:
         (m, q), its descriptor of length 1 along the axes, ``classes`` (m,), and ``hashes`` (m, 32), the bytes of the
         SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of images that were left out; ``units`` (),
         how many patients or slides these are of, or images if no patients or slides are known.
+    thumbnails : ndarray of uint8, shape (m, 64, 64, 3), optional
+        Small pictures of the training images, if they were asked for at training.
     """
 
     stores: tuple[str, ...]
     arrays: dict[str, npt.NDArray[Any]]
+    thumbnails: Thumbnails | None = None
 
     def __post_init__(self) -> None:
         a = self.arrays
@@ -74,7 +83,7 @@ class TrainingReference:
             raise BundleError("what a model file holds of its training images does not fit; it was altered")
 
     @classmethod
-    def parse(cls, data: bytes, *, stores: Sequence[str]) -> TrainingReference:
+    def parse(cls, members: Mapping[str, bytes], *, stores: Sequence[str]) -> TrainingReference:
         """Read what `fit_reference` made.
 
         Raises
@@ -82,7 +91,13 @@ class TrainingReference:
         BundleError
             Damaged, or not of these stores.
         """
-        return cls(tuple(stores), unpack_arrays(data, _SHAPES))
+        thumbnails = None
+        arrays = unpack_arrays(members[REFERENCE_MEMBER], _SHAPES)
+        if (data := members.get(THUMBNAILS_MEMBER)) is not None:
+            shape = (len(arrays["vectors"]), THUMBNAIL, THUMBNAIL, 3)
+            pixels = unpack_arrays(data, {"thumbnails": shape}, largest=128)["thumbnails"]
+            thumbnails = (pixels.astype(np.int16) + 128).astype(np.uint8)
+        return cls(tuple(stores), arrays, thumbnails)
 
     def fits(self, classes: int) -> bool:
         """Whether its training images are of so many classes at most."""
@@ -149,6 +164,11 @@ class TrainingReference:
             for image in zip(places, far, strict=True)
         ]
 
+    def pictures(self, compared: Values) -> list[tuple[npt.NDArray[np.uint8], ...]]:
+        """Return small pictures of the nearest training images of each image; none if they were not kept."""
+        places = compared[:, 1 : 1 + NEAREST].astype(int)
+        return [() if self.thumbnails is None else tuple(self.thumbnails[image]) for image in places]
+
     @property
     def meaning(self) -> str:
         """What a mark means."""
@@ -165,7 +185,8 @@ def fit_reference(
     hashes: Sequence[str],
     units: Sequence[Hashable],
     seed: int,
-) -> bytes | None:
+    picture: Callable[[int], npt.NDArray[np.uint8]] | None = None,
+) -> dict[str, bytes]:
     """Keep what is needed to tell how far new images are from training images.
 
     Parameters
@@ -182,22 +203,24 @@ def fit_reference(
         What each belongs to: its patient or slide, else itself.
     seed : int
         Draws the images that are kept.
+    picture : callable, optional
+        Returns the pixels of a training image by its number; small ones are then kept.
 
     Returns
     -------
-    bytes or None
-        For `TrainingReference.parse`; None of fewer than 20 images, or of one patient.
+    dict of str to bytes
+        Members of the model file, for `TrainingReference.parse`; none of fewer than 20 images, or of one patient.
     """
     kept = list(range(len(positions)))
     if len(kept) > _MOST_IMAGES:
         kept = sorted(np.random.default_rng(seed).permutation(kept)[:_MOST_IMAGES].tolist())
     numbers = np.unique([str(units[i]) for i in kept], return_inverse=True)[1]
     if len(kept) < _LEAST_IMAGES or not numbers.any():
-        return None
+        return {}
     means = [_means(path, [positions[i] for i in kept]) for path in stores.values()]
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
-    return pack_arrays(
+    reference = pack_arrays(
         {
             **fitted,
             "sizes": np.array([some.shape[1] for some in means]),
@@ -208,6 +231,18 @@ def fit_reference(
             "units": np.array(numbers.max() + 1),
         }
     )
+    if picture is None:
+        return {REFERENCE_MEMBER: reference}
+    small = np.stack([_thumbnail(picture(i)) for i in kept]).astype(np.int16) - 128
+    return {REFERENCE_MEMBER: reference, THUMBNAILS_MEMBER: pack_arrays({"thumbnails": small.astype(np.int8)})}
+
+
+def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return an image in the middle of a white square."""
+    from PIL import Image, ImageOps
+
+    side = (THUMBNAIL, THUMBNAIL)
+    return np.asarray(ImageOps.pad(Image.fromarray(image), side, Image.Resampling.BOX, color=(255, 255, 255)))
 
 
 def _means(path: Path, positions: Sequence[int]) -> Values:

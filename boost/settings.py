@@ -80,6 +80,13 @@ class BoostSettings(Settings):
         decides=False,
         help="Added to the folder's name, so that other stores or settings stand beside it.",
     )
+    thumbnails: bool = option(
+        False,
+        group="Output",
+        decides=False,
+        help="Keep small pictures of training images in the model file, which predict and explain show as the nearest "
+        "ones; they are pictures of patients.",
+    )
     seed: int = option(0, help="Random seed of folds that are drawn.")
 
     def validate(self) -> None:

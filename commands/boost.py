@@ -22,7 +22,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
-    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "name", preset=with_preset)
+    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "name", "thumbnails", preset=with_preset)
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
     yield EXPLAIN

@@ -23,7 +23,7 @@ _MOST_ROWS = 10_000
 def write_html(sheet: Sheet, path: Path) -> None:
     """Write the page."""
     shown = sheet.rows[:_MOST_ROWS]
-    pictures = list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs()))
+    pictures = list(map_ahead_in_threads(_pictures, shown[:_MOST_PICTURES], threads=default_jobs()))
     render_page(
         path,
         "sheet.html",
@@ -34,16 +34,20 @@ def write_html(sheet: Sheet, path: Path) -> None:
         goal="images",
         banners=sheet.banners,
         sheet=sheet,
-        rows=list(zip(shown, [*pictures, *[""] * (len(shown) - len(pictures))], strict=True)),
+        rows=list(zip(shown, [*pictures, *[("", [])] * (len(shown) - len(pictures))], strict=True)),
         left_out=len(sheet.rows) - len(shown),
         bare=len(shown) - len(pictures),
         note=NOT_A_DEVICE,
     )
 
 
-def _picture(row: SheetRow) -> str:
-    """Return a picture as a data address; none where the file has gone or changed since it was predicted."""
+def _pictures(row: SheetRow) -> tuple[str, list[str]]:
+    """Return pictures of an image and of the nearest training images as data addresses.
+
+    Of the image there is none if its file has gone or changed since it was predicted.
+    """
+    nearest = [thumbnail(picture) for picture in row.nearest]
     try:
-        return thumbnail(decode_record(row.record), side=_PICTURE)
+        return thumbnail(decode_record(row.record), side=_PICTURE), nearest
     except (ImageError, OSError):
-        return ""
+        return "", nearest

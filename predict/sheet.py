@@ -52,6 +52,8 @@ class SheetRow:
         Cells of `Sheet.columns`.
     record : ImageRecord
         Where its picture comes from.
+    nearest : tuple of ndarray of uint8, shape (64, 64, 3)
+        Small pictures of the nearest training images, if they are known.
     """
 
     image: str
@@ -61,6 +63,7 @@ class SheetRow:
     next_class: str
     further: tuple[str, ...]
     record: ImageRecord
+    nearest: tuple[npt.NDArray[np.uint8], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ def make_sheet(
                 next_class=f"{bundle.classes[second]} {100 * shares[second]:.1f} %",
                 further=tuple(cells[index] for _, cells in columns),
                 record=record,
+                nearest=() if outliers is None else outliers.pictures[index],
             )
         )
     marked = sum(bool(row.unsure) for row in rows)
@@ -208,7 +212,10 @@ def make_sheet(
 
 def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
+    reference = getattr(bundle, "reference", None)
+    shown = reference is not None and reference.thumbnails is not None
     return [
+        *([("Pictures", "the model file holds small pictures of its training images, which are of patients")] * shown),
         ("Models", f"{', '.join(bundle.model_names)}; bundle of SHA-256 {sha256}"),
         ("Cross-validation", bundle.protocol),
         ("Classes", ", ".join(bundle.classes)),
