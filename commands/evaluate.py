@@ -14,11 +14,11 @@ from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..evaluate import Aggregation, TableChoice, TwoClassChoice
+    from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
-    yield from options_of(TwoClassChoice)
+    yield from options_of(TwoClassView)
     yield flag(
         "--bootstrap",
         type=int,
@@ -50,14 +50,14 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     import functools
 
     from ..core import from_options
-    from ..evaluate import Aggregation, TableChoice, TwoClassChoice
+    from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run
-    from ..report import external_lines, headline, named_test, p_value, write_evaluation
+    from ..report import comparison_lines, headline, write_evaluation
     from ..runs import record_run
 
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
-    view = from_options(TwoClassChoice, options)
+    view = from_options(TwoClassView, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "against")}
     rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
@@ -75,19 +75,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     printed: set[str] = set()
     for name, metrics in result["tables"].items():
         results(headline(name, metrics), printed)
-    for row in result["comparisons"]:
-        limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
-        between = f" ({' to '.join(limits)})" if limits else ""
-        test = named_test(row, row["unit"])
-        test += "," * (test != "McNemar")
-        several = len(result["comparisons"]) > 1
-        corrected = f", {p_value(row['p_holm'], sign=False)} after Holm" if several else ""
-        echo(
-            f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, discordant rows "
-            f"{row['only_first']} only first, {row['only_second']} only second, {test} p {p_value(row['p'])}{corrected}"
-        )
-    for row in result.get("external", ()):
-        echo(*external_lines(row))
+    echo(*comparison_lines(result))
     echo(*result["notes"], err=True)
     if failed is not None:
         raise failed

@@ -25,7 +25,6 @@ from .read_table import TableChoice, read_predictions
 from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
 from .two_class import (
     TWO_CLASS_RULES,
-    TwoClassChoice,
     TwoClassView,
     default_positive,
     positive_mask,
@@ -54,7 +53,6 @@ __all__ = [
     "PredictionTable",
     "Sample",
     "TableChoice",
-    "TwoClassChoice",
     "TwoClassView",
     "Units",
     "aggregate",

@@ -75,7 +75,7 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
     """Return the positive classes of a view, and its rule where there are more than two classes: else all are one."""
     mask = positive_mask(table.classes, view.positive or default_positive(table.classes))
     chosen = frozenset(name for name, yes in zip(table.classes, mask, strict=True) if yes)
-    return chosen, view.rule if len(table.classes) > 2 else ""
+    return chosen, view.rule or "sum" if len(table.classes) > 2 else ""
 
 
 def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ from .finished import Facts, read_facts
 from .intervals import table_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
-from .predictions import PredictionTable, ungrouped, ungrouped_note
+from .predictions import PredictionTable, ungrouped
 from .read_table import TableChoice, read_predictions
-from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
+from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, default_thresholds
 from .words import nested
 
 METRICS = "metrics.json"
@@ -74,9 +74,7 @@ def measure(
         table, positive=chosen, two_class=two_class, thresholds=points, sensitivities=sensitivities,
         prevalences=prevalences,
     )  # fmt: skip
-    metrics["intervals"] = table_intervals(
-        table, positive=chosen, two_class=two_class, thresholds=points, replicates=bootstrap
-    )
+    metrics["intervals"] = table_intervals(table, positive=chosen, two_class=two_class, replicates=bootstrap)
     return metrics
 
 
@@ -84,7 +82,7 @@ def evaluate(
     sources: Many[PathInput],
     *,
     out: PathInput,
-    view: TwoClassChoice | TwoClassView | None = None,
+    view: TwoClassView | None = None,
     bootstrap: int = 2000,
     tables: TableChoice | None = None,
     aggregation: Aggregation | None = None,
@@ -99,7 +97,7 @@ def evaluate(
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
         Gets ``metrics.json``; `bchisto.report.write_evaluation` adds what people read.
-    view : TwoClassChoice or TwoClassView, optional
+    view : TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
         Draws for intervals, to 100,000; 0 for no intervals. Only metrics of other packages need more than 500, and
@@ -128,7 +126,7 @@ def evaluate(
     """
     sources, others = as_paths(sources, "sources"), as_paths(against, "against")
     folder = Path(as_path(out, "out"))
-    choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
+    choice, tables = TwoClassView.of(view), TableChoice.of(tables)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
@@ -162,7 +160,6 @@ def evaluate(
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
     result["notes"] = [
         *banners,
-        *(note for panel in panels if (note := ungrouped_note(panel.table))),
         *apart,
         *selection_notes(compared),
         *_unlike_rules(result["tables"]),
@@ -181,7 +178,7 @@ def _inputs(sources: Sequence[str | Path]) -> tuple[Path, ...]:
 def _measured(
     tables: Sequence[tuple[Path, str]],
     *,
-    choice: TwoClassChoice,
+    choice: TwoClassView,
     reading: TableChoice,
     steps: Sequence[tuple[str, str]],
     bootstrap: int,

@@ -77,8 +77,8 @@ def external_validations(
         validations.append(external_validation(panel, other))
         if shared := validations[-1]["shared"]:
             notes.append(
-                f"{table.name} against {of.name}: {_alike(shared)}; where they are the same, "
-                "no drop on new images is shown"
+                f"{table.name} against {of.name}: {listed([counted(count, name) for name, count in shared.items()])} "
+                "named alike in both; where they are the same, no drop on new images is shown"
             )
     return validations, notes
 
@@ -101,7 +101,7 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
         (the former less the latter) and its 95 % ``interval`` (None without intervals), where both tables have the
         figure, for balanced accuracy of the same classes; ``shared``: by name how many images, and groups, are named
         alike in both, where any are; ``wanted``: what the thresholds that the internal table gave for wanted
-        sensitivities reach on the external one; and ``sentence``.
+        sensitivities reach on the external one.
 
     References
     ----------
@@ -120,10 +120,6 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
         spans = [nested(metrics, "intervals", *path) for metrics in (internal, external)]
         interval = None if None in spans else independent_difference(inside, outside, *spans)
         figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
-    accuracy = figures["accuracy"]
-    sign, way = (-1, "gain") if accuracy["drop"] < 0 else (1, "drop")
-    span = accuracy["interval"] and sorted(100 * sign * end for end in accuracy["interval"])
-    between = f" (95 % interval {span[0]:+.1f} to {span[1]:+.1f})" if span else ""
     return {
         "table": table.name,
         "against": of.name,
@@ -132,11 +128,6 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
         "figures": figures,
         "shared": shared,
         "wanted": list(_carried(table, internal.get("two_class") or {})),
-        "sentence": f"{table.name}: accuracy {100 * accuracy['external']:.1f} % of {external['n']}, against "
-        f"{100 * accuracy['internal']:.1f} % of the {internal['n']} of {of.name}: a {way} "
-        f"of {100 * abs(accuracy['drop']):.1f} points"
-        f"{between}, for the models as they are trained; unpaired, "
-        + (f"though {_alike(shared)}" if shared else "since the images are others"),
     }
 
 
@@ -147,10 +138,6 @@ def _shared(table: PredictionTable, of: PredictionTable) -> dict[str, int]:
     ))  # fmt: skip
     rows = table.image_is if table.patches is not None else table.row_is  # groups, where the table is of these
     return {name: count for name, count in {rows: images, table.group_is: groups}.items() if count}
-
-
-def _alike(shared: Mapping[str, int]) -> str:
-    return f"{listed([counted(count, name) for name, count in shared.items()])} named alike in both"
 
 
 def _present(table: PredictionTable) -> set[str]:

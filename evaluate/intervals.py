@@ -10,7 +10,6 @@ import numpy as np
 from .influence import auc_part, f1_part
 from .known_metrics import CLASS_METRICS, drawn_value, list_metrics, parts_of
 from .metric import MetricSpec
-from .operating import point_intervals
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .two_class import two_sides
 from .variance import LEVEL, Interval, Units, interval
@@ -24,7 +23,6 @@ def table_intervals(
     *,
     positive: Sequence[str] = (),
     two_class: str = "sum",
-    thresholds: Sequence[float] = (),
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def table_intervals(
     Parameters
     ----------
     table : PredictionTable
-    positive, two_class, thresholds
+    positive, two_class
         As in `compute_metrics`.
     replicates : int
         Draws of units for the bootstrap; 0 gives no intervals at all.
@@ -58,7 +56,7 @@ def table_intervals(
     if replicates <= 0:
         return {}
     units = Units.of(table)
-    known = dict(_known(table, units, positive=positive, rule=two_class, thresholds=thresholds))
+    known = dict(_known(table, units, positive=positive, rule=two_class))
     for spec in list_metrics():
         if spec.interval and spec.parts is None:
             known[spec.name] = _drawn(spec, table, units, replicates=replicates, seed=seed)
@@ -70,12 +68,12 @@ def table_intervals(
         "estimand": ESTIMAND.format(unit=units.kind),
         "methods": {name: made.method for name, made in known.items() if made and made.ends},
         "not_estimable": {name: made.reason for name, made in known.items() if made and made.reason},
-        **_nest({name: made.ends for name, made in known.items() if made}, table.classes, thresholds),
+        **_nest({name: made.ends for name, made in known.items() if made}, table.classes),
     }
 
 
 def _known(
-    table: PredictionTable, units: Units, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
+    table: PredictionTable, units: Units, *, positive: Sequence[str], rule: str
 ) -> Iterator[tuple[str, Interval | None]]:
     """Yield the interval of each figure whose influences are known."""
     hits = table.predicted == table.labels
@@ -95,13 +93,13 @@ def _known(
     if positive:
         truth, scores = two_sides(table, positive, rule)
         yield "two_class.accuracy", units.share((scores >= 0.5) == truth)
-        if table.probabilities is None:
-            return
-        if (auc := auc_part(truth, scores, table.fold_array)) is not None:
+        auc = (
+            None
+            if table.probabilities is None
+            else auc_part(truth, scores, table.fold_array) or auc_part(truth, scores)
+        )
+        if auc is not None:
             yield "two_class.auc", interval([auc], units)
-        for threshold in thresholds:
-            of_point = point_intervals(units, truth, scores >= threshold)
-            yield from ((f"two_class.{side}@{threshold}", of_point[side]) for side in ("sensitivity", "specificity"))
 
 
 def _drawn(spec: MetricSpec, table: PredictionTable, units: Units, *, replicates: int, seed: int) -> Interval | None:
@@ -118,18 +116,13 @@ def _drawn(spec: MetricSpec, table: PredictionTable, units: Units, *, replicates
     return Interval(float(low), float(high), "percentile bootstrap")
 
 
-def _nest(flat: dict[str, list[float] | None], classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
+def _nest(flat: dict[str, list[float] | None], classes: Sequence[str]) -> dict[str, Any]:
     """Put intervals under the structure of the metrics."""
     nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name}
     nested["per_class"] = {
         name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in CLASS_METRICS} for name in classes
     }
     if "two_class.accuracy" in flat:
-        points = [
-            {"threshold": t, **{side: flat.get(f"two_class.{side}@{t}") for side in ("sensitivity", "specificity")}}
-            for t in thresholds
-            if f"two_class.sensitivity@{t}" in flat or f"two_class.specificity@{t}" in flat
-        ]
-        two = {name: flat[f"two_class.{name}"] for name in ("accuracy", "auc") if f"two_class.{name}" in flat}
-        nested["two_class"] = {**two, "thresholds": points}
+        names = [name for name in ("accuracy", "auc") if f"two_class.{name}" in flat]
+        nested["two_class"] = {name: flat[f"two_class.{name}"] for name in names}
     return nested

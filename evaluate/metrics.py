@@ -165,7 +165,8 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
-        auc, pooled = (auc_part(truth, scores, folds) for folds in (table.fold_array, None))
+        pooled = auc_part(truth, scores)
+        auc = auc_part(truth, scores, table.fold_array) or pooled
         per_fold = fold_curves(table, truth, scores)[0]
     hits = (scores >= 0.5) == truth
     auc_mean, auc_std = mean_spread(per_fold)
@@ -200,5 +201,5 @@ def _decision_curves(table: PredictionTable, mask: npt.NDArray[np.bool_], view: 
     truth, scaled = mask[table.labels], fold_temperatures(table) if view.prevalences else None
     if scaled is None or truth.all() or not truth.any():
         return []
-    scores = two_class_scores(scaled[1], mask, rule=view.rule)
+    scores = two_class_scores(scaled[1], mask, rule=view.rule or "sum")
     return [decision_curve(truth, scores, prevalence=share) for share in view.prevalences]

@@ -282,18 +282,6 @@ def ungrouped(table: PredictionTable) -> int:
     return sum(group is None for group in table.groups)
 
 
-def ungrouped_note(table: PredictionTable) -> str | None:
-    """Say how many rows lack a group, where others have one; None where all or none do."""
-    without = ungrouped(table)
-    if without in (0, len(table)):
-        return None
-    names, counts = ("names", "its image counts") if without == 1 else ("name", "each of their images counts")
-    return (
-        f"{table.name}: {without} of {len(table)} rows {names} no group; {counts} as a unit of its own, which makes "
-        "intervals too narrow where images share a patient"
-    )
-
-
 def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
     """Return a table of some rows of another, in this order; a row may stand in it several times.
 

@@ -65,44 +65,44 @@ def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
     return form
 
 
-# what a view and what is asked of one declare alike; their help differs, since their defaults do
-_RULE: dict[str, Any] = {"flag": "two-class", "choices": TWO_CLASS_RULES}
-_THRESHOLDS: dict[str, Any] = {"flag": "threshold", "least": 0, "most": 1}
-_SENSITIVITIES: dict[str, Any] = {"flag": "sensitivity", "form": _above_zero("up to")}
-_PREVALENCES: dict[str, Any] = {"flag": "prevalence", "form": _above_zero("below")}
-
-
 @dataclass(frozen=True)
 class TwoClassView(Settings):
-    """What the two-class view of a table is made of."""
+    """What the two-class view of a table is made of; what is left open is as the run of the table had it."""
 
     positive: tuple[str, ...] = option(
         (),
         group="Evaluation",
         metavar="CLASS",
-        help="Positive class of a two-class view; default: those of a known dataset.",
+        help="Positive class of a two-class view; default: those of the run of a table, else of a known dataset.",
     )
-    rule: str = option(
-        "sum",
-        **_RULE,
+    rule: str | None = option(
+        None,
+        flag="two-class",
+        choices=TWO_CLASS_RULES,
         more=lambda: (*TWO_CLASS_RULES, PREDICTED_CLASS),
-        help="Add the probabilities of a side, or take its largest and renormalise.",
+        help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
+        "did, else sum.",
     )
     thresholds: tuple[float, ...] = option(
         (),
         group="Evaluation",
-        **_THRESHOLDS,
-        help="Operating point of the two-class view; default: 0.33 and 0.5 for the classes of BACH, else 0.5.",
+        flag="threshold",
+        least=0,
+        most=1,
+        help="Operating point of the two-class view; default: those of the run of a table, else 0.33 and 0.5 for the "
+        "classes of BACH, else 0.5.",
     )
     sensitivities: tuple[float, ...] = option(
         (),
         group="Evaluation",
-        **_SENSITIVITIES,
+        flag="sensitivity",
+        form=_above_zero("up to"),
         help="Wanted sensitivity: each fold is called by a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
-        **_PREVALENCES,
+        flag="prevalence",
+        form=_above_zero("below"),
         help="Share of positives elsewhere, for which predictive values are given too.",
     )
 
@@ -121,66 +121,24 @@ class TwoClassView(Settings):
     def measured(self) -> dict[str, Any]:
         """What `measure` takes of the view."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"two_class": named.pop("rule"), **named}
+        return {"two_class": named.pop("rule") or "sum", **named}
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what ``metrics.json`` says of the view, so that evaluating the table again follows it."""
         return {
             "positive": list(self.positive or default_positive(classes)),
-            "rule": self.rule,
+            "rule": self.rule or "sum",
             "thresholds": list(self.thresholds or default_thresholds(classes)),
             **{name: list(value) for name in _FITTED if (value := getattr(self, name))},
         }
 
     @classmethod
-    def of_record(cls, found: Mapping[str, Any]) -> TwoClassView:
+    def of_record(cls, record: Mapping[str, Any]) -> TwoClassView:
         """Return the view that `recorded` wrote."""
         return cls(
-            tuple(found["positive"]), found["rule"], tuple(found["thresholds"]),
-            **{name: tuple(found.get(name, ())) for name in _FITTED},
+            tuple(record["positive"]), record["rule"], tuple(record["thresholds"]),
+            **{name: tuple(record.get(name, ())) for name in _FITTED},
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TwoClassChoice(Settings):
-    """What of the two-class view of a table is to be other than its run recorded."""
-
-    positive: tuple[str, ...] = option(
-        (),
-        group="Evaluation",
-        metavar="CLASS",
-        help="Positive class of a two-class view; default: those of the run, else of a known dataset.",
-    )
-    rule: str | None = option(
-        None,
-        **_RULE,
-        help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
-        "did, else sum.",
-    )
-    thresholds: tuple[float, ...] = option(
-        (),
-        group="Evaluation",
-        **_THRESHOLDS,
-        help="Operating point; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
-    )
-    sensitivities: tuple[float, ...] = option(
-        (),
-        group="Evaluation",
-        **_SENSITIVITIES,
-        help="Wanted sensitivity: each fold is called by a threshold fitted on the others; default: the run's.",
-    )
-    prevalences: tuple[float, ...] = option(
-        (),
-        **_PREVALENCES,
-        help="Share of positives elsewhere, for which predictive values are given too; default: the run's.",
-    )
-
-    @classmethod
-    def of(cls, value: TwoClassChoice | TwoClassView | None) -> TwoClassChoice:
-        """Return what was passed, a whole view for all of it, or the default."""
-        if isinstance(value, TwoClassView):
-            return cls(**{field.name: getattr(value, field.name) for field in fields(cls)})
-        return cls() if value is None else value
 
     def over(self, recorded: TwoClassView) -> TwoClassView:
         """Return the view of a table whose run recorded one."""
@@ -213,12 +171,12 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
 
 
 def two_sides(
-    table: PredictionTable, positive: Sequence[str], rule: str
+    table: PredictionTable, positive: Sequence[str], rule: str | None
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Return which rows are truly positive, and the score of each; 1 or 0 where only the predicted class is known."""
     mask = positive_mask(table.classes, positive)
     called = mask[table.predicted].astype(np.float64)
-    scores = called if table.probabilities is None else two_class_scores(table.probabilities, mask, rule=rule)
+    scores = called if table.probabilities is None else two_class_scores(table.probabilities, mask, rule=rule or "sum")
     return mask[table.labels], scores
 
 

@@ -3,11 +3,9 @@
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """
 
-from .answer import headline
+from .answer import comparison_lines, headline
 from .card import measured, model_card
-from .comparison_sections import external_lines, named_test
 from .evaluation import write_evaluation
-from .forms import p_value
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
 from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
@@ -23,12 +21,10 @@ __all__ = [
     "Section",
     "choose_samples",
     "class_grid",
-    "external_lines",
+    "comparison_lines",
     "headline",
     "measured",
     "model_card",
-    "named_test",
-    "p_value",
     "page_templates",
     "render_page",
     "reporting",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate import FEW_IMAGES, called, counted, images_tested, listed, name_of, nested, plural
+from ..evaluate import FEW_IMAGES, called, images_tested, name_of, nested, plural
 from .page import render
 
 _LARGE = 0.2
@@ -15,9 +15,6 @@ _LARGE = 0.2
 
 _WIDTH, _LINES = 100, 11
 """Signs of a line, and lines, of a table on a terminal (ours)."""
-
-_MOST = 3
-"""Folds and classes that are named one by one (ours)."""
 
 _LOUD = re.compile(r"\b[A-Z]{4,}\b")
 
@@ -80,51 +77,14 @@ def _reason(metrics: Mapping[str, Any], name: str) -> str:
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    missing = nested(metrics, "intervals", "ungrouped")
-    return [*by_weight(banners), *_unnamed(metrics, missing), *fold_note_lines(metrics)]
+    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
+    text = render("warnings.txt", m=metrics, accuracy=accuracy, least=FEW_IMAGES)
+    return [*by_weight(banners), *filter(None, text.splitlines())]
 
 
 def by_weight(banners: Sequence[str]) -> list[str]:
     """Return warnings with those first that are written in capitals."""
     return sorted(banners, key=lambda text: not _LOUD.search(text))
-
-
-def _unnamed(metrics: Mapping[str, Any], missing: int | None) -> Iterator[str]:
-    if missing:
-        start = f"{counted(missing, name_of(metrics, 'row'))} {'names' if missing == 1 else 'name'} no"
-        yield f"{start} {name_of(metrics, 'group')}: each {name_of(metrics, 'image')} of these is a unit of its own"
-
-
-def fold_note_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each fold of a table that hardly trained on a class, one for all where these are many.
-
-    Parameters
-    ----------
-    metrics : mapping
-        Of `compute_metrics`.
-    """
-    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
-    by_fold: dict[int, list[str]] = {}
-    for note in metrics["fold_notes"]:
-        images = counted(note["trained"], "image") if note["trained"] else "no image"
-        by_fold.setdefault(note["fold"], []).append(f"{images} of {note['label']}")
-    lines = [
-        f"fold {fold} trained on {_listed(few)}, fewer than {FEW_IMAGES}"
-        + (f": its {100 * accuracy[fold]:.1f} % says little" if fold in accuracy else "")
-        for fold, few in by_fold.items()
-    ]
-    if len(lines) <= _MOST:
-        return lines
-    first = lines[0].partition(", fewer")[0]
-    return [
-        f"{len(lines)} folds trained on fewer than {FEW_IMAGES} images of a class and their figures say little; the "
-        f"first: {first}"
-    ]
-
-
-def _listed(few: Sequence[str]) -> str:
-    more = f" and {len(few) - _MOST} further classes" if len(few) > _MOST else ""
-    return ", ".join(few[:_MOST]) + more if more else listed(few)
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
@@ -165,3 +125,15 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
             break
         lines += [line.replace("\u00a0", " ") for line in more]
     return lines
+
+
+def comparison_lines(result: Mapping[str, Any]) -> list[str]:
+    """Say in a line each how tables compare, with one another and with those of the images that models come from.
+
+    Parameters
+    ----------
+    result : mapping
+        What ``metrics.json`` holds.
+    """
+    values = {"tables": result["tables"], "pairs": result["comparisons"], "external": result.get("external")}
+    return [line for line in render("lines.txt", **values).splitlines() if line]

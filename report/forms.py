@@ -9,7 +9,7 @@ from ..evaluate import counted, listed, plural
 
 NOTHING = "–"
 
-Figure = float | Sequence[float] | None
+Figure = float | Sequence[float | None] | Sequence[float] | None
 
 
 def percent(value: Figure) -> str:
@@ -33,9 +33,34 @@ def points(value: Figure) -> str:
     return _written(value, "+.1f", times=100)
 
 
+def change(value: Figure) -> str:
+    """Write a difference of two numbers, or the two ends of an interval of one, with a sign."""
+    return _written(value, "+.3f")
+
+
 def number(value: Figure) -> str:
     """Write a number, or the two ends of an interval of one, with three decimals."""
     return _written(value, ".3f")
+
+
+def cell(
+    value: float | None, ends: Sequence[float | None] | None = None, unit: str = "percent", mark: str = "",
+    between: str = "\n",
+) -> str:  # fmt: skip
+    """Write a figure with its interval in brackets, where it has one, on a line of its own.
+
+    Parameters
+    ----------
+    value : float or None
+    ends : (float, float), optional
+    unit : {"percent", "number", "points", "change"}
+        Of them ``points`` is a difference of shares, and ``change`` one of numbers.
+    mark : str
+        What stands after it, if there is a value.
+    between : str
+    """
+    form = {"percent": percent, "number": number, "points": points, "change": change}[unit]
+    return form(value) + (f"{between}({form(ends)})" if ends else "") + (mark if value is not None else "")
 
 
 def p_value(p: float | None, *, sign: bool = True) -> str:
@@ -71,6 +96,6 @@ def _written(value: Figure, form: str, *, times: int = 1, unit: str = "") -> str
 
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent, "span": span, "points": points, "number": number, "counted": counted, "listed": listed,
-    "plural": plural, "sentence": sentence,
+    "plural": plural, "sentence": sentence, "cell": cell, "p": lambda p, sign=True: p_value(p, sign=sign),
 }  # fmt: skip
 """The filters of templates."""

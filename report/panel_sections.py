@@ -8,9 +8,8 @@ from typing import Any
 from ..evaluate import Panel, nested, rows_of, spread_sentence
 from .answer import answer
 from .figures import calibration_figure, decision_figure, roc_figure
-from .forms import percent
 from .page import Block, Grid, Section
-from .tables import class_cells, class_headings, interval_cell, other_figures, star
+from .tables import class_cells, class_headings, other_figures
 
 Metrics = Mapping[str, Any]
 
@@ -58,8 +57,8 @@ def _classes(panel: Panel) -> Iterator[Block]:
     elif len(metrics["classes"]) > _BESIDE:
         yield Block(grid=confusion_grid(metrics))
     points = _points(metrics)
-    if points is not None and len(metrics["classes"]) == 2:  # what is said of one class is said of the other
-        yield Block(grid=points)
+    if points and len(metrics["classes"]) == 2:  # what is said of one class is said of the other
+        yield from points
     else:
         rows = [
             [name, f"{values['n']:,}", *class_cells(metrics, name)] for name, values in metrics["per_class"].items()
@@ -95,44 +94,16 @@ def _two_class(panel: Panel) -> Iterator[Block]:
     several = len(metrics["classes"])
     values = {"view": view, "ends": nested(metrics, "intervals", "two_class") or {}, "classes": several}
     yield Block(template="points.html", values=values)
-    if several > 2 and (points := _points(metrics)) is not None:
-        yield Block(grid=points)
+    if several > 2:
+        yield from _points(metrics)
     curves = view.get("decision_curves") or ()
     drawn = [roc_figure(panel.table, metrics), *map(decision_figure, curves)]
     if figures := list(filter(None, drawn)):
         yield Block(figures=figures)
 
 
-def _points(metrics: Metrics) -> Grid | None:
-    """Return what is called positive from a score on, and how well; None without a threshold."""
+def _points(metrics: Metrics) -> list[Block]:
+    """Show what is called positive from a score on, and how well, where there is a threshold."""
     view = metrics.get("two_class") or {"thresholds": ()}
-    points = [(f"{p['threshold']:g}", p) for p in view["thresholds"]]
-    points += [(f"for sensitivity {percent(p['wanted'])}", p) for p in view.get("wanted", ())]
-    if not points:
-        return None
-    fixed = nested(metrics, "intervals", "two_class", "thresholds") or ()
-    ends = {f"{point['threshold']:g}": point for point in fixed}
-    more = [(key, title) for key, title in (
-        ("ppv", "PPV"), ("npv", "NPV"), ("lr_positive", "LR+"), ("lr_negative", "LR−"),
-    ) if any(key in point for _, point in points)]  # fmt: skip
-    shares = list(dict.fromkeys(at["prevalence"] for _, point in points for at in point.get("at_prevalence", ())))
-    header = ["operating point", "sensitivity", "specificity", *(title for _, title in more)]
-    header += [f"{title} at {percent(share)}" for share in shares for title in ("PPV", "NPV")]
-    header.append("true / false positive, true / false negative")
-    rows = []
-    for name, point in points:
-        row = [name]
-        for key in ("sensitivity", "specificity"):
-            inside = ends.get(name, {}).get(key) or point.get(f"{key}_interval")
-            row.append(
-                interval_cell("percent", point[key], inside, star(metrics, f"two_class.{key}@{point['threshold']}"))
-            )
-        for key, _ in more:
-            unit = "percent" if key in ("ppv", "npv") else "number"
-            row.append(interval_cell(unit, point.get(key), point.get(f"{key}_interval")))
-        at = {share["prevalence"]: share for share in point.get("at_prevalence", ())}
-        row += [percent(at.get(share, {}).get(key)) for share in shares for key in ("ppv", "npv")]
-        (true_negative, false_positive), (false_negative, true_positive) = point["confusion"]
-        rows.append([*row, f"{true_positive:,} / {false_positive:,}, {true_negative:,} / {false_negative:,}"])
-    name = " + ".join(view["positive"])
-    return Grid(f"Operating points: {name} from a score on, with 95 % intervals", header, rows)
+    known = view["thresholds"] or view.get("wanted")
+    return [Block(template="operating.html", values={"view": view})] if known else []

@@ -17,13 +17,22 @@ from ..core import BchistoError, ImageError
 from ..evaluate import Panel, PredictionTable, Sample
 from ..jobs import write_rows
 from .answer import answer, by_weight, warnings_of
-from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
 from .figures import learning_figure
 from .forms import percent
 from .page import Block, Figure, Section, write_page
 from .panel_sections import answer_block, panel_sections
 from .published import PublishedTable
-from .study_sections import form_block, image_blocks, method_blocks, published_blocks, setting_blocks
+from .study_sections import (
+    comparison_blocks,
+    external_blocks,
+    form_block,
+    image_blocks,
+    method_blocks,
+    published_blocks,
+    setting_blocks,
+    subgroup_blocks,
+)
+from .tables import side_by_side
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +180,7 @@ def write_report(
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),
         Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
-        Section("Comparisons", list(comparison_blocks(pairs, panels))),
+        Section("Comparisons", comparison_blocks(pairs, panels)),
     ]
     for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
         parts = [part for part in panel_sections(panel, shown) if part.blocks]
@@ -187,8 +196,8 @@ def write_report(
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
     sections += [
-        Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
-        Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
+        Section("Subgroups", subgroup_blocks(panels)),
+        Section("External validation", external_blocks(panels)),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs))),
         Section("Reporting form (TRIPOD+AI)", [form_block(panels, settings or {})] if panels else []),

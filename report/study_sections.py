@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate import Panel, PredictionTable, counted, name_of, nested, plural
+from ..evaluate import Panel, PredictionTable, called, counted, name_of, nested, plural, rows_of
 from ..runs import versions_of
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid
@@ -38,6 +38,31 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         if len(sets) > 1:
             yield Block(heading=f"Images of {panel.table.name}")
         yield from cohort_blocks(panel.table)
+
+
+def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[Block]:
+    """Show tests of two tables, and the differences of all their figures."""
+    if not pairs:
+        return []
+    names = panels[0].metrics["names"]
+    titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
+        name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
+    }
+    figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
+    return [Block(template="comparisons.html", values={"pairs": pairs, "names": names, "figures": figures})]
+
+
+def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
+    """Show the figures of the values of columns, and that they are exploratory."""
+    tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
+    values = {"tables": tables, "rows_of": rows_of, "called": called}
+    return [Block(template="subgroups.html", values=values)] if tables else []
+
+
+def external_blocks(panels: Sequence[Panel]) -> list[Block]:
+    """Show how far tables fall behind those of the images that their models come from."""
+    validations = [validation for panel in panels for validation in panel.external]
+    return [Block(template="external.html", values={"validations": validations})] if validations else []
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:

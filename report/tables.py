@@ -7,9 +7,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics, nested
+from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics, nested
 from ..jobs import write_rows
-from .forms import NOTHING, number, percent
+from .forms import NOTHING, cell
+from .page import Grid
 
 Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]
@@ -54,6 +55,21 @@ def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[s
     return cells
 
 
+def side_by_side(panels: Sequence[Panel]) -> Grid:
+    """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
+    specs = shown_metrics(panel.metrics for panel in panels)
+    cells = [summary_cells(specs, panel.metrics) for panel in panels]
+    about = [f"{images_tested(panel.metrics)}, {panel.metrics['protocol']}" for panel in panels]
+    same = len(set(about)) == 1
+    header = ["table", *([] if same else ["predictions and protocol"]), *(heading for heading, _ in cells[0])]
+    rows = [
+        [panel.table.name, *([] if same else [text]), *(cell for _, cell in figures)]
+        for panel, text, figures in zip(panels, about, cells, strict=True)
+    ]
+    caption = "All tables, with 95 % intervals" + (f": {about[0]}" if same else "")
+    return Grid(caption, header, rows, words=() if same else (1,))
+
+
 def class_headings() -> list[str]:
     """Return the headings of the metrics of a class."""
     return [title for title, _ in CLASS_METRICS.values()]
@@ -81,26 +97,10 @@ def other_figures(metrics: Metrics) -> list[str]:
     return texts
 
 
-def star(metrics: Metrics, name: str) -> str:
-    """Return a star where the interval of a figure cannot be estimated."""
-    return "*" if name in (nested(metrics, "intervals", "not_estimable") or {}) else ""
-
-
 def figure_cell(metrics: Metrics, unit: str, value: float | None, *path: str, between: str = "\n") -> str:
     """Write a figure of a table with the interval and the star that stand under its keys."""
-    ends = nested(metrics, "intervals", *path)
-    return interval_cell(unit, value, ends, star(metrics, ".".join(path)), between=between)
-
-
-def interval_cell(
-    unit: str, value: float | None, ends: Sequence[float] | None, mark: str = "", *, between: str = "\n"
-) -> str:
-    """Write a figure with its interval in brackets, where it has one, on a line of its own."""
-    return _text(unit, value) + (f"{between}({_text(unit, ends)})" if ends else "") + mark
-
-
-def _text(unit: str, value: float | Sequence[float] | None) -> str:
-    return percent(value) if unit == "percent" else number(value)
+    mark = "*" if ".".join(path) in (nested(metrics, "intervals", "not_estimable") or {}) else ""
+    return cell(value, nested(metrics, "intervals", *path), unit, mark, between)
 
 
 def _title(spec: MetricSpec) -> str:
@@ -120,7 +120,7 @@ def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
     mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
     if len(metrics["folds"]) < 2 or mean is None:
         return ""
-    return f"{_text(spec.unit, mean)} ± {_text(spec.unit, spread)}"
+    return f"{cell(mean, unit=spec.unit)} ± {cell(spread, unit=spec.unit)}"
 
 
 def write_tables(
@@ -139,7 +139,7 @@ def write_tables(
     Returns
     -------
     list of Path
-        ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``, ``set-points``,
+        ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``set-points``,
         ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
     """
     specs = shown_metrics(tables.values())
@@ -188,41 +188,19 @@ def _confusion(m: Metrics, specs: _Specs) -> Iterator[Row]:
             yield {"true": true, "predicted": predicted, "n": count}
 
 
-def _two_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
-    if view := m.get("two_class"):
-        inside = nested(m, "intervals", "two_class") or {}
-        several = len(m["folds"]) > 1  # one fold has no spread
-        yield {
-            "positive": " + ".join(view["positive"]),
-            "rule": view["rule"],
-            "accuracy": view["accuracy"],
-            **_ends(inside.get("accuracy"), "accuracy_"),
-            "accuracy_std": view["accuracy_std"] if several else None,
-            "auc": view["auc"],
-            **_ends(inside.get("auc"), "auc_"),
-            "auc_mean": view["auc_mean"],
-            "auc_std": view["auc_std"] if several else None,
-        }
-
-
 def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
-    inside = {
-        point_ends["threshold"]: point_ends for point_ends in nested(m, "intervals", "two_class", "thresholds") or ()
-    }
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
     for point in (*view["thresholds"], *view.get("wanted", ())):
-        wanted = point.get("wanted")
-        own = inside.get(point["threshold"], {}) if wanted is None else {}
         row = {"positive": " + ".join(view["positive"])}
         row |= {key: point[key] for key in ("threshold", "sensitivity", "specificity")}
         row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
         for side in ("sensitivity", "specificity"):
-            row |= _ends(own.get(side) or point.get(f"{side}_interval"), f"{side}_")
+            row |= _ends(point[f"{side}_interval"], f"{side}_")
         for key in ("ppv", "npv", "lr_positive", "lr_negative"):
             row |= {key: point.get(key), **_ends(point.get(f"{key}_interval"), f"{key}_")}
-        yield {**row, "wanted": wanted}
+        yield {**row, "wanted": point.get("wanted")}
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
@@ -255,7 +233,6 @@ _OF_EACH = {
     "per-fold": _per_fold,
     "per-class": _per_class,
     "confusion": _confusion,
-    "two-class": _two_class,
     "set-points": _set_points,
     "subgroups": _subgroups,
 }

@@ -9,7 +9,7 @@ from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.methods import methods_of
 from bchisto.core import InputError, ReportError
 from bchisto.data import FoldChoice
-from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
+from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.jobs import Work
 from bchisto.report import write_evaluation
 
@@ -68,7 +68,7 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
         assert facts["two_class"]["rule"] == ("sum" if view is None else "max")
         assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
     other = write_evaluation(
-        evaluate([run], out=tmp_path / "e", view=TwoClassChoice(["grade $1_$"], "sum"), bootstrap=0)
+        evaluate([run], out=tmp_path / "e", view=TwoClassView(["grade $1_$"], "sum"), bootstrap=0)
     )["tables"]
     assert {m["two_class"]["rule"] for m in other.values()} == {"sum"}
     assert {tuple(m["two_class"]["positive"]) for m in other.values()} == {("grade $1_$",)}

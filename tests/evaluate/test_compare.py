@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import (
-    Panel,
     PredictionTable,
     compare_pairs,
     compare_tables,
@@ -17,8 +16,7 @@ from bchisto.evaluate.compare import FOLDS, holm, sign_flip
 from bchisto.evaluate.differences import paired_differences
 from bchisto.evaluate.two_class import TwoClassView
 from bchisto.evaluate.variance import Units
-from bchisto.report import named_test
-from bchisto.report.comparison_sections import comparison_blocks
+from bchisto.report import comparison_lines
 from bchisto.report.methods import methods_text
 from scipy.stats import binom, norm
 
@@ -249,23 +247,20 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     one, several = (compare_pairs([table("a", a, folds=k), table("b", b, folds=k)])[0] for k in (1, 5))
     assert (one["variance_factor"], several["variance_factor"]) == (1.0, FOLDS)
     assert one["p"] < several["p"]
-    assert named_test(one, "image") == "McNemar"
-    assert named_test(several, "image") == f"McNemar, variance times {FOLDS:g}"
-    flipped = compare_tables(*clustered(rng, 4, 5))
-    assert named_test(flipped, "patient") == "sign flips of 4 patients, variance times 1.5"
+    flipped = compare_pairs([replace(each, group_is="patient") for each in clustered(rng, 4, 5)])[0]
+    named = {"image": "image", "group": "patient"}
+    for pair, test in (
+        (one, "McNemar p = "), (several, f"McNemar, variance times {FOLDS:g}, p = "),
+        (flipped, "sign flips of 4 patients, variance times 1.5, p = "),
+    ):  # fmt: skip
+        (line,) = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
+        assert test in line
     metrics = measure(table("a", a, folds=5), bootstrap=0)
     exact, approximate = (methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several))
     assert "by McNemar's mid-p test [@mcnemar1947], with Holm's" in exact
     assert "Their p is that of all signs." in exact
     assert "such a p is approximate" in approximate
     assert "most probable class" not in exact
-    panels = [Panel(table(name, one, folds=5), metrics) for name, one in zip("ab", hits, strict=True)]
-    shown = [next(comparison_blocks([pair], panels)).grid for pair in (one, several)]
-    assert [grid.caption.partition(", by ")[2].partition(";")[0] for grid in shown] == [
-        "McNemar",
-        f"McNemar, variance times {FOLDS:g}",
-    ]
-    assert ["p is approximate" in grid.caption for grid in shown] == [False, True]
 
 
 def test_the_difference_of_two_aucs_has_the_variance_of_delong(rng):

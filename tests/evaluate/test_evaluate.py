@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassChoice, evaluate, measure, paper_table
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, evaluate, measure, paper_table
 from bchisto.report import thumbnail, write_evaluation, write_report
 from bchisto.runs import read_run
 
@@ -83,7 +83,7 @@ def test_what_does_not_fit(tmp_path, boosted):
         ({"thresholds": [1.5]}, r"`thresholds` 1\.5: give 0 to 1"),
     ):
         with pytest.raises(InputError, match=message):
-            TwoClassChoice(**options)
+            TwoClassView(**options)
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
     with pytest.raises(InputError, match="two tables have the same name"):
         evaluate([table, table], out=tmp_path / "out", bootstrap=0)

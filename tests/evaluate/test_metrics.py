@@ -130,11 +130,12 @@ def test_groups_widen_intervals(rng):
 def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
     t = table(rng)
     found = compute_metrics(t, positive=["c"], thresholds=[0.4])
-    intervals = table_intervals(t, positive=["c"], thresholds=[0.4])
+    intervals = table_intervals(t, positive=["c"])
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert intervals[name][0] <= found[name] <= intervals[name][1]
-    point, interval = found["two_class"]["thresholds"][0], intervals["two_class"]["thresholds"][0]
-    assert interval["sensitivity"][0] <= point["sensitivity"] <= interval["sensitivity"][1]
+    assert intervals["two_class"]["auc"][0] <= found["two_class"]["auc"] <= intervals["two_class"]["auc"][1]
+    point = found["two_class"]["thresholds"][0]
+    assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
     assert table_intervals(t, replicates=0) == {}
     assert table_intervals(t) == table_intervals(t)
 

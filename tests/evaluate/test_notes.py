@@ -5,6 +5,7 @@ import json
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import TableChoice, evaluate
+from bchisto.report import headline
 
 LEAK = "train and test at once"
 
@@ -62,8 +63,10 @@ def test_hold_outs_of_images_split_patients_too(tmp_path):
 
 def test_rows_without_a_group_are_said(tmp_path):
     rows = [(f"i{k}", "ab"[k % 2], "a", "", "" if k == 3 else f"g{k // 2}", "") for k in range(8)]
-    (note,) = notes(tmp_path, rows)
-    assert note.startswith("t: 1 of 8 rows names no group; its image counts as a unit of its own")
+    evaluation = evaluate([written(tmp_path / "t.csv", rows)], out=tmp_path / "out")
+    (table,) = evaluation.result["tables"].values()
+    assert table["intervals"]["ungrouped"] == 1
+    assert "1 image names no group: each image of these is a unit of its own" in " ".join(headline("t", table))
     (note,) = notes(tmp_path, [(*row[:4], "", "") for row in rows])
     assert note.startswith("t: PATIENTS UNKNOWN: no row names its patient or slide")
 

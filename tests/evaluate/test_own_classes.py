@@ -10,7 +10,6 @@ from bchisto.core import InputError, ReportError
 from bchisto.evaluate import (
     Panel,
     PredictionTable,
-    TwoClassChoice,
     TwoClassView,
     evaluate,
     fold_notes,
@@ -52,7 +51,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
     positive = classes[-1:] if known else ()
-    result = write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassChoice(positive)))
+    result = write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassView(positive)))
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
@@ -120,10 +119,7 @@ def test_many_such_folds_are_one_line(rng):
 
     notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
     metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
-    assert (
-        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1"
-        in headline("t", metrics)
-    )
+    assert "  5 folds trained on fewer than 5 images of a class and their figures say little" in headline("t", metrics)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bchisto.commands.flags import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images
 from bchisto.data.lists import only_listed
-from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.jobs import Work
 from bchisto.predict import predict
@@ -266,7 +266,7 @@ def test_functions_say_their_own_names(tmp_path):
     (table,) = read_predictions(path)
     assert refused(lambda: aggregate(table, rule="mean")).startswith("`rule` mean: no such rule")
     assert refused(lambda: TwoClassView(rule="mean")).startswith("`rule` mean: choose one of")
-    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean")).result).startswith(
+    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassView(rule="mean")).result).startswith(
         "`rule` mean: choose one of"
     )
     said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")).result)

@@ -10,7 +10,7 @@ from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.evaluate import TwoClassChoice, evaluate
+from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.formats import read_header
@@ -102,7 +102,7 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert evaluate(table, out=tmp_path / "e", view=TwoClassChoice("malignant", thresholds=0.5), bootstrap=0).result[
+    assert evaluate(table, out=tmp_path / "e", view=TwoClassView("malignant", thresholds=0.5), bootstrap=0).result[
         "tables"
     ]
 
