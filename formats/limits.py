@@ -70,7 +70,7 @@ SERVED_VIEWS = 20  # pictures and maps that wait
 SERVED_IDLE_SECONDS = 20  # in which a client sends nothing
 SERVED_UPLOAD_SECONDS = 600  # of a file: 256 MB at 3.6 Mbit/s
 SERVED_WORK_SECONDS = 1800  # of an image: the published settings take minutes
-SERVED_NAME = 300  # letters of a name
+SERVED_NAME = 120  # letters of a name, and of each folder: a file system takes 255 bytes
 
 # prediction tables
 EVALUATED_CLASSES, EVALUATED_FOLDS = 100, 5000  # each costs figures of its own

@@ -62,7 +62,7 @@ def model_card(
     )
 
 
-def measured(name: str, metrics: Mapping[str, Any] | None, *, brief: bool = False) -> dict[str, Any]:
+def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what is known of how good a model is, and of the images that it was trained on.
 
     Parameters
@@ -71,8 +71,6 @@ def measured(name: str, metrics: Mapping[str, Any] | None, *, brief: bool = Fals
         What the model is called.
     metrics : mapping or None
         What ``metrics.json`` beside it holds.
-    brief : bool
-        See `headline`.
 
     Returns
     -------
@@ -84,7 +82,7 @@ def measured(name: str, metrics: Mapping[str, Any] | None, *, brief: bool = Fals
     tables: Mapping[str, Any] = (metrics or {}).get("tables", {})
     table = tables.get("fusion") or next(iter(tables.values()), None)
     return {
-        "lines": [] if table is None else _sentences(headline(name, table, brief=brief)),
+        "lines": [] if table is None else _sentences(headline(name, table)),
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),

@@ -116,6 +116,7 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await session.keep()
 
     app = FastAPI(
         title="bchisto",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core import DependencyError, InputError, Many, PathInput, TextInput, as_paths, as_texts, how_to_install
-from ..jobs import scratch_folder
+from ..jobs import ensure_folder, scratch_folder
 from .settings import ServeSettings
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,10 @@ def serve(
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}") from error
     if settings.runs is not None and not settings.runs.is_dir():
         raise InputError("{runs} {}: no such folder", settings.runs)
+    if settings.keep is not None:
+        if settings.keep.exists() and (not settings.keep.is_dir() or any(settings.keep.iterdir())):
+            raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
+        ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
     # an interrupt is how it ends
     with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:

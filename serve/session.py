@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import shutil
 import unicodedata
@@ -12,7 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..formats import limits
+from ..jobs import ensure_folder
 from .engine import Engine
+
+_log = logging.getLogger(__name__)
+
+_IMAGES = "images"
+"""Folder of images that are kept."""
+
+_MOST_PARTS = 10
+"""Folders of a name, and the name."""
 
 
 class Refused(Exception):
@@ -175,6 +185,8 @@ class Session:
             raise
         finally:
             self._coming -= 1
+        if self._keep is not None:
+            await asyncio.to_thread(_copy, item.path, self._keep / _IMAGES / item.name)
         self._held += item.path.stat().st_size
         self._items[number] = item
         self._queue.put_nowait(item)
@@ -195,6 +207,8 @@ class Session:
         item = self._items.pop(number)
         self._held -= item.path.stat().st_size if item.path.is_file() else 0
         shutil.rmtree(item.work, ignore_errors=True)
+        if self._keep is not None:
+            (self._keep / _IMAGES / item.name).unlink(missing_ok=True)
         self.version += 1
 
     async def run(self) -> None:
@@ -211,6 +225,18 @@ class Session:
             item.notes, item.error = answer.pop("notes"), answer.pop("error", "")
             item.row, item.state = answer, "failed" if item.error else "done"
             self.version += 1
+            if self._queue.empty():
+                await self.keep()
+
+    async def keep(self) -> None:
+        """Write the tables and reports that are to stay."""
+        for number in range(len(self.models) if self._keep is not None else 0):
+            assert self._keep is not None
+            name = "predictions" if len(self.models) == 1 else f"predictions-{number + 1}"
+            if any(item.state == "done" for item in self.items(number)):
+                answer = await self.write(number, self._keep / f"{name}.csv", self._keep / f"{name}.html")
+                if "error" in answer:
+                    _log.warning("%s", answer["error"])
 
     async def show(self, item: Item, kind: str, *, part: int | None, target: str = "") -> tuple[Path, dict[str, Any]]:
         """Have a picture of an image made, unless it is there; return it with what stands beside it.
@@ -249,6 +275,11 @@ class Session:
         return await self.engine.ask({**task, "html": None if html is None else str(html)}, view=True)
 
 
+def _copy(source: Path, target: Path) -> None:
+    ensure_folder(target.parent)
+    shutil.copyfile(source, target)
+
+
 async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
     """Write what comes, as long as it comes and is no more than a picture."""
     size = 0
@@ -275,7 +306,7 @@ def _readable(name: str) -> str:
     """
     text = "".join(sign for sign in unicodedata.normalize("NFC", name) if sign.isprintable())
     parts = [part for part in text.replace("\\", "/").split("/") if part.strip(" .")]
-    return "/".join(parts)[-limits.SERVED_NAME :].strip(" /")
+    return "/".join(part[-limits.SERVED_NAME :] for part in parts[-_MOST_PARTS:]).strip()
 
 
 def _file_name(name: str) -> str:

@@ -24,8 +24,7 @@ class ServeSettings(Settings):
     keep: Path | None = option(
         None,
         group="Output",
-        help="Keep images and their table in this folder; images that are in it are predicted at the start. Default: "
-        "nothing is kept.",
+        help="Keep images, table and report in this new folder; default: nothing is kept.",
     )
     host: str = option(
         "127.0.0.1", group="Speed", help="Address to answer at; any but this machine's own needs a token file."

@@ -84,7 +84,8 @@ def draw_map(
     if explanation is None:
         explanation = explain_image(model, record, file=file, target=target)
         explanation.save(arrays, work=work)
-        write_regions(path.with_name("regions.geojson"), explanation, record)
+        if not target:
+            write_regions(path.with_name("regions.geojson"), explanation, record)
     assert explanation.values is not None
     limits = colour_limits(explanation)
     shown = replace(explanation, limits=limits)

@@ -145,7 +145,7 @@ def _facts(task: Task) -> dict[str, Any]:
     file, model = _model({"model": {**task["model"], "path": str(path)}})
     bundle, beside = model.bundle, path.parent / "metrics.json"
     name = path.parent.name or path.stem
-    known = measured(name, read_json(beside) if beside.is_file() else None, brief=True)
+    known = measured(name, read_json(beside) if beside.is_file() else None)
     return {
         "path": str(path),
         "name": name,

@@ -36,16 +36,19 @@
       await sendOne(next[0], next[1]);
     }
     sending = false;
+    if (!sent) return;
     status.textContent = sent + (sent === 1 ? " image was sent." : " images were sent.");
     look();
   }
   async function sendOne(name, file) {
     var query = new URLSearchParams({ name: name, model: model });
     if (mpp.value) query.set("mpp", mpp.value);
-    for (var trial = 0; ; trial++) {
-      var queue = await (await ask("/api/queue")).json();
-      if (queue.room) {
-        try {
+    for (var failures = 0; ;) {
+      var said = "";
+      try {
+        var queue = await (await ask("/api/queue")).json();
+        said = queue.waiting + " images wait; " + name + " is sent when there is room.";
+        if (queue.room) {
           var answer = await ask("/api/images?" + query, { method: "POST", body: file });
           if (answer.ok) { sent += 1; look(); return; }
           if (answer.status !== 429) {
@@ -53,11 +56,11 @@
             refuse(name, typeof why === "string" ? why : why[0].loc.slice(-1) + " " + why[0].msg);
             return;
           }
-        } catch (error) {
-          if (trial > 5) { refuse(name, "the page does not answer"); return; }
         }
+      } catch (error) {
+        if (++failures > 5) { refuse(name, "the page does not answer"); return; }
       }
-      status.textContent = queue.waiting + " images wait; " + name + " is sent when there is room.";
+      if (said) status.textContent = said;
       await pause(2);
     }
   }
@@ -113,8 +116,11 @@
   drop.addEventListener("drop", async function (event) {
     event.preventDefault();
     drop.classList.remove("over");
-    var dropped = Array.prototype.map.call(event.dataTransfer.items, function (item) { return item.webkitGetAsEntry(); });
-    for (var at = 0; at < dropped.length; at++) if (dropped[at]) add(await entries(dropped[at], ""));
+    var dropped = Array.prototype.map.call(event.dataTransfer.items, function (item) { return item.webkitGetAsEntry() || item.getAsFile(); });
+    for (var at = 0; at < dropped.length; at++) {
+      if (dropped[at] instanceof File) add([dropped[at]]);
+      else if (dropped[at]) add(await entries(dropped[at], ""));
+    }
   });
   ["files", "folder"].forEach(function (id) {
     document.getElementById(id).addEventListener("change", function (event) {

@@ -160,7 +160,7 @@ def test_names_stay_in_their_folder(page, tissue, name):
     image = page.add(name, next(tissue.rglob("*.png")).read_bytes()).json()
     assert "\n" not in image["name"]
     assert not image["name"].startswith(("/", "."))
-    assert len(image["name"]) <= 300
+    assert len(image["name"]) <= 120
     (done,) = page.wait().values()
     assert done["state"] == "done", done
 
@@ -303,6 +303,23 @@ def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, tissue, tm
     assert code == 0, err
     assert not list(tmp_path.iterdir())
     assert "Traceback" not in err
+
+
+def test_what_is_to_be_kept(start, cli, run_folders, tissue, tmp_path):
+    """The folder holds what `predict` makes of its images."""
+    kept, files = tmp_path / "kept", sorted(tissue.rglob("*.png"))[:3]
+    with serving(start, run_folders / "first run", "--keep", kept) as page:
+        for path in files:
+            number = page.add(f"slide é/{path.name}", path.read_bytes()).json()["number"]
+        page.wait()
+        page.client.delete(f"/api/images/{number}")
+        assert page.stop()[0] == 0
+    assert sorted(path.name for path in kept.iterdir()) == ["images", "predictions.csv", "predictions.html"]
+    predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert (kept / "predictions.csv").read_text() == (tmp_path / "p.csv").read_text()
+    code, _, err = cli("serve", run_folders / "first run", "--keep", kept)
+    assert code == 2
+    assert "holds other files" in err
 
 
 def test_a_token_of_ones_own(start, run_folders, tmp_path):
