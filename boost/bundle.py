@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..core import BundleError, InputError
 from ..crossval import BundleFacts, write_bundle
+from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
 from ..formats import Archive, check_archive_size
@@ -24,6 +25,14 @@ from .heads import known_head
 from .reference import NOT_COMPARED, REFERENCE_MEMBER, THUMBNAILS_MEMBER, TrainingReference
 
 _OF_TRAINING = (REFERENCE_MEMBER, THUMBNAILS_MEMBER)
+
+_OF_KERAS = {
+    "imagenet": "published with Keras, which does not state one",
+    "file": "from a file, not known",
+    "random": "random, none needed",
+}
+"""Licence of the weights of a network of Keras, by where they came from."""
+
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 
@@ -77,6 +86,18 @@ class Bundle(BundleFacts):
     def takes_embeddings(self) -> bool:
         """Whether the models were trained on embeddings from files."""
         return any(header.get("mode") == IMPORTED for header in self.stores.values())
+
+    def licences(self) -> Iterator[str]:
+        """Say under which licence the weights are, each encoder once."""
+        headers = {str(header["encoder"]): header for header in self.stores.values()}
+        for name, header in headers.items():
+            card, needed = card_of(header), "needed to predict and not part of the file"
+            if card is not None:
+                yield f"Weights of {name}, {needed}: {card.terms()}{f' ({card.source})' if card.source else ''}"
+            elif self.takes_embeddings:
+                yield f"Weights of {name}, which made the embeddings: not known"
+            else:
+                yield f"Weights of {name}, {needed}: {_OF_KERAS.get(str(header.get('weights')), 'not known')}"
 
     @property
     def count(self) -> int:
@@ -168,8 +189,8 @@ class Bundle(BundleFacts):
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
         reference: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Write a bundle.
+    ) -> BundleFacts:
+        """Write a bundle, and return what is in it.
 
         Parameters
         ----------
@@ -192,7 +213,7 @@ class Bundle(BundleFacts):
             own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", read) for store, some in models.items() for name, read in some]
         members += [(name, functools.partial(bytes, data)) for name, data in (reference or {}).items()]
-        write_bundle(
+        return write_bundle(
             path,
             facts,
             kind="boosted",

@@ -195,14 +195,14 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 raise ImageError(f"{image}: where its file is, is not known")
             return decode_image(path)
 
-        def bundle(kept: BundleFacts) -> None:
+        def bundle(kept: BundleFacts) -> BundleFacts:
             models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
             for unit in units:
                 name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
             reference = self._reference(result.folder, show)
-            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, reference=reference)
+            return Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, reference=reference)
 
         outputs = Outputs(
             self,

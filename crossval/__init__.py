@@ -11,11 +11,13 @@ from .bundles import (
     BundleFacts,
     TrainingImages,
     bundle_kind,
+    bundle_lines,
     bundle_stores,
     bundle_view,
     open_bundle,
     write_bundle,
 )
+from .card import write_card
 from .outputs import Outputs
 from .result import CrossValidation
 from .training import LabelledImages, Training, cross_validate
@@ -30,6 +32,7 @@ __all__ = [
     "Training",
     "TrainingImages",
     "bundle_kind",
+    "bundle_lines",
     "bundle_stores",
     "bundle_view",
     "cross_validate",
@@ -37,4 +40,5 @@ __all__ = [
     "pack_arrays",
     "unpack_arrays",
     "write_bundle",
+    "write_card",
 ]

@@ -94,6 +94,10 @@ class BundleFacts:
         """Whether the models were trained on embeddings from files, and so see no images."""
         return False
 
+    def licences(self) -> Iterator[str]:
+        """Say under which licence the weights are, in the file or needed beside it, each network once."""
+        yield f"Weights of {', '.join(self.model_names)}: trained for this model, from what the methods name"
+
     kind: ClassVar[str]
     """Of the models: ``boosted`` or ``cnn``."""
 
@@ -150,8 +154,8 @@ def write_bundle(
     kind: str,
     own: Mapping[str, Any],
     members: Sequence[tuple[str, Callable[[], bytes]]],
-    check: Callable[[Archive], Any],
-) -> None:
+    check: Callable[[Archive], BundleFacts],
+) -> BundleFacts:
     """Write a bundle, and read it back before it takes its place.
 
     Parameters
@@ -166,15 +170,34 @@ def write_bundle(
         Name of each model, and what returns its bytes.
     check : callable
         Reads the archive; raises what is wrong with it.
+
+    Returns
+    -------
+    BundleFacts
+        What was read, without the models.
     """
+    held: list[BundleFacts] = []
     write_archive(
         path,
         kind=BUNDLE_KIND,
         schema_version=BUNDLE_SCHEMA,
         members=members,
         facts={"models": kind, **own, **facts.content()},
-        check=check,
+        check=lambda archive: held.append(check(archive)),
     )
+    return held[-1]
+
+
+def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
+    """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
+    reference = getattr(bundle, "reference", None)
+    shown = reference is not None and reference.thumbnails is not None
+    return [
+        *([("Pictures", "the model file holds small pictures of its training images, which are of patients")] * shown),
+        ("Models", f"{', '.join(bundle.model_names)}; bundle of SHA-256 {sha256}"),
+        ("Cross-validation", bundle.protocol),
+        ("Classes", ", ".join(bundle.classes)),
+    ]
 
 
 @contextlib.contextmanager

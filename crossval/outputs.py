@@ -28,8 +28,12 @@ from ..evaluate import (
 from ..jobs import write_json
 from ..report import choose_samples, reporting, write_report
 from .bundles import BundleFacts, TrainingImages
+from .card import write_card
 from .result import CrossValidation
 from .training import Training
+
+CARD = "model-card.md"
+"""The card of a model, beside it."""
 
 _REPLICATES = 2000
 """Bootstrap replicates of intervals."""
@@ -73,18 +77,18 @@ class Outputs:
     shown: int | None = None
     most_resampled: int | None = None
 
-    def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], None]) -> CrossValidation:
+    def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]) -> CrossValidation:
         """Write everything.
 
-        What others need comes first: ``metrics.json``, then the bundle. Then ``table.csv`` and ``report.html``, whose
-        failure costs nothing and is put into `CrossValidation.unreported`.
+        What others need comes first: ``metrics.json``, then the bundle. Then its card, ``table.csv`` and
+        ``report.html``, whose failure costs nothing and is put into `CrossValidation.unreported`.
 
         Parameters
         ----------
         result : CrossValidation
             Says what a reader must know first.
         bundle : callable
-            Writes the bundle with these facts.
+            Writes the bundle with these facts, and returns what is in it.
 
         Returns
         -------
@@ -102,8 +106,11 @@ class Outputs:
         metrics = {table.name: self._measure(table) for table in tables}
         kept = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(kept, facts["names"])
-        write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
-        bundle(kept)
+        measured = {"tables": metrics, "run": facts}
+        write_json(folder / "metrics.json", measured)
+        held = bundle(kept)
+        with reporting(folder / CARD, failed):
+            write_card(folder / CARD, model=result.model, bundle=held, metrics=measured)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 self.paper.write(folder / "table.csv")

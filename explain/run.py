@@ -26,7 +26,7 @@ from ..core import (
     one_of,
     plain_options,
 )
-from ..crossval import bundle_kind, bundle_view
+from ..crossval import bundle_kind, bundle_lines, bundle_view
 from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
 from ..formats import file_sha256
@@ -34,7 +34,6 @@ from ..jobs import Progress, Work, key_of, refuse_overwriting, remove_output, wr
 from ..predict import (
     Model,
     advised,
-    bundle_lines,
     check_sizes,
     find_bundle,
     new_images,

@@ -57,8 +57,8 @@ class CnnBundle(BundleFacts):
         models: Mapping[int, Callable[[], bytes]],
         dataset: str,
         reading: Mapping[str, Any],
-    ) -> None:
-        """Write a bundle.
+    ) -> BundleFacts:
+        """Write a bundle, and return what is in it.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class CnnBundle(BundleFacts):
         """
         # what a network was built with, so that later defaults do not change it
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
-        write_bundle(
+        return write_bundle(
             path,
             facts,
             kind="cnn",

@@ -11,7 +11,7 @@ from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
 from .settings import FORMATS, PredictSettings, choose_point, new_images_mpp
-from .sheet import NOT_A_DEVICE, bundle_lines, rule_sentences
+from .sheet import NOT_A_DEVICE, rule_sentences
 
 __all__ = [
     "FORMATS",
@@ -27,7 +27,6 @@ __all__ = [
     "Predictions",
     "Predictor",
     "advised",
-    "bundle_lines",
     "check_sizes",
     "choose_point",
     "export",

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..boost import Bundle
 from ..core import InputError, PathInput, as_path
-from ..crossval import BundleFacts
-from ..encoders import card_of
+from ..crossval import write_card
 from ..formats import file_sha256, read_json
 from ..jobs import atomic_output, ensure_folder
-from ..report import model_card
 from .locate import find_bundle
 from .model import load_bundle
-from .sheet import bundle_lines
 
 CARD = "README.md"
 """What hubs of models show of a folder."""
-
-_OF_KERAS = {
-    "imagenet": "published with Keras, which does not state one",
-    "file": "from a file, not known",
-    "random": "random, none needed",
-}
-"""Licence of the weights of a network of Keras, by where they came from."""
-
-_NOTE = (
-    "Made with bchisto, for research only. It is not a medical device, and nothing that it predicts is a diagnosis. "
-    "It was not tested on the images of other laboratories unless the sections below say so."
-)
 
 
 def export(model: PathInput, *, to: PathInput) -> Path:
@@ -75,33 +58,6 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     if not copy.is_file():
         with atomic_output(copy) as temporary:
             shutil.copyfile(source, temporary)
-    card = model_card(
-        name=source.parent.name or source.stem,
-        file=source.name,
-        note=_NOTE,
-        classes=bundle.classes,
-        licences=list(_licences(bundle)),
-        facts=bundle_lines(bundle, sha256),
-        banners=bundle.banners,
-        metrics=metrics,
-    )
     if not (folder / CARD).exists():  # the author has filled in the blanks of one that is there
-        with atomic_output(folder / CARD) as temporary:
-            temporary.write_text(card, encoding="utf-8")
+        write_card(folder / CARD, model=source, bundle=bundle, metrics=metrics)
     return folder / CARD
-
-
-def _licences(bundle: BundleFacts) -> Iterator[str]:
-    """Say under which licence the weights are, each encoder once."""
-    if not isinstance(bundle, Bundle):
-        yield f"Weights of {', '.join(bundle.model_names)}: trained for this model, from what the methods name"
-        return
-    headers = {str(header["encoder"]): header for header in bundle.stores.values()}
-    for name, header in headers.items():
-        card, needed = card_of(header), "needed to predict and not part of the file"
-        if card is not None:
-            yield f"Weights of {name}, {needed}: {card.terms()}{f' ({card.source})' if card.source else ''}"
-        elif bundle.takes_embeddings:
-            yield f"Weights of {name}, which made the embeddings: not known"
-        else:
-            yield f"Weights of {name}, {needed}: {_OF_KERAS.get(str(header.get('weights')), 'not known')}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..crossval import BundleFacts
+from ..crossval import BundleFacts, bundle_lines
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, listed
 from .outliers import Outliers
@@ -208,18 +208,6 @@ def make_sheet(
         failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
         facts=(("Predicted on", day), *bundle_lines(bundle, sha256)),
     )
-
-
-def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
-    """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
-    reference = getattr(bundle, "reference", None)
-    shown = reference is not None and reference.thumbnails is not None
-    return [
-        *([("Pictures", "the model file holds small pictures of its training images, which are of patients")] * shown),
-        ("Models", f"{', '.join(bundle.model_names)}; bundle of SHA-256 {sha256}"),
-        ("Cross-validation", bundle.protocol),
-        ("Classes", ", ".join(bundle.classes)),
-    ]
 
 
 def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:

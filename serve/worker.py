@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..core import BchistoError, Message, is_out_of_memory, message_of, printable, written
-from ..crossval import bundle_view
+from ..crossval import bundle_lines, bundle_view
 from ..data import ImageRecord
 from ..formats import read_json
 from ..jobs import Ticker, prepare_worker
@@ -30,7 +30,6 @@ from ..predict import (
     Prediction,
     PredictSettings,
     advised,
-    bundle_lines,
     check_sizes,
     choose_point,
     find_bundle,
@@ -43,7 +42,7 @@ from ..predict import (
 )
 from ..report import measured
 from .engine import MARKS
-from .views import draw_map, show_picture, show_stains, write_thumbnail
+from .views import draw_map, own_stain, show_picture, show_stains, write_thumbnail
 
 Task = Mapping[str, Any]
 """What is asked: ``do`` names it, ``model`` and ``image`` say of what."""
@@ -155,6 +154,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "rule": rule_sentences(bundle.unsure),
         "calibrated": bundle.temperature is not None,
         "known": known,
+        "stain": own_stain(model),
     }
 
 

@@ -43,6 +43,12 @@ def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path)
         export(boosted / PAIR, to=tmp_path / "full")
 
 
+def test_a_card_is_written_with_each_model(boosted, tmp_path):
+    """It is the one that is exported."""
+    card = export(boosted / PAIR, to=tmp_path / "to")
+    assert (boosted / PAIR / "model-card.md").read_text() == card.read_text()
+
+
 def test_a_model_file_without_its_figures(boosted, tmp_path):
     shutil.copyfile(boosted / PAIR / "model.bchisto", tmp_path / "model.bchisto")
     _, body = header_of(export(tmp_path / "model.bchisto", to=tmp_path / "to"))

@@ -1,0 +1,44 @@
+"""The card of a model file, beside it and where it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..formats import file_sha256
+from ..jobs import atomic_output
+from ..report import model_card
+from .bundles import BundleFacts, bundle_lines
+
+_NOTE = (
+    "Made with bchisto, for research only. It is not a medical device, and nothing that it predicts is a diagnosis. "
+    "It was not tested on the images of other laboratories unless the sections below say so."
+)
+
+
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
+    """Write the card of a model.
+
+    Parameters
+    ----------
+    path : Path
+    model : Path
+        Its file.
+    bundle : BundleFacts
+        What is in it.
+    metrics : mapping or None
+        What ``metrics.json`` beside it holds.
+    """
+    card = model_card(
+        name=model.absolute().parent.name or model.stem,
+        file=model.name,
+        note=_NOTE,
+        classes=bundle.classes,
+        licences=list(bundle.licences()),
+        facts=bundle_lines(bundle, file_sha256(model)),
+        banners=bundle.banners,
+        metrics=metrics,
+    )
+    with atomic_output(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
