@@ -231,14 +231,14 @@ def read_facts(path: Path, text: str) -> dict[str, Any]:
 
 
 def _text(path: Path, value: Any, what: str) -> str:
-    """Return an id, label or group as text: a whole number will do, and NaN, as pandas writes what is missing."""
+    """Return an id, label or group as text: a whole number or truth value will do, and NaN for what is missing."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
     if isinstance(value, (float, np.floating)) and value.is_integer():
         value = int(value)
     if value is None or value != value:
         return ""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
+    if not isinstance(value, (str, int, np.integer, np.bool_)):
         raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
     text = str(value).strip()
     if len(text) > limits.ID_LETTERS or "\0" in text or readable_name(text) != text:

@@ -56,7 +56,7 @@ def _array(path: Path, file: Any, name: str) -> Any:
 
 def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
     whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
-    if values.ndim != 1 or not (values.dtype.kind in "USiu" or whole):
+    if values.ndim != 1 or not (values.dtype.kind in "USiub" or whole):
         raise InputError(f"{path}: {name} is {values.dtype} of shape {values.shape}; it must be one text per image")
     texts: list[Any] = values.tolist()
     return texts

@@ -56,7 +56,8 @@ def read_embeddings(path: PathInput) -> Embeddings:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
     if (read := _READ.get(path.suffix.casefold())) is None:
-        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; .npy has no ids, and {_PICKLED}")
+        why = _PICKLED if path.suffix.casefold() in (".pt", ".pkl") else "numpy.savez writes features with image_id"
+        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; {why}")
     return read(path)
 
 

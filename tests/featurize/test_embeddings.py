@@ -184,7 +184,7 @@ def test_texts_on_which_hdf5_does_not_end(tmp_path, monkeypatch):
 def test_other_files(tmp_path):
     for name, message in (
         ("e.pt", "run code when they are read"),
-        ("e.npy", "npy has no ids"),
+        ("e.npy", "numpy.savez writes features with image_id"),
         ("gone.npz", "no such"),
     ):
         if name != "gone.npz":
