@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 
 import pytest
+from bchisto.jobs import this_process
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
 BOOST = ("--folds", 3, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
@@ -74,9 +76,89 @@ def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
     assert cli("status", tmp_path / "run") == (2, "", f"error: {tmp_path / 'run'}: no such folder\n")
 
 
-def test_nothing_yet(status, tmp_path):
-    code, state, content, _ = status(tmp_path)
-    assert (code, state, content["stages"], content["then"]) == (4, "not started", [], "")
+def other_host(run, change, **past):
+    change(process={"host": "other"}, started=ago(**past))
+
+
+def quiet(run, change):
+    other_host(run, change, hours=3)
+    for path in run.glob("features/*.parts/*.h5"):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
+def all_parts(run, change):
+    (listing,) = run.glob("features/*.parts/units.json")
+    for group in json.loads(listing.read_text())["groups"]:
+        (listing.parent / group[0]).touch()
+    change(status="ok")
+
+
+def merged(run, change):
+    (folder,) = run.glob("features/*.parts")
+    shutil.rmtree(folder)
+    folder.with_suffix(".h5").touch()
+    change(status="ok")
+
+
+def some_failed(run, change):
+    merged(run, change)
+    (run / "failures.csv").write_text("image_id,path,error\na,a.png,damaged\nb,b.png,damaged\n")
+
+
+def first_shard(run, change):
+    all_parts(run, change)
+    (listing,) = run.glob("features/*.parts/units.json")
+    (listing.parent / json.loads(listing.read_text())["groups"][1][0]).unlink()
+    change(shard="1/2", config={"shard": "1/2"})
+
+
+def planned(run, change, **values):
+    """What `submit` writes of features and an evaluation."""
+    merged(run, change)
+    stage = {"words": [], "jobs": []}
+    stages = [{**stage, "command": "featurize", "run": str(run)},
+              {**stage, "command": "evaluate", "run": str(run / "evaluation")}]  # fmt: skip
+    content = {"schema_version": 1, "scheduler": "local", "line": "bchisto submit -- ...", "cwd": str(run),
+               "python": "python", "stages": stages, "process": {}, **values}  # fmt: skip
+    (run / "jobs" / "1" / "logs").mkdir(parents=True)
+    (run / "jobs" / "1" / "plan.json").write_text(json.dumps(content))
+
+
+def failed_evaluation(run, change):
+    planned(run, change)
+    record = json.loads((run / "run.json").read_text())["records"][-1]
+    failed = {**record, "command": "evaluate", "status": "error", "error": "InputError: no table"}
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "run.json").write_text(json.dumps({"schema_version": 1, "records": [failed]}))
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").touch()
+
+
+STATES = {
+    "empty": (lambda run, _: [shutil.rmtree(path) if path.is_dir() else path.unlink() for path in run.iterdir()],
+              4, "not started", []),
+    "killed": (lambda run, _: None, 1, "interrupted", ["interrupted once", "next: bchisto featurize --config"]),
+    "on another host": (partial(other_host, seconds=60), 3, "running", ["--watch"]),
+    "quiet on another host": (quiet, 1, "stalled", ["newest part 2:00:0"]),
+    "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
+    "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
+    "merged": (merged, 0, "done", ["stores complete: 1 of 1"]),
+    "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
+    "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
+    "planned": (planned, 3, "not started", ["evaluate: not started", "&& bchisto submit -- ..."]),
+    "waits for this process": (lambda run, change: planned(run, change, process=this_process()), 3, "queued",
+                               ["evaluate: queued", "--watch"]),
+    "evaluation failed": (failed_evaluation, 1, "failed", ["evaluate: failed\n  InputError: no table", "2-evaluate-"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied):
+    prepare, code, state, words = STATES[name]
+    run = copied()
+    prepare(run, copied)
+    now = status(run)
+    assert now[:2] == (code, state), now[3]
+    assert all(word in now[3] for word in words), now[3]
 
 
 def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied):
@@ -95,20 +177,6 @@ def test_a_killed_run_is_interrupted_and_its_command_goes_on(status, cli, copied
     code, state, stage, lines = status(run, "featurize")
     assert (code, state, stage["folders"]) == (0, "done", [["tiny-1.0-64", True]])
     assert "next:" not in lines
-
-
-def test_a_run_on_another_host_is_running(status, copied):
-    code, state, stage, lines = status(copied(process={"host": "other"}, started=ago(seconds=60)), "featurize")
-    assert (code, state) == (3, "running")
-    assert stage["per_minute"] is None or stage["seconds_left"] > 0
-    assert lines.splitlines()[-1].endswith(" --watch")
-
-
-def test_a_run_without_a_new_part_for_long_is_stalled(status, copied):
-    run = copied(process={"host": "other"}, started=ago(hours=3))
-    for path in run.glob("features/*.parts/*.h5"):
-        os.utime(path, (time.time() - 7200,) * 2)
-    assert status(run)[:2] == (1, "stalled")
 
 
 def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(status, cli, start, tissue, tmp_path):
