@@ -62,7 +62,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
     Raises
     ------
     InputError
-        No scheduler, no workers, or a worker that lacks bchisto or does not see the folder.
+        No scheduler, no workers, or a worker that lacks bchisto or one of the packages, or does not see the folder.
     DependencyError
         Dask is not installed.
     """
@@ -77,6 +77,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         return os.path.isdir(seen), known  # noqa: PTH112
 
     packages, seen = list(packages), str(folder.absolute())
+    ours = answer()[1]
     with _connected(address) as client:
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
     for worker, (sees, known) in answers.items():
@@ -87,14 +88,22 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
                 "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
                 address, worker, seen,
             )  # fmt: skip
-        if known["bchisto"] != __version__:
+        if lacking := sorted(ours.keys() - known.keys()):
+            raise InputError(
+                "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here",
+                address, worker, ", ".join(lacking),
+            )  # fmt: skip
+        differing = [(name, version) for name, version in ours.items() if known[name] != version]
+        if differing:
             _log.warning(
                 Message(
-                    "{dask} {}: worker {} runs bchisto {}, and this is {}; what it makes is recorded as made with "
-                    "its own",
-                    address, worker, known["bchisto"], __version__,
+                    "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own",
+                    address,
+                    worker,
+                    ", ".join(f"{name} {known[name]}" for name, _ in differing),
+                    ", ".join(f"{name} {version}" for name, version in differing),
                 )
-            )  # fmt: skip
+            )
     versions = [known for _, known in answers.values()]
     return [known for index, known in enumerate(versions) if known not in versions[:index]]
 

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import bchisto
@@ -17,7 +19,7 @@ BOOST = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "
 
 
 @contextlib.contextmanager
-def worker_of(cluster, *, wrap=lambda *command: command, **options):
+def worker_of(cluster, *, workers=1, wrap=lambda *command: command, **options):
     """Start a worker as one does on another machine, and wait for it."""
     import distributed
 
@@ -26,8 +28,8 @@ def worker_of(cluster, *, wrap=lambda *command: command, **options):
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
         try:
             with distributed.Client(cluster.scheduler_address) as client:
-                client.wait_for_workers(1, timeout=60)
-            yield
+                client.wait_for_workers(workers, timeout=60)
+            yield process
         finally:
             process.kill()
 
@@ -65,9 +67,9 @@ def test_a_worker_of_another_version_is_named_and_recorded(cluster, described, r
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path):
         code, out, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 0, out + err
-    assert re.search(rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is {bchisto.__version__}", err), (
-        err
-    )
+    assert re.search(
+        rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}", err
+    ), err
     (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())["made_with"]
     assert made_with["bchisto"] == "9.9.9"
 
@@ -82,3 +84,45 @@ def test_a_worker_that_does_not_see_the_run_is_named(cluster, described, run_cop
         code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 2, err
     assert re.search(rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err), err
+
+
+def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tmp_path, cli):
+    run = run_copy(described)
+    (tmp_path / "sitecustomize.py").write_text(
+        "from importlib import metadata\n"
+        "version = metadata.version\n"
+        "def without(name):\n"
+        "    if name == 'lightgbm':\n"
+        "        raise metadata.PackageNotFoundError(name)\n"
+        "    return version(name)\n"
+        "metadata.version = without\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}):
+        code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+    assert (code, list(run.rglob("boost/*/models/*"))) == (2, []), err
+    assert re.search(r"error: --dask \S+ worker \S+ has no lightgbm, which this work needs; install", err), err
+
+
+def test_one_of_two_workers_is_killed_in_the_middle(cluster, described, run_copy, tissue, tmp_path, cli, start):
+    alone, run = tmp_path / "alone", run_copy(described)
+    shutil.copytree(run, alone)
+    options = ("--folds", 3, "--seeds", 6, "--head", "lightgbm", "--head", "svm", "--param", "min_data_in_leaf=2")
+    assert cli("boost", "--out", alone, *options, "--jobs", 1)[0] == 0
+    address = cluster.scheduler_address
+    with worker_of(cluster) as first, worker_of(cluster, workers=2):
+        command = start("boost", "--out", run, *options, "--dask", address)
+        deadline = time.monotonic() + 120
+        while not list(run.rglob("boost/*/models/*")):
+            assert command.poll() is None, command.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        first.kill()
+        out, err = command.communicate(timeout=300)
+        assert command.returncode == 0, out + err
+        model = run / "boost" / "3-lightgbm" / "model.bchisto"
+        assert model.read_bytes() == (alone / "boost" / "3-lightgbm" / "model.bchisto").read_bytes()
+        predicting = ("predict", model, "--images", tissue, "--weights", "random", "--out")
+        assert cli(*predicting, tmp_path / "p.csv", "--dask", address)[0] == 0
+        assert cli(*predicting, tmp_path / "q.csv", "--jobs", 1)[0] == 0
+    assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()
