@@ -63,10 +63,13 @@ def _planned(
     from ..featurize import preset_options, resolve_settings
     from ..preflight import duration, plan_describing
 
+    whole = (work.shard is None or work.checks) and work.dask is None
+    if not fit and not whole:  # sixteen shards need not read every header to tell a time that nobody sees
+        return settings
     settings, cost = plan_describing(selection, settings, fit=fit, keep=typed_names(context), work=work)
     if fit:
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
-    if cost is None or (work.shard is not None and not work.checks) or work.dask is not None:
+    if cost is None or not whole:
         return settings
     of = f"{counted(cost.images, 'image')} on {counted(cost.processes, 'core')}"
     between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"

@@ -86,6 +86,12 @@ def quiet(run, change):
         os.utime(path, (time.time() - 7200,) * 2)
 
 
+def of_the_future(run, change):
+    other_host(run, change, seconds=60)
+    for path in run.glob("features/*.parts/*.h5"):
+        os.utime(path, (time.time() + 7200,) * 2)
+
+
 def all_parts(run, change):
     (listing,) = run.glob("features/*.parts/units.json")
     for group in json.loads(listing.read_text())["groups"]:
@@ -139,6 +145,7 @@ STATES = {
     "killed": (lambda run, _: None, 1, "interrupted", ["interrupted once", "next: bchisto featurize --config"]),
     "on another host": (partial(other_host, seconds=60), 3, "running", ["--watch"]),
     "quiet on another host": (quiet, 1, "stalled", ["newest part 2:00:0"]),
+    "after a clock was set back": (of_the_future, 3, "running", ["newest part 0:00:00 old"]),
     "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
     "merged": (merged, 0, "done", ["stores complete: 1 of 1"]),
