@@ -5,7 +5,7 @@ EXTRAS ?= test
 RUN ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage bench check lint format types docs wheel audit constraints lock locked release-check clean
+.PHONY: help demo test test-all coverage pictures bench check lint format types docs wheel audit constraints lock locked release-check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ coverage: $(VENV)/installed-$(EXTRAS)  ## Run every test with coverage
 	$(BIN)/coverage run -m $(SECOND)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+pictures: $(VENV)/installed-test  ## Draw the pictures of docs/serve.md anew (needs chromium)
+	BCHISTO_PICTURES=docs/images $(BIN)/python -m pytest -q tests/serve/test_browser.py -k map
 
 bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/stains.py

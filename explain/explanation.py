@@ -166,6 +166,13 @@ class Explanation:
         base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
         return [line for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction) if line]
 
+    def _repr_png_(self) -> bytes:
+        from .draw import draw  # which draws what is here
+
+        content = io.BytesIO()
+        draw(self).save(content, format="PNG")
+        return content.getvalue()
+
     def save(self, path: Path, *, work: str) -> None:
         """Write the arrays, and what else is needed to draw it again, as ``.npz`` without pickles.
 

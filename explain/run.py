@@ -82,6 +82,9 @@ class ExplainResult:
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
 
+    def _repr_png_(self) -> bytes:
+        return self.sheet.read_bytes()
+
 
 def explain(
     model: PathInput,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..core import OutputError, neutral
 from ..data import ImageRecord
-from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, write_predictions
+from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, html_lines, html_table, write_predictions
 from ..formats import Cells
 from ..jobs import atomic_output, remove_output, write_rows
 from .outliers import Outliers
@@ -78,15 +78,23 @@ class PredictResult:
         DependencyError
             pandas is not installed.
         """
-        with self.path.open(newline="", encoding="utf-8") as handle:
-            rows = list(Cells(handle))
-        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
+        header, rows = self._read()
         return as_frame(
             {
                 name: [float(row[column]) if name.startswith("p_") else row[column] for row in rows]
                 for column, name in enumerate(header)
             }
         )
+
+    def _read(self) -> tuple[list[str], list[list[str]]]:
+        with self.path.open(newline="", encoding="utf-8") as handle:
+            rows = list(Cells(handle))
+        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
+        return header, rows
+
+    def _repr_html_(self) -> str:
+        lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
+        return html_lines(lines) + html_table(f"{self.images} images", *self._read())
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,11 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
     async def small(number: int) -> Response:
         return _file(session.item(number).work / "small.jpg")
 
+    @app.get("/api/images/{number}/nearest-{place}.jpg")
+    async def nearest(number: int, place: int) -> Response:
+        """Return a small picture of a near training image, if the model file holds some."""
+        return _file(session.item(number).work / f"nearest-{place}.jpg")
+
     @app.get("/api/images/{number}/{kind}.jpg")
     async def picture(number: int, kind: str, part: Part = None, target: str = "") -> Response:
         """Return the image (`picture`), with normalised stains (`stains`), or under a map (`map`)."""

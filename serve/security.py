@@ -32,8 +32,8 @@ _HEADERS = {
 _SAFE = ("GET", "HEAD")
 
 _ENTER = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>bchisto</title><p><a href="/">Go on</a></p></html>'
+    '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">'
+    '<meta http-equiv="refresh" content="0;url=/"><title>bchisto</title><p><a href="/">Go on</a></p></html>'
 )
 """A page of ours that leads on: a cookie that is only for us does not come with a link from elsewhere."""
 

@@ -31,13 +31,13 @@ _STAINED = 2048
 
 def write_thumbnail(record: ImageRecord, path: Path) -> None:
     """Write a small picture."""
-    _write(_sized(decode_record(record), _SMALL), path)
+    write_picture(_sized(decode_record(record), _SMALL), path)
 
 
 def show_picture(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
     """Write an image."""
     image = decode_record(record)
-    _write(_sized(_cut(image, part), _SHOWN), path)
+    write_picture(_sized(_cut(image, part), _SHOWN), path)
     return {"height": image.shape[0], "width": image.shape[1]}
 
 
@@ -51,7 +51,7 @@ def show_stains(model: Model, record: ImageRecord, *, part: int | None, path: Pa
     """
     stain = own_stain(model)
     image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(_sized(decode_record(record), _STAINED))
-    _write(_sized(_cut(image, part), _SHOWN), path)
+    write_picture(_sized(_cut(image, part), _SHOWN), path)
     return {}
 
 
@@ -93,7 +93,7 @@ def draw_map(
         picture = _sized(_cut(decode_record(record), part), _SHOWN)
         values = _enlarged(_cut(explanation.values, part), picture.shape)
         shown = replace(shown, picture=picture, values=values)
-    _write(lay_over(shown), path)
+    write_picture(lay_over(shown), path)
     low, high = limits
     ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
     return {
@@ -133,7 +133,7 @@ def _enlarged(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.ND
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _write(image: Picture, path: Path) -> None:
+def write_picture(image: Picture, path: Path) -> None:
     """Write a JPEG."""
     from PIL import Image
 

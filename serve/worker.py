@@ -42,7 +42,7 @@ from ..predict import (
 )
 from ..report import measured
 from .engine import MARKS
-from .views import draw_map, own_stain, show_picture, show_stains, write_thumbnail
+from .views import draw_map, own_stain, show_picture, show_stains, write_picture, write_thumbnail
 
 Task = Mapping[str, Any]
 """What is asked: ``do`` names it, ``model`` and ``image`` say of what."""
@@ -171,13 +171,17 @@ def _predict(task: Task) -> dict[str, Any]:
     settings = PredictSettings()
     shown = tabulate(predicted, settings=settings, point=_point(model, file))
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
-    write_thumbnail(record, Path(task["thumbnail"]))
+    small = Path(task["thumbnail"])
+    write_thumbnail(record, small)
+    for place, picture in enumerate(row.nearest):
+        write_picture(picture, small.with_name(f"nearest-{place}.jpg"))
     return {
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
         "confidence": row.confidence,
         "unsure": row.unsure,
         "next": row.next_class,
+        "nearest": len(row.nearest),
         "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }

@@ -421,6 +421,14 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
     assert Explanation.load(arrays, work="other") is None
 
 
+def test_a_notebook_shows_maps(boosted, tissue, tmp_path):
+    result = explain(boosted, sorted(tissue.rglob("*.png"))[0], out=tmp_path, settings=ExplainSettings("map"))
+    (arrays,) = (result.folder / "arrays").iterdir()
+    explanation = Explanation.load(arrays, work=str(dict(np.load(arrays))["work"]))
+    for shown in (result, explanation):
+        assert shown._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_window_is_as_large_as_the_network_needs():
     """The crop, of a frame a third of its shorter side at most, at least 32, doubled until the last map has a cell."""
     from bchisto.encoders import Encoder

@@ -118,6 +118,11 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     assert table._repr_html_().count("<tr>") == 13
     shown = json.dumps(table._repr_html_())
     assert "12 predictions, 3 folds" in shown
+    result = predict(boosted, [name], out=tmp_path / "p.csv", work=Work(jobs=1))
+    shown = result._repr_html_()
+    assert "&lt;i&gt;&amp;.png" in shown
+    assert "p_malignant" in shown
+    assert str(tmp_path / "p.csv") in shown
 
 
 def test_frames(predictor, boosted, tissue, tmp_path):

@@ -88,9 +88,9 @@ def fits(window):
     return window.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def keep(window, name, **options):
-    if PICTURES:
-        window.screenshot(path=str(Path(PICTURES) / name), **options)
+def keep(window, name, scheme):
+    if PICTURES and scheme == "light":
+        window.screenshot(path=str(Path(PICTURES) / name), full_page=True, quality=80)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -107,7 +107,7 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     assert sure == sorted(sure)
     shown(window)
     assert not serious(window)
-    keep(window, f"serve-{scheme}.jpg", full_page=True)
+    keep(window, "serve.jpg", scheme)
     with window.expect_download() as download:
         window.click("text=Table (CSV)")
     assert Path(download.value.path()).read_text().count("\n") == len(files) + 1
@@ -116,7 +116,7 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     window.wait_for_selector("text=What it is not")
     shown(window)
     assert not serious(window)
-    keep(window, f"serve-image-{scheme}.jpg", full_page=True)
+    keep(window, "serve-image.jpg", scheme)
     window.click("text=bottom right")
     shown(window)
     assert "map" in window.locator("figure img").nth(1).get_attribute("src")
@@ -128,7 +128,7 @@ def test_on_a_phone(tab, files):
     send(window, files, expected=len(files))
     assert fits(window)
     assert not serious(window)
-    keep(window, "serve-phone.jpg", full_page=True)
+    shown(window)
     window.locator("#images a").first.click()
     window.click("#draw")
     window.wait_for_selector("text=What it is not")
@@ -210,6 +210,5 @@ def test_runs(tab, page):
     window.click("text=Runs")
     window.wait_for_selector("text=first run")
     assert not serious(window)
-    keep(window, "serve-runs.jpg")
     window.get_by_role("link", name="boost/3-lightgbm").click()
     window.wait_for_selector("text=images right")
