@@ -29,7 +29,6 @@ def compare_pairs(
     tables: Sequence[PredictionTable],
     *,
     replicates: int = 1,
-    view: TwoClassView | None = None,
     views: Sequence[TwoClassView] = (),
     margin: float | None = None,
 ) -> list[dict[str, Any]]:
@@ -40,10 +39,8 @@ def compare_pairs(
     tables : sequence of PredictionTable
     replicates : int
         0 leaves intervals out.
-    view : TwoClassView, optional
-        As in `compare_tables`.
     views : sequence of TwoClassView, optional
-        Of each table, in the place of `view`. Two tables whose views differ have no difference of sensitivity and
+        Of each table. Two tables whose views differ have no difference of sensitivity and
         specificity.
     margin : float, optional
         As in `compare_tables`.
@@ -54,7 +51,7 @@ def compare_pairs(
         Of `compare_tables`, with ``first``, ``second`` and ``p_holm``, see `holm`.
     """
     pairs = []
-    of_each = list(views) or [view or TwoClassView()] * len(tables)
+    of_each = list(views) or [TwoClassView()] * len(tables)
     for (a, of_a), (b, of_b) in combinations(zip(tables, of_each, strict=True), 2):
         if _unlike(a, b) is not None:
             continue

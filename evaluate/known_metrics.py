@@ -96,11 +96,16 @@ def _of_matrix(formula: Callable[[Values], Values]) -> Callable[[PredictionTable
     return lambda table: [matrix_part(formula, table.labels, table.predicted, len(table.classes))]
 
 
-def _by_patient(table: PredictionTable) -> list[Part | None]:
+def by_patient(table: PredictionTable, values: Any) -> Part:
+    """Return the mean over groups, of which a table has some, of the mean of the values of their rows."""
     known = np.array([group is not None for group in table.groups])
-    if table.patches is not None or not known.any():
+    return unit_mean(values, np.array([group or "" for group in table.groups]), known)
+
+
+def _recognised(table: PredictionTable) -> list[Part | None]:
+    if table.patches is not None or not any(table.groups):
         return [None]
-    return [unit_mean(table.predicted == table.labels, np.array([group or "" for group in table.groups]), known)]
+    return [by_patient(table, table.predicted == table.labels)]
 
 
 def unit_mean(values: Any, units: Any, inside: Any) -> Part:
@@ -131,9 +136,12 @@ _BUILT_IN = (
         "matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER,
     ),
     _spec("cohen_kappa", "Cohen's kappa", _of_matrix(agreement), limits=_agreement_limits, **_NUMBER),
-    _spec("patient_recognition_rate", "patient recognition rate", _by_patient, unit="percent", shown=()),
+    _spec(
+        "patient_recognition_rate", "accuracy by patient or slide", _recognised, unit="percent",
+        shown=("value", "interval"),
+    ),
 )  # fmt: skip
-"""Beside the first sentence of a table's section, which gives its accuracy, none is shown as a line. The patient
+"""Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .calibration import calibration, calibration_note, recalibration
 from .influence import auc_part
-from .known_metrics import class_aucs, list_metrics, mean_spread, metric_values
+from .known_metrics import by_patient, class_aucs, list_metrics, mean_spread, metric_values
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
@@ -78,7 +78,8 @@ def compute_metrics(
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
         precision; null where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
         null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs), ``chance``
-        (``largest_class``, its share of the rows, and ``balanced``, one over the classes that have rows),
+        (``largest_class``, its share of the rows; ``by_group``, the mean over groups of that share; ``balanced``, one
+        over the classes that have rows),
         ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
@@ -112,6 +113,8 @@ def compute_metrics(
         metrics |= metric_values(spec, table)
     counts = confusion.sum(axis=1)
     metrics["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
+    if metrics["patient_recognition_rate"] is not None:
+        metrics["chance"]["by_group"] = by_patient(table, table.labels == counts.argmax()).value
     if metrics["auc"] is not None and len(table.fold_numbers) > 1:
         metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
     if positive:
@@ -190,7 +193,6 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
             for wanted in view.sensitivities
             if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
         ],
-        **({"without_positives": list(view.sensitivities)} if view.sensitivities and not truth.any() else {}),
         "decision_curves": [] if claimless else _decision_curves(table, mask, view),
         **({} if claimless else recalibration(scores, truth, units=Units.of(table))),
     }

@@ -171,9 +171,9 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
     }
 
 
-def spread_sentence(found: Mapping[str, Any]) -> str:
-    """Say what `variance_split` found, in points."""
-    of = {"seed": f"one of {found['seeds']} seeds to another", "fold": f"fold to fold of {found['folds']}"}
-    of["split"] = f"one of {found['splits']} splits to another"
-    parts = [f"{100 * found[name]:.1f} from {text}" for name, text in of.items() if found[name] is not None]
+def spread_sentence(spread: Mapping[str, Any]) -> str:
+    """Say what `variance_split` gave, in points."""
+    of = {"seed": f"one of {spread['seeds']} seeds to another", "fold": f"fold to fold of {spread['folds']}"}
+    of["split"] = f"one of {spread['splits']} splits to another"
+    parts = [f"{100 * spread[name]:.1f} from {text}" for name, text in of.items() if spread[name] is not None]
     return f"The spread of the accuracy (standard deviation, points) is {listed(parts)}."

@@ -15,10 +15,10 @@ def nested(content: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def joined_versions(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the versions of each package, several of them side by side."""
     versions: dict[str, dict[str, None]] = {}
-    for name, version in ((name, version) for one in found for name, version in one.items()):
+    for name, version in ((name, version) for record in records for name, version in record.items()):
         versions.setdefault(name, {})[str(version)] = None
     return {name: " and ".join(several) for name, several in versions.items()}
 

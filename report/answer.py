@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate import FEW_IMAGES, called, images_tested, name_of, nested, plural
+from ..evaluate import FEW_IMAGES, called, images_tested, name_of, nested
 from .page import render
 
 _LARGE = 0.2
@@ -32,7 +32,8 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     dict
         ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, where there is none, its
         ``reason``; the same by ``unit`` (``by_unit`` is None where it says nothing new); ``leads``, whether that comes
-        first; ``majority`` and its share; ``balanced`` accuracy and ``chance``; what to expect of a new patient.
+        first; ``majority`` and its share, also by unit; ``balanced`` accuracy and ``chance``; what to expect of a new
+        patient.
     """
     intervals = metrics.get("intervals") or {}
     counts = [sum(row) for row in metrics["confusion"]]
@@ -58,12 +59,11 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "leads": leads,
         "majority": metrics["classes"][counts.index(max(counts))],
         "majority_share": max(counts) / max(sum(counts), 1),
+        "majority_by_unit": nested(metrics, "chance", "by_group") if by_unit is not None else None,
         "balanced": metrics.get("balanced_accuracy"),
         "balanced_interval": intervals.get("balanced_accuracy"),
         "chance": 1.0 / max(len(present), 1),
         "unknown": not by_group and row != group,
-        "whom": group,
-        "things": plural(row),
         "expected": intervals.get(figure),
         "expected_value": metrics[figure],
         "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),

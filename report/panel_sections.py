@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..evaluate import Panel, nested, rows_of, spread_sentence
+from ..evaluate import CLASS_METRICS, Panel, nested, rows_of, spread_sentence
 from .answer import answer
 from .figures import calibration_figure, decision_figure, roc_figure
 from .page import Block, Grid, Section
-from .tables import class_cells, class_headings, other_figures
+from .tables import class_cells, other_figures
 
 Metrics = Mapping[str, Any]
 
@@ -64,7 +64,9 @@ def _classes(panel: Panel) -> Iterator[Block]:
             [name, f"{values['n']:,}", *class_cells(metrics, name)] for name, values in metrics["per_class"].items()
         ]
         caption = "Each class against the rest" + ", with 95 % intervals" * bool(metrics.get("intervals"))
-        yield Block(grid=Grid(caption, ["class", rows_of(metrics), *class_headings()], rows))
+        yield Block(
+            grid=Grid(caption, ["class", rows_of(metrics), *(title for title, _ in CLASS_METRICS.values())], rows)
+        )
     reasons = dict.fromkeys((nested(metrics, "intervals", "not_estimable") or {}).values())
     spread = panel.run.get("variance")
     values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons)}

@@ -175,7 +175,10 @@ def write_report(
     if alone:
         first = [answer_block(panels[0], warned[0], alone=True)]
     else:
-        tables = [{"name": panel.table.name, "a": answer(panel.metrics)} for panel in panels]
+        tables = [
+            {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
+            for panel in panels
+        ]
         first = [Block(template="answers.html", values={"tables": tables, "warnings": by_weight(banners)})]
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),

@@ -25,10 +25,6 @@ _ROADS = ("boost", "finetune")
 """Folders of a run that hold a folder per finished table."""
 
 
-_REPLICATES = 2000
-"""Bootstrap replicates of paired differences (ours)."""
-
-
 def write_run_report(run: Path, *, images: str) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
@@ -65,7 +61,7 @@ def write_run_report(run: Path, *, images: str) -> None:
         title="bchisto run",
         panels=panels,
         banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
-        pairs=compare_pairs(compared, replicates=_REPLICATES, views=[panel.view for panel in panels]),
+        pairs=compare_pairs(compared, views=[panel.view for panel in panels]),
     )
 
 

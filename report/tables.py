@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ..evaluate import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics, nested
 from ..jobs import write_rows
@@ -21,9 +21,9 @@ _CUT = frozenset({"cohen_kappa", "macro_f1"})
 
 
 def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
-    """Return the metrics that at least one of these tables has."""
+    """Return the metrics that have a value in at least one of these tables."""
     listed = list(tables)
-    return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in listed)]
+    return [spec for spec in list_metrics() if any(metrics.get(spec.name) is not None for metrics in listed)]
 
 
 def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, 
         if "value" in spec.shown:
             values[spec.name] = metrics.get(spec.name)
         if spec.interval and {"value", "interval"} & set(spec.shown):
-            values |= zip(spec.bounds, _interval(spec, metrics) or (None, None), strict=True)
+            values |= zip(spec.bounds, nested(metrics, "intervals", spec.name) or (None, None), strict=True)
         if _has_folds(spec):  # one fold has no spread
             several = len(metrics["folds"]) > 1
             values[f"{spec.name}_mean"] = metrics.get(f"{spec.name}_mean")
@@ -70,13 +70,8 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
     return Grid(caption, header, rows, words=() if same else (1,))
 
 
-def class_headings() -> list[str]:
-    """Return the headings of the metrics of a class."""
-    return [title for title, _ in CLASS_METRICS.values()]
-
-
 def class_cells(metrics: Metrics, name: str) -> list[str]:
-    """Return the cells under `class_headings` of a class, each with its interval as far as there is one."""
+    """Return the cells of the metrics of a class, each with its interval as far as there is one."""
     values = metrics["per_class"][name]
     return [figure_cell(metrics, unit, values[key], "per_class", name, key) for key, (_, unit) in CLASS_METRICS.items()]
 
@@ -85,7 +80,9 @@ def other_figures(metrics: Metrics) -> list[str]:
     """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
     texts = []
     for spec in shown_metrics([metrics]):
-        if spec.name in {HEADLINE, "balanced_accuracy", *_CUT} or (spec.name == "auc" and len(metrics["classes"]) == 2):
+        if spec.name in {HEADLINE, "balanced_accuracy", "patient_recognition_rate", *_CUT} or (
+            spec.name == "auc" and len(metrics["classes"]) == 2
+        ):
             continue
         if not {"value", "line"} & set(spec.shown) or metrics[spec.name] is None:
             continue
@@ -109,10 +106,6 @@ def _title(spec: MetricSpec) -> str:
 
 def _has_folds(spec: MetricSpec) -> bool:
     return spec.per_fold and "folds" in spec.shown
-
-
-def _interval(spec: MetricSpec, metrics: Metrics) -> Sequence[float] | None:
-    return cast("Sequence[float] | None", nested(metrics, "intervals", spec.name))
 
 
 def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:

@@ -49,11 +49,13 @@ def split_together(
         with contextlib.suppress(InputError):  # too much is joined
             joined = split(copies)
         if joined is not None and _is_of_use(joined, plan, dict(zip(image_ids, labels, strict=True))):
+            group_of = dict(zip(image_ids, groups, strict=True))
+            apart = [pair for pair in copies if None in (of := [group_of[image] for image in pair]) or of[0] != of[1]]
             note = (
-                f"{pairs_alike(len(copies))}; both of a pair stay in one part of each fold, but intervals count each "
-                "as an image of its own, unless one patient has both"
+                f"{pairs_alike(len(apart))}; both of a pair stay in one part of each fold, but intervals count each "
+                "as an image of its own"
             )
-            plan = replace(joined, warnings=(*joined.warnings, note))
+            plan = replace(joined, warnings=(*joined.warnings, *([note] if apart else ())))
         else:  # those that train and test at once are named
             copies = []
     if copies or (grouped and None in groups):

@@ -171,7 +171,7 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     )  # fmt: skip
     found = re.search(r"<title>probe (\d+) (\d+) (\w+)</title>", done.stdout)
     assert found, done.stderr
-    assert int(found[1]) == int(found[2]) == 8
+    assert int(found[1]) == int(found[2]) == 6
     assert found[3] == "true"
     assert "CONSOLE" not in done.stderr
 

@@ -40,7 +40,8 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
     assert list(first)[:8] == ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std"]
     assert list(first)[8:11] == ["balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"]
     assert list(first)[11:14] == ["auc", "auc_low", "auc_high"]
-    assert list(first)[14:] == ["mcc", "mcc_low", "mcc_high", "mcc_mean", "mcc_std", "sureness", "sureness_low",
+    assert list(first)[14:17] == [f"patient_recognition_rate{end}" for end in ("", "_low", "_high")]
+    assert list(first)[17:] == ["mcc", "mcc_low", "mcc_high", "mcc_mean", "mcc_std", "sureness", "sureness_low",
                                 "sureness_high"]  # fmt: skip
     assert [float(first[name]) for name in ("mcc", "mcc_low", "mcc_high")] == [mcc, low, high]
     assert (second["sureness"], second["sureness_low"]) == ("", "")  # this table has no probabilities
