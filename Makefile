@@ -10,7 +10,7 @@ RUN ?= demo-run
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
+demo: $(VENV)/installed  ## Run the complete workflow on synthetic tissue (about 4 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
@@ -19,7 +19,7 @@ PARALLEL := -n auto --dist worksteal --max-worker-restart 0
 test: $(VENV)/installed-$(EXTRAS)  ## Run the tests that protect a change, one process a core
 	$(BIN)/python -m pytest tests -m "not slow and not hostile" $(PARALLEL)
 
-# Two runs, so that no test process grows through all of it: TensorFlow gives no memory back.
+# Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
 # A test that fails on a loaded machine runs once more, and the summary names it (RERUN): it is to be mended all the same.
 NETWORKS := commands/test_real_jobs.py finetune matrix recipes
 FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) --reruns 1
@@ -38,9 +38,6 @@ coverage: $(VENV)/installed-$(EXTRAS)  ## Run every test with coverage
 	$(BIN)/coverage run -m $(SECOND)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-
-pictures: $(VENV)/installed-test  ## Draw the pictures of docs/serve.md anew (needs chromium)
-	BCHISTO_PICTURES=docs/images $(BIN)/python -m pytest -q tests/serve/test_browser.py -k map
 
 bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/stains.py
@@ -62,7 +59,7 @@ lint: $(VENV)/installed-lint  ## Ruff: format and rules; bandit: code that stran
 	$(BIN)/ruff check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 
-format: $(VENV)/installed-lint  ## Let ruff mend what it can
+format: $(VENV)/installed-lint  ## Let ruff correct what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -73,6 +70,10 @@ types: $(VENV)/installed-lint  ## mypy, strict
 docs: $(VENV)/installed-docs  ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
+pictures: $(VENV)/installed-test  ## Draw the pictures of the documents from real images (needs chromium and ../shared)
+	$(BIN)/python docs/make_pictures.py
+	BCHISTO_PICTURES=docs/images $(BIN)/python -m pytest -q tests/serve/test_browser.py -k map
+
 wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside it, and try it in an environment of its own
 	rm -rf build dist $(VENV)/wheel
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist . > /dev/null
@@ -82,7 +83,7 @@ wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside 
 	$(BIN)/python .ci/bill.py dist/*.whl
 
 # Without a report the service of advisories did not answer for all of it; what could not be asked is no fault of the code.
-audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; says so where it cannot be asked
+audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; warns if it cannot be asked
 	@mkdir -p dist && rm -f dist/audit.json
 	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
 	  --format json --output dist/audit.json 2> dist/audit.log; code=$$?; \

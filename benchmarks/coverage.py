@@ -437,7 +437,7 @@ def tables_of(found):
     """Return the lines of Markdown tables: intervals of figures, of differences, and rejections."""
     lines = []
     for title, names in (
-        ("covers: ours (mean width), usual method, ours over its width", FIGURES),
+        ("covers: bchisto (mean width), usual method, ratio of widths", FIGURES),
         ("covers: difference of", [f"difference of {name}" for name in DIFFERENCES]),
     ):
         lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ').replace('difference of ', '')} |"]
@@ -446,7 +446,7 @@ def tables_of(found):
             cells = [interval_cell(counts.get((name, "ours")), counts.get((name, "usual"))) for name in names]
             lines.append(f"| {design} | {' | '.join(cells)} |")
     heads = [("rejects", "ours"), ("rejects", "usual"), ("power", "ours"), ("power", "usual")]
-    lines += ["", f"| percent | {' | '.join(map(', '.join, heads))} |", "| --- " * 5 + "|"]
+    lines += ["", f"| percent | {' | '.join(map(', '.join, heads)).replace('ours', 'bchisto')} |", "| --- " * 5 + "|"]
     for design, counts in found.items():
         lines.append(f"| {design} | {' | '.join(f'{percent(counts[key]):.1f}' for key in heads)} |")
     return lines

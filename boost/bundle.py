@@ -128,10 +128,12 @@ class Bundle(BundleFacts):
         """
         missing = sorted(set(self.models) - set(features))
         if missing:
-            raise BundleError(f"descriptors of {missing[0]} are missing; the bundle needs {', '.join(self.models)}")
+            raise BundleError(f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}")
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
         if not (mean.shape[1:] == (len(self.classes),) and (mean >= -1e-6).all() and np.isfinite(mean).all()):
-            raise BundleError("the models of the bundle give numbers that are no probabilities; it was altered")
+            raise BundleError(
+                "the models in this model file give values that are not probabilities; the file is corrupt"
+            )
         return mean
 
     def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
@@ -241,10 +243,10 @@ class Bundle(BundleFacts):
         for name in stores:
             shown = name.encode("utf-8", "backslashreplace").decode()
             if shown != name:
-                raise InputError(f"{shown}.h5: the name of this store is no UTF-8 text; rename the file")
+                raise InputError(f"{shown}.h5: the name of this feature file is not UTF-8 text; rename the file")
             if name in (".", ".."):
                 raise InputError(
-                    f"{name}.h5: the models of this store would get no folder of their own; rename the file"
+                    f"{name}.h5: the models of this feature file would get no folder of their own; rename the file"
                 )
         check_archive_size(members=models)
 
@@ -268,9 +270,13 @@ class Bundle(BundleFacts):
                 raise BundleError(f"{path}: its members are not those of a boosted model ({member[:99]}); altered")
             folder, seed, fold, suffix = match.groups()
             if suffix != spec.suffix:
-                raise BundleError(f"{path}: {member} is no model of the head {spec.name}; the bundle was altered")
+                raise BundleError(
+                    f"{path}: {member} is not a model of the classifier {spec.name}; the model file is corrupt"
+                )
             if folder not in store_of:
-                raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
+                raise BundleError(
+                    f"{path}: {member} belongs to no feature set that the model file names; it was altered"
+                )
             store = store_of[folder]
             empty.discard(store)
             seen.append((store, int(fold), int(seed)))
@@ -282,10 +288,10 @@ class Bundle(BundleFacts):
         if len(set(seen)) < len(seen):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
         if empty:
-            raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
+            raise BundleError(f"{path}: holds no model of its feature set {min(empty)}; it was altered")
         for store, some in models.items():
             if len({getattr(model.classifier, "features", None) for model in some} - {None}) > 1:
-                raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
+                raise BundleError(f"{path}: models of its feature set {store} take different features; it was altered")
         bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
         if not bundle.constant:
             return bundle
@@ -309,7 +315,7 @@ def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
     plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
     store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
     if not store_of or len(store_of) < len(stores):
-        raise BundleError(f"{path}: names no stores, or one folder for several; the bundle was altered")
+        raise BundleError(f"{path}: names no feature sets, or one folder for several; the model file is corrupt")
     return store_of
 
 
@@ -321,5 +327,5 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     except BundleError as error:
         raise BundleError("{}: {}: {}", path, member, error) from error
     if (own := getattr(classifier, "classes", classes)) != classes:
-        raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
+        raise BundleError(f"{path}: {member} has {own} classes, the model file {classes}; it is corrupt")
     return classifier

@@ -212,6 +212,6 @@ PROTOTYPE = array_head(
     fit=fit_prototypes,
     model=PrototypeModel,
     shapes=_PROTOTYPE_SHAPES,
-    method="nearest class means of centred and normalised descriptors [@wang2019]",
+    method="nearest class means of centred and normalised features [@wang2019]",
 )
 """SimpleShot's class means of centred descriptors of length 1."""

@@ -77,9 +77,9 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     some = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
     needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
     if suggested is None:
-        return f"{some}, though leaves need {needed} rows only; look at the descriptors."
+        return f"{some}, though leaves need {needed} rows only; look at the features."
     return (
         f"{some}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
         f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}, "
-        "or describe the images with more augmentations."
+        "or extract features with more augmentations."
     )

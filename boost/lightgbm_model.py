@@ -126,7 +126,7 @@ class TreeModel:
         """
         images, augmentations, dim = features.shape
         if self.features != dim:
-            raise BundleError(f"the model takes {self.features} features, these descriptors have {dim}")
+            raise BundleError(f"the model takes {self.features} features, this feature file has {dim}")
         shares = self.forest.predict_proba(features.reshape(images * augmentations, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 

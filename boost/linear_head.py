@@ -56,7 +56,7 @@ class StandardisedModel(ABC):
 
     def __post_init__(self) -> None:
         if not (self.arrays["scale"] > _LEAST_SCALE).all():
-            raise BundleError("the array scale of a model holds values that are no scales; train it again")
+            raise BundleError("the array scale of a model holds invalid scales; train it again")
 
     @property
     def classes(self) -> int:
@@ -80,7 +80,7 @@ class StandardisedModel(ABC):
         ndarray of float64, shape (images, classes)
         """
         if features.shape[-1] != self.features:
-            raise BundleError(f"the model takes {self.features} features, these descriptors have {features.shape[-1]}")
+            raise BundleError(f"the model takes {self.features} features, this feature file has {features.shape[-1]}")
         return softmax(self._scores(features))
 
     @property

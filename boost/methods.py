@@ -55,7 +55,7 @@ def methods_of(
     named = get_head(head).method or f"the classifier {head}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
-    over = [what for what, number in (("seeds", seeds), ("descriptor sets", len(headers))) if number > 1]
+    over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
     return [
         *dict.fromkeys(_described(headers, stains or {})),
         f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
@@ -91,7 +91,7 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
         number = header["crops"] or "as many as cover an image:"
         cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
-            f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
+            f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
             f"{header['crop']} pixels in each of {copies} at {_scale(header, 'a scale of ')}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
         )
@@ -114,7 +114,7 @@ def _embedded(header: Mapping[str, Any]) -> str:
     network = header["encoder"]
     by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
     each = f", each the {about['pooled']}" if about["pooled"] else ""
-    return f"Descriptors are embeddings of {header['dim']} numbers that {by} made outside of bchisto{each}."
+    return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
 
 
 def shown_settings(

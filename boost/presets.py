@@ -49,7 +49,7 @@ _REFUSED = (
         _BY_VALIDATION,
         "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",
     ),
-    (_BY_FEATURE, "names single features, and those of descriptors have no meaning"),
+    (_BY_FEATURE, "refers to individual features, which is not supported"),
     (_BY_PROGRAM, "belongs to LightGBM's own program, not to its library"),
     ({"linear_tree", "zero_as_missing"}, "makes other trees than models hold, which split by thresholds only"),
 )
@@ -279,7 +279,7 @@ def _reason(text: str) -> str:
     """Shorten a message of LightGBM: without places in its source, and checks as what must hold."""
     reason = re.sub(r" at /\S+, line \d+ ?\.?$", "", (text.splitlines() or [""])[0]).strip()
     reason = re.sub(r"^Check failed: \((\w+)\) (\S+) \((\S+)\)$", r"\1 must be \2 \3", reason)
-    reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is no number", reason)
+    reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is not a number", reason)
     return reason.replace("Check failed: ", "needed: ")
 
 

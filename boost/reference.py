@@ -125,7 +125,7 @@ class TrainingReference:
         a = self.arrays
         means = [features[store].mean(axis=1, dtype=np.float64) for store in self.stores]
         if [rows.shape[1] for rows in means] != a["sizes"].astype(int).tolist():
-            raise BundleError("the training images have descriptors of another length than the models; it was altered")
+            raise BundleError("the training images have features of another length than the models; it was altered")
         distances, vectors = placed(np.hstack(means), a)
         cosine = np.clip(1 - vectors @ a["vectors"].astype(np.float64).T, 0, 2)
         order = np.argsort(cosine, axis=1, kind="stable")[:, :NEAREST]

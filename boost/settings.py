@@ -29,13 +29,13 @@ class FeatureChoice(Settings):
     features: tuple[Path, ...] = option(
         (),
         group="Input",
-        help="Stores or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
+        help="Feature files or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
         "or a folder of .h5, one a slide.",
     )
     labels: Path | None = option(
         None, group="Input", help="Labels of embeddings that hold none: a table image_id,label[,group]."
     )
-    classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the stores.")
+    classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the feature files.")
 
     @classmethod
     def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:
@@ -78,7 +78,7 @@ class BoostSettings(Settings):
     name: str = option(
         "",
         decides=False,
-        help="Added to the folder's name, so that other stores or settings stand beside it.",
+        help="Added to the folder's name, so that other features or settings get a folder of their own.",
     )
     thumbnails: bool = option(
         False,

@@ -67,7 +67,7 @@ class Sources:
         imported = {name: h for name, h in self.headers.items() if h["mode"] == IMPORTED}
         if unnamed := [name for name, h in imported.items() if h["encoder"] == UNKNOWN]:
             notes.append(
-                f"UNKNOWN ENCODER: {', '.join(unnamed)} came as embeddings that do not say which network made them, so "
+                f"UNKNOWN ENCODER: {', '.join(unnamed)} are embeddings whose encoder is unknown, so "
                 "nobody can check that new embeddings are of the same kind."
             )
         cards = {h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None}
@@ -97,9 +97,11 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     for path in _files(features):
         if paths.setdefault(path.stem, path) != path:
             other = paths[path.stem]
-            raise InputError(f"{path} and {other}: two stores of the same name; give one of them, or rename a file")
+            raise InputError(
+                f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"
+            )
     if not paths:
-        raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
+        raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; run bchisto featurize first")
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
@@ -117,7 +119,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         if images.described != first.described:
             change = str(ImageChange.between(first.known, images.known)) or "other content under the same names"
             raise InputError(
-                f"{path} and {next(iter(paths.values()))}: describe different images or labels, the first as against "
+                f"{path} and {next(iter(paths.values()))}: have different images or labels, the first compared with "
                 f"the second: {change}; run bchisto featurize for both"
             )
     assert first is not None
@@ -181,7 +183,7 @@ def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError
         Message("give a table image_id,label by {labels}")
         if imported
         else "put the images into a folder for each class, or name the column of their manifest that holds them by "
-        "bchisto featurize --label-column NAME, which describes nothing again"
+        "bchisto featurize --label-column NAME, which extracts nothing again"
     )
     unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
     return InputError("none of the {} images has a label; boost needs labels to train on: {}{}", count, cure, unused)
@@ -193,7 +195,7 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
     if len(modes) > 1:
         named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
         raise InputError(
-            "{}: stores of different modes do not belong in one model; give those of one with {features}", named
+            "{}: do not mix features of different modes in one model; give those of one with {features}", named
         )
 
 
@@ -204,7 +206,7 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
     spelled_labels = {image: spelled.get(label) or "" for image, label in labels.items()}
     if without := [name for name in classes if name not in spelled_labels.values()]:
-        _log.warning(Message("{classes} names {}, of which no image is here", ", ".join(without)))
+        _log.warning(Message("{classes} names {}, which no image has", ", ".join(without)))
     return spelled_labels
 
 
@@ -212,7 +214,7 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
     if labels:
         more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
         raise InputError(
-            "label {} is none of the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
+            "label {} is not among the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
         )
 
 
@@ -226,13 +228,13 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
                         "{}: its parts are not merged; run the same bchisto featurize without {shard}", parts
                     )
                 _log.warning(
-                    "%s: images or augmentations were being added and are not in the store yet; run the same bchisto "
-                    "featurize again to add them",
+                    "%s: images or augmentations were being added and are not in the feature file yet; run the "
+                    "same bchisto featurize again to add them",
                     parts,
                 )
             paths.extend(sorted(source.glob("*.h5")))
         elif source.exists():
             paths.append(source)
         else:
-            raise MissingInputError(f"{source}: no such store or folder; run bchisto featurize first")
+            raise MissingInputError(f"{source}: no such feature file or folder; run bchisto featurize first")
     return paths

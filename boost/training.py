@@ -192,7 +192,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 return None
             path = paths.get(self.images.files[image])
             if path is None:
-                raise ImageError(f"{image}: where its file is, is not known")
+                raise ImageError(f"{image}: its file is not known")
             return decode_image(path)
 
         def bundle(kept: BundleFacts) -> BundleFacts:
@@ -271,7 +271,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
     more = max((seed for _, seed in held), default=-1) + 1
     lost = sorted({name for name, _ in held}.difference(stores))
     if lost or more > seeds:
-        has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
+        has = [f"{len(lost)} more feature files ({', '.join(lost)})"] if lost else []
         has += [f"{more} seeds, not {seeds}"] if more > seeds else []
         raise SettingsConflictError(
             "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "

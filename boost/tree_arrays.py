@@ -116,7 +116,7 @@ def read_forest(data: bytes) -> Forest:
 
 def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
     if wrong:
-        raise BundleError(f"not a whole model of trees ({why}); it was altered, or train it again")
+        raise BundleError(f"not a complete model of trees ({why}); it was altered; train it again")
 
 
 def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:

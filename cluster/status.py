@@ -209,7 +209,7 @@ def _single(queued: Queued) -> Stage | None:
     records = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
     entries = [entry for path in records if path.is_file() for entry in read_records(path)]
     own = [entry for entry in entries if entry.command == command]
-    states = {"ok": "done", "error": "failed", "not checked here": "running"}
+    states = {"ok": "done", "error": "failed", "not checked": "running"}
     state = states.get(own[-1].status, own[-1].status) if own else "not started"
     state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
     shards = (ShardState("", state, 0, 0, reason),) if reason else ()
@@ -265,9 +265,9 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     done = sum(unit.done for unit in units)
     if entry is None:
         state = "done" if units and done == len(units) else "not started"
-    elif entry.status == "not checked here" and queued.answered and task not in queued.tasks:
+    elif entry.status == "not checked" and queued.answered and task not in queued.tasks:
         state = "interrupted"
-    elif entry.status in ("running", "not checked here"):
+    elif entry.status in ("running", "not checked"):
         state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
     elif entry.status == "ok":
         state = "done" if done == len(units) else "interrupted"  # of what was asked for since it lacks a part

@@ -167,7 +167,9 @@ def refuse_live(run: Path, *, force: bool) -> None:
         return
     waiting = slurm.queue()
     if waiting is None:
-        raise InputError(Message("{}: Slurm does not say whether earlier jobs live; ask again, or use {force}", run))
+        raise InputError(
+            Message("{}: Slurm does not answer whether earlier jobs still run; ask again, or use {force}", run)
+        )
     if live := sorted({job.number for job in waiting} & known):
         raise InputError(
             Message("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))

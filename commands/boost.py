@@ -32,7 +32,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options, first=("out", "preset", "heads", "folds", "jobs"))
 def boost(**options: Any) -> None:
-    """Stage 2: train classifiers on descriptors, cross-validated.
+    """Stage 2: train classifiers on features, cross-validated.
 
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5

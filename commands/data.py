@@ -113,14 +113,12 @@ def _check_options() -> Iterator[click.Parameter]:
         "--copies/--no-copies",
         group="Speed",
         default=True,
-        help="Look for pictures that show the same pixels, for which every image is decoded.",
+        help="Look for near-duplicates, for which every image is decoded.",
     )
     yield from options_of(FeaturizeSettings, *_SETTINGS)
     yield from options_of(FoldChoice, "folds", "group_by")
     yield from options_of(Work, "jobs")
-    yield flag(
-        "--time", "timed", group="Speed", is_flag=True, help="Load the networks and time them here on one image."
-    )
+    yield flag("--time", "timed", group="Speed", is_flag=True, help="Load the networks and time them on one image.")
     yield flag(
         "--html",
         group="Output",

@@ -78,7 +78,7 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
         echo(f"{name} is in {folder}; remove this folder to fetch it anew")
         return
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("nobody is here to accept a licence and a size; add --yes")
+        raise click.UsageError("no terminal to confirm licence and size; add --yes")
     fetch_with_consent(name, revision=revision, yes=yes)
     echo(f"next: bchisto encoder check {name}", err=True)
 
@@ -87,7 +87,7 @@ def _check_options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield argument("name")
-    yield flag("--image", group="Input", type=PATH, help="The picture; default: noise.")
+    yield flag("--image", group="Input", type=PATH, help="An image file; default: noise.")
     yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
     yield from options_of(FeaturizeSettings, "engine", "precision")
     yield flag("--crops", type=int, default=4, help="Crops in a batch.")
@@ -95,7 +95,7 @@ def _check_options() -> Iterator[click.Parameter]:
 
 @encoder.command(options=_check_options)
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
-    """Build an encoder and run it on a picture: size, speed, memory, licence.
+    """Build an encoder and run it on an image: size, speed, memory, licence.
 
     \b
     Example: bchisto encoder check hub:dinov2-small --image slide.png

@@ -75,7 +75,7 @@ def results(lines: Sequence[str], printed: set[str]) -> None:
             echo(*([text] if sys.stdout.isatty() else sentence), **({} if place else {"bold": True}))
         printed.add(text)
     if repeated:
-        echo("  What stands above of patients, and the warnings there, hold for this, too.")
+        echo("  What is printed above on patients, and the warnings there, also hold for this.")
 
 
 def done(

@@ -23,7 +23,8 @@ def _options() -> Iterator[click.Parameter]:
         "--bootstrap",
         type=int,
         default=2000,
-        help="Draws for intervals, to 100,000; 0 for none. Figures of ours take 500 at most, shares need none.",
+        help="Bootstrap samples for intervals, up to 100,000; 0 for none. Metrics of bchisto take 500 at most, "
+        "proportions none.",
     )
     yield from options_of(Aggregation)
     yield flag(

@@ -25,7 +25,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options, first=("images", "out", "method", "target"))
 def explain(model: Path, **options: Any) -> None:
-    """Explain predictions with heat maps and other pictures.
+    """Explain predictions with heat maps.
 
     \b
     Example: bchisto explain run --images new --target malignant --out why
@@ -50,7 +50,7 @@ def explain(model: Path, **options: Any) -> None:
         return
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):
-        echo(f"{counted(result.images, 'picture')} of the method {method}")
+        echo(f"{counted(result.images, 'image')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(
         [path for written in results for path in (written.page, written.sheet, written.folder / "arrays")],

@@ -14,7 +14,7 @@ from .options import OUT_FILE, PATH, Group
 
 @click.group(cls=Group)
 def features() -> None:
-    """Export descriptors, or show what a file of embeddings holds."""
+    """Export features, or show what a file of embeddings holds."""
 
 
 @features.command()
@@ -22,7 +22,7 @@ def features() -> None:
 @click.option("--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help=".npz or .h5.")
 @click.option("--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
-    """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.
+    """Write the features of SOURCE, a feature file or embeddings of any format, into a file.
 
     \b
     Example: bchisto features export run/features/resnet50-0.5-400.h5 --out resnet50.npz
@@ -37,7 +37,7 @@ def export(source: Path, out: Path, overwrite: bool) -> None:
 @features.command()
 @click.argument("source", type=PATH)
 def show(source: Path) -> None:
-    """Say what SOURCE holds: images, numbers, labels, and what is known of the encoder.
+    """Show what SOURCE holds: images, number of features, labels, encoder.
 
     \b
     Example: bchisto features show features_uni_v1

@@ -73,7 +73,7 @@ def _planned(
         return settings
     of = f"{counted(cost.images, 'image')} on {counted(cost.processes, 'core')}"
     between = f"between {duration(cost.shortest)} and {duration(cost.longest)}"
-    _log.info("describing %s takes about %s in all (%s)", of, duration(cost.seconds), between)
+    _log.info("extracting features of %s takes about %s in all (%s)", of, duration(cost.seconds), between)
     if cost.seconds > _LONG:
         quick, _ = resolve_settings(preset_options("quick"), here=False)
         _, cheap = plan_describing(selection, quick, work=work)
@@ -87,7 +87,7 @@ def _planned(
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
 def featurize(context: click.Context, /, preset: str | None, yes: bool, **options: Any) -> None:
-    """Stage 1: turn images into descriptors, in RUN/features.
+    """Stage 1: extract features of images, into RUN/features.
 
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
@@ -111,7 +111,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     result = run(selection, out=out, settings=settings, work=work)
     if result.merged:
         described = result.images - len(result.failures)
-        echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
+        echo(f"{counted(described, 'image')} with features in {counted(len(result.stores), 'file')}")
         wrote = list(result.stores)
         then = f"bchisto boost --out {quoted(out)}" + (f" --preset {preset}" if preset else "")
         then += fewer_folds(selection.table()) + (LINEAR if brought else "")

@@ -46,4 +46,4 @@ def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, 
 
 def yes_flag() -> click.Option:
     """Return the option by which a job fetches without a question."""
-    return flag("--yes", group="Features", is_flag=True, help="Fetch weights that are not here yet without a question.")
+    return flag("--yes", group="Features", is_flag=True, help="Download missing weights without asking.")

@@ -23,7 +23,7 @@ def _options() -> Iterator[click.Parameter]:
         group="Input",
         multiple=True,
         type=PATH,
-        help="Embeddings in the place of images: .npz, .h5, or a folder of .h5; repeatable, one for each store.",
+        help="Embeddings instead of images: .npz, .h5, or a folder of .h5; repeatable, one for each feature set.",
     )
     yield from options_of(PredictSettings)
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
@@ -61,7 +61,7 @@ def predict(model: Path, **options: Any) -> None:
     if result.outliers:
         echo(result.outliers)
     if result.unsure is not None:
-        echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
+        echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
     done(
         [result.path, *([result.sheet] if result.sheet else [])],
         then=f"bchisto evaluate {quoted(result.path)} --out {quoted(result.path.with_suffix('.evaluation'))}"

@@ -46,7 +46,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
 def reproduce(name: str, **options: Any) -> None:
-    """Run a published system, its figures beside those obtained.
+    """Run a published system, and compare published and obtained results.
 
     NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
     or the path of a recipe of your own.

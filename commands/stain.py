@@ -17,7 +17,9 @@ def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
+    yield flag(
+        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the images and the contact sheet."
+    )
     yield from options_of(FeaturizeSettings, "stain")
     yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
     yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
@@ -26,7 +28,7 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options)
 def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Normalise or augment stains, with a before/after sheet.
+    """Normalise or augment stains, with a before/after contact sheet.
 
     \b
     Example: bchisto stain slides/*.png --out normalised

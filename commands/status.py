@@ -24,7 +24,7 @@ def _options() -> Iterator[click.Parameter]:
 @click.command(cls=Command, options=_options)
 @click.pass_context
 def status(context: click.Context, /, run: Path, **shown: bool) -> None:
-    """Say what of RUN is done, who works on the rest, and the command that goes on.
+    """Show which part of RUN is done, who works on the rest, and the next command.
 
     Exit code 0: done; 1: failed, interrupted or stalled, so that somebody must act; 3: under way; 4: nothing yet.
 

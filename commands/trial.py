@@ -32,7 +32,7 @@ def _options() -> Iterator[click.Parameter]:
 def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
 
-    Checks them, describes them, trains two classifiers and writes a report. Takes the preset quick, views that
+    Checks them, extracts features, trains two classifiers and writes a report. Takes the preset quick, views that
     fit, and folds that the images allow.
 
     \b

@@ -62,7 +62,7 @@ def unpack_arrays(
         if isinstance(error, BundleError):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise BundleError(f"not a whole model of arrays ({reason}); train it again") from error
+        raise BundleError(f"not a complete model of arrays ({reason}); train it again") from error
     known: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]

@@ -194,7 +194,7 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     shown = reference is not None and reference.thumbnails is not None
     return [
         *([("Pictures", "the model file holds small pictures of its training images, which are of patients")] * shown),
-        ("Models", f"{', '.join(bundle.model_names)}; bundle of SHA-256 {sha256}"),
+        ("Models", f"{', '.join(bundle.model_names)}; SHA-256 of the model file {sha256}"),
         ("Cross-validation", bundle.protocol),
         ("Classes", ", ".join(bundle.classes)),
     ]
@@ -213,7 +213,7 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
         check_manifest(path, archive.manifest)
         held = archive.manifest["models"]
         if kind not in (None, held):
-            raise BundleError(f"{path}: a bundle of {_KINDS[held][0]}, which hold no {_KINDS[str(kind)][1]}")
+            raise BundleError(f"{path}: a model file of {_KINDS[held][0]}, which have no {_KINDS[str(kind)][1]}")
         try:
             yield archive
         except BundleError as error:
@@ -261,5 +261,5 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
         stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
         plain = isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values())
         if not plain or not all(isinstance(header.get("encoder"), str) for header in stores.values()):
-            raise BundleError(f"{path}: its manifest does not hold the settings of stores; the bundle was altered")
+            raise BundleError(f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt")
         return stores

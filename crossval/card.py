@@ -13,7 +13,7 @@ from .bundles import BundleFacts, bundle_lines
 
 _NOTE = (
     "Made with bchisto, for research only. It is not a medical device, and nothing that it predicts is a diagnosis. "
-    "It was not tested on the images of other laboratories unless the sections below say so."
+    "It was not tested on images of other laboratories unless the sections below state it."
 )
 
 

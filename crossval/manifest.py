@@ -60,9 +60,9 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     }  # fmt: skip
     for name, (form, wanted) in forms.items():
         if name not in manifest:
-            raise BundleError(f"{path}: its manifest has no {name}; the bundle was altered")
+            raise BundleError(f"{path}: its manifest has no {name}; the model file is corrupt")
         if not (_fits(manifest[name], form) or (manifest[name] is None and name in _UNKNOWN)):
-            raise BundleError(f"{path}: its manifest does not hold {wanted} as {name}; the bundle was altered")
+            raise BundleError(f"{path}: its manifest does not hold {wanted} as {name}; the model file is corrupt")
 
 
 def _fits(value: Any, form: Any) -> bool:

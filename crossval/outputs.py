@@ -164,7 +164,7 @@ class Outputs:
         unit = sampling_units(self.tables[0])[0] if self.tables else "image"
         single = None if kept.temperature is None else shrunk_temperature(self.tables[0])
         text = (
-            "no temperature: it is fitted across folds, and there is one alone"
+            "no temperature: it is fitted across folds, and there is only one"
             if kept.temperature is None
             else f"temperature {kept.temperature:.3f} of the mean of the fold models: {single:.3f} was fitted on "
             "predictions of images by models that did not train on them, one fold's each, drawn towards 1 as five more "

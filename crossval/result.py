@@ -97,7 +97,7 @@ class CrossValidation:
         return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
 
     def _repr_html_(self) -> str:
-        return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())
+        return html_lines([*self.summary(), f"model: {self.model}"] if self.assembled else self.summary())
 
     def summary(self) -> list[str]:
         """Say the result in lines for a terminal."""

@@ -168,7 +168,7 @@ def dark_pictures(
 def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
     """Name pairs that seem to show the same pixels; a note where folds that keep patients whole keep both together."""
     if pairs is None:
-        message = f"copies are not looked for among more than {MOST_COMPARED:,} images"
+        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         return [Finding("note", str(dataset.root), message)]
     records = {record.image_id: record for record in dataset.records}
     findings = []

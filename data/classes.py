@@ -136,7 +136,7 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
         if len(forms_of) > 1:
             texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
             why = "as in the order of classes" if key in chosen else "the most frequent spelling"
-            message = f"one class in several spellings: {texts}; called {names[key]}, {why}"
+            message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif forms[key] > 1:
             findings.append(Finding("note", names[key], "written in two Unicode forms (NFC and NFD); one class"))
@@ -144,7 +144,7 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     for name in sorted(names.values()):
         alike.setdefault(_loose(name), []).append(name)
     findings.extend(
-        Finding("warning", ", ".join(forms_of), "differ in spaces, _ or - alone; they stay classes of their own")
+        Finding("warning", ", ".join(forms_of), "differ only in spaces, _ or -; they stay separate classes")
         for forms_of in alike.values()
         if len(forms_of) > 1
     )

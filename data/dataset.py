@@ -13,7 +13,7 @@ from .classes import spell_labels
 from .findings import Finding, raise_errors
 
 SYNTHETIC_BANNER = (
-    "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
+    "SYNTHETIC IMAGES: generated tissue, made to try the software; the results mean nothing for medicine."
 )
 """What every output about generated images says first."""
 
@@ -160,7 +160,7 @@ class Dataset:
             first = next(record for record in self.records if record.label == strange[0])
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
             raise InputError(
-                "{}: its label {!r} is none of the classes {}{}; name every class in {classes}",
+                "{}: its label {!r} is not among the classes {}{}; name every class in {classes}",
                 first.path, strange[0], ", ".join(classes), more,
             )  # fmt: skip
         records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]

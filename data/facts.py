@@ -73,7 +73,7 @@ class DatasetFacts:
             there = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
             raise InputError(
                 f"{name}: no such column of the manifest, {there}; add it, and run bchisto featurize again if the "
-                "descriptors are older (they stay)"
+                "features are older (they stay)"
             )
         return values
 

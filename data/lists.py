@@ -48,6 +48,6 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     absent = sorted(wanted - {record.image_id for record in dataset.records})
     if absent:
         raise InputError(
-            "{only} {}: {} of its {} images are not here, first {}", path, len(absent), len(wanted), absent[0]
+            "{only} {}: {} of its {} images are missing, first {}", path, len(absent), len(wanted), absent[0]
         )
     return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))

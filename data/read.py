@@ -64,7 +64,7 @@ def read_images(
         kind = "manifest file" if layout.manifest else "folder"
         raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
     if dataset is None:
-        _log.info("%s: recognised as dataset %s", root, layout.name)
+        _log.info("%s: detected as dataset %s", root, layout.name)
     if strange := [name for name in chosen if name not in layout.options]:
         own_layouts = (
             "a manifest" if strange[0].endswith("_column") else Message("a folder ({dataset:folder}) or a manifest")
@@ -97,7 +97,9 @@ def read_images(
     records, repeated = _join_ids(records, root)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
-        message = f"{len(unlabelled)} of {len(records)} images have no label: described, but neither trained nor tested"
+        message = (
+            f"{len(unlabelled)} of {len(records)} images have no label: they get features, but neither train nor test"
+        )
         repeated.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
     default = layout.class_order(label_level)
@@ -114,8 +116,7 @@ def read_images(
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
     unused = [
-        Finding("warning", str(root), Message("{classes} names {}, of which no image is here", name))
-        for name in without
+        Finding("warning", str(root), Message("{classes} names {}, which no image has", name)) for name in without
     ]
     return replace(result, findings=(*result.findings, *unused))
 
@@ -176,9 +177,7 @@ def _missing_labels(
     findings = []
     for label in missing:
         lines = [f"{root.name}:{record.line}" for record in kept if record.label == label]
-        message = Message(
-            "{} as a label says that it is not known; leave the cell empty, or name {} in {classes}", label, label
-        )
+        message = Message("{} as a label means unknown; leave the cell empty, or name {} in {classes}", label, label)
         findings.append(Finding("error", few(lines), message, labels_only=True))
     return [replace(r, label=None) if r.line and r.label in missing else r for r in kept], findings
 

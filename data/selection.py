@@ -118,7 +118,7 @@ class ImageSelection(Settings):
         group="Particular data sets",
         choices=DATASET_NAMES,
         more=list_layouts,
-        help="Layout; default: detected and printed.",
+        help="Layout of the data set; default: detected and printed.",
     )
     label_level: str = option(
         "class",
@@ -187,7 +187,7 @@ class ImageSelection(Settings):
         InputError
         """
         if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
-            raise InputError("{out} {}: the images lie there; name another folder, which may lie in this one", out)
+            raise InputError("{out} {}: the images are there; name another folder, which may be inside this one", out)
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
         refuse_overwriting(written, [path for path in (self.images, self.only) if path is not None])
 

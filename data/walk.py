@@ -108,7 +108,7 @@ def is_folder(path: Path) -> bool:
 def _closed(name: str, here: _Inode, above: Collection[_Inode], visits: Counter[_Inode]) -> Finding | None:
     """Return the error about a folder that is not entered: by a link in a circle, or by many links that fan out."""
     if here in above:
-        return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
+        return Finding("error", name, "a circular link; remove it")
     visits[here] += 1
     if visits[here] > limits.FOLDER_VISITS:
         return Finding("error", name, f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some")
@@ -123,9 +123,9 @@ def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool =
         level: Literal["warning", "error"] = "error" if Path(name).suffix.casefold() in _MATTERS else "warning"
         gone = isinstance(error, FileNotFoundError)
         what = "a link to something that is not there" if gone else f"a link that leads nowhere ({why})"
-        return Finding(level, name, f"{what}; mend or remove it")
+        return Finding(level, name, f"{what}; correct or remove it")
     what = "this folder cannot be listed" if folder else "cannot be read"
-    return Finding("error", name, f"{what} ({why}); mend it, or take it out of the images")
+    return Finding("error", name, f"{what} ({why}); correct it, or remove it from the images")
 
 
 def refuse_only_slides(root: Path, findings: list[Finding]) -> None:

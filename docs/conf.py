@@ -10,6 +10,12 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_logo = html_favicon = "images/logo.svg"
+# The address of the source code gives each page a link to edit it; docs/releasing.md lists it among the blanks to fill.
+SOURCE = ""
+html_theme_options = (
+    {"source_repository": SOURCE, "source_branch": "main", "source_directory": "docs/"} if SOURCE else {}
+)
 html_title = f"bchisto {release}"
 myst_heading_anchors = 3
 napoleon_google_docstring = False

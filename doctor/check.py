@@ -85,7 +85,7 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
     Examples
     --------
     >>> as_lines([Check("Python", "ok", "3.11.7")])
-    ['1 check, nothing to mend; -v lists it all']
+    ['1 check, nothing to correct; -v lists it all']
     """
     shown = [check for check in checks if every or check.status in ("failure", "warning")]
     wide = max((len(check.name) for check in shown), default=0)
@@ -98,7 +98,7 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
     total = f"{len(checks)} check{'s' * (len(checks) != 1)}"
     trouble = ", ".join(f"{count} {status}{'s' * (count != 1)}" for count, status in counts if count)
     more = "" if every else "; -v lists it all"
-    return [*lines, f"{total}, {trouble or 'nothing to mend'}{more}"]
+    return [*lines, f"{total}, {trouble or 'nothing to correct'}{more}"]
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def check_run(run: Path) -> Iterator[Check]:
     for command, entry in entries.items():
         text = f"{command}: {entry.outcome}"
         if entry.status == "error":
-            yield Check("run", "failure", f"{text}: {entry.error}", "mend this, and run the command again")
+            yield Check("run", "failure", f"{text}: {entry.error}", "correct this, and run the command again")
         elif entry.status == "interrupted":
             yield Check("run", "warning", text, f"run {command} again: it goes on")
         else:
@@ -105,4 +105,4 @@ def check_dask(address: str, folder: Path) -> Iterator[Check]:
             "Dask", "warning", f"workers differ: {'; '.join(sorted(different))}", "install the same versions there"
         )
     else:
-        yield Check("Dask", "ok", "its workers see the folder and have the versions of here")
+        yield Check("Dask", "ok", "its workers see the folder and have the same versions")

@@ -202,7 +202,7 @@ def check_encoder(
         raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
     path = None if image is None else as_path(image, "image")
     if path is not None and not path.is_file():
-        raise MissingInputError("{}: no such picture; {image} takes a file", path)
+        raise MissingInputError("{}: no such image; {image} takes a file", path)
     started = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
     ready = time.perf_counter() - started

@@ -200,7 +200,7 @@ def _explained(hub: Any, named: NamedEncoder) -> Iterator[None]:
     except Exception as error:  # of httpx or requests, whichever its version uses
         raise WeightsError(
             Message(
-                "{}: the hub does not answer ({}); fetch on a machine with a network, and copy {} here, or give "
+                "{}: the hub does not answer ({}); fetch on a machine with a network, and copy {} to this one, or give "
                 "{weights:{}=DIR}",
                 named.repository, (str(error).splitlines() or [type(error).__name__])[0][:160],
                 encoders_folder() / named.name, named.name,

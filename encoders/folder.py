@@ -168,7 +168,7 @@ def _weights(path: Path) -> tuple[Path, ...]:
         names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
         for name in names:
             if Path(name).name != name or not name.endswith(".safetensors"):
-                raise WeightsError(f"{index}: names {name[:60]}, which is no .safetensors file of this folder")
+                raise WeightsError(f"{index}: names {name[:60]}, which is not a .safetensors file of this folder")
             if not (path / name).is_file():
                 raise WeightsError(f"{path}: {name} is missing, which its index names; fetch all files of the model")
         if names:
@@ -177,7 +177,9 @@ def _weights(path: Path) -> tuple[Path, ...]:
         return (path / "model.safetensors",)
     files = sorted(path.glob("*.safetensors"))
     if len(files) > 1:
-        raise WeightsError(f"{path}: holds {len(files)} .safetensors files and no index; keep model.safetensors alone")
+        raise WeightsError(
+            f"{path}: holds {len(files)} .safetensors files and no index; remove all but model.safetensors"
+        )
     if not files:
         for file in sorted(path.iterdir()):
             refuse_pickled(file)

@@ -94,7 +94,7 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, di
         for name, value in named.arguments.items():
             if folder.config.get(name, value) != value:
                 raise WeightsError(
-                    f"{folder.path}: its config.json says {name} {str(folder.config[name])[:40]}, and {named.name} has "
+                    f"{folder.path}: its config.json has {name} {str(folder.config[name])[:40]}, and {named.name} has "
                     f"{value}; these are the weights of another network"
                 )
         positions = next((value for name, value in tensors.items() if name.endswith(".position_embeddings")), None)
@@ -216,7 +216,7 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
     path = folder.path
     if not folder.processor:
         raise InputError(
-            f"{path}: no preprocessor_config.json here; it says how pixels are normalised, so fetch it too"
+            f"{path}: no preprocessor_config.json in it; it defines how pixels are normalised, so fetch it too"
         )
     if folder.processor.get("auto_map"):
         raise InputError(f"{path}: its processor asks for code that comes with the model, and bchisto never runs it")
@@ -231,16 +231,16 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
     other = [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]
     if other or not steps.get("do_resize") or not steps.get("do_rescale"):
         step = printable(other[0])[:40] if other else "no do_resize or do_rescale"
-        raise InputError(f"{path}: preprocessor_config.json says {step}; such preprocessing is not done here")
+        raise InputError(f"{path}: preprocessor_config.json asks for {step}; such preprocessing is not supported")
     if not math.isclose(float(steps.get("rescale_factor") or 0), 1 / 255):
-        raise InputError(f"{path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here")
+        raise InputError(f"{path}: preprocessor_config.json does not rescale pixels to 0..1; this is not supported")
     size = resize = _side(path, steps.get("size"))
     if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
         resize = int(size / float(steps["crop_pct"]))
     elif steps.get("do_center_crop"):
         size = _side(path, steps.get("crop_size"))
     if size > resize:
-        raise InputError(f"{path}: its processor pads crops of {resize} pixels to {size}, which is not done here")
+        raise InputError(f"{path}: its processor pads crops of {resize} pixels to {size}, which is not supported")
     plain = not steps.get("do_normalize")
     return card_by_licence(
         folder.licence(folder.config.get("license")), size=size, resize=None if resize == size else resize,
@@ -266,7 +266,7 @@ def _three(path: Path, values: Any, name: str) -> tuple[float, float, float]:
     try:
         red, green, blue = (float(value) for value in values)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: {name} is not three numbers; the config of its pictures is damaged") from None
+        raise InputError(f"{path}: {name} is not three numbers; its image settings are damaged") from None
     if not all(map(math.isfinite, (red, green, blue))) or ("std" in name and min(red, green, blue) <= 0):
         raise InputError(f"{path}: {name} is not three numbers that pixels can be normalised by")
     return red, green, blue

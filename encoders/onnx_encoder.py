@@ -108,13 +108,13 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     sidecar = next((file for file in beside if file.is_file()), None)
     if sidecar is None:
         raise InputError(
-            f"{path}: no {beside[0].name} or config.json beside it, which says what size it takes and how pixels are "
+            f"{path}: no {beside[0].name} or config.json beside it, which gives the image size and how pixels are "
             "normalised"
         )
     content = read_json_object(sidecar)
     steps = content.get("transform")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise InputError(f"{sidecar}: its transform is no list of Resize, ToTensor and Normalize")
+        raise InputError(f"{sidecar}: its transform is not a list of Resize, ToTensor and Normalize")
     patch, interpolation = content.get("patch_size_pixels"), "bilinear"
     size, resize = patch, None
     mean: Any = (0.0, 0.0, 0.0)
@@ -154,7 +154,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     if max(r, g, b) > 1 and max(sr, sg, sb) > 1:
         raise InputError(f"{sidecar}: mean and std are of pixels in 0..255, and bchisto's are in 0..1; divide by 255")
     if not 0 < spacing < np.inf or not 0 < seen < np.inf:
-        raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are no lengths; give numbers above 0")
+        raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are not lengths; give numbers above 0")
     flags = {flag: content[flag] for flag in ("non_commercial", "gated") if flag in content}
     if odd := [flag for flag, value in flags.items() if not isinstance(value, bool)]:
         raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
@@ -172,7 +172,7 @@ def _side(sidecar: Path, size: Any) -> int:
     if isinstance(size, list):
         size = size[0] if size and all(side == size[0] for side in size) else None
     if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= limits.NETWORK_SIDE:
-        raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
+        raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
     return size
 
 
@@ -180,7 +180,7 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
     """Return the input and the name of the output, if they are those of an encoder of images."""
     path, size = file.path, card.size
     if len(file.inputs) != 1:
-        raise InputError(f"{path}: takes {len(file.inputs)} inputs; an encoder takes images alone")
+        raise InputError(f"{path}: takes {len(file.inputs)} inputs; an encoder takes only images")
     port = file.inputs[0]
     first, last = port.shape[1:2] == (3,), port.shape[3:4] == (3,)
     if port.kind != _FLOAT32 or len(port.shape) != 4 or not (first or last):
@@ -190,9 +190,9 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
         )
     sides = port.shape[2:] if first else port.shape[1:3]
     if any(side not in (None, size) for side in sides):
-        raise InputError(f"{path}: takes images of {sides[0]}x{sides[1]}, and its JSON says {size}; correct the JSON")
+        raise InputError(f"{path}: takes images of {sides[0]}x{sides[1]}, and its JSON has {size}; correct the JSON")
     if port.shape[0] not in (None, 1):
-        raise InputError(f"{path}: takes {port.shape[0]} images at once; export it for any number of them")
+        raise InputError(f"{path}: takes {port.shape[0]} images in one batch; export it for any number of them")
     names = [output.name for output in file.outputs]
     if wanted and wanted not in names:
         raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(names[:8])}")

@@ -70,7 +70,7 @@ def read_onnx(path: Path) -> OnnxFile:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON beside it")
     if not 0 < path.stat().st_size <= limits.ONNX_BYTES:
-        raise WeightsError(f"{path}: not a whole ONNX file (it is empty, or larger than one can be)")
+        raise WeightsError(f"{path}: not a complete ONNX file (it is empty, or larger than one can be)")
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -82,21 +82,21 @@ def read_onnx(path: Path) -> OnnxFile:
     except BchistoError:
         raise
     except (DecodeError, ValueError, RecursionError) as error:  # ValueError: a name that is not text
-        raise WeightsError(f"{path}: not a whole ONNX file ({first_line(error)})") from error
+        raise WeightsError(f"{path}: not a complete ONNX file ({first_line(error)})") from error
 
 
 def _checked(path: Path, model: Any) -> OnnxFile:
     if model.functions:
         raise InputError(f"{path}: has functions of its own; export it with all of them inlined")
     if not model.graph.output:
-        raise WeightsError(f"{path}: not a whole ONNX file (no network in it)")
+        raise WeightsError(f"{path}: not a complete ONNX file (no network in it)")
     file = OnnxFile(path)
     for graph in _graphs(model.graph):
         for node in graph.node:
             if node.domain not in _DOMAINS:
                 raise InputError(
                     f"{path}: has the custom operator {node.domain[:40]}::{node.op_type[:40]}; export it with the "
-                    "operators of ONNX alone"
+                    "only operators of ONNX"
                 )
         for tensor in _tensors(graph):
             for entry in tensor.external_data:
@@ -135,7 +135,7 @@ def _beside(path: Path, location: str) -> Path:
     """Return where values of a file lie, if that is in its folder."""
     target = path.parent / location
     if not location or Path(location).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"{path}: says that its values lie in {location[:80]}, outside its folder; put them beside it")
+        raise InputError(f"{path}: its values are in {location[:80]}, outside its folder; put them beside it")
     if not target.is_file():
         raise WeightsError(f"{path}: {location[:80]} is missing, which holds its values; copy it too")
     return target

@@ -134,7 +134,7 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
     layers, runner = tuple(header["layers"]), header.get("runner", "keras")
     network = str(header.get("network", "")) if runner == "timm" else str(header["encoder"])
     if (":" in network) != (runner == "timm") or not network.removeprefix("timm:"):
-        raise BundleError(f"{network[:60]}: is no name of an encoder that a bundle could hold; it was altered")
+        raise BundleError(f"{network[:60]}: is not the name of an encoder that a model file could name; it was altered")
     if runner == "timm":
         return EncoderChoice(f"timm:{network.removeprefix('timm:')}", layers)
     if runner in ("hub", "onnx") and header["encoder"] not in CATALOGUE:

@@ -98,7 +98,7 @@ def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[
     architecture, arguments = str(config["architecture"]), config.get("model_args") or {}
     published = config.get("pretrained_cfg") or config
     if not isinstance(arguments, dict) or not isinstance(published, dict):
-        raise InputError(f"{folder.path}: config.json is no config of timm")
+        raise InputError(f"{folder.path}: config.json is not a config of timm")
     check_numbers(folder.path, [arguments, published])
     pool = config.get("global_pool", published.get("global_pool"))
     arguments = {**({} if pool is None else {"global_pool": pool}), **arguments}
@@ -236,7 +236,7 @@ def timm_card(source: str, architecture: str) -> EncoderCard:
     timm, _ = _imported(source, architecture)
     config = timm.get_pretrained_cfg(architecture)
     if config is None:
-        raise InputError(f"{source}: timm {timm.__version__} says nothing of it")
+        raise InputError(f"{source}: timm {timm.__version__} does not know it")
     return _card(timm, config.to_dict(), source)
 
 
@@ -261,9 +261,11 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
         std = float(red_std), float(green_std), float(blue_std)
         resize = math.floor(height / float(known["crop_pct"]))
     except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
-        raise InputError(f"{source}: its config does not say how pixels are treated ({first_line(error)})") from error
+        raise InputError(
+            f"{source}: its config does not define how pixels are treated ({first_line(error)})"
+        ) from error
     if channels != 3 or height != width or not 8 <= height <= resize <= limits.NETWORK_SIDE:
-        raise InputError(f"{source}: takes {channels} channels of {height}x{width}, resized to {resize}; not run here")
+        raise InputError(f"{source}: takes {channels} channels of {height}x{width}, resized to {resize}; not supported")
     if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
         raise InputError(f"{source}: its mean and std are not numbers that pixels can be normalised by")
     return card_by_licence(

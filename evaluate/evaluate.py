@@ -230,13 +230,13 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     if ungrouped(table) == len(table):
         yield (
             f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
-            "own, which makes intervals too narrow where images share a patient"
+            "own, which makes intervals too narrow if images share a patient"
         )
     yield from _leaks(table)
     if table.not_new:
         yield (
-            f"{table.name}: NOT NEW: {len(table.not_new)} of {len(set(table.image_ids))} images trained the models "
-            "(column trained); these numbers are too high for new images"
+            f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "
+            "models (column trained); these numbers are too high for new images"
         )
 
 
@@ -263,8 +263,8 @@ def _leaks(table: PredictionTable) -> Iterator[str]:
     split = {group for (group, _), seen in tested.items() if seen != images[group]}
     if split:
         yield (
-            f"{table.name}: image-level folds on grouped data, {len(split)} groups are tested in several folds and so "
-            "train and test at once; these numbers are too high for new patients"
+            f"{table.name}: image-level folds on grouped data, {len(split)} groups are in both "
+            "training and test sets; these results are too high for new patients"
         )
 
 

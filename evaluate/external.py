@@ -63,7 +63,7 @@ def external_validations(
         if set(table.classes) != set(of.classes):
             raise InputError(
                 f"{table.name} has the classes {', '.join(table.classes)}, {of.name} {', '.join(of.classes)}: there "
-                "is no drop between them; give tables of the same classes"
+                "is not a drop between them; give tables of the same classes"
             )
         if number % steps != at % steps:
             continue
@@ -78,7 +78,7 @@ def external_validations(
         if shared := validations[-1]["shared"]:
             notes.append(
                 f"{table.name} against {of.name}: {listed([counted(count, name) for name, count in shared.items()])} "
-                "named alike in both; where they are the same, no drop on new images is shown"
+                "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
 

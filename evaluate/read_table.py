@@ -49,14 +49,14 @@ class TableChoice(Settings):
     predicted_from: str | None = option(
         None,
         choices=PREDICTED_FROM,
-        help="What holds where the column predicted of a table is not the class of the largest probability; by default "
+        help="Which one to use if the column predicted of a table is not the most probable class; by default "
         "such a table is refused.",
     )
     margin: float | None = option(
         None,
         least=0,
         most=100,
-        help="Loss of accuracy, in points of percent, that would not matter: each comparison says whether the second "
+        help="Loss of accuracy, in percentage points, that would not matter: each comparison states whether the second "
         "table is shown to lose less.",
     )
     by: tuple[str, ...] = option(
@@ -134,7 +134,7 @@ def read_predictions(
     for what, names in mentioned.items():
         if missing := missing_labels(names, (*classes, *named)):
             raise InputError(
-                "{}: the {} {} says that it is not known; leave the cell empty, or name {} in {classes}",
+                "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}",
                 path, what, missing[0], missing[0],
             )  # fmt: skip
     if len(named) == 1 and len(set(mentioned["label"])) > 1:
@@ -259,7 +259,7 @@ def _parse(
     def position(text: str, column: str) -> int:
         row = places[column].get(text)
         if row is None:
-            raise InputError(f"{where}: {column} {text!r} is none of the classes {', '.join(classes)}")
+            raise InputError(f"{where}: {column} {text!r} is not among the classes {', '.join(classes)}")
         return row
 
     label = position(row["label"], "label")
@@ -285,7 +285,7 @@ def _parse(
             elif predicted_from != "probabilities":
                 raise InputError(
                     "{}: predicted is {} (probability {:g}), but {} has the largest, {:g}: give "
-                    "{predicted_from:column} to evaluate what was called, or "
+                    "{predicted_from:column} to evaluate the column predicted, or "
                     "{predicted_from:probabilities}",
                     where, classes[called], values[called], classes[predicted], values[predicted],
                 )  # fmt: skip

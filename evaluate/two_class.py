@@ -59,7 +59,7 @@ def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
     def form(value: Any, name: str) -> tuple[float, ...]:
         shares = as_numbers(value, name)
         if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
-            raise InputError("{} {}: give a share above 0, {} 1", Parameter(name), strange[0], most)
+            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
         return shares
 
     return form
@@ -97,13 +97,13 @@ class TwoClassView(Settings):
         group="Evaluation",
         flag="sensitivity",
         form=_above_zero("up to"),
-        help="Wanted sensitivity: each fold is called by a threshold fitted on the others.",
+        help="Target sensitivity: each fold gets a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
         flag="prevalence",
         form=_above_zero("below"),
-        help="Share of positives elsewhere, for which predictive values are given too.",
+        help="Prevalence in another population, for which predictive values are given too.",
     )
 
     def check(self, classes: Sequence[str]) -> None:

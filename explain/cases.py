@@ -114,7 +114,7 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
     check_count(explain)
     bundle = predictions.with_name("model.bchisto")
     if predictions.name != "predictions.csv" or not bundle.is_file():
-        raise InputError(f"{predictions}: no model.bchisto beside it, which draws the maps of its cases")
+        raise InputError(f"{predictions}: no model.bchisto beside it, which is needed for heat maps")
     hits = table.predicted == table.labels
     sides = [
         [row for label in range(len(table.classes))
@@ -130,7 +130,7 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
     if len(drawn) < len(wanted):
         _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
     if wanted and not drawn:
-        raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is where and as it was")
+        raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is unchanged and in its place")
     right, wrong = ([drawn.get(row) or sample_of(table, row) for row in side] for side in sides)
     return right, wrong
 
@@ -167,7 +167,7 @@ def _drawn(
                     record.image_id, thumbnail(np.asarray(beside(explanation, side=_SIDE)), side=4 * _SIDE),
                     table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
                     map=f"Map: {by}", seen=where_highest(explanation),
-                    caution=f"What a map is not: {explanation.caution}",
+                    caution=f"Limitations: {explanation.caution}",
                 )  # fmt: skip
             progress.update_to(number)
 
@@ -195,7 +195,7 @@ def _of_fold(
         if any(held.values()):
             part = replace(model, bundle=replace(model.bundle, models=held))
             return functools.partial(map_of_places, part), sum(map(len, held.values()))
-    raise InputError(f"the bundle holds no model of fold {fold}, which could draw the maps of its cases")
+    raise InputError(f"the model file has no model of fold {fold} to draw heat maps of its images")
 
 
 def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:

@@ -62,7 +62,7 @@ def lay_over(explanation: Explanation) -> Picture:
     ndarray of uint8, shape (height, width, 3)
     """
     if explanation.picture is None or explanation.values is None:
-        raise ValueError("an explanation without a map cannot be laid over a picture")
+        raise ValueError("an explanation without a map cannot be laid over an image")
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
     return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
 
@@ -90,7 +90,7 @@ def draw(explanation: Explanation) -> Image:
         parts += _tiles(explanation)
     width = max(part.width for part in parts)
     head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
-    caution = _text(f"What it is not: {explanation.caution}", width, colour=_FAINT)
+    caution = _text(f"Limitations: {explanation.caution}", width, colour=_FAINT)
     return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
 
 

@@ -135,7 +135,7 @@ class Explanation:
     def means(self) -> str:
         """The mean of the map beside the probability of the whole picture, where that is known."""
         whole = self.mean and not math.isnan(self.score)
-        return f"{self.mean}, of the whole picture {self.score:.3f}" if whole else self.mean
+        return f"{self.mean}, of the whole image {self.score:.3f}" if whole else self.mean
 
     @property
     def ends(self) -> str:
@@ -145,7 +145,7 @@ class Explanation:
         low, high = float(self.values.min()), float(self.values.max())
         if self.method == "occlusion":
             return f"largest fall {100 * max(high, 0):.1f} points, largest rise {100 * max(-low, 0):.1f}"
-        return f"in this picture {low:.3g} to {high:.3g}"
+        return f"in this image {low:.3g} to {high:.3g}"
 
     @property
     def contradiction(self) -> str:
@@ -153,7 +153,7 @@ class Explanation:
         if not self.overall or not self.predicted or self.values is None:
             return ""
         if self.overall != self.predicted:
-            return f"THE MAP IS NOT THE CALL: its mean is of {self.overall}, the call is {self.predicted}"
+            return f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the call is {self.predicted}"
         above = float(self.values.mean()) > self.centre
         if above == (self.predicted == self.target):
             return ""

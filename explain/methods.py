@@ -18,7 +18,7 @@ from .explanation import Explanation, Picture, UnitPictures
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
 
-_KINDS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
+_KINDS = {"boosted": "boosted ensembles on features", "cnn": "fine-tuned networks"}
 
 
 @dataclass(frozen=True)
@@ -84,23 +84,23 @@ class Method:
         )  # fmt: skip
 
 
-_TRAINED = "NOT NEW: this picture trained models that draw it"
+_TRAINED = "SEEN IN TRAINING: this image trained models that draw its map"
 
 _ALL = (
     Method(
         "map",
         "probability of {target}",
-        "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained "
-        "on whole pictures, so this is no segmentation and no probability of a lesion here. The mean of the map is not "
-        "the probability of the whole picture; where the two are far apart, trust the map less.",
+        "Each position shows what the model would predict if the image held only its surroundings; it was trained "
+        "on whole images, so this is not a segmentation or a probability of a lesion. The mean of the map is not "
+        "the probability of the whole image; if the two differ much, trust the map less.",
         kinds=("boosted", "cnn"),
         signed=True,
     ),
     Method(
         "gradient",
         "largest gradient of the score of {target}",
-        "How much the score would change with a very small change of a pixel; noisy, and silent where the network is "
-        "sure already. It does not say that the tissue there speaks for the class.",
+        "How much the score would change with a very small change of a pixel; noisy, and blank if the network is "
+        "already certain. It does not show that the tissue there supports the class.",
         values=gradient,
     ),
     Method(
@@ -115,7 +115,7 @@ _ALL = (
     Method(
         "occlusion",
         "fall of the probability of {target} when covered",
-        "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of "
+        "What covering a position with the mean colour does; the network never saw covered images, and tissue of "
         "which there is more elsewhere can be covered without effect.",
         signed=True,
         floor=0.05,
@@ -124,7 +124,7 @@ _ALL = (
     Method(
         "activations",
         "",
-        "What one layer of the first model makes of the picture, or of its middle patch, the most active channels "
+        "What one layer of the first model makes of the image, or of its middle patch, the most active channels "
         "first; activity is neither for nor against a class.",
         layered=True,
         default_layer=True,
@@ -189,8 +189,8 @@ class ExplainSettings(Settings):
     mpp: float | None = new_images_mpp()
     window: int = option(
         0,
-        help="map: side of what each place sees, pixels of the image; default: that of the model's crops, at most a "
-        "third of the shorter side.",
+        help="map: side of the window at each position, pixels of the image; default: that of the model's crops, at "
+        "most a third of the shorter side.",
     )
 
     def validate(self) -> None:

@@ -20,8 +20,8 @@ _AT_ONCE = 16
 """Patches in memory at once."""
 
 _OF_PATCHES = (
-    "Each place shows what the networks say of the patches that cover it; in training a patch had the label of its "
-    "whole picture, so this is no segmentation and no probability of a lesion here."
+    "Each position shows what the networks predict for the patches that cover it; in training a patch had the label of "
+    "its whole image, so this is not a segmentation or a probability of a lesion."
 )
 """What ``map`` of networks is not; see `METHODS` for that of boosted ensembles."""
 
@@ -122,7 +122,7 @@ class NetworkExplainer:
         overall = classes[int(np.argmax([values.mean() for values in maps]))]
         return replace(
             blank, values=maps[target], limits=(0.0, 1.0), caution=_OF_PATCHES, overall=overall,
-            centre=float(base), base="what the networks answer to the mean colour of the picture alone",
+            centre=float(base), base="what the networks answer to only the mean colour of the image",
         )  # fmt: skip
 
     def _of_patch(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:

@@ -108,7 +108,7 @@ class Embeddings:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
             first, _ = Counter(ids).most_common(1)[0]
-            raise InputError(f"{path}: the id {first} stands in it twice; keep one row per image, or give its rows as "
+            raise InputError(f"{path}: the id {first} is in it twice; keep one row per image, or give its rows as "
                              "augmentations")  # fmt: skip
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32)
@@ -227,7 +227,7 @@ def read_facts(path: Path, text: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):
         if isinstance(found := parse_json(text, most=1_000_000), dict):
             return found
-    raise InputError(f"{path}: what it says of itself (bchisto) is damaged")
+    raise InputError(f"{path}: its attribute bchisto is damaged")
 
 
 def _text(path: Path, value: Any, what: str) -> str:
@@ -242,7 +242,7 @@ def _text(path: Path, value: Any, what: str) -> str:
         raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
     text = str(value).strip()
     if len(text) > limits.ID_LETTERS or "\0" in text or readable_name(text) != text:
-        raise InputError(f"{path}: a {what} is no name: {text[:50]!r}")
+        raise InputError(f"{path}: a {what} is not a name: {text[:50]!r}")
     return text
 
 
@@ -268,9 +268,9 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if name == "layers":
             fits = fits and all(isinstance(part, str) for part in parts)
         if not fits or len(str(value)) > limits.CARD_LETTERS:
-            raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
+            raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
         if name == "classes" and len(set(map(str, parts))) < len(parts):
-            raise InputError(f"{path}: what it says of its classes names one twice: {str(value)[:50]}")
+            raise InputError(f"{path}: its classes name one twice: {str(value)[:50]}")
         facts[name] = value
     return facts
 

@@ -112,7 +112,9 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
         file, _ = open_for_reading(path)
         with file, reading(path):
             if file.attrs.get("kind") == KIND:
-                raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
+                raise InputError(
+                    "a feature file of bchisto, not the embeddings of one slide; give the file, not its folder"
+                )
             if not _has_features(file) or _has_ids(file):
                 raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
             if _features(file).shape[-2:-1] == (0,):  # as TRIDENT writes of slides without tissue

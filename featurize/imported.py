@@ -144,13 +144,13 @@ def import_features(
     if not foreign:
         if labels is not None:
             raise InputError(
-                "{labels} {}: goes with embeddings of other programs; descriptor stores hold theirs", labels
+                "{labels} {}: goes with embeddings of other programs; feature files of bchisto have their own", labels
             )
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:
         raise InputError(
-            f"{foreign[0]} and {stores[0]}: embeddings of other programs and descriptor stores do not belong in one "
-            "model; bchisto features export makes embeddings of a store"
+            f"{foreign[0]} and {stores[0]}: do not mix embeddings of other programs and features of bchisto in one "
+            "model; bchisto features export turns a feature file into embeddings"
         )
     table = None if labels is None else read_labels(labels)
     embeddings: dict[Path, Embeddings] = {}
@@ -160,13 +160,15 @@ def import_features(
         embeddings[path] = _labelled(read, table)
         if missing := missing_labels(embeddings[path].labels, classes):
             raise InputError(
-                "{}: the label {} says that it is not known; leave it empty, or name {} in {classes}",
+                "{}: the label {} means unknown; leave it empty, or name {} in {classes}",
                 labels or path, missing[0], missing[0],
             )  # fmt: skip
         first = embeddings[foreign[0]]
         if set(embeddings[path].image_ids) != set(first.image_ids):
             strange = sorted(set(embeddings[path].image_ids) ^ set(first.image_ids))
-            raise InputError(f"{path} and {first.path}: embeddings of different images: {few(strange)} in one alone")
+            raise InputError(
+                f"{path} and {first.path}: embeddings of different images: {few(strange)} in only one of them"
+            )
         embeddings[path] = embeddings[path].ordered(first.image_ids)
     ensure_folder(folder)
     made = {path: _keep(item, folder / f"{item.name}.h5", overwrite=overwrite) for path, item in embeddings.items()}
@@ -205,13 +207,13 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
     if len(absent) == len(embeddings.image_ids):
         there = next(iter(table.labels))
         raise InputError(
-            f"{table.path}: names none of the images of {embeddings.path}, which are called {absent[0]}; "
-            f"here it is {there}"
+            f"{table.path}: names none of the images of {embeddings.path}, which are named {absent[0]}; "
+            f"in the embeddings it is {there}"
         )
     if absent:
         raise InputError(
             f"{table.path}: has no row for {len(absent)} of {len(embeddings.image_ids)} images of {embeddings.path}: "
-            f"{few(absent)}; add them, with an empty label where it is not known"
+            f"{few(absent)}; add them, with an empty label if it is not known"
         )
     if more := sorted(set(table.labels) - set(embeddings.image_ids)):
         _log.warning("%s: %d of %d rows are of no image of %s: %s", table.path, len(more), len(table.labels),
@@ -219,7 +221,7 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
     for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True):
         if own and (other := table.groups[image]) and other.casefold() != own.casefold():
             raise InputError(
-                f"{table.path}: {image} is of {other} here, and of {own} in {embeddings.path}; an image has one patient"
+                f"{table.path}: {image} is of {other}, and of {own} in {embeddings.path}; an image has one patient"
             )
     return dataclasses.replace(
         embeddings,
@@ -246,7 +248,7 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
                 return path
         if old["mode"] != IMPORTED:
             raise SettingsConflictError(
-                "{}: holds descriptors of images; import {} into another {out}, or rename it", path, embeddings.path
+                "{}: holds features of images; import {} into another {out}, or rename it", path, embeddings.path
             )
         if not same and not overwrite:
             raise SettingsConflictError(

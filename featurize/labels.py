@@ -98,7 +98,7 @@ def read_labels(path: Path) -> LabelTable:
     for number, row in table.rows:
         image = row[ids]
         if not image or image in lines:
-            why = f"{image} stands in line {lines[image]} already" if image else f"an empty {table.columns[ids]}"
+            why = f"{image} is already in line {lines[image]}" if image else f"an empty {table.columns[ids]}"
             raise InputError(f"{path}: line {number}: {why}; remove the row")
         lines[image] = number
         labels[image], groups[image] = row[label], names.get(row.get(group, "")) or ""

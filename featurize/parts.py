@@ -130,14 +130,14 @@ def _read_part(path: Path, *, dim: int) -> tuple[list[str], int, int, dict[str, 
     """Return keys, first augmentation, their number and failures; `StoreError` says what is damaged."""
     with open_file(path)[0] as file, reading(path, "damaged ({})", kind=StoreError):
         if file.attrs.get("kind") != _KIND:
-            raise StoreError("no part of a store")
+            raise StoreError("not a part of a feature file")
         keys, failures = read_texts(file, "images/key"), dict(read_failures(file))
         first, count = int(file.attrs["first"]), int(file.attrs["count"])
         features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
         if not np.isfinite(features[:]).all():
             raise StoreError("holds values that are not finite")
         if path != part_path(path.parent, [*keys, *failures], first=first, count=count):
-            raise StoreError("is called as if it held other rows")
+            raise StoreError("has the name of other rows")
         return keys, first, count, {str(key): str(message) for key, message in failures.items()}
 
 

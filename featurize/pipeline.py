@@ -153,7 +153,10 @@ def featurize(
             weights_sha256={plan.settings["encoder"]: plan.settings["weights_sha256"] for plan in plans},
         )
         if not finished:
-            _log.info("%s complete already", "the store is" if len(plans) == 1 else f"all {len(plans)} stores are")
+            _log.info(
+                "%s complete already",
+                "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are",
+            )
         else:
             _describe(units, plans, settings, keys, size=size, work=work)
         failures = dict(opened.refused)

@@ -168,9 +168,7 @@ def plan_stores(
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode)
             if choice.runner and name in (plan.name for plan in plans):
-                raise InputError(
-                    "{encoders}: two of them are called {}; rename the folder or file of one", encoder.name
-                )
+                raise InputError("{encoders}: two of them are named {}; rename the folder or file of one", encoder.name)
             origin: dict[str, Any] = {
                 "augmentations": settings.augmentations,
                 "weights": encoder.weights,
@@ -274,7 +272,7 @@ def _growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     weights = store.header["weights_file_sha256"]
     if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:
         treated = other_treatment(card_of(store.header), card_of(plan.origin))
-        texts["weights_sha256"] = f"the same weights, but their JSON says otherwise ({treated})"
+        texts["weights_sha256"] = f"the same weights, but their JSON differs ({treated})"
     differing = describe_differences(store.settings, plan.settings, texts=texts)
     if store.augmentations > plan.augmentations:
         differing = ", ".join(filter(None, (differing, f"augmentations {store.augmentations} -> {plan.augmentations}")))
@@ -285,14 +283,14 @@ def _growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     if other:
         more = f" (and {len(other) - 1} more)" if other[1:] else ""
         raise SettingsConflictError(
-            "{}: {}{} has other content than when it was described; put the old file back, give the "
-            "new one another name, or use {overwrite} to describe all images anew",
+            "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
+            "new one another name, or use {overwrite} to extract all features again",
             store.path, other[0], more,
         )  # fmt: skip
     left = sum(image in unique.sha256 for image in store.image_ids)
     if left < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
-            "{}: describes {} images, of which {} are here; use the same images, another {out}, or {overwrite}",
+            "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}",
             store.path, len(store.image_ids), left,
         )  # fmt: skip
     old: dict[str, Known] = dict(zip(store.image_ids, zip(store.labels, store.groups, strict=True), strict=True))

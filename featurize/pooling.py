@@ -46,7 +46,7 @@ def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.flo
         raise InputError("{p} {}: give a finite exponent of at least 1", p)
     values = np.asarray(descriptors, dtype=np.float64)
     if values.ndim != 2 or not len(values):
-        raise InputError(f"expected descriptors of shape (crops, d) with at least one crop, got {values.shape}")
+        raise InputError(f"expected features of shape (crops, d) with at least one crop, got {values.shape}")
     largest = np.abs(values).max(axis=0)
     scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
     ratio = values / scale

@@ -120,7 +120,7 @@ class View:
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
         """Say that an image of this size, pixels, cannot be seen so: smaller than the crop, or of no known scale."""
         if self.unit and record.mpp is None:
-            remedies = [Message("{mpp} says them for all images, a column mpp of a manifest for each")]
+            remedies = [Message("{mpp} gives them for all images, a column mpp of a manifest for each")]
             text = "{}: its micrometres per pixel are not known, which the view {} needs"
             return Message(text, record.path, self, remedies=remedies)
         factor = self.factor(record.mpp)
@@ -178,7 +178,7 @@ class FeaturizeSettings(Settings):
     pad: str = option(
         "none",
         choices=PADS,
-        help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
+        help="Images smaller than the crop: refuse them, or extend them by mirroring.",
     )
     stain: str = option(
         "macenko",
@@ -195,7 +195,7 @@ class FeaturizeSettings(Settings):
         "exact",
         group="Speed",
         choices=MODES,
-        help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
+        help="dense encodes each frame once and pools its feature maps over the crops: far faster, different features.",
     )
     engine: str = option(
         "keras",
@@ -231,8 +231,8 @@ class FeaturizeSettings(Settings):
                 continue
             if self.mode == "dense":
                 raise InputError(
-                    "{mode:dense}: {} looks at a part of each crop alone, for which no window of a "
-                    "frame can stand; use {mode:exact}, or resnet50",
+                    "{mode:dense}: {} looks at only a part of each crop, for which no window of a "
+                    "frame exists; use {mode:exact}, or resnet50",
                     choice,
                 )
             small = [view for view in self.views if view.crop < least]

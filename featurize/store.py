@@ -101,7 +101,7 @@ class Store:
         if self._features.shape[0] != rows:
             raise StoreError(f"{self._features.shape[0]} rows do not fit {len(self.image_ids)} images")
         if len(set(self.image_ids)) < len(self.image_ids) or "" in self.image_ids:
-            raise StoreError("an image stands in it twice, or without a name")
+            raise StoreError("an image is in it twice, or without a name")
         self.labels, self.groups = (
             read_texts(file, name, count=rows, step=self.augmentations) for name in ("label", "group")
         )
@@ -109,7 +109,7 @@ class Store:
             raise StoreError("the attribute classes names no class, and images have labels")
         self.dim = int(self._features.shape[1])
         if self.header.get("dim", self.dim) != self.dim:
-            raise StoreError(f"its descriptors have {self.dim} numbers, and its settings say {self.header['dim']}")
+            raise StoreError(f"its features have {self.dim} numbers, and its settings {self.header['dim']}")
 
     def __enter__(self) -> Store:
         return self
@@ -145,7 +145,7 @@ class Store:
             raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
-            fault = f"a descriptor of {self.image_ids[first]} is not finite"
+            fault = f"a feature of {self.image_ids[first]} is not finite"
             raise StoreError(f"{self.path}: {_mend(fault)}")
         return result
 
@@ -231,7 +231,7 @@ def open_store(path: PathInput) -> Store:
 def open_file(path: Path) -> tuple[Any, bool]:
     """Open a store or part; also whether another process has it open for writing."""
     if not os.path.lexists(path):
-        raise StoreError(f"{path}: no such descriptor store; run bchisto featurize first")
+        raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     return open_for_reading(path)
 
 
@@ -266,7 +266,7 @@ def check_schema(path: Path, file: Any) -> None:
     """Refuse a file that is no store or part, or one of a newer schema; `StoreError` says which."""
     version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
-        raise StoreError(f"{path}: an HDF5 file, but not a bchisto descriptor store; make one with bchisto featurize")
+        raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
     if int(version) < 1:
         raise StoreError(f"{path}: {_mend(f'damaged, the schema {version} is none')}")
     if int(version) > SCHEMA_VERSION:

@@ -95,9 +95,9 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
     """
     for name in ("encoder", "weights_sha256"):
         if not isinstance(header[name], str):
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} is not text")
     if not all(isinstance(layer, str) for layer in header["layers"]):
-        raise TypeError("layers are no names")
+        raise TypeError("layers are not names")
     for name, (least, most) in _BOUNDS.items():
         value = header[name]
         if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
@@ -173,7 +173,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(failures, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
     ):
-        raise StoreError("its failures are no list of images and messages")
+        raise StoreError("its failures are not a list of images and messages")
     return settings, {**origin, "failures": failures}
 
 
@@ -204,15 +204,15 @@ def _check_imported(settings: Mapping[str, Any]) -> None:
     """Check what a store says of the embeddings that it was made of."""
     about = settings[IMPORTED]
     if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
-        raise InputError("nothing is said of the embeddings")
+        raise InputError("nothing is recorded about the embeddings")
     for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
         if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
             raise InputError(f"the embeddings have no {name}")
     for name in ("encoder", "weights_sha256"):
         if not isinstance(settings[name], str):
-            raise InputError(f"{name} is no text")
+            raise InputError(f"{name} is not text")
     if type(settings["dim"]) is not int:
         raise InputError("dim is not a whole number")
     if not _SHA256.fullmatch(str(settings["features_sha256"])):
-        raise InputError("features_sha256 is no SHA-256")
+        raise InputError("features_sha256 is not a SHA-256")
     settled_facts(Path(IMPORTED), about["facts"])

@@ -96,7 +96,7 @@ def describe_images(
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
             if broken:
-                where = f"{item.record.path}: its descriptors of {broken[0]}"
+                where = f"{item.record.path}: its features of {broken[0]}"
                 message = f"{where} are not finite; check the weights or use float32"
                 if not skip_errors:
                     raise ImageError(message)

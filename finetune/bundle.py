@@ -90,10 +90,10 @@ class CnnBundle(BundleFacts):
         size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
         if size > limits.TRAINED_SIDE or pixels > limits.TRAINED_BATCH or settings.rule.count > limits.TRAINED_PATCHES:
             # an image would not fit into memory, or never be done
-            raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
+            raise BundleError(f"{path}: its size, batches or patches are invalid; the model file is corrupt")
         reading = manifest["reading"]
         if set(reading) != {"label_level", "context"} or not all(isinstance(text, str) for text in reading.values()):
-            raise BundleError(f"{path}: its manifest does not say how images are read; the bundle was altered")
+            raise BundleError(f"{path}: its manifest does not state how images are read; the model file is corrupt")
         members = _folds(path, archive)
         if settings.network in list_networks() and (needed := weights_bytes(settings, classes=len(classes))):
             for name in members.values():

@@ -93,7 +93,7 @@ def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, ne
     shape, needed = arrays[name].shape, shapes[name]
     if shape != needed:
         return f"{name} has the shape {shape}, {network} needs {needed}; these are weights of another architecture"
-    return f"{name} holds values that are no finite numbers; the file is damaged, or its training failed"
+    return f"{name} holds NaN or infinite values; the file is damaged, or its training failed"
 
 
 def network_variables(model: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class FinetuneSettings(Settings):
         "`bchisto encoder list`, which gets a head.",
     )
     name: str = option(
-        "", decides=False, help="Added to the folder's name, so that settings stand side by side in a run."
+        "", decides=False, help="Added to the folder's name, so that several settings get folders of their own."
     )
     size: int = option(0, group="Training", help="Side of the input, pixels; default: the network's own.")
     patches: str = option(
@@ -99,7 +99,7 @@ class FinetuneSettings(Settings):
         plain=_written,
         help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
     )
-    dropout: float | None = option(None, help="Share that is dropped; default: the network's own.")
+    dropout: float | None = option(None, help="Fraction dropped; default: the network's own.")
     l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
     freeze: str = option(
         "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
@@ -172,7 +172,7 @@ class FinetuneSettings(Settings):
         if self.size and self.size < 32:
             raise InputError("{size} {}: give at least 32 pixels", self.size)
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError("{dropout} {}: give a share below 1", self.dropout)
+            raise InputError("{dropout} {}: give a fraction below 1", self.dropout)
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
         parse_patches(self.patches)

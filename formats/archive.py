@@ -34,14 +34,15 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     """
     if members + 1 > limits.ARCHIVE_MEMBERS:
         raise InputError(
-            "{:,} models are more than the {:,} that a bundle can hold; use fewer {folds} or {seeds}, or fewer stores",
+            "{:,} models are more than the {:,} that a model file can hold; use fewer {folds} or {seeds}, or fewer "
+            "feature files",
             members,
             limits.ARCHIVE_MEMBERS - 1,
         )
     if size > limits.ARCHIVE_BYTES:
         raise InputError(
-            "models of {:.1f} GiB are more than the {:.0f} GiB that a bundle can hold; use fewer "
-            "{folds} or {seeds}, fewer stores, or smaller models",
+            "models of {:.1f} GiB are more than the {:.0f} GiB that a model file can hold; use fewer "
+            "{folds} or {seeds}, fewer feature files, or smaller models",
             size / 1024**3,
             limits.ARCHIVE_BYTES / 1024**3,
         )
@@ -71,7 +72,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     def __init__(self, path: Path, *, kind: str, schema_version: int) -> None:
         self._path, self._kind = path, kind
         if not path.is_file():
-            raise BundleError(f"{path}: no such {kind}")
+            raise BundleError(f"{path}: no such model file")
         try:
             with contextlib.ExitStack() as unless_read:
                 check_zip(path, members=limits.ARCHIVE_MEMBERS)
@@ -112,22 +113,24 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         except DAMAGE as error:
             raise self.damaged(error) from error
         if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
-            raise BundleError(f"{self._path}: {name} does not match its hash; the bundle is damaged or was altered")
+            raise BundleError(f"{self._path}: {name} does not match its hash; the model file is damaged or was altered")
         return data
 
     def damaged(self, error: Exception) -> BundleError:
         """Return the error to raise for content that cannot be read."""
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({reason})")
+        return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason})")
 
     def _check(self, schema_version: int) -> dict[str, Any]:
         """Return the manifest of an archive that holds what it says."""
         infos = self._zip.infolist()
         size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
         if len(infos) > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
-            raise BundleError(f"{self._path}: unpacks to more than a bundle can hold; it is not read")
+            raise BundleError(f"{self._path}: unpacks to more than a model file can hold; it is not read")
         if size > max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed):
-            raise BundleError(f"{self._path}: unpacks to far more than it is large, as no bundle does; it is not read")
+            raise BundleError(
+                f"{self._path}: unpacks to far more than it is large, as no model file does; it is not read"
+            )
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
@@ -140,13 +143,13 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
         version = manifest["schema_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BundleError(f"{self._path}: its manifest holds no schema version; the bundle was altered")
+            raise BundleError(f"{self._path}: its manifest holds no schema version; the model file is corrupt")
         if version > schema_version:
             writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
             if _release(writer) <= _release(__version__):
                 raise BundleError(
                     f"{self._path}: of a schema newer than this, which bchisto {writer or '?'} does not write; the "
-                    "bundle was altered"
+                    "model file is corrupt"
                 )
             raise BundleError(
                 f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"

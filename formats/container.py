@@ -110,19 +110,19 @@ class Container:
 
 def damaged(path: Path, why: object) -> ImageError:
     """Return the error about a header that cannot be read."""
-    return ImageError(f"{path}: its header cannot be read ({why}); copy the file again")
+    return ImageError(f"{path}: its header cannot be read ({why}); download the file again")
 
 
 def truncated(path: Path, why: object) -> ImageError:
     """Return the error about pixels that are not there, or cannot be decoded."""
-    return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); copy it again")
+    return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
 
 
 def check_size(path: Path, header: ImageHeader) -> None:
     """Refuse an image without pixels, and one of more than `limits.PIXELS`."""
     width, height = header.width, header.height
     if width < 1 or height < 1:
-        raise damaged(path, f"it says {width}x{height} pixels")
+        raise damaged(path, f"its header has {width}x{height} pixels")
     if width * height > limits.PIXELS:
         raise ImageError(
             f"{path}: {width}x{height} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"

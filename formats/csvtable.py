@@ -149,4 +149,4 @@ def _check_header(
         raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, there)
     twice = [title for index, title in enumerate(written) if title and names[index] in names[:index]]
     if twice:
-        raise InputError(f"{path}: two columns are called {twice[0]}; remove or rename one")
+        raise InputError(f"{path}: two columns are named {twice[0]}; remove or rename one")

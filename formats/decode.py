@@ -60,7 +60,7 @@ def _refuse_unread(path: Path) -> None:
     if is_slide(path):
         raise ImageError(f"{path}: {SLIDE}")
     if not path.stat().st_size:
-        raise ImageError(f"{path}: this file is empty; copy it again")
+        raise ImageError(f"{path}: this file is empty; download it again")
 
 
 def _open(path: Path) -> Container:

@@ -151,7 +151,7 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         spacing = {float(side) for side in elements.get("PixelSpacing") or ()}  # millimetres, down and across
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
-        raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
+        raise ImageError(f"{path}: its header does not define how the pixels are stored ({why})") from error
     if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
         raise ImageError(f"{path}: {SLIDE}")
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -161,7 +161,7 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
     for name, value in numbers.items():
         if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
-            raise ImageError(f"{path}: {name} is no number to work with; mend it or leave the file out")
+            raise ImageError(f"{path}: {name} is not a number to work with; correct it or remove the file")
     mpp = plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
@@ -210,9 +210,9 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
             ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), elements))
     except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{path}: cannot be decoded ({reason}); copy it again or save it uncompressed") from error
+        raise ImageError(f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
-        raise ImageError(f"{path}: its grey levels cannot be worked out; mend its window, or leave the file out")
+        raise ImageError(f"{path}: its grey levels cannot be worked out; correct its window, or remove the file")
     image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))
     return np.asarray(255 - image, dtype=np.uint8) if elements.PhotometricInterpretation == "MONOCHROME1" else image
 
@@ -227,11 +227,11 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
             return
         data = get_frame(elements.PixelData, 0, number_of_frames=1)
     except _broken() as error:
-        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); copy it again") from error
+        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); download it again") from error
     if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
     elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
         start = data.index(b"\xff\x4f\xff\x51") + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
         if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
-            raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; copy it again")
+            raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; download it again")

@@ -96,11 +96,11 @@ def hdf5_reason(messages: Sequence[str]) -> str:
     """Say in words what HDF5's messages about a file that it cannot open mean, and what to do."""
     for message in messages:
         if (sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)) is not None:
-            return f"truncated, {sizes[1]} of {sizes[2]} bytes are there; copy it again, or make it again"
+            return f"truncated, {sizes[1]} of {sizes[2]} bytes are there; download it again, or make it again"
     inner = re.sub(r"^Unable to (?:synchronously )?open file \((.*)\)$", r"\1", messages[0].splitlines()[0])
     if any(word in inner for word in ("already open", "flag values don't match", "flag not the same")):
         return f"open in this program already, in a way that cannot be shared ({inner}); close it first"
-    return f"HDF5 cannot open it ({inner}): damaged, or written by a newer HDF5; copy it again"
+    return f"HDF5 cannot open it ({inner}): damaged, or written by a newer HDF5; download it again"
 
 
 def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None]) -> Any:
@@ -135,12 +135,12 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         if link is None:
             raise StoreError(f"there is no {name}")
         if link is not h5py.HardLink:
-            raise StoreError(f"{name} is a link to another place, which is not followed")
+            raise StoreError(f"{name} is a link to another object, which is not followed")
         item = item[part]
     if not isinstance(item, h5py.Dataset):
-        raise StoreError(f"{name} is no dataset")
+        raise StoreError(f"{name} is not a dataset")
     if item.is_virtual or item.external:
-        raise StoreError(f"the values of {name} lie in other files, which are not read")
+        raise StoreError(f"the values of {name} are in other files, which are not read")
     if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
         raise StoreError(f"{name} holds {_type_name(item.dtype)}, not {holds}")
     if item.shape is None or len(item.shape) != len(shape):
@@ -185,17 +185,17 @@ def walk_checked(file: Any) -> Iterator[Any]:
         for part in group:
             name = f"{group.name.rstrip('/')}/{part}"[1:200]
             if _link(group, part) is not h5py.HardLink:
-                raise StoreError(f"{name} is a link to another place, which is not followed")
+                raise StoreError(f"{name} is a link to another object, which is not followed")
             item = group[part]
             address = h5py.h5o.get_info(item.id).addr
             if address in seen or len(seen) > limits.HDF5_OBJECTS:
-                raise StoreError(f"{name} stands in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
+                raise StoreError(f"{name} is in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
             seen.add(address)
             if isinstance(item, h5py.Group):
                 groups.append(item)
                 continue
             if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
-                raise StoreError(f"{name} is no dataset whose values lie in the file")
+                raise StoreError(f"{name} is not a dataset with its values in the file")
             if item.dtype.kind not in "iufbS" or item.shape is None:
                 raise StoreError(f"{name} holds {_type_name(item.dtype)}, not numbers")
             _check_storage(item, name)

@@ -67,7 +67,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     for code, segment in segments(path, handle):
         block = segment[2:]
         if code in _FRAMES and frame:
-            raise damaged(path, "two frames stand in it")
+            raise damaged(path, "it has two frames")
         if code in _FRAMES:
             frame = block
             if code not in _HUFFMAN or block[:1] != b"\x08":
@@ -84,10 +84,10 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             kept.append(bytes([0xFF, code]) + segment)
     start = handle.tell()
     if len(frame) < 6:
-        raise damaged(path, "no frame stands before its first scan")
+        raise damaged(path, "no frame before its first scan")
     height, width, components = struct.unpack(">HHB", frame[1:6])
     if components not in _MODES:
-        raise damaged(path, f"it says {components} colours")
+        raise damaged(path, f"its header has {components} colours")
     head = b"\xff\xd8" + b"".join(kept)
 
     @functools.cache

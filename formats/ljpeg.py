@@ -63,16 +63,16 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
     header = read_ljpeg_header(path)
     check_bytes(path)
     data, pixels = path.read_bytes() + _END, header.width * header.height
-    cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); copy it again")
+    cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
     if 8 * len(data) < pixels:  # each takes a bit or more
         raise cut
     room = _MOST_OF_A_SAMPLE * pixels
     try:
         values, again = (np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa"))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
-        raise ImageError("{}: cannot be decoded ({}); copy it again", path, error) from error
+        raise ImageError("{}: cannot be decoded ({}); download it again", path, error) from error
     if values.shape != (header.height, header.width):
-        raise ImageError(f"{path}: decodes to {values.shape}, its header says {header.height} x {header.width}")
+        raise ImageError(f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}")
     if not np.array_equal(values, again):
         raise cut
     return stretch_to_eight_bits(values)

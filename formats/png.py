@@ -56,7 +56,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         elif not head:
             raise damaged(path, "it does not begin with IHDR")
         elif kind == b"IHDR":
-            raise damaged(path, "IHDR stands in it twice")
+            raise damaged(path, "it has two IHDR chunks")
         elif kind == b"eXIf":
             turns["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= limits.PNG_TEXT_BYTES:
@@ -75,7 +75,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         raise damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
     width, height, depth, colour = struct.unpack(">IIBB", head[:10])
     if colour not in _MODES:
-        raise damaged(path, f"it says colours of kind {colour}")
+        raise damaged(path, f"its header has colours of kind {colour}")
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16)

@@ -11,7 +11,7 @@ _SUFFIXES = frozenset(
 
 SLIDE = (
     "a whole slide, which bchisto does not read; export fields of view from it as PNG or TIFF, all at one known "
-    "size of a pixel (such as 0.5 micrometres), or bring descriptors of it from another program"
+    "size of a pixel (such as 0.5 micrometres), or bring embeddings of it from another program"
 )
 """What is wrong with it, and what to do instead."""
 

@@ -68,9 +68,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             raise damaged(path, f"more than {limits.PAGES:,} pages")
         number = next((index for index in range(pages) if not _is_other(file.pages.get(index))), None)
         if number is None and _SUB_DIRECTORIES in file.pages.first.tags:
-            raise ImageError(
-                f"{path}: its pages are thumbnails of a picture that lies elsewhere in it; save that as RGB"
-            )
+            raise ImageError(f"{path}: its pages are thumbnails of another image in it; save that image as RGB")
         page: Any = file.pages.get(number or 0)
     width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
     if width * height > limits.PIXELS and page.is_tiled:
@@ -108,13 +106,13 @@ def _check_samples(path: Path, page: Any) -> None:
     """Refuse kinds of samples that have no defined colours, or that no decoder here knows."""
     bits, kind, packing, photometric = page.bitspersample, page.sampleformat, page.compression, page.photometric
     if _PHOTOMETRIC not in page.tags:
-        raise damaged(path, "it does not say what its colours are")
+        raise damaged(path, "it does not define its colours")
     if packing not in _PACKINGS:
         raise ImageError(f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW")
     if kind not in (1, 4) or bits not in (1, 2, 4, 8, 16):
         names = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
         what = f"samples of {bits} bits" if kind in (1, 4) else f"{names.get(kind, 'unknown')} numbers"
-        raise ImageError(f"{path}: a TIFF of {what} has no defined colours here; save it as 8-bit RGB")
+        raise ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
     if photometric not in _COLOURS:
@@ -164,7 +162,7 @@ def _decode(path: Path, number: int) -> Samples:
         page: Any = file.pages.get(number)
         end = file.filehandle.size
         if any(offset + count > end for offset, count in _parts(page)):  # before room is made for them
-            raise truncated(path, "pixels lie behind its end")
+            raise truncated(path, "pixels are behind its end")
         if page.compression == _JPEG:
             for strip in _strips(page):
                 check_jpeg(path, strip)  # libjpeg fills missing pixels up

@@ -162,7 +162,7 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
     for folder in folders:
         if real.is_file() and folder.is_dir() and real.is_relative_to(os.path.realpath(folder)):
             raise InputError(
-                "{}: lies among what is read in {}; remove it or choose another {}", output, folder, Parameter(name)
+                "{}: is among what is read in {}; remove it or choose another {}", output, folder, Parameter(name)
             )
 
 

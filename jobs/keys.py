@@ -120,7 +120,7 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
         fault = str(error) or type(error).__name__
     if fault is None:
         return arrays
-    _log.warning("%s: not whole (%s); made again", path, fault)
+    _log.warning("%s: incomplete (%s); made again", path, fault)
     return None
 
 

@@ -222,7 +222,7 @@ def _stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dic
     crops = sum(each.augmentations * each.crops for each in settings.values())
     if crops > limits.CROPS:
         raise BundleError(
-            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the bundle was altered"
+            f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
         )
     return settings
 
@@ -231,12 +231,12 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
     shown = printable(store[:100])
     try:
         if not isinstance(header["weights"], str):
-            raise TypeError("its weights are no text")
+            raise TypeError("its weights are not text")
         return settings_from(header)
     except DAMAGE as error:
         why = f"no {error}" if isinstance(error, KeyError) else printable((str(error).splitlines() or ["?"])[0][:160])
         raise BundleError(
-            f"{path}: the settings of its store {shown} do not fit ({why}); the bundle was altered"
+            f"{path}: the settings of its feature set {shown} do not fit ({why}); the model file is corrupt"
         ) from error
 
 
@@ -246,8 +246,8 @@ def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder])
         taken = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[store]}
         if taken != {encoder.dim}:
             raise BundleError(
-                f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
-                f"{encoder.dim}; the bundle was altered"
+                f"{path}: the models of its feature set {store} take {min(taken)} features, {encoder.name} makes "
+                f"{encoder.dim}; the model file is corrupt"
             )
 
 

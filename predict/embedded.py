@@ -67,7 +67,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         named = {embeddings.name: embeddings for embeddings in read}
     if set(named) != set(stores) or len(named) < len(read):
         raise InputError(
-            "{features}: {} needs embeddings of {}, one file called so for each, and got {}",
+            "{features}: {} needs embeddings of {}, one file of that name for each, and got {}",
             path, ", ".join(stores), ", ".join(embeddings.path.name for embeddings in read),
         )  # fmt: skip
     return _matched(path, bundle, named)
@@ -126,12 +126,14 @@ def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tup
     for store, header in bundle.stores.items():
         _check_kind(path, store, header, named[store])
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
-            raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
+            raise InputError(
+                f"{named[store].path} and {first.path}: of different images: {few(strange)} in only one of them"
+            )
         ordered[store] = named[store].ordered(first.image_ids)
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
-            "it is not said",
+            "it is not recorded",
             path,
         )
         bundle = replace(bundle, training=None)
@@ -143,7 +145,9 @@ def _needed(path: Path, store: str, header: Mapping[str, Any]) -> dict[str, Any]
     try:
         return settled_facts(path, facts_of(header))
     except DAMAGE as error:
-        raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
+        raise BundleError(
+            f"{path}: the settings of its feature set {store} do not fit; the model file is corrupt"
+        ) from error
 
 
 def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: Embeddings) -> None:
@@ -157,7 +161,9 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
     try:
         dim = int(header["dim"]) if imported else None
     except DAMAGE as error:
-        raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
+        raise BundleError(
+            f"{path}: the settings of its feature set {store} do not fit; the model file is corrupt"
+        ) from error
     for fact in KIND_FACTS:
         if fact in needed and fact in stated and needed[fact] != stated[fact]:
             raise InputError(
@@ -166,8 +172,8 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
             )
         if fact in needed and fact not in stated and not imported:
             raise InputError(
-                "{}: does not say which {} made it, and {} of {} needs {}; give {images}, or "
-                "descriptors that bchisto made",
+                "{}: does not record which {} made it, and {} of {} needs {}; give {images}, or "
+                "features that bchisto extracted",
                 embeddings.path, fact, store, path, _short(needed[fact]),
             )  # fmt: skip
     if dim is not None and dim != embeddings.features.shape[2]:
@@ -175,14 +181,16 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
             f"{embeddings.path}: embeddings of {embeddings.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
     if pooled != bool(embeddings.pooled):
-        again = "; if they are of tiles, too, write them by bchisto features export, which says so" if pooled else ""
+        again = (
+            "; if they are of tiles, too, write them by bchisto features export, which records this" if pooled else ""
+        )
         raise InputError(
             f"{embeddings.path}: embeddings of {'tiles' if embeddings.pooled else 'whole images'}, and {store} of "
             f"{path} was trained on those of {'tiles' if pooled else 'whole images'}{again}"
         )
     if imported and "encoder" not in stated:
         _log.warning(
-            "%s does not say which network made it; that of training is %s",
+            "%s does not record which network made it; that of training is %s",
             embeddings.path,
             needed.get("encoder", UNKNOWN),
         )

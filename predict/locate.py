@@ -30,7 +30,7 @@ def find_bundle(model: Path) -> Path:
     if not model.is_dir():
         if model.is_file():
             return model
-        raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as {_BUNDLE}")
+        raise MissingInputError(f"{model}: no such model file; bchisto boost and finetune write one as {_BUNDLE}")
     bundles = [
         path
         for depth in ("", "*/", "*/*/")

@@ -100,7 +100,7 @@ def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Mod
     model = load_model(model_file)
     if model.precisions:
         _log.warning(
-            "%s: was trained on descriptors in bfloat16, and OpenVINO computes them in float32 on this CPU: "
+            "%s: was trained on features in bfloat16, and OpenVINO computes them in float32 on this CPU: "
             "probabilities differ a little from those of a CPU with bfloat16",
             path,
         )

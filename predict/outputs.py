@@ -219,8 +219,8 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     banners = notes_of_training(bundle.banners)
     if any(trained):
         banners += (
-            f"NOT NEW: {sum(trained)} of {len(trained)} images trained models of this bundle (column trained); what it "
-            "says of them does not show what it would say of new ones",
+            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+            "predictions do not show how it performs on new images",
         )
     columns: list[tuple[str, list[str]]] = []
     if bundle.training is not None:
@@ -235,7 +235,7 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     if point is not None:
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
         columns.append(("called", ["positive" if above else "negative" for above in positive]))
-        called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
+        called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     table = Table(settings.format, records, probabilities, bundle.classes, columns)
     return Tabulated(table, raw, failures, banners, tuple(trained), outliers, called)
 

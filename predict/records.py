@@ -109,7 +109,7 @@ def _placed(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRe
         _log.warning(
             Message(
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
-                "{mpp} says them", unknown, len(placed), said,
+                "{mpp} gives them", unknown, len(placed), said,
             )
         )  # fmt: skip
     if rescales:
@@ -137,7 +137,7 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
         level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
         _log.log(
             level,
-            "%d of %d images have labels that are no class of the model and are left out of the table: %s, first %s",
+            "%d of %d images have labels that are not classes of the model and stay empty in the table: %s, first %s",
             len(unknown),
             len(records),
             few(strange),

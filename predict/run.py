@@ -145,13 +145,13 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
     """Refuse what does not go together."""
     images, features, weights = inputs.images, inputs.features, inputs.weights
     if features and images:
-        raise InputError("{features} {}: stands for images; leave out {}", features[0], images[0])
+        raise InputError("{features} {}: replaces images; leave out {}", features[0], images[0])
     if not features and not images:
         raise InputError(Message("give {images}, or embeddings as {features}"))
     if features and weights:
         raise InputError("{weights} {}: embeddings are made already; leave it out", weights[0])
     if features and settings.html is not None:
-        raise InputError(Message("{html}: a sheet shows images, which embeddings are not; leave it out"))
+        raise InputError(Message("{html}: the prediction report needs images; leave it out with embeddings"))
     if work.shard is not None:
         raise InputError(
             "{shard} {}: a table of predictions has no shards; give one to each part of the images", work.shard
@@ -164,7 +164,7 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
     beside = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
-            raise InputError("{} {}: is the table of {out}; give the sheet another name", Parameter(name), path)
+            raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)
         if path.exists() and not overwrite:
             raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
     bundle = find_bundle(inputs.model)

@@ -38,26 +38,26 @@ class PredictSettings(Settings):
         group="Output",
         decides=False,
         file="output",
-        help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
+        help="Also write a prediction report: image, class and confidence on an HTML page, the least confident first.",
     )
     format: str = option(
         "bchisto",
         choices=FORMATS,
         help="A table with probabilities, or the challenge's rows test0.tif,Benign without a header.",
     )
-    calibrated: bool = option(False, help="Scale the probabilities by the temperature of the bundle.")
+    calibrated: bool = option(False, help="Calibrate the probabilities with the temperature of the model.")
     threshold: float | None = option(
         None,
         group="Evaluation",
         least=0,
         most=1,
-        help="Operating point of the column called; default: that of the wanted sensitivity, else of the bundle, else "
+        help="Threshold of the column called; default: that of the target sensitivity, else of the model file, else "
         "0.5.",
     )
     sensitivity: float | None = option(
         None,
         group="Evaluation",
-        help="Call by the threshold that the bundle holds for this wanted sensitivity; default: its first.",
+        help="Use the threshold that the model file has for this target sensitivity; default: its first.",
     )
     mpp: float | None = new_images_mpp()
 
@@ -132,7 +132,7 @@ def choose_point(
     positive = tuple(view["positive"])
     fitted = {point["sensitivity"]: point["threshold"] for point in view["wanted"]}
     if not positive and (threshold, sensitivity) != (None, None):
-        raise InputError(f"{bundle}: knows no positive classes, so nothing can be called; train with some")
+        raise InputError(f"{bundle}: has no positive classes, so no threshold applies; train with --positive")
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(

@@ -28,7 +28,7 @@ NOT_A_DEVICE = (
 _ON_OUTLIERS = (
     "The outlier percentile of an image is the share of training images, left out with all of their patient or slide, "
     "that were nearer to the others than this image is to all. An outlier may be of another scanner, magnification or "
-    "organ, or out of focus: what the model says of it rests on nothing alike. Images of patients of whom the training "
+    "organ, or out of focus: its prediction rests on no similar image. Images of patients of whom the training "
     "images know few like them are marked, too, and an image without the mark may still be new to the model. The "
     "nearest training images are named with their class and cosine distance."
 )
@@ -180,16 +180,16 @@ def make_sheet(
         )
     marked = sum(bool(row.unsure) for row in rows)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    first_to_see = f"the {marked} marked unsure" if marked else "those of the lowest confidence"
+    first_to_see = f"the {marked} marked uncertain" if marked else "those of the lowest confidence"
     far = outliers is not None and outliers.marked.any()
     summary = (
-        f"{called[0].upper()}{called[1:]}." if called else "No image is called positive or negative.",
+        f"{called[0].upper()}{called[1:]}." if called else "No image is predicted positive or negative.",
         *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
-        f"Next: look at {first_to_see}, which stand first{', and at the outliers' if far else ''}. Where the classes "
+        f"Next: look at {first_to_see}, which come first{', and at the outliers' if far else ''}. Where the classes "
         f"are known, bchisto evaluate compares {title} with them.",
     )
-    marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
+    marked_text = [] if rule is None else [f"Uncertain: {marked} of {len(rows)} images."]
     return Sheet(
         title=f"Predictions: {title}",
         banners=tuple(banners),
@@ -223,33 +223,31 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     >>> sides = {"sure": {"n": 320, "right": 296, "interval": [0.88, 0.95]},
     ...          "unsure": {"n": 80, "right": 48, "interval": [0.5, 0.7]}}
     >>> print(rule_sentences({"below": 0.623, "share": 0.2, **sides})[1])
-    Of those at or above it 92.5 % were right (95 % interval 88.0 to 95.0 %), of those below it 60.0 % (50.0 to 70.0 %).
+    Correct of those at or above it: 92.5 % (95 % CI 88.0 to 95.0); of those below it: 60.0 % (95 % CI 50.0 to 70.0).
     """
     if rule is None:
         return [
-            "No image is marked unsure: this model holds no rule for it, which is taken from predictions of images "
+            "No image is marked uncertain: this model holds no rule for it, which is taken from predictions of images "
             "that the model did not train on."
         ]
     sure, unsure = rule["sure"], rule["unsure"]
 
-    def right(side: Mapping[str, Any]) -> tuple[str, str]:
+    def right(side: Mapping[str, Any]) -> str:
         ends = side["interval"]
-        within = "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
-        return f"{100 * side['right'] / side['n']:.1f} %", within
+        within = f" (95 % CI {100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
+        return f"{100 * side['right'] / side['n']:.1f} %{within}"
 
-    (above, above_ends), (below, below_ends) = right(sure), right(unsure)
     lines = [
-        f"An image is marked unsure where its confidence is below {100 * rule['below']:.1f} %: so were {unsure['n']} "
+        f"An image is marked uncertain if its confidence is below {100 * rule['below']:.1f} %, as for {unsure['n']} "
         f"of {sure['n'] + unsure['n']} predictions of images by models that had not trained on them.",
-        f"Of those at or above it {above} were right (95 % interval {above_ends}), of those below it {below} "
-        f"({below_ends}).",
+        f"Correct of those at or above it: {right(sure)}; of those below it: {right(unsure)}.",
     ]
     if unsure["right"] * sure["n"] >= sure["right"] * unsure["n"]:
-        lines.append("Those below it were not wrong more often than the others: of this model the mark tells little.")
+        lines.append("Those below it were not wrong more often: for this model, the mark is uninformative.")
     return [
         *lines,
-        "New images are predicted by all models together and may be of another kind: the mark says where to look "
-        "twice, and its absence is no assurance.",
+        "New images are predicted by all models together and may be of another kind: the mark shows where to look "
+        "twice, and an unmarked image can still be wrong.",
     ]
 
 

@@ -122,7 +122,7 @@ def _written(section: Section, say: Say) -> Section:
 
 def _contact(result: Preflight) -> list[ContactPicture]:
     broken, done = result.survey.broken, itertools.count(1)
-    with Progress(total=len(chosen_of(result.dataset, broken)), label="drawing pictures", unit="images") as progress:
+    with Progress(total=len(chosen_of(result.dataset, broken)), label="drawing images", unit="images") as progress:
         return contact_sheet(
             result.dataset, settings=result.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
         )
@@ -135,7 +135,7 @@ def _sheet(result: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Bl
     beneath = (
         ""
         if stain == "none"
-        else f" Above each picture as it is, beneath it as featurize would make it (stain {stain}): stains that differ "
+        else f" Above, each image as it is; below, as featurize would normalise it (stain {stain}): stains that differ "
         "above should be alike beneath, and nothing else should change."
     )
     groups = any(record.group is not None for record in result.dataset.records)
@@ -144,16 +144,16 @@ def _sheet(result: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Bl
     figures: dict[str, list[Figure]] = {}
     for number, picture in enumerate(pictures, start=1):
         name = picture.label or "no label"
-        alt = f"Picture {number}, {name}: the image, {picture.caption}"
+        alt = f"Image {number}, {name}: the image, {picture.caption}"
         aside = f": {picture.caption}" if picture.caption.startswith("too little") else ""
-        figures.setdefault(name, []).append(Figure(picture.source, alt, f"Picture {number}{aside}"))
+        figures.setdefault(name, []).append(Figure(picture.source, alt, f"Image {number}{aside}"))
     totals = Counter(record.label or "no label" for record in result.dataset.records)
     for name, shown in figures.items():
         heading = f"{name}: {len(shown)} of {counted(totals[name], result.image_is)}"
         yield Block(heading=heading, pictures=shown)
     hidden = len(totals) - len(figures)
     if hidden > 0:
-        yield Block(note=f"{counted(hidden, 'further class')} without pictures here.")
+        yield Block(note=f"{counted(hidden, 'further class')} without images here.")
 
 
 def _doubtful(result: Preflight) -> list[ContactPicture]:
@@ -167,7 +167,7 @@ def _doubtful_figures(result: Preflight, pictures: Sequence[ContactPicture], *, 
     assert result.stains is not None
     for number, picture in enumerate(pictures, start=first + 1):
         why = "; ".join(result.stains.doubtful[picture.image_id])
-        text = f"Picture {number}, {picture.label or 'no label'}: {why}"
+        text = f"Image {number}, {picture.label or 'no label'}: {why}"
         yield Figure(picture.source, f"{text}. The image, {picture.caption}", text)
 
 

@@ -121,7 +121,7 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
     crops = counted(result.requested.crops, "crop") if result.requested.crops else "all crops"
     header = ("view", f"fits {images}", "one crop sees", f"{crops} of an augmentation see")
     a = "an" if result.image_is[0] in "aeiou" else "a"
-    caption = f"Views (scale:crop), and the share of the area of {a} {result.image_is} of median size that they see"
+    caption = f"Views (scale:crop), and the fraction of the area of {a} {result.image_is} of median size that they see"
     yield Block(grid=Grid(caption, header, rows))
     for fit in result.planned_views if other else result.views:
         if fit.too_small and fit.fits:
@@ -170,9 +170,9 @@ def _copy_blocks(result: Preflight, *, pairs: bool) -> Iterator[Block]:
             kinds[f"of two {plural(group)}"] += None not in (first.group, other.group) and first.group != other.group
         rows.append(["pairs that seem to show the same pixels", f"{len(copies):,}"])
         rows += [[f"  of these {kind}", f"{count:,}"] for kind, count in kinds.items() if count]
-    yield Block(grid=Grid(f"Copies among the {plural(result.image_is)}", ("what", "number"), rows))
+    yield Block(grid=Grid(f"Near-duplicates among the {plural(result.image_is)}", ("what", "number"), rows))
     if copies is None:
-        yield Block(note="Pictures that show the same pixels were not looked for.")
+        yield Block(note="Near-duplicates were not searched for.")
     if not copies:
         return
     yield Block(text="Folds that bchisto makes keep both of a pair in one part.")
@@ -197,7 +197,7 @@ def _protocol_blocks(result: Preflight, say: Say) -> Iterator[Block]:
         if protocol.refused:
             yield Block(lead=f"{protocol.folds} {protocol.kept}:", text=f"not possible. {say(protocol.refused)}.")
     if lines := [line for protocol in result.protocols for line in _lacking_rows(protocol)]:
-        caption = "Folds in which a part has no image of a class: their figures say nothing of it"
+        caption = "Folds in which a part has no image of a class; their results do not cover it"
         yield Block(grid=Grid(caption, ("protocol", "part", "missing classes", "folds"), lines, words=(3,)))
     protocols_of: dict[str, list[str]] = {}
     for protocol in result.protocols:
@@ -246,11 +246,11 @@ def _estimate_blocks(result: Preflight) -> Iterator[Block]:
     rows += [[f"time of preset {name}", f"about {duration(seconds)}"] for name, seconds in result.presets.items()]
     yield Block(grid=Grid(f"bchisto featurize on {where}, estimated", ("what", "number"), rows))
     note = (
-        "Timed on one image here and now; other images, and other work on this machine, take their share."
+        "Timed now on one image; other images and other work on this machine change it."
         if cost.timed
         else Message(
-            "Reckoned from recorded speeds of CPU cores, of which yours may do a quarter or four times; "
-            "a GPU is far faster. {timed:True} loads the networks and times them here."
+            "Estimated from benchmark CPUs; yours may be up to four times slower or faster; "
+            "a GPU is far faster. {timed:True} loads the networks and times them on this machine."
         )
     )
     yield Block(note=note)
@@ -261,8 +261,8 @@ def _estimate_blocks(result: Preflight) -> Iterator[Block]:
     if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
         yield Block(
             text=Message(
-                "{mode:dense}, which makes other descriptors, would take about {}; fewer {augmentations} "
-                "and one of the {encoders} make a first trial short.",
+                "{mode:dense}, with different features, would take about {}; for a quick trial use fewer "
+                "{augmentations} and one of the {encoders}.",
                 duration(cost.dense),
             )
         )
@@ -289,7 +289,7 @@ def short_section(result: Preflight) -> Section:
     elif result.protocols:
         sentences.append("No protocol that was tried can be used.")
     if (cost := result.estimate) is not None:
-        sentences.append(f"Describing the {plural(image)} takes about {duration(cost.seconds)} here.")
+        sentences.append(f"Extracting features of the {plural(image)} takes about {duration(cost.seconds)} here.")
     return Section("In short", [Block(text=" ".join(sentences))])
 
 
@@ -334,7 +334,7 @@ def findings_section(result: Preflight, *, say: Say) -> Section:
     if (further := len(ranked) - _MOST_FINDINGS) > 0:
         blocks.append(Block(note=f"And {further:,} further ones, which `bchisto data check` prints."))
     if pairs:
-        text = f"first {pairs[0].first} and {pairs[0].second}; see Copies."
+        text = f"first {pairs[0].first} and {pairs[0].second}; see Near-duplicates."
         lead = f"Pairs of one class that seem to show the same pixels, {len(pairs)}:"
         blocks.append(Block(lead=lead, text=text))
     return Section("Findings", blocks)
@@ -345,6 +345,6 @@ def next_section(result: Preflight, commands: Sequence[str]) -> Section:
     blocks = []
     if result.refused:
         what = "this error" if len(result.refused) == 1 else f"these {len(result.refused)} errors"
-        blocks.append(Block(note=f"First mend {what}, for which the other commands refuse the dataset."))
+        blocks.append(Block(note=f"First correct {what}: until then, other commands refuse the dataset."))
     blocks.append(Block(items=commands))
     return Section("What to run next", blocks)

@@ -71,7 +71,7 @@ def demo(out: PathInput, *, images_per_class: int = 12, seed: int = 0, work: Wor
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=work.cpu().processes)
     weights = _weights()
-    _log.info("2/3 describing the images with %s weights", weights)
+    _log.info("2/3 extracting features with %s weights", weights)
     featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work)
     _log.info("3/3 training the cross-validated ensemble")
     (result,) = train(out=run, settings=BoostSettings(seeds=_SEEDS, seed=seed), folds=_FOLDS, work=work)

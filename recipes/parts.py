@@ -87,7 +87,7 @@ class Part:
         dataset = self.known[key]
         if not dataset.records:
             which = "" if self.magnification is None else f" of {self.magnification}x"
-            raise InputError(f"{self.images}: no image{which} is here")
+            raise InputError(f"{self.images}: no image{which} is present")
         return dataset
 
     def folds(self, choice: FoldChoice) -> FoldChoice:
@@ -185,8 +185,8 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
     smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = (
         f"QUICK: {few} of {recipe.images} images{part.where}, "
-        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same road on a fraction, to see that it "
-        "works; numbers that cannot be compared with the published ones."
+        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same workflow on a fraction, to see "
+        "that it works; numbers that cannot be compared with the published ones."
     )
     return replace(part, only=only, notes=(banner,))
 
@@ -238,7 +238,7 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
         classes = {labels[image] for image, _, _ in kept}
         if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
             raise InputError(
-                "{}: too few images of the list {} are here for {quick} ({}); give more of the "
+                "{}: too few images of the list {} are present for {quick} ({}); give more of the "
                 "published images (bchisto data make --images-per-class 100 writes enough synthetic "
                 "ones)",
                 dataset.root, name, len(rows),
@@ -290,7 +290,7 @@ def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
             if record.label == label:
                 by_group.setdefault(record.group or record.image_id, []).append(record.image_id)
         if not by_group:
-            raise InputError(f"{dataset.root}: no image of class {label} is here")
+            raise InputError(f"{dataset.root}: no image of class {label} is present")
         # one image of each group, then a second of each, and so on
         ranked = zip_longest(*(by_group[group] for group in sorted(by_group)))
         chosen += [image for turn in ranked for image in turn if image is not None][:count]

@@ -122,7 +122,7 @@ def make_pictures(
             ensure_folder(folder)
             write_list(listed, _surest(network.result.panel.table, pictures.images_per_class))
         for settings in pictures.asked:
-            _log.info("%s: pictures of the method %s", network.result.folder.name, settings.method)
+            _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
                 yield explain(
                     network.result.model, replace(network.images, only=listed), out=folder, settings=settings,

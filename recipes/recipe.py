@@ -160,7 +160,7 @@ class Scope(Settings):
     full_scale: bool = option(False, help="Add the views at full scale, where the recipe has some.")
     fresh_draws: bool = option(
         False,
-        help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
+        help="Draw new colours and crops for each feature file, as the published code did; default: shared by all.",
     )
     encoders: tuple[str, ...] = option(
         (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."

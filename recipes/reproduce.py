@@ -152,10 +152,10 @@ def _report(
         for key, setting in settings_of_section.items()
     }
     if request.fresh_draws:
-        settings["featurize draws"] = "colours and crops anew for each store (code)"
+        settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:
         pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
-        settings["pictures, in the run folder"] = ", ".join(pages)
+        settings["images, in the run folder"] = ", ".join(pages)
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",
@@ -187,5 +187,5 @@ def _prepared(
     if request.full_scale and "views" not in recipe.full_scale:
         raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
     if request.fresh_draws and "featurize" not in recipe.sections:
-        raise InputError("{fresh_draws}: {} describes no images with frozen encoders", recipe.name)
+        raise InputError("{fresh_draws}: {} extracts no features with frozen encoders", recipe.name)
     return recipe, request

@@ -95,7 +95,9 @@ def trial(
             len(small), len(check.dataset), small[0],
         )  # fmt: skip
         work = replace(work, skip_errors=True)
-    _log.info("2/3 describing %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check))
+    _log.info(
+        "2/3 extracting features of %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check)
+    )
     featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])

@@ -113,12 +113,12 @@ def calibration_figure(metrics: Metrics) -> Figure:
         axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
         axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=f"ECE {ece:.3f}")
-        axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.01), ylim=(0, 1.01))
+        axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
         axes.legend(loc="upper left", fontsize=8, frameon=False)
 
     texts = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in bins]
     alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(texts)}. ECE {ece:.3f}."
-    return Figure(_drawn(draw), alt, f"Reliability; bars show the share of {rows_of(metrics)} at a confidence")
+    return Figure(_drawn(draw), alt, f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence")
 
 
 def decision_figure(curve: Metrics) -> Figure:
@@ -148,7 +148,9 @@ def decision_figure(curve: Metrics) -> Figure:
         f"at {thresholds[k]:.2f} {model[k]:+.3f} against {everyone[k]:+.3f}" for k in range(0, len(thresholds), 20)
     ]
     alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(texts)}."
-    return Figure(_drawn(draw), alt, "Decision curve: net benefit by the score from which on a case is called positive")
+    return Figure(
+        _drawn(draw), alt, "Decision curve: net benefit by the score from which on a case is predicted positive"
+    )
 
 
 def learning_figure(curves: Curves) -> Figure:

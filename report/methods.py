@@ -66,7 +66,7 @@ def interval_grid(tables: Sequence[Mapping[str, Any]]) -> Grid:
             short = re.sub(r"^per_class\..+\.", "of a class: ", name).replace("two_class.", "two classes: ")
             figures.setdefault(method, {})[short.partition("@")[0].replace("_", " ")] = None
     rows = [[method, ", ".join(names), _source(method)] for method, names in figures.items()]
-    return Grid("How each 95 % interval was made", ["method", "figures", "source"], rows, words=(1, 2))
+    return Grid("How each 95 % CI was computed", ["method", "figures", "source"], rows, words=(1, 2))
 
 
 def _source(method: str) -> str:

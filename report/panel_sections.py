@@ -53,7 +53,7 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
 def _classes(panel: Panel) -> Iterator[Block]:
     metrics = panel.metrics
     if len(metrics["classes"]) > _MOST_CLASSES:
-        yield Block(note="The confusion matrix of so many classes stands in confusion.csv alone.")
+        yield Block(note="The confusion matrix of so many classes is only in confusion.csv.")
     elif len(metrics["classes"]) > _BESIDE:
         yield Block(grid=confusion_grid(metrics))
     points = _points(metrics)
@@ -63,7 +63,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
         rows = [
             [name, f"{values['n']:,}", *class_cells(metrics, name)] for name, values in metrics["per_class"].items()
         ]
-        caption = "Each class against the rest" + ", with 95 % intervals" * bool(metrics.get("intervals"))
+        caption = "Per-class results, one-vs-rest" + ", with 95 % CI" * bool(metrics.get("intervals"))
         yield Block(
             grid=Grid(caption, ["class", rows_of(metrics), *(title for title, _ in CLASS_METRICS.values())], rows)
         )
@@ -75,7 +75,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
         cells = panel.paper.cells()
         rows = cells[:-1] if len(cells) == 2 else cells  # the fusion of one store is that store
         caption = (
-            "Accuracy per fold, percent: of a store the mean over seeds; “seed avg” is that of the mean of its seeds"
+            "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
         )
         yield Block(grid=Grid(caption, panel.paper.header("model", starred=True), rows, total=len(cells) > 2))
 

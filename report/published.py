@@ -110,7 +110,7 @@ class PublishedTable:
     @staticmethod
     def header() -> list[str]:
         """Column names of `rows`."""
-        return ["figure", "published", "obtained", "95 % interval", "difference", "95 % interval, by folds"]
+        return ["figure", "published", "obtained", "95 % CI", "difference", "95 % CI, by folds"]
 
     def rows(self) -> list[list[str]]:
         """Cells as text, one list a figure that was obtained, or is cited."""
@@ -122,7 +122,7 @@ class PublishedTable:
         """Say how many published figures have no row, since nothing that was run gives them; empty where all have."""
         count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
         were = "figure was" if count == 1 else "figures were"
-        return f"{count} more published {were} not obtained here, see {self.key}.csv." if count else ""
+        return f"{count} more published {were} not obtained, see {self.key}.csv." if count else ""
 
     def text(self) -> str:
         """The table for a terminal."""

@@ -241,17 +241,19 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 caption = f"true {sample.label}, predicted {sample.predicted}"
                 caption += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
                 keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
-                caption = f"Picture {len(keys)}: {caption}" + (f". {sample.map}" if sample.map else "")
+                caption = f"Image {len(keys)}: {caption}" + (f". {sample.map}" if sample.map else "")
                 figures.append(Figure(sample.picture, ". ".join(filter(None, (caption, sample.seen))), caption))
             without = len(samples) - len(there)
             images = "image" if without == 1 else "images"
             missing = (
-                f"{without} of {len(samples)} pictures are missing: the {images} could not be read." if without else ""
+                f"{without} of {len(samples)} images are missing: the {images} could not be read." if without else ""
             )
             if figures and there[0].map:
-                told = f"The surest of each class, each with a map beside it. {there[0].caution}"
+                told = f"The most confident of each class, each with a heat map. {there[0].caution}"
                 blocks.append(Block(heading=heading, text=told, note=missing, figures=figures))
             elif samples:
-                blocks.append(Block(heading=heading, text="The surest of them.", note=missing, pictures=figures))
+                blocks.append(
+                    Block(heading=heading, text="The most confident of them.", note=missing, pictures=figures)
+                )
         shown.append(blocks)
     return shown, keys

@@ -18,7 +18,7 @@ from .published import PublishedTable
 _FLOW = {
     "found": "found",
     "refused": "refused, since their headers do not fit",
-    "duplicates": "left out as copies of another image",
+    "duplicates": "left out as near-duplicates of another image",
     "failed": "left out, since they could not be read",
     "unlabelled": "left out, since they have no label",
     "balanced": "left out at random before the split, so that all classes are as large",

@@ -66,7 +66,7 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
         [panel.table.name, *([] if same else [text]), *(cell for _, cell in figures)]
         for panel, text, figures in zip(panels, about, cells, strict=True)
     ]
-    caption = "All tables, with 95 % intervals" + (f": {about[0]}" if same else "")
+    caption = "All tables, with 95 % CI" + (f": {about[0]}" if same else "")
     return Grid(caption, header, rows, words=() if same else (1,))
 
 

@@ -130,7 +130,7 @@ class FolderSettings:
             if any(_minor(version) != _minor(now[name]) for name, version in first.items()):
                 _log.warning(
                     Message(
-                        "{}: begun in another environment ({}); if that gives other results, both are in this "
+                        "{}: started with other package versions ({}); if that gives other results, both are in this "
                         "folder, and {overwrite} makes all of it anew",
                         self.folder,
                         describe_differences(first, {name: now[name] for name in first}),

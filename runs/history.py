@@ -102,9 +102,9 @@ def read_records(path: Path) -> list[RunEntry]:
         raise InputError(f"{path}: not a run.json of bchisto")
     entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
     if left_out := len(records) - len(entries):
-        _log.warning("%s: %d of its %d records are not whole and left out", path, left_out, len(records))
+        _log.warning("%s: %d of its %d records are incomplete and left out", path, left_out, len(records))
     if not entries:
-        raise InputError(f"{path}: not a run.json of bchisto, or without a whole record")
+        raise InputError(f"{path}: not a run.json of bchisto, or without a complete record")
     return entries
 
 
@@ -137,7 +137,7 @@ def _status(record: Mapping[str, Any]) -> str:
     """Return how a command ended; one that could not write its end (``kill -9``) was interrupted."""
     if record["status"] != "running":
         return str(record["status"])
-    return {True: "running", False: "interrupted", None: "not checked here"}[process_runs(record.get("process"))]
+    return {True: "running", False: "interrupted", None: "not checked"}[process_runs(record.get("process"))]
 
 
 def _share(entry: RunEntry) -> dict[str, Any] | None:

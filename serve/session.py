@@ -293,7 +293,7 @@ async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
                 raise Refused(413, f"{path.name}: is larger than {limits.SERVED_BYTES >> 20} MB")
             handle.write(chunk)
     if not size:
-        raise Refused(400, f"{path.name}: is empty; copy it again")
+        raise Refused(400, f"{path.name}: is empty; download it again")
 
 
 def _readable(name: str) -> str:

@@ -128,9 +128,9 @@ def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: 
     Examples
     --------
     >>> stain_notes(["a.png"], [], images=12, stain="macenko")
-    ['1 of 12 images: too little tissue, described without stain normalisation: a.png']
+    ['1 of 12 images: too little tissue, used without stain normalisation: a.png']
     >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
-    ['2 images: too little tissue, described without stain normalisation: a.png, b.png']
+    ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
     """
     notes = []
 
@@ -140,7 +140,7 @@ def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: 
         return f"{len(names)} of {images} images"
 
     if skipped:
-        notes.append(f"{counted(skipped)}: too little tissue, described without stain normalisation: {few(skipped)}")
+        notes.append(f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}")
     if doubtful:
         other = (
             f"; the stain method {ROBUST} estimates from all of the stained tissue"

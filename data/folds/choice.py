@@ -31,7 +31,10 @@ class FoldChoice(Settings):
     )
     repeats: int = option(1, least=1, help="Splits: repeated cross-validation, where folds are drawn.")
     group_by: str | None = option(
-        None, group="Evaluation", choices=GROUPINGS, help="Keep groups whole; default: where they are known."
+        None,
+        group="Evaluation",
+        choices=GROUPINGS,
+        help="Keep patients (groups) in one part; default: if they are known.",
     )
 
     @classmethod

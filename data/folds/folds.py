@@ -109,7 +109,7 @@ def fold_plan(
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
-        raise InputError("{folds} {}: {}; mend the list, or use {group_by:none}", plan.name, leaks[0])
+        raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
     mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
@@ -129,7 +129,7 @@ def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
         other, first = plans.setdefault(plan.name, (name, plan))
         if first.sha256 != plan.sha256:
             raise InputError(
-                "{folds} {} and {}: both would be called {}; rename one of the files", other, name, plan.name
+                "{folds} {} and {}: both would be named {}; rename one of the files", other, name, plan.name
             )
     return [plan for _, plan in plans.values()]
 
@@ -226,7 +226,7 @@ def _fit(
         rows.append((fitting, fold, part))
     if absent:
         raise InputError(
-            f"{where}: {len(absent)} of its {len(listed)} rows name images that are not here, first {absent[0]}; "
+            f"{where}: {len(absent)} of its {len(listed)} rows name images that are missing, first {absent[0]}; "
             "use the full dataset or another fold list"
         )
     rows = [row for row in rows if row[0] not in failed]
@@ -251,7 +251,7 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
         key = unicodedata.normalize("NFC", image)
         matches = [image] if image in exact else by_path.get(key) or by_name.get(PurePosixPath(key).name, [])
         if len(matches) > 1:
-            raise InputError(f"{where}: {image} fits several images, {matches[0]} and {matches[1]}; write their paths")
+            raise InputError(f"{where}: {image} matches several images, {matches[0]} and {matches[1]}; use full paths")
         return matches[0] if matches else None
 
     return find

@@ -74,7 +74,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise InputError("{folds} {}: none of its slides is here; it is for the images of {}", spec, name)
+        raise InputError("{folds} {}: none of its slides is in these images; it is for the images of {}", spec, name)
     known = {slide for slide, _, _ in listed}
     warnings: list[str] = []
     if strange := sorted(by_slide.keys() - known):
@@ -83,7 +83,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         text = "{} images of {} slides in no published list are left out{}"
         warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
     if known - by_slide.keys():
-        warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are here")
+        warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are present")
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
@@ -93,7 +93,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     if missing := {"Training", "Test"} - set(part_of.values()):
         raise InputError(
-            "{folds:official}: no image of the {} part of CBIS-DDSM is here; copy it, or split anew",
+            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it, or use other folds",
             missing.pop().casefold(),
         )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
@@ -170,7 +170,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         return text if name == plan.source else f"{name}: the same folds as {text}"
     if plan.origin == "part":
         images = len({image for image, _, _ in plan.rows})
-        return f"{name}: {images} of the {plan.whole} images of the published list {plan.source}"
+        return f"{name}: {images} of the {plan.whole} images of the official split {plan.source}"
     if plan.origin == "site":
         column, _, sites = plan.source.partition("; ")
         return f"{name}: one site left out after the other by the column {column}, each fold tests one ({sites})"

@@ -93,7 +93,9 @@ def _stratified_plan(
         # one image stands for its copies, so that without any the folds are what they always were
         chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
-            raise InputError("{folds} {}: a class has fewer images that are no copies than folds; use fewer", count)
+            raise InputError(
+                "{folds} {}: a class has fewer images without near-duplicates than folds; use fewer folds", count
+            )
     splits = _stratified([labels[index] for index in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):

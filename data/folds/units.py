@@ -58,12 +58,12 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
         return ()
     if missing == len(groups):
         return (
-            "PATIENTS UNKNOWN: no image names its patient or slide, so images of one patient may train and test at "
-            "once; these numbers may be too high for new patients, and their intervals too narrow",
+            "PATIENTS UNKNOWN: no image names its patient or slide, so images of one patient may be in both "
+            "training and test sets; these results may be too high for new patients, and their intervals too narrow",
         )
     return (
         f"{missing} of {len(groups)} images name no patient or slide; each counts as a unit of its own, so patients "
-        "among them may train and test at once",
+        "among them may be in both training and test sets",
     )
 
 
@@ -116,7 +116,7 @@ def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
         return ()
     return (
         Message(
-            "{}, and one trains where the other tests{}; these numbers are too high",
+            "{}, one in training and one in test sets{}; these results are too high",
             pairs_alike(len(split)),
             Names(f" ({few(split)})"),
         ),

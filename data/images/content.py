@@ -130,7 +130,7 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     for image, first_id in unique.repeated[:_SAID]:
         _log.warning("%s: the same image as %s; used once", image, first_id)
     if len(unique.repeated) > _SAID:
-        _log.warning("%d further images stand in the dataset twice; each is used once", len(unique.repeated) - _SAID)
+        _log.warning("%d more images are in the dataset twice; each is used once", len(unique.repeated) - _SAID)
     return unique
 
 

@@ -117,7 +117,7 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
     prints: list[Fingerprint | None] = []
     with (
         ThreadPoolExecutor(default_jobs()) as pool,
-        Progress(total=len(records), label="looking for copies", unit="images") as progress,
+        Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress,
     ):
         for image in pool.map(describe, records):
             prints.append(image)

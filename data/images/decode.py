@@ -34,7 +34,7 @@ def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int,
     height, width = image.shape[:2]
     left, top, right, bottom = record.box or (0, 0, width, height)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise ImageError(f"{record.path}: {record.image_id} lies outside its {width}x{height} pixels; copy it again")
+        raise ImageError(f"{record.path}: {record.image_id} is outside its {width}x{height} pixels; download it again")
     return image, (left, top, right, bottom)
 
 

@@ -64,21 +64,21 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     photos = find_photos(root)
     if photos is None:
         raise InputError(
-            f"{root}: no BACH layout here; expected Photos/{{{','.join(BACH_CLASSES)}}} with files like b001.tif"
+            f"{root}: no BACH layout in it; expected Photos/{{{','.join(BACH_CLASSES)}}} with files like b001.tif"
         )
     findings: list[Finding] = []
     truth = _read_truth(photos / GROUND_TRUTH, findings)
     files = [path for path in sorted(walk_files(photos, findings, hidden=True)) if path.name != GROUND_TRUTH]
     records = [record for path in files if (record := _record(path, photos, truth, findings)) is not None]
     for name in sorted(set(truth) - {record.image_id for record in records}):
-        message = f"in {GROUND_TRUTH} but there is no such image; copy it again or remove the row"
+        message = f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
         findings.append(Finding("error", name, message))
     labels = {record.label for record in records}
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
             findings.append(Finding("warning", f"{name}/", "no image of this class is in its folder"))
     if (photos.parent / "WSI").is_dir():
-        findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are left out"))
+        findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are skipped"))
     return records, findings
 
 
@@ -95,7 +95,7 @@ def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Find
     if truth and name not in truth:
         findings.append(Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image"))
     elif truth and truth[name] != folder:
-        message = f"lies in {folder} but {GROUND_TRUTH} says {truth[name]}; correct one of them"
+        message = f"is in {folder} but {GROUND_TRUTH} has {truth[name]}; correct one of them"
         findings.append(Finding("error", name, message))
     return ImageRecord(name, path, folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach")
 
@@ -107,7 +107,7 @@ def _patients() -> dict[str, str]:
 
 def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
     if not path.is_file():
-        findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken from the folders alone"))
+        findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
         return {}
     truth: dict[str, str] = {}
     notes: list[str] = []

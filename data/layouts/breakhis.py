@@ -79,12 +79,12 @@ def read_breakhis(
         mpp = BREAKHIS_MPP[magnification]
         records.append(ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis"))
     if not total and not any(finding.level == "error" for finding in findings):
-        raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
+        raise InputError(f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png")
     if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:
         message = "this patient has slides of two tumour types; the official folds split them"
         findings.append(Finding("note", SHARED_PATIENT, message))
     if total != BREAKHIS_IMAGES:
-        findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are here"))
+        findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are present"))
     return records, findings
 
 
@@ -93,7 +93,7 @@ def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
     folders = (f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}", f"{match[5]}X")
     if path.absolute().parent.parts[-2:] == folders:
         return []
-    return [Finding("warning", path.name, "not in the folders that its name says, which count (slide/magnification)")]
+    return [Finding("warning", path.name, "not in the folders of its name, which counts (slide/magnification)")]
 
 
 def _in_place(root: Path, path: Path) -> bool:

@@ -74,7 +74,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
-            f"{root}: no table like mass_case_description_train_set.csv here; copy the tables beside the images"
+            f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables beside the images"
         )
     records: list[ImageRecord] = []
     for table in tables:
@@ -92,14 +92,14 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
             if record.path.relative_to(folder).parts == row.mask.parts[1:]:
                 swapped.append(row.name)
         if absent:
-            message = f"{len(absent)} of {len(rows)} rows name images that are not here, first {absent[0]}; left out"
+            message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
         if swapped:
             message = f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; told apart by their size"
             findings.append(Finding("note", table.name, message))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(
-            f"{root}: no image of its tables is here; expected folders like Mass-Training_P_00001_LEFT_CC_1"
+            f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
         )
     return records, findings
 
@@ -111,7 +111,7 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=[])
     _, header = next(lines, (1, []))
     if missing := [name for name in _COLUMNS if name not in header]:
-        raise InputError(f"{path}: no column {missing[0]!r}; copy the published table")
+        raise InputError(f"{path}: no column {missing[0]!r}; download the published table")
     for number, cells in enumerate((cells for _, cells in lines if cells), start=1):
         row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
         empty += any(not row[name] for name in row if name.endswith(_OF_SHAPE))
@@ -132,12 +132,11 @@ def _parse(row: dict[str, str]) -> _Row | str:
     whole, crop, mask = (PurePosixPath(row[name]) for name in (_IMAGE, _CROP, _MASK))
     match = CBIS_NAME.fullmatch(crop.parts[0] if crop.parts else "")
     if match is None or not whole.parts:
-        return (
-            f"{row[_CROP]!r} is no path like Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm; copy the published table"
-        )
+        example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
+        return f"{row[_CROP]!r} is not a path like {example}; download the published table"
     if match[3] != row["patient_id"] or match[6] != row["abnormality id"]:
         columns = f"{row['patient_id']}, abnormality {row['abnormality id']}"
-        return f"its path is of {match[3]}, abnormality {match[6]}, its columns say {columns}; correct one"
+        return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
     return _Row(match[0], match[3], label, whole, mask)
 
 
@@ -159,7 +158,7 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
         raise ImageError("has a mask but no crop; copy the crop")
     if mask is None:
-        findings.append(Finding("warning", row.name, "has no mask; its crop alone is used"))
+        findings.append(Finding("warning", row.name, "has no mask; only its crop is used"))
     elif sizes[crop] == sizes[mask]:
         raise ImageError("crop and mask are of one size and cannot be told apart; copy them again")
     elif frame is not None and sizes[mask] != sizes[frame]:

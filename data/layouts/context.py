@@ -61,7 +61,7 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
         return record.path, record.box
     if record.frame is None or record.mask is None:
         missing = "mammogram" if record.frame is None else "mask"
-        raise ImageError("its {} is not here", missing, remedies=["copy it", Message("use {context:tight}")])
+        raise ImageError("its {} is missing", missing, remedies=["copy it", Message("use {context:tight}")])
     mask = decode_image(record.mask)[:, :, 0] > 0
     if not mask.any():
         raise ImageError("{}: an empty mask", record.mask, remedies=["copy it again", Message("use {context:tight}")])

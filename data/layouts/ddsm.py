@@ -63,7 +63,7 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
     findings: list[Finding] = []
     files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
     if not files and not findings:
-        raise InputError(f"{root}: no DDSM case here; expected files like B-3159-1.ics")
+        raise InputError(f"{root}: no DDSM case in it; expected files like B-3159-1.ics")
     records: list[ImageRecord] = []
     unmarked = 0
     other: Counter[str] = Counter()
@@ -96,17 +96,17 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):
             if match[1] in views:
-                findings.append(Finding("error", path.name, f"names {match[1]} twice; copy the file again"))
+                findings.append(Finding("error", path.name, f"names {match[1]} twice; download the file again"))
                 continue
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
-            findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; copy the file again"))
+            findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again"))
         elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
             findings.append(Finding("note", path.name, f"{line}: means unknown"))
     if not _NAME.fullmatch(name):
-        raise InputError(f"{name[:60]!r} is no name of a case; copy the file again")
+        raise InputError(f"{name[:60]!r} is not the name of a case; download the file again")
     if not views:
-        raise InputError("names no view; copy the file again")
+        raise InputError("names no view; download the file again")
     return name, views
 
 
@@ -117,7 +117,7 @@ def _marked(
     image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():
-        findings.append(Finding("error", overlay.name, "the .ics announces this overlay; copy it again"))
+        findings.append(Finding("error", overlay.name, "the .ics announces this overlay; download it again"))
         return []
     try:
         marks = read_overlay(overlay, width=size[0], height=size[1])
@@ -142,18 +142,18 @@ def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Pat
     by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
     path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
     if path is None:
-        message = "there is no such image, nor a TIFF or PNG of it; copy it again"
+        message = "there is no such image, nor a TIFF or PNG of it; download it again"
         findings.append(Finding("error", f"{stem}.LJPEG", message))
         return None
     if path.suffix.casefold() != LJPEG_SUFFIX:
-        findings.append(Finding("note", path.name, "a converted image is used in place of the lossless JPEG"))
+        findings.append(Finding("note", path.name, "a converted image is used instead of the lossless JPEG"))
     try:
         header = read_header(path)
     except ImageError as error:
         findings.append(Finding("error", path.name, str(error)))
         return None
     if (header.width, header.height) != size:
-        sizes = f"{header.width}x{header.height}, the .ics says {size[0]}x{size[1]}"
+        sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
         findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it anew, unscaled"))
         return None
     return path

@@ -65,7 +65,7 @@ def read_folder(
         level = rules["label"].level
     elif len(loose) < len(files):
         for name in loose:
-            findings.append(Finding("warning", name, "lies beside the class folders and has no label, left out"))
+            findings.append(Finding("warning", name, "is beside the class folders and has no label; skipped"))
             del files[name]
         findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
     if "group" not in rules:
@@ -85,7 +85,7 @@ def read_folder(
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
     """Name folders in the place of a class that hold no image."""
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith(".") and is_folder(path))
-    message = "no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class"
+    message = "no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class"
     return [Finding("warning", f"{name}/", message) for name in names if name not in used]
 
 
@@ -96,8 +96,8 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
         "these folders below the classes are not taken for patients",
         remedies=[
             Message(
-                "where they are, use {group_from:{}}, or give them as the column group of a manifest (`bchisto data "
-                "list` writes one to fill in)",
+                "if the path names them, use {group_from:{}}, or give them as the column group of a manifest (`bchisto "
+                "data list` writes one to fill in)",
                 level + 1,
             )
         ],
@@ -120,7 +120,7 @@ def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findi
     below = sorted(set().union(*folders.values()))
     if not below:
         message = f"{text} look like parts of a split, and are taken for the classes"
-        findings.append(Finding("warning", str(root), f"{message}; put a folder for each class in their place"))
+        findings.append(Finding("warning", str(root), f"{message}; replace them with a folder for each class"))
         return {}
     message = Message(
         "{} are taken for the parts of a split, and those below them ({}) for the classes",

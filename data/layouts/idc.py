@@ -60,16 +60,16 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
                 continue
             if not _in_place(root, path):
                 where = "/".join(path.relative_to(root).parent.parts[-2:]) or "."
-                message = f"lies in {where}, its name says {match[1]}/{match[4]}; move it"
+                message = f"is in {where}, its name has {match[1]}/{match[4]}; move it"
                 findings.append(Finding("error", name, message))
             record = ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
             if (first := records.setdefault(name, record)) is not record:
                 repeated.append((first.path, path))
     if not records and not any(finding.level == "error" for finding in findings):
-        raise InputError(f"{root}: no IDC patch here; expected names like 8863_idx5_x451_y1451_class0.png")
+        raise InputError(f"{root}: no IDC patch in it; expected names like 8863_idx5_x451_y1451_class0.png")
     findings.extend(_compare(repeated, root))
     if len(records) != IDC_PATCHES:
-        message = f"{len(records):,} of the {IDC_PATCHES:,} published patches are here"
+        message = f"{len(records):,} of the {IDC_PATCHES:,} published patches are present"
         findings.append(Finding("note", str(root), message))
     return list(records.values()), findings
 

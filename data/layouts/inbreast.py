@@ -67,15 +67,15 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             continue
         label, side, view = row
         if (side, _VIEWS.get(view, view)) != (match[3], match[4]):
-            message = f"its name says {match[3]} {match[4]}, {table.name} says {side} {view}"
+            message = f"its name has {match[3]} {match[4]}, {table.name} has {side} {view}"
             findings.append(Finding("warning", path.name, message))
         seen.add(match[1])
         records.append(ImageRecord(path.name, path, label, match[2], source="inbreast"))
     for number in sorted(set(labels) - seen):
-        message = "there is no such image; copy it again or remove the row"
+        message = "there is no such image; download it again or remove the row"
         findings.append(Finding("error", f"{table.name}: {number}", message))
     if len(records) != INBREAST_IMAGES:
-        message = f"{len(records)} of the {INBREAST_IMAGES} published images are here"
+        message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
         findings.append(Finding("note", str(root), message))
     return records, findings
 

@@ -67,7 +67,7 @@ def read_manifest(
     for what, rule, column in (("group", group_from, group_column), ("label", label_from, label_column)):
         if rule is not None and column is not None:
             raise InputError(
-                "{} and {} both say where the {} stands; give one of them",
+                "{} and {} both give the {}; keep one of them",
                 Parameter(f"{what}_from"), Parameter(f"{what}_column"), what,
             )  # fmt: skip
         if rule is not None:
@@ -194,7 +194,7 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     listed = f"columns that are not used: {', '.join(unused)}"
     if not columns["label"] and "label" not in given:
         message = Message(
-            "no column is called label, so no image has one; {}",
+            "no column is named label, so no image has one; {}",
             listed,
             remedies=[Message("name the label column with {label_column}")],
         )

@@ -82,7 +82,7 @@ def outline_points(text: str) -> npt.NDArray[np.int64]:
     codes = words[2:-1]
     strange = next((code for code in codes if code not in {"0", "1", "2", "3", "4", "5", "6", "7"}), None)
     if strange is not None:
-        raise InputError(f"{strange[:20]!r} in its chain is no code from 0 to 7")
+        raise InputError(f"{strange[:20]!r} in its chain is not a code from 0 to 7")
     start = np.array([[int(words[0]), int(words[1])]], dtype=np.int64)
     moves = _STEPS[np.array(codes, dtype=np.int64)] if codes else np.zeros((0, 2), dtype=np.int64)
     return np.concatenate([start, start + np.cumsum(moves, axis=0)])
@@ -128,7 +128,7 @@ def ascii_text(path: Path, what: str, *, most: int) -> str:
             raise InputError(f"too large for {what}; replace it by the published file")
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot be read as {} ({}); copy it again", what, error) from error
+        raise InputError("cannot be read as {} ({}); download it again", what, error) from error
 
 
 def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
@@ -172,12 +172,12 @@ def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
             try:
                 points = outline_points(block[index + 1] if index + 1 < len(block) else "")
             except InputError as error:
-                raise InputError("{}: {}; copy the file again", where, error) from error
+                raise InputError("{}: {}; download the file again", where, error) from error
             if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
-                raise InputError(f"{where}: its chain leaves the view of {width}x{height}; copy the file again")
+                raise InputError(f"{where}: its chain leaves the view of {width}x{height}; download the file again")
             outlines.append(points)
     if not outlines or announced != len(outlines):
         raise InputError(
-            f"abnormality {number} announces {announced} outlines and has {len(outlines)}; copy the file again"
+            f"abnormality {number} announces {announced} outlines and has {len(outlines)}; download the file again"
         )
     return Abnormality(number, tuple(lesions), pathology, outlines[0], tuple(outlines[1:]))

@@ -98,7 +98,7 @@ class LayoutSpec:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.options) - LAYOUT_OPTIONS):
             known = ", ".join(sorted(LAYOUT_OPTIONS))
-            raise InputError(f"layout {self.name}: {unknown[0]} is no option of a layout; choose among {known}")
+            raise InputError(f"layout {self.name}: {unknown[0]} is not an option of a layout; choose among {known}")
         if not set(self.positive) <= set(self.classes) or (self.classes and set(self.positive) == set(self.classes)):
             raise InputError(f"layout {self.name}: its positive classes must be some, and not all, of its classes")
 

@@ -84,7 +84,10 @@ def build(
 def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
     name = family if variant == "plain" else f"{family}-{variant}"
     return NetworkSpec(
-        name, partial(build, variant=variant, by_size=by_size), PURE, source="seed breakhis-resnet; rates ours"
+        name,
+        partial(build, variant=variant, by_size=by_size),
+        PURE,
+        source="seed breakhis-resnet; learning rates are bchisto's",
     )
 
 

@@ -49,8 +49,8 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
             behind |= set(step.sources)
     raise InputError(
         Message(
-            "{method} deconvnet: there is no max pooling between this layer and the picture, so the "
-            "drawing would be the same of every picture; use gradcam, or a {layer} behind a max pooling"
+            "{method} deconvnet: there is no max pooling between this layer and the image, so the "
+            "map would be the same for every image; use gradcam, or a {layer} behind a max pooling"
         )
     )
 
@@ -64,7 +64,7 @@ DECONVNET = Method(
     "deconvnet",
     "size of what the deconvnet draws",
     "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
-    "maxima, and so on the edges of the picture, more than on the weights, and the score rests on many units.",
+    "maxima, and so on the edges of the image, more than on the weights, and the score rests on many units.",
     layered=True,
     default_layer=True,
     values=deconvnet,

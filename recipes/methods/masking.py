@@ -46,7 +46,7 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> Unit
     mean = mean_colour(image)[0]
     seen = np.stack([image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)])
     shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
-    names = ["all of it", "mean colour", *(f"unit {unit} alone" for unit in units)]
+    names = ["all of it", "mean colour", *(f"only unit {unit}" for unit in units)]
     tiles = tuple(
         (f"{name}: {share:.3f}", picture.round().astype(np.uint8))
         for name, share, picture in zip(names, shares, seen, strict=True)
@@ -57,9 +57,9 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> Unit
 MASKING = Method(
     "masking",
     "share of the masks",
-    "The picture where single units of the first model that raise the score are at least half as active as they "
-    "become; a unit need not stand for one thing, and the probabilities are of pictures that the network never "
-    "saw: compare them with that of the mean colour alone.",
+    "The image where single units of the first model that raise the score are at least half as active as they "
+    "become; a unit need not stand for one thing, and the probabilities are of images that the network never "
+    "saw: compare them with that of only the mean colour.",
     layered=True,
     default_layer=True,
     of_patch=masks,

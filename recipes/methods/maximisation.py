@@ -81,7 +81,7 @@ def maximise(
 MAXIMISATION = Method(
     "maximisation",
     "",
-    "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings "
+    "Images made to excite a class or a unit of the first model most; they are not tissue, and other settings "
     "give other ones.",
     layered=True,
     of_model=maximise,

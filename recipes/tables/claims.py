@@ -102,7 +102,7 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     named += [claim["row"]] if "row" in claim else []
     rows = table.get("rows")
     if rows is not None and (strange := [row for row in named if row not in rows]):
-        raise InputError(f"{where}: claim: {strange[0]} is no row of it; {one_of(str(strange[0]), map(str, rows))}")
+        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
 
 
 def judge(
@@ -192,7 +192,7 @@ def _verdict(
     if not shown_points or len(ends) > 1 or contrasts[0].better[1] is not None:
         return verdict
     middle, low, high = (f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2]))
-    return f"{verdict} (difference {middle} points, 95 % interval {low} to {high})"
+    return f"{verdict} (difference {middle} points, 95 % CI {low} to {high})"
 
 
 def _interval(

@@ -58,7 +58,7 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, cli):
 
 
 def test_a_missing_store_is_named(path):
-    with pytest.raises(BundleError, match=r"descriptors of tiny-1\.0-64 are missing"):
+    with pytest.raises(BundleError, match=r"features of tiny-1\.0-64 are missing"):
         Bundle.load(path).predict({})
 
 
@@ -78,7 +78,7 @@ def manifest(**changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (altered, "does not match its hash; the bundle is damaged or was altered"),
+        (altered, "does not match its hash; the model file is damaged or was altered"),
         (lambda m: {**m, "../evil.py": b"x"}, "its members are not those of its manifest"),
         (
             lambda m: {k: v for k, v in m.items() if "fold1" not in k},
@@ -86,13 +86,13 @@ def manifest(**changes):
         ),
         (
             lambda m: {k: v for k, v in m.items() if k != "manifest.json"},
-            "not a bchisto model bundle, or damaged",
+            "not a bchisto model file, or damaged",
         ),
         (manifest(kind="other"), "a zip file, but not a bchisto model bundle"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
         (manifest(classes=None), "does not hold 2 to 1,000 different names as classes"),
-        (manifest(folders={"tiny-1.0-64": "other"}), "is of no store that the bundle names"),
-        (manifest(folders=3), "not a bchisto model bundle, or damaged"),
+        (manifest(folders={"tiny-1.0-64": "other"}), "belongs to no feature set that the model file names"),
+        (manifest(folders=3), "not a bchisto model file, or damaged"),
     ],
 )
 def test_bundles_that_do_not_hold(path, tmp_path, change, message):
@@ -101,16 +101,16 @@ def test_bundles_that_do_not_hold(path, tmp_path, change, message):
 
 
 def test_other_files(tmp_path):
-    with pytest.raises(BundleError, match="no such bchisto model bundle"):
+    with pytest.raises(BundleError, match="no such model file"):
         Bundle.load(tmp_path / "none.bchisto")
     (tmp_path / "x.bchisto").write_bytes(b"PK not a zip")
-    with pytest.raises(BundleError, match="not a bchisto model bundle, or damaged"):
+    with pytest.raises(BundleError, match="not a bchisto model file, or damaged"):
         Bundle.load(tmp_path / "x.bchisto")
 
 
 def test_a_bundle_that_unpacks_to_too_much_is_not_read(path, monkeypatch):
     monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_BYTES", 1000)
-    with pytest.raises(BundleError, match="unpacks to more than a bundle can hold"):
+    with pytest.raises(BundleError, match="unpacks to more than a model file can hold"):
         Bundle.load(path)
 
 
@@ -155,7 +155,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("caf\udce9", r"caf\\udce9\.h5: the name of this store is no UTF-8 text; rename"),
+        ("caf\udce9", r"caf\\udce9\.h5: the name of this feature file is not UTF-8 text; rename"),
         ("..", "no folder of their own"),
     ],
 )
@@ -171,7 +171,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
 def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
     run = run_copy(described)
     monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_MEMBERS", 6)
-    with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer `folds`"):
+    with pytest.raises(InputError, match=r"6 models are more than the 5 that a model file can hold; use fewer `folds`"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
     assert not models_in(run / "boost")
 
@@ -183,6 +183,6 @@ def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
         Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", lambda: text)]})
     monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_BYTES", 1000)
-    with pytest.raises(InputError, match=r"are more than the .* that a bundle can hold"):
+    with pytest.raises(InputError, match=r"are more than the .* that a model file can hold"):
         Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.npz", lambda: text)]})
     assert not list(tmp_path.iterdir())

@@ -97,7 +97,8 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
     said = run["settings"]["features_uni_v1"]
     assert said.startswith("embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 ")
     assert any(
-        "6 numbers that the encoder uni_v1 made outside of bchisto, each the mean of 3" in one for one in run["methods"]
+        "6 numbers that the encoder uni_v1 computed outside bchisto, each the mean of 3" in one
+        for one in run["methods"]
     )
     new = tmp_path / "new slides"
     shutil.copytree(slides / "features_uni_v1", new)
@@ -109,7 +110,7 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
     code, out, err = cli("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
     assert code == 0, err
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
-    assert "NOT NEW: 5 of 6 images" in out
+    assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
     expected = bundle.predict({"features_uni_v1": read_embeddings(new).features})
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
@@ -157,7 +158,9 @@ def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, c
     for bundle, store in ((boosted, "tiny-1.0-64.h5"), (trained.parents[1], "features_uni_v1.h5")):
         code, _, err = cli("features", "export", bundle / "features", "--out", tmp_path / "e.npz")
         assert code == 2
-        assert f"{store}: a descriptor store, not the embeddings of one slide; give it, and not its folder" in err
+        assert (
+            f"{store}: a feature file of bchisto, not the embeddings of one slide; give the file, not its folder" in err
+        )
 
 
 def test_show_says_the_licence(tmp_path, cli):
@@ -183,12 +186,12 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
     code, out, err = cli("boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site")
     assert code == 0, err
-    assert "UNKNOWN ENCODER: small came as embeddings" in out
+    assert "UNKNOWN ENCODER: small are embeddings" in out
     assert "--features FILE --features FILE" in err
     (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     again = ("predict", bundle, "--out", tmp_path / "p.csv")
     code, _, err = cli(*again, "--features", slides / "features_uni_v1")
-    assert (code, "needs embeddings of features_uni_v1, small, one file called so for each" in err) == (2, True), err
+    assert (code, "needs embeddings of features_uni_v1, small, one file of that name for each" in err) == (2, True), err
     code, _, err = cli(*again, *sources)
     assert code == 0, err
     expected = Bundle.load(bundle).predict({"features_uni_v1": one.features, "small": one.features[:, :, :3]})
@@ -245,9 +248,9 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
         assert not (tmp_path / "p.csv").exists()
 
     images = boosted / PAIR
-    refused(images, "does not say which encoder made it, and tiny-1.0-64 of")
+    refused(images, "does not record which encoder made it, and tiny-1.0-64 of")
     refused(images, "their encoder is uni, that of training tiny", bchisto='{"encoder": "uni"}')
-    refused(images, "does not say which layers made it", bchisto='{"encoder": "tiny"}')
+    refused(images, "does not record which layers made it", bchisto='{"encoder": "tiny"}')
     facts = dict(read_embeddings(boosted / "features" / "tiny-1.0-64.h5").facts)
     refused(
         images,
@@ -259,10 +262,10 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refused(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
     refused(trained, "embeddings of 5 numbers; features_uni_v1 of", features=values[:, :5])
     refused(trained, "embeddings of whole images, and features_uni_v1 of")
-    refused(trained, "if they are of tiles, too, write them by bchisto features export, which says so")
+    refused(trained, "if they are of tiles, too, write them by bchisto features export, which records this")
     refused(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
-    refused(trained, "--html: a sheet shows images", "--html", tmp_path / "s.html")
-    refused(trained, "stands for images; leave out", "--images", slides)
+    refused(trained, "--html: the prediction report needs images", "--html", tmp_path / "s.html")
+    refused(trained, "replaces images; leave out", "--images", slides)
 
 
 def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cli):
@@ -284,29 +287,29 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cl
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
     both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", slides / "dataset.csv")
-    refused("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in one alone", *both)
+    refused("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them", *both)
     np.savez(tmp_path / "bare.npz", features=one.features, image_id=one.image_ids)
     mixed = ("--features", tmp_path / "bare.npz", "--features", store)
-    refused("embeddings of other programs and descriptor stores do not belong in one model", *mixed)
+    refused("do not mix embeddings of other programs and features of bchisto in one model", *mixed)
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
     code, _, err = cli("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
-    assert (code, "holds descriptors of images; import" in err) == (2, True), err
+    assert (code, "holds features of images; import" in err) == (2, True), err
 
 
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"classes": ["a", "a", "b"]}, "what it says of its classes names one twice: ['a', 'a', 'b']"),
-        ({"classes": ["1", 1, "b"]}, "what it says of its classes names one twice: ['1', 1, 'b']"),
-        ({"layers": [1, 2]}, "what it says of its layers is not understood: [1, 2]"),
-        ({"encoder": "x" * 5000}, "what it says of its encoder is not understood: xxxx"),
-        ({"encoder": "a\0b"}, "what it says of its encoder is not understood"),
-        ({"dataset": "\ud800"}, "what it says of its dataset is not understood"),
-        ({"pool": float("nan")}, "what it says of its pool is not understood: nan"),
-        ({"scale": 10**400}, "what it says of its scale is not understood: 1000"),
-        ({"pool": True}, "what it says of its pool is not understood: True"),
+        ({"classes": ["a", "a", "b"]}, "its classes name one twice: ['a', 'a', 'b']"),
+        ({"classes": ["1", 1, "b"]}, "its classes name one twice: ['1', 1, 'b']"),
+        ({"layers": [1, 2]}, "its attribute layers is not understood: [1, 2]"),
+        ({"encoder": "x" * 5000}, "its attribute encoder is not understood: xxxx"),
+        ({"encoder": "a\0b"}, "its attribute encoder is not understood"),
+        ({"dataset": "\ud800"}, "its attribute dataset is not understood"),
+        ({"pool": float("nan")}, "its attribute pool is not understood: nan"),
+        ({"scale": 10**400}, "its attribute scale is not understood: 1000"),
+        ({"pool": True}, "its attribute pool is not understood: True"),
     ],
 )
 def test_facts_that_no_store_could_keep_are_refused_first(tmp_path, cli, facts, message):
@@ -379,5 +382,5 @@ def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
         with pytest.raises(InputError) as error:
             predictor.predict(**options)
         assert message in str(error.value)
-    with pytest.raises(InputError, match="does not say which layers made it"):
+    with pytest.raises(InputError, match="does not record which layers made it"):
         Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")

@@ -100,7 +100,9 @@ def test_a_model_of_another_heads_suffix_is_refused(nearest, tmp_path):
         return {**members, "manifest.json": json.dumps({**manifest, "head": "lightgbm"}).encode()}
 
     path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
-    with pytest.raises(BundleError, match=r"fold1\.json is no model of the head lightgbm; the bundle was altered"):
+    with pytest.raises(
+        BundleError, match=r"fold1\.json is not a model of the classifier lightgbm; the model file is corrupt"
+    ):
         Bundle.load(path)
 
 

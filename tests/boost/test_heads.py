@@ -144,7 +144,7 @@ def test_arrays_are_checked(rng):
         with pytest.raises(BundleError, match=message):
             unpack_arrays(pack_arrays({**whole, **change}), LINEAR_SHAPES)
     for data in (b"", b"tree", pack_arrays(whole)[:-40]):
-        with pytest.raises(BundleError, match="not a whole model of arrays"):
+        with pytest.raises(BundleError, match="not a complete model of arrays"):
             unpack_arrays(data, LINEAR_SHAPES)
     with pytest.raises(BundleError, match="a model holds the arrays"):
         parse_head("svm", pack_arrays(whole))
@@ -153,7 +153,7 @@ def test_arrays_are_checked(rng):
 
 def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", mean=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(BundleError, match="not a whole model of arrays"):
+    with pytest.raises(BundleError, match="not a complete model of arrays"):
         unpack_arrays((tmp_path / "x.npz").read_bytes(), {"mean": ("d",)})
 
 
@@ -161,7 +161,7 @@ def test_a_model_of_other_features_says_so(rng):
     features, labels = blobs(rng)
     for head in ("lightgbm", "logistic", "svm"):
         model = parse_head(head, fit(head, features, labels))
-        with pytest.raises(BundleError, match="the model takes 12 features, these descriptors have 5"):
+        with pytest.raises(BundleError, match="the model takes 12 features, this feature file has 5"):
             model.predict_proba(np.zeros((1, 1, 5), np.float32))
     with pytest.raises(BundleError, match="the head 'forest', which this version does not know"):
         parse_head("forest", b"")

@@ -98,7 +98,7 @@ def test_a_small_set_says_that_nothing_was_learnt(boosted_maps, tissue, tmp_path
     banner = (
         "NOTHING LEARNT: 3 of 3 LightGBM models give all images the same probabilities, since their trees have no "
         "split. A leaf needs 20 rows (min_data_in_leaf), and as few as 16 train (images x augmentations); lower "
-        "min_data_in_leaf to 2, or describe the images with more augmentations."
+        "min_data_in_leaf to 2, or extract features with more augmentations."
     )
     assert banner in " ".join(out.split())
     folder = run / "boost" / "3-lightgbm"

@@ -68,9 +68,9 @@ def test_probabilities_are_means_over_augmentations(data):
 
 def test_files_that_are_not_models(data):
     model = pack_text(fit(*data))
-    with pytest.raises(BundleError, match="not a whole model of arrays"):
+    with pytest.raises(BundleError, match="not a complete model of arrays"):
         parse_model(model[: len(model) // 2])
-    with pytest.raises(BundleError, match="takes 10 features, these descriptors have 4"):
+    with pytest.raises(BundleError, match="takes 10 features, this feature file has 4"):
         parse_model(model).predict_proba(data[0][:, :, :4])
 
 
@@ -96,7 +96,7 @@ def test_parameters_by_text():
         ({"num_iterations": 2.5}, "`params` num_iterations=2.5: give at least 1 round"),
         ({"early_stopping_round": 3}, "`params` early_stopping_round: needs a validation set, which boost has not"),
         ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
-        ({"learning_rate": "abc"}, r"`params` learning_rate=abc: LightGBM does not take it \(abc is no number\)"),
+        ({"learning_rate": "abc"}, r"`params` learning_rate=abc: LightGBM does not take it \(abc is not a number\)"),
         (
             {"learning_rate": -0.1},
             r"`params` learning_rate=-0.1: LightGBM does not take it \(learning_rate must be > 0",
@@ -109,7 +109,7 @@ def test_parameters_by_text():
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
         ({"max_bin": 63, "max_depth": "x"}, "`params` max_depth=x: LightGBM does not take it"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
-        ({"monotone_constraints": [1, 0]}, "`params` monotone_constraints: names single features"),
+        ({"monotone_constraints": [1, 0]}, "`params` monotone_constraints: refers to individual features"),
         ({"linear_tree": True}, "`params` linear_tree: makes other trees than models hold"),
         ({"zero_as_missing": True}, "`params` zero_as_missing: makes other trees"),
         ({"data": "x"}, "`params` data: belongs to LightGBM's own program"),

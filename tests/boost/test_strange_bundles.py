@@ -106,7 +106,7 @@ STRANGE = {
     "a class without a name": ("lightgbm", said(classes=["benign", " "]), "different names as classes"),
     "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "different names as classes"),
     "a class more than the models have": (
-        "lightgbm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3",
+        "lightgbm", said(classes=["a", "b", "c"], two_class=None), "has 2 classes, the model file 3",
     ),
     "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "a temperature from 0.001 to 1,000"),
     "a temperature NaN": ("lightgbm", said(calibration={"temperature": float("nan")}), "a temperature from 0.001"),
@@ -131,7 +131,7 @@ STRANGE = {
     "a number of 5,000 digits": (
         "lightgbm",
         lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 3', b'version": ' + b"9" * 5000)},
-        "not a bchisto model bundle, or damaged",
+        "not a bchisto model file, or damaged",
     ),
     "a manifest nested 100,000 times": (
         "lightgbm", lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000}, "or damaged",
@@ -141,11 +141,11 @@ STRANGE = {
         "lightgbm", lambda m: said(members=[n for n in m if n != "manifest.json"])(m), "members with a hash each",
     ),
     # stores and names
-    "no store": ("lightgbm", said(stores={}), "names no stores"),
-    "a store of text": ("lightgbm", said(stores={STORE: "x"}), "names no stores"),
+    "no store": ("lightgbm", said(stores={}), "names no feature sets"),
+    "a store of text": ("lightgbm", said(stores={STORE: "x"}), "names no feature sets"),
     "a store without models": (
         "lightgbm", lambda m: said(stores={**json.loads(m["manifest.json"])["stores"], "more": {}})(m),
-        "holds no model of its store more",
+        "holds no model of its feature set more",
     ),
     "two stores in one folder": (
         "lightgbm", lambda m: said(stores={STORE: {}, "b": {}}, folders={"b": STORE})(m), "one folder for several",
@@ -156,11 +156,11 @@ STRANGE = {
     "an unknown head": ("lightgbm", said(head="forest"), "the head 'forest', which this version does not know"),
     "models of another head": ("lightgbm", said(head="svm"), "a model holds the arrays"),
     # trees: the rest in test_trees.py
-    "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "fold1.npz: not a whole model of trees"),
+    "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "not a complete model of trees"),
     "models of other classes": (
-        "lightgbm", arrays(every=True, classes=np.array(4)), "is of 4 classes, the bundle of 2",
+        "lightgbm", arrays(every=True, classes=np.array(4)), "has 4 classes, the model file 2",
     ),
-    "models of other descriptors": ("lightgbm", arrays(features=lambda a: a + 1), "take different descriptors"),
+    "models of other descriptors": ("lightgbm", arrays(features=lambda a: a + 1), "take different features"),
     # arrays
     "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* not finite"),
     "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
@@ -175,10 +175,10 @@ STRANGE = {
     ),
     "vectors of another length": ("svm", arrays(vectors=lambda a: a[:, :3]), "the array vectors .* has the shape"),
     "an array too few": ("logistic", model(lambda data: pack_arrays({"mean": np.zeros(3)})), "holds the arrays mean"),
-    "pickled arrays": ("logistic", arrays(mean=np.array([{}], dtype=object)), "not a whole model of arrays"),
+    "pickled arrays": ("logistic", arrays(mean=np.array([{}], dtype=object)), "not a complete model of arrays"),
     "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
     "an array whose header lies": (
-        "logistic", model(lambda data: _lying(data)), "not a whole model",
+        "logistic", model(lambda data: _lying(data)), "not a complete model",
     ),
     "a member of no array": (
         "logistic", model(lambda data: _with_member(data, "mean.npy", b"raw")), "the array mean of a model",
@@ -268,7 +268,7 @@ def test_a_plugin_whose_numbers_are_no_probabilities(every_road):
     features = {STORE: np.zeros((1, 1, 16), np.float32)}
     for found in (np.full((1, 2), np.nan), np.full((1, 3), 1 / 3), np.array([[2.0, -1.0]])):
         odd = Bundle(**{**vars(bundle), "models": {STORE: [type(one)(0, 1, Odd(found))]}})
-        with pytest.raises(BundleError, match="give numbers that are no probabilities"):
+        with pytest.raises(BundleError, match="give values that are not probabilities"):
             odd.predict(features)
     assert isinstance(HeadSpec, type)
 

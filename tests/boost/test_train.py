@@ -181,7 +181,7 @@ def test_numbers_say_where_they_come_from(boosted):
     assert {row["image_id"] for row in pictures} <= {
         row["image_id"] for row in rows(boosted / PAIR / "predictions.csv")
     }
-    assert report.count("Picture ") == 2 * len(pictures)  # each with a text for who cannot see it
+    assert report.count("Image ") == 2 * len(pictures)  # each with a text for who cannot see it
 
 
 def test_store_rows_are_means_over_seeds_of_fold_accuracies(boosted):
@@ -229,7 +229,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
             "`heads` forest: choose one of lightgbm",
         ),
         (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
-        (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is none of the classes benign"),
+        (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is not among the classes benign"),
         (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
     ],
 )
@@ -247,9 +247,9 @@ def test_no_run_and_no_stores(tmp_path):
     with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
         train(out=tmp_path / "none")
     (tmp_path / "run" / "features").mkdir(parents=True)
-    with pytest.raises(MissingInputError, match=r"no descriptor store \(\*\.h5\) here; run bchisto featurize first"):
+    with pytest.raises(MissingInputError, match=r"no feature file \(\*\.h5\) in it; run bchisto featurize first"):
         train(out=tmp_path / "run")
-    with pytest.raises(MissingInputError, match="no such store or folder"):
+    with pytest.raises(MissingInputError, match="no such feature file or folder"):
         train(out=tmp_path / "run", features=[tmp_path / "gone"])
 
 
@@ -270,7 +270,7 @@ def test_stores_of_different_images_are_refused(described, run_copy):
     with h5py.File(other, "a") as file:
         file["label"][0:2] = "malignant"
     with pytest.raises(
-        InputError, match=r"as against the second: 1 label changed \(benign/benign00\.png\); run bchisto"
+        InputError, match=r"compared with the second: 1 label changed \(benign/benign00\.png\); run bchisto"
     ):
         train(out=run, folds=["3"])
 
@@ -350,7 +350,7 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("categorical_feature=0", "names single features, and those of descriptors have no meaning"),
+        ("categorical_feature=0", "refers to individual features, which is not supported"),
         ("cat_feature=0", "LightGBM has no parameter of this name"),
         ("objective=multiclassova", "is set by the protocol"),
         ("objective=cross_entropy", "is set by the protocol"),

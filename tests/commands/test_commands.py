@@ -69,7 +69,7 @@ def test_wrong_usage_exits_with_2(cli, arguments, message):
 def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
-    assert (code, out) == (0, "12 images described in 1 store\n")
+    assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
     boost = [
@@ -183,7 +183,7 @@ def test_quiet_and_verbose(cli, tissue, tmp_path, tiny_options):
     _, _, err = cli("featurize", "--quiet", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
     assert "recognised" not in err
     _, _, err = cli("featurize", "-v", "--images", tissue, "--out", tmp_path / "b", *tiny_options)
-    assert "recognised as dataset folder" in err
+    assert "detected as dataset folder" in err
 
 
 def test_list_encoders(cli):
@@ -232,7 +232,7 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     assert "a.tif: cannot be decoded, the file is truncated or damaged" in line
     code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors")
     assert code == 1
-    assert out == "12 images described in 1 store\n"
+    assert out == "12 images with features in 1 file\n"
     assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
     Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
     code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)

@@ -73,7 +73,7 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
     assert err.splitlines()[-1] == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
     code, out, err = cli("explain", model, one, "--out", tmp_path / "why", *options[:2])
     assert code == 0, err
-    assert out.splitlines()[-1] == "1 picture of the method map"
+    assert out.splitlines()[-1] == "1 image of the method map"
 
 
 def test_an_array_is_named_by_its_place(boosted):

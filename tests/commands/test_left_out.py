@@ -54,7 +54,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
     code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
     assert code == 2
-    assert "1 of its 15 rows name images that are not here, first benign/gone.png" in err
+    assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
         (images / name).write_text("x")
     (images / "normal").mkdir()
     noted = "a.txt, b.txt, c.txt and 1 more: not a TIFF, PNG, JPEG or DICOM file, left out"
-    warned = "warning: normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class"
+    warned = "warning: normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class"
     network = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
     for command in (
         ("data", "list", "--images", images),

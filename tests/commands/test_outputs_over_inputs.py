@@ -196,7 +196,7 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli):
         ["data", "folds", "--images", images, "--folds", 2, "--out", images / "INbreast.csv"],
     ):
         code, _, text = cli(*words)
-        assert (code, f"lies among what is read in {images}" in text) == (2, True), text
+        assert (code, f"is among what is read in {images}" in text) == (2, True), text
         assert (images / "INbreast.csv").read_text() == "Patient;File\n"
     for _ in range(2):
         words = ["data", "folds", "--images", images, "--dataset", "folder", "--folds", 2]

@@ -132,7 +132,7 @@ def test_describing_on_a_full_disk(on_small_disk, tissue, tiny_options, tmp_path
     code, parts = map(int, first.split())
     assert code == 1
     assert 1 <= parts < 12
-    assert rest == ["12 images described in 1 store", "0 0"]
+    assert rest == ["12 images with features in 1 file", "0 0"]
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert line.endswith(
         ".h5: cannot be written (No space left on device); what is done is kept, free some space and run the command "

@@ -105,11 +105,11 @@ def test_a_run_records_it_and_hands_it_on(breakhis, tmp_path, cli):
     config = json.loads((tmp_path / "a" / "run.json").read_text())["records"][-1]["config"]
     assert (config["magnifications"], config["dataset"], config["label_level"]) == ([200], "breakhis", "class")
     code, out, err = cli(*words, "--out", tmp_path / "b", "--config", tmp_path / "a" / "run.json")
-    assert (code, out) == (0, "4 images described in 1 store\n"), err
+    assert (code, out) == (0, "4 images with features in 1 file\n"), err
     code, out, err = cli(
         *words, "--out", tmp_path / "c", "--config", tmp_path / "a" / "run.json",
         "--select", "breakhis:magnification=40", "--select", "breakhis:magnification=200",
     )  # fmt: skip
-    assert (code, out) == (0, "8 images described in 1 store\n"), err
+    assert (code, out) == (0, "8 images with features in 1 file\n"), err
     _, out, _ = cli("data", "check", "--images", breakhis, "--select", "breakhis:magnification=200", "--no-copies")
     assert "--select breakhis:magnification=200" in out.partition("NEXT")[2]

@@ -131,7 +131,7 @@ def test_images_are_recognised_once(tissue, folder, cli):
     tiny = [views.get(word, word) for word in TINY]
     code, _, err = cli("featurize", "--images", tissue, "--out", folder / "run", *tiny, "--jobs", 1)
     assert code == 0, err
-    assert err.count("recognised as") == 1
+    assert err.count("detected as") == 1
 
 
 def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli):

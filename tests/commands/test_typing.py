@@ -171,9 +171,9 @@ def test_h_does_not_depend_on_who_asked_a_command_first(cli, monkeypatch):
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     code, _, err = cli(*command, "--images", images, "--out", images)
     assert code == 2
-    assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
+    assert f"--out {images}: the images are there; name another folder, which may be inside this one" in err
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
     before = sorted(images.rglob("*"))
     code, _, err = cli(*command, "--images", images, "--out", images / "benigne")
-    assert (code, f"--out {images / 'benigne'}: the images lie there" in err) == (2, True), err
+    assert (code, f"--out {images / 'benigne'}: the images are there" in err) == (2, True), err
     assert sorted(images.rglob("*")) == before

@@ -33,7 +33,7 @@ def predicted(folder):
 def test_the_whole_road(table, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
-    assert (code, "12 images described" in out) == (0, True), err
+    assert (code, "12 images with features" in out) == (0, True), err
     with open_store(next((run / "features").glob("*.h5"))) as store:
         every = set(store.image_ids)
         assert {image for image, label in zip(store.image_ids, store.labels, strict=True) if not label} == WITHOUT
@@ -57,7 +57,7 @@ def test_lists_and_counts(table, tmp_path, cli, tissue):
     assert (code, "12 images: benign 5, malignant 4, without a label 3" in err) == (0, True), err
     code, out, _ = cli("data", "check", "--images", table)
     assert code == 0
-    assert "3 of 12 images have no label: described, but neither trained nor tested" in out
+    assert "3 of 12 images have no label: features are extracted, but they neither train nor test" in out
     # a list of all images still fits
     names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
     (tmp_path / "all.csv").write_text("image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names)))
@@ -72,7 +72,7 @@ def test_loose_images_beside_class_folders_stay_out(tissue, tmp_path, cli):
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "images" / "Übersicht 1.png")
     code, out, _ = cli("data", "check", "--images", tmp_path / "images")
     assert code == 1
-    assert "Übersicht 1.png: lies beside the class folders and has no label, left out" in out
+    assert "Übersicht 1.png: is beside the class folders and has no label; skipped" in out
 
 
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, cli):

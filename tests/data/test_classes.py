@@ -18,7 +18,7 @@ def test_names_that_differ_in_punctuation_stay_apart(tmp_path, names):
 
 
 def test_alike_names_are_said():
-    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ in spaces, _ or - alone")
+    assert join_labels(["a-b", "ab", "-1", "1"])[1][0].message.startswith("differ only in spaces, _ or -")
     assert join_labels(["-1", "1", "1-0", "10"])[1] == []
 
 
@@ -57,7 +57,7 @@ def test_known_datasets_are_known_loosely_but_one_to_one(tmp_path):
     assert read_dataset(tree(tmp_path, *four)).classes == ("Normal", "Benign", "InSitu", "Invasive")
     five = read_dataset(tree(tmp_path, *four, "InSitu/2.png"))
     assert five.classes == ("InSitu", "benign", "in_situ", "invasive", "normal")
-    assert any("in_situ: differ in spaces, _ or - alone" in text for text in findings(five, "warning"))
+    assert any("in_situ: differ only in spaces, _ or -" in text for text in findings(five, "warning"))
 
 
 def test_loose_matching_is_refused_where_two_fit():
@@ -75,14 +75,14 @@ def test_loose_matching_is_refused_where_two_fit():
 def test_an_order_of_classes_gets_a_clear_answer(tmp_path):
     tree(tmp_path, "a/1.png", "b/2.png", "c/3.png")
     with pytest.raises(
-        InputError, match=r"its label 'b' is none of the classes a \(nor are c\); name every class in `classes`"
+        InputError, match=r"its label 'b' is not among the classes a \(nor are c\); name every class in `classes`"
     ):
         read_dataset(tmp_path, classes=["a"])
     with pytest.raises(InputError, match=r"`classes` a,b,c,A: names a twice"):
         read_dataset(tmp_path, classes=["a", "b", "c", "A"])
     dataset = read_dataset(tmp_path, classes=["c", "d", "a", "b"])
     assert dataset.classes == ("c", "d", "a", "b")
-    assert findings(dataset, "warning") == [f"{tmp_path}: `classes` names d, of which no image is here"]
+    assert findings(dataset, "warning") == [f"{tmp_path}: `classes` names d, which no image has"]
 
 
 def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):

@@ -148,7 +148,7 @@ def test_what_is_missing_is_no_label(tmp_path, cli, missing):
     path = manifest(tmp_path, "path,label", [missing, *LABELS[1:]])
     code, _, err = cli("data", "list", "--images", path)
     assert code == 2
-    assert f"m.csv:2: {missing} as a label says that it is not known; leave the cell empty, or name {missing} in" in err
+    assert f"m.csv:2: {missing} as a label means unknown; leave the cell empty, or name {missing} in" in err
     code, _, err = cli("data", "list", "--images", path, "--classes", f"a,b,{missing}")
     assert (code, f"{missing} 1" in err) == (0, True), err
 

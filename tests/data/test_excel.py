@@ -79,7 +79,7 @@ def test_by_the_command_line(images, tissue, tmp_path, cli):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([["path", "label", "Label"], ["3.png", "a", "b"]], "two columns are called Label; remove or rename one"),
+        ([["path", "label", "Label"], ["3.png", "a", "b"]], "two columns are named Label; remove or rename one"),
         ([["My study"], ["path", "label"]], "must have a column `path` .*; there are My study"),
         ([], "must have a column `path`"),
         ([["path"]], "the manifest has no rows"),

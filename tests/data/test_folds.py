@@ -85,7 +85,7 @@ def test_image_level_folds_on_grouped_data_warn():
         (
             "rakhlin10",
             {},
-            r"`folds` rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
+            r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif",
         ),
     ],
 )
@@ -187,7 +187,7 @@ def test_lists_that_do_not_fit(tmp_path, text, message):
 def test_a_name_that_fits_two_images(tmp_path):
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\n")
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
-    with pytest.raises(InputError, match=r"x\.png fits several images, a/x\.png and b/x\.png"):
+    with pytest.raises(InputError, match=r"x\.png matches several images, a/x\.png and b/x\.png"):
         fold_plan(
             str(tmp_path / "mine.csv"),
             image_ids=["a/x.png", "b/x.png", "y.png"],
@@ -260,7 +260,7 @@ def test_official_folds_of_a_subset_say_so(shared):
 
     records = read_dataset(shared / "data" / "breakhis").records
     plan = fold_plan("official", **breakhis([record.image_id for record in records]))
-    assert plan.warnings == ("19 of the 82 published slides are here",)
+    assert plan.warnings == ("19 of the 82 published slides are present",)
     assert {image for image, _, _ in plan.rows} == {record.image_id for record in records}
 
 
@@ -281,12 +281,12 @@ def test_the_published_lists_of_idc(shared):
     for part, slides in lists.items():
         assert {image.split("_")[0] for image in plan.images(1, part)} <= slides
     assert "3 slides in no published list are left out (8863, 8950, 8984)" in plan.warnings[0]
-    assert "of the 162 published slides are here" in plan.warnings[1]
+    assert "of the 162 published slides are present" in plan.warnings[1]
 
 
 def test_published_slides_that_are_not_here():
     with pytest.raises(
-        InputError, match="`folds` official: none of its slides is here; it is for the images of BreakHis"
+        InputError, match="`folds` official: none of its slides is in these images; it is for the images of BreakHis"
     ):
         fold_plan("official", **images(4))
 
@@ -460,7 +460,7 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     gone = data["image_ids"][:2]
     with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are not here"):
         fold_plan("rakhlin10", **kept)
-    with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
+    with pytest.raises(InputError, match=f"1 of its 400 rows name images that are missing, first {gone[1]}"):
         fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone[:1]))
     plan = fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone))
     assert plan.warnings == (f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",)
@@ -488,7 +488,7 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         folds = {image: (n + place) % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])}
         write_partition(tmp_path / folder / "mine.csv", folds)
     specs = [str(tmp_path / folder / "mine.csv") for folder in "ab"]
-    with pytest.raises(InputError, match=r"mine\.csv and .*mine\.csv: both would be called mine; rename one"):
+    with pytest.raises(InputError, match=r"mine\.csv and .*mine\.csv: both would be named mine; rename one"):
         fold_plans(specs, **data)
     assert len(fold_plans([specs[0], specs[0], "2"], **data)) == 2
 

@@ -94,7 +94,7 @@ def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(wri
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
         writer.write(NOISE, photometric="rgb", metadata=None)
-    refused(write("b.tif", buffer.getvalue()), "its pages are thumbnails of a picture that lies elsewhere")
+    refused(write("b.tif", buffer.getvalue()), "its pages are thumbnails of another image in it")
 
 
 @pytest.mark.parametrize(("values", "kind"), [
@@ -105,12 +105,12 @@ def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(wri
 def test_kinds_that_copying_cannot_help(write, values, kind):
     photometric = "rgb" if values.ndim == 3 else "minisblack"
     path = write("a.tif", pictures.tiff(values, photometric=photometric))
-    refused(path, f"a TIFF of {kind} has no defined colours here; save it as 8-bit RGB")
+    refused(path, f"a TIFF of {kind} has no defined colours; save it as 8-bit RGB")
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.dcm"])
 def test_an_empty_file_is_called_empty(write, name):
-    refused(write(name, b""), "this file is empty; copy it again")
+    refused(write(name, b""), "this file is empty; download it again")
 
 
 # PNG
@@ -261,7 +261,7 @@ def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, cli):
     code, out, _ = cli("data", "check", "--images", root, "--no-copies", "--dataset", "breakhis")
     lines = [line for line in out.split("FINDINGS\n")[1].splitlines() if line.startswith("warning")]
     assert len(lines) == 2  # the folders, and the size of the images
-    assert "and 5 more: not in the folders that its name says" in "".join(lines)
+    assert "and 5 more: not in the folders of its name" in "".join(lines)
 
 
 def test_pictures_of_two_classes_are_all_named_at_once(tmp_path, cli, tiny_options):

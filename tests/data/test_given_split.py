@@ -174,6 +174,6 @@ def test_a_class_of_one_image_is_not_split():
 
 
 def test_a_flat_split_is_said(tmp_path):
-    assert "put a folder for each class in their place" in str(
+    assert "replace them with a folder for each class" in str(
         findings(read_dataset(tree(tmp_path, "train/1.png", "test/2.png")), "warning")
     )

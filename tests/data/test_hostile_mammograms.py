@@ -186,10 +186,10 @@ def test_the_name_of_a_case_becomes_no_path(case, name, cli):
     path.write_text(path.read_text().replace("filename B-3159-1", f"filename {name}"))
     errors = findings(read_dataset(case, dataset="ddsm"), "error")
     assert len(errors) == 1
-    assert "is no name of a case; copy the file again" in errors[0]
+    assert "is not the name of a case; download the file again" in errors[0]
     code, _, err = cli("data", "list", "--images", case, "--dataset", "ddsm")
     assert code == 2
-    assert "is no name of a case" in err
+    assert "is not the name of a case" in err
     assert len(err.splitlines()) < 4
 
 

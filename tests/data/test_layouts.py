@@ -99,7 +99,7 @@ def test_a_spec_says_what_is_wrong_with_it():
     def read(root):
         return [], []
 
-    with pytest.raises(InputError, match="layout x: zoom is no option of a layout; choose among classes, context"):
+    with pytest.raises(InputError, match="layout x: zoom is not an option of a layout; choose among classes, context"):
         LayoutSpec(name="x", read=read, options=frozenset({"zoom"}))
     with pytest.raises(InputError, match="layout x: its positive classes must be some, and not all, of its classes"):
         LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("c",))
@@ -135,7 +135,7 @@ def test_which_layout_comes_first(tmp_path, caplog, files, name):
 def test_another_package_adds_a_layout(tiles, caplog):
     caplog.set_level(logging.INFO, "bchisto")
     dataset = read_dataset(tiles)
-    assert "recognised as dataset tiles" in caplog.text
+    assert "detected as dataset tiles" in caplog.text
     assert (dataset.name, dataset.classes, len(dataset), dataset.has_groups) == ("tiles", ("wild", "calm"), 4, True)
     assert read_dataset(tiles, dataset="tiles") == dataset
     assert "tiles" in list_layouts()
@@ -226,7 +226,7 @@ def offer(tmp_path, monkeypatch):
         (
             "from bchisto.data import LayoutSpec\n"
             "def layout(): return LayoutSpec(name='cells', read=print, options={'zoom'})",
-            "layout cells: zoom is no option of a layout",
+            "layout cells: zoom is not an option of a layout",
         ),
     ],
     ids=["import", "kind", "name", "option"],

@@ -179,7 +179,7 @@ def test_cbis_own_split_is_by_patient(cbis):
     assert plan.warnings == ()
     half = {name: [v for v, i in zip(values, columns["image_ids"], strict=True) if "Training" in i]
             for name, values in columns.items()}  # fmt: skip
-    with pytest.raises(InputError, match="no image of the test part of CBIS-DDSM is here"):
+    with pytest.raises(InputError, match="no image of the test part of CBIS-DDSM is present"):
         fold_plan("official", **half)
 
 
@@ -201,7 +201,7 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     last = cbis / "Mass-Test_P_00017_LEFT_CC_1" / "1.3.8" / "1.3.9"
     mini.write_dicom(last / "000001.dcm", np.zeros((99, 70), np.uint8))
     findings = read_dataset(cbis).findings
-    assert has(findings, "warning", "1 of 3 rows name images that are not here, first Mass-Training_P_00001_LEFT_CC_1")
+    assert has(findings, "warning", "1 of 3 rows name images that are missing, first Mass-Training_P_00001_LEFT_CC_1")
     assert has(findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask are of one size")
     assert has(findings, "warning", "Mass-Training_P_00009_LEFT_CC_1: has no mask")
     assert has(findings, "error", "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop")
@@ -212,8 +212,8 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     ("old", "new", "message"),
     [
         ("MALIGNANT", "UNSURE", "row 1: pathology 'UNSURE' is none of"),
-        ("P_00001,3", "P_00002,3", "its path is of P_00001, abnormality 1, its columns say P_00002"),
-        ("Mass-Training_P_00001_LEFT_CC_1/1.3.8/1.3.9/000000", "elsewhere/000000", "is no path like Mass-Training"),
+        ("P_00001,3", "P_00002,3", "its path is of P_00001, abnormality 1, its columns give P_00002"),
+        ("Mass-Training_P_00001_LEFT_CC_1/1.3.8/1.3.9/000000", "elsewhere/000000", "is not a path like Mass-Training"),
     ],
 )
 def test_cbis_rows_that_do_not_fit_are_errors(cbis, old, new, message):
@@ -226,7 +226,7 @@ def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(cbis / "mass_case_description_test_set.csv", alone)
-    with pytest.raises(InputError, match="no image of its tables is here"):
+    with pytest.raises(InputError, match="no image of its tables is in it"):
         read_dataset(alone)
     (alone / "mass_case_description_test_set.csv").write_text("patient_id\nP_00001\n")
     with pytest.raises(InputError, match="no column 'abnormality id'"):
@@ -281,7 +281,7 @@ def test_ddsm_abnormalities_become_rows(ddsm):
     assert len(read_dataset(ddsm, lesions=["mass"])) == 2
     assert has(dataset.findings, "note", "2 views without a marked abnormality")
     assert has(dataset.findings, "note", "1 abnormalities left out: of pathology UNPROVEN")
-    assert has(dataset.findings, "note", "a converted image is used in place of the lossless JPEG")
+    assert has(dataset.findings, "note", "a converted image is used instead of the lossless JPEG")
     for text in ("DENSITY 0: means unknown", "PATIENT_AGE 00: means unknown", "DATE_OF_BIRTH 0 0 0: means unknown"):
         assert has(dataset.findings, "note", text)
     assert texts(survey_dataset(dataset, decode=True).findings, "error") == []
@@ -318,7 +318,7 @@ def test_two_abnormalities_of_a_view_are_two_images(ddsm):
     ("old", "new", "message"),
     [
         (" #", "", "abnormality 1, outline 1: its chain does not end with #"),
-        ("10 12 2", "10 12 9", "'9' in its chain is no code from 0 to 7"),
+        ("10 12 2", "10 12 9", "'9' in its chain is not a code from 0 to 7"),
         ("10 12", "x", "its chain does not begin with x and y"),
         ("10 12", "50 12", "its chain leaves the view of 64x96"),
         ("TOTAL_OUTLINES 2", "TOTAL_OUTLINES 3", "announces 3 outlines and has 2"),
@@ -346,7 +346,7 @@ def test_ddsm_missing_and_unfitting_files(ddsm):
     findings = read_dataset(ddsm).findings
     assert has(findings, "error", "B_3159_1.LEFT_CC.OVERLAY: the .ics announces this overlay")
     assert has(findings, "error", "B_3159_1.LEFT_MLO.LJPEG: there is no such image, nor a TIFF or PNG of it")
-    assert has(findings, "error", "10x10, the .ics says 64x96")
+    assert has(findings, "error", "10x10, the .ics has 64x96")
     assert has(findings, "error", "B-0001-1.ics: not a view: 'LEFT_CC LINES many'")
     assert has(findings, "error", "B-0001-1.ics: names no view")
     assert has(findings, "error", "B-0002-1.ics: cannot be read as an .ics")
@@ -391,13 +391,13 @@ def test_a_box_outside_its_file_is_an_error(ddsm):
     from dataclasses import replace
 
     record = read_dataset(ddsm).records[0]
-    with pytest.raises(ImageError, match="lies outside its 64x96 pixels"):
+    with pytest.raises(ImageError, match="is outside its 64x96 pixels"):
         decode_record(replace(record, box=(0, 0, 65, 20)))
 
 
 def test_no_case_here(tmp_path):
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match="no DDSM case here"):
+    with pytest.raises(InputError, match="no DDSM case in it"):
         read_dataset(tmp_path, dataset="ddsm")
     with pytest.raises(MissingInputError):
         read_dataset(tmp_path / "absent", dataset="ddsm")

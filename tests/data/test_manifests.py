@@ -56,10 +56,10 @@ def test_partly_known_patients_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label,Label\n1.png,a,b\n", r"m\.csv: two columns are called Label; remove or rename one"),
+        ("path,label,Label\n1.png,a,b\n", r"m\.csv: two columns are named Label; remove or rename one"),
         ("Bild;label\n1.png;a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
         ("Bild,label\n1.png,a\n", r"m\.csv: the header must have a column `path` .*; there are Bild, label"),
-        ("path;Label;label\n1.png;a;b\n", r"m\.csv: two columns are called label; remove or rename one"),
+        ("path;Label;label\n1.png;a;b\n", r"m\.csv: two columns are named label; remove or rename one"),
         ("p\0a\0t\0h\0\n\0", r"m\.csv: not a UTF-8 CSV file \(null characters in its header\); save it as"),
         ("path,label\n1.png,a,b\n2.png,b\n", r"m\.csv:2: more cells than the header has columns"),
         (f"path,label\n{'x' * 5000}.png,a\n", r"m\.csv:2: .* cannot be read \(File name too long\)"),

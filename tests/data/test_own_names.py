@@ -105,7 +105,7 @@ def test_by_the_command_line(tmp_path, cli):
     assert code == 0, err
     assert [row["group"] for row in csv.DictReader(out.splitlines())] == ["P1", "P2", "P3", "P4"]
     code, _, err = cli("data", "list", "--images", root)
-    assert "where they are, use --group-from 2, or give them as the column group" in err
+    assert "if the path names them, use --group-from 2, or give them as the column group" in err
     folds = tmp_path / "folds.csv"
     code, _, err = cli("data", "folds", "--images", root, "--group-from", r"/(P\d)/", "--folds", "2", "--out", folds)
     assert code == 0, err
@@ -159,7 +159,7 @@ def test_columns_by_other_names(tmp_path):
     assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
     with pytest.raises(InputError, match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr"):
         read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="sort")
-    with pytest.raises(InputError, match="`group_from` and `group_column` both say where the group stands"):
+    with pytest.raises(InputError, match="`group_from` and `group_column` both give the group"):
         read_dataset(tmp_path / "m.csv", group_from=1, group_column="group")
 
 

@@ -167,7 +167,7 @@ def test_folds_that_copies_leave_no_room_for_are_made_without():
     data = {"image_ids": ids, "labels": ["a"] * 4 + ["b"] * 8, "groups": [None] * 12}
     plan = fold_plan("4", **data, known=DatasetFacts(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
     assert plan.sha256 == fold_plan("4", **data).sha256
-    assert "3 pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
+    assert "3 pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
 
 
 @pytest.mark.parametrize("spec", ["70/30", "80/10/10"])
@@ -179,7 +179,7 @@ def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
     plan = fold_plan(spec, **data, known=DatasetFacts(copies=copies))
     assert plan.sha256 == fold_plan(spec, **data).sha256
     assert plan.images(1, "test")
-    assert "pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
+    assert "pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
 
 
 def test_one_pair_is_no_pairs():
@@ -208,7 +208,7 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
     fold = folds_of(plain)
     split = sum(fold[a] != fold[b] for a, b in COPIES.copies[:3])
     assert plan.sha256 == plain.sha256
-    said = f"{split} pairs of images seem to show the same pixels, and one trains"
+    said = f"{split} pairs of images seem to show the same pixels, and one in training"
     assert any(said in warning for warning in plan.warnings)
 
 

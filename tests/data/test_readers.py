@@ -142,7 +142,7 @@ def test_breakhis_strays_and_misplaced_files_are_named(tmp_path):
     image(tmp_path / "histology_slides" / "SOB_M_XX-14-2523-100-001.png", 2)
     findings = [str(finding) for finding in read_dataset(tmp_path).findings]
     assert any("not a BreakHis file name" in text for text in findings)
-    assert any("not in the folders that its name says" in text for text in findings)
+    assert any("not in the folders of its name" in text for text in findings)
     assert any("2 of the 7,909" in text for text in findings)
 
 
@@ -245,15 +245,15 @@ def test_missing_and_empty_folders(tmp_path):
 def test_layouts_that_are_not_there(tmp_path):
     image(tmp_path / "a" / "1.png")
     for name, message in (
-        ("bach", "no BACH layout here"),
-        ("breakhis", "no BreakHis file here"),
+        ("bach", "no BACH layout in it"),
+        ("breakhis", "no BreakHis file in it"),
         ("csv", "reads a manifest"),
     ):
         with pytest.raises(InputError, match=message):
             read_dataset(tmp_path, dataset=name)
     with pytest.raises(InputError, match="choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv"):
         read_dataset(tmp_path, dataset="camelyon")
-    with pytest.raises(InputError, match="its label 'a' is none of the classes x, y"):
+    with pytest.raises(InputError, match="its label 'a' is not among the classes x, y"):
         read_dataset(tmp_path, classes=["x", "y"])
 
 
@@ -320,7 +320,7 @@ def test_idc_names_carry_slide_and_class(tmp_path):
     assert {("warning", "9_idx5_other.png"), ("note", "notes.txt")} <= levels(dataset)
     messages = [str(finding) for finding in survey_dataset(dataset).findings]
     assert any("class0.png: 50x42, published images are 50x50" in message for message in messages)
-    assert any("3 of the 277,524 published patches are here" in message for message in messages)
+    assert any("3 of the 277,524 published patches are present" in message for message in messages)
 
 
 def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
@@ -334,7 +334,7 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="no IDC patch here"):
+    with pytest.raises(InputError, match="no IDC patch in it"):
         read_dataset(tmp_path / "empty", dataset="idc")
 
 

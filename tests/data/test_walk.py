@@ -46,7 +46,9 @@ def test_dangling_links_are_refused(tmp_path, name, files):
     gone.symlink_to(tmp_path / "nowhere.png")
     for _ in range(2):  # the second time from the index, where there is one
         dataset = read_dataset(root, dataset=name)
-        with pytest.raises(InputError, match=f"{gone.name}: a link to something that is not there; mend or remove it"):
+        with pytest.raises(
+            InputError, match=f"{gone.name}: a link to something that is not there; correct or remove it"
+        ):
             report_findings(dataset.findings)
 
 
@@ -57,7 +59,7 @@ def test_link_loops_end_and_are_refused(tmp_path, name, files):
     (folder / "again").symlink_to(root / "Photos" if name == "bach" else root)
     (folder / "self").symlink_to(folder / "self")
     errors = findings(read_dataset(root, dataset=name), "error")
-    assert any("again: a link to a folder that it lies in, which would never end" in text for text in errors)
+    assert any("again: a circular link" in text for text in errors)
     assert any("self: a link that leads nowhere (Too many levels of symbolic links)" in text for text in errors)
 
 
@@ -75,8 +77,8 @@ def test_a_dangling_class_folder_is_refused(tmp_path):
     (root / "normal").symlink_to(tmp_path / "not mounted")
     (root / "old.txt").symlink_to(tmp_path / "gone.txt")
     dataset = read_dataset(root)
-    assert findings(dataset, "error") == ["normal: a link to something that is not there; mend or remove it"]
-    assert findings(dataset, "warning") == ["old.txt: a link to something that is not there; mend or remove it"]
+    assert findings(dataset, "error") == ["normal: a link to something that is not there; correct or remove it"]
+    assert findings(dataset, "warning") == ["old.txt: a link to something that is not there; correct or remove it"]
 
 
 def test_empty_class_folders_and_what_is_no_file_are_said(tmp_path):
@@ -90,8 +92,8 @@ def test_empty_class_folders_and_what_is_no_file_are_said(tmp_path):
     assert sorted(findings(read_dataset(root), "warning")) == [
         "benign/3.png: a pipe, socket or device and no file, left out",
         "benign/4.png: a pipe, socket or device and no file, left out",
-        "lost+found/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class",
-        "normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class",
+        "lost+found/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class",
+        "normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class",
     ]
 
 

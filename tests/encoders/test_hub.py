@@ -194,7 +194,7 @@ def test_a_folder_in_several_files(copied):
         opened(copied)
     index["weight_map"][names[0]] = "../elsewhere.safetensors"
     (copied / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(WeightsError, match="is no .safetensors file of this folder"):
+    with pytest.raises(WeightsError, match="is not a .safetensors file of this folder"):
         opened(copied)
 
 
@@ -290,7 +290,7 @@ def _text(name, text):
 NORM = "encoder.layer.1.norm2.weight"
 SPOILT = {
     "no config": (_drop("config.json"), "no config.json in this folder"),
-    "no processor": (_drop("preprocessor_config.json"), "no preprocessor_config.json here; it says how pixels"),
+    "no processor": (_drop("preprocessor_config.json"), "no preprocessor_config.json in it; it defines how pixels"),
     "no weights": (_drop("model.safetensors"), "no .safetensors in this folder; fetch the weights"),
     "pickled": (_pickled, "pytorch_model.bin: a pickled checkpoint can run code when it is read, so bchisto"),
     "cut": (_cut, "model.safetensors: not a safetensors file, or damaged"),
@@ -320,7 +320,7 @@ SPOILT = {
     "oblong": (_processor(crop_size={"height": 16, "width": 20}), "does not name one side of a square image"),
     "padded": (_processor(crop_size={"height": 32, "width": 32}), "pads crops of 20 pixels to 32"),
     "unknown processor": (_processor(image_processor_type="Own"), "cannot read preprocessor_config.json"),
-    "unknown step": (_processor(do_pad=True), "says do_pad; such preprocessing is not done here"),
+    "unknown step": (_processor(do_pad=True), "asks for do_pad; such preprocessing is not supported"),
     "not rescaled": (_processor(do_rescale=False), "no do_resize or do_rescale"),
 }  # fmt: skip
 
@@ -349,7 +349,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
         ({"model_args": {"nonsense": 1}}, "timm cannot build it"),
         ({"model_args": {"embed_dim": 65536}}, "which would have .* parameters and not"),
         ({"model_args": {"depth": 10**12}}, "holds 1e[+]12, which no network has"),
-        ({"model_args": [1]}, "config.json is no config of timm"),
+        ({"model_args": [1]}, "config.json is not a config of timm"),
         ({"pretrained_cfg": {"input_size": [3, 160, 120]}}, "takes 3 channels of 160x120"),
         ({"pretrained_cfg": {"mean": [0, 0]}}, "does not say how pixels are treated"),
         ({"pretrained_cfg": {"std": [1, 1, 0]}}, "not numbers that pixels can be normalised by"),

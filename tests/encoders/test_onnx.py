@@ -161,7 +161,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
                 entry.value = location if entry.key == "location" else entry.value
         onnx.save_model(changed, str(inner / "other.onnx"))
         (inner / "other.json").write_text(json.dumps(SIDECAR))
-        with pytest.raises(InputError, match="other.onnx: says that its values lie in .*outside its folder"):
+        with pytest.raises(InputError, match="other.onnx: its values are in .*outside its folder"):
             open_encoder(EncoderChoice(f"onnx:{inner / 'other.onnx'}"))
 
 
@@ -205,10 +205,10 @@ def _two_inputs():
         (lambda: network(operator="Own", domain="com.example"), "has the custom operator com.example::Own; export"),
         (_inside_a_branch, "has the custom operator evil::Load"),
         (_with_function, "has functions of its own"),
-        (_two_inputs, "takes 2 inputs; an encoder takes images alone"),
-        (lambda: network(shape=("n", 3, 20, 20)), "takes images of 20x20, and its JSON says 16; correct the JSON"),
+        (_two_inputs, "takes 2 inputs; an encoder takes only images"),
+        (lambda: network(shape=("n", 3, 20, 20)), "takes images of 20x20, and its JSON has 16; correct the JSON"),
         (lambda: network(shape=("n", 4, 16, 16)), r"its input pixels is float32 of shape \(any, 4, 16, 16\)"),
-        (lambda: network(shape=(8, 3, 16, 16)), "takes 8 images at once; export it for any number"),
+        (lambda: network(shape=(8, 3, 16, 16)), "takes 8 images in one batch; export it for any number"),
         (lambda: network(operator="Nonsense"), "ONNX Runtime cannot load it"),
     ],
 )
@@ -231,14 +231,14 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [123.7, 116.3, 103.5], "std": [58, 57, 57]}}],
           "patch_size_pixels": 16}, "are of pixels in 0..255"),
         ({"transform": [], "patch_size_pixels": 16, "prefix_tokens": -1}, "prefix_tokens is not a number of tokens"),
-        ({"transform": []}, "gives no size of image"),
+        ({"transform": []}, "gives no image size"),
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0]}}], "patch_size_pixels": 16},
          "not the numbers"),
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0, 0], "std": [1, 1, 0]}}],
           "patch_size_pixels": 16}, "normalised by"),
         ({"transform": [], "patch_size_pixels": 16, "output": "other"}, "has no output other; it has vector"),
-        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": -0.25}, "spacing_um_px and .* are no lengths"),
-        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": float("nan")}, "are no lengths"),
+        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": -0.25}, "spacing_um_px and .* are not lengths"),
+        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": float("nan")}, "are not lengths"),
         ({"transform": [], "patch_size_pixels": 16, "non_commercial": "false"}, "non_commercial is neither true nor"),
     ],
 )  # fmt: skip

@@ -104,7 +104,7 @@ def test_weights_are_named_for_either():
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(InputError, match='`mode="dense"`: resnet50-keras213 looks at a part of each crop alone'):
+    with pytest.raises(InputError, match='`mode="dense"`: resnet50-keras213 looks at only a part of each crop'):
         FeaturizeSettings(encoders=NAME, mode="dense")
     with pytest.raises(InputError, match="`views` 0.5:196: resnet50-keras213 takes no crop under 197 pixels"):
         FeaturizeSettings(encoders=NAME, views=["0.5:400", "0.5:196"])

@@ -156,12 +156,12 @@ H5 = {
     "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another place"),
     "a soft link to itself": (put(h5py.SoftLink(f"/{KERNEL}")), "is a link to another place"),
     "raw values of another file": (
-        put(external=lambda folder: [("/etc/passwd", 0, 192)]), "is no dataset whose values lie in the file",
+        put(external=lambda folder: [("/etc/passwd", 0, 192)]), "is not a dataset with its values in the file",
     ),
-    "values of another HDF5 file": (virtual, "is no dataset whose values lie in the file"),
-    "a group within itself": (circle, "stands in it twice"),
+    "values of another HDF5 file": (virtual, "is not a dataset with its values in the file"),
+    "a group within itself": (circle, "is in it twice"),
     "text": (put(np.array([b"a"] * 48).reshape(2, 2, 3, 4).astype(object), ), "not numbers"),
-    "a type without values": (put(np.dtype("f4")), "is no dataset"),
+    "a type without values": (put(np.dtype("f4")), "is not a dataset"),
     "a hundred GB of zeros": (
         put(shape=(50_000, 500_000), chunks=(64, 64), compression="gzip"), "claims 100,000,000,000 bytes",
     ),

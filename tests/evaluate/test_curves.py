@@ -179,7 +179,7 @@ def test_folds_that_split_groups_warn_in_every_output(rng, tmp_path, cli):
     lines += [f"i{n},{CLASSES[n % 2]},p{n // 3},{1 + n % 2},{CLASSES[n % 2]}" for n in range(12)]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     code, _, err = cli("evaluate", tmp_path / "a.csv", "--out", tmp_path / "out", "--bootstrap", 0)
-    text = "a: image-level folds on grouped data, 4 groups are tested in several folds and so"
+    text = "a: image-level folds on grouped data, 4 groups are in both training and test sets"
     assert code == 0
     assert text in err
     report = (tmp_path / "out" / "report.html").read_text()

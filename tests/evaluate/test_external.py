@@ -46,9 +46,9 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
                          "--sensitivity", 0.6)  # fmt: skip
     assert code == 0, err
     assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -" in out
-    assert "in, threshold 0.900 of out for a wanted sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
+    assert "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
-    assert "What thresholds of out for a wanted sensitivity reach on in" in report
+    assert "What thresholds of out for a target sensitivity reach on in" in report
     view = TwoClassView(sensitivities=0.6)
     (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view).result["external"]
     (point,) = row["wanted"]  # the threshold is that of the internal table
@@ -63,7 +63,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
 def test_tables_of_other_classes_have_no_drop(tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("image_id,label,predicted\na,x,x\nb,y,x\n")
-    with pytest.raises(InputError, match="there is no drop between them"):
+    with pytest.raises(InputError, match="there is not a drop between them"):
         evaluate([write(tmp_path / "t.csv", 80)], out=tmp_path / "e", against=[other], bootstrap=0)
 
 

@@ -7,7 +7,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import TableChoice, evaluate
 from bchisto.report import headline
 
-LEAK = "train and test at once"
+LEAK = "in both training and test sets"
 
 
 def written(path, rows, columns="image_id,label,predicted,fold,group,patch"):
@@ -45,7 +45,7 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
         for patch in patches
     ]
     (note,) = notes(tmp_path, rows)
-    assert "t: image-level folds on grouped data, 3 groups are tested in several folds and so " + LEAK in note
+    assert "t: image-level folds on grouped data, 3 groups are " + LEAK in note
 
 
 def test_hold_outs_of_images_split_patients_too(tmp_path):
@@ -104,7 +104,7 @@ def test_what_cannot_be_chosen(tmp_path, cli):
     path = tmp_path / "t.csv"
     path.write_text(text)
     code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
-    assert (code, "give --predicted-from column to evaluate what was called, or --predicted-from pro" in err) == (
+    assert (code, "give --predicted-from column to evaluate the column predicted, or --predicted-from pro" in err) == (
         2,
         True,
     )

@@ -151,10 +151,10 @@ def test_default_points_are_those_of_bach_for_its_classes_alone(rng):
 
 def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
     for options, message in (
-        ({"sensitivities": 0}, "`sensitivities` 0.0: give a share above 0, up to 1"),
-        ({"sensitivities": [1.5]}, "`sensitivities` 1.5: give a share above 0, up to 1"),
+        ({"sensitivities": 0}, "`sensitivities` 0.0: give a fraction above 0, up to 1"),
+        ({"sensitivities": [1.5]}, "`sensitivities` 1.5: give a fraction above 0, up to 1"),
         ({"sensitivities": [float("nan")]}, "`sensitivities` nan: give a finite number"),
-        ({"prevalences": 1}, "`prevalences` 1.0: give a share above 0, below 1"),
+        ({"prevalences": 1}, "`prevalences` 1.0: give a fraction above 0, below 1"),
     ):
         with pytest.raises(InputError, match=message):
             TwoClassView(**options).check()
@@ -174,7 +174,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
         "--prevalence", 0.02,
     )  # fmt: skip
     assert code == 0, err
-    assert "wanted sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity" in " ".join(out.split())
+    assert "target sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity" in " ".join(out.split())
     found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]
     assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
     kept = [line for line in rows if ",malignant," not in line]
@@ -187,7 +187,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
     assert (code, "--sensitivity nan: give a finite number" in err) == (2, True)
     code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
     assert code == 2
-    assert "--sensitivity 2.0: give a share above 0, up to 1" in err
+    assert "--sensitivity 2.0: give a fraction above 0, up to 1" in err
     assert (
         evaluate([tmp_path / "t.csv"], out=tmp_path / "g", bootstrap=0).result["tables"]["t"]["two_class"]["wanted"]
         == []

@@ -109,8 +109,8 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
     share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
     lines = headline("t", metrics)
     assert [line for line in lines if line.startswith("  fold")] == [
-        f"  fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % says little",
-        f"  fold 3 trained on no image of b, fewer than 5: its {share[2]} % says little",
+        f"  fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % means little",
+        f"  fold 3 trained on no image of b, fewer than 5: its {share[2]} % means little",
     ]
 
 
@@ -119,7 +119,7 @@ def test_many_such_folds_are_one_line(rng):
 
     notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
     metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
-    assert "  5 folds trained on fewer than 5 images of a class and their figures say little" in headline("t", metrics)
+    assert "  5 folds trained on fewer than 5 images of a class and their results mean little" in headline("t", metrics)
 
 
 @pytest.mark.parametrize(

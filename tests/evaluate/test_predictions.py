@@ -61,7 +61,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path):
         ("image_id,label,p_a,p_b\nx,a,\u0661,0\n", "p_a is '\u0661', not a number"),
         ("image_id,label,p_a,p_b\nx,a,0_1,0\n", "p_a is '0_1', not a number"),
         ("image_id,label,fold,p_a,p_b\nx,a,\u0661,1,0\n", "fold '\u0661' is not a whole number"),
-        ("image_id,label,p_a,p_b\nx,c,0.5,0.5\n", r"t\.csv:2: label 'c' is none of the classes a, b"),
+        ("image_id,label,p_a,p_b\nx,c,0.5,0.5\n", r"t\.csv:2: label 'c' is not among the classes a, b"),
         ("image_id,label,fold,p_a,p_b\nx,a,1,1,0\nx,a,1,1,0\n", r"t\.csv:3: x is listed twice in fold 1"),
         ("image_id,label,predicted\nx,a,a\nx,a,a\n", r"t\.csv:3: x is listed twice; keep one row"),
         ("image_id,label,fold,predicted\nx,a,one,a\n", r"fold 'one' is not a whole number"),
@@ -78,7 +78,7 @@ def test_a_prediction_that_is_not_of_the_largest_probability(tmp_path):
     path = write(tmp_path / "t.csv", text)
     message = (
         r"t\.csv:2: predicted is malignant \(probability 0\.4\), but benign has the largest, 0\.6: give "
-        r'`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
+        r'`predicted_from="column"` to evaluate the column predicted, or `predicted_from="probabilities"`'
     )
     with pytest.raises(InputError, match=message):
         read_predictions(path)

@@ -109,7 +109,7 @@ def test_nobody_is_named_in_what_is_passed_on(page):
     assert row == {
         "picture": "1", "image_id": "Jane Doe 03.png", "label": "Invasive", "predicted": "Benign", "confidence": "0.9",
     }  # fmt: skip
-    assert 'alt="Picture 1: true Invasive, predicted Benign (90.0 %)"' in text
+    assert 'alt="Image 1: true Invasive, predicted Benign (90.0 %)"' in text
 
 
 @pytest.mark.parametrize("name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"])
@@ -135,7 +135,7 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     text = text_of(tmp_path / "r.html")
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
     for said in ("both train and test in a fold, so these", "train and validate in a fold, so training",
-                 "where the other tests; these numbers", "tested in several folds and so train"):  # fmt: skip
+                 "in test sets; these results", "groups are in both training and test sets"):  # fmt: skip
         assert said in text
 
 
@@ -450,8 +450,8 @@ def test_pictures_whose_image_could_not_be_read_are_counted(rng, tmp_path):
         panels=[Panel(table, measure(table, bootstrap=20), right=some[0], wrong=some[1])],
     )
     text = text_of(tmp_path / "r.html")
-    assert f"2 of {len(wrong)} pictures are missing: the images could not be read." in text
-    assert f"1 of {len(right)} pictures are missing: the image could not be read." in text
+    assert f"2 of {len(wrong)} images are missing: the images could not be read." in text
+    assert f"1 of {len(right)} images are missing: the image could not be read." in text
     listed = (tmp_path / "pictures.csv").read_text()
     assert not any(image in listed for image in gone)
     assert len(listed.splitlines()) == 1 + len(right) + len(wrong) - 3

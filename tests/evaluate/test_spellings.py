@@ -122,7 +122,7 @@ def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
     table[column][3] = missing
     path = write(tmp_path, table)
     code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)
-    assert (code, f"the {column} {missing} says that it is not known; leave the cell empty, or name" in err) == (
+    assert (code, f"the {column} {missing} means unknown; leave the cell empty, or name" in err) == (
         2,
         True,
     )
@@ -142,7 +142,7 @@ def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
         ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
          "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
         ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
-        ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are called P_a"),
+        ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are named P_a"),
     ],
 )  # fmt: skip
 def test_what_is_in_doubt_is_refused(tmp_path, text, message):

@@ -204,7 +204,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.score == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
         assert found.values.shape == shape
-        assert found.means == f"mean of the map {by_hand:.3f}, of the whole picture {by_hand:.3f}"
+        assert found.means == f"mean of the map {by_hand:.3f}, of the whole image {by_hand:.3f}"
 
 
 def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
@@ -257,7 +257,7 @@ def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue
         assert float(row["score"]) == pytest.approx(raw)
         assert float(row["calibrated"]) == pytest.approx(calibrated)
         assert f"probability of malignant {raw:.3f} (calibrated {calibrated:.3f})" in page
-    assert page.count("NOT NEW: this picture trained models that draw it") >= 2
+    assert page.count("SEEN IN TRAINING: this image trained models that draw its map") >= 2
 
 
 @pytest.mark.parametrize("out", ["", "a"])
@@ -268,7 +268,7 @@ def test_images_and_pictures_are_not_mixed(boosted, tmp_path, cli, out):
         Image.new("RGB", (64, 64)).save(images / label / "1.png")
     before = sorted(images.rglob("*"))
     code, _, err = cli("explain", boosted, "--images", images, "--out", images / out)
-    assert (code, "the images lie there; name another folder" in err) == (2, True), err
+    assert (code, "the images are there; name another folder" in err) == (2, True), err
     assert sorted(images.rglob("*")) == before
 
 
@@ -280,7 +280,7 @@ def test_a_map_on_another_side_than_the_call():
                            signed=True, centre=centre, limits=(0.0, 1.0), base="b", overall=overall)  # fmt: skip
 
     assert of(0.594, "benign", "malignant").contradiction == (
-        "THE MAP IS NOT THE CALL: its mean is of malignant, the call is benign"
+        "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the call is benign"
     )
     assert "is below the base, though the call is malignant" in of(0.8, "malignant", "malignant", 0.9).contradiction
     assert "is above the base, though the call is benign" in of(0.4, "benign", "benign", 0.2).contradiction
@@ -319,11 +319,11 @@ def test_the_command(boosted, tissue, tmp_path, cli):
     call = ("explain", boosted, "--images", images, "--out", out, "--method")
     code, said, err = cli(*call, "map")
     assert code == 0, err
-    assert "2 pictures of the method map" in said
+    assert "2 images of the method map" in said
     page = (out / "map" / "index.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/jpeg') == 2
     assert "<b>" not in page.partition("<main")[2]
-    assert "What these pictures are not." in page
+    assert "Limitations." in page
     for name in ("sheet.png", *(f"pictures/{path.name}" for path in (out / "map" / "pictures").iterdir())):
         with Image.open(out / "map" / name) as picture:
             assert min(picture.size) > 100

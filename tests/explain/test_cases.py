@@ -51,14 +51,14 @@ def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
     assert [row["image_id"] for row in shown] == by_hand(folder / "predictions.csv", 2)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
-    assert page.count("What a map is not: Each place shows what the model would say") == 2
+    assert page.count("Limitations: Each position shows what the model would predict") == 2
     assert page.count(": what the models answer before any channel is known; mean of the map ") == 2 * len(shown)
     whole = {row["image_id"]: float(row["p_malignant"]) for row in rows(folder / "predictions.csv")}
-    assert all(f", of the whole picture {whole[row['image_id']]:.3f}" in page for row in shown)
+    assert all(f", of the whole image {whole[row['image_id']]:.3f}" in page for row in shown)
     assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
     fold = {row["image_id"]: row["fold"] for row in rows(folder / "predictions.csv")}
     for row in shown:
-        said = f"Picture {row['picture']}: true {row['label']}, predicted {row['predicted']}"
+        said = f"Image {row['picture']}: true {row['label']}, predicted {row['predicted']}"
         line = page.partition(f'alt="{said}')[2].partition('"')[0]
         assert f"by 2 models of fold {fold[row['image_id']]}, which did not train on it" in line
     # evaluating shows the same, and without the option a resumed command shows no map
@@ -115,7 +115,7 @@ def test_images_that_have_gone_or_changed(boosted, tissue, run_copy, tmp_path, c
     assert {one.image_id for side in kept for one in side if not one.picture} == {first}  # which the report counts
     assert "1 of " in caplog.text
     shutil.rmtree(images)
-    with pytest.raises(InputError, match="none of the .* images of its cases is where and as it was"):
+    with pytest.raises(InputError, match="none of the .* images of its cases is unchanged and in its place"):
         case_samples(predictions, table, explain=1)
 
 
@@ -147,7 +147,7 @@ def test_what_is_refused(boosted, tmp_path, cli):
     with pytest.raises(InputError, match="`explain` 11: give 1 to 10"):
         reproduce("breakhis-resnet", tmp_path, out=out, explain=11)
     whole = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")[1]
-    with pytest.raises(InputError, match="the bundle holds no model of fold 7"):
+    with pytest.raises(InputError, match="the model file has no model of fold 7"):
         _of_fold(whole, 7, "map")
 
 

@@ -46,7 +46,7 @@ def test_every_method(tuned, image, method, tmp_path, cli):
         "explain", model, "--images", image, "--method", method, "--out", tmp_path, "--target", "benign"
     )
     assert code == 0, err
-    assert f"1 picture of the method {method}" in said
+    assert f"1 image of the method {method}" in said
     found = arrays_in(tmp_path / method)
     page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 1
@@ -83,7 +83,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli):
     code, said, err = cli(*call, *methods)
     assert code == 0, err
     assert said.splitlines()[-3:] == [
-        f"1 picture of the method {name}" for name in ("gradient", "gradcam", "activations")
+        f"1 image of the method {name}" for name in ("gradient", "gradcam", "activations")
     ]
     assert err.count("wrote ") == 9
     for name in ("gradient", "gradcam"):
@@ -212,4 +212,4 @@ def test_several_methods_warn_once(tuned, image, tmp_path, caplog):
 def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, cli):
     code, _, err = cli("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
     assert code == 2
-    assert "holds boosted ensembles on descriptors; choose one of map" in err
+    assert "holds boosted ensembles on features; choose one of map" in err

@@ -105,7 +105,7 @@ def test_each_is_listed_beside_ours(lab):
 
 
 def test_its_dataset_is_recognised_and_read(said, here):
-    assert "lab-images: recognised as dataset lab" in said["data"]
+    assert "lab-images: detected as dataset lab" in said["data"]
     assert "lab: 24 images" in said["data"]
     predictions = rows(here / "run" / "boost" / "3-grouped-centroid" / "predictions.csv")
     assert {row["group"] for row in predictions} == {f"P{number:02d}" for number in range(6)}

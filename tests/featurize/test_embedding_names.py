@@ -76,9 +76,9 @@ def test_spellings_of_patients(tmp_path, caplog):
     [
         ({"ids": IDS, "Befund": LABELS}, "holds no labels; .* call them label, class, .* or y; it also has Befund"),
         ({"names": IDS}, r"holds no image_id \(or ids, slide_id, filenames\); it has \['names'\]"),
-        ({"ids": IDS, "labels": ["x", "NA", "x", "y"]}, "the label NA says that it is not known; leave it empty, or"),
+        ({"ids": IDS, "labels": ["x", "NA", "x", "y"]}, "the label NA means unknown; leave it empty, or"),
         ({"ids": IDS, "labels": LABELS, "patient": PATIENTS, "case": IDS}, "patient and case may both hold the group"),
-        ({"ids": IDS, "labels": ["x", "\ud800", "x", "y"]}, "a label is no name"),
+        ({"ids": IDS, "labels": ["x", "\ud800", "x", "y"]}, "a label is not a name"),
     ],
 )
 def test_what_is_in_doubt_is_refused(tmp_path, arrays, message):

@@ -96,7 +96,7 @@ REFUSED = {
     "text": ({"features": np.array([["a"]] * 3), "image_id": IDS}, "its features are <U1"),
     "few ids": ({"features": VALUES, "image_id": IDS[:2]}, r"2 ids do not fit features of shape \(3, 4\)"),
     "few labels": ({"features": VALUES, "image_id": IDS, "label": ["a"]}, "1 labels do not fit"),
-    "id twice": ({"features": VALUES, "image_id": ["a", "b", "a"]}, "the id a stands in it twice"),
+    "id twice": ({"features": VALUES, "image_id": ["a", "b", "a"]}, "the id a is in it twice"),
     "no id": ({"features": VALUES, "image_id": ["a", " ", "b"]}, "row 2 has no id"),
     "float ids": ({"features": VALUES, "image_id": [0.5, 1.5, 2.5]}, r"image_id is float64 of shape \(3,\)"),
     "nan": (
@@ -107,9 +107,9 @@ REFUSED = {
         {"features": np.diag([1.0, 1e39, 1.0]), "image_id": IDS},
         "the embedding of x holds NaN, infinity, or a nu",
     ),
-    "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "what it says of its layers"),
-    "pooled": ({"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'}, "what it says of its pooled"),
-    "json": ({"features": VALUES, "image_id": IDS, "bchisto": "{"}, "what it says of itself"),
+    "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "its attribute layers"),
+    "pooled": ({"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'}, "its attribute pooled"),
+    "json": ({"features": VALUES, "image_id": IDS, "bchisto": "{"}, "its attribute bchisto"),
 }
 
 
@@ -127,7 +127,7 @@ def test_an_id_that_stands_twice_among_many_is_found_at_once(tmp_path):
     ids = [f"tile-{number}" for number in range(150_000)]
     np.savez(tmp_path / "bad.npz", features=np.zeros((len(ids), 1), np.float32), image_id=[*ids[:-1], "tile-7"])
     started = time.process_time()
-    with pytest.raises(InputError, match="the id tile-7 stands in it twice"):
+    with pytest.raises(InputError, match="the id tile-7 is in it twice"):
         read_embeddings(tmp_path / "bad.npz")
     assert time.process_time() - started < 10  # each compared with all before it: minutes
 
@@ -213,11 +213,11 @@ STRANGE = {
     ),
     "virtual": (
         lambda f: f.create_virtual_dataset("features", virtual(linked(f))),
-        "the values of features lie in other files",
+        "the values of features are in other files",
     ),
     "external values": (
         lambda f: f.create_dataset("features", (3, 4), "f4", external=[(linked(f), 0, 48)]),
-        "lie in other files",
+        "are in other files",
     ),
     "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "holds no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
@@ -227,7 +227,7 @@ STRANGE = {
     ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
     "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "holds no embeddings: no dataset features"),
-    "group": (lambda f: f.create_group("features"), "features is no dataset"),
+    "group": (lambda f: f.create_group("features"), "features is not a dataset"),
 }
 
 
@@ -300,7 +300,7 @@ def test_an_import_is_a_store(tmp_path):
         ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* called a b/é.png; here it is x.png"),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),
         ("name,label\nx,a\n", "must have a column `image_id`"),
-        ("image_id,label\nx,a\nx,b\n", "line 3: x stands in line 2 already"),
+        ("image_id,label\nx,a\nx,b\n", "line 3: x is already in line 2"),
         ("image_id,label\n,a\n", "line 2: an empty image_id"),
         ("image_id,label\n", "the table has no rows"),
         ("image_id,label\nx,a,b\n", "line 2 has more cells than the header"),

@@ -171,7 +171,9 @@ def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_
         patched.setattr("bchisto.featurize.pipeline.remove_tree", killed)
         with pytest.raises(KeyboardInterrupt):
             featurize(images, out=run, settings=both, work=ONE)
-    with pytest.raises(InputError, match=r"the first as against the second: 3 images removed \(benign/benign00\.png, "):
+    with pytest.raises(
+        InputError, match=r"the first compared with the second: 3 images removed \(benign/benign00\.png, "
+    ):
         train(out=run, folds=["3"])
     featurize(images, out=run, settings=both, work=ONE)
     assert len(seen) == 3
@@ -229,7 +231,7 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     kept = one.read_bytes()
     one.write_bytes(kept + b"\0")
     with pytest.raises(
-        SettingsConflictError, match=r"benign/benign01\.png has other content than when it was described; put the"
+        SettingsConflictError, match=r"benign/benign01\.png has other content than when its features were extracted"
     ):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     one.write_bytes(kept)
@@ -245,7 +247,7 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     (run / STORE).write_bytes(before)
     for path in [other, *sorted((images / "malignant").glob("*.png"))[:4]]:
         path.unlink()
-    with pytest.raises(SettingsConflictError, match="describes 9 images, of which 4 are here; use the same images"):
+    with pytest.raises(SettingsConflictError, match="has features of 9 images, 4 of them present; use the same images"):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     assert (run / STORE).read_bytes() == before
 

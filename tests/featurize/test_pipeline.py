@@ -237,7 +237,7 @@ def test_a_blank_image_is_skipped_by_normalisation_and_marked(images, tiny_setti
     result = featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert result.skipped_normalisation == ("benign/blank.png",)
     # one line for all such images, where each had a line of its own
-    assert "1 of 13 images: too little tissue, described without stain normalisation: benign/blank.png" in caplog.text
+    assert "1 of 13 images: too little tissue, used without stain normalisation: benign/blank.png" in caplog.text
     with open_store(tmp_path / "run" / STORE) as store:
         place = store.image_ids.index("benign/blank.png")
         assert store.images("normalisation_skipped").tolist() == [k == place for k in range(13)]
@@ -266,7 +266,7 @@ def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, t
         return np.full((len(crops), 16), np.nan if len(calls) > 2 else 1.0, np.float32)
 
     monkeypatch.setattr(encoder, "encode", broken)
-    with pytest.raises(ImageError, match=r"benign01\.png: its descriptors of tiny-1\.0-64 are not finite"):
+    with pytest.raises(ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
 
 
@@ -300,7 +300,7 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
     for content, message in [
         (None, "no such file"),
         (b"where\nx\n", "must have a column `image_id`"),
-        (b"image_id\nabsent.png\n", "1 of its 1 images are not here, first absent.png"),
+        (b"image_id\nabsent.png\n", "1 of its 1 images are missing, first absent.png"),
         (b"image_id\n", "lists no image"),
         (b"image_id\n\xff\n", "not a UTF-8 CSV file"),
     ]:

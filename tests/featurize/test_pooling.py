@@ -45,5 +45,5 @@ def test_what_does_not_fit():
         with pytest.raises(InputError, match="give a finite exponent of at least 1"):
             norm_pool(np.ones((2, 2)), p)
     for shape in ((0, 4), (4,)):
-        with pytest.raises(InputError, match=r"expected descriptors of shape \(crops, d\)"):
+        with pytest.raises(InputError, match=r"expected features of shape \(crops, d\)"):
             norm_pool(np.ones(shape))

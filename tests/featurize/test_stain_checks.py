@@ -16,7 +16,7 @@ from PIL import Image
 
 STORE = "features/tiny-1.0-64.h5"
 DOUBT = "1 of 14 images: macenko turned tissue white, or rests on few pixels or implausible stains: benign/pale.png"
-SKIPPED = "1 of 14 images: too little tissue, described without stain normalisation: malignant/blank.png"
+SKIPPED = "1 of 14 images: too little tissue, used without stain normalisation: malignant/blank.png"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     assert SKIPPED in " ".join(out.split())
     page = (tmp_path / "check.html").read_text()
     assert "Stains in doubt" in page
-    assert re.search(r"Picture \d+, benign: \d+ % of the stained tissue turned white", page)
+    assert re.search(r"Image \d+, benign: \d+ % of the stained tissue turned white", page)
     code, out, _ = cli("data", "check", *options, "--json")
     stains = json.loads(out)["stains"]
     assert (stains["checked"], list(stains["doubtful"])) == (14, ["benign/pale.png"])
@@ -179,4 +179,4 @@ def test_predict_names_them_without_a_count_of_the_images_at_once(cli, trained, 
     code, _, err = cli("predict", trained, "--images", hard, "--out", tmp_path / "predictions.csv", "--jobs", 1)
     assert code == 0
     assert re.search(r"\b1 image: macenko turned tissue white, .*: benign/pale\.png$", err, re.MULTILINE)
-    assert "1 image: too little tissue, described without stain normalisation: malignant/blank.png\n" in err
+    assert "1 image: too little tissue, used without stain normalisation: malignant/blank.png\n" in err

@@ -52,7 +52,7 @@ def test_reads_images_in_any_order(described):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(StoreError, match=r"none\.h5: no such descriptor store; run bchisto featurize first"):
+    with pytest.raises(StoreError, match=r"none\.h5: no such feature file; run bchisto featurize first"):
         open_store(tmp_path / "none.h5")
 
 
@@ -160,7 +160,7 @@ def test_causes_have_their_own_lines(store_path, tmp_path, monkeypatch):
 def test_foreign(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["data"] = [1]
-    with pytest.raises(StoreError, match="an HDF5 file, but not a bchisto descriptor store"):
+    with pytest.raises(StoreError, match="an HDF5 file, but not a bchisto feature file"):
         open_store(tmp_path / "x.h5")
 
 

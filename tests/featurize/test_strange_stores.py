@@ -102,9 +102,9 @@ def failures_elsewhere(file, other):
         (external_group, "images/image_id is a link to another place"),
         (soft_link, "features is a link to another place"),
         (soft_loop, "images/image_id is a link to another place"),
-        (external_raw, "the values of features lie in other files"),
-        (virtual, "the values of features lie in other files"),
-        (virtual_without_source, "the values of features lie in other files"),
+        (external_raw, "the values of features are in other files"),
+        (virtual, "the values of features are in other files"),
+        (virtual_without_source, "the values of features are in other files"),
         (failures_elsewhere, "failures is a link to another place"),
     ],
 )
@@ -185,7 +185,7 @@ ODD = {
     ),
     "ids twice": (
         lambda file: file["images/image_id"].__setitem__(1, file["images/image_id"][0]),
-        "stands in it twice",
+        "is in it twice",
     ),
     "an id without letters": (lambda file: file["images/image_id"].__setitem__(1, ""), "without a name"),
     "an id of a megabyte": (lambda file: file["images/image_id"].__setitem__(1, "x" * 2**20), "too long"),
@@ -193,7 +193,7 @@ ODD = {
     "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
     "classes that are one text": (attribute("classes", 5), "classes is not a list of texts"),
     "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
-    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes names one twice"),
+    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes name one twice"),
     "augmentations of 0": (attribute("augmentations", 0), "augmentations is 0"),
     "augmentations of -2": (attribute("augmentations", -2), "augmentations is -2"),
     "augmentations in words": (attribute("augmentations", "two"), "augmentations is not a whole number"),
@@ -225,8 +225,8 @@ ODD = {
     "a mode with an escape": (setting("mode", "\x1b[2J$\\frac{$"), "do not fit: `mode` .*choose one of exact, dense"),
     "a mode of embeddings": (setting("mode", "imported"), "its settings have no 'imported'"),
     "a schema of -1": (attribute("schema_version", -1), "the schema -1 is none"),
-    "a schema in words": (attribute("schema_version", "one"), "not a bchisto descriptor store"),
-    "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto descriptor store"),
+    "a schema in words": (attribute("schema_version", "one"), "not a bchisto feature file"),
+    "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto feature file"),
 }  # fmt: skip
 
 
@@ -240,18 +240,18 @@ def test_odd_content_is_refused(store, name):
 
 ABOUT = {"facts": {}, "pooled": "", "source": "x"}
 IMPORTED = {
-    "a list": (setting("imported", [1]), "nothing is said of the embeddings"),
+    "a list": (setting("imported", [1]), "nothing is recorded about the embeddings"),
     "no source": (setting("imported", {"facts": {}, "pooled": ""}), "the embeddings have no source"),
     "a pooling of numbers": (setting("imported", {**ABOUT, "pooled": 1}), "the embeddings have no pooled"),
     "a norm NaN": (
-        setting("imported", {**ABOUT, "facts": {"pool": np.nan}}), "what it says of its pool is not understood: nan",
+        setting("imported", {**ABOUT, "facts": {"pool": np.nan}}), "its attribute pool is not understood: nan",
     ),
     "nothing": (setting("imported"), "its settings have no 'imported'"),
     "no length": (setting("dim"), "its settings have no 'dim'"),
     "a length in words": (setting("dim", "x"), "dim is not a whole number"),
-    "another length": (setting("dim", 7), "its descriptors have 16 numbers, and its settings say 7"),
+    "another length": (setting("dim", 7), "its features have 16 numbers, and its settings 7"),
     "no hash": (setting("features_sha256"), "its settings have no 'features_sha256'"),
-    "a hash of words": (setting("features_sha256", "../x"), "features_sha256 is no SHA-256"),
+    "a hash of words": (setting("features_sha256", "../x"), "features_sha256 is not a SHA-256"),
 }  # fmt: skip
 
 
@@ -317,7 +317,7 @@ def test_descriptors_that_are_not_finite_do_not_train(store, value, tmp_path, cl
         file["features"][7, 3] = value
     code, _, said = cli("boost", "--features", store, "--folds", 3, "--seeds", 1, "--jobs", 1, "--out", tmp_path / "r")
     assert code == 2, said
-    assert f"{store}: a descriptor of " in said
+    assert f"{store}: a feature of " in said
     assert "is not finite" in said
     assert "Traceback" not in said
 

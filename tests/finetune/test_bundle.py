@@ -142,7 +142,7 @@ def test_bundles_that_do_not_hold(tuned, tmp_path, change, message):
 
 
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
-    with pytest.raises(BundleError, match="a bundle of CNNs|newer than this"):
+    with pytest.raises(BundleError, match="a model file of CNNs|newer than this"):
         Bundle.load(tuned / "model.bchisto")
-    with pytest.raises(BundleError, match="a bundle of boosted models, which hold no CNN"):
+    with pytest.raises(BundleError, match="a model file of boosted models, which have no CNN"):
         CnnBundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")

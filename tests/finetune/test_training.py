@@ -394,7 +394,7 @@ def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
         (("--network", "patch-resnet", "--stain", "sepia"), "--stain sepia: choose one of"),
         (("--network", "patch-resnet", "--rate-multiplier", "first"), "write it as NAME=FACTOR"),
         (("--network", "patch-resnet", "--epochs", 0), "--epochs 0: give at least 1"),
-        (("--network", "patch-resnet", "--dropout", 1.5), "--dropout 1.5: give a share below 1"),
+        (("--network", "patch-resnet", "--dropout", 1.5), "--dropout 1.5: give a fraction below 1"),
         (("--network", "patch-resnet", "--size", 8), "--size 8: give at least 32 pixels"),
         (("--network", "patch-resnet", "--folds", 3, "--batch-size", 99), "fold 1: --batch-size 99: more than the"),
     ],

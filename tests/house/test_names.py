@@ -276,10 +276,10 @@ def test_functions_say_their_own_names(tmp_path):
 def test_what_is_logged(tissue, cli, caplog):
     with caplog.at_level(logging.INFO, "bchisto"):
         ImageSelection(tissue).read()
-    assert "recognised as dataset folder" in caplog.text
+    assert "detected as dataset folder" in caplog.text
     code, _, err = cli("data", "list", "--images", tissue)
     assert code == 0
-    assert "recognised as dataset folder" in err
+    assert "detected as dataset folder" in err
 
 
 def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
@@ -297,8 +297,8 @@ def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
 
 def test_findings_are_printed_with_flags(tissue, cli):
     found = [f.message for f in read_dataset(tissue, classes=["benign", "malignant", "other"]).findings]
-    assert "`classes` names other, of which no image is here" in found
+    assert "`classes` names other, which no image has" in found
     for json_ in ((), ("--json",)):
         _, out, _ = cli("data", "check", "--images", tissue, "--classes", "benign,malignant,other", *json_)
-        assert "--classes names other, of which no image is here" in out
+        assert "--classes names other, which no image has" in out
         assert "`classes`" not in out

@@ -118,7 +118,7 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
         assert (code, "std 0.5 0.5 0.5 -> 0.25 0.5 0.5); put the JSON back as it was" in said) == (2, True), said
         assert "needs the weights" not in said
         code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
-        assert (code, "the same weights, but their JSON says otherwise (std 0.5 0.5 0.5 -> 0.25" in said) == (2, True)
+        assert (code, "the same weights, but their JSON differs (std 0.5 0.5 0.5 -> 0.25" in said) == (2, True)
     finally:
         sidecar.write_text(said_before)
 
@@ -175,7 +175,7 @@ def test_bad_input_is_one_line(networks, tissue, cli, tmp_path):
     twin.mkdir()
     for file in place.parent.glob("Patches.*"):
         shutil.copy(file, twin)
-    assert "two of them are called onnx-patches" in refused(
+    assert "two of them are named onnx-patches" in refused(
         "--encoder", onnx, "--encoder", f"onnx:{twin / 'Patches.onnx'}"
     )
 
@@ -207,7 +207,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         ("nonsense", (), "uni, uni2-h, virchow2"),
         ("nonsense", (), "hub:DIR, onnx:FILE, timm:NAME"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
-        (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such picture; --image takes a file"),
+        (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such image; --image takes a file"),
         (networks["hub"].replace("cls", "block9"), (), "no output block9; it has cls, mean, block1, block2"),
     ):
         code, _, said = cli("encoder", "check", name, *options)

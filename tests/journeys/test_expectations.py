@@ -133,7 +133,7 @@ def test_a_tiff_of_floating_point_numbers(images, cli, tmp_path):
     code, out, _ = cli("data", "check", "--images", images, "--no-copies")
     assert code == 1
     (line,) = [line for line in out.splitlines() if "float.tif" in line and line.startswith("error")]
-    assert "copy the file again" not in line
+    assert "download the file again" not in line
     assert re.search("8 or 16 bits|8-bit|8 bit", line)
 
 
@@ -232,7 +232,7 @@ def test_a_run_and_its_images_on_another_disk(described, tissue, run_copy, cli, 
     copied = shutil.copytree(tissue, tmp_path / "other disk")
     (model,) = (moved / "boost").glob("*/model.bchisto")
     code, out, err = cli("predict", model, "--images", copied, "--out", tmp_path / "p.csv", "--weights", "random")
-    assert (code, "NOT NEW: 12 of 12 images" in out + err) == (0, True), err
+    assert (code, "SEEN IN TRAINING: 12 of 12 images" in out + err) == (0, True), err
 
 
 def test_more_images_of_next_month(images, cli, tmp_path, tiny_options):
@@ -243,6 +243,6 @@ def test_more_images_of_next_month(images, cli, tmp_path, tiny_options):
     for path in (tmp_path / "more").rglob("*.png"):
         shutil.copy(path, images / path.parent.name / f"new-{path.name}")
     code, out, err = cli(*words)
-    assert (code, "20 images described" in out) == (0, True), err
+    assert (code, "20 images with features" in out) == (0, True), err
     grown = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["notes"]["grown"]
     assert "4" in json.dumps(grown)

@@ -39,7 +39,7 @@ def parse(data):
         found = json.loads(data)
         return Nearest(np.array(found["means"], dtype=np.float64), [int(place) for place in found["chosen"]])
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError("not a whole model of class means; train it again") from error
+        raise BundleError("not a complete model of class means; train it again") from error
 
 
 def head():

@@ -26,6 +26,7 @@ SUBSTITUTES = {
     "--encoder mobilenetv2": "--encoder convs",
     "--engine openvino --precision bfloat16": "",
     "--preset standard --precision bfloat16": "--preset standard --engine keras",
+    "images --out study --preset standard": "images --out study --preset standard --engine keras",
     "--augmentations 12": "--augmentations 1",
     "--images-per-class 12": "--images-per-class 5 --size 256x200",
     "--view 0.5:224": "--view 0.5:48",
@@ -120,7 +121,7 @@ def accents(here):
     from conftest import write_tissue
 
     classes = ("gutartig (Ödem)", unicodedata.normalize("NFD", "bösartig – in situ"))
-    root = write_tissue(here / "images", per_class=6, size=(120, 120), classes=classes)
+    root = write_tissue(here / "images", per_class=10, size=(120, 120), classes=classes)
     for place, path in enumerate(sorted(root.rglob("*.png"))):
         path.rename(path.with_name(f"Präparat {place} (Müller's) №.png"))
     write_tissue(here / "new", per_class=1, size=(120, 120), classes=("unbekannt",))

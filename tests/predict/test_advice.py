@@ -36,7 +36,7 @@ def test_labels_that_the_model_does_not_know(boosted, tissue, tmp_path, caplog):
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     with caplog.at_level("INFO", logger="bchisto"):
         predict(model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert "2 of 3 images have labels that are no class of the model and are left out of the table: odd" in caplog.text
+    assert "2 of 3 images have labels that are not classes of the model and stay empty in the table: odd" in caplog.text
 
 
 def test_a_parameter_of_training_is_the_model_s():

@@ -52,4 +52,4 @@ def test_a_card_is_written_with_each_model(boosted, tmp_path):
 def test_a_model_file_without_its_figures(boosted, tmp_path):
     shutil.copyfile(boosted / PAIR / "model.bchisto", tmp_path / "model.bchisto")
     _, body = header_of(export(tmp_path / "model.bchisto", to=tmp_path / "to"))
-    assert "no `metrics.json` stood beside the model" in body
+    assert "there was no `metrics.json` beside the model" in body

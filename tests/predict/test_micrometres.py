@@ -64,7 +64,7 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     same, err = predicted(cli, models["um"], tissue, tmp_path / "same.csv", "--mpp", 0.5)
     assert "micrometres" not in err
     unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv")
-    assert "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp says them" in err
+    assert "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp gives them" in err
     np.testing.assert_array_equal(unknown, same)
     assert not np.array_equal(fine, same)
     predictor = Predictor(models["um"])
@@ -97,7 +97,7 @@ def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_pat
     code, _, err = cli("predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 2
     assert "benign00.png: its micrometres per pixel are not known, which" in err
-    assert "--mpp says them" in err
+    assert "--mpp gives them" in err
     predicted(cli, models["mixed"], tissue, tmp_path / "p.csv", "--mpp", 0.5)
 
 

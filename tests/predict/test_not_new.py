@@ -52,7 +52,7 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, cli):
     model = run / "model.bchisto"
     code, out, err = cli("predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err
-    assert "NOT NEW: 3 of 4 images trained models of this bundle (column trained)" in out
+    assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
         "known0.png": "yes", "known1.tif": "yes", "known2.png": "yes", "new.png": "no",
     }  # fmt: skip
@@ -97,7 +97,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
         expected = ["positive" if float(row["p_malignant"]) >= at else "negative" for row in scored]
         shown = rows(tmp_path / f"{name}.csv")
         assert [row["called"] for row in shown] == expected
-        assert f"called positive: {expected.count('positive')} of 12, malignant at {at} (rule sum" in out
+        assert f"predicted positive: {expected.count('positive')} of 12, malignant at {at} (rule sum" in out
         likeliest = ["malignant" if float(row["p_malignant"]) > float(row["p_benign"]) else "benign" for row in shown]
         assert [row["predicted"] for row in shown] == likeliest
     code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
@@ -122,5 +122,5 @@ def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path)
     result = write_evaluation(
         evaluate([tmp_path / "p.csv"], out=tmp_path / "e", against=[run / "predictions.csv"], bootstrap=50)
     )
-    assert any("p: NOT NEW: 12 of 12 images" in note for note in result["notes"])
+    assert any("p: SEEN IN TRAINING: 12 of 12 images" in note for note in result["notes"])
     assert result["external"][0]["n_against"] == 12

@@ -168,7 +168,7 @@ def test_a_damaged_reference_is_refused(model, tmp_path):
         return changed
 
     for change, message in (
-        (lambda _: b"no arrays", "not a whole model"),
+        (lambda _: b"no arrays", "not a complete model"),
         (with_array("classes", lambda classes: classes + 2), "classes that it has not"),
         (with_array("variances", lambda values: -values), "does not fit"),
         (with_array("left_out", lambda values: values[::-1]), "does not fit"),

@@ -221,7 +221,7 @@ def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_pat
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):
-    with pytest.raises(MissingInputError, match="no such model bundle"):
+    with pytest.raises(MissingInputError, match="no such model file"):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")

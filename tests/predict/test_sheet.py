@@ -72,13 +72,13 @@ def test_what_stands_on_the_sheet(made, model):
     assert [name for name, *_ in found] == [table[place]["image_id"] for place in order]
     assert [kind for _, kind, *_ in found] == [table[place]["predicted"] for place in order]
     assert [value for *_, value, _ in found] == pytest.approx((100 * sure[order]).tolist(), abs=0.051)
-    assert [mark == "unsure" for *_, mark in found] == (sure[order] < 0.6).tolist()
+    assert [mark == "uncertain" for *_, mark in found] == (sure[order] < 0.6).tolist()
     assert result.unsure == int((sure < 0.6).sum())
     assert result.sheet == out / "sheets" / "s.html"
     for said in (
-        "marked unsure where its confidence is below 60.0 %: so were 20 of 100 predictions",
-        "Of those at or above it 90.0 % were right (95 % interval 81.0 to 95.0 %), of those below it 55.0 % (32.0 to",
-        "RANDOM WEIGHTS", "NOT NEW: 6 of 6 images", "not a medical device", "1 image was not predicted",
+        "marked uncertain if its confidence is below 60.0 %, as for 20 of 100 predictions",
+        "Correct of those at or above it: 90.0 % (95 % CI 81.0 to 95.0); of those below it: 55.0 % (95 % CI 32.0 to",
+        "RANDOM WEIGHTS", "SEEN IN TRAINING: 6 of 6 images", "not a medical device", "1 image was not predicted",
         "<strong>zz.tif</strong>: not a TIFF, PNG or JPEG image",
         hashlib.sha256(model.read_bytes()).hexdigest(),
     ):  # fmt: skip
@@ -111,9 +111,9 @@ def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1))
     assert result.unsure is None
     page = (tmp_path / "s.html").read_text()
-    assert "No image is marked unsure: this model holds no rule" in page
+    assert "No image is marked uncertain: this model holds no rule" in page
     assert [mark for *_, mark in cells(page)] == ["no rule"]
-    assert "unsure alone" not in page
+    assert "only uncertain" not in page
 
 
 def test_training_leaves_a_rule(boosted):
@@ -127,7 +127,7 @@ def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
     (tmp_path / "s.html").write_text("mine")
     with pytest.raises(OutputError, match=r"s\.html: exists already; use `overwrite` or another `html`"):
         predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "s.html"))
-    with pytest.raises(InputError, match="is the table of `out`; give the sheet another name"):
+    with pytest.raises(InputError, match="is the table of `out`; give the report another name"):
         predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "p.csv"))
     assert (tmp_path / "s.html").read_text() == "mine"
     assert not (tmp_path / "p.csv").exists()
@@ -142,7 +142,7 @@ def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     assert len(cells(page)) == 4
     assert page.count("<img ") == 2
     assert "The 2 images of the highest confidence are left out of this page" in page
-    assert "2 images are listed without a picture: the 2 of the lowest confidence have one." in page
+    assert "2 images are listed without an image: the 2 of the lowest confidence have one." in page
 
 
 PROBE = """
@@ -203,5 +203,5 @@ def test_on_the_command_line(model, images, tmp_path, cli):
         "--skip-errors",
     )  # fmt: skip
     assert code == 1, err  # an image was left out
-    assert re.search(r"^unsure: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
+    assert re.search(r"^uncertain: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
     assert "Traceback" not in err

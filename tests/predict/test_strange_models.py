@@ -56,8 +56,8 @@ def said(**changes):
 STRANGE = {
     "a hundred million crops": (store(crops=10**8), "do not fit (crops is 100000000, past all use)"),
     "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
-    "fewer crops than none": (store(crops=-1), "the settings of its store tiny-1.0-64 do not fit"),
-    "crops of text": (store(crops="many"), "the settings of its store tiny-1.0-64 do not fit"),
+    "fewer crops than none": (store(crops=-1), "the settings of its feature set tiny-1.0-64 do not fit"),
+    "crops of text": (store(crops="many"), "the settings of its feature set tiny-1.0-64 do not fit"),
     "crops that are infinite": (store(crops=float("inf")), "do not fit"),
     "no crop size": (store(crop=...), "do not fit (no 'crop')"),
     "a crop of a million pixels": (store(crop=10**6), "do not fit (crop is 1000000, past all use)"),
@@ -70,12 +70,12 @@ STRANGE = {
     "one colour": (store(color_range=[0.7]), "do not fit"),
     "a seed of 100 digits": (store(seed=10**100), "do not fit (seed is "),
     "an unknown stain": (store(stain="x"), "do not fit"),
-    "layers as numbers": (store(layers=[1]), "do not fit (layers are no names)"),
+    "layers as numbers": (store(layers=[1]), "do not fit (layers are not names)"),
     "layers that the network has not": (store(layers=["x"]), "no output x"),
-    "no encoder": (store(encoder=...), "does not hold the settings of stores"),
+    "no encoder": (store(encoder=...), "lacks the settings of its feature sets"),
     "an unknown encoder": (store(encoder="../../x"), "this model's encoders ../../x: no such encoder"),
-    "an encoder as a list": (store(encoder=["tiny"]), "does not hold the settings of stores"),
-    "weights as a number": (store(weights=3), "do not fit (its weights are no text)"),
+    "an encoder as a list": (store(encoder=["tiny"]), "lacks the settings of its feature sets"),
+    "weights as a number": (store(weights=3), "do not fit (its weights are not text)"),
     "no hash of the weights": (store(weights_sha256=None), "do not fit (weights_sha256 is no text)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
     "models of other descriptors": (arrays(features=lambda a: a + 1), "take 17 features, tiny makes 16"),
@@ -88,7 +88,7 @@ STRANGE = {
     "a schema in words": (said(schema_version="3"), "its manifest holds no schema version"),
     "a schema that is true": (said(schema_version=True), "its manifest holds no schema version"),
     "a schema of -1": (said(schema_version=-1), "its manifest holds no schema version"),
-    "a schema of 400 digits": (said(schema_version=10**400), "does not write; the bundle was altered"),
+    "a schema of 400 digits": (said(schema_version=10**400), "does not write; the model file is corrupt"),
     "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "install bchisto 10.1 or later"),
     "leaves that are NaN": (
         arrays(value=lambda a: a * np.nan),
@@ -115,5 +115,5 @@ def test_a_bundle_that_fails_at_its_first_image_leaves_no_parts(model, tissue, t
     monkeypatch.setattr("bchisto.boost.trees.Forest.predict_proba", lambda self, rows: rows[:, :2] * float("nan"))
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 2, err
-    assert "give numbers that are no probabilities" in err
+    assert "give values that are not probabilities" in err
     assert [one.name for one in tmp_path.iterdir()] == ["p.csv.run.json"]

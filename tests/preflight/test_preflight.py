@@ -353,7 +353,7 @@ def test_the_text_ends_with_commands_that_run(odd, cli, tmp_path, monkeypatch):
     assert {"--skip-errors", "--view", "--encoder", "--augmentations"} <= set(shlex.split(featurize))
     monkeypatch.chdir(tmp_path)
     code, _, err = cli(*shlex.split(featurize)[1:], "--weights", "random", "--jobs", 1)
-    assert (code, "13 images described" in err or (tmp_path / "run" / "failures.csv").is_file()) == (1, True), err
+    assert (code, "13 images with features" in err or (tmp_path / "run" / "failures.csv").is_file()) == (1, True), err
     code, _, err = cli(*shlex.split(boost)[1:], "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
     assert code == 0, err
 
@@ -437,7 +437,7 @@ def test_the_page_names_no_folder_and_no_patient(page, odd):
 
 def test_pictures_show_an_image_above_and_its_stain_beneath(page, odd):
     text = page.read_text(encoding="utf-8")
-    sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)" alt="Picture (\d+), ([^:]+):', text)
+    sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)" alt="Image (\d+), ([^:]+):', text)
     rows = page.with_name("pré-pictures.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert len(sources) == len(rows) == 10
     picture = np.array(Image.open(io.BytesIO(base64.b64decode(sources[0][0])))).astype(float)

@@ -20,7 +20,8 @@ def elements(name):
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
     ]
-    assert rows[0] == ["element of the source", "settings", "variants", "tables", "faithful, or ours and why"]
+    last = "faithful, or bchisto's choice and why"
+    assert rows[0] == ["element of the source", "settings", "variants", "tables", last]
     return rows[2:]
 
 
@@ -47,7 +48,7 @@ def test_every_element_says_whether_it_is_faithful(name):
         assert len(row) == 5, row
         assert row[0], row
         assert row[4], row
-    pictures = [row[4] for row in elements(name) if row[0].startswith("picture")]
+    pictures = [row[4] for row in elements(name) if row[0].startswith("images:")]
     assert any("`bchisto explain`" in said for said in pictures)
 
 
@@ -61,6 +62,6 @@ def test_every_conclusion_of_a_recipe_stands_in_its_table():
 
 def test_a_recipe_makes_the_pictures_that_its_table_names():
     for name in SYSTEMS:
-        made = {method for cells in elements(name) if cells[0].startswith("pictures") and "methods" in cells[1]
+        made = {method for cells in elements(name) if cells[0].startswith("images:") and "methods" in cells[1]
                 for method in re.findall(r"(?:`|--method )(\w+)", cells[4]) if method in RECIPE_METHODS}  # fmt: skip
         assert made == set(load_recipe(name).values("explain").get("methods", [])), name

@@ -132,7 +132,7 @@ def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monke
         changes.append(found[0]["auc"] - np.mean(found[1]["two_class"]["auc_per_fold"]))
     verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
     said = re.fullmatch(
-        r"(holds|does not hold|not settled) \(difference (\S+) points, 95 % interval (\S+) to (\S+)\).", verdict
+        r"(holds|does not hold|not settled) \(difference (\S+) points, 95 % CI (\S+) to (\S+)\).", verdict
     )
     assert said, contrast.note
     middle, low, high = map(float, said.groups()[1:])

@@ -306,9 +306,7 @@ def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
     paired = compare_tables(one, seed["a", None].panel.table)["differences"]["auc"]
     middle = 100 * paired["difference"]
     half = max(middle - 100 * paired["interval"][0], 100 * paired["interval"][1] - middle)
-    assert (
-        said == f"holds (difference {middle:+.1f} points, 95 % interval {middle - half:+.1f} to {middle + half:+.1f})."
-    )
+    assert said == f"holds (difference {middle:+.1f} points, 95 % CI {middle - half:+.1f} to {middle + half:+.1f})."
     others = {("a", None): seed["a", None], ("b", None): fake(tmp_path, "b", 12)}
     assert judged("variants", {"a": None, "b": None}, [others] * 3, metric="auc_mean").startswith("not judged (no pair")
 
@@ -424,7 +422,7 @@ def test_figures_of_others_are_rows(tmp_path):
         ({"better": ["a"], "than": ["b"], "least": 1}, "claim.(least|than): no part of a conclusion with better, "),
         ({"alike": ["a", "b"], "margin": "0.02"}, "claim.margin 0.02: give a number"),
         ({"better": "ab", "than": ["b"]}, "claim.better ab: give a list"),
-        ({"better": ["a"], "than": ["bb"]}, "bb is no row of it; choose one of a, b"),
+        ({"better": ["a"], "than": ["bb"]}, "bb is not a row of it; choose one of a, b"),
     ],
 )
 def test_conclusions_of_no_known_form(claim, message):
@@ -492,7 +490,7 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
     claim = {"says": "x", "better": ["vote"], "than": ["exist"]}
     rows = {"vote": None, "exist": None}
     found = judged("rules", rows, runs, variant="v", level="image", claim=claim)
-    assert found.startswith(f"{said} (difference +{100 * wrong / 80:.1f} points, 95 % interval ")
+    assert found.startswith(f"{said} (difference +{100 * wrong / 80:.1f} points, 95 % CI ")
 
 
 @pytest.mark.parametrize("better", [4, 6, 8, 12, 16])

@@ -204,7 +204,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     )
     assert rows["vgg16-0.5-400"]["obtained"] == ""
     report = (run / "reproduce" / "small" / "report.html").read_text()
-    assert "95 % interval, by folds" in report
+    assert "95 % CI, by folds" in report
     assert "published in interval" not in report
     assert "Not comparable (quick, synthetic images, random weights)." in report
     assert "(sec. 2.3)" in report
@@ -314,7 +314,7 @@ def test_what_is_refused(tmp_path, bach, cli):
         (("rakhlin2018",), "give --images"),
         (("rakhlin2018", "--images", bach), "give --out"),
         (("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"), "has the variants published"),
-        (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout here"),
+        (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout in it"),
     ]:
         code, _, err = cli("reproduce", *arguments)
         assert code == 2
@@ -350,7 +350,7 @@ def test_a_quick_run_by_folds_needs_published_lists(tmp_path, bach):
 def test_quick_needs_two_folds(tmp_path):
     few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
     scope = Scope(quick=True, variants=["patient-disjoint"])
-    with pytest.raises(InputError, match="too few images of the list eva are here for `quick`"):
+    with pytest.raises(InputError, match="too few images of the list eva are present for `quick`"):
         reproduce(write(tmp_path, small()), few, out=tmp_path / "run", scope=scope)
 
 
@@ -447,7 +447,7 @@ def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):
             assert shared.header["seed"] == 0
     assert len(seeds) == 2
     report = (tmp_path / "run" / "reproduce" / "small" / "report.html").read_text()
-    assert "colours and crops anew for each store" in report
+    assert "new colours and crops for each feature file" in report
     assert "fresh_draws" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
     code, _, err = cli("reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws")
-    assert (code, "--fresh-draws: idc-patches describes no images with frozen encoders" in err) == (2, True), err
+    assert (code, "--fresh-draws: idc-patches extracts no features with frozen encoders" in err) == (2, True), err

@@ -182,7 +182,7 @@ def test_a_plan_says_what_it_times_and_indexes_once(shared, tmp_path, cli):
     code, out, err = cli("reproduce", tmp_path / "mine.yaml", "--images", images, "--plan", "--jobs", 1, *variants)
     assert code == 0, err
     assert "over: finetune" in out
-    assert err.count("of the 277,524 published patches are here") == 1
+    assert err.count("of the 277,524 published patches are present") == 1
     assert [line for line in err.splitlines() if "timing a few units" in line] == [
         f"{name}: timing a few units of the step finetune" for name in ("resnet", "over", "image-level")
     ]

@@ -161,7 +161,7 @@ def test_a_trial_answers(tissue, cli, tmp_path, encoder):
     assert "of 12 images right: " in best
     assert "would be right in 50.0 %" in chance
     assert out.count("PATIENTS UNKNOWN") == 1
-    assert err.count("recognised as dataset folder") == 1
+    assert err.count("detected as dataset folder") == 1
     commands = re.findall(r"^next[^:]*: (bchisto .+)$", err, flags=re.MULTILINE)
     assert [shlex.split(command)[1] for command in commands] == ["predict"]
     assert (run / "report.html").is_file()

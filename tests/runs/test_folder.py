@@ -57,7 +57,7 @@ def test_versions_are_noted_and_another_minor_version_is_warned_of(tmp_path, cap
     settings_of(tmp_path, {"seed": 0}, made_with={"numpy": "2.1.5"}).note_work([{}])
     assert not caplog.text
     settings_of(tmp_path, {"seed": 0}, made_with={"numpy": "2.3.0"}).note_work([{}])
-    assert "begun in another environment (numpy 2.1.0 -> 2.3.0)" in caplog.text
+    assert "started with other package versions (numpy 2.1.0 -> 2.3.0)" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"settings": 1}'])

@@ -73,8 +73,8 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
     assert status(mine) == "running"
     assert status({**mine, "pid": 2**22 + 1}) == "interrupted"
     assert status({"host": mine["host"], "pid": 2**22 + 1}) == "interrupted"
-    assert status({**mine, "host": "elsewhere"}) == "not checked here"
-    assert status({}) == "not checked here"
+    assert status({**mine, "host": "elsewhere"}) == "not checked"
+    assert status({}) == "not checked"
 
 
 def test_any_record_is_survived(tmp_path, caplog, cli):
@@ -92,8 +92,8 @@ def test_any_record_is_survived(tmp_path, caplog, cli):
     (broken / "run.json").write_text('{"records": []}')
     code, out, err = cli("runs", "list", tmp_path)
     assert code == 0, err
-    assert out.count("boost  not checked here") == 1
-    assert "broken/run.json: not a run.json of bchisto, or without a whole record" in err
+    assert out.count("boost  not checked") == 1
+    assert "broken/run.json: not a run.json of bchisto, or without a complete record" in err
     assert cli("runs", "show", run)[0] == 0
     assert cli("runs", "diff", run, run)[0] == 0
 
@@ -118,4 +118,4 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
         pass
     found = {p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")}
     assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
-    assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked here", "ok", "ok"]
+    assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked", "ok", "ok"]

@@ -33,7 +33,7 @@ def parse(data):
     try:
         means = np.array(json.loads(data), dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise BundleError("not a whole model of class means; train it again") from error
+        raise BundleError("not a complete model of class means; train it again") from error
     if means.ndim != 2 or not np.isfinite(means).all():
         raise BundleError("a model of class means needs one finite row a class; train it again")
     return Centroids(means)

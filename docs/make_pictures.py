@@ -1,0 +1,150 @@
+"""Draw the pictures of README and docs from real images: `make pictures`, some minutes.
+
+It needs chromium, the packages of `test`, and the folder of real data (`../shared` or `$BCHISTO_SHARED`): images of
+BreakHis (Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264, CC BY 4.0), ImageNet weights of MobileNetV2, and
+the predictions that Rakhlin et al. published for the 400 images of BACH, which the report shows. Other figures have
+scripts of their own: `benchmarks/presets.py` (cost against accuracy) and `benchmarks/growth.py`.
+"""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+DOCS = Path(__file__).resolve().parent
+IMAGES = DOCS / "images"
+SHARED = Path(os.environ.get("BCHISTO_SHARED", DOCS.parents[1] / "shared")) / "data"
+WEIGHTS = f"mobilenetv2={SHARED / 'weights' / 'mobilenetv2_imagenet.weights.h5'}"
+PUBLISHED = SHARED.parent / "reference" / "rakhlin2018" / "crossvalidation.csv"
+EVERY = {"benign": 5, "malignant": 12}
+"""Every so many images are new ones; their slides also trained, so that the pictures show pages and prove nothing."""
+
+OVERVIEW = """<!doctype html><style>
+body {{ margin: 0; display: flex; gap: 14px; font: 13px sans-serif; background: #fff; }}
+.report {{ flex: none; width: 640px; height: 312px; overflow: hidden; border: 1px solid #c8ccd2; border-radius: 6px; }}
+.report img {{ width: 640px; }} figure {{ margin: 0 0 6px; }}
+.map {{ width: 420px; height: 132px; background: 0 -31px / 420px no-repeat; border: 1px solid #c8ccd2; }}
+</style><div class="report"><img src="{report}"></div><div>{figures}</div>"""
+
+
+def run(*words, codes=(0,)):
+    """Run a command of bchisto in this environment."""
+    done = subprocess.run([sys.executable, "-m", "bchisto", *map(str, words)], check=False)
+    if done.returncode not in codes:
+        raise SystemExit(done.returncode)
+
+
+def write_manifests(folder):
+    """Write the images to train on, and new ones; return both paths."""
+    tables, counts = {"breakhis.csv": [], "new.csv": []}, {"benign": 0, "malignant": 0}
+    for path in sorted(SHARED.glob("breakhis/**/*.png")):
+        label = "benign" if path.name.startswith("SOB_B") else "malignant"
+        counts[label] += 1
+        name = "breakhis.csv" if counts[label] % EVERY[label] else "new.csv"
+        tables[name].append((path, path.name, label, path.name.rsplit("-", 2)[0]))
+    for name, rows in tables.items():
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows([("path", "image_id", "label", "patient"), *rows])
+    return folder / "breakhis.csv", folder / "new.csv"
+
+
+def screenshot(browser, page, *, width=1100, height=620, scroll=None):
+    """Return a screen of a page as an image, from its top or from an element on."""
+    tab = browser.new_page(viewport={"width": width, "height": height})
+    tab.goto(page.as_uri())
+    if scroll:
+        tab.evaluate("selector => document.querySelector(selector).scrollIntoView()", scroll)
+    shown = Image.open(io.BytesIO(tab.screenshot()))
+    tab.close()
+    return shown.convert("RGB")
+
+
+def save_small(image, name):
+    """Save an image of few colours as PNG, and one of tissue as JPEG."""
+    if name.endswith(".png"):
+        image.quantize(128, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    else:
+        image.save(IMAGES / name, quality=82, optimize=True, progressive=True)
+
+
+WAY = (
+    ("Image", "a region of tissue", "label, patient"),
+    ("Stain, scale", "stains normalised,", "scaled to the view"),
+    ("Crops", "several colours,", "several positions"),
+    ("Encoder", "pretrained network,", "one vector per crop"),
+    ("Features", "vectors pooled by", "image, in one file"),
+    ("Classifiers", "one per fold, tested", "on unseen images"),
+    ("Ensemble", "mean of all models:", "class, probability"),
+)
+COMMANDS = (("bchisto featurize", 0, 4), ("bchisto boost", 5, 5), ("bchisto predict", 6, 6))
+
+
+def draw_way():
+    """Return the way of an image, from pixels to a prediction, as SVG."""
+    wide, high, gap = 142, 74, 16
+    step, total = wide + gap, len(WAY) * (wide + gap) + gap
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} 150" font-family="sans-serif" role="img"'
+        ' aria-label="The way of an image, from pixels to a prediction">',
+        f'<rect width="{total}" height="150" rx="8" fill="#fff"/>',
+    ]
+    for place, (title, *lines) in enumerate(WAY):
+        left = gap + place * step
+        parts.append(f'<rect x="{left}" y="16" width="{wide}" height="{high}" rx="6" fill="#f4eef8" stroke="#6b3fa0"/>')
+        parts.append(f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{title}</text>')
+        for row, line in enumerate(lines):
+            parts.append(f'<text x="{left + 9}" y="{58 + 17 * row}" font-size="11.5" fill="#222">{line}</text>')
+        if place:
+            parts.append(
+                f'<path d="M{left - gap + 2} 53h9m-4 -4l5 4l-5 4" fill="none" stroke="#6b3fa0" stroke-width="1.5"/>'
+            )
+    for name, first, last in COMMANDS:
+        left, right = gap + first * step, gap + last * step + wide
+        parts.append(f'<path d="M{left} 102v6h{right - left}v-6" fill="none" stroke="#8a8f98"/>')
+        middle = (left + right) / 2
+        style = 'font-size="13" text-anchor="middle" font-family="monospace" fill="#222"'
+        parts.append(f'<text x="{middle:g}" y="130" {style}>{name}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def main():
+    """Train, predict and explain, and take the pictures."""
+    (IMAGES / "way.svg").write_text(draw_way())
+    folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
+    os.chdir(folder)  # the pages name the paths that they were given
+    training, new = write_manifests(folder)
+    run("data", "check", "--images", training.name, "--html", "check.html", codes=(0, 1))
+    run("trial", "--images", training.name, "--out", "study", "--weights", WEIGHTS, "--jobs", "1")
+    model = Path("study/boost/5-grouped-svm/model.bchisto")
+    run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
+    run("explain", model, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "heat-maps")
+    run("evaluate", PUBLISHED, "--out", "published")
+    maps = sorted((folder / "heat-maps" / "map" / "pictures").glob("*.png"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        save_small(screenshot(browser, folder / "published" / "report.html"), "report.png")
+        save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
+        save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
+        save_small(Image.open(maps[-1]).convert("RGB"), "heat-map.jpg")
+        figures = "".join(
+            f'<figure><div class="map" style="background-image: url({path.as_uri()})"></div>'
+            f"<figcaption>{title}</figcaption></figure>"
+            for path, title in ((maps[0], "heat map of a benign image"), (maps[-1], "heat map of a malignant image"))
+        )
+        page = folder / "overview.html"
+        report = (IMAGES / "report.png").as_uri()
+        page.write_text(OVERVIEW.format(report=report, figures=figures))
+        save_small(screenshot(browser, page, width=1078, height=316), "overview.jpg")
+        browser.close()
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
