@@ -48,7 +48,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
     assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -" in out
     assert "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %" in " ".join(out.split())
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
-    assert "What thresholds of out for a target sensitivity reach on in" in report
+    assert "Thresholds of out for a target sensitivity, applied to in" in report
     view = TwoClassView(sensitivities=0.6)
     (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view).result["external"]
     (point,) = row["wanted"]  # the threshold is that of the internal table
@@ -70,11 +70,11 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
 def test_images_that_trained_are_named(tmp_path, cli):
     code, _, err = cli("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
     assert code == 0
-    said = "t: NOT NEW: 12 of 100 images trained the models (column trained)"
+    said = "t: SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
     assert said in (tmp_path / "e" / "report.html").read_text()
     result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0).result
-    assert not any("NOT NEW" in note for note in result["notes"])
+    assert not any("SEEN IN TRAINING" in note for note in result["notes"])
 
 
 def patches(path, images=20, extra=""):

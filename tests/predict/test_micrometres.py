@@ -80,7 +80,7 @@ def test_explain_rescales_as_predict_does(cli, models, tissue, tmp_path):
     with (tmp_path / "why" / "map" / "explain.csv").open() as handle:
         assert [float(row["score"]) for row in csv.DictReader(handle)] == [fine[0, 0]]
     code, _, err = cli("explain", models["um"], image, "--out", tmp_path / "unknown")
-    assert (code, "are taken for those of training (0.5); --mpp says them" in err) == (0, True), err
+    assert (code, "are taken for those of training (0.5); --mpp gives them" in err) == (0, True), err
 
 
 def test_an_interrupted_prediction_of_other_micrometres_is_not_taken(models, tissue):
