@@ -140,7 +140,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != self._kind:
-            raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
+            raise BundleError(f"{self._path}: a zip file, but not a bchisto model file")
         version = manifest["schema_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise BundleError(f"{self._path}: its manifest holds no schema version; the model file is corrupt")

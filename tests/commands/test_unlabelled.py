@@ -57,7 +57,7 @@ def test_lists_and_counts(table, tmp_path, cli, tissue):
     assert (code, "12 images: benign 5, malignant 4, without a label 3" in err) == (0, True), err
     code, out, _ = cli("data", "check", "--images", table)
     assert code == 0
-    assert "3 of 12 images have no label: features are extracted, but they neither train nor test" in out
+    assert "3 of 12 images have no label: they get features, but neither train nor test" in out
     # a list of all images still fits
     names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
     (tmp_path / "all.csv").write_text("image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names)))

@@ -426,7 +426,7 @@ def test_a_part_of_a_published_list_is_known_by_its_content(tmp_path):
     few = [place for place, image in enumerate(data["image_ids"]) if image in folds]
     data = {key: [values[place] for place in few] for key, values in data.items()}
     plan = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", folds)), **data)
-    said = "rakhlin10-quick: 80 of the 400 images of the published list rakhlin10"
+    said = "rakhlin10-quick: 80 of the 400 images of the official split rakhlin10"
     assert protocol_text(plan, seed=0) == said
     own = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", {**folds, "b007.tif": 3})), **data)
     assert protocol_text(own, seed=0) == "rakhlin10-quick-file: a given fold list"
@@ -458,7 +458,7 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
     gone = data["image_ids"][:2]
-    with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are not here"):
+    with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are missing"):
         fold_plan("rakhlin10", **kept)
     with pytest.raises(InputError, match=f"1 of its 400 rows name images that are missing, first {gone[1]}"):
         fold_plan("rakhlin10", **kept, known=DatasetFacts(failed=gone[:1]))

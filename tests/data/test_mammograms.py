@@ -48,7 +48,7 @@ def test_inbreast_odd_cells_are_named(inbreast):
     (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
     findings = read_dataset(inbreast).findings
     assert has(findings, "note", "INbreast.csv:2: 20586900: an unusual view, FB")
-    assert has(findings, "warning", "its name says L CC, INbreast.csv says L FB")
+    assert has(findings, "warning", "its name has L CC, INbreast.csv has L FB")
     assert has(findings, "note", "INbreast.csv:4: 20586902: no ACR density")
 
 

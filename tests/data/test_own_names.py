@@ -125,7 +125,7 @@ def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli):
     before = store.read_bytes()
     for rule, patients in ((r"n(\d)\d", "1"), (r"(\d)\.png", "6")):
         code, _, err = cli(*common, "--group-from", rule, "-v")
-        assert (code, "the store is complete already" in err) == (0, True), err
+        assert (code, "the feature file is complete already" in err) == (0, True), err
         assert store.read_bytes() == before
         assert len(set(json.loads((run / "features" / "dataset.json").read_text())["groups"].values())) == int(patients)
     code, _, err = cli(

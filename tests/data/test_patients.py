@@ -208,7 +208,7 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
     fold = folds_of(plain)
     split = sum(fold[a] != fold[b] for a, b in COPIES.copies[:3])
     assert plan.sha256 == plain.sha256
-    said = f"{split} pairs of images seem to show the same pixels, and one in training"
+    said = f"{split} pairs of images seem to show the same pixels, one in training"
     assert any(said in warning for warning in plan.warnings)
 
 

@@ -224,7 +224,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
     ("sidecar", "message"),
     [
         (None, "no patches.json or config.json beside it"),
-        ({}, "its transform is no list"),
+        ({}, "its transform is not a list"),
         ({"transform": [{"name": "RandomCrop", "arguments": {"size": 16}}]}, "the transform RandomCrop is not known"),
         ({"transform": [{"name": "CenterCrop", "arguments": {"size": 20}}], "patch_size_pixels": 16},
          "CenterCrop of 20 pixels is larger than the image of 16"),

@@ -152,9 +152,9 @@ def circle(file, folder):
 
 
 H5 = {
-    "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another place"),
-    "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another place"),
-    "a soft link to itself": (put(h5py.SoftLink(f"/{KERNEL}")), "is a link to another place"),
+    "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another object"),
+    "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another object"),
+    "a soft link to itself": (put(h5py.SoftLink(f"/{KERNEL}")), "is a link to another object"),
     "raw values of another file": (
         put(external=lambda folder: [("/etc/passwd", 0, 192)]), "is not a dataset with its values in the file",
     ),

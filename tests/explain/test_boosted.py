@@ -399,7 +399,7 @@ def test_what_is_no_bundle_or_a_newer_one(boosted, tissue, tmp_path, cli):
             new.writestr(name, content)
     for path, said in (
         (newer, "newer than this"),
-        (none, "not a bchisto model bundle"),
+        (none, "not a bchisto model file"),
         (tmp_path, "no model.bchisto"),
     ):
         code, _, err = cli("explain", path, tissue, "--method", "map", "--out", tmp_path / "out")

@@ -227,7 +227,7 @@ def test_deconvnet_goes_back_through_the_switches():
 def test_a_deconvnet_without_max_pooling_is_refused(finder):
     """It would draw the same of every image: what comes back then depends on the weights alone."""
     assert check_switches(finder, finder.maps["more"]) is None
-    with pytest.raises(InputError, match="`method` deconvnet: there is no max pooling between this layer and the pic"):
+    with pytest.raises(InputError, match="`method` deconvnet: there is no max pooling between this layer and the im"):
         check_switches(finder, finder.maps["bright"])
     x, _ = disc_images(np.random.default_rng(2), 2)
     values = [deconvnet(finder, one[None], 1, finder.maps["bright"])[0] for one in x]

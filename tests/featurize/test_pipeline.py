@@ -412,5 +412,5 @@ def test_a_moved_weights_file_changes_nothing(tissue, tiny_settings, tmp_path, c
     before = store.read_bytes()
     moved = path.rename(tmp_path / "moved.weights.h5")
     featurize(tissue, out=run, settings=replace(tiny_settings, weights=(f"tiny={moved}",)), work=Work(jobs=1))
-    assert "the store is complete already" in caplog.text
+    assert "the feature file is complete already" in caplog.text
     assert store.read_bytes() == before

@@ -98,14 +98,14 @@ def failures_elsewhere(file, other):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (external_link, "features is a link to another place"),
-        (external_group, "images/image_id is a link to another place"),
-        (soft_link, "features is a link to another place"),
-        (soft_loop, "images/image_id is a link to another place"),
+        (external_link, "features is a link to another object"),
+        (external_group, "images/image_id is a link to another object"),
+        (soft_link, "features is a link to another object"),
+        (soft_loop, "images/image_id is a link to another object"),
         (external_raw, "the values of features are in other files"),
         (virtual, "the values of features are in other files"),
         (virtual_without_source, "the values of features are in other files"),
-        (failures_elsewhere, "failures is a link to another place"),
+        (failures_elsewhere, "failures is a link to another object"),
     ],
 )
 def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
@@ -126,7 +126,7 @@ def test_a_link_in_a_part_is_not_followed(tmp_path, caplog):
     with h5py.File(part, "a") as file:
         external_link(file, elsewhere(tmp_path))
     assert not Finished().add_part(part, dim=16)
-    assert "features is a link to another place" in caplog.text
+    assert "features is a link to another object" in caplog.text
 
 
 def attribute(name, value):
@@ -207,7 +207,7 @@ ODD = {
     ),
     "synthetic in words": (attribute("synthetic", "no"), "synthetic is not true or false"),
     "failures that are no JSON": (dataset("failures", data="[[", dtype=TEXT), "damaged"),
-    "failures of one thing": (dataset("failures", data='["a"]', dtype=TEXT), "no list of images and messages"),
+    "failures of one thing": (dataset("failures", data='["a"]', dtype=TEXT), "not a list of images and messages"),
     "failures nested without end": (dataset("failures", data="[" * 50_000, dtype=TEXT), "damaged"),
     "a selection that is none": (attribute("selection", "[]"), "selection holds no options"),
     "a card nested without end": (attribute("card", "[" * 20_000), "damaged"),
@@ -357,7 +357,7 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
     options = [3 if option == 2 else option for option in tiny_options]
     code, _, said = cli("featurize", "--images", tissue, "--out", run, *options)
     assert code != 0
-    assert "tissue is a link to another place" in said
+    assert "tissue is a link to another object" in said
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
 
 

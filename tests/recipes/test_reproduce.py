@@ -325,7 +325,7 @@ def test_a_whole_run_needs_the_whole_dataset(tmp_path):
     few = make_bach(tmp_path / "few", images_per_class=2, size=(160, 120))
     content = small()
     content["featurize"]["augmentations"]["value"] = 1
-    with pytest.raises(InputError, match="392 of its 400 rows name images that are not here.*use the full dataset"):
+    with pytest.raises(InputError, match="392 of its 400 rows name images that are missing.*use the full dataset"):
         reproduce(write(tmp_path, content), few, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
 
 
