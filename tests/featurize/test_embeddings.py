@@ -297,7 +297,7 @@ def test_an_import_is_a_store(tmp_path):
     [
         (None, "one.npz: holds no labels; give a table of them with `labels`"),
         ("image_id,label\nx,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
-        ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* called a b/é.png; here it is x.png"),
+        ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* named a b/é.png; here it is x.png"),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),
         ("name,label\nx,a\n", "must have a column `image_id`"),
         ("image_id,label\nx,a\nx,b\n", "line 3: x is already in line 2"),
