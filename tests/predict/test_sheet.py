@@ -141,7 +141,7 @@ def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     page = (tmp_path / "s.html").read_text(encoding="utf-8")
     assert len(cells(page)) == 4
     assert page.count("<img ") == 2
-    assert "The 2 images of the highest confidence are left out of this page" in page
+    assert "The 2 images of the highest confidence are not on this page" in page
     assert "2 images are listed without an image: the 2 of the lowest confidence have one." in page
 
 
