@@ -340,6 +340,23 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tmp_path):
     assert "holds other files" in err
 
 
+def test_two_models(start, run_folders, tissue, tmp_path):
+    """Each has its own images and table."""
+    shutil.copytree(run_folders / "first run" / "boost" / "3-lightgbm", tmp_path / "other")
+    with serving(start, run_folders / "first run", tmp_path / "other") as page:
+        for model, path in enumerate(list(tissue.rglob("*.png"))[:2]):
+            page.add(path.name, path.read_bytes(), model=model)
+        names = list(page.wait())
+        assert [model["name"] for model in page.client.get("/api/models").json()] == ["3-lightgbm", "other"]
+        for model, name in enumerate(names):
+            for where in ("/", "/api/predictions.csv"):
+                text = page.client.get(where, params={"model": model}).text
+                assert name in text
+                assert names[1 - model] not in text
+        for where in ("/", "/results", "/api/predictions.csv"):
+            assert page.client.get(where, params={"model": 2}).status_code == 404
+
+
 def test_a_token_of_ones_own(start, run_folders, tmp_path):
     file = tmp_path / "token"
     file.write_text("a-token-of-24-characters\n")
