@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto import __version__
 from bchisto.core import Message, Names
 from bchisto.evaluate import Panel, PredictionTable, Sample, aggregate, measure
 from bchisto.evaluate.external import subgroups
@@ -49,7 +50,7 @@ RUN = {
     "settings": {"head": "lightgbm", "weights": "/home/jane/secret/weights.h5"},
     "flow": {"found": 44, "refused": 1, "duplicates": 2, "failed": None, "used": 40},
     "curves": {"1": {"loss": [0.9, 0.5], "accuracy": [0.5, 0.8], "val_loss": [0.8, 0.9], "val_accuracy": [0.6, 0.6]}},
-    "versions": {"bchisto": "0.2.0", "lightgbm": "4.6.0"},
+    "versions": {"bchisto": __version__, "lightgbm": "4.6.0"},
 }
 
 
@@ -347,7 +348,7 @@ def test_the_methods_are_those_that_were_run(rng, page):
     text = text_of(page)
     for present in (
         "Trees were grown [1].", "a randomisation test (mid-p) that flips the sign", "Holm's correction",
-        "Models and metrics were computed with bchisto 0.2.0, LightGBM 4.6.0, NumPy ", "a sensitivity of 90 %",
+        f"Models and metrics were computed with bchisto {__version__}, LightGBM 4.6.0, NumPy ", "a sensitivity of 90 %",
     ):  # fmt: skip
         assert present in text
     assert "McNemar's exact test" not in text
