@@ -102,8 +102,9 @@ locked: requirements.lock | $(VENV)/created  ## Install everything of requiremen
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with the oldest packages allowed (an hour and more; ONLY=3.12 runs one)
+release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with the oldest packages allowed, then a long chain on Slurm and Snakemake (hours; ONLY=3.12 runs one)
 	$(PYTHON) .ci/release_check.py $(ONLY)
+	$(if $(ONLY),,bash .ci/release_cluster.sh)
 
 clean:  ## Remove environments and builds
 	rm -rf $(VENV) .types build dist docs/_build demo-run *.egg-info .coverage .coverage.*
