@@ -57,7 +57,7 @@ def test_bach_image_without_a_label(bach_copy):
 def test_bach_label_that_contradicts_the_folder(bach_copy):
     truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
     truth.write_text(truth.read_text().replace("b001.tif,Benign", "b001.tif,Normal"))
-    with pytest.raises(InputError, match=r"b001\.tif: lies in Benign but microscopy_ground_truth\.csv says Normal"):
+    with pytest.raises(InputError, match=r"b001\.tif: is in Benign but microscopy_ground_truth\.csv has Normal"):
         read_dataset(bach_copy).raise_errors()
 
 

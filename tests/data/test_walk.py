@@ -34,7 +34,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, 
     monkeypatch.setattr(os, "scandir", refuse)
     dataset = read_dataset(root, dataset=name)
     shown = closed.relative_to(root / "Photos" if name == "bach" else root).as_posix()
-    with pytest.raises(InputError, match=f"{shown}: this folder cannot be listed \\(Permission denied\\); mend it"):
+    with pytest.raises(InputError, match=f"{shown}: this folder cannot be listed \\(Permission denied\\); correct it"):
         report_findings(dataset.findings)
 
 
