@@ -208,7 +208,7 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
         there = next(iter(table.labels))
         raise InputError(
             f"{table.path}: names none of the images of {embeddings.path}, which are named {absent[0]}; "
-            f"in the embeddings it is {there}"
+            f"here it is {there}"
         )
     if absent:
         raise InputError(
