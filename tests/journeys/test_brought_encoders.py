@@ -204,7 +204,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     assert cli("encoder", "check", networks["onnx"], "--crops", 1)[0] == 2
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50"),
-        ("nonsense", (), "uni, uni2-h, virchow2"),
+        ("nonsense", (), "uni, uni2-h, virchow, virchow2"),
         ("nonsense", (), "hub:DIR, onnx:FILE, timm:NAME"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
         (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such image; --image takes a file"),
