@@ -370,3 +370,19 @@ def page(running_page):
     """A page that runs, and is empty."""
     yield running_page
     running_page.clear()
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory, tissue):
+    """The run of one process, to which jobs of a cluster are compared."""
+    from job_chain import chain
+
+    run = tmp_path_factory.mktemp("alone") / "run"
+    words = [str(word) for word in chain(tissue, run)]
+    while words:
+        end = words.index("then") if "then" in words else len(words)
+        jobs = [] if words[0] == "evaluate" else ["--jobs", "1"]
+        command = [sys.executable, "-m", "bchisto", *words[:end], *jobs]
+        subprocess.run(command, check=True, capture_output=True)
+        words = words[end + 1 :]
+    return run
