@@ -22,7 +22,7 @@ def test_a_model_under_another_key_is_trained_again(boosted, run_copy, caplog):
     shutil.copy(packs["seed1-fold2"], packs["seed0-fold1"])
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert texts(run) == texts(boosted)
-    assert f"{packs['seed0-fold1']}: not whole (made under other settings); made again" in caplog.text
+    assert f"{packs['seed0-fold1']}: incomplete (made under other settings); made again" in caplog.text
 
 
 def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
@@ -64,7 +64,7 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
     with pytest.raises(
-        SettingsConflictError, match=r"larger result: 1 more stores \(tiny-1\.0-64\); ask for all of it"
+        SettingsConflictError, match=r"larger result: 1 more feature files \(tiny-1\.0-64\); ask for all of it"
     ):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()} == before

@@ -26,18 +26,18 @@ def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
     dataset = read_dataset(tree(tmp_path, "TUMOR/1.png", "Tumor/2.png", "Tumor/3.png", "other/4.png"))
     assert dataset.class_counts() == {"Tumor": 3, "other": 1}
     assert findings(dataset, "warning") == [
-        "Tumor: one class in several spellings: TUMOR (1 images), Tumor (2 images); called Tumor, the most frequent "
+        "Tumor: one class in several spellings: TUMOR (1 images), Tumor (2 images); named Tumor, the most frequent "
         "spelling"
     ]
     chosen = read_dataset(tmp_path, classes=["other", "TUMOR"])
     assert chosen.class_counts() == {"other": 1, "TUMOR": 3}
-    assert "called TUMOR, as in the order of classes" in findings(chosen, "warning")[0]
+    assert "named TUMOR, as in the order of classes" in findings(chosen, "warning")[0]
 
 
 def test_a_known_dataset_has_its_own_spelling(tmp_path):
     dataset = read_dataset(tree(tmp_path, "BENIGN/1.png", "BENIGN/2.png", "benign/3.png", "Malignant/4.png"))
     assert dataset.class_counts() == {"benign": 3, "malignant": 1}
-    assert "called benign, as in the order of classes" in findings(dataset, "warning")[0]
+    assert "named benign, as in the order of classes" in findings(dataset, "warning")[0]
 
 
 def test_equally_frequent_spellings_are_sorted():

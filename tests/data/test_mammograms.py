@@ -441,8 +441,8 @@ def test_cbis_contexts_need_mask_and_mammogram(cbis):
     mini.write_dicom(empty, np.zeros((128, 96), np.uint8))
     dataset = read_dataset(cbis, context="small")
     assert len(dataset) == 2
-    assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is not here")
-    assert has(dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is not here")
+    assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is missing")
+    assert has(dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is missing")
     assert has(dataset.findings, "error", "000001.dcm: an empty mask")
     with pytest.raises(InputError, match="`context` wide: choose one of tight, small, large"):
         read_dataset(cbis, context="wide")

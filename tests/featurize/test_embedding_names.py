@@ -118,7 +118,7 @@ def test_tables_of_labels(tmp_path, name):
 def test_a_table_that_names_another_patient_is_refused(tmp_path):
     (tmp_path / "l.csv").write_text("image_id,label,patient\na,x,P\nb,y,p\nc,x,s\nd,y,\n")
     npz(tmp_path / "e.npz", features=VALUES, ids=IDS, patients=PATIENTS)
-    with pytest.raises(InputError, match=r"l\.csv: c is of s here, and of q in .*e\.npz; an image has one patient"):
+    with pytest.raises(InputError, match=r"l\.csv: c is of s, and of q in .*e\.npz; an image has one patient"):
         import_features([tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv")
 
 

@@ -89,7 +89,7 @@ def test_an_image_of_unknown_scale_is_refused_with_what_says_it(cli, tissue, tmp
     line = ("featurize", "--images", tissue, "--out", tmp_path / "run", "--view", "0.5um:32", *OPTIONS)
     code, _, err = cli(*line)
     assert code == 2
-    assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:32 needs; --mpp says" in err
+    assert "benign00.png: its micrometres per pixel are not known, which the view 0.5um:32 needs; --mpp gives" in err
     code, _, err = cli(*line, "--mpp", 0.5)
     assert code == 0, err
     code, _, err = cli(*line, "--mpp", 300)

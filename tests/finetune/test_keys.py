@@ -52,7 +52,7 @@ def test_folds_under_another_key_are_trained_again(tissue, done, run_copy, caplo
     first.write_bytes(second.read_bytes())
     run(tissue, folder.parents[1])
     assert results(folder.parents[1]) == before
-    assert f"{first.name}: not whole (made under other settings); made again" in caplog.text
+    assert f"{first.name}: incomplete (made under other settings); made again" in caplog.text
 
 
 def test_a_state_under_another_key_is_not_gone_on_from(tissue, tmp_path, caplog, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_state_under_another_key_is_not_gone_on_from(tissue, tmp_path, caplog,
 
     monkeypatch.setattr(units, "train_model", beside)
     run(tissue, tmp_path, overwrite=True)
-    assert ".state.npz: not whole (made under other settings); made again" in caplog.text
+    assert ".state.npz: incomplete (made under other settings); made again" in caplog.text
 
 
 def test_a_moved_weights_file_changes_nothing(tissue, tmp_path, caplog):

@@ -48,4 +48,4 @@ def test_a_pack_that_does_not_hold_is_made_again(tmp_path, caplog, change, words
     assert read_pack(path, KEY, {"values": (2,)}) is None
     import re
 
-    assert re.search(rf"a\.npz: not whole \(.*{words}.*\); made again", caplog.text)
+    assert re.search(rf"a\.npz: incomplete \(.*{words}.*\); made again", caplog.text)

@@ -84,7 +84,7 @@ def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, capl
     for damage in (b"", whole[: len(whole) // 2], whole[:200] + b"x" * 8 + whole[208:]):
         pack.write_bytes(damage)
         assert read_kept(tmp_path) == {}
-        assert f"{pack}: not whole" in caplog.text
+        assert f"{pack}: incomplete" in caplog.text
         caplog.clear()
     pack.write_bytes(whole)
     pack.rename(tmp_path / f"{'0' * 64}.npz")  # is not what its name says
