@@ -71,7 +71,9 @@ def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli
         "--weights", tmp_path / "none.h5", "--classes", "gutartig,bösartig",
     )  # fmt: skip
     assert code == 2
-    assert re.search(r"extracting features of 12 images on \d+ cores? takes about \d+ (hours|minutes) in all \(between", err)
+    assert re.search(
+        r"extracting features of 12 images on \d+ cores? takes about \d+ (hours|minutes) in all \(between", err
+    )
     (line,) = re.findall(r"^in about \d+ seconds?: (.+)$", err, flags=re.MULTILINE)
     words = shlex.split(line)[1:]
     assert words[words.index("--classes") + 1] == "gutartig,bösartig"
