@@ -165,7 +165,7 @@ STRANGE = {
     "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* not finite"),
     "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
     "arrays of text": ("logistic", arrays(intercepts=lambda a: a.astype(str)), "intercepts .* not finite"),
-    "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "no scales"),
+    "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "invalid scales"),
     "a negative width": ("svm", arrays(gamma=np.array(-1.0)), "no support-vector machine"),
     "more pairs than classes have": (
         "svm",

@@ -231,7 +231,7 @@ def test_a_plain_tiff_by_hand_is_read(write):
 
 @pytest.mark.parametrize(("changes", "match"), [
     ({256: 2**31, 257: 2**31}, "is over the limit of 85,000,000 pixels"),
-    ({256: 0}, "it says 0x16 pixels"),
+    ({256: 0}, "its header has 0x16 pixels"),
     ({322: 65536, 323: 65536, 324: 8, 325: 256}, "its tiles have 65536x65536 pixels"),
     ({277: 60_000}, "60000 samples a pixel, where 1 colours belong"),
     ({278: 1, 259: 5}, "1 parts, where 16 belong"),

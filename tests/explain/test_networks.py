@@ -359,7 +359,7 @@ def test_units(finder):
     active, mean = np.asarray(finder.run(x)[tensor])[0], x[0].mean(axis=(0, 1))
     masked = np.where(active[..., :1] >= active[..., 0].max() / 2, x[0], mean)
     each = finder.model.predict_on_batch(np.stack([x[0], np.broadcast_to(mean, x[0].shape), masked]))[:, 1]
-    wanted = ("all of it: ", "mean colour: ", "unit 0 alone: ")
+    wanted = ("all of it: ", "mean colour: ", "only unit 0: ")
     for (caption, _), name, share in zip(shown[:3], wanted, each, strict=True):
         assert caption.startswith(name)
         assert float(caption.removeprefix(name)) == pytest.approx(float(share), abs=2e-3)

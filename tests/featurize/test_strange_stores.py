@@ -176,7 +176,7 @@ ODD = {
         dataset("features", shape=(24, 2**28), chunks=(1, 2**28), dtype=np.float32, compression="gzip"),
         "chunks of more than 256 MiB",
     ),
-    "a group called features": (lambda file: (file.pop("features"), file.create_group("features")), "no dataset"),
+    "a group called features": (lambda file: (file.pop("features"), file.create_group("features")), "is not a dataset"),
     "short labels": (dataset("label", data=NAMES), "label has the shape"),
     "labels that are numbers": (dataset("label", data=np.ones(24)), "label holds float64, not text"),
     "labels that are no UTF-8": (
@@ -193,14 +193,14 @@ ODD = {
     "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
     "classes that are one text": (attribute("classes", 5), "classes is not a list of texts"),
     "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
-    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes name one twice"),
+    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "classes names one twice"),
     "augmentations of 0": (attribute("augmentations", 0), "augmentations is 0"),
     "augmentations of -2": (attribute("augmentations", -2), "augmentations is -2"),
     "augmentations in words": (attribute("augmentations", "two"), "augmentations is not a whole number"),
     "augmentations as a list": (attribute("augmentations", [2, 2]), "augmentations is not a whole number"),
     "no encoder": (setting("encoder"), "its settings have no 'encoder'"),
     "no mode": (setting("mode"), "its settings have no 'mode'"),
-    "an encoder of a number": (setting("encoder", 3.0), "encoder is no text"),
+    "an encoder of a number": (setting("encoder", 3.0), "encoder is not text"),
     "an encoder of 60,000 letters": (setting("encoder", "x" * 60_000), "the attribute settings holds none"),
     "a reference in place of a text": (
         lambda file: file.attrs.create("settings", file.ref, dtype=h5py.ref_dtype), "no attribute settings"
