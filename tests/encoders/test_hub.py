@@ -486,7 +486,7 @@ def test_a_named_encoder_has_as_many_parameters_as_published(name):
 def test_the_config_of_another_network_is_refused(shrunk, tmp_path):
     original(shrunk["dinov2-base"], tmp_path)
     _config(num_attention_heads=6)(tmp_path)
-    with pytest.raises(WeightsError, match="says num_attention_heads 6, and dinov2-base has 3; .*another network"):
+    with pytest.raises(WeightsError, match="has num_attention_heads 6, and dinov2-base has 3; .*another network"):
         open_encoder(EncoderChoice("dinov2-base"), weights=str(tmp_path))
 
 

@@ -306,7 +306,7 @@ def test_a_mask_without_its_image(tmp_path, cli):
     shutil.rmtree(root / "Mass-Training_P_00001_LEFT_CC")
     code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "other", *OPTIONS, *options)
     assert code == 2
-    assert "P_00001_LEFT_CC_1: has no context: its mammogram is not here" in err
+    assert "P_00001_LEFT_CC_1: has no context: its mammogram is missing" in err
     assert not (tmp_path / "other" / "finetune").exists()
 
 
