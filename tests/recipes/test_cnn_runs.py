@@ -205,7 +205,7 @@ def test_images_that_are_not_there(tmp_path):
 
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
-    with pytest.raises(InputError, match="no image of 400x is here"):
+    with pytest.raises(InputError, match="no image of 400x is present"):
         reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
     few = tmp_path / "few" / "BreaKHis_v1"
     shutil.copytree(breakhis, few)
