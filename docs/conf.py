@@ -11,6 +11,7 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_logo = html_favicon = "images/logo.svg"
+html_static_path, html_css_files = ["static"], ["site.css"]
 # The address of the source code gives each page a link to edit it; docs/releasing.md lists it among the blanks to fill.
 SOURCE = ""
 html_theme_options = (

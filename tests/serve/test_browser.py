@@ -90,7 +90,7 @@ def fits(window):
 
 def keep(window, name, scheme):
     if PICTURES and scheme == "light":
-        window.screenshot(path=str(Path(PICTURES) / name), full_page=True, quality=80)
+        window.screenshot(path=str(Path(PICTURES) / name), full_page=True, quality=70)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
