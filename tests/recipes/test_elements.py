@@ -1,4 +1,4 @@
-"""The tables of docs/reproduce.md on the elements of each source: what they name is there, and nothing is missing."""
+"""The tables of docs/elements.md on the elements of each source: what they name is there, and nothing is missing."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from bchisto.recipes import load_recipe
 from bchisto.recipes.methods import RECIPE_METHODS
 
-PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
+PAGE = Path(__file__).parents[2] / "docs" / "elements.md"
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 OF_ALL = {"dataset", "images"}
 """What a recipe says of its images, outside of its steps."""
@@ -15,12 +15,12 @@ OF_ALL = {"dataset", "images"}
 
 def elements(name):
     """Return the cells of a system's table."""
-    text = PAGE.read_text(encoding="utf-8").partition("## Element by element")[2]
-    section = re.split(r"^##+ ", text.partition(f"### {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    text = PAGE.read_text(encoding="utf-8")
+    section = re.split(r"^##+ ", text.partition(f"## {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
     ]
-    last = "faithful, or bchisto's choice and why"
+    last = "faithful, or choice"
     assert rows[0] == ["element of the source", "settings", "variants", "tables", last]
     return rows[2:]
 
