@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .ending import done, echo, reported_last, results
+from .fetching import fetch_missing, yes_flag
 from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
@@ -42,10 +43,11 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors")
     yield EXPLAIN
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
+    yield yes_flag()
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
-def reproduce(name: str, **options: Any) -> None:
+def reproduce(name: str, yes: bool, **options: Any) -> None:
     """Run a published system, and compare published and obtained results.
 
     NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
@@ -55,6 +57,7 @@ def reproduce(name: str, **options: Any) -> None:
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
     from ..core import from_options
+    from ..encoders import EncoderChoice
     from ..jobs import Work
     from ..recipes import Scope, estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
@@ -69,6 +72,7 @@ def reproduce(name: str, **options: Any) -> None:
     if options["all_variants"]:
         options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
+    fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes)
     if options["plan"]:
         stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)
         echo(estimate_text(stages, jobs=work.networks().processes), lines=True)

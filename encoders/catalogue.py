@@ -65,13 +65,13 @@ class NamedEncoder:
         """How far it was tested here."""
         return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
 
-    def download(self) -> str:
+    def download(self) -> Message:
         """Say in one line how to get the weights."""
         if self.pickled:
             return self.convert()
         return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", self._login, self.name, self.name)
 
-    def convert(self) -> str:
+    def convert(self) -> Message:
         """Say in one line how to bring weights that are pickled into a form that is read."""
         return Message(
             "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "

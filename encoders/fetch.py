@@ -76,7 +76,7 @@ def kept_in(name: str) -> Path | None:
         return None
     repository = name.removeprefix(HF_HUB)
     if not _REPOSITORY.fullmatch(repository):
-        raise InputError("{encoders} {}: write timm:hf-hub:OWNER/NAME", name)
+        raise InputError("{}: write timm:hf-hub:OWNER/NAME", name)
     return encoders_folder() / repository.replace("/", "--")
 
 
@@ -127,7 +127,7 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
     )
     weights = [file for file in files if file[0].endswith(".safetensors") and "/" not in file[0]]
     if not weights:
-        raise WeightsError(f"{named.repository}: holds no .safetensors; {named.convert()}")
+        raise WeightsError("{}: holds no .safetensors; {}", named.repository, named.convert())
     whole = [file for file in weights if file[0] == "model.safetensors"]
     texts = [file for file in files if file[0] in _CONFIGS]
     return Offer(named, str(info.sha), tuple(sorted([*texts, *(whole or weights)])))

@@ -64,7 +64,7 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     """
     if named is not None and request.weights_kind != "file":
         terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
-        raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.download()}")
+        raise WeightsError("{}: its weights are not part of bchisto{}; {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name
     path = Path(request.choice.source if named is None else request.weights)
     folder = read_folder(path, config=named is None)

@@ -18,6 +18,8 @@ from .form import load_recipe
 from .pictures import make_pictures, pictures_of
 from .recipe import Recipe, ReproduceRequest, Scope
 from .runner import estimate_variants, run_variants
+from .settings import build_steps
+from .steps import FeaturizeStep
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ def _report(
         for section, settings_of_section in recipe.sections.items()
         for key, setting in settings_of_section.items()
     }
+    if recipe.measures_encoder:
+        features = next(step for step in build_steps(recipe, request, recipe.first) if isinstance(step, FeaturizeStep))
+        used = plain_options(features.settings)
+        settings |= {f"featurize {key}": f"{used[key]} (brought by the encoder)" for key in features.brought}
+        settings["featurize encoders"] = str(used["encoders"])
     if request.fresh_draws:
         settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:

@@ -71,10 +71,12 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
 
 def _featurize_step(recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest) -> FeaturizeStep:
     options = {**values, "weights": (*values.get("weights", ()), *request.weights)}
+    brought: dict[str, Any] = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders
-        options |= encoder_defaults(options, keep=recipe.quick.get("featurize", ()) if request.quick else ())
-    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, options), fresh=request.fresh_draws)
+        brought = encoder_defaults(options, keep=recipe.quick.get("featurize", ()) if request.quick else ())
+    settings = from_options(FeaturizeSettings, {**options, **brought})
+    return FeaturizeStep(reading_of(values), settings, fresh=request.fresh_draws, brought=brought)
 
 
 def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:

@@ -7,8 +7,9 @@ does what is missing and returns what was trained, or raises a `ReportError` whe
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -19,10 +20,12 @@ from ..core import InputError
 from ..crossval import CrossValidation
 from ..data import FoldChoice
 from ..evaluate import TwoClassView
-from ..featurize import FeaturizeSettings, View, featurize, open_store
+from ..featurize import FeaturizeSettings, View, defaults_text, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import Work, ensure_folder, write_rows
 from .parts import Part, write_list
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class FeaturizeStep:
     settings : FeaturizeSettings
     fresh : bool
         Whether colours and crops are drawn anew for each store, by a seed of its own.
+    brought : mapping
+        Those of the settings that the encoder which is measured brings.
     """
 
     reading: Mapping[str, Any]
     settings: FeaturizeSettings
     fresh: bool = False
+    brought: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "featurize"
 
@@ -49,6 +55,8 @@ class FeaturizeStep:
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Describe the images; a shard describes its share, and the last one puts the stores together."""
+        if self.brought:
+            _log.info("%s", defaults_text(self.brought, self.settings))
         for settings in self._drawn():
             result = featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
             share = result.share

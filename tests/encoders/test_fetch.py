@@ -179,6 +179,14 @@ def test_what_the_hub_refuses(hub, fetch):
     assert (code, "fetch on a machine with a network" in err) == (2, True), err
 
 
+def test_a_recipe_fetches_what_it_measures(start, tmp_path):
+    words = ("bach-encoder", "--encoder", NAME, "--images", str(tmp_path), "--plan", "--yes")
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "BCHISTO_ENCODERS": str(tmp_path / "encoders")}
+    _, err = start("reproduce", *words, env=environment).communicate(timeout=120)
+    assert f"{NAME}" in err
+    assert "the hub does not answer" in err
+
+
 def test_a_repository_that_has_no_name_here(hub, fetch, tmp_path):
     hub.repository = "someone/tiny"
     code, _, err = fetch("--yes", name="timm:hf-hub:someone/tiny")
@@ -186,7 +194,7 @@ def test_a_repository_that_has_no_name_here(hub, fetch, tmp_path):
     assert (tmp_path / "encoders" / "someone--tiny" / "fetched.json").is_file()
     for name in ("timm:hf-hub:../x", "timm:hf-hub:someone", "timm:hf-hub:a/b/c"):
         code, _, err = fetch("--yes", name=name)
-        assert (code, "write timm:hf-hub:OWNER/NAME" in err) == (2, True), err
+        assert (code, f"error: {name}: write timm:hf-hub:OWNER/NAME" in err) == (2, True), err
 
 
 def test_from_an_empty_cache_to_a_report_and_again_without_a_network(hub, tmp_path, start):

@@ -5,7 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.recipes import list_recipes
+from bchisto.featurize import View
+from bchisto.featurize.crops import GRID
+from bchisto.jobs import Work
+from bchisto.recipes import list_recipes, load_recipe
+from bchisto.recipes.recipe import ReproduceRequest
+from bchisto.recipes.settings import build_steps
 from PIL import Image
 
 
@@ -34,6 +39,17 @@ def test_it_needs_an_encoder_and_others_take_none(bach, cli, tmp_path):
     words = ("--encoder", "tiny", "--images", bach, "--out", tmp_path / "run")
     code, _, err = cli("reproduce", "rakhlin2018", *words)
     assert (code, "--encoder tiny: rakhlin2018 names its own" in err) == (2, True), err
+
+
+def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(bach, cli, tmp_path):
+    words = ("--encoder", "uni2-h", "--images", bach, "--out", tmp_path / "run", "--quick", "--variant", "eva-logistic")
+    code, _, err = cli("reproduce", "bach-encoder", *words)
+    assert (code, "--weights uni2-h=DIR" in err) == (2, True), err
+    assert "uni2-h brings" in err
+    request = ReproduceRequest(images=bach, run=tmp_path, work=Work(), encoders=("uni2-h",), weights=())
+    step, _ = build_steps(load_recipe("bach-encoder"), request, "eva-logistic")
+    assert (step.settings.views, step.settings.crops) == ((View(0.5, 224, "um"),), GRID)
+    assert (step.settings.augmentations, step.settings.stain, step.settings.color_range) == (1, "none", (1.0, 1.0))
 
 
 @pytest.mark.slow
