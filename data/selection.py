@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Collection, Sequence
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
-from ..formats import ImageHeader, limits, read_header
-from ..jobs import default_jobs, ensure_folder, refuse_overwriting
+from ..formats import ImageHeader, limits
+from ..jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
-from .images import UniqueImages, find_copies, unique_images
+from .images import ImageFiles, UniqueImages, find_copies, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
 from .read import read_images
@@ -249,7 +250,8 @@ class ImageSelection(Settings):
         Parameters
         ----------
         cache : Path
-            Where hashes of files are kept between runs; its folder is made once nothing is refused any more.
+            Where hashes and headers of files are kept between runs; its folder is left once nothing is refused any
+            more. Of shards that begin at once the first reads the files, and the others wait for what it leaves.
         stain : str
             The stain method that the images will go through.
         colours : bool
@@ -273,12 +275,17 @@ class ImageSelection(Settings):
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
         check_stain(dataset, stain=stain, colours=colours, off=colours_off)
-        usable = dataset.records
-        refused: tuple[tuple[str, str], ...] = ()
-        if not (keep_refused and skip_errors):
-            usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors)
-        ensure_folder(cache.parent)
-        return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=cache), refused)
+        files, turn = ImageFiles(cache), contextlib.ExitStack()
+        with turn:
+            if not files.know(dataset.records):
+                turn.enter_context(in_turn(cache.parent))
+                files = ImageFiles(cache)
+            usable = dataset.records
+            refused: tuple[tuple[str, str], ...] = ()
+            if not (keep_refused and skip_errors):
+                usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
+            ensure_folder(cache.parent)
+            return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=files), refused)
 
 
 class _ReadOnce(ImageSelection):
@@ -320,6 +327,7 @@ def check_headers(
     needs: Sequence[LeastSize],
     skip_errors: bool,
     known: Collection[str] | None = None,
+    files: ImageFiles | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Read every header before the first unit of work.
 
@@ -332,6 +340,8 @@ def check_headers(
         Leave out images that cannot work, instead of refusing them.
     known : collection of str, optional
         The parameters that the caller has, see `bchisto.core.Message.limited`; all without.
+    files : ImageFiles, optional
+        What is known of the files.
 
     Returns
     -------
@@ -344,10 +354,11 @@ def check_headers(
         An image that cannot work, or none that can.
     """
     headers: dict[str, ImageHeader] = {}
+    files = files or ImageFiles()
 
     def problem(record: ImageRecord) -> str | None:
         try:
-            header = headers[record.image_id] = read_header(record.path)
+            header = headers[record.image_id] = files.header(record.path)
         except ImageError as error:
             return message_of(error)
         width, height = record.sides(header.width, header.height)

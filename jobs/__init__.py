@@ -32,7 +32,7 @@ from .processes import (
     this_process,
 )
 from .progress import Progress, Ticker, format_seconds
-from .resources import THREADS, Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
+from .resources import THREADS, Resources, cpu_resources, default_jobs, in_turn, network_resources, one_thread_of_opencv
 from .work import Shard, Share, Work, do_missing, singly
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "hold_interrupts",
     "hush_readers",
     "hushed_start",
+    "in_turn",
     "is_interrupt",
     "is_running",
     "is_set_aside",

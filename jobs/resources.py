@@ -23,6 +23,41 @@ _CLAIM = "BCHISTO_GPU_CLAIM"
 _CLAIM_SECONDS = 10.0
 """How long a new worker waits for the place of one that is just ending."""
 
+_TURN_SECONDS = 600.0
+"""How long one waits for the turn of a process that may have been stopped; what it does would only be done twice."""
+
+_TURN = ".turn"
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Let processes in one after the other, on all machines that see a folder, as far as its file system has locks.
+
+    A lock ends with its process, so none is left behind; the file of it, and a folder that stays empty, are removed.
+    """
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no locks or no right to write: then several do the same
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(_remove_empty, folder)
+            handle = os.open(folder / _TURN, os.O_CREAT | os.O_RDWR)
+            stack.callback(os.close, handle)
+            until = time.monotonic() + _TURN_SECONDS
+            while time.monotonic() < until:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.05)
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / _TURN).unlink(missing_ok=True)
+        folder.rmdir()
+
 
 @dataclass(frozen=True)
 class Resources:

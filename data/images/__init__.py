@@ -3,13 +3,14 @@
 Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). Here stands what the rest of `bchisto.data` uses.
 """
 
-from .content import UniqueImages, compare_contents, same_content, unique_images
+from .content import ImageFiles, UniqueImages, compare_contents, same_content, unique_images
 from .copies import MOST_COMPARED, Copy, find_copies
 from .decode import decode_record, scaled_side
 
 __all__ = [
     "MOST_COMPARED",
     "Copy",
+    "ImageFiles",
     "UniqueImages",
     "compare_contents",
     "decode_record",

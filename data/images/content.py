@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import json
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import DAMAGE, InputError, few
-from ...formats import Cells, file_identity, file_sha256
+from ...core import DAMAGE, ImageError, InputError, few
+from ...formats import Cells, ImageHeader, file_identity, file_sha256, read_header
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding
@@ -26,7 +28,7 @@ _SAID = 3
 _MOST_CONTRADICTIONS = 50
 """Images of two labels or groups that one message names."""
 
-_CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256")
+_CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
 CROP_SEEDS = ("id", "pixels")
 """What seeds everything random about an image: its id, as in training, or its decoded pixels, as for new images, whose
@@ -103,14 +105,76 @@ class UniqueImages:
     repeated: tuple[tuple[str, str], ...]
 
 
-def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImages:
+class ImageFiles:
+    """Hashes and headers of image files, read once; those of a cache where size, times and inode are unchanged.
+
+    Parameters
+    ----------
+    cache : Path, optional
+        A CSV that an earlier look left.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache, self._known = cache, _read_cache(cache)
+        self._stamps: dict[Path, tuple[str, ...]] = {}
+        self._headers: dict[Path, ImageHeader] = {}
+
+    def know(self, records: Sequence[ImageRecord]) -> bool:
+        """Tell whether no file need be opened."""
+        try:
+            return all(self._known.get(self._stamp(record.path), ("", ""))[1] for record in records)
+        except ImageError:
+            return False
+
+    def header(self, path: Path) -> ImageHeader:
+        """Return the header of a file.
+
+        Raises
+        ------
+        ImageError
+            See `bchisto.formats.read_header`.
+        """
+        try:
+            cell = self._known[self._stamp(path)][1]
+            header = ImageHeader(*json.loads(cell))
+        except (ImageError, KeyError, TypeError, ValueError):
+            header = read_header(path)
+        self._headers[path] = header
+        return header
+
+    def hashes(self, records: Sequence[ImageRecord]) -> list[str]:
+        """Return the SHA-256 of each file, and write the cache anew.
+
+        Raises
+        ------
+        ImageError
+            A file cannot be read.
+        """
+        paths = [record.path for record in records]
+        stamps = [self._stamp(path) for path in paths]
+        known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
+        with ThreadPoolExecutor(default_jobs()) as pool:
+            hashes = list(pool.map(lambda sha256, path: sha256 or file_sha256(path), known, paths))
+        if self._cache is not None:
+            headers = [json.dumps(astuple(self._headers[path])) if path in self._headers else "" for path in paths]
+            rows = [(*stamp, sha256, header) for stamp, sha256, header in zip(stamps, hashes, headers, strict=True)]
+            write_rows(self._cache, _CACHE_COLUMNS, rows)
+        return hashes
+
+    def _stamp(self, path: Path) -> tuple[str, ...]:
+        if path not in self._stamps:
+            self._stamps[path] = (str(path.resolve()), *file_identity(path))
+        return self._stamps[path]
+
+
+def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -> UniqueImages:
     """Hash every image and leave out those whose content stands in the dataset already.
 
     Parameters
     ----------
     dataset : Dataset
         Any.
-    cache : Path, optional
+    cache : Path or ImageFiles, optional
         A CSV of earlier hashes, reused where size, times and inode of a file are unchanged, and written anew.
 
     Returns
@@ -134,7 +198,7 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     return unique
 
 
-def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[UniqueImages, list[Finding]]:
+def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -> tuple[UniqueImages, list[Finding]]:
     """Return what `unique_images` does, and an error for each image of a content that has another label or group.
 
     Raises
@@ -142,13 +206,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[Un
     ImageError
         A file cannot be read.
     """
-    known = _read_cache(cache)
-    stamps = [_stamp(record) for record in dataset.records]
-    paths = [record.path for record in dataset.records]
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        hashes = list(pool.map(lambda stamp, path: known.get(stamp) or file_sha256(path), stamps, paths))
-    if cache is not None:
-        write_rows(cache, _CACHE_COLUMNS, [(*stamp, sha) for stamp, sha in zip(stamps, hashes, strict=True)])
+    hashes = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(dataset.records)
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
@@ -179,11 +237,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[Un
     return unique, contradictions
 
 
-def _stamp(record: ImageRecord) -> tuple[str, ...]:
-    return str(record.path.resolve()), *file_identity(record.path)
-
-
-def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:
+def _read_cache(path: Path | None) -> dict[tuple[str, ...], tuple[str, str]]:
     if path is None or not path.is_file():
         return {}
     try:
@@ -191,4 +245,4 @@ def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:
             rows = list(Cells(handle))[1:]
     except DAMAGE:  # it saves time alone
         return {}
-    return {tuple(row[:-1]): row[-1] for row in rows if len(row) == len(_CACHE_COLUMNS)}
+    return {tuple(row[:-2]): (row[-2], row[-1]) for row in rows if len(row) == len(_CACHE_COLUMNS)}

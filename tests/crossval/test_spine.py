@@ -1,12 +1,18 @@
 """What every road shares: folds by name, a selection that opens, doing what is missing, the result in words."""
 
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from bchisto.core import InputError
 from bchisto.crossval import CrossValidation
 from bchisto.data import FoldChoice, ImageSelection
+from bchisto.data.images import content
 from bchisto.evaluate import Panel
 from bchisto.jobs import Resources, Shard, Share, Work, do_missing
 from conftest import write_tissue
@@ -133,6 +139,32 @@ def opened(root, tmp_path, **options):
     return ImageSelection(root).open(
         cache=tmp_path / "images.csv", stain="macenko", colours=True, colours_off="--off", **chosen
     )
+
+
+def test_sixteen_that_begin_at_once_open_each_image_once(tmp_path, monkeypatch):
+    tissue, run, files = write_tissue(tmp_path / "tissue"), tmp_path / "run", Counter()
+    for name in ("file_sha256", "read_header"):
+        monkeypatch.setattr(content, name, partial(_counted, files, getattr(content, name)))
+    begun = Barrier(16)
+
+    def shard(_):
+        begun.wait()
+        return opened(tissue, run).digest
+
+    with ThreadPoolExecutor(16) as pool:
+        digests = set(pool.map(shard, range(16)))
+    assert len(digests) == 1
+    assert set(files.values()) == {1}
+    assert len(files) == 2 * 12
+    assert [path.name for path in run.iterdir()] == ["images.csv"]
+    os.utime(next(tissue.rglob("*.png")), (0, 0))
+    opened(tissue, run)
+    assert sorted(files.values()) == [*[1] * (len(files) - 2), 2, 2]
+
+
+def _counted(counts, function, path):
+    counts[function.__name__, path] += 1
+    return function(path)
 
 
 def test_a_selection_opens(pictures, tmp_path, caplog):
