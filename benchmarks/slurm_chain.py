@@ -54,6 +54,16 @@ def stages(images, run):
     return [*words[:last], "then", "finetune", "--images", str(images), "--out", str(run), *NETWORK, *words[last:]]
 
 
+def draw(images):
+    """Draw 96 images of two classes."""
+    rng = np.random.default_rng(0)
+    for position, name in enumerate(("benign", "malignant")):
+        (images / name).mkdir(parents=True)
+        for number in range(48):
+            pixels = rng.integers(60 + 60 * position, 250, (96, 96, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(images / name / f"{name}{number:02d}.png")
+
+
 def alone(images, run):
     """Do the chain in one process after another."""
     words = stages(images, run)
@@ -70,12 +80,7 @@ def main():
     parser.add_argument("--work", type=Path)
     work = parser.parse_args().work or Path(tempfile.mkdtemp())
     images, run, one = work / "images", work / "run", work / "alone"
-    rng = np.random.default_rng(0)
-    for position, name in enumerate(("benign", "malignant")):
-        (images / name).mkdir(parents=True)
-        for number in range(48):
-            pixels = rng.integers(60 + 60 * position, 250, (96, 96, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(images / name / f"{name}{number:02d}.png")
+    draw(images)
     started = time.monotonic()
     alone(images, one)
     sys.stdout.write(f"one process: {time.monotonic() - started:.0f} s\n")

@@ -20,7 +20,7 @@ def _options() -> Iterator[click.Parameter]:
     methods = {"multiple": True, "required": False}
     yield from options_of(ExplainSettings, method=methods)
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
-    yield from options_of(Work, "skip_errors", "overwrite")
+    yield from options_of(Work, "skip_errors", "overwrite", "dask")
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "method", "target"))

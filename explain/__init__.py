@@ -8,10 +8,11 @@ from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
+from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
 from .page import where_highest
 from .regions import write_regions
-from .run import ExplainResult, explain, explain_image, explain_methods
+from .run import ExplainResult, explain, explain_methods
 
 __all__ = [
     "METHODS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -30,7 +31,7 @@ from ..crossval import bundle_kind, bundle_lines, bundle_view
 from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
 from ..formats import file_sha256
-from ..jobs import Progress, Work, key_of, refuse_overwriting, remove_output, write_rows
+from ..jobs import Progress, Work, do_missing, key_of, refuse_overwriting, remove_output, write_rows
 from ..predict import (
     Model,
     advised,
@@ -38,15 +39,15 @@ from ..predict import (
     find_bundle,
     new_images,
     notes_of_training,
+    packages_of,
     ready_model,
 )
 from ..runs import FolderSettings, record_run
-from .boosted import explain_boosted
 from .draw import colour_limits, draw, write_png, write_sheet
-from .explanation import Explanation, shown_picture
-from .graph import Graph
+from .explanation import Explanation
+from .image import Explainer, ExplainUnit, ExplainUnits, make_explainer
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
-from .networks import NetworkExplainer, graphs_of
+from .networks import graphs_of
 from .page import Drawn, write_page
 from .regions import write_regions
 
@@ -113,7 +114,7 @@ def explain(
     weights : sequence of str
         As in `predict`.
     work : Work, optional
-        `overwrite` and `skip_errors` of it; it is done in this process.
+        `overwrite`, `skip_errors` and `dask` of it; without `dask` it is done in this process.
 
     Returns
     -------
@@ -189,7 +190,7 @@ def explain_methods(
         )
         jobs = []
         for method, asked, target in zip(chosen, settings, targets, strict=True):
-            explainer = _explainer(ready, bundle, method, asked, target, graphs)
+            explainer = make_explainer(ready, bundle, method, asked, target, graphs)
             own = {"model_sha256": file.sha256, **asdict(asked)}
             into = FolderSettings(folder=folder / asked.method, settings=own, work=("arrays/*.npz",))
             if not work.overwrite:
@@ -197,10 +198,11 @@ def explain_methods(
             usable, refused = read(method.of_model is not None)
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
-            jobs.append((method, explainer, into, usable, refused))
+            on_workers = functools.partial(_explain_on_workers, ExplainUnits(file, method, asked, target), work, ready)
+            jobs.append((method, explainer, on_workers, into, usable, refused))
         if work.checks:
             return []
-        for _, _, into, _, _ in jobs:
+        for _, _, _, into, _, _ in jobs:
             into.begin(overwrite=work.overwrite)
         banners, facts = notes_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [_explain_by(*job, skip_errors=work.skip_errors, banners=banners, facts=facts) for job in jobs]
@@ -210,58 +212,6 @@ def explain_methods(
             failures=max(len(result.failures) for result in results),
         )
     return results
-
-
-Explainer = Callable[["ImageRecord | None"], Explanation]
-
-
-def _explainer(
-    model: Model,
-    file: Path,
-    method: Method,
-    settings: ExplainSettings,
-    target: int | None,
-    graphs: Sequence[Graph] | None,
-) -> Explainer:
-    """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
-    if isinstance(model, CnnModel):
-        networks = NetworkExplainer(model, method, settings, graphs=graphs)
-        return lambda record: (
-            networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
-        )
-
-    def explain_image(record: ImageRecord | None) -> Explanation:
-        assert record is not None
-        return explain_boosted(model, record, shown_picture(record), settings=settings, target=target, file=file)
-
-    return explain_image
-
-
-def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str = "") -> Explanation:
-    """Explain one image by the method that fits its model: ``map``, or ``gradcam`` of networks that see it as a whole.
-
-    Parameters
-    ----------
-    model : Model
-    record : ImageRecord
-        After `bchisto.predict.check_sizes`.
-    file : Path
-        The model file: the names of its training images lie beside it.
-    target : str
-        The class; by default as `ExplainSettings` has it.
-
-    Raises
-    ------
-    InputError
-        No such class.
-    ImageError
-        The image cannot be used.
-    """
-    whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
-    settings = ExplainSettings("gradcam" if whole else "map", target=target)
-    index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    graphs = graphs_of(model) if isinstance(model, CnnModel) else None
-    return _explainer(model, file, METHODS[settings.method], settings, index, graphs)(record)
 
 
 def _images(
@@ -286,6 +236,7 @@ def _images(
 def _explain_by(
     method: Method,
     explainer: Explainer,
+    on_workers: Callable[[FolderSettings, Sequence[ImageRecord]], None],
     settings: FolderSettings,
     records: Sequence[ImageRecord | None],
     refused: Sequence[tuple[str, str]],
@@ -303,13 +254,13 @@ def _explain_by(
     kept: list[tuple[Path, str]] = []  # arrays are large, and in their files
     ends: list[tuple[float, float]] = []
     failures = list(refused)
+    on_workers(settings, [record for record in records if record is not None])
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
-            name = "model" if record is None else _file_name(record.image_id)
-            arrays = folder / "arrays" / f"{name}.npz"
+            arrays = _arrays_of(settings, record)
+            name = arrays.stem
             try:
-                content = "" if record is None else record_sha256(record, file_sha256(record.path))
-                work = key_of("explanation 2", settings=dict(settings.settings), image=content)
+                work = _key_of(settings, record)
                 explanation = Explanation.load(arrays, work=work)
                 if explanation is None:
                     explanation = explainer(record)
@@ -346,6 +297,39 @@ def _explain_by(
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
     write_sheet(sheet, [explained.file for explained in drawn])
     return ExplainResult(folder, page, sheet, len(drawn), tuple(failures), banners)
+
+
+def _explain_on_workers(
+    explain: ExplainUnits, work: Work, model: Model, settings: FolderSettings, records: Sequence[ImageRecord]
+) -> None:
+    """Let Dask workers explain what is not kept yet, if there are any; whoever calls this does what they leave."""
+    if work.dask is None:
+        return
+    units = []
+    for record in records:
+        with contextlib.suppress(ImageError):
+            units.append(ExplainUnit(record, _arrays_of(settings, record), _key_of(settings, record)))
+    do_missing(
+        explain,
+        units,
+        read=lambda unit: None if Explanation.load(unit.arrays, work=unit.key) is None else True,
+        steps=lambda _: 1,
+        label=f"explain {explain.method.name}",
+        finished="images are explained",
+        step_name="images",
+        work=work,
+        resources=work.cpu(),
+        begin=lambda: work.environments(settings.folder, packages_of(model)),
+    )
+
+
+def _arrays_of(settings: FolderSettings, record: ImageRecord | None) -> Path:
+    return settings.folder / "arrays" / f"{'model' if record is None else _file_name(record.image_id)}.npz"
+
+
+def _key_of(settings: FolderSettings, record: ImageRecord | None) -> str:
+    content = "" if record is None else record_sha256(record, file_sha256(record.path))
+    return key_of("explanation 2", settings=dict(settings.settings), image=content)
 
 
 def _drawn(folder: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:

@@ -3,7 +3,7 @@
 from .boosted import BoostedModel
 from .export import export
 from .locate import find_bundle, recorded_runs
-from .model import Model, ModelFile, ready_model
+from .model import Model, ModelFile, load_model, packages_of, ready_model
 from .outliers import Outliers
 from .outputs import PredictResult, tabulate, write_outputs
 from .predicted import Predicted, Prediction, predict_records
@@ -32,9 +32,11 @@ __all__ = [
     "export",
     "find_bundle",
     "in_order",
+    "load_model",
     "new_images",
     "new_images_mpp",
     "notes_of_training",
+    "packages_of",
     "predict",
     "predict_records",
     "ready_model",

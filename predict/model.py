@@ -91,6 +91,13 @@ def load_model(file: ModelFile) -> Model:
     return CnnModel(bundle)
 
 
+def packages_of(model: Model) -> list[str]:
+    """Return the packages that a model needs to predict."""
+    computed = [model.computed_by] if "backend" in model.computed_by else model.computed_by.values()
+    backends = {facts["backend"] for facts in computed}
+    return ["numpy", "opencv-python-headless", *(["keras"] if model.on_keras else []), *sorted(backends)]
+
+
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:
     """Load a model file, with the weights that its run recorded where none are given; warn of another precision."""
     recorded = recorded_weights(path, weights)

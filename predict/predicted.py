@@ -19,7 +19,7 @@ from ..data import ImageRecord, record_sha256
 from ..formats import file_sha256
 from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .boosted import BoostedModel
-from .model import Model, ModelFile, load_model
+from .model import Model, ModelFile, load_model, packages_of
 from .records import PARAMETERS
 
 _KIND = "prediction 2"
@@ -250,7 +250,7 @@ def predict_missing(
         bundled=partial(_blocks, size=size),
         work=work,
         resources=resources,
-        begin=lambda: work.environments(folder.parent),
+        begin=lambda: work.environments(folder.parent, packages_of(model)),
     )
     if work.checks:
         return {}
