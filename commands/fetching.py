@@ -21,17 +21,16 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
     Raises
     ------
     InputError, WeightsError, DependencyError
-        See `encoders.look_up_encoder` and `encoders.fetch_encoder`.
-    click.Abort
-        The user declines.
+        See `encoders.look_up_encoder` and `encoders.fetch_encoder`; or the user declines.
     """
+    from ..core import WeightsError
     from ..encoders import fetch_encoder, look_up_encoder
 
     offer = look_up_encoder(name, revision=revision)
     echo(f"{offer.named.title}: {offer.named.card.terms()}; {len(offer.files)} files, {offer.size / 1e6:,.1f} MB, "
          f"commit {offer.revision}", err=True)  # fmt: skip
-    if not yes:
-        click.confirm("Fetch it?", abort=True, err=True)
+    if not (yes or click.confirm("Fetch it?", err=True)):
+        raise WeightsError(f"{name}: not fetched, since you did not agree")
     echo(f"wrote {fetch_encoder(offer)}", err=True)
 
 

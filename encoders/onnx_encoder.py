@@ -184,9 +184,10 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
     port = file.inputs[0]
     first, last = port.shape[1:2] == (3,), port.shape[3:4] == (3,)
     if port.kind != _FLOAT32 or len(port.shape) != 4 or not (first or last):
+        keep = "; convert to float16 with keep_io_types=True" if port.kind == "float16" else ""
         raise InputError(
             f"{path}: its input {port.name} is {_shape_text(port)}; an encoder takes float32 images of shape (n, 3, "
-            "height, width) or (n, height, width, 3)"
+            f"height, width) or (n, height, width, 3){keep}"
         )
     sides = port.shape[2:] if first else port.shape[1:3]
     if any(side not in (None, size) for side in sides):

@@ -140,6 +140,21 @@ def test_nobody_is_there_to_accept(fetch, tmp_path):
     assert not (tmp_path / "encoders").exists()
 
 
+def test_somebody_declines(monkeypatch):
+    from bchisto.commands.fetching import fetch_with_consent
+    from bchisto.core import WeightsError
+    from bchisto.encoders.catalogue import CATALOGUE
+    from bchisto.encoders.fetch import Offer
+
+    def look_up(name, *, revision):
+        return Offer(CATALOGUE[name], COMMIT, ())
+
+    monkeypatch.setattr("bchisto.encoders.look_up_encoder", look_up)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
+        fetch_with_consent(NAME, yes=False)
+
+
 def test_a_cut_connection_is_gone_on_with(hub, fetch):
     hub.cuts = [14_000_000]
     assert fetch("--yes")[0] == 0
