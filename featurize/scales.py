@@ -114,9 +114,8 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
 
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
     """Say in one line what encoders brought, as options."""
-    published = {
-        choice.name: CATALOGUE[choice.name].outputs for choice in settings.encoders if choice.name in CATALOGUE
-    }
+    named = (choice.name for choice in settings.encoders if choice.name in CATALOGUE and not choice.layers)
+    published = {name: CATALOGUE[name].outputs for name in named}
     outputs = [f"{name}:{'+'.join(of)}" for name, of in published.items()]
     words = {"encoders": outputs, **brought} if outputs else brought
     words = {name: value for name, value in words.items() if name != "mode"}  # that of all but networks of maps

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.data import make_bach
 from bchisto.encoders import EncoderChoice, stated_card
-from bchisto.featurize import View, encoder_defaults, open_store
+from bchisto.featurize import FeaturizeSettings, View, defaults_text, encoder_defaults, open_store
 
 SIDE = 64
 
@@ -108,6 +108,14 @@ def test_encoders_that_state_nothing_bring_nothing(pathology):
     brought = encoder_defaults({"encoders": ["uni2-h", "midnight-12k"]}, keep=["stain"])
     assert brought["views"] == (View(0.5, 224, "um"),)
     assert "stain" not in brought
+
+
+@pytest.mark.parametrize(("encoder", "outputs"), [("midnight-12k", "midnight-12k:cls+mean"), ("midnight-12k:cls", "")])
+def test_outputs_that_are_given_are_not_brought(encoder, outputs):
+    chosen = {"encoders": (EncoderChoice.parse(encoder),)}
+    text = defaults_text(encoder_defaults(chosen), FeaturizeSettings(**chosen))
+    assert ("cls+mean" in text, outputs in text) == (bool(outputs), True)
+    assert '`views="0.5um:224"`' in text
 
 
 @pytest.mark.parametrize(
