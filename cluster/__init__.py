@@ -8,12 +8,13 @@ from .folders import count_groups, is_described
 from .plan import SINGLE, STAGES
 from .status import RunStatus, ShardState, Stage, read_status
 from .status_text import status_lines
-from .submission import SCHEDULERS, Request, cancel, make_plan, preview, refuse_live, start, was_submitted
+from .submission import SCHEDULERS, Length, Request, cancel, make_plan, preview, refuse_live, start, was_submitted
 
 __all__ = [
     "SCHEDULERS",
     "SINGLE",
     "STAGES",
+    "Length",
     "Request",
     "RunStatus",
     "ShardState",

@@ -23,6 +23,9 @@ _MOST_SECONDS = 4 * 3600
 """No more is asked for unless several units need it: partitions refuse long jobs, and a task goes on in
 another round."""
 
+_LEAST_SECONDS = 1800
+"""No less is asked for: how long a merge takes, which has the same limit, does not follow from units."""
+
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 
 
@@ -70,7 +73,7 @@ def least_seconds(unit: float | None) -> float:
 def limit_of(unit: float, units: int) -> str:
     """Return the limit of a task that has so many units to do one after the other, as Slurm writes it."""
     whole = _START_SECONDS + lead_seconds(unit) + _SLOWER * unit * units
-    return written(max(least_seconds(_SLOWER * unit), min(whole, _MOST_SECONDS)))
+    return written(max(_LEAST_SECONDS, least_seconds(_SLOWER * unit), min(whole, _MOST_SECONDS)))
 
 
 def written(seconds: float) -> str:

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,22 @@ SCHEDULERS = ("slurm", "local")
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long work takes one process.
+
+    Attributes
+    ----------
+    unit : float
+        Seconds of what is lost at most if it is interrupted: a block, a model, an epoch of a network.
+    whole : float or None
+        Seconds of all of it; None if every piece takes as long.
+    """
+
+    unit: float
+    whole: float | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """A stage that was asked for and checked.
 
@@ -47,8 +63,8 @@ class Request:
         Processes that it was told to use.
     most : int or None
         Pieces into which its work can be divided, if that is known.
-    unit : float or None
-        Seconds that one of them takes a process, if that is known.
+    length : callable
+        Returns how long the work takes, or None if that is not known; asked where jobs have limits.
     checked : bool
         Whether the list of its units was written just now, so that what is there tells what is missing.
     there : bool
@@ -60,7 +76,7 @@ class Request:
     out: Path
     cpus: int | None = None
     most: int | None = None
-    unit: float | None = None
+    length: Callable[[], Length | None] = lambda: None
     checked: bool = True
     there: bool = False
 
@@ -115,20 +131,25 @@ def make_plan(
             if stage.shards == 1:  # one job does it all
                 stage.shards, stage.tasks = 0, []
             stage.done = progress(stage)
-        stage.lead = lead_seconds(request.unit)
+        # with a GPU it takes a time of which nothing is known here
+        known = (scheduler == "slurm" or time is not None) and not any("gpu" in option for option in options)
+        length = request.length() if known or request.command == "featurize" else None
+        unit = None if length is None else length.unit
+        stage.lead = lead_seconds(unit)
         if time is not None:
-            check_time(time, request.command, request.unit)
-        stage.options = _options(options, time or _limit(request, stage), request)
+            check_time(time, request.command, unit)
+        stage.options = _options(options, time or _limit(length, request, stage), request)
         stages.append(stage)
     cwd, python = str(Path.cwd()), sys.executable
     return Plan(new_folder(run), scheduler, line, cwd, python, stages)
 
 
-def _limit(request: Request, stage: JobStage) -> str | None:
+def _limit(length: Length | None, request: Request, stage: JobStage) -> str | None:
     """Return the limit of a task by what its units take; None if that is not known."""
-    if request.unit is None or request.most is None:
+    if length is None or (length.whole is None and request.most is None):
         return None
-    return limit_of(request.unit, math.ceil(request.most / max(1, stage.shards) / (request.cpus or 1)))
+    units = request.most if length.whole is None else length.whole / max(length.unit, 1e-3)
+    return limit_of(length.unit, math.ceil((units or 0) / max(1, stage.shards) / (request.cpus or 1)))
 
 
 def _options(options: Sequence[str], time: str | None, request: Request) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +19,9 @@ from .flags import in_flags
 from .options import Command, argument, flag
 
 if TYPE_CHECKING:
-    from ..cluster import Request
+    from ..cluster import Length, Request
+
+_log = logging.getLogger(__name__)
 
 _THEN = "then"
 
@@ -29,8 +33,8 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag(
         "--time",
-        help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round. Default: for "
-        "featurize by what its blocks take; else the partition's.",
+        help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round. Default: by "
+        "what its units take; else the partition's.",
     )
     yield flag(
         "--sbatch",
@@ -154,8 +158,8 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                         _look(command, context)
                     most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
-            unit = _block_seconds(context.params) if name == "featurize" else None
-            requests.append(Request(name, words, out, cpus, most=most, unit=unit, checked=not waits))
+            length = functools.partial(_length, name, context.params, describing)
+            requests.append(Request(name, words, out, cpus, most=most, length=length, checked=not waits))
         else:
             there = not context.params["overwrite"] and _is_finished(name, out)
             if not there and "model" in context.params and (not requests or context.params["model"].is_file()):
@@ -206,12 +210,44 @@ def _look(command: click.Command, context: click.Context) -> None:
         command.invoke(context)
 
 
-def _block_seconds(options: dict[str, Any]) -> float:
-    """Return what a block of images takes a process, from recorded speeds."""
+def _length(name: str, options: dict[str, Any], describing: click.Context | None) -> Length | None:
+    """Return how long the work of a command takes, by recorded speeds or a few units that are timed here, if it can."""
+    from ..boost import BoostSettings
+    from ..cluster import Length
+    from ..core import from_options
+    from ..data import FoldChoice, ImageSelection
+    from ..evaluate import TwoClassView
     from ..featurize import images_per_block, reckon_seconds, resolve_settings
+    from ..finetune import FinetuneSettings
+    from ..jobs import Work
+    from ..recipes import BoostStep, ChosenImages, FinetuneStep, Scope, estimate_recipe, estimate_step
 
-    settings, _ = resolve_settings(options)
-    return images_per_block(settings) * reckon_seconds(settings)
+    if name == "featurize":
+        settings, _ = resolve_settings(options)
+        return Length(images_per_block(settings) * reckon_seconds(settings))
+    work = Work(jobs=1)
+    try:
+        if name == "reproduce":
+            scope, weights = from_options(Scope, options), options["weights"]
+            stages = estimate_recipe(options["name"], options["images"], scope=scope, weights=weights, work=work)
+        elif name == "boost" and describing is None:
+            return None
+        else:
+            folds, view = from_options(FoldChoice, options), from_options(TwoClassView, options)
+            step: BoostStep | FinetuneStep
+            if name == "boost" and describing is not None:
+                images = from_options(ImageSelection, describing.params)
+                features, _ = resolve_settings(describing.params)
+                step = BoostStep({}, from_options(BoostSettings, options), features, folds, view)
+            else:
+                images = from_options(ImageSelection, options)
+                step = FinetuneStep({}, from_options(FinetuneSettings, options), folds, view)
+            stages = [estimate_step(step, ChosenImages(images.table(), work))]
+    except BchistoError as error:
+        _log.info("%s: how long it takes is not known: %s", name, error)
+        return None
+    unit = max(stage.seconds / stage.units / stage.saves for stage in stages)
+    return Length(unit, sum(stage.seconds for stage in stages))
 
 
 def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:

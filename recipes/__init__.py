@@ -1,15 +1,19 @@
 """Whole experiments in one call: the demo, and published systems by their recipes."""
 
 from .demo import DemoResult, demo
-from .estimate import Estimate, estimate_text
+from .estimate import ChosenImages, Estimate, estimate_step, estimate_text
 from .form import list_recipes, load_recipe
 from .recipe import Recipe, Scope, Setting
 from .reproduce import ReproduceResult, estimate_recipe, reproduce
+from .steps import BoostStep, FinetuneStep
 from .trial import TrialResult, trial
 
 __all__ = [
+    "BoostStep",
+    "ChosenImages",
     "DemoResult",
     "Estimate",
+    "FinetuneStep",
     "Recipe",
     "ReproduceResult",
     "Scope",
@@ -17,6 +21,7 @@ __all__ = [
     "TrialResult",
     "demo",
     "estimate_recipe",
+    "estimate_step",
     "estimate_text",
     "list_recipes",
     "load_recipe",

@@ -15,7 +15,7 @@ from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import cached_encoder, gives_maps
 from ..featurize import images_per_block, time_describing
 from ..finetune import time_training
-from ..jobs import format_seconds
+from ..jobs import Work, format_seconds
 from .parts import fold_names, open_images
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
@@ -35,12 +35,13 @@ _OFFICIAL_FOLDS = {"breakhis": 5}
 
 @dataclass(frozen=True)
 class Estimate:
-    """One stage: how many units, seconds on the given processes, and bytes it leaves."""
+    """One stage: how many units, seconds on the given processes, bytes it leaves, and how often it saves a unit."""
 
     stage: str
     units: int
     seconds: float
     bytes: int
+    saves: int = 1
 
 
 class PlannedImages:
@@ -79,9 +80,7 @@ class PlannedImages:
 
     def folds(self, name: str) -> int:
         """Return how many folds a protocol has."""
-        if name in PUBLISHED_FOLDS:
-            return len({fold for _, fold, _ in published_folds(name)})
-        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
+        return _count_folds(name, str(self._part.layout))
 
     def is_new(self, kept: Any) -> bool:
         """Return whether nothing of this kind was kept by an earlier step."""
@@ -90,14 +89,41 @@ class PlannedImages:
         return new
 
 
-def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
+@dataclass(frozen=True)
+class ChosenImages:
+    """The images of one command, as `PlannedImages` has those of a recipe."""
+
+    dataset: Dataset
+    work: Work
+    parts: int = 1
+
+    def read(self, _: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
+        """Return the images, and those that have a label."""
+        return self.dataset, [record for record in self.dataset.records if record.label is not None]
+
+    def folds(self, name: str) -> int:
+        """Return how many folds a protocol has."""
+        return _count_folds(name, self.dataset.name)
+
+    def is_new(self, _: Any) -> bool:
+        """Return that nothing was kept."""
+        return True
+
+
+def _count_folds(name: str, layout: str) -> int:
+    if name in PUBLISHED_FOLDS:
+        return len({fold for _, fold, _ in published_folds(name)})
+    return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(layout, 1)
+
+
+def estimate_step(step: Step, ahead: PlannedImages | ChosenImages) -> Estimate:
     """Return what a step would take, from a few units of it."""
     if isinstance(step, FeaturizeStep):
         return _estimate_featurize(step, ahead)
     return _estimate_boost(step, ahead) if isinstance(step, BoostStep) else _estimate_finetune(step, ahead)
 
 
-def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
+def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages | ChosenImages) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
     _, records = ahead.read(step.reading)
     cost = time_describing(records[0], settings=step.settings)
@@ -109,7 +135,7 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     )
 
 
-def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
+def _estimate_boost(step: BoostStep, ahead: PlannedImages | ChosenImages) -> Estimate:
     """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
@@ -179,7 +205,7 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / some, len(fitted.data)
 
 
-def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
+def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages | ChosenImages) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
     settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
@@ -197,7 +223,7 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     number = sum(map(ahead.folds, folds.folds))
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
-    return Estimate("finetune", number * ahead.parts, seconds, size)
+    return Estimate("finetune", number * ahead.parts, seconds, size, settings.epochs)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

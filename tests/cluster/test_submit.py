@@ -78,11 +78,27 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     code, _, err = cli("submit", "--dry-run", "--sbatch", "array=1-4", "--", *chain(tissue, run))
     assert (code, "--sbatch array=1-4: bchisto sets this itself" in err) == (2, True)
     code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
-    assert ["--time=0:" in line for line in out.splitlines() if line.startswith("sbatch ")] == [
-        True,
-        True,
-        *[False] * 3,
-    ]
+    limited = ["--time=0:30:00" in line for line in out.splitlines() if line.startswith("sbatch ")]
+    assert limited == [True, True, True, True, False]
+
+
+def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
+    """Blocks by recorded speeds, models and epochs by a few that are timed; a limit that is too short is refused."""
+    from bchisto.recipes import Estimate
+
+    run, estimate = tmp_path / "run", Estimate("", units=6, seconds=72000.0, bytes=0, saves=4)
+    monkeypatch.setattr("bchisto.recipes.estimate_step", lambda step, images: estimate)
+    words = ("--", *chain(tissue, run))
+    code, out, err = cli("submit", "--dry-run", "--tasks", 3, *words)
+    assert code == 0, err
+    submitted = [line for line in out.splitlines() if line.startswith("sbatch ")]
+    # four hours are too short for three units of 3000 s on a core three times slower
+    assert ["--time=7:34:00" in line for line in submitted] == [False, False, True, True, False], submitted
+    code, _, err = cli("submit", "--dry-run", "--time", "2:00:00", *words)
+    assert code == 2
+    assert "a task of boost does not do 3 units of about 3000 s; give 2:34:00" in err
+    code, out, _ = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "gres=gpu:1", *words)
+    assert code == 0  # a GPU takes another time
 
 
 @pytest.mark.slow
