@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bash .ci/slurm.sh
 .venv/bin/python benchmarks/slurm_chain.py
+.venv/bin/python benchmarks/slurm_faults.py
 work=$(mktemp -d)
 export PATH="$PWD/.venv/bin:$PATH"
 

@@ -132,7 +132,8 @@ def make_plan(
                 stage.shards, stage.tasks = 0, []
             stage.done = progress(stage)
         # with a GPU it takes a time of which nothing is known here
-        known = (scheduler == "slurm" or time is not None) and not any("gpu" in option for option in options)
+        on_gpu = any("gpu" in option for option in _options(options, None, request))
+        known = (scheduler == "slurm" or time is not None) and not on_gpu
         length = request.length() if known or request.command == "featurize" else None
         unit = None if length is None else length.unit
         stage.lead = lead_seconds(unit)

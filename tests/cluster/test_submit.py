@@ -97,7 +97,7 @@ def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
     code, _, err = cli("submit", "--dry-run", "--time", "2:00:00", *words)
     assert code == 2
     assert "a task of boost does not do 3 units of about 3000 s; give 2:34:00" in err
-    code, out, _ = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "gres=gpu:1", *words)
+    code, _, _ = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "boost:gres=gpu:1", *words)
     assert code == 0  # a GPU takes another time
 
 
