@@ -67,7 +67,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         """
         stores = self.sources.paths
         if self.settings.thumbnails and not any(read_rows(self.run / "features" / "images.csv")):
-            raise InputError(Message("{thumbnails}: the images of these descriptors are not known; leave it out"))
+            raise InputError(Message("{thumbnails}: the images of these features are not known; leave it out"))
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * self._seeds)
         folder = super().check()
         if not self.overwrite:

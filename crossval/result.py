@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluate import Panel, PaperTable, Sample, html_lines
+from ..evaluate import Panel, PaperTable, Sample, html_confusion, html_lines
 from ..jobs import Share
 from ..report import headline
 
@@ -97,7 +97,11 @@ class CrossValidation:
         return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
 
     def _repr_html_(self) -> str:
-        return html_lines([*self.summary(), f"model: {self.model}"] if self.assembled else self.summary())
+        files = (
+            [f"model: {self.model}", f"report: {self.report}"][: 1 + (self.panel is not None)] if self.assembled else []
+        )
+        matrix = "" if self.panel is None else html_confusion(self.folder.name, self.panel.metrics)
+        return html_lines([*self.summary(), *files]) + matrix
 
     def summary(self) -> list[str]:
         """Say the result in lines for a terminal."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +20,10 @@ Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; after a failure a command will fail."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
+
+
+_IMAGE = re.compile(r"[^\s:;,()'\"]+\.(tiff?|png|jpe?g|dcm|dicom|ljpeg)\b", re.IGNORECASE)
+"""The name of an image, which may be that of a patient."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def run_checks(
     def anonymous(text: str) -> str:
         for private, public in hidden:
             text = text.replace(private, public)
-        return " ".join(text.split())
+        return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(written(c.remedy, write))) for c in done]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
@@ -111,8 +118,10 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Return what `run_checks` hides: the home folder, and paths of the user by the words that stand for them."""
+    """Return what `run_checks` hides: the home folder, the user, and paths of the user by the words for them."""
     hidden = {str(Path.home()): "~"}
+    with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
+        hidden |= {f"/{getpass.getuser()}/": "/USER/"}
     for word, path in paths.items():
         if path is not None:
             hidden |= {str(path.absolute()): word, str(path.resolve()): word}

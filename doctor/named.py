@@ -24,17 +24,17 @@ _COMPARED = ("bchisto", "keras", "tensorflow", "lightgbm", "numpy", "scikit-lear
 def check_dataset(images: Path) -> Iterator[Check]:
     """Read a dataset's listing and labels; no image is decoded."""
     dataset = read_dataset(images)
-    levels = Counter(finding.level for finding in dataset.findings)
     labels = Counter(record.label for record in dataset.records if record.label)
     text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
     more = "bchisto data check --images IMAGES lists all"
-    first = {level: next((str(f) for f in dataset.findings if f.level == level), "") for level in ("error", "warning")}
-    if levels["error"]:
-        yield Check("dataset", "failure", f"{text}; {levels['error']} errors, first {first['error']}", more)
-    elif levels["warning"]:
-        yield Check("dataset", "warning", f"{text}; {levels['warning']} warnings, first {first['warning']}", more)
-    else:
-        yield Check("dataset", "ok", text)
+    for level, status in (("error", "failure"), ("warning", "warning")):
+        # the message only: a file may be named after a patient
+        messages = [finding.message for finding in dataset.findings if finding.level == level]
+        if messages:
+            counted = f"{len(messages)} {level}{'s' * (len(messages) != 1)}"
+            yield Check("dataset", status, f"{text}; {counted}, first: {messages[0]}", more)
+            return
+    yield Check("dataset", "ok", text)
 
 
 def check_run(run: Path) -> Iterator[Check]:

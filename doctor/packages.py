@@ -19,6 +19,7 @@ _EXTRAS = {
     "openvino": ("openvino", "networks on Intel CPUs in half of the time"),
     "onnx": ("onnxruntime", "encoders as ONNX files"),
     "torch": ("torch", "encoders of transformers and timm"),
+    "jax": ("jax", "networks by JAX"),
     "dask": ("distributed", "work on a Dask cluster"),
     "excel": ("openpyxl", "workbooks (.xlsx)"),
     "serve": ("fastapi", "the web page"),

@@ -11,7 +11,7 @@ from .constant import NOTHING_LEARNT, constant_folds, nothing_learnt
 from .differences import precision_difference
 from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
-from .formats import aligned, as_frame, html_lines, html_table
+from .formats import aligned, as_frame, html_confusion, html_lines, html_table
 from .influence import Part
 from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
@@ -71,6 +71,7 @@ __all__ = [
     "fold_error",
     "fold_notes",
     "holm",
+    "html_confusion",
     "html_lines",
     "html_table",
     "images_tested",

@@ -16,6 +16,7 @@ from .compare import compare_pairs, selection_notes, unlike_pairs
 from .constant import NOTHING_LEARNT, constant_folds
 from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
+from .formats import html_confusion
 from .intervals import table_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
@@ -48,6 +49,9 @@ class Evaluation:
     sources: tuple[Path, ...]
     panels: list[Panel]
     result: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        return "".join(html_confusion(name, metrics) for name, metrics in self.result["tables"].items())
 
 
 _MOST_DRAWS = 100_000

@@ -28,6 +28,10 @@ from .sheet import Sheet, make_sheet
 _log = logging.getLogger(__name__)
 
 
+_SHOWN = ("image_id", "label", "predicted", "trained", "outlier")
+"""Columns that a notebook shows, beside probabilities: the table has the rest."""
+
+
 @dataclass(frozen=True)
 class PredictResult:
     """What was predicted.
@@ -94,7 +98,10 @@ class PredictResult:
 
     def _repr_html_(self) -> str:
         lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
-        return html_lines(lines) + html_table(f"{self.images} images", *self._read())
+        header, rows = self._read()
+        shown = [at for at, name in enumerate(header) if name in _SHOWN or name.startswith("p_")]
+        cells = ([f"{float(row[at]):.3f}" if header[at].startswith("p_") else row[at] for at in shown] for row in rows)
+        return html_lines(lines) + html_table(f"{self.images} images", [header[at] for at in shown], cells)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class ImageAnswer:
     predicted : str or None
     confidence : float or None
         Calibrated probability of that class.
-    unsure : bool or None
-        None where the model has no rule.
+    uncertain : bool or None
+        None if the model has no rule.
     probabilities : dict
         As in the table.
     further : dict
@@ -59,14 +59,14 @@ class ImageAnswer:
     notes: list[str]
     predicted: str | None = None
     confidence: float | None = None
-    unsure: bool | None = None
+    uncertain: bool | None = None
     probabilities: dict[str, float] | None = None
     further: dict[str, str] | None = None
 
     @classmethod
     def of(cls, item: Item) -> ImageAnswer:
         """Return what is known of an image."""
-        names = ("predicted", "confidence", "unsure", "probabilities", "further")
+        names = ("predicted", "confidence", "uncertain", "probabilities", "further")
         row = {name: item.row.get(name) for name in names}
         return cls(item.number, item.name, item.model, item.state, item.error, item.notes, **row)
 

@@ -104,11 +104,11 @@ class Pages:
         return HTMLResponse(text)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
-        """Return the images of a model, the least sure first."""
+        """Return the images of a model, the least confident first."""
         items = session.items(model)
         done = sorted((item for item in items if item.state == "done"), key=lambda item: item.row["confidence"])
         by_class = Counter(item.row["predicted"] for item in done)
-        unsure = Counter(item.row["predicted"] for item in done if item.row["unsure"])
+        uncertain = Counter(item.row["predicted"] for item in done if item.row["uncertain"])
         classes = self._models[model]["classes"]
         return {
             "models": self._models,
@@ -119,7 +119,7 @@ class Pages:
             "rows": [(item, _marks(item)) for item in done[:_MOST_ROWS]],
             "left_out": max(0, len(done) - _MOST_ROWS),
             "failed": [item for item in items if item.state == "failed"],
-            "by_class": [(name, by_class[name], unsure[name]) for name in classes],
+            "by_class": [(name, by_class[name], uncertain[name]) for name in classes],
             "version": session.version,
         }
 
@@ -146,9 +146,9 @@ class Pages:
 def _marks(item: Item) -> list[str]:
     """Return what marks an image."""
     further = item.row["further"]
-    marks = ["unsure"] if item.row["unsure"] else []
+    marks = ["uncertain"] if item.row["uncertain"] else []
     marks += ["unlike the training images"] if further.get("outlier") == "yes" else []
-    return marks + (["trained the model"] if further.get("trained") == "yes" else [])
+    return marks + (["seen in training"] if further.get("trained") == "yes" else [])
 
 
 def _columns(item: Item) -> list[tuple[str, str]]:

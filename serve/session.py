@@ -1,4 +1,4 @@
-"""The images of a session: kept in a folder, predicted one after the other, listed the least sure first."""
+"""The images of a session: kept in a folder, predicted one after the other, listed the least confident first."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def _predict(task: Task) -> dict[str, Any]:
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
         "confidence": row.confidence,
-        "unsure": row.unsure,
+        "uncertain": row.unsure,
         "next": row.next_class,
         "nearest": len(row.nearest),
         "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),

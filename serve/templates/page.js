@@ -2,7 +2,7 @@
   "use strict";
   var drop = document.getElementById("drop"), status = document.getElementById("status");
   var draw = document.getElementById("draw");
-  if (draw) draw.addEventListener("click", function () { status.textContent = "The map is being drawn."; });
+  if (draw) draw.addEventListener("click", function () { status.textContent = "Drawing the heat map."; });
   if (!drop) return;
   var csrf = document.querySelector("meta[name=csrf]").content, results = document.getElementById("results");
   var refused = document.getElementById("refused"), mpp = document.getElementById("mpp");
@@ -32,7 +32,7 @@
     sending = true;
     while (files.length) {
       var next = files.shift();
-      status.textContent = "Sending " + next[0] + (files.length ? ", " + files.length + " more after it." : ".");
+      status.textContent = "Sending " + next[0] + (files.length ? ", " + files.length + " more to send." : ".");
       await sendOne(next[0], next[1]);
     }
     sending = false;
@@ -47,7 +47,7 @@
       var said = "";
       try {
         var queue = await (await ask("/api/queue")).json();
-        said = queue.waiting + " images wait; " + name + " is sent when there is room.";
+        said = queue.waiting + " images are waiting; " + name + " is sent when there is room.";
         if (queue.room) {
           var answer = await ask("/api/images?" + query, { method: "POST", body: file });
           if (answer.ok) { sent += 1; look(); return; }
@@ -84,7 +84,10 @@
   async function show() {
     var text = await (await ask("/results?model=" + model)).text();
     var focused = document.activeElement && results.contains(document.activeElement) ? document.activeElement.id : "";
+    var chosen = CHOICES.map(function (id) { return choice(id); });
     results.innerHTML = text;
+    CHOICES.forEach(function (id, at) { var field = document.getElementById(id); if (field && chosen[at]) field.value = chosen[at]; });
+    arrange();
     version = results.firstElementChild.dataset.version;
     if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
   }
@@ -92,9 +95,35 @@
     if (event.target.id !== "remove" || !window.confirm("Remove all images from this page?")) return;
     await ask("/api/images?model=" + model, { method: "DELETE" });
     sent = 0;
-    status.textContent = "All images are removed.";
+    status.textContent = "All images were removed.";
     await show();
   });
+
+  var CHOICES = ["of-class", "of-mark", "order"];
+  function choice(id) {
+    var field = document.getElementById(id);
+    return field ? field.value : "";
+  }
+  function arrange() {
+    var body = document.querySelector("#images tbody"), bar = document.getElementById("choose"), shown = 0;
+    if (!body) return;
+    bar.hidden = false;
+    var rows = Array.prototype.slice.call(body.rows), order = choice("order");
+    rows.forEach(function (row, at) { if (!row.dataset.rank) row.dataset.rank = at; });
+    rows.sort(function (one, other) {
+      if (order === "name") return one.dataset.name.localeCompare(other.dataset.name, undefined, { numeric: true });
+      return (order === "most" ? -1 : 1) * (one.dataset.rank - other.dataset.rank);
+    });
+    rows.forEach(function (row) {
+      var wanted = choice("of-class");
+      row.hidden = Boolean(wanted && row.dataset.class !== wanted) || Boolean(choice("of-mark") && !row.classList.contains("marked"));
+      shown += !row.hidden;
+      body.append(row);
+    });
+    document.getElementById("shown").textContent = shown === rows.length ? "" : shown + " of " + rows.length + " images shown";
+  }
+  results.addEventListener("change", function (event) { if (CHOICES.indexOf(event.target.id) >= 0) arrange(); });
+  arrange();
 
   async function entries(entry, path) {
     if (entry.isFile) {

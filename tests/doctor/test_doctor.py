@@ -9,7 +9,8 @@ import threading
 
 import pytest
 from bchisto.core import in_python
-from bchisto.doctor import Check, as_lines, machine, named, network, packages, run_checks
+from bchisto.doctor import Check, as_lines, examine, machine, named, network, packages, run_checks
+from bchisto.doctor.check import private_texts
 
 
 def statuses(checks):
@@ -178,7 +179,7 @@ def test_a_dataset(tissue, tmp_path):
     assert only(named.check_dataset(tissue)).status == "ok"
     (tmp_path / "m.csv").write_text(f"path,label\n{tmp_path / 'gone.png'},benign\n")
     check = only(named.check_dataset(tmp_path / "m.csv"))
-    assert (check.status, "1 errors" in check.finding) == ("failure", True)
+    assert (check.status, "1 error, first" in check.finding) == ("failure", True)
 
 
 def test_a_run_that_was_interrupted_with_another_version(described, run_copy):
@@ -259,3 +260,69 @@ def test_a_check_that_breaks_stops_no_other():
     assert statuses(checks) == {"a": "failure", "b": "note"}
     assert as_lines(checks) == ["failure  a  RuntimeError: x", "2 checks, 1 failure; -v lists it all"]
     assert as_lines(checks, every=True)[1] == "note     b  in ~/x"
+
+
+def test_nothing_names_a_person(tmp_path, monkeypatch, tissue):
+    """Neither a user's folder on another disk nor a patient after whom a file is named."""
+    monkeypatch.setattr("getpass.getuser", lambda: "mueller")
+    hide = private_texts({"IMAGES": tissue})
+    texts = ("/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x")
+    checks = run_checks({"a": lambda: [Check("a", "note", text) for text in texts]}, hide=hide, write=in_python)
+    assert [check.finding for check in checks] == [
+        "/scratch/USER/keras is full", "cannot read IMAGE: damaged", "IMAGES/x",
+    ]  # fmt: skip
+
+
+def test_a_run_that_failed(described, run_copy):
+    run = run_copy(described)
+    for path in (run / "run.json", *(run / "records").glob("*.json")):
+        record = json.loads(path.read_text())
+        for entry in record.get("records", [record]):
+            entry |= {"status": "error", "error": "a disk was full"}
+        path.write_text(json.dumps(record))
+    check = only(named.check_run(run))
+    assert (check.status, "a disk was full" in check.finding) == ("failure", True)
+
+
+def test_a_disk_on_which_a_renamed_file_keeps_its_content(tmp_path, monkeypatch):
+    # There is no such file system here, so the rename does nothing.
+    monkeypatch.setattr(machine.Path, "replace", lambda self, target: target)
+    assert statuses(machine.check_folder(tmp_path))["folder"] == "failure"
+
+
+def test_little_room_for_temporary_files(tmp_path, on_small_disk):
+    code = "from pathlib import Path; from bchisto.doctor import machine\n"
+    code += "print(*(f'{c.name} {c.status}' for c in machine.check_folder(Path('.'))), sep='\\n')"
+    command, environment = on_small_disk(tmp_path, "9m", sys.executable, "-c", code), {"TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    assert "temporary files warning" in ended.stdout.splitlines()
+
+
+def test_a_folder_for_weights_that_cannot_be_written(monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", "/proc/keras")
+    check = only(network.check_weights(online=False))
+    assert (check.status, check.remedy) == ("warning", "export KERAS_HOME=DIR")
+
+
+def test_no_network_unless_asked(tmp_path, monkeypatch):
+    """Whoever opens a connection fails here."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: pytest.fail("the network was used"))
+    assert {check.name for check in examine(tmp_path)} >= {"weights", "Python", "disk"}
+
+
+def test_a_slurm_without_a_partition_that_is_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("sbatch", "squeue", "scancel", "sinfo"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'normal* down 4 idle'\n")
+        (tmp_path / name).chmod(0o755)
+    assert only(named.check_slurm()).status == "warning"
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nsleep 60\n")
+    monkeypatch.setattr(named, "_SECONDS", 0.2)
+    assert "no answer" in only(named.check_slurm()).finding
+
+
+def test_dask_workers_of_another_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(named, "ask_workers", lambda *arguments, **options: [{"numpy": "1.0"}])
+    check = only(named.check_dask("127.0.0.1:9", tmp_path))
+    assert (check.status, "numpy 1.0, here " in check.finding) == ("warning", True)

@@ -76,6 +76,12 @@ def shown(window):
     )
 
 
+def confidences(window):
+    """Of the rows that are shown, in their order."""
+    cells = window.locator("#images tr:not([hidden]) td:nth-child(3)").all_inner_texts()
+    return [float(text.split()[-2 if ":" in text else 0]) for text in cells]
+
+
 def serious(window):
     """What axe finds that keeps somebody out."""
     from axe_playwright_python.sync_playwright import Axe
@@ -103,8 +109,7 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     window.wait_for_selector("#failed-head")
     assert "bad.tif: not a TIFF, PNG or JPEG image" in window.inner_text("#results")
     assert f"{len(files) + 1} of {len(files) + 1} done" in window.inner_text("#progress")
-    sure = [float(text.split()[0]) for text in window.locator("#images td:nth-child(3)").all_inner_texts()]
-    assert sure == sorted(sure)
+    assert confidences(window) == sorted(confidences(window))
     shown(window)
     assert not serious(window)
     keep(window, "serve.jpg", scheme)
@@ -113,7 +118,7 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     assert Path(download.value.path()).read_text().count("\n") == len(files) + 1
     window.locator("#images a").first.click()
     window.click("#draw")
-    window.wait_for_selector("text=What it is not")
+    window.wait_for_selector("text=Limitations:")
     shown(window)
     assert not serious(window)
     keep(window, "serve-image.jpg", scheme)
@@ -131,7 +136,7 @@ def test_on_a_phone(tab, files):
     shown(window)
     window.locator("#images a").first.click()
     window.click("#draw")
-    window.wait_for_selector("text=What it is not")
+    window.wait_for_selector("text=Limitations:")
     assert fits(window)
     window.goto(window.url.split("/images")[0] + "/runs")
     assert fits(window)
@@ -160,7 +165,34 @@ def test_with_the_keyboard_only(tab, files):
     window.wait_for_selector("#draw")
     to("#draw")
     window.keyboard.press("Enter")
-    window.wait_for_selector("text=What it is not")
+    window.wait_for_selector("text=Limitations:")
+
+
+def test_sorted_and_filtered_by_keyboard(tab, files):
+    """What is chosen stays when an image comes, and a screen reader hears how many are shown."""
+    window = tab()
+    send(window, files, expected=len(files))
+    every = confidences(window)
+    window.focus("#order")
+    window.keyboard.press("ArrowDown")
+    assert confidences(window) == every[::-1]
+    window.keyboard.press("ArrowDown")
+    names = window.locator("#images th span").all_inner_texts()
+    assert names == sorted(names)
+    classes = window.locator("#images tbody tr").evaluate_all("rows => rows.map(row => row.dataset.class)")
+    window.select_option("#of-class", classes[0])
+    kept = classes.count(classes[0])
+    assert len(confidences(window)) == kept
+    if kept < len(files):
+        assert window.inner_text("#shown") == f"{kept} of {len(files)} images shown"
+    window.set_input_files("#files", str(files[0]))
+    listed(window, len(files) + 1)
+    assert window.input_value("#of-class") == classes[0]
+    assert window.input_value("#order") == "name"
+    window.select_option("#of-mark", "yes")
+    marked = window.locator("#images tr.marked:not([hidden])").count()
+    assert len(confidences(window)) == marked
+    assert not serious(window)
 
 
 def test_a_folder_is_dropped(tab, files):

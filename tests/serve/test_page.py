@@ -69,12 +69,23 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     assert without_pictures(shown) == without_pictures((tmp_path / "sheet.html").read_text())
 
 
-def test_the_least_sure_come_first_on_the_page(page, tissue):
+def test_the_least_confident_come_first_on_the_page(page, tissue):
     for path in sorted(tissue.rglob("*.png")):
         page.add(path.name, path.read_bytes())
     images = page.wait()
     names = re.findall(r"<span>([\w.]+)</span></a></th>", page.client.get("/").text)
     assert names == sorted(images, key=lambda name: images[name]["confidence"])
+
+
+def test_names_of_folders_are_no_labels(page, tissue):
+    """Of a dropped folder with class folders, nothing is compared with them."""
+    content = next(tissue.rglob("*.png")).read_bytes()
+    for label in ("benign", "malignant"):
+        page.add(f"{label}/a.png", content)
+    assert set(page.wait()) == {"benign/a.png", "malignant/a.png"}
+    rows = list(csv.DictReader(io.StringIO(page.client.get("/api/predictions.csv").text)))
+    assert {row.get("label", "") for row in rows} == {""}
+    assert "Names of folders are not read as labels" in page.client.get("/").text
 
 
 def test_pictures_of_an_image(page, tissue):
@@ -92,7 +103,7 @@ def test_pictures_of_an_image(page, tissue):
     regions = page.client.get(f"/api/images/{number}/regions.geojson").json()
     assert regions["type"] == "FeatureCollection"
     shown = page.client.get(f"/images/{number}", params={"map": 1}).text
-    assert "What it is not" in shown
+    assert "Limitations:" in shown
     assert "a b.tif" in shown
     assert page.client.get(f"/api/images/{number}/map.jpg", params={"target": "x"}).status_code == 404
     assert page.client.get("/api/images/99999/picture.jpg").status_code == 404

@@ -1,0 +1,45 @@
+"""The notebook of the documents runs on real images, and its page shows what it gave."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def notebook():
+    nbformat = pytest.importorskip("nbformat")
+    return nbformat.read(ROOT / "docs" / "notebooks" / "breakhis.ipynb", as_version=4)
+
+
+@pytest.fixture
+def maker(notebook):
+    spec = importlib.util.spec_from_file_location("make_notebook", ROOT / "docs" / "make_notebook.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_shows_the_notebook(maker, notebook):
+    text, pictures = maker.page(notebook)
+    assert maker.PAGE.read_text() == text, "run: python docs/make_notebook.py --page"
+    assert "CC BY 4.0" in text
+    for name, content in pictures.items():
+        assert (ROOT / "docs" / "images" / name).read_bytes() == content
+        assert len(content) < 200_000
+    assert len(pictures) == 2
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(maker, notebook, shared, tmp_path):
+    """From the first cell to the last, on the real images; it prints and shows as many things as the page has."""
+    pytest.importorskip("nbclient")
+    kept = [len(cell.get("outputs", ())) for cell in notebook.cells]
+    maker.run(notebook, shared=shared / "data", folder=tmp_path)
+    assert [len(cell.get("outputs", ())) for cell in notebook.cells] == kept
+    assert (
+        "of 22 images right"
+        in next(cell for cell in notebook.cells if cell.source.endswith("\nresult")).outputs[0].data["text/html"]
+    )
