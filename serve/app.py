@@ -47,8 +47,10 @@ class ImageAnswer:
         None if the model has no rule.
     probabilities : dict
         As in the table.
+    calibrated : dict
+        The same, calibrated: the highest is the confidence.
     further : dict
-        Other cells of the table: outlier, nearest training images, what it is called.
+        Other cells of the table: outlier, nearest training images, the result at the threshold.
     """
 
     number: int
@@ -61,12 +63,13 @@ class ImageAnswer:
     confidence: float | None = None
     uncertain: bool | None = None
     probabilities: dict[str, float] | None = None
+    calibrated: dict[str, float] | None = None
     further: dict[str, str] | None = None
 
     @classmethod
     def of(cls, item: Item) -> ImageAnswer:
         """Return what is known of an image."""
-        names = ("predicted", "confidence", "uncertain", "probabilities", "further")
+        names = ("predicted", "confidence", "uncertain", "probabilities", "calibrated", "further")
         row = {name: item.row.get(name) for name in names}
         return cls(item.number, item.name, item.model, item.state, item.error, item.notes, **row)
 

@@ -29,6 +29,9 @@ _OF_REPORTS = (
 )
 """What a report may do, which holds its style and pictures itself."""
 
+_NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
+"""Columns of the table whose names need words for people."""
+
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
@@ -153,4 +156,5 @@ def _marks(item: Item) -> list[str]:
 
 def _columns(item: Item) -> list[tuple[str, str]]:
     """Return the further cells of the table, named for people."""
-    return [(name.replace("_", " ").capitalize(), cell) for name, cell in item.row.get("further", {}).items() if cell]
+    further = item.row.get("further", {}).items()
+    return [(_NAMES.get(name, name.replace("_", " ").capitalize()), cell) for name, cell in further if cell]

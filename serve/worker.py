@@ -21,6 +21,7 @@ import numpy as np
 from ..core import BchistoError, Message, is_out_of_memory, message_of, printable, written
 from ..crossval import bundle_lines, bundle_view
 from ..data import ImageRecord
+from ..evaluate import apply_temperature
 from ..formats import read_json
 from ..jobs import Ticker, prepare_worker
 from ..predict import (
@@ -171,6 +172,8 @@ def _predict(task: Task) -> dict[str, Any]:
     settings = PredictSettings()
     shown = tabulate(predicted, settings=settings, point=_point(model, file))
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
+    temperature = model.bundle.temperature or 1.0  # as the confidence
+    (calibrated,) = apply_temperature(result.probabilities[None], temperature)
     small = Path(task["thumbnail"])
     write_thumbnail(record, small)
     for place, picture in enumerate(row.nearest):
@@ -183,6 +186,7 @@ def _predict(task: Task) -> dict[str, Any]:
         "next": row.next_class,
         "nearest": len(row.nearest),
         "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),
+        "calibrated": dict(zip(classes, calibrated.tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 

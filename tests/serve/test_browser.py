@@ -96,7 +96,7 @@ def fits(window):
 
 def keep(window, name, scheme):
     if PICTURES and scheme == "light":
-        window.screenshot(path=str(Path(PICTURES) / name), full_page=True, quality=70)
+        window.screenshot(path=str(Path(PICTURES) / name), full_page=True, quality=52)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

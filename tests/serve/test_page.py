@@ -59,6 +59,8 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
         assert [repr(image["probabilities"][name]) for name in ("benign", "malignant")] == [
             row["p_benign"], row["p_malignant"],
         ]  # fmt: skip
+        assert max(image["calibrated"].values()) == pytest.approx(image["confidence"])
+        assert sum(image["calibrated"].values()) == pytest.approx(1)
         assert image["further"] == {name: row[name] for name in image["further"]}
     assert images["zz.tif"]["error"].startswith("zz.tif: not a TIFF, PNG or JPEG image")
 
