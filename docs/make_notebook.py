@@ -72,7 +72,7 @@ def page(notebook):
                 pictures[name] = base64.b64decode(data["image/jpeg"])
                 parts.append(f"![{cell.metadata['alt']}](images/{name})")
             elif "text/html" in data:
-                parts.append(f"```{{raw}} html\n{data['text/html']}\n```")
+                parts.append(f'```{{raw}} html\n<div style="overflow-x: auto">{data["text/html"]}</div>\n```')
             else:
                 parts.append(f"```text\n{(output.get('text') or data['text/plain']).rstrip()}\n```")
     return MADE + "\n\n".join(parts) + "\n", pictures
