@@ -12,7 +12,7 @@ from ..data import read_dataset
 from ..jobs import ask_workers
 from ..predict import find_bundle, ready_model
 from ..runs import read_run, versions_of
-from .check import Check
+from .check import Check, Status
 
 _SECONDS = 20
 """How long a command of Slurm may take to answer."""
@@ -27,7 +27,8 @@ def check_dataset(images: Path) -> Iterator[Check]:
     labels = Counter(record.label for record in dataset.records if record.label)
     text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
     more = "bchisto data check --images IMAGES lists all"
-    for level, status in (("error", "failure"), ("warning", "warning")):
+    levels: tuple[tuple[str, Status], ...] = (("error", "failure"), ("warning", "warning"))
+    for level, status in levels:
         # the message only: a file may be named after a patient
         messages = [finding.message for finding in dataset.findings if finding.level == level]
         if messages:
