@@ -84,8 +84,8 @@ class BoostSettings(Settings):
         False,
         group="Output",
         decides=False,
-        help="Keep small pictures of training images in the model file, which predict and explain show as the nearest "
-        "ones; they are pictures of patients.",
+        help="Keep small training images in the model file, which predict and explain show as the nearest ones; they "
+        "are images of patients.",
     )
     seed: int = option(0, help="Random seed of folds that are drawn.")
 

@@ -75,7 +75,7 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
     from ..encoders import fetched_folder
 
     if (folder := fetched_folder(name)) is not None:
-        echo(f"{name} is in {folder}; remove this folder to fetch it anew")
+        echo(f"{name} is in {folder}; remove this folder to fetch it again")
         return
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("no terminal to confirm licence and size; add --yes")

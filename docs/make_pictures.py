@@ -59,6 +59,19 @@ def screenshot(browser, page, *, width=1100, height=620, scroll=None):
     return shown.convert("RGB")
 
 
+def correct_cases(browser, page):
+    """Return the correct cases of the first table of a report, each with its heat map."""
+    tab = browser.new_page(viewport={"width": 1100, "height": 900})
+    tab.goto(page.as_uri())
+    cases = [figure for figure in tab.query_selector_all("figure") if "Map:" in figure.inner_text()]
+    shown = [Image.open(io.BytesIO(case.screenshot())).convert("RGB") for case in cases[2:4]]  # two wrong ones before
+    tab.close()
+    both = Image.new("RGB", (max(case.width for case in shown), sum(case.height for case in shown)), "white")
+    both.paste(shown[0], (0, 0))
+    both.paste(shown[1], (0, shown[0].height))
+    return both
+
+
 def save_small(image, name):
     """Save an image of few colours as PNG, and one of tissue as JPEG."""
     if name.endswith(".png"):
@@ -66,6 +79,9 @@ def save_small(image, name):
     else:
         image.save(IMAGES / name, quality=82, optimize=True, progressive=True)
 
+
+MAPPED = "SOB_M_MC-14-19979-40-014"
+"""The image whose heat map is shown."""
 
 WAY = (
     ("Image", "a region of tissue", "label, patient"),
@@ -130,12 +146,18 @@ def main():
     model = Path("study/boost/5-grouped-svm/model.bchisto")
     run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
     run("evaluate", PUBLISHED, "--out", "published")
+    run("evaluate", "study", "--out", "cases", "--explain", "1")
+    trees = Path("study/boost/5-grouped-lightgbm/model.bchisto")
+    run("explain", trees, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
+    (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         save_small(screenshot(browser, folder / "published" / "report.html"), "report.png")
         save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
+        save_small(correct_cases(browser, folder / "cases" / "report.html"), "explain-cases.jpg")
         browser.close()
+    save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     save_small(overview(Image.open(IMAGES / "report.png"), Image.open(IMAGES / "check.jpg")), "overview.jpg")
     shutil.rmtree(folder)
 

@@ -66,7 +66,7 @@ def list_all_encoders() -> list[tuple[str, str]]:
             "hub:DIR",
             "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any of timm",
         ),
-        ("onnx:FILE", "an ONNX file with a JSON beside it"),
+        ("onnx:FILE", "an ONNX file with a JSON next to it"),
         ("timm:NAME", "a network of timm, on PyTorch"),
         ("timm:hf-hub:OWNER/NAME", "a repository of the hub that timm or transformers wrote; `encoder fetch` gets it"),
     ]

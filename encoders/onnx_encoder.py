@@ -108,7 +108,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     sidecar = next((file for file in beside if file.is_file()), None)
     if sidecar is None:
         raise InputError(
-            f"{path}: no {beside[0].name} or config.json beside it, which gives the image size and how pixels are "
+            f"{path}: no {beside[0].name} or config.json next to it, which gives the image size and how pixels are "
             "normalised"
         )
     content = read_json_object(sidecar)

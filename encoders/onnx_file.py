@@ -68,7 +68,7 @@ def read_onnx(path: Path) -> OnnxFile:
         The package onnx is not installed.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON beside it")
+        raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON next to it")
     if not 0 < path.stat().st_size <= limits.ONNX_BYTES:
         raise WeightsError(f"{path}: not a complete ONNX file (it is empty, or larger than one can be)")
     try:
@@ -135,7 +135,7 @@ def _beside(path: Path, location: str) -> Path:
     """Return where values of a file lie, if that is in its folder."""
     target = path.parent / location
     if not location or Path(location).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"{path}: its values are in {location[:80]}, outside its folder; put them beside it")
+        raise InputError(f"{path}: its values are in {location[:80]}, outside its folder; put them next to it")
     if not target.is_file():
         raise WeightsError(f"{path}: {location[:80]} is missing, which holds its values; copy it too")
     return target

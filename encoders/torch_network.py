@@ -73,7 +73,7 @@ def import_library(name: str, source: str) -> tuple[Any, Any]:
     except RuntimeError as error:
         raise DependencyError(
             f"{source}: {name} cannot be loaded ({first_line(error)}); PyTorch and torchvision must be of one release "
-            "and for one kind of machine, so install both anew together"
+            "and for one kind of machine, so install both again together"
         ) from error
     finally:
         if before is None:

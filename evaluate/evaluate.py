@@ -250,7 +250,7 @@ def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
     if len(set(probable.values())) > 1:
         listing = ", ".join(f"{name} {rule}" for name, rule in probable.items())
-        yield f"two-class figures follow two rules and cannot be compared ({listing}); evaluate them under one rule"
+        yield f"two-class results follow two rules and cannot be compared ({listing}); evaluate them under one rule"
 
 
 def _leaks(table: PredictionTable) -> Iterator[str]:

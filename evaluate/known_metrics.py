@@ -174,7 +174,7 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is not None:
                 if clash := sorted(_written(spec) & taken):
-                    raise InputError(f"metric {name}: {clash[0]} is taken already; its package must call it otherwise")
+                    raise InputError(f"metric {name}: {clash[0]} is taken already; its package must use another name")
                 taken |= _written(spec)
                 specs.append(spec)
         except BchistoError as error:

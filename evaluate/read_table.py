@@ -64,8 +64,8 @@ class TableChoice(Settings):
         group="Evaluation",
         metavar="COLUMN",
         form=_distinct_columns,
-        help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of "
-        "its values, which are exploratory.",
+        help="Column of the tables, or of the manifest of their run, such as site: exploratory results for each of "
+        "its values.",
     )
 
 
@@ -153,7 +153,7 @@ def read_predictions(
     uneven = {*table.overlong, *table.short}
     for number, row in table.rows:
         if number in uneven:
-            raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
+            raise InputError(f"{path}:{number}: has another number of cells than the header; correct the row")
         cells = row | {role.name: row.get(column, "") for role, column in chosen.items()}
         cells["group"] = groups.get(cells["group"]) or ""
         model = row.get("model", "")

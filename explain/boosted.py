@@ -96,7 +96,7 @@ def _map(
     return replace(
         blank, values=values.astype(np.float32), limits=(0.0, 1.0), overall=bundle.classes[int(means.argmax())],
         centre=1 / len(bundle.classes) if base is None else float(base[target]),
-        base=EVEN if base is None else "what the models answer before any channel is known",
+        base=EVEN if base is None else "the prediction without any feature",
     )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
     check_count(explain)
     bundle = predictions.with_name("model.bchisto")
     if predictions.name != "predictions.csv" or not bundle.is_file():
-        raise InputError(f"{predictions}: no model.bchisto beside it, which is needed for heat maps")
+        raise InputError(f"{predictions}: no model.bchisto next to it, which is needed for heat maps")
     hits = table.predicted == table.labels
     sides = [
         [row for label in range(len(table.classes))
@@ -162,11 +162,10 @@ def _drawn(
                 if math.isnan(explanation.score) and shares is not None:
                     score = float(shares[row, table.classes.index(classes[target])])
                     explanation = replace(explanation, score=score, predicted=predicted)
-                by = "; ".join([by, *explanation.margin[1:]])
                 yield row, Sample(
                     record.image_id, thumbnail(np.asarray(beside(explanation, side=_SIDE)), side=4 * _SIDE),
                     table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
-                    map=f"Map: {by}", seen=where_highest(explanation),
+                    map=f"Map: {by}", seen=". ".join(["; ".join(explanation.margin[1:]), where_highest(explanation)]),
                     caution=f"Limitations: {explanation.caution}",
                 )  # fmt: skip
             progress.update_to(number)

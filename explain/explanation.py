@@ -153,12 +153,14 @@ class Explanation:
         if not self.overall or not self.predicted or self.values is None:
             return ""
         if self.overall != self.predicted:
-            return f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the call is {self.predicted}"
+            return (
+                f"THE MAP CONTRADICTS THE PREDICTION: its mean is of {self.overall}, the prediction is {self.predicted}"
+            )
         above = float(self.values.mean()) > self.centre
         if above == (self.predicted == self.target):
             return ""
         way = "above" if above else "below"
-        return f"its mean is {way} the base, though the call is {self.predicted}: the colours do not show why"
+        return f"its mean is {way} the base, though the prediction is {self.predicted}: the colours do not show why"
 
     @property
     def margin(self) -> list[str]:

@@ -212,7 +212,7 @@ def choose_known(
             raise InputError(f"{path}: holds no {role.name} (or ids, slide_id, filenames); it has {sorted(names)[:10]}")
     unread = tuple(name for name in names if name not in chosen.values())
     if GROUP.name not in chosen and (may := may_hold_patients(unread)):
-        _log.warning("%s: %s may hold the patients, and is not used; if it does, call it group", path, may[0])
+        _log.warning("%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0])
     return {name: read(column) for name, column in chosen.items()}, unread
 
 

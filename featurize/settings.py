@@ -202,7 +202,7 @@ class FeaturizeSettings(Settings):
         group="Speed",
         choices=ENGINES,
         help="What runs the encoder; openvino needs its extra and is fastest in bfloat16 on CPUs that have it; keras "
-        "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
+        "means onnxruntime with onnx:FILE, and torch with timm:NAME.",
     )
     batch_size: int = option(4, least=1, help="Crops in one pass, at most; results differ by it in rounding.")
     seed: int = option(0, least=0, help="Random seed of crops and colours.")

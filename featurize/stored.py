@@ -101,7 +101,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
     for name, (least, most) in _BOUNDS.items():
         value = header[name]
         if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
-            raise InputError(f"{name} is {str(value)[:40]}, past all use")
+            raise InputError(f"{name} is {str(value)[:40]}, out of range")
     if header.get("unit", "") not in ("", "um"):
         raise InputError(f"unit is {str(header['unit'])[:40]}, which is none")
     own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)

@@ -36,7 +36,7 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     cited = f" [@{_NETWORKS[settings.network]}]" if settings.network in _NETWORKS else ""
     start = {"imagenet": "from ImageNet weights [@deng2009]", "random": "from random weights"}
     begun = start.get(chosen["weights"], "from the weights of a file")
-    often = "once" if folds == 1 else f"anew in each of {folds} folds"
+    often = "once" if folds == 1 else f"separately in each of {folds} folds"
     optimizer = _OPTIMIZERS[chosen["optimizer"]]
     yield (
         f"The network {settings.network}{cited} was trained {begun}, {often}, by {optimizer} with "
@@ -53,11 +53,11 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
         yield f"Training images were augmented by {'; '.join(_augmented(settings))}."
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
-        yield f"In an epoch each training image stood, every time augmented anew, {each}."
+        yield f"In an epoch each training image was used {each}, augmented differently each time."
     if settings.sampling == BEFORE:
         yield (
-            "Before the split, images of the larger classes were left out at random until all classes were as large as "
-            "the smallest, so that the test images are balanced, too."
+            "Before the split, random images of the larger classes were removed until all classes were as large as the "
+            "smallest, so that the test images are balanced, too."
         )
     met = [] if settings.sampling in ("none", BEFORE) else [f"{settings.sampling}-sampling"]
     if settings.class_weights:

@@ -138,8 +138,8 @@ class FinetuneSettings(Settings):
         metavar="CLASS=FACTOR",
         form=_as_factors,
         plain=_written,
-        help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; after "
-        "sampling, and before classes are weighted. Not only whole numbers.",
+        help="Use each training image of this class FACTOR times in an epoch, augmented differently each time; after "
+        "sampling, and before class weights. FACTOR may be a fraction.",
     )
     augmentations: tuple[str, ...] = option(
         ("isometries",),
@@ -163,7 +163,7 @@ class FinetuneSettings(Settings):
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 raise InputError(
-                    "{copies} {}={:g}: give 1 to {:,}; {sampling} leaves images out", name, factor, _MOST_COPIES
+                    "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images", name, factor, _MOST_COPIES
                 )
             if not name.strip():
                 raise InputError("{copies} {}={:g}: name the class before the =", name, factor)

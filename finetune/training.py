@@ -126,9 +126,9 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         settings = self.settings
         if settings.sampling == BEFORE:
             notes.append(
-                "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random until all were as "
-                "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
-                "classes as they occur."
+                "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as "
+                "large as the smallest, also in the test sets; every result is of a balanced set, not of classes "
+                "as they occur."
             )
         noted = any(note.startswith("RANDOM START") for note in self.notes)  # by a recipe, of its source
         if not noted and (untrained := untrained_notice(settings)) is not None:

@@ -69,7 +69,7 @@ class CsvTable:
                 _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
         others = [name for name in self.columns if name not in chosen.values()]
         if chosen.get(GROUP) == "" and (may := may_hold_patients(others)):
-            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, call it group",
+            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
                          self.path, self.columns[may[0]])  # fmt: skip
 
     def named(self, name: str) -> str | None:

@@ -43,7 +43,7 @@ def read_ljpeg_header(path: Path) -> ImageHeader:
                     return ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
     except (OSError, struct.error) as error:
         raise damaged(path, error) from error
-    raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG beside the .ics")
+    raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG next to the .ics")
 
 
 def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:

@@ -110,7 +110,7 @@ def _decoded(path: Path, notes: list[str]) -> str:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            '{}: not a UTF-8 CSV file ({}); save it as "CSV UTF-8", as Excel calls it', path, error
+            '{}: not a UTF-8 CSV file ({}); save it as "CSV UTF-8", its name in Excel', path, error
         ) from error
     if "\0" in text.partition("\n")[0]:
         raise InputError(f'{path}: not a UTF-8 CSV file (null characters in its header); save it as "CSV UTF-8"')

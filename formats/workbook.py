@@ -33,8 +33,8 @@ def check_parts(path: Path) -> None:
         for part in archive.infolist():
             if not _is_small(archive, part):
                 raise InputError(
-                    f"{path}: more in one row of {part.filename[:80]!r}, or beside its rows, than a table of images "
-                    "has; save its first sheet as CSV"
+                    f"{path}: more in one row of {part.filename[:80]!r}, or outside of its rows, than a table of "
+                    "images has; save its first sheet as CSV"
                 )
 
 

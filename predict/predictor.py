@@ -178,7 +178,7 @@ class Predictor:
         names = as_texts(image_ids, "image_ids")
         if features is not None:
             if images is not None or mpp is not None:
-                raise InputError(Message("{features}: stand for images; leave out {images} and {mpp}"))
+                raise InputError(Message("{features}: replace images; leave out {images} and {mpp}"))
             return self._of_embeddings(features, names, encoder)
         if self._model is None:
             raise InputError(

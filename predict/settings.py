@@ -51,7 +51,7 @@ class PredictSettings(Settings):
         group="Evaluation",
         least=0,
         most=1,
-        help="Threshold of the column called; default: that of the target sensitivity, else of the model file, else "
+        help="Threshold of the column `called`; default: that of the target sensitivity, else of the model file, else "
         "0.5.",
     )
     sensitivity: float | None = option(

@@ -116,7 +116,7 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
     except InputError as error:
         raise InputError(f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}") from error
     if not isinstance(content, Mapping):
-        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published figures")
+        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published results")
     return content
 
 

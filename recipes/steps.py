@@ -146,7 +146,7 @@ class FixedTest:
 
     DESCRIPTION: ClassVar[str] = (
         "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
-        "kept whole where they are known"
+        "kept together if they are known"
     )
 
     def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:

@@ -34,7 +34,7 @@ def confusion_grid(metrics: Metrics) -> Grid:
     rows = [
         [name, *(f"{count:,}" for count in counts)] for name, counts in zip(classes, metrics["confusion"], strict=True)
     ]
-    return Grid(f"Number of {rows_of(metrics)}: true class by line, predicted by column", ["", *classes], rows)
+    return Grid(f"Number of {rows_of(metrics)}: true class by row, predicted class by column", ["", *classes], rows)
 
 
 def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]:

@@ -234,7 +234,7 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
     keys: list[list[Any]] = []
     for panel in panels:
         blocks = []
-        for heading, samples in (("Wrongly classified", panel.wrong), ("Rightly classified", panel.right)):
+        for heading, samples in (("Wrongly classified", panel.wrong), ("Correctly classified", panel.right)):
             figures = []
             there = [sample for sample in samples if sample.picture]
             for sample in there:
@@ -249,7 +249,8 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 f"{without} of {len(samples)} images are missing: the {images} could not be read." if without else ""
             )
             if figures and there[0].map:
-                told = f"The most confident of each class, each with a heat map. {there[0].caution}"
+                told = "The most confident of each class, each with a heat map."
+                told += "" if blocks else f" {there[0].caution}"
                 blocks.append(Block(heading=heading, text=told, note=missing, figures=figures))
             elif samples:
                 blocks.append(

@@ -130,8 +130,8 @@ class FolderSettings:
             if any(_minor(version) != _minor(now[name]) for name, version in first.items()):
                 _log.warning(
                     Message(
-                        "{}: started with other package versions ({}); if that gives other results, both are in this "
-                        "folder, and {overwrite} makes all of it anew",
+                        "{}: started with other package versions ({}); results may be mixed, and "
+                        "{overwrite} computes all of it again",
                         self.folder,
                         describe_differences(first, {name: now[name] for name in first}),
                     )
@@ -164,7 +164,7 @@ class FolderSettings:
                 return {}
             raise
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-            raise InputError("{}: not a file of settings; use {overwrite} to begin this folder anew", path)
+            raise InputError("{}: not a file of settings; use {overwrite} to begin this folder again", path)
         if content.get("schema_version", _SCHEMA) > _SCHEMA:
             raise InputError(f"{path}: written by a newer bchisto; update this one")
         return content

@@ -204,7 +204,7 @@ class MacenkoNormalizer:
         covariance = (_second_moments(density) - count * np.outer(mean, mean)) / (count - 1)
         values, vectors = np.linalg.eigh(covariance)
         if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
-            raise TissueError("too little tissue to estimate stains: all tissue pixels lie on one colour line")
+            raise TissueError("too little tissue to estimate stains: all tissue pixels are on one colour line")
         plane = vectors[:, [2, 1]]
         plane = plane * np.where(mean @ plane < 0, -1.0, 1.0)
         along, across = (density @ plane.astype(np.float32)).T.copy()

@@ -89,7 +89,7 @@ def _stratified(
         for label, count in sorted(counts.items())
         if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
     ]
-    text = f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {', '.join(off)}"
+    text = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(off)}"
     return rows, [text] if off else []
 
 

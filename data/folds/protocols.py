@@ -181,7 +181,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.origin == "file":
         return f"{name}: a given fold list"
     if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
-        kept = "patients or slides kept whole" if match[4] else "image-level"
+        kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
         if match[3]:
             return f"{shares} to train, validate and test once, {kept}, validation and test balanced (seed {seed})"

@@ -74,7 +74,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
-            f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables beside the images"
+            f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables next to the images"
         )
     records: list[ImageRecord] = []
     for table in tables:
@@ -95,7 +95,9 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
         if swapped:
-            message = f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; told apart by their size"
+            message = (
+                f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; distinguished by their size"
+            )
             findings.append(Finding("note", table.name, message))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(
@@ -160,7 +162,7 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     if mask is None:
         findings.append(Finding("warning", row.name, "has no mask; only its crop is used"))
     elif sizes[crop] == sizes[mask]:
-        raise ImageError("crop and mask are of one size and cannot be told apart; copy them again")
+        raise ImageError("crop and mask have the same size and cannot be distinguished; copy them again")
     elif frame is not None and sizes[mask] != sizes[frame]:
         size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
         findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))

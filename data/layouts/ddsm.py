@@ -154,7 +154,7 @@ def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Pat
         return None
     if (header.width, header.height) != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
-        findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it anew, unscaled"))
+        findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled"))
         return None
     return path
 

@@ -65,7 +65,7 @@ def read_folder(
         level = rules["label"].level
     elif len(loose) < len(files):
         for name in loose:
-            findings.append(Finding("warning", name, "is beside the class folders and has no label; skipped"))
+            findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
             del files[name]
         findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
     if "group" not in rules:

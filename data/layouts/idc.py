@@ -92,7 +92,7 @@ def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]
             progress.update_to(number)
     if equal:
         where = f"first in {repeated[0][1].relative_to(root).parent}"
-        message = f"{equal:,} patches lie at two paths with equal content, {where}; each is used once"
+        message = f"{equal:,} patches are at two paths with equal content, {where}; each is used once"
         findings.append(Finding("warning", str(root), message))
     return findings
 

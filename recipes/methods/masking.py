@@ -58,7 +58,7 @@ MASKING = Method(
     "masking",
     "share of the masks",
     "The image where single units of the first model that raise the score are at least half as active as they "
-    "become; a unit need not stand for one thing, and the probabilities are of images that the network never "
+    "become; a unit need not have one meaning, and the probabilities are of images that the network never "
     "saw: compare them with that of only the mean colour.",
     layered=True,
     default_layer=True,

@@ -72,7 +72,7 @@ def test_loose_images_beside_class_folders_stay_out(tissue, tmp_path, cli):
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "images" / "Übersicht 1.png")
     code, out, _ = cli("data", "check", "--images", tmp_path / "images")
     assert code == 1
-    assert "Übersicht 1.png: is beside the class folders and has no label; skipped" in out
+    assert "Übersicht 1.png: is next to the class folders and has no label; skipped" in out
 
 
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, cli):

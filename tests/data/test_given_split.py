@@ -149,7 +149,7 @@ def test_two_shares_keep_groups_whole():
     large = plan(
         "70/30", ids=ids, labels=labels, groups=["p" if n < 36 else "q" if n < 40 else f"r{n}" for n in range(60)]
     )
-    assert large.warnings == ("groups are kept whole, so the test part does not hold 30 % of every class: a 4 of 40",)
+    assert large.warnings == ("groups are kept together, so the test set does not hold 30 % of every class: a 4 of 40",)
 
 
 @pytest.mark.parametrize(

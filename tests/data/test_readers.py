@@ -226,7 +226,7 @@ def test_manifests_that_do_not_fit(tmp_path, text, message):
 
 def test_manifest_in_another_encoding(tmp_path):
     (tmp_path / "m.csv").write_bytes("path,label\nä.png,a\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r'm\.csv: not a UTF-8 CSV file .*; save it as "CSV UTF-8", as Excel calls it'):
+    with pytest.raises(InputError, match=r'm\.csv: not a UTF-8 CSV file .*; save it as "CSV UTF-8", its name in Excel'):
         read_dataset(tmp_path / "m.csv")
 
 
@@ -329,7 +329,7 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
     image(tmp_path / "9" / "0" / "9_idx5_x51_y1_class1.png", 1)
     dataset = read_dataset(tmp_path)
     assert len(dataset) == 2
-    assert any("patches lie at two paths with equal content" in str(finding) for finding in dataset.findings)
+    assert any("patches are at two paths with equal content" in str(finding) for finding in dataset.findings)
     with pytest.raises(InputError, match=r"9_idx5_x51_y1_class1\.png: is in 9/0, its name has 9/1; move it"):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()

@@ -223,7 +223,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
 @pytest.mark.parametrize(
     ("sidecar", "message"),
     [
-        (None, "no patches.json or config.json beside it"),
+        (None, "no patches.json or config.json next to it"),
         ({}, "its transform is not a list"),
         ({"transform": [{"name": "RandomCrop", "arguments": {"size": 16}}]}, "the transform RandomCrop is not known"),
         ({"transform": [{"name": "CenterCrop", "arguments": {"size": 20}}], "patch_size_pixels": 16},

@@ -103,7 +103,7 @@ def test_patients_unknown(cells, tmp_path, cli):
     _, err = figures(cli, tmp_path, write(tmp_path, without))
     assert "t: PATIENTS UNKNOWN: no row names its patient or slide" in err
     _, err = figures(cli, tmp_path, write(tmp_path, cells, group="PatientenNr"))
-    assert "the column PatientenNr may hold the patients, and is not used; if it does, call it group" in err
+    assert "the column PatientenNr may hold the patients, and is not used; if it does, rename it to group" in err
 
 
 def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, cli):

@@ -220,7 +220,7 @@ def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
         powers = np.exp(flat.reshape(2, 17)[:, -1])
         shares.append(powers / powers.sum())
     assert float(found["centre"]) == pytest.approx(np.mean(shares, axis=0)[1], rel=1e-6)
-    assert str(found["base"]) == "what the models answer before any channel is known"
+    assert str(found["base"]) == "the prediction without any feature"
 
 
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
@@ -280,10 +280,12 @@ def test_a_map_on_another_side_than_the_call():
                            signed=True, centre=centre, limits=(0.0, 1.0), base="b", overall=overall)  # fmt: skip
 
     assert of(0.594, "benign", "malignant").contradiction == (
-        "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the call is benign"
+        "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the prediction is benign"
     )
-    assert "is below the base, though the call is malignant" in of(0.8, "malignant", "malignant", 0.9).contradiction
-    assert "is above the base, though the call is benign" in of(0.4, "benign", "benign", 0.2).contradiction
+    assert (
+        "is below the base, though the prediction is malignant" in of(0.8, "malignant", "malignant", 0.9).contradiction
+    )
+    assert "is above the base, though the prediction is benign" in of(0.4, "benign", "benign", 0.2).contradiction
     assert of(0.8, "malignant", "malignant").contradiction == of(0.2, "benign", "benign").contradiction == ""
     assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
 

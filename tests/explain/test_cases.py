@@ -51,8 +51,10 @@ def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
     assert [row["image_id"] for row in shown] == by_hand(folder / "predictions.csv", 2)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
-    assert page.count("Limitations: Each position shows what the model would predict") == 2
-    assert page.count(": what the models answer before any channel is known; mean of the map ") == 2 * len(shown)
+    assert page.count("Limitations: Each position shows what the model would predict") == 1
+    assert page.count(": the prediction without any feature; mean of the map ") == len(
+        shown
+    )  # the alt; the picture has it
     whole = {row["image_id"]: float(row["p_malignant"]) for row in rows(folder / "predictions.csv")}
     assert all(f", of the whole image {whole[row['image_id']]:.3f}" in page for row in shown)
     assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
@@ -137,7 +139,7 @@ def test_what_is_refused(boosted, tmp_path, cli):
     table.write_text("image_id,label,p_a,p_b\nx,a,0.9,0.1\ny,b,0.2,0.8\n", encoding="utf-8")
     out = tmp_path / "out"
     for words, said in (
-        (("evaluate", table, "--out", out, "--explain", 1), "odd näme.csv: no model.bchisto beside it"),
+        (("evaluate", table, "--out", out, "--explain", 1), "odd näme.csv: no model.bchisto next to it"),
         (("evaluate", boosted, "--out", out, "--explain", 11), "11 is not in the range 1<=x<=10"),
         (("boost", "--out", tmp_path / "none", "--explain", 0), "0 is not in the range 1<=x<=10"),
     ):

@@ -67,7 +67,7 @@ def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
 @pytest.mark.parametrize(
     ("copies", "message"),
     [
-        ((("a", 0.5),), "`copies` a=0.5: give 1 to 1,000; `sampling` leaves images out"),
+        ((("a", 0.5),), "`copies` a=0.5: give 1 to 1,000; `sampling` omits images"),
         ((("a", float("nan")),), "`copies` a=nan: give 1 to 1,000"),
         (((" ", 2.0),), "`copies`  =2: name the class before the ="),
         ((("a", 1e12),), "`copies` a=1e+12: give 1 to 1,000"),
@@ -100,7 +100,7 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
     for text, message in (
         ("bösartig", "--copies bösartig: write it as NAME=FACTOR"),
         ("maligne=2", "--copies maligne: no such class; choose among bösartig, gutartig = ja"),
-        ("bösartig=0", "--copies bösartig=0: give 1 to 1,000; --sampling leaves images out"),
+        ("bösartig=0", "--copies bösartig=0: give 1 to 1,000; --sampling omits images"),
     ):
         code, _, err = cli(*options, "--copies", text)
         assert code == 2

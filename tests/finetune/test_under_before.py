@@ -43,7 +43,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(uneven, tmp_path, c
     for fold in "12":
         assert sorted(row["label"] for row in rows if row["fold"] == fold) == ["a", "a", "b", "b"]
     metrics = json.loads((folder / "metrics.json").read_text())
-    banner = "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random"
+    banner = "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed"
     assert any(one.startswith(banner) for one in metrics["run"]["banners"])
     assert {name: metrics["run"]["flow"][name] for name in ("found", "unlabelled", "balanced", "used")} == {
         "found": 17, "unlabelled": 1, "balanced": 8, "used": 8,
@@ -51,7 +51,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(uneven, tmp_path, c
     report = (folder / "report.html").read_text()
     assert banner in report
     assert banner in out
-    assert "left out at random before the split" in report
+    assert "Before the split, random images of the larger classes were removed" in report
     assert "under-before-sampling" not in report
 
 

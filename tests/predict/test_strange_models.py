@@ -54,14 +54,14 @@ def said(**changes):
 
 
 STRANGE = {
-    "a hundred million crops": (store(crops=10**8), "do not fit (crops is 100000000, past all use)"),
+    "a hundred million crops": (store(crops=10**8), "do not fit (crops is 100000000, out of range)"),
     "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
     "fewer crops than none": (store(crops=-1), "the settings of its feature set tiny-1.0-64 do not fit"),
     "crops of text": (store(crops="many"), "the settings of its feature set tiny-1.0-64 do not fit"),
     "crops that are infinite": (store(crops=float("inf")), "do not fit"),
     "no crop size": (store(crop=...), "do not fit (no 'crop')"),
-    "a crop of a million pixels": (store(crop=10**6), "do not fit (crop is 1000000, past all use)"),
-    "a scale of 1e6": (store(scale=1e6), "do not fit (scale is 1000000.0, past all use)"),
+    "a crop of a million pixels": (store(crop=10**6), "do not fit (crop is 1000000, out of range)"),
+    "a scale of 1e6": (store(scale=1e6), "do not fit (scale is 1000000.0, out of range)"),
     "a scale NaN": (store(scale=float("nan")), "do not fit (scale is "),
     "a negative scale": (store(scale=-1), "do not fit (scale is "),
     "batches of a billion": (store(batch_size=10**9), "do not fit (batch_size is "),
