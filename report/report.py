@@ -233,7 +233,7 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
     shown: list[list[Block]] = []
     keys: list[list[Any]] = []
     for panel in panels:
-        blocks = []
+        blocks: list[Block] = []
         for heading, samples in (("Wrongly classified", panel.wrong), ("Correctly classified", panel.right)):
             figures = []
             there = [sample for sample in samples if sample.picture]
