@@ -51,8 +51,8 @@ class PredictSettings(Settings):
         group="Evaluation",
         least=0,
         most=1,
-        help="Threshold of the column `called`; default: that of the target sensitivity, else of the model file, else "
-        "0.5.",
+        help="Score from which an image is predicted positive; default: that of the target sensitivity, else of the "
+        "model file, else 0.5.",
     )
     sensitivity: float | None = option(
         None,
