@@ -79,7 +79,7 @@ def run_checks(
 
     def anonymous(text: str) -> str:
         for private, public in hidden:
-            text = text.replace(private, public)
+            text = re.sub(_as_path(private), public, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(written(c.remedy, write))) for c in done]
@@ -117,11 +117,19 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
+def _as_path(private: str) -> str:
+    """Return the pattern of a private text as a whole path: a folder called `run` is not the word, nor a part of one."""
+    if "/" not in private:
+        return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
+    return re.escape(private) + (r"(?![\w-])" if private[-1] != "/" else "")
+
+
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     """Return what `run_checks` hides: the home folder, the user, and paths of the user by the words for them."""
-    hidden = {str(Path.home()): "~"}
+    hidden = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
+    hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
     for word, path in paths.items():
         if path is not None:
             hidden |= {str(path.absolute()): word, str(path.resolve()): word}

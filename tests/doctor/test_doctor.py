@@ -265,11 +265,17 @@ def test_a_check_that_breaks_stops_no_other():
 def test_nothing_names_a_person(tmp_path, monkeypatch, tissue):
     """Neither a user's folder on another disk nor a patient after whom a file is named."""
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
-    hide = private_texts({"IMAGES": tissue})
-    texts = ("/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x")
-    checks = run_checks({"a": lambda: [Check("a", "note", text) for text in texts]}, hide=hide, write=in_python)
+    monkeypatch.setattr("pathlib.Path.home", lambda: network.Path("/home/mueller"))
+    hide = private_texts({"IMAGES": tissue, "RUN": network.Path("run")})
+    texts = (
+        "/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x",
+        "onnxruntime; run boost again", "run/run.json: damaged", "/home/mueller/.keras, /home/muellerin",
+    )  # fmt: skip
+    findings = [Check("a", "note", text) for text in texts]
+    checks = run_checks({"a": lambda: findings}, hide=hide, write=in_python)
     assert [check.finding for check in checks] == [
-        "/scratch/USER/keras is full", "cannot read IMAGE: damaged", "IMAGES/x",
+        "/scratch/USER/keras is full", "cannot read IMAGE: damaged", "IMAGES/x", "onnxruntime; run boost again",
+        "RUN/run.json: damaged", "~/.keras, /home/muellerin",
     ]  # fmt: skip
 
 

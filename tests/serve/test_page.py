@@ -353,6 +353,43 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tmp_path):
     assert "holds other files" in err
 
 
+def test_a_restart(start, run_folders, tissue, tmp_path):
+    """A page that was killed starts again at its port, with its token, and answers those who ask again."""
+    content, token = next(tissue.rglob("*.png")).read_bytes(), tmp_path / "token"
+    token.write_text("a-token-of-24-characters\n")
+    with serving(start, run_folders / "first run", "--token-file", token) as page:
+        page.add("a.png", content)
+        port = page.base.rpartition(":")[2]
+        page.stop(signal.SIGKILL)
+
+    def at_port(*words, **options):
+        return start(*words[:-1], port, **options)
+
+    with serving(at_port, run_folders / "first run", "--token-file", token) as again:
+        assert again.base == page.base
+        assert again.client.get("/api/images").json() == []
+        again.add("a.png", content)
+        assert again.wait()["a.png"]["state"] == "done"
+
+
+@pytest.mark.slow
+def test_memory_over_a_thousand_requests(page, tissue):
+    number = page.add("a.png", next(tissue.rglob("*.png")).read_bytes()).json()["number"]
+    page.wait()
+    paths = ["/", "/results", "/api/images", "/api/queue", "/api/predictions.csv", f"/images/{number}",
+             f"/api/images/{number}/small.jpg", f"/api/images/{number}/stains.jpg"]  # fmt: skip
+
+    def resident():
+        files = [Path(f"/proc/{pid}/status").read_text() for pid in (page.process.pid, worker_of(page.process))]
+        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in files) / 1024
+
+    sizes = []
+    for request in range(1000):
+        assert page.client.get(paths[request % len(paths)]).status_code == 200
+        sizes += [resident()] if request in (199, 999) else []
+    assert sizes[1] - sizes[0] < 20, sizes  # MB
+
+
 def test_two_models(start, run_folders, tissue, tmp_path):
     """Each has its own images and table."""
     shutil.copytree(run_folders / "first run" / "boost" / "3-lightgbm", tmp_path / "other")
