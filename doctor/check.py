@@ -118,7 +118,7 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def _as_path(private: str) -> str:
-    """Return the pattern of a private text as a whole path: a folder called `run` is not the word, nor a part of one."""
+    """Return the pattern of a private text as a whole path: a folder called `run` is not the word in a sentence."""
     if "/" not in private:
         return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
     return re.escape(private) + (r"(?![\w-])" if private[-1] != "/" else "")
