@@ -126,7 +126,7 @@ def _as_path(private: str) -> str:
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     """Return what `run_checks` hides: the home folder, the user, and paths of the user by the words for them."""
-    hidden = {}
+    hidden: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
     hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
