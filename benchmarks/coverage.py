@@ -91,11 +91,6 @@ class Design:
         noise += rng.normal(size=(patient.max() + 1, self.classes))[patient] * shift**0.5
         return softmax(self.distance * (noise + self.distance * np.eye(self.classes)[labels]), axis=1)
 
-    def tables(self, rng):
-        """Draw two tables of equally good classifiers about the same rows."""
-        patient, labels = self.rows(rng)
-        return [tabled(labels, self.probabilities(rng, patient, labels), patient, self.per) for _ in "ab"]
-
 
 DESIGNS = {
     "400 images": Design(400),
@@ -222,17 +217,20 @@ def figures(labels, probabilities):
     matrix = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2)
     of_matrix = of_matrices(matrix.reshape(1, classes, classes) * 1.0)
     kinds = range(classes) if classes > 2 else [1]
+    called, positive = probabilities[:, 1] >= 0.5, labels == 1
     return {name: float(value[0]) for name, value in of_matrix.items()} | {
+        "sensitivity at 0.5": called[positive].mean(),
+        "specificity at 0.5": 1 - called[~positive].mean(),
         "brier": np.square(probabilities - np.eye(classes)[labels]).sum(axis=1).mean(),
         "auc": np.mean([auc_part(labels == k, probabilities[:, k]).value for k in kinds]),
     }
 
 
 @cache
-def truth_of(name):
+def truth_of(design):
     """Return the figures of a design, and its calibration, which is perfect where patients shift nothing."""
-    endless = replace(DESIGNS[name], units=ENDLESS, per=1, sigma=0.0, dominant=0.0)
-    rng = np.random.default_rng(len(name))
+    endless = replace(design, units=ENDLESS, per=1, sigma=0.0, dominant=0.0)
+    rng = np.random.default_rng(0)
     patient, labels = endless.rows(rng)
     probabilities = endless.probabilities(rng, patient, labels)
     hits = probabilities.argmax(axis=1) == labels
@@ -311,9 +309,12 @@ def held(counts, ends, truth, key):
     counts[key] += (1, known, known and low <= truth <= high, high - low if known else 0.0)
 
 
-def note(counts, tables, truth, differences, better):
-    """Note what the intervals of a table hold, those of the difference of two, and what tests reject."""
-    first, second = tables
+def note(counts, tables, truths):
+    """Note what the intervals of the first table hold, those of its difference from two others, and what tests reject.
+
+    The second table is of a classifier as good as the first's, the third of a better one.
+    """
+    first, (truth, *_) = tables[0], truths
     units = Units.of(first)
     parts = parts_by_figure(first)
     for figure, ends in intervals_of(first, units, parts).items():
@@ -322,26 +323,31 @@ def note(counts, tables, truth, differences, better):
     for figure, ends in others(first, units, parts):
         if figure in truth:
             held(counts, ends, truth[figure], (figure, "usual"))
-    pairs = difference_parts(first, second, units, TwoClassView(first.classes[1:2]))
-    for figure, some in pairs.items():
-        held(counts, difference_interval(some, units).ends, differences[figure], (f"difference of {figure}", "ours"))
-    for figure, ends in others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}):
-        held(counts, ends, differences[figure], (f"difference of {figure}", "usual"))
-    hits = [probabilities.argmax(axis=1) == first.labels for probabilities in (second.probabilities, better)]
-    for key, right in zip(("rejects", "power"), hits, strict=True):
-        change = right.astype(np.int64) - (first.predicted == first.labels)
-        counts[key, "ours"] += (1, 1, paired_test(change, units)["p"] <= 0.05, 0)
-        counts[key, "usual"] += (1, 1, usual_test(change, units) <= 0.05, 0)
+    for second, against, key, rejected in zip(
+        tables[1:], truths[1:], ("equal", "better"), ("rejects", "power"), strict=True
+    ):
+        apart = {
+            name: against.get(called := f"{name} at 0.5", against[name]) - truth.get(called, truth[name])
+            for name in DIFFERENCES
+        }
+        pairs = difference_parts(first, second, units, TwoClassView(first.classes[1:2]))
+        for figure, some in pairs.items():
+            held(counts, difference_interval(some, units).ends, apart[figure], (figure, "ours", key))
+        for figure, ends in others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}):
+            held(counts, ends, apart[figure], (figure, "usual", key))
+        change = (second.predicted == second.labels) * 1 - (first.predicted == first.labels)
+        counts[rejected, "ours"] += (1, 1, paired_test(change, units)["p"] <= 0.05, 0)
+        counts[rejected, "usual"] += (1, 1, usual_test(change, units) <= 0.05, 0)
 
 
 def fixed(counts, name, number):
     design = DESIGNS[name]
-    rng = np.random.default_rng([list(DESIGNS).index(name), number])
-    tables = design.tables(rng)
     better = replace(design, distance=design.distance + BETTER)
-    patient = Units.of(tables[0]).member
-    second = better.probabilities(rng, patient, tables[0].labels)
-    note(counts, tables, truth_of(name), dict.fromkeys(DIFFERENCES, 0.0), second)
+    rng = np.random.default_rng([list(DESIGNS).index(name), number])
+    patient, labels = design.rows(rng)
+    three = (design, design, better)
+    tables = [tabled(labels, each.probabilities(rng, patient, labels), patient, design.per) for each in three]
+    note(counts, tables, [truth_of(each) for each in three])
 
 
 def crossed(counts, name, number):
@@ -355,24 +361,23 @@ def crossed(counts, name, number):
     folds = (np.argsort(order) % FOLDS)[patient]  # as many of each class in every fold
     training = (folds != np.arange(FOLDS)[:, None]).astype(float)
     share = 1 - training.mean(axis=1)
-    scores, truths = np.zeros((3, len(y))), []
+    tables, truths = [], []
     fresh = case.draw(rng, FRESH, 1) if case.learner == "lightgbm" else None
-    for side in range(3):
+    for side, apart in enumerate((APART, APART, APART_BETTER)):
         part = slice(20 * side, 20 * side + 20)
         if fresh is None:
             weights = case.linear(x[:, part], y, training)
-            scores[side] = expit((weights[folds, 1:] * x[:, part]).sum(axis=1) + weights[folds, 0])
-            each = case.truth(weights, APART)
+            scores = expit((weights[folds, 1:] * x[:, part]).sum(axis=1) + weights[folds, 0])
+            each = case.truth(weights, apart)
         else:
             models = [case.fit(x[row > 0, part], y[row > 0]) for row in training]
-            scores[side] = np.stack([predict(x[:, part]) for predict in models])[folds, np.arange(len(y))]
-            new = [predict(fresh[0][:, part]) for predict in models] if side < 2 else []
+            scores = np.stack([predict(x[:, part]) for predict in models])[folds, np.arange(len(y))]
+            new = [predict(fresh[0][:, part]) for predict in models]
             some = [figures(fresh[1], np.stack([1 - of_new, of_new], axis=1)) for of_new in new]
-            each = {figure: np.array([one[figure] for one in some]) for figure in (some[0] if some else ())}
+            each = {figure: np.array([values[figure] for values in some]) for figure in some[0]}
+        tables.append(tabled(y, np.stack([1 - scores, scores], axis=1), patient, case.per, tuple(folds.tolist())))
         truths.append({figure: value @ share for figure, value in each.items()})
-    probabilities = np.stack([1 - scores, scores], axis=2)
-    tables = [tabled(y, probabilities[side], patient, case.per, tuple(folds.tolist())) for side in range(2)]
-    note(counts, tables, truths[0], {name: truths[1][name] - truths[0][name] for name in DIFFERENCES}, probabilities[2])
+    note(counts, tables, truths)
 
 
 def work(task):
@@ -395,11 +400,7 @@ def measure(names, *, tables, jobs):
     with get_context("spawn").Pool(jobs) as pool:
         for start in range(0, tables, ROUND):
             stop = min(start + ROUND, tables)
-            tasks = [
-                (name, at, min(at + 50, stop))
-                for name in names
-                for at in range(start, stop, 400 if "LightGBM" in name else 50)  # its training takes 30 times as long
-            ]
+            tasks = [(name, at, min(at + 50, stop)) for name in names for at in range(start, stop, 50)]
             for name, part in pool.imap_unordered(work, tasks):
                 for key, more in part.items():
                     counts[name][key] += more
@@ -418,32 +419,40 @@ def valid(counts, *, least=93.0):
 
 
 def interval_cell(ours, usual):
-    """Return cover, mean width in points, percentage without an interval; and the width over that of a usual method."""
-    if ours is None:
+    """Return cover, mean width in points, percentage without an interval; and the width over that of a usual method.
+
+    Of each method, the counts of a figure, or of its difference in pairs that are equal and in pairs that are not: the
+    cover is the lower of both, and a method that does not cover both is not valid.
+    """
+    ours, usual = ([counts for counts in some if counts is not None] for some in (ours, usual))
+    if not ours:
         return ""
-    tables, known, _, width = ours
+    tables, known, _, width = np.sum(ours, axis=0)
     if not known:
         return "none"
-    text = f"{percent(ours):.1f} ({100 * width / known:.1f})"
+    text = f"{min(map(percent, ours)):.1f} ({100 * width / known:.1f})"
     if known < tables:
         text += f", without {100 * (1 - known / tables):.1f}"
-    if usual is None or not usual[1]:
+    if not usual or not all(counts[1] for counts in usual):
         return text
-    ratio = f"{width / known / (usual[3] / usual[1]):.2f}"
-    return f"{text}; {percent(usual):.1f}, {ratio if valid(usual) else f'({ratio})'}"
+    _, others_known, _, others_width = np.sum(usual, axis=0)
+    ratio = f"{width / known / (others_width / others_known):.2f}"
+    return f"{text}; {min(map(percent, usual)):.1f}, {ratio if all(map(valid, usual)) else f'({ratio})'}"
 
 
 def tables_of(found):
     """Return the lines of Markdown tables: intervals of figures, of differences, and rejections."""
     lines = []
-    for title, names in (
-        ("covers: bchisto (mean width), usual method, ratio of widths", FIGURES),
-        ("covers: difference of", [f"difference of {name}" for name in DIFFERENCES]),
+    for title, names, kinds in (
+        ("covers: bchisto (mean width), usual method, ratio of widths", FIGURES, [()]),
+        ("covers: difference of", DIFFERENCES, [("equal",), ("better",)]),
     ):
-        lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ').replace('difference of ', '')} |"]
-        lines.append("| --- " * (len(names) + 1) + "|")
+        lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ')} |", "| --- " * (len(names) + 1) + "|"]
         for design, counts in found.items():
-            cells = [interval_cell(counts.get((name, "ours")), counts.get((name, "usual"))) for name in names]
+            cells = [
+                interval_cell(*([counts.get((name, method, *kind)) for kind in kinds] for method in ("ours", "usual")))
+                for name in names
+            ]
             lines.append(f"| {design} | {' | '.join(cells)} |")
     heads = [("rejects", "ours"), ("rejects", "usual"), ("power", "ours"), ("power", "usual")]
     lines += ["", f"| percent | {' | '.join(map(', '.join, heads)).replace('ours', 'bchisto')} |", "| --- " * 5 + "|"]

@@ -189,7 +189,9 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
         fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
     for name, (design, offset) in fits.items():
         fit[name], influence = _fitted(design, offset, truth, units)
-        fit[f"{name}_interval"] = normal_interval(fit[name], influence, units).ends
+        # With few wrong rows a slope hangs on each of them.
+        most = min(len(yes), len(no)) if name == "slope" else np.inf
+        fit[f"{name}_interval"] = normal_interval(fit[name], influence, units, most=most).ends
     return fit
 
 

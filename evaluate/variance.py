@@ -21,8 +21,18 @@ from .words import plural
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
-what one tests trains the others, and no one table shows by how much (Bengio & Grandvalet 2004). Ours, the least that
-covered in ``benchmarks/coverage.py``."""
+what one tests trains the others, and no one table shows by how much (Bengio & Grandvalet 2004). These three are ours,
+the least that covered in ``benchmarks/coverage.py``."""
+
+OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
+"""The same for what counts images that are units, or pairs of them (AUC); and for its differences."""
+
+LEAST_FREEDOM = 8.0
+"""Degrees of freedom of the variance of units, at least, if there are so many units: if one unit outweighs the others,
+the error of a figure and its variance are both mostly that unit's, and grow together. Ours, as above."""
+
+DIFFERENCE = 0.75
+"""Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
 
 LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
@@ -109,6 +119,12 @@ class Units:
         """How many units there are."""
         return int(self.member.max()) + 1
 
+    def factor(self, parts: Sequence[Part], *, images: float = OF_IMAGES) -> float:
+        """Return the factor of the variance of parts: at most `images`, if they count images or ranks."""
+        most = max(part.finer for part in parts)
+        counts = self.kind == "image" and np.isfinite(most)
+        return min(self.widen, images if counts else OF_IMAGES if most == RANKED else np.inf)
+
     def outweighed(self, inside: Mask) -> str | None:
         """Say so where one unit holds over half of some rows, more than one of them."""
         sizes = np.bincount(self.member[inside])
@@ -135,7 +151,8 @@ class Units:
             return None
         rows = int(inside.sum())
         if len(np.unique(self.member[inside])) == rows and np.isin(right[inside], (0.0, 1.0)).all():
-            return Interval(*exact(part.value, rows / self.widen), named(EXACT, self.widen))
+            widen = self.factor([part])
+            return Interval(*exact(part.value, rows / widen), named(EXACT, widen))
         return interval([part], self)
 
 
@@ -170,7 +187,7 @@ class Spread:
     freedom: float
 
 
-def spread(parts: Sequence[Part], member: Whole) -> Spread:
+def spread(parts: Sequence[Part], member: Whole, *, power: float = 1.0) -> Spread:
     """Return the variance of the mean of parts, summed by unit.
 
     Parameters
@@ -179,6 +196,8 @@ def spread(parts: Sequence[Part], member: Whole) -> Spread:
         Of the same rows.
     member : ndarray of int, shape (n,)
         The unit of each row, from 0.
+    power : float
+        Of the correction for few units: 1 is the jackknife's (CR3), 1/2 is CR2.
 
     References
     ----------
@@ -188,7 +207,7 @@ def spread(parts: Sequence[Part], member: Whole) -> Spread:
     each: list[float] = []
     worth: list[float] = []
     bounds: list[tuple[float, float]] = []
-    inside = np.zeros(len(member), dtype=np.bool_)
+    inside, rows_are_units = np.zeros(len(member), dtype=np.bool_), len(total) == len(member)
     for part in parts:
         summed, sizes, worths = np.zeros(len(total)), [], []
         for side in part.sides:
@@ -197,22 +216,23 @@ def spread(parts: Sequence[Part], member: Whole) -> Spread:
             sizes.append(float(size.sum()))
             size = np.minimum(size, 1) if part.by_unit else size
             left = 1.0 - size / size.sum()
-            summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / np.where(left > 0, left, 1.0)
+            summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / (left + (left <= 0)) ** power
             worths.append(kish(size))
         each.append(float(np.square(summed).sum()))
         alone = float(np.square(part.effect).sum())
-        rows, units = (part.finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
+        finer = 2.0 * RANKED if part.finer == RANKED and rows_are_units else part.finer
+        rows, units = (finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
         varies = each[-1] > 1e-12 * alone > 0.0
         worth.append(min(max(rows * alone / each[-1], units), rows) if varies else units)
-        bounds.append((units / part.finer, rows if part.finer < RANKED else worth[-1]))
-        free = min(free, sum(worths) - 1.0)
+        bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
+        free = min(free, max(sum(worths) - 1.0, LEAST_FREEDOM))
         total += summed / len(parts)
     units_inside = len(np.unique(member[inside]))
-    free = free if len(parts) == 1 else units_inside - 1.0
+    free = min(free if len(parts) == 1 else np.inf, units_inside - 1.0)
     ranked, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
     counted = units_inside == inside.sum() and not ranked
     most = units_inside if not ranked and (counted or variance == 0.0) else np.inf
-    free = free if counted else freedom(total, units_inside, free)
+    free = free if counted else min(free, max(LEAST_FREEDOM, freedom(total, units_inside, free)))
     return Spread(variance, tuple(each), tuple(worth), tuple(bounds), counted, most, max(free, 1.0))
 
 
@@ -229,14 +249,23 @@ def freedom(influence: Values, units: int, most: float) -> float:
     return max(1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most)
 
 
-def normal_interval(value: float, influence: Values, units: Units) -> Interval:
-    """Return the interval of a number without limits, such as a calibration slope, from the influence of each unit."""
+def normal_interval(value: float, influence: Values, units: Units, *, most: float = np.inf) -> Interval:
+    """Return the interval of a number without limits, such as a calibration slope, from the influence of each unit.
+
+    Parameters
+    ----------
+    value : float
+    influence : ndarray of float64, shape (units,)
+    units : Units
+    most : float
+        The most degrees of freedom.
+    """
     from scipy.special import stdtrit
 
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
-    free = freedom(influence, len(sizes), kish(sizes) - 1.0)
+    free = max(1.0, min(most, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     half = float(stdtrit(free, LEVEL) * np.sqrt(np.square(influence).sum() * units.widen))
     return Interval(value - half, value + half, named("influences of units, t", units.widen))
 
@@ -273,7 +302,7 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
     least, scale = limits[0], limits[1] - limits[0]
     parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
     variation = spread(parts, units.member)
-    values = np.clip([part.value for part in parts], 0.0, 1.0)
+    values, widen = np.clip([part.value for part in parts], 0.0, 1.0), units.factor(parts)
     worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:
         own = share * (1.0 - share)
@@ -287,9 +316,10 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         middle = float(drawn.mean())
         rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
     if variation.counted:
-        return Interval(*exact(share, rows / units.widen), named(EFFECTIVE, units.widen)).scaled(*limits)
-    low, high = wilson(share, rows / units.widen, float(stdtrit(variation.freedom, LEVEL)))
-    return Interval(low, high, named(WILSON, units.widen)).scaled(*limits)
+        ends = mid_p if limits != (0.0, 1.0) else exact
+        return Interval(*ends(share, rows / widen), named(EFFECTIVE, widen)).scaled(*limits)
+    low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
+    return Interval(low, high, named(WILSON, widen)).scaled(*limits)
 
 
 def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
@@ -322,6 +352,24 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
     return Units(np.unique(np.asarray(member), return_inverse=True)[1], widen).share(hits)
 
 
+def mid_p(share: float, rows: float) -> tuple[float, float]:
+    """Return the mid-p interval of a share of so many rows, which need not be whole (Berry and Armitage 1995)."""
+    from scipy.optimize import brentq
+    from scipy.special import betainc
+
+    right = share * rows
+
+    def above(at: float) -> float:
+        """Return the probability of more, and half that of as many."""
+        more = betainc(right + 1.0, rows - right, at) if right < rows else 0.0
+        as_many = betainc(right, rows - right + 1.0, at) if right > 0.0 else 1.0
+        return float(more + as_many) / 2.0
+
+    low = brentq(lambda at: above(at) - (1.0 - LEVEL), 0.0, 1.0) if share > 0.0 else 0.0
+    high = brentq(lambda at: above(at) - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
+    return low, high
+
+
 def exact(share: float, rows: float) -> tuple[float, float]:
     """Return the interval of Clopper and Pearson; rows need not be whole."""
     from scipy.special import betaincinv
@@ -351,14 +399,14 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    variation = spread(parts, units.member)
+    variation, widen = spread(parts, units.member, power=DIFFERENCE), units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)
     better, worse = (((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0))
     least_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
     lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
-    half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * units.widen) ** 0.5
+    half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
     middle, mean = float((better - worse).mean()), float(value.mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
-    return Interval(low, high, named("influences of units, t", units.widen))
+    return Interval(low, high, named("influences of units, t", widen))
