@@ -27,9 +27,10 @@ the least that covered in ``benchmarks/coverage.py``."""
 OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
 """The same for what counts images that are units, or pairs of them (AUC); and for its differences."""
 
-LEAST_FREEDOM = 8.0
-"""Degrees of freedom of the variance of units, at least, if there are so many units: if one unit outweighs the others,
-the error of a figure and its variance are both mostly that unit's, and grow together. Ours, as above."""
+LEAST_FREEDOM, LEAST_FREEDOM_OF_MATRICES = 5.0, 8.0
+"""Degrees of freedom of the variance of units, at least, if there are so many units: of means and ranks, and of
+differences, kappa and Matthews correlation. If one unit outweighs the others, the error of a figure and its variance
+are both mostly that unit's, and grow together. Shares have no such bound. Ours, as above."""
 
 DIFFERENCE = 0.75
 """Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
@@ -187,7 +188,9 @@ class Spread:
     freedom: float
 
 
-def spread(parts: Sequence[Part], member: Whole, *, power: float = 1.0) -> Spread:
+def spread(
+    parts: Sequence[Part], member: Whole, *, least: float = 1.0, power: float = 1.0, ranked: float = RANKED
+) -> Spread:
     """Return the variance of the mean of parts, summed by unit.
 
     Parameters
@@ -196,8 +199,12 @@ def spread(parts: Sequence[Part], member: Whole, *, power: float = 1.0) -> Sprea
         Of the same rows.
     member : ndarray of int, shape (n,)
         The unit of each row, from 0.
+    least : float
+        The fewest degrees of freedom, if there are more units.
     power : float
         Of the correction for few units: 1 is the jackknife's (CR3), 1/2 is CR2.
+    ranked : float
+        Rows of a share that a case is worth in an AUC, at most.
 
     References
     ----------
@@ -207,7 +214,7 @@ def spread(parts: Sequence[Part], member: Whole, *, power: float = 1.0) -> Sprea
     each: list[float] = []
     worth: list[float] = []
     bounds: list[tuple[float, float]] = []
-    inside, rows_are_units = np.zeros(len(member), dtype=np.bool_), len(total) == len(member)
+    inside = np.zeros(len(member), dtype=np.bool_)
     for part in parts:
         summed, sizes, worths = np.zeros(len(total)), [], []
         for side in part.sides:
@@ -220,19 +227,19 @@ def spread(parts: Sequence[Part], member: Whole, *, power: float = 1.0) -> Sprea
             worths.append(kish(size))
         each.append(float(np.square(summed).sum()))
         alone = float(np.square(part.effect).sum())
-        finer = 2.0 * RANKED if part.finer == RANKED and rows_are_units else part.finer
+        finer = ranked if part.finer == RANKED else part.finer
         rows, units = (finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
         varies = each[-1] > 1e-12 * alone > 0.0
         worth.append(min(max(rows * alone / each[-1], units), rows) if varies else units)
         bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
-        free = min(free, max(sum(worths) - 1.0, LEAST_FREEDOM))
+        free = min(free, max(sum(worths) - 1.0, least))
         total += summed / len(parts)
     units_inside = len(np.unique(member[inside]))
     free = min(free if len(parts) == 1 else np.inf, units_inside - 1.0)
-    ranked, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
-    counted = units_inside == inside.sum() and not ranked
-    most = units_inside if not ranked and (counted or variance == 0.0) else np.inf
-    free = free if counted else min(free, max(LEAST_FREEDOM, freedom(total, units_inside, free)))
+    in_ranks, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
+    counted = units_inside == inside.sum() and not in_ranks
+    most = units_inside if not in_ranks and (counted or variance == 0.0) else np.inf
+    free = free if counted else min(free, max(least, freedom(total, units_inside, free)))
     return Spread(variance, tuple(each), tuple(worth), tuple(bounds), counted, most, max(free, 1.0))
 
 
@@ -301,7 +308,11 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         return Interval(np.nan, np.nan, "", reason)
     least, scale = limits[0], limits[1] - limits[0]
     parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
-    variation = spread(parts, units.member)
+    share_only = len(parts) == 1 and parts[0].finer <= 1.0
+    of_matrix = share_only and limits != (0.0, 1.0)
+    bound = LEAST_FREEDOM_OF_MATRICES if of_matrix else 1.0 if share_only else LEAST_FREEDOM
+    ranked = RANKED if units.kind == "group" else 2.0 * RANKED
+    variation = spread(parts, units.member, least=bound, ranked=ranked)
     values, widen = np.clip([part.value for part in parts], 0.0, 1.0), units.factor(parts)
     worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:
@@ -316,7 +327,7 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         middle = float(drawn.mean())
         rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
     if variation.counted:
-        ends = mid_p if limits != (0.0, 1.0) else exact
+        ends = mid_p if of_matrix else exact
         return Interval(*ends(share, rows / widen), named(EFFECTIVE, widen)).scaled(*limits)
     low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
     return Interval(low, high, named(WILSON, widen)).scaled(*limits)
@@ -399,7 +410,10 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    variation, widen = spread(parts, units.member, power=DIFFERENCE), units.factor(parts, images=DIFFERENCE_OF_IMAGES)
+    variation, widen = (
+        spread(parts, units.member, least=LEAST_FREEDOM_OF_MATRICES, power=DIFFERENCE),
+        units.factor(parts, images=DIFFERENCE_OF_IMAGES),
+    )
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)

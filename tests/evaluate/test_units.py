@@ -42,7 +42,7 @@ def test_all_right_is_not_certain():
     found = table_intervals(table([True] * 20, labels=[0, 1] * 10), replicates=50)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "cohen_kappa", "matthews_corrcoef"):
         low, high = found[name]
-        assert 0.6 < low < (0.92 if name == "auc" else 0.87), name
+        assert 0.6 < low < (0.96 if name == "auc" else 0.87), name
         assert high == 1.0, name
     np.testing.assert_allclose(found["accuracy"], [0.8315666, 1.0], atol=1e-6)  # Clopper & Pearson 1934
     np.testing.assert_allclose(found["per_class"]["a"]["recall"], [0.6915029, 1.0], atol=1e-6)
@@ -85,8 +85,8 @@ def test_several_folds_widen_every_interval(rng):
     once = table_intervals(table(hits, labels=labels), replicates=200)
     crossed = table_intervals(table(hits, labels=labels, folds=[k % 5 for k in range(200)]), replicates=200)
     for name in ("accuracy", "balanced_accuracy", "auc", "macro_f1", "cohen_kappa"):
-        assert 1.15 < np.ptp(crossed[name]) / np.ptp(once[name]) < 1.27, name
-    assert crossed["methods"]["accuracy"] == "Clopper-Pearson; variance times 1.5 for folds"
+        assert 1.1 < np.ptp(crossed[name]) / np.ptp(once[name]) < 1.2, name
+    assert crossed["methods"]["accuracy"] == "Clopper-Pearson; variance times 1.35 for folds"
 
 
 def test_each_figure_that_one_patient_outweighs_has_a_reason(rng):
