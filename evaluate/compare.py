@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
+from .binomial import LEVEL
 from .differences import paired_differences
 from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
-from .variance import LEVEL, Units
+from .variance import Units
 
 FOLDS = 1.2
 """Factor of the variance of a test of independent rows over folds (ours): at it tests of classifiers that are worth the

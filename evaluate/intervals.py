@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .binomial import LEVEL
 from .influence import auc_part, f1_part
 from .known_metrics import CLASS_METRICS, drawn_value, list_metrics, parts_of
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .two_class import two_sides
-from .variance import LEVEL, Interval, Units, interval
+from .variance import Interval, Units, interval
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
 """What an interval is about; see ``docs/evaluation.md``."""

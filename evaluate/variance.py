@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from .binomial import LEVEL, exact, mid_p, wilson
 from .influence import RANKED, Mask, Part, Values, Whole, share_part
 from .predictions import PredictionTable, sampling_units
 from .words import plural
@@ -34,9 +35,6 @@ are both mostly that unit's, and grow together. Shares have no such bound. Ours,
 
 DIFFERENCE = 0.75
 """Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
-
-LEVEL = 0.975
-"""Quantile of a two-sided 95 % interval."""
 
 WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
 
@@ -333,14 +331,6 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
     return Interval(low, high, named(WILSON, widen)).scaled(*limits)
 
 
-def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share of so many rows, which need not be whole."""
-    ratio = quantile**2 / rows
-    middle = (share + ratio / 2.0) / (1.0 + ratio)
-    half = (ratio * share * (1.0 - share) + ratio**2 / 4.0) ** 0.5 / (1.0 + ratio)
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
-
-
 def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0) -> Interval | None:
     """Return the interval of the share of rows that are right, see `Units.share`.
 
@@ -361,34 +351,6 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
     'one group holds 60 % of the 20 images'
     """
     return Units(np.unique(np.asarray(member), return_inverse=True)[1], widen).share(hits)
-
-
-def mid_p(share: float, rows: float) -> tuple[float, float]:
-    """Return the mid-p interval of a share of so many rows, which need not be whole (Berry and Armitage 1995)."""
-    from scipy.optimize import brentq
-    from scipy.special import betainc
-
-    right = share * rows
-
-    def above(at: float) -> float:
-        """Return the probability of more, and half that of as many."""
-        more = betainc(right + 1.0, rows - right, at) if right < rows else 0.0
-        as_many = betainc(right, rows - right + 1.0, at) if right > 0.0 else 1.0
-        return float(more + as_many) / 2.0
-
-    low = brentq(lambda at: above(at) - (1.0 - LEVEL), 0.0, 1.0) if share > 0.0 else 0.0
-    high = brentq(lambda at: above(at) - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
-    return low, high
-
-
-def exact(share: float, rows: float) -> tuple[float, float]:
-    """Return the interval of Clopper and Pearson; rows need not be whole."""
-    from scipy.special import betaincinv
-
-    right = share * rows
-    low = betaincinv(right, rows - right + 1.0, 1.0 - LEVEL) if share > 0.0 else 0.0
-    high = betaincinv(right + 1.0, rows - right, LEVEL) if share < 1.0 else 1.0
-    return float(low), float(high)
 
 
 def named(method: str, widen: float) -> str:
