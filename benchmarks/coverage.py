@@ -472,7 +472,7 @@ def main(arguments=None):
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
     started = time.monotonic()
     for drawn, found in measure(names, tables=options.tables, jobs=options.jobs):
-        lines = [f"{drawn} tables a design (of LightGBM an eighth), {time.monotonic() - started:.0f} s.",
+        lines = [f"{drawn} tables a design, {time.monotonic() - started:.0f} s.",
                  machine("numpy", "scipy", "lightgbm"), *tables_of(found)]  # fmt: skip
         text = "\n".join(lines) + "\n"
         if options.out:  # after each round, so that what is stopped leaves what it has

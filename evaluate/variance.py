@@ -4,7 +4,7 @@ A figure's variance is the sum of the squared influences of its units, each rais
 lies from the others, not from a mean that it draws towards itself). The interval is Wilson's of a share of as many
 independent rows as would have this variance, with Student's quantile; its degrees of freedom are those by which the
 squares themselves vary (Satterthwaite), so that few units, or one that outweighs the others, count as few. Where rows
-are units, and counts make the variance, it is that of Clopper and Pearson for as many rows.
+are units, and counts make the variance, it is that of Clopper and Pearson for as many rows (mid-p: kappa, Matthews).
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
     member : array of int or str, shape (n,)
         The unit of each row.
     widen : float
-        Factor of the variance, see `CROSS_VALIDATION`.
+        Factor of the variance, see `CROSS_VALIDATION`; of rows that are units at most `OF_IMAGES`.
 
     Examples
     --------
@@ -350,7 +350,8 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
     >>> share_interval([True] * 20, [0] * 12 + [1] * 8).reason
     'one group holds 60 % of the 20 images'
     """
-    return Units(np.unique(np.asarray(member), return_inverse=True)[1], widen).share(hits)
+    units = np.unique(np.asarray(member), return_inverse=True)[1]
+    return Units(units, widen, "image" if units.max() + 1 == len(units) else "group").share(hits)
 
 
 def named(method: str, widen: float) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
+from bchisto.evaluate.binomial import mid_p
 from bchisto.evaluate.influence import (
     agreement,
     auc_part,
@@ -14,6 +15,7 @@ from bchisto.evaluate.influence import (
     share_part,
 )
 from bchisto.evaluate.variance import difference_interval, freedom, interval, kish, normal_interval, spread
+from scipy.stats import binom
 
 
 def rows(rng, count=80):
@@ -163,6 +165,15 @@ def test_a_class_of_two_leaves_a_mean_auc_estimable(rng):
     scores = rng.normal(size=(92, 4)) + 2.0 * np.eye(4)[labels]
     low, high = interval([auc_part(labels == k, scores[:, k]) for k in range(4)], Units(np.arange(92))).ends
     assert 0.02 < high - low < 0.25
+
+
+@pytest.mark.parametrize(("right", "rows"), [(0, 12), (3, 12), (11, 12), (12, 12)])
+def test_mid_p_by_the_binomial_distribution(right, rows):
+    """At each end, more (or fewer) right rows and half of as many have a probability of 2.5 %."""
+    low, high = mid_p(right / rows, float(rows))
+    as_many = [binom.pmf(right, rows, end) / 2 for end in (low, high)]
+    assert low == 0.0 if right == 0 else binom.sf(right, rows, low) + as_many[0] == pytest.approx(0.025)
+    assert high == 1.0 if right == rows else binom.cdf(right - 1, rows, high) + as_many[1] == pytest.approx(0.025)
 
 
 def test_kish_by_hand():
