@@ -193,7 +193,10 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     reference = getattr(bundle, "reference", None)
     shown = reference is not None and reference.thumbnails is not None
     return [
-        *([("Pictures", "the model file holds small training images, which are of patients")] * shown),
+        *(
+            [("Pictures", "the model file holds thumbnails of its training images, which show tissue of patients")]
+            * shown
+        ),
         ("Models", f"{', '.join(bundle.model_names)}; SHA-256 of the model file {sha256}"),
         ("Cross-validation", bundle.protocol),
         ("Classes", ", ".join(bundle.classes)),

@@ -376,7 +376,7 @@ def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
         ({"features": array[:, :4]}, "embeddings of 4 numbers; features_uni_v1 of"),
         ({"features": array, "image_ids": ["a"]}, "`features`: 1 ids do not fit features of shape (24, 6)"),
         ({"features": {"other": array}}, "needs an array for each of features_uni_v1, by these names, and got other"),
-        ({"features": array, "images": ["x.png"]}, "stand for images; leave out `images` and `mpp`"),
+        ({"features": array, "images": ["x.png"]}, "replace images; leave out `images` and `mpp`"),
         ({"images": ["x.png"]}, "was trained on embeddings from files, so it takes embeddings"),
     ):
         with pytest.raises(InputError) as error:

@@ -202,7 +202,7 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     mini.write_dicom(last / "000001.dcm", np.zeros((99, 70), np.uint8))
     findings = read_dataset(cbis).findings
     assert has(findings, "warning", "1 of 3 rows name images that are missing, first Mass-Training_P_00001_LEFT_CC_1")
-    assert has(findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask are of one size")
+    assert has(findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask have the same size")
     assert has(findings, "warning", "Mass-Training_P_00009_LEFT_CC_1: has no mask")
     assert has(findings, "error", "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop")
     assert has(findings, "warning", "its mask is 70x99, the mammogram is 96x128: it does not fit")

@@ -112,7 +112,7 @@ def test_small_pictures_of_training_images_if_asked_for(images, run, model, cli,
         assert code == 0, err
         pages.append(page.read_text())
     assert [page.count('class="nearest"') for page in pages] == [0, 3]
-    assert ["holds small pictures of its training images" in page for page in pages] == [False, True]
+    assert ["holds thumbnails of its training images" in page for page in pages] == [False, True]
     code, _, err = cli("explain", kept, noise, "--out", tmp_path / "why")
     assert code == 0, err
     with np.load(next((tmp_path / "why" / "map" / "arrays").glob("*.npz"))) as arrays:
