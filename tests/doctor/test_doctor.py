@@ -304,6 +304,24 @@ def test_little_room_for_temporary_files(tmp_path, on_small_disk):
     assert "temporary files warning" in ended.stdout.splitlines()
 
 
+def test_little_shared_memory(on_small_disk):
+    code = "from pathlib import Path; from bchisto.doctor import machine\n"
+    code += "print(*(f'{c.name} {c.status}' for c in machine.check_folder(Path('.'))), sep='\\n')"
+    command = on_small_disk("/dev/shm", "9m", sys.executable, "-c", code)
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "shared memory warning" in ended.stdout.splitlines()
+
+
+def test_a_disk_that_does_not_flush(tmp_path, monkeypatch):
+    # There is no such disk here, so the call fails as it would.
+    def fails(number):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(machine.os, "fsync", fails)
+    check = only(machine.check_folder(tmp_path))
+    assert (check.status, "Input/output error" in check.finding) == ("failure", True)
+
+
 def test_a_folder_for_weights_that_cannot_be_written(monkeypatch):
     monkeypatch.setenv("KERAS_HOME", "/proc/keras")
     check = only(network.check_weights(online=False))
