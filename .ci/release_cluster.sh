@@ -19,7 +19,8 @@ until bchisto status "$work/submitted" > "$work/status"; do
   sleep 5
 done
 (cd "$work/alone" && find boost reproduce -name '*.csv' -o -name '*.bchisto') | while read -r name; do
-  cmp "$work/alone/$name" "$work/submitted/$name" && printf 'equal: %s\n' "$name"
+  cmp "$work/alone/$name" "$work/submitted/$name"
+  printf 'equal: %s\n' "$name"
 done
 printf 'by submit: %d s\n' "$SECONDS"
 

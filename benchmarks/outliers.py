@@ -162,13 +162,13 @@ def print_cost(run: Path, images: list[Path], weights: Path) -> None:
     predictor, spent = Predictor(run, weights=[str(weights)]), [0.0]
 
     def timed(name: str) -> None:
-        whole = getattr(TrainingReference, name)
+        original = getattr(TrainingReference, name)
 
         def measured(*given: Any, **named: Any) -> Any:
             begun = time.process_time()
-            found = whole(*given, **named)
+            result = original(*given, **named)
             spent[0] += time.process_time() - begun
-            return found
+            return result
 
         setattr(TrainingReference, name, measured)
 

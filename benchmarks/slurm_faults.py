@@ -39,9 +39,9 @@ if task == "2" and "--shard" in sys.orig_argv and not os.path.isdir(group):
 def main():
     """Run both, and compare."""
     work = Path(tempfile.mkdtemp())
-    images, run, one = work / "images", work / "run", work / "alone"
+    images, run, alone = work / "images", work / "run", work / "alone"
     draw(images)
-    local = ("submit", "--scheduler", "local", "--tasks", 1, "--", *chain(images, one))
+    local = ("submit", "--scheduler", "local", "--tasks", 1, "--", *chain(images, alone))
     code, text = call(*BCHISTO, *local)
     if code:
         raise SystemExit(text)
@@ -58,7 +58,7 @@ def main():
         Path("/sys/fs/cgroup/memory/bchisto-faults").rmdir()
     logs = "".join(f"== {path.name}\n{path.read_text()}" for path in sorted(run.glob("jobs/*/logs/1-*.log")))
     sys.stdout.write(f"{logs}killed for memory: {killed}\n")
-    assert_equal(run, one)
+    assert_equal(run, alone)
     sys.stdout.write(f"equal to one process; {work}\n")
 
 

@@ -97,9 +97,9 @@ class CrossValidation:
         return headline(name or self.folder.name, self.metrics, banners=self.banners, brief=brief)
 
     def _repr_html_(self) -> str:
-        files = (
-            [f"model: {self.model}", f"report: {self.report}"][: 1 + (self.panel is not None)] if self.assembled else []
-        )
+        files = [f"model: {self.model}"] if self.assembled else []
+        if files and self.panel is not None:
+            files.append(f"report: {self.report}")
         matrix = "" if self.panel is None else html_confusion(self.folder.name, self.panel.metrics)
         return html_lines([*self.summary(), *files]) + matrix
 

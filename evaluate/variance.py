@@ -311,7 +311,8 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
     bound = LEAST_FREEDOM_OF_MATRICES if of_matrix else 1.0 if share_only else LEAST_FREEDOM
     ranked = RANKED if units.kind == "group" else 2.0 * RANKED
     variation = spread(parts, units.member, least=bound, ranked=ranked)
-    values, widen = np.clip([part.value for part in parts], 0.0, 1.0), units.factor(parts)
+    widen = units.factor(parts)
+    values = np.clip([part.value for part in parts], 0.0, 1.0)
     worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:
         own = share * (1.0 - share)
@@ -373,10 +374,8 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    variation, widen = (
-        spread(parts, units.member, least=LEAST_FREEDOM_OF_MATRICES, power=DIFFERENCE),
-        units.factor(parts, images=DIFFERENCE_OF_IMAGES),
-    )
+    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_MATRICES, power=DIFFERENCE)
+    widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)

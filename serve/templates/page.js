@@ -110,9 +110,9 @@
     bar.hidden = false;
     var rows = Array.prototype.slice.call(body.rows), order = choice("order");
     rows.forEach(function (row, at) { if (!row.dataset.rank) row.dataset.rank = at; });
-    rows.sort(function (one, other) {
-      if (order === "name") return one.dataset.name.localeCompare(other.dataset.name, undefined, { numeric: true });
-      return (order === "most" ? -1 : 1) * (one.dataset.rank - other.dataset.rank);
+    rows.sort(function (first, second) {
+      if (order === "name") return first.dataset.name.localeCompare(second.dataset.name, undefined, { numeric: true });
+      return (order === "most" ? -1 : 1) * (first.dataset.rank - second.dataset.rank);
     });
     rows.forEach(function (row) {
       var wanted = choice("of-class");
