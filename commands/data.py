@@ -179,6 +179,7 @@ def check(context: click.Context, /, **options: Any) -> None:
             f"{result.dataset.name}: {counted(len(result.dataset), 'image')}, {counted(len(result.wrong), 'finding')}"
             + (f", {counted(notes, 'note')}" if notes else "")
             + (" (synthetic)" if result.dataset.synthetic else "")
+            + ("; --json names every file and pair" if result.survey.findings else "")
         )
         if then:
             echo("\nNEXT", lines=True)

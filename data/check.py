@@ -119,7 +119,8 @@ def survey_dataset(
     findings.extend(dark_pictures(sound, headers))
     unique, contradictions = compare_contents(replace(dataset, records=sound))
     findings += [
-        Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated
+        Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")
+        for copy, original in unique.repeated
     ]
     findings += contradictions
     pairs = find_copies(dataset.records) if copies else ()
@@ -180,7 +181,8 @@ def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
             f"seems to show the same pixels as {copy.first} (correlation {copy.correlation:.2f} over "
             f"{copy.share:.0%} of the smaller){label}"
         )
-        findings.append(Finding("note" if together else "warning", copy.second, message))
+        kind = f"seem to show the same pixels as other images{label}"
+        findings.append(Finding("note" if together else "warning", copy.second, message, kind=kind))
     return findings
 
 

@@ -35,12 +35,15 @@ class Finding:
         What is wrong, and how to mend it.
     labels_only : bool
         Whether it concerns labels and groups only, so that work without them can go on.
+    kind : str
+        What several findings print together whose messages differ, since each names another file.
     """
 
     level: Level
     file: str
     message: str
     labels_only: bool = False
+    kind: str = ""
 
     def __post_init__(self) -> None:
         # A name that is not UTF-8 can be neither printed nor written.
@@ -63,14 +66,14 @@ def pairs_alike(number: int) -> str:
 
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
-    """Return level, message and files of findings, those of one level and message together; errors first."""
-    files: dict[tuple[str, str], list[str]] = {}
+    """Return level, message and files of findings, those of one level and kind or message together; errors first."""
+    together: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        files.setdefault((finding.level, finding.message), []).append(finding.file)
+        together.setdefault((finding.level, finding.kind or finding.message), []).append(finding)
     order = ("error", "warning", "note")
     return [
-        (level, text, names)
-        for (level, text), names in sorted(files.items(), key=lambda group: order.index(group[0][0]))
+        (level, text if len(same) > 1 else same[0].message, [finding.file for finding in same])
+        for (level, text), same in sorted(together.items(), key=lambda group: order.index(group[0][0]))
     ]
 
 

@@ -237,8 +237,8 @@ def _estimate_blocks(result: Preflight) -> Iterator[Block]:
     where = f"{counted(cost.gpus, 'GPU')}" if cost.gpus else f"{counted(cost.processes, 'process')} of this machine"
     rows = [
         ["images", f"{cost.images:,}"],
-        ["stores", f"{cost.stores:,}"],
-        ["units", f"{cost.units:,}"],
+        ["feature files", f"{cost.stores:,}"],
+        ["blocks of images", f"{cost.units:,}"],
         ["time", f"about {duration(cost.seconds)}"],
         ["between", f"{duration(cost.shortest)} and {duration(cost.longest)}"],
         ["disk", size],
@@ -306,10 +306,7 @@ def grouped_findings(result: Preflight, findings: Iterable[Finding]) -> list[tup
 def findings_text(result: Preflight, *, say: Say) -> str:
     """Write all findings for a terminal, files with the same one in one line."""
     ranked = grouped_findings(result, result.survey.findings)
-    lines = [f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked]
-    if any(", ".join(names) != few(names) for _, _, names in ranked):
-        lines.append("all of it as JSON names every file")
-    return "\n".join(lines)
+    return "\n".join(f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked)
 
 
 def findings_section(result: Preflight, *, say: Say) -> Section:

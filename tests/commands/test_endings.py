@@ -105,7 +105,7 @@ def test_files_of_one_finding_are_in_one_line(tmp_path, cli):
     lines = [line for line in out.splitlines() if line.startswith(("warning", "error"))]
     assert 1 <= len(lines) <= 6, out
     assert "and 9 more" in out or "and 21 more" in out
-    assert "all of it as JSON names every file" in out
+    assert "; --json names every file and pair" in out
 
 
 def test_windows_is_refused_in_one_line(cli, monkeypatch):
