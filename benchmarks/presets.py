@@ -6,7 +6,7 @@ Accuracy was measured on the 400 real images, which are not here (docs/results.m
 side, in one process: each settings describe a synthetic image of BACH's size, so that the network is there, and then N
 others, which are timed; weights are random. Dense mode encodes a frame once whatever the crop, so that settings which
 differ in one view only are timed once. Published settings would take hours, and are reckoned from one augmentation:
-cost is linear in augmentations, which the four stores with 1, 4 and 12 show.
+cost is linear in augmentations, which the four feature files with 1, 4 and 12 show.
 """
 
 import argparse
@@ -39,15 +39,15 @@ MEASURED = {
     "MobileNetV2, 0.5:650, 12": (f"{MOBILE} --view 0.5:650 --augmentations 12", 86.0, "54.5"),
     "InceptionV3, 0.5:400, 12": (f"{INCEPTION} --view 0.5:400 --augmentations 12", 85.5, "65.9"),
     "InceptionV3, 0.5:650, 12": (f"{INCEPTION} --view 0.5:650 --augmentations 12", 84.0, "62.9"),
-    "four stores, 1": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 1", 85.0, "59.3 (balanced)"),
-    "four stores, 4": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 4", 88.0, "62.9"),
-    "four stores, 12": ("--preset standard", 88.8, "65.9"),
+    "four feature files, 1": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 1", 85.0, "59.3 (balanced)"),
+    "four feature files, 4": (f"{INCEPTION} {MOBILE} {BOTH} --augmentations 4", 88.0, "62.9"),
+    "four feature files, 12": ("--preset standard", 88.8, "65.9"),
     "InceptionV3 mixed8, exact, 0.5:400, 4 of 6 crops": (
         "--encoder inceptionv3:mixed8 --view 0.5:400 --augmentations 4 --crops 6 --mode exact",
         82.0,
         "65.9",
     ),
-    "published, six stores, 50 of 20 crops": ("--preset published", 87.2, ""),
+    "published, six feature files, 50 of 20 crops": ("--preset published", 87.2, ""),
 }
 """Encoders, view and augmentations (dense mode if not named): options, accuracy in percent on the ten published folds
 and on the patients of ``eva`` who did not train, by ``svm``; the published figure is LightGBM's, that of 1
@@ -142,7 +142,7 @@ def plot(points, hull, path):
             text, (cost, right), xytext=offset, textcoords="offset points", fontsize=7,
             ha="right" if left else "left", weight="bold" if preset else "normal",
         )  # fmt: skip
-    axes.set_xlabel("CPU time of describing, as a share of published")
+    axes.set_xlabel("CPU time of feature extraction, as a fraction of published")
     axes.set_ylabel("accuracy on BACH, ten published folds (percent)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower right")
@@ -163,7 +163,7 @@ def main():
         print(f"{name}: {cost:.2f} CPU seconds an image", flush=True)
         if options.costs:
             options.costs.write_text(json.dumps(costs, indent=1))
-    costs["published, six stores, 50 of 20 crops"] = published = PUBLISHED_TIMES * costs["InceptionV3, 12"]
+    costs["published, six feature files, 50 of 20 crops"] = published = PUBLISHED_TIMES * costs["InceptionV3, 12"]
     points = {name: (costs[timed_as(name)] / published, row[1]) for name, row in MEASURED.items()}
     hull = hull_of(points)
     print("\n| settings | CPU seconds an image | of published | published folds | new patients | on the hull |")
@@ -174,7 +174,7 @@ def main():
             f"| {text} | {costs[timed_as(name)]:.2f} | 1 / {1 / share:,.0f} | {right} | {MEASURED[name][2] or '–'} "
             f"| {'yes' if name in hull else 'no'} |"
         )
-    one, four, twelve = (costs[f"four stores, {count}"] for count in (1, 4, 12))
+    one, four, twelve = (costs[f"four feature files, {count}"] for count in (1, 4, 12))
     line = one + 3 * (twelve - one) / 11
     print(f"\nlinear in augmentations: 4 take {four:.2f}, the line through 1 and 12 gives {line:.2f}")
     if options.plot:

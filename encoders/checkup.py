@@ -148,16 +148,17 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
-    outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "")
+    layers = "+".join(encoder.layers)
+    outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "") or layers
     known = _card_lines(encoder.card)
     if encoder.runner == "keras":
         # how pixels are normalised is within the network, and files of the user have licences of their own
-        licence = _UNRECORDED if encoder.weights == "imagenet" else "not known"
+        licence = _UNRECORDED if encoder.weights == "imagenet" else "that of your file"
         known = [("takes", "crops of any size"), ("licence of the weights", licence)]
     return [
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
         *known,
-        ("gives", f"{encoder.dim} numbers: {'+'.join(encoder.layers)}" + (f" (of {outputs})" if outputs else "")),
+        ("gives", f"{encoder.dim} numbers: {layers}" + (f" (of {outputs})" if outputs != layers else "")),
         ("parameters", f"{encoder.parameters:,}" if encoder.parameters else "not known"),
         ("sha256 of its weights", encoder.weights_file_sha256 or encoder.weights_sha256),
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..core import InputError, extension_names, load_extension, one_of
+from ..core import InputError, closest, extension_names, load_extension, one_of
 from ..jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice
@@ -120,8 +120,9 @@ def check_encoder_name(choice: EncoderChoice) -> None:
         return
     every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
     if choice.name not in every:
-        known = (*every, "hub:DIR", "onnx:FILE", "timm:NAME")
-        raise InputError("{encoders} {}: no such encoder; {}", choice.name, one_of(choice.name, known))
+        like = closest(choice.name, every)
+        meant = f"did you mean {like}? " if like else ""
+        raise InputError("{encoders} {}: no such encoder; {}`bchisto encoder list` prints all", choice.name, meant)
 
 
 def get_spec(name: str) -> EncoderSpec:

@@ -58,11 +58,14 @@ def preflight_sections(result: Preflight, *, say: Say, names: bool, most_groups:
     """
     return [
         Section("Images", list(_image_blocks(result))),
-        Section(f"{plural(result.group_is).capitalize()}", list(_group_blocks(result, names, most_groups))),
+        Section(
+            "Patients" if result.group_is == "group" else plural(result.group_is).capitalize(),
+            list(_group_blocks(result, names, most_groups)),
+        ),
         Section("Views", list(_view_blocks(result))),
         Section("Stains", list(stain_blocks(result.stains, images=len(result.dataset), image_is=result.image_is))),
-        Section("Copies", list(_copy_blocks(result, pairs=not names))),
-        Section("Protocols", list(_protocol_blocks(result, say))),
+        Section("Near-duplicates", list(_copy_blocks(result, pairs=not names))),
+        Section("Cross-validation schemes", list(_protocol_blocks(result, say))),
         Section("Time and disk", list(_estimate_blocks(result))),
     ]
 
@@ -191,14 +194,16 @@ def _protocol_blocks(result: Preflight, say: Say) -> Iterator[Block]:
         yield Block(note="No folds can be made: no image has a label.")
         return
     tested = f"{plural(result.image_is)} tested in a fold"
-    header = ("protocol", "kept whole", "possible", "folds", tested, "lack a class")
-    yield Block(grid=Grid("Protocols", header, [_protocol_row(protocol) for protocol in result.protocols]))
+    header = ("scheme", "kept whole", "possible", "folds", tested, "lack a class")
+    yield Block(
+        grid=Grid("Cross-validation schemes", header, [_protocol_row(protocol) for protocol in result.protocols])
+    )
     for protocol in result.protocols:
         if protocol.refused:
             yield Block(lead=f"{protocol.folds} {protocol.kept}:", text=f"not possible. {say(protocol.refused)}.")
     if lines := [line for protocol in result.protocols for line in _lacking_rows(protocol)]:
         caption = "Folds in which a part has no image of a class; their results do not cover it"
-        yield Block(grid=Grid(caption, ("protocol", "part", "missing classes", "folds"), lines, words=(3,)))
+        yield Block(grid=Grid(caption, ("scheme", "part", "missing classes", "folds"), lines, words=(3,)))
     protocols_of: dict[str, list[str]] = {}
     for protocol in result.protocols:
         for text in protocol.warnings:
@@ -287,7 +292,7 @@ def short_section(result: Preflight) -> Section:
         lacking = f", though {len(protocol.lacking)} of them lack a class in a part" if protocol.lacking else ""
         sentences.append(f"Folds that can be used: {protocol.folds}, {protocol.kept}{lacking}.")
     elif result.protocols:
-        sentences.append("No protocol that was tried can be used.")
+        sentences.append("No cross-validation scheme that was tried can be used.")
     if (cost := result.estimate) is not None:
         sentences.append(f"Extracting features of the {plural(image)} takes about {duration(cost.seconds)} here.")
     return Section("In short", [Block(text=" ".join(sentences))])
