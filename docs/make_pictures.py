@@ -9,6 +9,7 @@ scripts of their own: `benchmarks/presets.py` (cost against accuracy) and `bench
 import csv
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,32 @@ def draw_way():
     return "\n".join([*parts, "</svg>\n"])
 
 
+RESULTS = ("bchisto, published folds", "bchisto, new patients", "Rakhlin et al. 2018, published folds")
+"""The accuracies with an interval in README, in its order."""
+
+
+def draw_results():
+    """Return the accuracies of README, each with its 95 % CI, as SVG."""
+    found = re.findall(r"([\d.]+) % \(([\d.]+) to ([\d.]+)\)", (DOCS.parent / "README.md").read_text())
+    parts = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 170" font-family="sans-serif" font-size="13"'
+        ' role="img" aria-label="Accuracy on BACH with 95 % confidence intervals">',
+        '<rect width="760" height="170" rx="8" fill="#fff"/>',
+    ]
+    for percent in range(50, 101, 10):
+        left = 270 + 8 * (percent - 50)
+        parts.append(f'<path d="M{left} 14v112" stroke="#dde"/>')
+        parts.append(f'<text x="{left}" y="146" text-anchor="middle" fill="#222">{percent} %</text>')
+    for row, (name, figures) in enumerate(zip(RESULTS, found, strict=True)):
+        right, low, high = (270 + 8 * (float(figure) - 50) for figure in figures)
+        top, colour = 34 + 36 * row, "#b8500f" if "new" in name else "#1f5fa8"
+        parts.append(f'<text x="256" y="{top + 4}" text-anchor="end" fill="#222">{name}</text>')
+        parts.append(f'<path d="M{low:g} {top}H{high:g}" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<circle cx="{right:g}" cy="{top}" r="6" fill="{colour}"/>')
+        parts.append(f'<text x="{right:g}" y="{top - 11}" text-anchor="middle" fill="{colour}">{figures[0]}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
 def overview(report, check):
     """Return the beginning of a report and, beside it, images before and after stain normalisation."""
     height = 312
@@ -138,6 +165,7 @@ def overview(report, check):
 def main():
     """Train and predict, and take the pictures."""
     (IMAGES / "way.svg").write_text(draw_way())
+    (IMAGES / "results.svg").write_text(draw_results())
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
     os.chdir(folder)  # the pages name the paths that they were given
     training, new = write_manifests(folder)

@@ -235,7 +235,7 @@ def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
         sum(stage.bytes for stage in stages),
     )
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
-    lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on this machine, --jobs {jobs})"]
+    lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on this machine; processes: {jobs})"]
     lines += [
         f"{stage.stage:{width}}{stage.units:>8}{format_seconds(stage.seconds):>12}{stage.bytes / 1e6:>7,.0f} MB"
         for stage in (*stages, total)
