@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..core import listed
 from ..encoders import card_of
-from ..evaluate import listed
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome
 from .head import TrainingTerms
 from .heads import get_head

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from ..core import from_options, written
-from .ending import counted, done, echo, quoted, show_commands
+from ..core import counted, from_options, written
+from .ending import done, echo, quoted, show_commands
 from .featurize import featurize
 from .flags import in_flags
 from .options import OUT_FILE, OUT_FOLDER, PRESET_HELP, Group, Offered, flag, options_of, preset_flag

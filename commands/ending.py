@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..core import ReportError, printable
+from ..core import ReportError, counted, printable
 from .terminal import as_typed, count_repeated, put, shows_colour
 
 if TYPE_CHECKING:
@@ -23,17 +23,6 @@ _OWN = ("DIR", "RUN", "FILE")
 
 _CONTINUED = "    "
 """How a line of a result begins that goes on with the one before."""
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "store"), counted(12, "image")
-    ('1 store', '12 images')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:

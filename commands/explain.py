@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, echo
+from .ending import done, echo
 from .options import OUT_FOLDER, Command, bundle_options, flag, options_of
 
 
@@ -30,7 +30,7 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
-    from ..core import from_options
+    from ..core import counted, from_options
     from ..crossval import bundle_kind
     from ..explain import explain_methods, settings_of
     from ..jobs import Work

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from .ending import counted, done, echo, quoted
+from ..core import counted
+from .ending import done, echo, quoted
 from .help import GroupedOption
 from .options import OUT_FILE, PATH, Group
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, echo, quoted
+from .ending import done, echo, quoted
 from .options import OUT_FILE, PATH, Command, bundle_options, flag, options_of
 
 
@@ -36,7 +36,7 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..core import from_options
+    from ..core import counted, from_options
     from ..jobs import Work
     from ..predict import PredictSettings
     from ..predict import predict as run

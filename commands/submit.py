@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, InputError, message_of, written
-from .ending import counted, done, echo, quoted
+from ..core import BchistoError, InputError, counted, message_of, written
+from .ending import done, echo, quoted
 from .flags import in_flags
 from .options import Command, argument, flag
 

@@ -44,8 +44,10 @@ from .errors import (
     readable_name,
 )
 from .extensions import check_name, extension_names, load_extension
+from .frames import aligned, as_frame, html_lines, html_table
 from .messages import Message, Names, Parameter, Write, in_python, limited, limited_to, message_of, public, written
 from .options import GROUPS, Option, Settings, declared_options, from_options, option, plain_options, plain_value
+from .words import counted, listed, plural
 
 __all__ = [
     "DAMAGE",
@@ -74,6 +76,8 @@ __all__ = [
     "TissueError",
     "WeightsError",
     "Write",
+    "aligned",
+    "as_frame",
     "as_number",
     "as_numbers",
     "as_path",
@@ -83,17 +87,21 @@ __all__ = [
     "as_whole",
     "check_name",
     "closest",
+    "counted",
     "declared_options",
     "error_number",
     "extension_names",
     "few",
     "from_options",
     "how_to_install",
+    "html_lines",
+    "html_table",
     "in_python",
     "is_out_of_memory",
     "items_of",
     "limited",
     "limited_to",
+    "listed",
     "load_extension",
     "message_of",
     "neutral",
@@ -103,6 +111,7 @@ __all__ = [
     "output_error",
     "plain_options",
     "plain_value",
+    "plural",
     "printable",
     "public",
     "readable_name",

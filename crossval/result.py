@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluate import Panel, PaperTable, Sample, html_confusion, html_lines
+from ..core import html_lines
+from ..evaluate import Panel, PaperTable, Sample, html_confusion
 from ..jobs import Share
 from ..report import headline
 
@@ -55,7 +56,7 @@ class CrossValidation:
     finished: bool
     banners: tuple[str, ...]
     table: str
-    panel: Panel | None = None
+    panel: Panel | None = field(default=None, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()

@@ -11,14 +11,13 @@ from .constant import NOTHING_LEARNT, constant_folds, nothing_learnt
 from .differences import precision_difference
 from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
-from .formats import aligned, as_frame, html_confusion, html_lines, html_table
 from .influence import Part
 from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
 from .metric import HEADLINE, MetricSpec
 from .metrics import compute_metrics
 from .operating import fold_curves
-from .panel import Panel, Sample
+from .panel import Panel, Sample, html_confusion
 from .paper import PaperTable, paper_table, spread_sentence, variance_split
 from .predictions import FEW_IMAGES, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
 from .read_table import TableChoice, read_predictions
@@ -32,7 +31,7 @@ from .two_class import (
     two_sides,
 )
 from .variance import CROSS_VALIDATION, Interval, Units, share_interval
-from .words import called, counted, images_tested, joined_versions, listed, name_of, nested, plural, rows_of
+from .words import called, images_tested, joined_versions, name_of, nested, rows_of
 
 __all__ = [
     "AGGREGATIONS",
@@ -56,15 +55,12 @@ __all__ = [
     "TwoClassView",
     "Units",
     "aggregate",
-    "aligned",
     "apply_temperature",
-    "as_frame",
     "called",
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
     "constant_folds",
-    "counted",
     "default_positive",
     "evaluate",
     "fold_curves",
@@ -72,19 +68,15 @@ __all__ = [
     "fold_notes",
     "holm",
     "html_confusion",
-    "html_lines",
-    "html_table",
     "images_tested",
     "joined_versions",
     "list_metrics",
-    "listed",
     "measure",
     "name_of",
     "negative_log_likelihood",
     "nested",
     "nothing_learnt",
     "paper_table",
-    "plural",
     "positive_mask",
     "precision_difference",
     "read_facts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from .compare import compare_pairs, selection_notes, unlike_pairs
 from .constant import NOTHING_LEARNT, constant_folds
 from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
-from .formats import html_confusion
 from .intervals import table_intervals
 from .metrics import compute_metrics
-from .panel import Panel, Sample
+from .panel import Panel, Sample, html_confusion
 from .predictions import PredictionTable, ungrouped
 from .read_table import TableChoice, read_predictions
 from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, default_thresholds
@@ -47,8 +46,8 @@ class Evaluation:
 
     folder: Path
     sources: tuple[Path, ...]
-    panels: list[Panel]
-    result: dict[str, Any]
+    panels: list[Panel] = field(repr=False)
+    result: dict[str, Any] = field(repr=False)
 
     def _repr_html_(self) -> str:
         return "".join(html_confusion(name, metrics) for name, metrics in self.result["tables"].items())
@@ -162,13 +161,7 @@ def evaluate(
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
-    result["notes"] = [
-        *banners,
-        *apart,
-        *selection_notes(compared),
-        *_unlike_rules(result["tables"]),
-        *unlike,
-    ]
+    result["notes"] = [*banners, *apart, *selection_notes(compared), *_unlike_rules(result["tables"]), *unlike]
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
 

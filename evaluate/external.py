@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..core import InputError
+from ..core import InputError, counted, listed
 from ..data import FACTS_FILE, read_dataset_facts
 from ..formats import IMAGE, column_key, read_csv
 from .operating import called_point
@@ -17,7 +17,7 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .two_class import two_sides
 from .variance import Interval, Units
-from .words import counted, listed, nested
+from .words import nested
 
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),

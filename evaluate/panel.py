@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core import html_table
 from .paper import PaperTable
 from .predictions import PredictionTable
 from .two_class import TwoClassView
@@ -71,3 +72,14 @@ class Panel:
     external: Sequence[Mapping[str, Any]] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
+
+
+def html_confusion(name: str, metrics: Mapping[str, Any]) -> str:
+    """Return a confusion matrix of `bchisto.evaluate.measure` as HTML, labels down and predictions across."""
+    interval = metrics.get("intervals", {}).get("accuracy")
+    known = f" (95 % CI {100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return html_table(
+        f"{name}: {100 * metrics['accuracy']:.1f} % right{known}, n = {metrics['n']}",
+        ["label", *(f"predicted {label}" for label in metrics["classes"])],
+        ([label, *row] for label, row in zip(metrics["classes"], metrics["confusion"], strict=True)),
+    )

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import listed
 from ..jobs import write_rows
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
-from .words import listed
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import as_frame, html_table
 from ..jobs import write_rows
-from .formats import as_frame, html_table
 
 FEW_IMAGES = 5
 """Images of a class below which a training part hardly teaches it (ours: a handful, from at most as many patients)."""
@@ -251,14 +251,7 @@ def write_predictions(
     extra : sequence of (str, sequence)
         Further columns at the end.
     """
-    header = [
-        "image_id",
-        "label",
-        "group",
-        "fold",
-        *(f"p_{name}" for name in classes),
-        *(name for name, _ in extra),
-    ]
+    header = ["image_id", "label", "group", "fold", *(f"p_{name}" for name in classes), *(name for name, _ in extra)]
     body = (
         [image, label, group or "", fold, *map(repr, values), *(column[number] for _, column in extra)]
         for number, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..core import plural
 from .binomial import LEVEL, exact, mid_p, wilson
 from .influence import RANKED, Mask, Part, Values, Whole, share_part
 from .predictions import PredictionTable, sampling_units
-from .words import plural
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from ..core import counted, plural
 
 
 def nested(content: Mapping[str, Any], *path: str) -> Any:
@@ -60,11 +62,6 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     return f"{images}, {each}tested {often}{times['most']} times ({counted(of['n'], 'prediction')})"
 
 
-def plural(name: str) -> str:
-    """Return the plural of such a name."""
-    return f"{name}es" if name.endswith(("ch", "ss")) else f"{name}s"
-
-
 def called(metrics: Mapping[str, Any], text: str) -> str:
     """Return a text on images and groups with what they are called in a table."""
     return re.sub(
@@ -72,25 +69,3 @@ def called(metrics: Mapping[str, Any], text: str) -> str:
         lambda word: plural(name_of(metrics, word[1])) if word[2] else name_of(metrics, word[1]),
         text,
     )
-
-
-def counted(number: int, name: str) -> str:
-    """Write a count with what is counted.
-
-    Examples
-    --------
-    >>> counted(1, "patch"), counted(2564, "patch")
-    ('1 patch', '2,564 patches')
-    """
-    return f"{number:,} {name if number == 1 else plural(name)}"
-
-
-def listed(items: Sequence[str]) -> str:
-    """Join words as a sentence does.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))

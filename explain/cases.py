@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core import BchistoError, ImageError, InputError, as_whole, from_options
+from ..core import BchistoError, ImageError, InputError, as_whole, counted, from_options
 from ..crossval import CrossValidation
 from ..data import ImageRecord, ImageSelection
-from ..evaluate import PredictionTable, Sample, counted
+from ..evaluate import PredictionTable, Sample
 from ..finetune import CnnModel
 from ..formats import file_sha256, read_rows
 from ..jobs import Progress

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..evaluate import counted
+from ..core import counted
 from ..predict import NOT_A_DEVICE
 from ..report import render_page, thumbnail
 from .explanation import Explanation

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import OutputError, neutral
+from ..core import OutputError, as_frame, html_lines, html_table, neutral
 from ..data import ImageRecord
-from ..evaluate import NOTHING_LEARNT, apply_temperature, as_frame, html_lines, html_table, write_predictions
+from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
 from ..formats import Cells
 from ..jobs import atomic_output, remove_output, write_rows
 from .outliers import Outliers

@@ -14,10 +14,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, InputError, Many, Message, PathInput, TextInput, as_path, as_texts, in_python, reworded
+from ..core import (
+    BundleError,
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    TextInput,
+    as_frame,
+    as_path,
+    as_texts,
+    html_lines,
+    html_table,
+    in_python,
+    reworded,
+)
 from ..crossval import BundleFacts, bundle_stores
 from ..data import ImageRecord
-from ..evaluate import apply_temperature, as_frame, html_lines, html_table
+from ..evaluate import apply_temperature
 from ..featurize import IMPORTED
 from ..jobs import Ticker
 from .locate import find_bundle

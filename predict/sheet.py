@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import listed
 from ..crossval import BundleFacts, bundle_lines
 from ..data import ImageRecord
-from ..evaluate import apply_temperature, listed
+from ..evaluate import apply_temperature
 from .outliers import Outliers
 
 if TYPE_CHECKING:

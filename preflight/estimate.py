@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from ..core import counted
 from ..data import ImageRecord
 from ..encoders import encoder_facts, gives_maps
-from ..evaluate import counted
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
 from ..jobs import Work
 

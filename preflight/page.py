@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import ImageError, PathInput, as_path
+from ..core import ImageError, PathInput, aligned, as_path, counted, plural
 from ..data import SYNTHETIC_BANNER, decode_record
-from ..evaluate import aligned, counted, plural
 from ..jobs import Progress, refuse_overwriting, write_rows
 from ..report import Block, Figure, Section, write_page
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..core import Message, few
+from ..core import Message, counted, few, listed, plural
 from ..data import Finding, grouped, unknown_groups
 from ..encoders import encoder_facts
-from ..evaluate import counted, listed, plural
 from ..featurize import seen_scales
 from ..report import Block, Grid, Section, class_grid
 from .estimate import duration

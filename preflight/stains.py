@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..core import DependencyError, ImageError, TissueError
+from ..core import DependencyError, ImageError, TissueError, counted
 from ..data import ImageRecord, decode_record, resize_image
-from ..evaluate import counted
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs
 from ..report import Block

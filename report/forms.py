@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..evaluate import counted, listed, plural
+from ..core import counted, listed, plural
 
 NOTHING = "–"
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate import called, counted, joined_versions, name_of, nested, rows_of
+from ..core import counted
+from ..evaluate import called, joined_versions, name_of, nested, rows_of
 from .forms import NOTHING
 from .page import Grid, render
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluate import aligned
+from ..core import aligned
 from ..jobs import check_file_name, write_rows
 
 NOT_PRINTED = "not printed"

@@ -6,15 +6,7 @@ import logging
 from pathlib import Path
 
 from ..core import BchistoError
-from ..evaluate import (
-    Panel,
-    PaperTable,
-    compare_pairs,
-    read_facts,
-    read_predictions,
-    selection_notes,
-    unlike_pairs,
-)
+from ..evaluate import Panel, PaperTable, compare_pairs, read_facts, read_predictions, selection_notes, unlike_pairs
 from ..jobs import is_set_aside
 from .report import write_report
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate import Panel, PredictionTable, called, counted, name_of, nested, plural, rows_of
+from ..core import counted, plural
+from ..evaluate import Panel, PredictionTable, called, name_of, nested, rows_of
 from ..runs import versions_of
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid

@@ -7,7 +7,7 @@ from html import escape
 from itertools import islice
 from typing import Any
 
-from ..core import DependencyError
+from .errors import DependencyError
 
 MOST_SHOWN = 20
 """Rows of a table that a notebook shows (ours)."""
@@ -60,14 +60,3 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[obje
 def html_lines(lines: Iterable[str]) -> str:
     """Return lines of a terminal as HTML, escaped."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
-
-
-def html_confusion(name: str, metrics: Mapping[str, Any]) -> str:
-    """Return a confusion matrix of `bchisto.evaluate.measure` as HTML, labels down and predictions across."""
-    interval = metrics.get("intervals", {}).get("accuracy")
-    known = f" (95 % CI {100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-    return html_table(
-        f"{name}: {100 * metrics['accuracy']:.1f} % right{known}, n = {metrics['n']}",
-        ["label", *(f"predicted {label}" for label in metrics["classes"])],
-        ([label, *row] for label, row in zip(metrics["classes"], metrics["confusion"], strict=True)),
-    )
