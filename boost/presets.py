@@ -44,7 +44,7 @@ _BY_PROGRAM = {
 }  # fmt: skip
 
 _REFUSED = (
-    (_BY_PROTOCOL, "is set by the protocol and cannot be changed"),
+    (_BY_PROTOCOL, "is set by bchisto and cannot be changed"),
     (
         _BY_VALIDATION,
         "needs a validation set, which boost has not; set the rounds with {params:num_iterations=N}",

@@ -59,12 +59,14 @@ class BoostSettings(Settings):
         help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; or the field's few-shot "
         "classifiers (nearest neighbours, class means, discriminant analysis).",
     )
-    seeds: int = option(5, group="Training", least=1, help="Ensemble members per fold, of heads that have a seed.")
+    seeds: int = option(
+        5, group="Training", least=1, help="Ensemble members per fold, of classifiers that have a seed."
+    )
     preset: str = option(
         "published",
         group="Training",
         choices=tuple(PRESETS),
-        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set heads "
+        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set classifiers "
         "(svm and lightgbm) and seeds (2 and 1).",
     )
     params: Mapping[str, Any] = option(

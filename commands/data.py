@@ -200,7 +200,7 @@ def _folds_options() -> Iterator[click.Parameter]:
 
 @data.command(options=_folds_options)
 def folds(out: Path, **options: Any) -> None:
-    """Write the fold list of a protocol for these images.
+    """Write the fold list of a cross-validation scheme for these images.
 
     \b
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv

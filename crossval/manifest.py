@@ -55,7 +55,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
                 "sure": lambda counts: _fits(counts, side) and counts["right"] <= counts["n"] > 0,
                 "unsure": lambda counts: _fits(counts, side) and counts["right"] <= counts["n"] > 0,
             },
-            "a confidence with what lies on both sides of it",
+            "a confidence with the counts on both sides of it",
         ),
     }  # fmt: skip
     for name, (form, wanted) in forms.items():

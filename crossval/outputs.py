@@ -166,10 +166,9 @@ class Outputs:
         text = (
             "no temperature: it is fitted across folds, and there is only one"
             if kept.temperature is None
-            else f"temperature {kept.temperature:.3f} of the mean of the fold models: {single:.3f} was fitted on "
-            "predictions of images by models that did not train on them, one fold's each, drawn towards 1 as five more "
-            f"{names.get(unit, unit)}s would, and brought nearer to 1 where it softens, since a mean is less "
-            "sure than its members; no labelled image is left to check it on"
+            else f"temperature {kept.temperature:.3f} for new images, which the mean of all fold models predicts; "
+            f"{single:.3f} was fitted on out-of-fold predictions, drawn towards 1 as by five more "
+            f"{names.get(unit, unit)}s. This could not be verified: no labelled image is left"
         )
         return {
             "temperature": kept.temperature,

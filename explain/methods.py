@@ -184,7 +184,7 @@ class ExplainSettings(Settings):
         "",
         group="Evaluation",
         metavar="CLASS",
-        help="Class to explain; default: the likeliest; of map, the positive one of two.",
+        help="Class to explain; default: the most probable; of map, the positive one of two.",
     )
     mpp: float | None = new_images_mpp()
     window: int = option(

@@ -194,9 +194,7 @@ def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
         offset = match.end() + struct.unpack_from(">H", data, match.end())[0]
         scans += code == _SCAN
         if scans * area > limits.JPEG_SCANNED:
-            raise truncated(
-                path, f"its {area:,} pixels are passed over more than {limits.JPEG_SCANNED // area:,} times"
-            )
+            raise truncated(path, f"its {area:,} pixels are decoded more than {limits.JPEG_SCANNED // area:,} times")
         if code in _TABLES | {_SCAN}:
             parts.append(b"\xff" + data[match.end() - 1 : offset])
     raise truncated(path, "it has no end")

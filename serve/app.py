@@ -145,7 +145,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _busy(_: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": "too many wait for a picture; try again"}, 503, {"retry-after": "2"})
+    return JSONResponse({"detail": "too many wait for an image; try again"}, 503, {"retry-after": "2"})
 
 
 def _add_images(app: FastAPI, session: Session) -> None:

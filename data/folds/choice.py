@@ -27,7 +27,7 @@ class FoldChoice(Settings):
     test_list: Path | None = option(
         None,
         file="input",
-        help="With the protocol none: CSV with a column image_id; these images test, all others train.",
+        help="With folds none: CSV with a column image_id; these images test, all others train.",
     )
     repeats: int = option(1, least=1, help="Splits: repeated cross-validation, where folds are drawn.")
     group_by: str | None = option(

@@ -156,7 +156,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
         if readable_name(str(path)) != str(path):
             raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
         if f"{path.stem}.png" == _TABLES[2]:
-            raise InputError(f"{path}: would be written where the sheet {_TABLES[2]} is; rename it")
+            raise InputError(f"{path}: has the name of the contact sheet, {_TABLES[2]}; rename it")
         if stems.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
     return list(files)

@@ -128,12 +128,12 @@ def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
     of_folds = [*over_stores, *[None] * len(table["folds"])]
     figures = [
-        *(PublishedFigure(f"over the stores, fold {fold}", published, obtained)
+        *(PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
           for fold, (published, obtained) in enumerate(zip(table["folds"], of_folds, strict=False), start=1)),
-        PublishedFigure("over the stores, mean of the folds", table["over_stores"], _mean(over_stores)),
-        PublishedFigure("over the folds, mean of the stores", table["over_folds"], each),
-        PublishedFigure("over the folds, fusion", table["fusion"], fusion),
-        PublishedFigure("fusion by mean of the stores", table["fusion"] / table["over_folds"],
+        PublishedFigure("over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)),
+        PublishedFigure("over the folds, mean of the feature files", table["over_folds"], each),
+        PublishedFigure("over the folds, ensemble", table["fusion"], fusion),
+        PublishedFigure("ensemble by mean of the feature files", table["fusion"] / table["over_folds"],
                         fusion / each if fusion is not None and each else None, digits=2),
     ]  # fmt: skip
     yield from ((figure.obtained, figure) for figure in figures)

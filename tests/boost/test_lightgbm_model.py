@@ -88,8 +88,8 @@ def test_parameters_by_text():
     ("changes", "message"),
     [
         ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
-        ({"objective": "binary"}, "`params` objective: is set by the protocol"),
-        ({"num_threads": 4}, "`params` num_threads: is set by the protocol"),
+        ({"objective": "binary"}, "`params` objective: is set by bchisto"),
+        ({"num_threads": 4}, "`params` num_threads: is set by bchisto"),
         ({"num_iterations": 0}, "give at least 1 round"),
         ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),
         ({"num_round": True}, "`params` num_round=True: give at least 1 round"),
@@ -205,5 +205,5 @@ def test_the_fast_preset_learns(rng):
     params = model_params(preset, classes=3, seed=0, fold_position=0)
     model = parse_model(pack_text(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds)))
     assert (model.predict_proba(features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
-    with pytest.raises(InputError, match="force_row_wise: is set by the protocol"):
+    with pytest.raises(InputError, match="force_row_wise: is set by bchisto"):
         PRESETS["quick"].with_params({"force_row_wise": True})

@@ -352,8 +352,8 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
     [
         ("categorical_feature=0", "refers to individual features, which is not supported"),
         ("cat_feature=0", "LightGBM has no parameter of this name"),
-        ("objective=multiclassova", "is set by the protocol"),
-        ("objective=cross_entropy", "is set by the protocol"),
+        ("objective=multiclassova", "is set by bchisto"),
+        ("objective=cross_entropy", "is set by bchisto"),
         ("application=multiclassova", "LightGBM has no parameter of this name"),
     ],
 )

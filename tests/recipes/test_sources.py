@@ -125,11 +125,11 @@ def test_gains_and_spreads_by_hand(tmp_path):
     assert [figure.obtained for figure in seeds.figures] == pytest.approx([0.0, 5.0])
     assert seeds.note.endswith("Here: not settled.")
     obtained = {figure.name: figure.obtained for figure in spread.figures}
-    assert obtained["over the stores, fold 1"] == pytest.approx(np.std([60, 75]))
+    assert obtained["over the feature files, fold 1"] == pytest.approx(np.std([60, 75]))
     each = np.mean([10 * np.std(one), 5.0])  # of the second over folds and seeds, which have 70 and 80
-    assert obtained["over the folds, mean of the stores"] == pytest.approx(each)
-    assert obtained["over the folds, fusion"] == pytest.approx(10 * np.std(fusion))
-    assert obtained["fusion by mean of the stores"] == pytest.approx(10 * np.std(fusion) / each)
+    assert obtained["over the folds, mean of the feature files"] == pytest.approx(each)
+    assert obtained["over the folds, ensemble"] == pytest.approx(10 * np.std(fusion))
+    assert obtained["ensemble by mean of the feature files"] == pytest.approx(10 * np.std(fusion) / each)
 
 
 def patients(folder, name, right):
