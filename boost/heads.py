@@ -91,8 +91,8 @@ def known_head(name: str) -> HeadSpec:
     spec = _find(name)
     if spec is None:
         raise BundleError(
-            f"a model of the classifier {name[:40]!r}, which this version does not know; update bchisto, or install the "
-            "package that adds it"
+            f"a model of the classifier {name[:40]!r}, which this version does not know; update bchisto, or install "
+            "the package that adds it"
         )
     return spec
 
