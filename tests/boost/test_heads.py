@@ -163,7 +163,7 @@ def test_a_model_of_other_features_says_so(rng):
         model = parse_head(head, fit(head, features, labels))
         with pytest.raises(BundleError, match="the model takes 12 features, this feature file has 5"):
             model.predict_proba(np.zeros((1, 1, 5), np.float32))
-    with pytest.raises(BundleError, match="the head 'forest', which this version does not know"):
+    with pytest.raises(BundleError, match="the classifier 'forest', which this version does not know"):
         parse_head("forest", b"")
 
 
