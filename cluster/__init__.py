@@ -8,7 +8,18 @@ from .folders import count_groups, is_described
 from .plan import SINGLE, STAGES
 from .status import RunStatus, ShardState, Stage, read_status
 from .status_text import status_lines
-from .submission import SCHEDULERS, Length, Request, cancel, make_plan, preview, refuse_live, start, was_submitted
+from .submission import (
+    SCHEDULERS,
+    Length,
+    Request,
+    cancel,
+    describe,
+    make_plan,
+    preview,
+    refuse_live,
+    start,
+    was_submitted,
+)
 
 __all__ = [
     "SCHEDULERS",
@@ -21,6 +32,7 @@ __all__ = [
     "Stage",
     "cancel",
     "count_groups",
+    "describe",
     "is_described",
     "make_plan",
     "preview",

@@ -24,7 +24,8 @@ _MOST_SECONDS = 4 * 3600
 another round."""
 
 _LEAST_SECONDS = 1800
-"""No less is asked for: how long a merge takes, which has the same limit, does not follow from units."""
+"""No less is asked for: a merge has the same limit, and it reads and writes all parts, which does not follow from
+units. At 50 MB/s half an hour is enough for 90 GB."""
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 
@@ -70,10 +71,15 @@ def least_seconds(unit: float | None) -> float:
     return 0.0 if unit is None else _START_SECONDS + lead_seconds(unit) + SEVERAL * unit
 
 
-def limit_of(unit: float, units: int) -> str:
-    """Return the limit of a task that has so many units to do one after the other, as Slurm writes it."""
+def limit_of(unit: float, units: int, *, most_known: bool = False) -> str:
+    """Return the limit of a task that has so many units to do one after the other, as Slurm writes it.
+
+    If `unit` is only known to be the most that one takes, as of a core for work of a GPU, not even several units
+    lengthen the limit above the usual.
+    """
     whole = _START_SECONDS + lead_seconds(unit) + _SLOWER * unit * units
-    return written(max(_LEAST_SECONDS, least_seconds(_SLOWER * unit), min(whole, _MOST_SECONDS)))
+    several = 0.0 if most_known else least_seconds(_SLOWER * unit)
+    return written(max(_LEAST_SECONDS, several, min(whole, _MOST_SECONDS)))
 
 
 def written(seconds: float) -> str:

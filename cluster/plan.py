@@ -52,6 +52,14 @@ class JobStage:
         Seconds before its limit at which a task is told to stop.
     done, idle : int
         Units that were done at the last submission, and submissions in sequence that added none.
+    units, left : int or None
+        Its units, and those that were missing when it was planned, if that was known.
+    unit : str
+        What they are called, in the plural.
+    seconds : float or None
+        What one process was reckoned to take for those left, without a GPU.
+    on_gpu : bool
+        Whether a GPU is asked for.
     """
 
     command: str
@@ -65,6 +73,11 @@ class JobStage:
     lead: int = lead_seconds(None)
     done: int = 0
     idle: int = 0
+    units: int | None = None
+    left: int | None = None
+    unit: str = "units"
+    seconds: float | None = None
+    on_gpu: bool = False
 
 
 @dataclass

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import InputError, Message
-from ..jobs import ensure_folder, is_running, this_process
+from ..core import InputError, Message, counted
+from ..jobs import ensure_folder, format_seconds, is_running, this_process
 from . import local, slurm
 from .folders import read_folders
 from .limits import check_time, lead_seconds, limit_of
 from .plan import (
     MERGE,
+    SINGLE,
     STAGES,
     JobStage,
     Plan,
@@ -43,10 +44,13 @@ class Length:
         Seconds of what is lost at most if it is interrupted: a block, a model, an epoch of a network.
     whole : float or None
         Seconds of all of it; None if every piece takes as long.
+    units : int or None
+        Pieces that its commands count, if they are not listed yet.
     """
 
     unit: float
     whole: float | None = None
+    units: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ class Request:
     cpus : int or None
         Processes that it was told to use.
     most : int or None
-        Pieces into which its work can be divided, if that is known.
+        Pieces into which its work can be divided, if that is known; else as many as it has units.
     length : callable
-        Returns how long the work takes, or None if that is not known; asked where jobs have limits.
+        Returns how long the work takes without a GPU, or None if that is not known.
     checked : bool
         Whether the list of its units was written just now, so that what is there tells what is missing.
     there : bool
@@ -126,20 +130,22 @@ def make_plan(
         if request.command in STAGES:
             if request.checked and not stages and is_complete(stage):
                 continue
-            stage.shards = max(1, min(tasks, request.most or tasks))
+            length = request.length()
+            most = request.most or (length.units if length is not None else None)
+            stage.shards = max(1, min(tasks, most or tasks))
             stage.tasks = missing_shards(stage) if request.checked else list(range(1, stage.shards + 1))
             if stage.shards == 1:  # one job does it all
                 stage.shards, stage.tasks = 0, []
             stage.done = progress(stage)
-        # with a GPU it takes a time of which nothing is known here
-        on_gpu = any("gpu" in option for option in _options(options, None, request))
-        known = (scheduler == "slurm" or time is not None) and not on_gpu
-        length = request.length() if known or request.command == "featurize" else None
+        else:
+            length = request.length()
         unit = None if length is None else length.unit
         stage.lead = lead_seconds(unit)
-        if time is not None:
-            check_time(time, request.command, unit)
+        stage.on_gpu = any("gpu" in option for option in _options(options, None, request))
+        if time is not None:  # a GPU takes less, by a factor that is not known here
+            check_time(time, request.command, None if stage.on_gpu else unit)
         stage.options = _options(options, time or _limit(length, request, stage), request)
+        _count(stage, length, request)
         stages.append(stage)
     cwd, python = str(Path.cwd()), sys.executable
     return Plan(new_folder(run), scheduler, line, cwd, python, stages)
@@ -147,10 +153,45 @@ def make_plan(
 
 def _limit(length: Length | None, request: Request, stage: JobStage) -> str | None:
     """Return the limit of a task by what its units take; None if that is not known."""
-    if length is None or (length.whole is None and request.most is None):
+    if length is None or request.command not in STAGES or (length.whole is None and request.most is None):
         return None
     units = request.most if length.whole is None else length.whole / max(length.unit, 1e-3)
-    return limit_of(length.unit, math.ceil((units or 0) / max(1, stage.shards) / (request.cpus or 1)))
+    each = math.ceil((units or 0) / max(1, stage.shards) / (request.cpus or 1))
+    return limit_of(length.unit, each, most_known=stage.on_gpu)
+
+
+def _count(stage: JobStage, length: Length | None, request: Request) -> None:
+    """Note how many units a stage has, how many of them are left, and how long these take."""
+    folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES and request.checked else []
+    units = [unit for folder in folders for unit in folder.units]
+    listed = 0 if stage.command == "reproduce" else len(units)  # its later steps list theirs when they begin
+    stage.units = listed or (length.units if length is not None else request.most)
+    stage.left = stage.units if stage.units is None else max(0, stage.units - sum(unit.done for unit in units))
+    kind = "images" if stage.command in SINGLE else "units"
+    stage.unit = next((folder.unit for folder in folders if listed and folder.unit), kind)
+    if length is not None:
+        whole = length.unit * (stage.units or 0) if length.whole is None else length.whole
+        stage.seconds = whole if not stage.units or stage.left is None else whole * stage.left / stage.units
+
+
+def describe(stage: JobStage) -> str:
+    """Return in one line how a stage is divided, how many units it has, and how long they take."""
+    tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
+    parts = [f"{stage.command}: {tasks}"]
+    if stage.units is not None:
+        number = counted(stage.units, stage.unit.removesuffix("s"))
+        parts.append(number if stage.left == stage.units else f"{stage.left} of {number} left")
+    if stage.left == 0:
+        return "; ".join(parts)
+    if stage.seconds is None:
+        return "; ".join([*parts, "time not known before the first part"])
+    how = "one process" + (" without a GPU" if stage.on_gpu else "")
+    processes = max(1, len(stage.tasks)) * (stage.cpus or 1)
+    side = ""
+    if stage.left is not None and stage.shards and processes > 1:
+        together = math.ceil(stage.left / processes) * stage.seconds / stage.left
+        side = f", {format_seconds(together)} side by side"
+    return "; ".join([*parts, f"about {format_seconds(stage.seconds)} in {how}{side}"])
 
 
 def _options(options: Sequence[str], time: str | None, request: Request) -> list[str]:

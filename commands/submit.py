@@ -7,13 +7,13 @@ import functools
 import io
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, InputError, counted, message_of, written
+from ..core import BchistoError, InputError, message_of, written
 from .ending import done, echo, quoted
 from .flags import in_flags
 from .options import Command, argument, flag
@@ -66,7 +66,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
-    from ..cluster import cancel, make_plan, preview, refuse_live, start
+    from ..cluster import cancel, describe, make_plan, preview, refuse_live, start
 
     if options["cancel"]:
         cancelled = cancel(Path(words[0]))
@@ -85,8 +85,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     given = {"scheduler": options["scheduler"], "tasks": options["tasks"], "options": options["sbatch"]}
     plan = make_plan(run, requests, **given, time=options["time"], line=line)
     for stage in plan.stages:
-        tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
-        echo(f"{stage.command}: {tasks}")
+        echo(describe(stage))
     if not plan.stages:
         echo("nothing is missing")
     elif options["dry_run"]:
@@ -158,15 +157,27 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                         _look(command, context)
                     most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
-            length = functools.partial(_length, name, context.params, describing)
+            length = functools.partial(_unseen(_length), name, context.params, describing)
             requests.append(Request(name, words, out, cpus, most=most, length=length, checked=not waits))
         else:
             there = not context.params["overwrite"] and _is_finished(name, out)
             if not there and "model" in context.params and (not requests or context.params["model"].is_file()):
                 with _named(command):
                     _look(command, context)
-            requests.append(Request(name, words, out, cpus, there=there))
+            most = None if name == "evaluate" else _count_images(context.params)
+            length = functools.partial(_taken, name, out, most)
+            requests.append(Request(name, words, out, cpus, most=most, length=length, there=there))
     return requests
+
+
+def _count_images(options: dict[str, Any]) -> int | None:
+    """Return how many images a command would look at; None if they cannot be counted yet."""
+    from ..predict import new_images
+
+    sources = [Path(path) for path in (*options["images"], *options["more_images"])]
+    with contextlib.suppress(BchistoError):
+        return len(_unseen(functools.partial(new_images, reading={}, classes=()))(sources))
+    return None
 
 
 def _output(context: click.Context) -> Path:
@@ -175,14 +186,21 @@ def _output(context: click.Context) -> Path:
 
 def _is_finished(name: str, out: Path) -> bool:
     """Tell whether what one job does was done."""
-    from ..runs import read_records
     from .evaluate import is_evaluated
 
-    if name == "evaluate":
-        return is_evaluated(out)
+    return is_evaluated(out) if name == "evaluate" else _taken(name, out) is not None
+
+
+def _taken(name: str, out: Path, units: int | None = None) -> Length | None:
+    """Return how long what one job does took when it was last done; None if it was not."""
+    from ..cluster import Length
+    from ..runs import read_records
+
     record = out.with_name(f"{out.name}.run.json") if name == "predict" else out / "run.json"
     last = read_records(record)[-1] if record.is_file() else None
-    return last is not None and (last.command, last.status) == (name, "ok")
+    if last is None or (last.command, last.status) != (name, "ok"):
+        return None
+    return Length(last.seconds or 0.0, last.seconds or 0.0, units)
 
 
 @contextlib.contextmanager
@@ -200,14 +218,20 @@ def _look(command: click.Command, context: click.Context) -> None:
     from ..cluster import SINGLE
 
     context.params |= {"checks": True, **({} if command.name in SINGLE else {"shard": "1/1"})}
-    unseen = io.StringIO()
-    with (
-        contextlib.redirect_stdout(unseen),
-        contextlib.redirect_stderr(unseen),
-        context,
-        contextlib.suppress(click.exceptions.Exit),
-    ):
-        command.invoke(context)
+    with context, contextlib.suppress(click.exceptions.Exit):
+        _unseen(command.invoke)(context)
+
+
+def _unseen(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a call that prints nothing."""
+
+    @functools.wraps(call)
+    def silent(*words: Any) -> Any:
+        unseen = io.StringIO()
+        with contextlib.redirect_stdout(unseen), contextlib.redirect_stderr(unseen):
+            return call(*words)
+
+    return silent
 
 
 def _length(name: str, options: dict[str, Any], describing: click.Context | None) -> Length | None:
@@ -230,12 +254,11 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
         if name == "reproduce":
             scope, weights = from_options(Scope, options), options["weights"]
             stages = estimate_recipe(options["name"], options["images"], scope=scope, weights=weights, work=work)
-        elif name == "boost" and describing is None:
-            return None
         else:
             folds, view = from_options(FoldChoice, options), from_options(TwoClassView, options)
             step: BoostStep | FinetuneStep
-            if name == "boost" and describing is not None:
+            if name == "boost":
+                describing = describing or _earlier(Path(options["out"]))
                 images = from_options(ImageSelection, describing.params)
                 features, _ = resolve_settings(describing.params)
                 step = BoostStep({}, from_options(BoostSettings, options), features, folds, view)
@@ -243,11 +266,18 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
                 images = from_options(ImageSelection, options)
                 step = FinetuneStep({}, from_options(FinetuneSettings, options), folds, view)
             stages = [estimate_step(step, ChosenImages(images.table(), work))]
-    except BchistoError as error:
+    except (BchistoError, click.ClickException) as error:
         _log.info("%s: how long it takes is not known: %s", name, error)
         return None
     unit = max(stage.seconds / stage.units / stage.saves for stage in stages)
-    return Length(unit, sum(stage.seconds for stage in stages))
+    return Length(unit, sum(stage.seconds for stage in stages), sum(stage.units for stage in stages))
+
+
+def _earlier(run: Path) -> click.Context:
+    """Return the context of the `featurize` that a run records."""
+    from .featurize import featurize
+
+    return featurize.make_context("featurize", ["--config", str(run / "run.json"), "--out", str(run)])
 
 
 def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:

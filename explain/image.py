@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core import ImageError
 from ..data import ImageRecord
 from ..finetune import CnnModel
 from ..jobs import Ticker
-from ..predict import Model, ModelFile, load_model
+from ..predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
 from .explanation import Explanation, shown_picture
 from .graph import Graph
@@ -88,19 +89,22 @@ class ExplainUnits:
     Attributes
     ----------
     file : ModelFile
+    computed_by : mapping
+        See `Model.computed_by`: of the process that sends the images.
     method : Method
     settings : ExplainSettings
     target : int or None
     """
 
     file: ModelFile
+    computed_by: Mapping[str, Any]
     method: Method
     settings: ExplainSettings
     target: int | None
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> None:
         """Explain some images."""
-        model, graphs = load_model(self.file), _graphs(self.file)
+        model, graphs = load_alike(self.file, self.computed_by), _graphs(self.file)
         explain = make_explainer(model, self.file.path, self.method, self.settings, self.target, graphs)
         for unit in units:
             with contextlib.suppress(ImageError):

@@ -198,7 +198,9 @@ def explain_methods(
             usable, refused = read(method.of_model is not None)
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
-            on_workers = functools.partial(_explain_on_workers, ExplainUnits(file, method, asked, target), work, ready)
+            on_workers = functools.partial(
+                _explain_on_workers, ExplainUnits(file, ready.computed_by, method, asked, target), work, ready
+            )
             jobs.append((method, explainer, on_workers, into, usable, refused))
         if work.checks:
             return []

@@ -3,7 +3,7 @@
 from .boosted import BoostedModel
 from .export import export
 from .locate import find_bundle, recorded_runs
-from .model import Model, ModelFile, load_model, packages_of, ready_model
+from .model import Model, ModelFile, load_alike, load_model, packages_of, ready_model
 from .outliers import Outliers
 from .outputs import PredictResult, tabulate, write_outputs
 from .predicted import Predicted, Prediction, predict_records
@@ -32,6 +32,7 @@ __all__ = [
     "export",
     "find_bundle",
     "in_order",
+    "load_alike",
     "load_model",
     "new_images",
     "new_images_mpp",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
-from ..core import InputError
+from ..core import BchistoError, InputError
 from ..crossval import bundle_kind
 from ..formats import file_sha256
 from .boosted import BoostedModel, open_boosted
@@ -89,6 +89,23 @@ def load_model(file: ModelFile) -> Model:
     from ..finetune import CnnModel
 
     return CnnModel(bundle)
+
+
+def load_alike(file: ModelFile, computed_by: Mapping[str, Any]) -> Model:
+    """Load a model file in a worker, which must compute as the process that sends it work.
+
+    Raises
+    ------
+    BchistoError
+        It computes in another precision, or with another backend; and see `load_model`.
+    """
+    model = load_model(file)
+    if model.computed_by != computed_by:
+        raise BchistoError(
+            f"{file.path}: this worker computes in another precision, or with another backend, than the process that "
+            "started it"
+        )
+    return model
 
 
 def packages_of(model: Model) -> list[str]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BchistoError, OutputError, limited
+from ..core import OutputError, limited
 from ..crossval import BundleFacts
 from ..data import ImageRecord, record_sha256
 from ..formats import file_sha256
 from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .boosted import BoostedModel
-from .model import Model, ModelFile, load_model, packages_of
+from .model import Model, ModelFile, load_alike, packages_of
 from .records import PARAMETERS
 
 _KIND = "prediction 2"
@@ -107,12 +107,7 @@ class PredictBlock:
 
     def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> dict[str, Prediction | str]:
         """Return the prediction of each image by its id, or why it cannot be used."""
-        model = load_model(self.file)
-        if model.computed_by != self.computed_by:
-            raise BchistoError(
-                f"{self.file.path}: this worker computes in another precision, or with another backend, than the "
-                "process that started it"
-            )
+        model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
         predicted = predict_records(model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers)
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})

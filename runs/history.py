@@ -63,9 +63,11 @@ class RunEntry:
     @property
     def outcome(self) -> str:
         """The status; of a shard that ended well also which it was, and how much of the work was done by then."""
-        share = _share(self)
-        if share is None or self.status != "ok":
+        if self.status != "ok":
             return self.status
+        share = _share(self)
+        if share is None:
+            return f"shard {self.shard} done" if self.shard else self.status
         return f"shard {share['shard']} done: {share['done']} of {share['units']} {share['unit']}"
 
 

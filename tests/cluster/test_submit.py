@@ -1,5 +1,6 @@
 """`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -13,7 +14,11 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
     words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run))
     code, out, err = cli(*words)
     assert code == 0, err
-    assert "featurize: 2 tasks of 2 and a merge\nboost: 2 tasks of 2 and a merge\nevaluate: one job\n" in out
+    assert re.sub(r"[0-9]:[0-9]{2}:[0-9]{2}", "H:MM:SS", out).splitlines()[:3] == [
+        "featurize: 2 tasks of 2 and a merge; 2 blocks; about H:MM:SS in one process, H:MM:SS side by side",
+        "boost: 2 tasks of 2 and a merge; 6 units; about H:MM:SS in one process, H:MM:SS side by side",
+        "evaluate: one job; time not known before the first part",
+    ]
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
     assert {
         f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
@@ -27,7 +32,7 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
     for path in (run / "boost").rglob("seed1-fold2-*"):
         path.unlink()
     code, out, err = cli(*words[:6], "boost", "--out", run, *BOOST, "--jobs", 1)
-    assert (code, "boost: 1 task of 2 and a merge\n" in out) == (0, True), err
+    assert (code, "boost: 1 task of 2 and a merge; 1 of 6 models left; about " in out) == (0, True), err
     assert_equal(run, alone)
 
 
@@ -64,11 +69,12 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     code, out, err = cli("submit", "--dry-run", *options, "--", *chain(tissue, run))
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0] == "featurize: 2 tasks of 2 and a merge"  # there are no more blocks
-    assert lines[1] == "boost: 3 tasks of 3 and a merge"
+    assert lines[0].startswith("featurize: 2 tasks of 2 and a merge; 2 blocks; ")  # there are no more blocks
+    assert lines[1].startswith("boost: 3 tasks of 3 and a merge; 6 units; about ")
     submitted = [line for line in lines if line.startswith("sbatch ")]
     assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, False]
     assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
+    assert lines[0].split(",")[0].endswith(" in one process without a GPU")
     assert "--array=1,2 " in submitted[0]
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
     scripts = "\n".join(line for line in lines[3:] if not line.startswith("sbatch "))
@@ -98,7 +104,27 @@ def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
     assert code == 2
     assert "a task of boost does not do 3 units of about 3000 s; give 2:34:00" in err
     code, _, _ = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "boost:gres=gpu:1", *words)
-    assert code == 0  # a GPU takes another time
+    assert code == 0  # a GPU takes less
+    code, out, _ = cli("submit", "--dry-run", "--tasks", 3, "--sbatch", "gres=gpu:1", *words)
+    submitted = [line for line in out.splitlines() if line.startswith("sbatch ")]
+    assert ["--time=4:00:00" in line for line in submitted] == [False, False, True, True, False], submitted
+    assert all("--signal=B:USR1@120" in line for line in submitted[2:]), submitted
+
+
+def test_an_earlier_featurize_tells_how_long_boost_takes(cli, described, run_copy):
+    run = run_copy(described)
+    code, out, err = cli("submit", "--dry-run", "--tasks", 9, "--", "boost", "--out", run, *BOOST)
+    assert code == 0, err
+    assert out.startswith("boost: 3 tasks of 3 and a merge; 6 models; about 0:00:")
+    submitted = [line for line in out.splitlines() if line.startswith("sbatch ")]
+    assert ["--time=0:30:00" in line and "USR1@60" in line for line in submitted] == [True, True]
+    (run / "run.json").unlink()
+    shutil.rmtree(run / "records")
+    code, out, err = cli("submit", "--dry-run", "--tasks", 9, "--", "boost", "--out", run, *BOOST)
+    assert (code, out.splitlines()[0]) == (
+        0,
+        "boost: 3 tasks of 3 and a merge; 6 models; time not known before the first part",
+    ), err
 
 
 @pytest.mark.slow

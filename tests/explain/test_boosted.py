@@ -11,11 +11,13 @@ import lightgbm
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, train
+from bchisto.core import BchistoError
 from bchisto.encoders import EncoderChoice
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.explain.boosted import explain_boosted
 from bchisto.explain.draw import colour_limits
-from bchisto.explain.methods import class_of
+from bchisto.explain.image import ExplainUnits
+from bchisto.explain.methods import METHODS, class_of
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.jobs import Work
 from bchisto.predict import find_bundle, ready_model
@@ -475,3 +477,11 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     assert class_of(ExplainSettings("gradcam"), both, of_both) is None
     assert class_of(ExplainSettings("map"), both, None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
+
+
+def test_a_worker_that_computes_in_another_way_explains_nothing(boosted):
+    file, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    other = {name: {**how, "precision": "bfloat16"} for name, how in model.computed_by.items()}
+    explain = ExplainUnits(file, other, METHODS["map"], ExplainSettings("map"), None)
+    with pytest.raises(BchistoError, match="this worker computes in another precision"):
+        explain((), None)

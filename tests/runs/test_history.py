@@ -119,3 +119,9 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
     found = {p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")}
     assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
     assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked", "ok", "ok"]
+
+
+def test_a_shard_without_units_of_its_own_is_not_listed_as_ok(tmp_path, cli):
+    with record_run(tmp_path / "run", command="reproduce", config={}, shard="1/2"):
+        pass
+    assert "  reproduce  shard 1/2 done  " in cli("runs", "list", tmp_path)[1]
