@@ -153,7 +153,7 @@ STRANGE = {
     "a model twice": ("lightgbm", renamed("seed0-", "seed00-", copy=True), "two models of one seed and fold"),
     "a seed of other digits": ("lightgbm", renamed("seed0-", "seed\u0660-"), "not those of a boosted model"),
     "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
-    "an unknown head": ("lightgbm", said(head="forest"), "the head 'forest', which this version does not know"),
+    "an unknown head": ("lightgbm", said(head="forest"), "the classifier 'forest', which this version does not know"),
     "models of another head": ("lightgbm", said(head="svm"), "a model holds the arrays"),
     # trees: the rest in test_trees.py
     "a feature out of range": ("lightgbm", arrays(feature=lambda a: a + 99), "not a complete model of trees"),
