@@ -119,14 +119,14 @@ STRANGE = {
     "training hashes that are none": (
         "lightgbm", said(training={"images": 1, "sha256": ["x"]}), "hashes of them",
     ),
-    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with what lies"),
+    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with the counts"),
     "a sensitivity of 400 digits": (
         "lightgbm",
         said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes with",
     ),
     "ends of 400 digits": (
         "lightgbm",
-        said(unsure={**RULE, "sure": {"n": 8, "right": 8, "interval": [0, 10**400]}}), "a confidence with what",
+        said(unsure={**RULE, "sure": {"n": 8, "right": 8, "interval": [0, 10**400]}}), "a confidence with the",
     ),
     "a number of 5,000 digits": (
         "lightgbm",
