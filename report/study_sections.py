@@ -109,7 +109,7 @@ def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iter
         recorded = panel.run.get("settings") or {}
         if recorded and recorded not in seen:
             seen.append(recorded)
-            yield Block(grid=_pairs(f"Settings of {panel.table.name}", recorded))
+            yield Block(grid=_pairs(f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded))
     for versions in {repr(used): used for panel in panels if (used := panel.run.get("versions"))}.values():
         yield Block(grid=_pairs("Versions that computed", versions))
 
@@ -119,7 +119,7 @@ def _pairs(caption: str, values: Mapping[str, str]) -> Grid:
 
 
 def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
-    """Show how many images were found, left out and used.
+    """Show how many images were found, left out for which reasons, and used.
 
     Parameters
     ----------
@@ -127,7 +127,9 @@ def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
         Of ``run`` in ``metrics.json``; None where a number is not known.
     """
     rows = [
-        [text, "not known" if flow[key] is None else f"{flow[key]:,}"] for key, text in _FLOW.items() if key in flow
+        [text, "not known" if flow[key] is None else f"{flow[key]:,}"]
+        for key, text in _FLOW.items()
+        if key in flow and (flow[key] != 0 or key in ("found", "used"))
     ]
     if rows:
         yield Block(grid=Grid("Flow of images", ("images", "number"), rows))
