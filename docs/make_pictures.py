@@ -84,38 +84,91 @@ def save_small(image, name):
 MAPPED = "SOB_M_MC-14-19979-40-014"
 """The image whose heat map is shown."""
 
-WAY = (
-    ("Image", "a region of tissue", "label, patient"),
-    ("Stain, scale", "stains normalised,", "scaled to the view"),
-    ("Crops", "several colours,", "several positions"),
-    ("Encoder", "pretrained network,", "one vector per crop"),
-    ("Features", "vectors pooled by", "image, in one file"),
-    ("Classifiers", "one per fold, tested", "on unseen images"),
-    ("Ensemble", "mean of all models:", "class, probability"),
-)
-COMMANDS = (("bchisto featurize", 0, 4), ("bchisto boost", 5, 5), ("bchisto predict", 6, 6))
+CHAINS = {
+    "way": (
+        "The way of an image, from pixels to a prediction",
+        (
+            ("Image", "a region of tissue", "label, patient"),
+            ("Stain, scale", "stains normalised,", "scaled to the view"),
+            ("Crops", "several colours,", "several positions"),
+            ("Encoder", "pretrained network,", "one vector per crop"),
+            ("Features", "vectors pooled by", "image, in one file"),
+            ("Classifiers", "one per fold, tested", "on unseen images"),
+            ("Ensemble", "mean of all models:", "class, probability"),
+        ),
+        (("bchisto featurize", 0, 4), ("bchisto boost", 5, 5), ("bchisto predict", 6, 6)),
+    ),
+    "cluster": (
+        "A chain of jobs on a cluster",
+        (
+            ("Check", "options, images and", "weights, before all"),
+            ("Array", "a task per shard", "extracts features"),
+            ("Merge", "submits what is lost,", "makes one file"),
+            ("Array", "a task per shard", "trains classifiers"),
+            ("Merge", "submits what is lost,", "writes the report"),
+            ("Evaluate", "one job compares", "all tables"),
+        ),
+        (("bchisto submit", 0, 0), ("featurize", 1, 2), ("then boost", 3, 4), ("then evaluate", 5, 5)),
+    ),
+    "embeddings": (
+        "From a whole slide to a prediction",
+        (
+            ("Slide", "whole-slide image,", "not read by bchisto"),
+            ("Tiles", "tissue cut into tiles", "at one resolution"),
+            ("Embeddings", "a vector per tile,", "a file per slide"),
+            ("Slide vector", "mean of the vectors", "of its tiles"),
+            ("Classifiers", "one per fold, tested", "on unseen patients"),
+            ("New slides", "class, probability", "of each"),
+        ),
+        (("TRIDENT, CLAM, STAMP", 0, 2), ("bchisto boost", 3, 4), ("bchisto predict", 5, 5)),
+    ),
+    "encoders": (
+        "From a name of an encoder to features",
+        (
+            ("Name", "list: what there is,", "and its licence"),
+            ("Weights", "fetched with a", "checksum, or yours"),
+            ("Check", "built and run on an", "image: size, speed"),
+            ("View", "crops at the scale of", "its training"),
+            ("Features", "a vector per crop,", "pooled by image"),
+        ),
+        (("encoder list", 0, 0), ("encoder fetch", 1, 1), ("encoder check", 2, 2), ("bchisto featurize", 3, 4)),
+    ),
+    "finetune": (
+        "From images to a fine-tuned network",
+        (
+            ("Folds", "the same as those of", "bchisto boost"),
+            ("Patches", "the whole image, or", "squares of it"),
+            ("Augmentation", "new in each epoch,", "none for test sets"),
+            ("Network", "ends at the least", "validation loss"),
+            ("Image", "mean of its patches:", "class, probability"),
+            ("Comparison", "image by image with", "boosted classifiers"),
+        ),
+        (("bchisto finetune", 0, 4), ("bchisto evaluate", 5, 5)),
+    ),
+}
+"""Of each drawing of steps: what it shows, the steps, and the commands with the first and last step of each."""
 
 
-def draw_way():
-    """Return the way of an image, from pixels to a prediction, as SVG."""
+def draw_chain(title, steps, commands):
+    """Return steps, from left to right, and the commands that take them, as SVG."""
     wide, high, gap = 142, 74, 16
-    step, total = wide + gap, len(WAY) * (wide + gap) + gap
+    step, total = wide + gap, len(steps) * (wide + gap) + gap
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} 150" font-family="sans-serif" role="img"'
-        ' aria-label="The way of an image, from pixels to a prediction">',
+        f' aria-label="{title}">',
         f'<rect width="{total}" height="150" rx="8" fill="#fff"/>',
     ]
-    for place, (title, *lines) in enumerate(WAY):
+    for place, (name, *lines) in enumerate(steps):
         left = gap + place * step
         parts.append(f'<rect x="{left}" y="16" width="{wide}" height="{high}" rx="6" fill="#f4eef8" stroke="#6b3fa0"/>')
-        parts.append(f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{title}</text>')
+        parts.append(f'<text x="{left + 9}" y="38" font-size="14" font-weight="bold" fill="#3b1f5c">{name}</text>')
         for row, line in enumerate(lines):
             parts.append(f'<text x="{left + 9}" y="{58 + 17 * row}" font-size="11.5" fill="#222">{line}</text>')
         if place:
             parts.append(
                 f'<path d="M{left - gap + 2} 53h9m-4 -4l5 4l-5 4" fill="none" stroke="#6b3fa0" stroke-width="1.5"/>'
             )
-    for name, first, last in COMMANDS:
+    for name, first, last in commands:
         left, right = gap + first * step, gap + last * step + wide
         parts.append(f'<path d="M{left} 102v6h{right - left}v-6" fill="none" stroke="#8a8f98"/>')
         middle = (left + right) / 2
@@ -164,7 +217,8 @@ def overview(report, check):
 
 def main():
     """Train and predict, and take the pictures."""
-    (IMAGES / "way.svg").write_text(draw_way())
+    for name, chain in CHAINS.items():
+        (IMAGES / f"{name}.svg").write_text(draw_chain(*chain))
     (IMAGES / "results.svg").write_text(draw_results())
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
     os.chdir(folder)  # the pages name the paths that they were given
