@@ -69,17 +69,22 @@ def submit(plan: Plan, first: int = 0) -> None:
     Raises
     ------
     BchistoError
-        This node cannot submit; the message ends with what to type elsewhere.
+        This node cannot submit, and the message ends with what to type elsewhere; or ``plan.json`` cannot be written.
     """
-    after = None
-    for position in range(first, len(plan.stages)):
-        stage, array = plan.stages[position], ""
-        stage.jobs = []
-        for task, words in commands(plan, position, after=after):
-            number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
-            stage.jobs.append(number)
-            plan.write()
-            array, after = (number, after) if task == "array" else (array, number)
+    after, numbers = None, list[str]()
+    try:
+        for position in range(first, len(plan.stages)):
+            stage, array = plan.stages[position], ""
+            stage.jobs = []
+            for task, words in commands(plan, position, after=after):
+                number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
+                numbers.append(number)
+                stage.jobs.append(number)
+                plan.write()
+                array, after = (number, after) if task == "array" else (array, number)
+    except BchistoError:
+        cancel(numbers)  # jobs that plan.json does not name would go on although a stage before them failed
+        raise
 
 
 def _call(words: Sequence[str]) -> str:

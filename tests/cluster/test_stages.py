@@ -58,7 +58,8 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     code, out, _ = cli("status", run)
-    assert (code, out.splitlines()[0]) == (1, f"{run}: interrupted")
+    # a task that is told to stop ends its unit first, which may have been its last
+    assert (code, out.splitlines()[0]) in {(1, f"{run}: interrupted"), (3, f"{run}: ready to merge")}
     assert cli(*LOCAL, "--", *chain(tissue, run))[0] == 0
     assert_equal(run, alone)
     code, out, _ = cli("submit", "--cancel", run)
