@@ -59,7 +59,8 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     if stage.tasks:
         array = ",".join(map(str, stage.tasks))
         submitted.append(("array", [*common, f"--output={begin}-%a.log", f"--array={array}", *waits, script]))
-        waits = ["--dependency=afterany:{array}"]
+        # an array that was cancelled, since the stage before it failed, has ended too
+        waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
     return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
 
 

@@ -77,6 +77,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     assert lines[0].split(",")[0].endswith(" in one process without a GPU")
     assert "--array=1,2 " in submitted[0]
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
+    assert ",afterok:PREVIOUS" in submitted[3]  # a merge waits for the stage before, too: its array may be cancelled
     scripts = "\n".join(line for line in lines[3:] if not line.startswith("sbatch "))
     subprocess.run(["bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
