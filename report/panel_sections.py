@@ -105,7 +105,7 @@ def _two_class(panel: Panel) -> Iterator[Block]:
 
 
 def _points(metrics: Metrics) -> list[Block]:
-    """Show what is called positive from a score on, and how well, where there is a threshold."""
+    """Show what is called positive at each threshold, and how well."""
     view = metrics.get("two_class") or {"thresholds": ()}
     known = view["thresholds"] or view.get("wanted")
     return [Block(template="operating.html", values={"view": view})] if known else []
