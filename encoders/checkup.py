@@ -153,7 +153,8 @@ def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
     known = _card_lines(encoder.card)
     if encoder.runner == "keras":
         # how pixels are normalised is within the network, and files of the user have licences of their own
-        licence = _UNRECORDED if encoder.weights == "imagenet" else "that of your file"
+        licences = {"imagenet": _UNRECORDED, "random": "none, they are random"}
+        licence = licences.get(encoder.weights, "that of your file")
         known = [("takes", "crops of any size"), ("licence of the weights", licence)]
     return [
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),

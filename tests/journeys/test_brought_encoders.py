@@ -213,10 +213,16 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         assert (code, message in said) == (2, True), said
     code, shown, said = cli("encoder", "check", "convs", "--weights", "random")
     assert code == 0, said
-    for text in ("takes                   crops of any size", "licence of the weights  not known", "parameters   "):
+    for text in (
+        "takes                   crops of any size",
+        "licence of the weights  none, they are random",
+        "parameters   ",
+    ):
         assert text in shown
     code, shown, _ = cli("encoder", "list")
-    assert {"resnet50", "uni", "uni2-h", "virchow", "virchow2", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(shown.split())
+    assert {"resnet50", "uni", "uni2-h", "virchow", "virchow2", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(
+        shown.split()
+    )
 
 
 @pytest.mark.parametrize("kind", ["hub", "timm"])
