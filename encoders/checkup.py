@@ -1,4 +1,4 @@
-"""An encoder tried on a picture: what it takes and gives, how fast, in how much memory, under which licence."""
+"""Try an encoder on an image: its input, output, speed, memory and licence."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ from .timm_encoder import timm_card
 from .vectors import VECTOR_GROUP, vector_spec
 
 _SIDE = 224
-"""Pixels on a side of a crop for a network that takes any size."""
+"""Side in pixels of the crops for a network that accepts any size."""
 
 _ROUNDS = 3
-"""Timed rounds, of which the fastest counts."""
+"""Timed rounds; the fastest one counts."""
 
 
 @dataclass(frozen=True)
 class EncoderCheck:
-    """What came of trying an encoder.
+    """The result of trying an encoder.
 
     Attributes
     ----------
     encoder : str
     lines : tuple of (str, str)
-        What was found, and its value in words.
+        Names of properties, with their values as text.
     dim : int
+        Number of features.
     images_per_second : float
-        Crops of the size that it takes, in batches of `crops`, on what there is here.
+        Crops per second on this machine, at the size that the encoder accepts, in batches of `crops`.
     vectors : ndarray of float32, shape (crops, dim)
+        Features of the crops.
     """
 
     encoder: str
@@ -57,7 +59,7 @@ _UNRECORDED = "not recorded; Keras publishes them"
 
 
 def list_all_encoders() -> list[tuple[str, str]]:
-    """Return every encoder that there is a name for, each with what it is in a few words."""
+    """Return the names of all encoders, each with a short description."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
     named = [(named.name, f"{_state(named)}: {named.title}; {named.card.terms()}") for named in CATALOGUE.values()]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
@@ -74,9 +76,9 @@ def list_all_encoders() -> list[tuple[str, str]]:
 
 
 def _state(named: NamedEncoder) -> str:
-    """Say whether the weights of a named encoder are at hand, and else what it takes to get them."""
+    """Return whether the weights of an encoder of the catalogue were fetched, or how to get them."""
     if fetched_folder(named.name) is not None:
-        return "at hand"
+        return "downloaded"
     how = "to be converted" if named.pickled else "can be fetched"
     return f"{how} by those who accept its terms" if named.card.gated else how
 
@@ -86,9 +88,9 @@ def _terms(card: EncoderCard) -> str:
 
 
 def describe_encoder(text: str) -> list[tuple[str, str]]:
-    """Return what is known of an encoder: lines of a word and a value.
+    """Return the known properties of an encoder, each as a name and a value.
 
-    No weights are fetched. The network of a folder or of an ONNX file is built, to see that it can be.
+    This fetches no weights. A network from a folder or an ONNX file is built, to check that this works.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     Raises
     ------
     InputError
-        No such encoder.
+        There is no such encoder.
     """
     choice = EncoderChoice.parse(text)
     if (named := CATALOGUE.get(choice.name)) is not None:
@@ -150,15 +152,15 @@ def _numbers(values: Sequence[float]) -> str:
 def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
     layers = "+".join(encoder.layers)
     outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "") or layers
-    known = _card_lines(encoder.card)
+    facts = _card_lines(encoder.card)
     if encoder.runner == "keras":
-        # how pixels are normalised is within the network, and files of the user have licences of their own
+        # the network normalises pixels itself, and a user's file has a licence of its own
         licences = {"imagenet": _UNRECORDED, "random": "none, they are random"}
         licence = licences.get(encoder.weights, "that of your file")
-        known = [("takes", "crops of any size"), ("licence of the weights", licence)]
+        facts = [("takes", "crops of any size"), ("licence of the weights", licence)]
     return [
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
-        *known,
+        *facts,
         ("gives", f"{encoder.dim} numbers: {layers}" + (f" (of {outputs})" if outputs != layers else "")),
         ("parameters", f"{encoder.parameters:,}" if encoder.parameters else "not known"),
         ("sha256 of its weights", encoder.weights_file_sha256 or encoder.weights_sha256),
@@ -174,27 +176,27 @@ def check_encoder(
     precision: str = "float32",
     crops: int = 4,
 ) -> EncoderCheck:
-    """Build an encoder, and describe crops of a picture with it.
+    """Build an encoder, and compute features of a few crops with it.
 
     Parameters
     ----------
     encoder : str
         As in ``--encoder``.
     image : path, optional
-        The picture; noise without.
+        Image from which crops are cut; without it, random noise.
     weights, engine, precision : str
-        As in stage 1.
+        As in feature extraction.
     crops : int
-        Crops in a batch.
+        Number of crops, in one batch.
 
     Raises
     ------
-    InputError, WeightsError, DependencyError
+    InputError, DependencyError
         See `open_encoder`.
     ImageError
-        A picture that cannot be read.
+        The image cannot be read.
     WeightsError
-        Vectors that are not finite, or the same for different crops.
+        See `open_encoder`; or features are not finite, or are the same for different crops.
     """
     if crops < 2:
         raise InputError("{crops} {}: give at least 2, to see that different crops get different vectors", crops)
@@ -211,7 +213,7 @@ def check_encoder(
     noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
     picture = noise if path is None else decode_image(path)
     batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
-    vectors = built.encode(batch)  # compiles
+    vectors = built.encode(batch)  # the first call compiles, so it is not timed
     if not np.isfinite(vectors).all():
         raise WeightsError(f"{encoder}: gives numbers that are not finite; check the weights or use float32")
     if np.ptp(vectors, axis=0).max() == 0:
@@ -227,12 +229,12 @@ def check_encoder(
 
 
 def _peak_memory() -> float:
-    """Return the most memory that this process had, in MiB; macOS counts bytes where Linux counts KiB."""
+    """Return the peak memory of this process in MiB. The system counts in bytes on macOS and in KiB on Linux."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int, crops: int) -> npt.NDArray[np.uint8]:
-    """Cut crops along the diagonal of a picture."""
+    """Cut crops along the diagonal of an image."""
     height, width = picture.shape[:2]
     side = min(side, height, width)
     if side < 8 or max(height, width) == side:

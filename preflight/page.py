@@ -90,7 +90,7 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
     sections = [*first, *sections]
     write_page(
         path,
-        title=f"Before you begin: {root.name or result.dataset.name}",
+        title=f"Data check: {root.name or result.dataset.name}",
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[_written(section, say) for section in sections],
         renamed=_without_folders(root),

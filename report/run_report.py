@@ -50,7 +50,7 @@ def write_run_report(run: Path, *, images: str) -> None:
     banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
     write_report(
         run / "report.html",
-        title="bchisto run",
+        title="All results of this run",
         panels=panels,
         banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
         pairs=compare_pairs(compared, views=[panel.view for panel in panels]),

@@ -222,17 +222,17 @@ def _fit(
             continue
         first = spelled.setdefault((fitting, None if partition else fold), image)
         if first != image:
-            raise InputError(f"{where}: {first} and {image} are one image, {fitting}; keep one row of it")
+            raise InputError("{}: {} and {} are one image, {}; keep one row of it", where, first, image, fitting)
         rows.append((fitting, fold, part))
     if absent:
         raise InputError(
-            f"{where}: {len(absent)} of its {len(listed)} rows name images that are missing, first {absent[0]}; "
-            "use the full dataset or another fold list"
-        )
+            "{}: {} of its {} rows name images that are missing, first {}; use the full dataset or another fold list",
+            where, len(absent), len(listed), absent[0],
+        )  # fmt: skip
     rows = [row for row in rows if row[0] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
-        raise InputError(f"{where}: {len(unlisted)} images are in no fold, first {unlisted[0]}; add them to the list")
+        raise InputError("{}: {} images are in no fold, first {}; add them to the list", where, len(unlisted), unlisted[0])
     warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
     return FoldPlan(name, tuple(spread(rows)), partition, warnings)
 
@@ -251,7 +251,7 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
         key = unicodedata.normalize("NFC", image)
         matches = [image] if image in exact else by_path.get(key) or by_name.get(PurePosixPath(key).name, [])
         if len(matches) > 1:
-            raise InputError(f"{where}: {image} matches several images, {matches[0]} and {matches[1]}; use full paths")
+            raise InputError("{}: {} matches several images, {} and {}; use full paths", where, image, *matches[:2])
         return matches[0] if matches else None
 
     return find

@@ -97,14 +97,24 @@ def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
 
 
 def _in_place(root: Path, path: Path) -> bool:
-    """Whether a file is in a folder of its magnification, or in no folder at all."""
+    """Whether a file is in a folder of its magnification."""
     match = BREAKHIS_NAME.fullmatch(path.name)
-    return match is not None and (path.parent == root or path.parent.name == f"{match[5]}X")
+    return match is not None and path.parent.name == f"{match[5]}X"
+
+
+def _is_flat(root: Path) -> bool:
+    """Whether all images directly in the folder have names of BreakHis; if one has not, the folder is the user's own."""
+    try:
+        names = [path.name for path in root.iterdir() if path.suffix.casefold() in IMAGE_SUFFIXES]
+    except OSError:  # the reader names it
+        return False
+    return bool(names) and all(BREAKHIS_NAME.fullmatch(name) for name in names)
 
 
 LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
+    recognise=_is_flat,
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
     in_place=_in_place,
     group_is="patient",

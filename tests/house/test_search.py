@@ -25,6 +25,8 @@ ANSWERS = {
     "near-duplicates": "own-images",
     "confidence interval": "evaluation",
     "cluster": "cluster",
+    "slurm": "cluster",
+    "docker": "install",
     "error messages": "troubleshooting",
 }
 """Query to the page that must be among the first three results."""
