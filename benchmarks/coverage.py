@@ -392,7 +392,7 @@ def work(task):
     return name, dict(total)
 
 
-def measure(names, *, tables, jobs):
+def measure(names, *, tables, jobs, first=0):
     """Yield after every round, of up to `ROUND` tables a design, how many were drawn so far, and the counts by design.
 
     Counts are, by figure and method, tables, known intervals, how many hold the truth (or reject), and widths, summed.
@@ -401,7 +401,7 @@ def measure(names, *, tables, jobs):
     with get_context("spawn").Pool(jobs) as pool:
         for start in range(0, tables, ROUND):
             stop = min(start + ROUND, tables)
-            tasks = [(name, at, min(at + 50, stop)) for name in names for at in range(start, stop, 50)]
+            tasks = [(name, first + at, first + min(at + 50, stop)) for name in names for at in range(start, stop, 50)]
             for name, part in pool.imap_unordered(work, tasks):
                 for key, more in part.items():
                     counts[name][key] += more
@@ -465,13 +465,14 @@ def tables_of(found):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", type=int, default=400)
+    parser.add_argument("--first", type=int, default=0, help="number of the first table, so that others are drawn")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="designs whose names hold this text")
     parser.add_argument("--out", type=Path, help="write the tables here too")
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
     started = time.monotonic()
-    for drawn, found in measure(names, tables=options.tables, jobs=options.jobs):
+    for drawn, found in measure(names, tables=options.tables, jobs=options.jobs, first=options.first):
         lines = [f"{drawn} tables a design, {time.monotonic() - started:.0f} s.",
                  machine("numpy", "scipy", "lightgbm"), *tables_of(found)]  # fmt: skip
         text = "\n".join(lines) + "\n"

@@ -22,14 +22,7 @@ from .paper import PaperTable, paper_table, spread_sentence, variance_split
 from .predictions import FEW_IMAGES, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
 from .read_table import TableChoice, read_predictions
 from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
-from .two_class import (
-    TWO_CLASS_RULES,
-    TwoClassView,
-    default_positive,
-    positive_mask,
-    two_class_scores,
-    two_sides,
-)
+from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, positive_mask, two_class_scores, two_sides
 from .variance import CROSS_VALIDATION, Interval, Units, share_interval
 from .words import called, images_tested, joined_versions, name_of, nested, rows_of
 

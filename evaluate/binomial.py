@@ -1,6 +1,9 @@
-"""95 % intervals of a share of independent rows, which need not be whole."""
+"""95 % intervals of a share of independent rows, which need not be whole, and how many rows units are worth."""
 
 from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
 
 LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
@@ -40,3 +43,19 @@ def exact(share: float, rows: float) -> tuple[float, float]:
     low = betaincinv(right, rows - right + 1.0, 1.0 - LEVEL) if share > 0.0 else 0.0
     high = betaincinv(right + 1.0, rows - right, LEVEL) if share < 1.0 else 1.0
     return float(low), float(high)
+
+
+def kish(sizes: npt.ArrayLike) -> float:
+    """Return how many units of equal size these are worth.
+
+    References
+    ----------
+    Kish 1965, "Survey Sampling", sec. 11.7.
+
+    Examples
+    --------
+    >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
+    (2.0, 1.04)
+    """
+    sized = np.asarray(sizes, dtype=np.float64)
+    return float(sized.sum() ** 2 / np.square(sized).sum()) if sized.any() else 0.0

@@ -111,15 +111,11 @@ def _binned(confidence: Values, hits: npt.NDArray[np.bool_], bins: int) -> tuple
     """Return the calibration error and its bins."""
     member = _members(confidence, bins)
     filled = []
-    error = 0.0
-    for number in range(bins):
+    for number in np.unique(member):
         inside = member == number
-        count = int(inside.sum())
-        if count:
-            mean, right = float(confidence[inside].mean()), float(hits[inside].mean())
-            error += count / len(hits) * abs(right - mean)
-            filled.append({"confidence": mean, "accuracy": right, "n": count})
-    return error, filled
+        mean, right = float(confidence[inside].mean()), float(hits[inside].mean())
+        filled.append({"confidence": mean, "accuracy": right, "n": int(inside.sum())})
+    return sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled) / len(hits), filled
 
 
 def _expected(confidence: Values, bins: int, seed: int) -> float:

@@ -213,12 +213,14 @@ def compare_tables(
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())
+    whole = differences["accuracy"]
+    basis = whole if whole["interval"] else differences.get("by_unit", whole)  # if one patient outweighs the others
     comparison = {
         "difference": differences["accuracy"]["difference"],
         "interval": differences["accuracy"]["interval"],
         "differences": differences,
         **paired_test(change, units),
-        **_sample_size(differences["accuracy"], units),
+        **_sample_size(basis, units),
         "only_first": int((a & ~b).sum()),
         "only_second": int((b & ~a).sum()),
         "unit": units.kind,

@@ -9,7 +9,7 @@ import numpy as np
 
 from .binomial import LEVEL
 from .influence import auc_part, f1_part
-from .known_metrics import CLASS_METRICS, drawn_value, list_metrics, parts_of
+from .known_metrics import CLASS_METRICS, drawn_value, list_metrics, parts_of, two_class_auc
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .two_class import two_sides
@@ -94,12 +94,7 @@ def _known(
     if positive:
         truth, scores = two_sides(table, positive, rule)
         yield "two_class.accuracy", units.share((scores >= 0.5) == truth)
-        auc = (
-            None
-            if table.probabilities is None
-            else auc_part(truth, scores, table.fold_array) or auc_part(truth, scores)
-        )
-        if auc is not None:
+        if table.probabilities is not None and (auc := two_class_auc(table, truth, scores)) is not None:
             yield "two_class.auc", interval([auc], units)
 
 

@@ -92,6 +92,11 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
     return parts if None not in parts else [auc_part(*pair) for pair in pairs]
 
 
+def two_class_auc(table: PredictionTable, truth: Any, scores: Values) -> Part | None:
+    """Return the AUC of pairs within folds; of all pairs if no fold holds a pair."""
+    return auc_part(truth, scores, table.fold_array) or auc_part(truth, scores)
+
+
 def _of_matrix(formula: Callable[[Values], Values]) -> Callable[[PredictionTable], list[Part | None]]:
     return lambda table: [matrix_part(formula, table.labels, table.predicted, len(table.classes))]
 
@@ -123,24 +128,17 @@ def _agreement_limits(table: PredictionTable) -> tuple[float, float]:
     return least_agreement(confusion(table.labels, table.predicted, len(table.classes))), 1.0
 
 
-_NUMBER: dict[str, Any] = {"per_fold": False, "shown": ()}
+_NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
 
 _BUILT_IN = (
-    _spec("accuracy", "accuracy", _accuracy, unit="percent", shown=("value", "interval", "folds")),
-    _spec(
-        "balanced_accuracy", "balanced accuracy", _recalls, per_fold=False, unit="percent", shown=("value", "interval"),
-    ),
+    _spec("accuracy", "accuracy", _accuracy, unit="percent"),
+    _spec("balanced_accuracy", "balanced accuracy", _recalls, per_fold=False, unit="percent"),
     _spec("macro_f1", "macro F1", _f1s, unit="percent", **_NUMBER),
-    _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False, shown=("value", "interval")),
-    _spec(
-        "matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER,
-    ),
+    _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
+    _spec("matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER),
     _spec("cohen_kappa", "Cohen's kappa", _of_matrix(agreement), limits=_agreement_limits, **_NUMBER),
-    _spec(
-        "patient_recognition_rate", "accuracy by patient or slide", _recognised, unit="percent",
-        shown=("value", "interval"),
-    ),
-)  # fmt: skip
+    _spec("patient_recognition_rate", "accuracy by patient or slide", _recognised, unit="percent"),
+)
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""

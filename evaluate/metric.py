@@ -13,10 +13,6 @@ from .predictions import PredictionTable
 UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
 
-SHOWN = ("value", "interval", "folds", "line")
-"""Where a metric is shown: in ``tables.csv`` and beside other tables in a report as its value, its interval, and its
-mean and spread over folds; and as a line of its own in the section of each table."""
-
 HEADLINE = "accuracy"
 """The metric that a report is about: its interval and spread need not be told from others'."""
 
@@ -57,13 +53,13 @@ class MetricSpec:
         See `UNITS`.
     higher_is_better : bool
         A report says of others that lower is better.
-    shown : tuple of str
-        Of `SHOWN`.
+    shown : bool
+        Whether ``tables.csv`` and the report show it; ``metrics.json`` holds it in any case.
 
     Raises
     ------
     InputError
-        A name, unit or place that does not fit.
+        A name or unit that does not fit.
     """
 
     name: str
@@ -76,7 +72,7 @@ class MetricSpec:
     per_fold: bool = True
     unit: str = "number"
     higher_is_better: bool = True
-    shown: tuple[str, ...] = SHOWN
+    shown: bool = True
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -85,9 +81,6 @@ class MetricSpec:
             )
         if self.unit not in UNITS:
             raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
-        strange = [column for column in self.shown if column not in SHOWN]
-        if strange:
-            raise InputError(f"metric {self.name}: it cannot be shown as {strange[0]!r}; choose of {', '.join(SHOWN)}")
 
     @property
     def keys(self) -> tuple[str, ...]:

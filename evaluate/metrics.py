@@ -11,18 +11,11 @@ import numpy.typing as npt
 
 from .calibration import calibration, calibration_note, recalibration
 from .influence import auc_part
-from .known_metrics import by_patient, class_aucs, list_metrics, mean_spread, metric_values
+from .known_metrics import by_patient, class_aucs, list_metrics, mean_spread, metric_values, two_class_auc
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
-from .two_class import (
-    PREDICTED_CLASS,
-    TwoClassView,
-    default_thresholds,
-    positive_mask,
-    two_class_scores,
-    two_sides,
-)
+from .two_class import PREDICTED_CLASS, TwoClassView, default_thresholds, positive_mask, two_class_scores, two_sides
 from .variance import Units
 
 _ORDER = (
@@ -123,11 +116,7 @@ def compute_metrics(
             tuple(prevalences),
         )  # fmt: skip
         metrics["two_class"] = _two_class(table, view)
-    return {key: metrics[key] for key in sorted(metrics, key=_place)}
-
-
-def _place(key: str) -> int:
-    return _ORDER.index(key) if key in _ORDER else len(_ORDER)
+    return {name: metrics[name] for name in dict.fromkeys((*_ORDER, *metrics)) if name in metrics}
 
 
 def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
@@ -168,8 +157,7 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
-        pooled = auc_part(truth, scores)
-        auc = auc_part(truth, scores, table.fold_array) or pooled
+        auc, pooled = two_class_auc(table, truth, scores), auc_part(truth, scores)
         per_fold = fold_curves(table, truth, scores)[0]
     hits = (scores >= 0.5) == truth
     auc_mean, auc_std = mean_spread(per_fold)

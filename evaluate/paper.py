@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,28 +52,24 @@ class PaperTable:
     folds : list of int
     rows : list of PaperRow
         The fusion is the last.
-    noted : frozenset of int
-        Folds that hardly trained on a class; a terminal and a report mark them with a star.
     """
 
     folds: list[int]
     rows: list[PaperRow]
-    noted: frozenset[int] = frozenset()
 
     @classmethod
-    def read(cls, content: Mapping[str, Any], *, noted: Iterable[int] = ()) -> PaperTable:
+    def read(cls, content: Mapping[str, Any]) -> PaperTable:
         """Make the table from what `content` gave."""
         rows = [PaperRow(row["name"], row["per_fold"], row["averaged"]) for row in content["rows"]]
-        return cls(list(content["folds"]), rows, frozenset(noted))
+        return cls(list(content["folds"]), rows)
 
     def content(self) -> dict[str, Any]:
         """Return the table JSON-ready, in full precision."""
         return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
-    def header(self, first: str = "", *, starred: bool = False) -> list[str]:
+    def header(self, first: str = "") -> list[str]:
         """Column names, where asked for with a star at each fold that hardly trained on a class."""
-        folds = [f"f{fold}*" if starred and fold in self.noted else f"f{fold}" for fold in self.folds]
-        return [first, *folds, "mean", "std", "seed avg"]
+        return [first, *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
 
     def cells(self) -> list[list[str]]:
         """Cells in percent, one list a row; one fold has no spread."""
@@ -118,7 +114,7 @@ def paper_table(
         for name, tables in by_seed.items()
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
-    return PaperTable(fusion.fold_numbers, rows, frozenset(note.fold for note in fusion.fold_notes))
+    return PaperTable(fusion.fold_numbers, rows)
 
 
 def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> dict[str, Any] | None:

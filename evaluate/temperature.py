@@ -17,7 +17,7 @@ _LEAST = 1e-12
 _MOST_WORK = 3_000_000
 """Folds times rows for which temperatures of folds are fitted: some ten seconds (ours)."""
 
-_PENALTY = 5.0
+PENALTY = 5.0
 """Weight of the square of log T beside the log-likelihood of the units (ours, chosen by
 ``benchmarks/temperature.py``)."""
 
@@ -47,20 +47,10 @@ def apply_temperature(probabilities: Probabilities, temperature: float) -> Proba
     return np.asarray(softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
 
 
-def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
-    """Return the temperature of the least negative log-likelihood.
-
-    References
-    ----------
-    Guo et al. 2017, sec. 4.2.
-    """
-    return _least(_margins(probabilities, labels), 0.0)
-
-
-def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:
+def shrunk_temperature(table: PredictionTable, *, averaged: bool = False, penalty: float = PENALTY) -> float | None:
     """Return a temperature that a few images cannot drive far from 1.
 
-    To the loss of `fit_temperature` ``5 (log T)^2 / 2`` is added, over the number of units (patients where known, else
+    To the negative log-likelihood ``penalty (log T)^2 / 2`` is added, over the number of units (patients if known, else
     images): images that are all right would sink T to nothing, and one wrong new image would then cost all that was
     gained.
 
@@ -85,7 +75,7 @@ def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> flo
     if table.probabilities is None or table.votes:
         return None
     temperature = _least(
-        _margins(table.probabilities, table.labels), _PENALTY / len(np.unique(sampling_units(table)[1]))
+        _margins(table.probabilities, table.labels), penalty / len(np.unique(sampling_units(table)[1]))
     )
     return max(1.0, temperature * float(np.exp(-_AVERAGING))) if averaged and temperature > 1 else temperature
 
@@ -135,7 +125,7 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
-        temperatures[fold] = _least(margins[:, rest], _PENALTY / len(np.unique(units[rest])))
+        temperatures[fold] = _least(margins[:, rest], PENALTY / len(np.unique(units[rest])))
         scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
     return temperatures, scaled
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import plural
-from .binomial import LEVEL, exact, mid_p, wilson
+from .binomial import LEVEL, exact, kish, mid_p, wilson
 from .influence import RANKED, Mask, Part, Values, Whole, share_part
 from .predictions import PredictionTable, sampling_units
 
@@ -37,6 +37,7 @@ DIFFERENCE = 0.75
 """Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
 
 WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
+COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,6 @@ class Interval:
         """Return the interval of a figure between `least` and `most` whose place between them this is about."""
         low, high = (least + (most - least) * end for end in (self.low, self.high))
         return Interval(low, high, self.method, self.reason)
-
-
-def kish(sizes: npt.ArrayLike) -> float:
-    """Return how many units of equal size these are worth.
-
-    References
-    ----------
-    Kish 1965, "Survey Sampling", sec. 11.7.
-
-    Examples
-    --------
-    >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
-    (2.0, 1.04)
-    """
-    sized = np.asarray(sizes, dtype=np.float64)
-    return float(sized.sum() ** 2 / np.square(sized).sum()) if sized.any() else 0.0
 
 
 @dataclass(frozen=True)
@@ -285,6 +270,16 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
     return None
 
 
+def _separate_counts(parts: Sequence[Part], units: Units) -> list[int] | None:
+    """Return the rows of each of several shares, if every row is a unit and is in only one share; else None."""
+    if len(parts) < 2 or any(part.finer != 1.0 for part in parts):
+        return None
+    sizes = [int(part.sides[0].sum()) for part in parts]
+    inside = np.any([part.sides[0] for part in parts], axis=0)
+    separate = sum(sizes) == int(inside.sum()) == len(np.unique(units.member[inside]))
+    return sizes if separate else None
+
+
 def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0)) -> Interval:
     """Return the interval of the mean of parts.
 
@@ -304,6 +299,12 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
+    if (sizes := _separate_counts(parts, units)) is not None:
+        widen = units.factor(parts)
+        values = np.array([part.value for part in parts])
+        bounds = np.array([exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)])
+        down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
+        return Interval(float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
     least, scale = limits[0], limits[1] - limits[0]
     parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
     share_only = len(parts) == 1 and parts[0].finer <= 1.0

@@ -40,7 +40,8 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     present = [count for count in counts if count]
     row, group = name_of(metrics, "row"), name_of(metrics, "group")
     rate, by_group = metrics.get("patient_recognition_rate"), intervals.get("unit") == "group"
-    by_unit = rate if by_group and row != group else None
+    grouped = by_group and row != group
+    by_unit = rate if grouped and rate != metrics["accuracy"] else None  # equal if patients are of equal size
     leads = by_unit is not None and intervals.get("largest", 0.0) > _LARGE
     figure = "patient_recognition_rate" if by_unit is not None else "accuracy"
     return {
@@ -50,6 +51,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": metrics["accuracy"],
         "interval": intervals.get("accuracy"),
         "reason": _reason(metrics, "accuracy"),
+        "grouped": grouped,
         "by_unit": by_unit,
         "unit": group,
         "units": intervals.get("units"),
@@ -108,7 +110,8 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     """
     warnings = warnings_of(metrics, banners)
     text = render(
-        "brief.txt" if brief else "terminal.txt",
+        "terminal.txt",
+        brief=brief,
         name=name,
         a=answer(metrics),
         metrics=metrics,
@@ -117,14 +120,20 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     )
     lines: list[str] = []
     for sentence in filter(None, map(str.strip, text.splitlines())):
-        more = textwrap.wrap(
-            sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent="  " * bool(lines), subsequent_indent="    ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+        more = _wrapped(sentence, "  " * bool(lines))
         if len(lines) + len(more) > _LINES and sentence not in warnings:
-            break
-        lines += [line.replace("\u00a0", " ") for line in more]
+            return [*lines, "  The report has further results."]
+        lines += more
     return lines
+
+
+def _wrapped(sentence: str, indent: str = "") -> list[str]:
+    """Return a sentence in lines for a terminal."""
+    lines = textwrap.wrap(
+        sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent=indent, subsequent_indent="    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def comparison_lines(result: Mapping[str, Any]) -> list[str]:
@@ -136,4 +145,4 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
         What ``metrics.json`` holds.
     """
     values = {"tables": result["tables"], "pairs": result["comparisons"], "external": result.get("external")}
-    return [line for line in render("lines.txt", **values).splitlines() if line]
+    return [line for text in render("lines.txt", **values).splitlines() for line in _wrapped(text)]

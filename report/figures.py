@@ -15,8 +15,8 @@ from ..evaluate import PredictionTable, fold_curves, rows_of, two_sides
 from .forms import percent
 from .page import Figure
 
-_MOST_CURVES = 100
-"""Most folds whose curves are drawn (ours): more cannot be told apart, and each curve costs time."""
+_FEWEST_ROWS, _MOST_CURVES = 100, 100
+"""Fewest rows, and most folds, whose curves of single folds are drawn (bchisto's choice)."""
 
 _GRID = np.linspace(0.0, 1.0, 101)
 """False-positive rates at which the curves of folds are averaged (ours; 0, 0.01, ... 1)."""
@@ -85,7 +85,7 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        for curve in curves[:_MOST_CURVES] if len(curves) > 1 else ():
+        for curve in curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else ():
             axes.plot(*curve, color=_GREY, linewidth=0.6, alpha=0.5)
         axes.plot(*whole, color=_BLUE, linewidth=1.8, label=label)
         for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
@@ -99,8 +99,9 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         f"; at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
         for at, sensitivity, specificity in points
     )
-    alone = "ROC; operating points give sensitivity / specificity"
-    caption = alone if len(curves) < 2 else alone.replace("ROC", "ROC of each fold (grey) and their mean")
+    kind = "ROC" if len(curves) < 2 else "Mean ROC of the folds"
+    kind += " (each in grey)" if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else ""
+    caption = f"{kind}; operating points give sensitivity / specificity"
     return Figure(_drawn(draw), f"ROC curve of {title}: {label}{reached}.", caption)
 
 
@@ -127,7 +128,7 @@ def decision_figure(curve: Metrics) -> Figure:
     Parameters
     ----------
     curve : mapping
-        Lists of equal length: ``threshold``, ``model``, ``treat_all``.
+        ``prevalence``, and lists of equal length: ``threshold``, ``model``, ``treat_all``.
 
     References
     ----------
@@ -141,16 +142,15 @@ def decision_figure(curve: Metrics) -> Figure:
         axes.plot(thresholds, model, color=_BLUE, linewidth=1.8, label="model")
         top = max(*model, *everyone, 0.05)
         axes.set_ylim(-0.25 * top, 1.1 * top)  # below, calling all positive falls without end
-        axes.set(xlabel="threshold of the score", ylabel="net benefit")
+        axes.set(xlabel="threshold of the calibrated probability", ylabel="net benefit")
         axes.legend(loc="upper right", fontsize=8, frameon=False)
 
     texts = [
         f"at {thresholds[k]:.2f} {model[k]:+.3f} against {everyone[k]:+.3f}" for k in range(0, len(thresholds), 20)
     ]
     alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(texts)}."
-    return Figure(
-        _drawn(draw), alt, "Decision curve: net benefit by the score from which on a case is predicted positive"
-    )
+    at = f"at a prevalence of {percent(curve['prevalence'])}"
+    return Figure(_drawn(draw), alt, f"Decision curve {at}: net benefit by the threshold of the calibrated probability")
 
 
 def learning_figure(curves: Curves) -> Figure:

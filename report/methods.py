@@ -13,8 +13,9 @@ from .page import Grid, render
 
 _SOURCES = {
     "Clopper-Pearson, effective": "korn1998",
+    "Clopper-Pearson of each class": "zou2008",
     "Clopper-Pearson": "clopper1934",
-    "Wilson": "korn1998",
+    "Wilson": "wilson1927",
     "percentile bootstrap": "efron1993",
 }
 """What a method of intervals begins with, and whom it cites."""
@@ -75,9 +76,17 @@ def _source(method: str) -> str:
 
 
 REFERENCES = {
+    "agresti1998": "Agresti A, Coull BA. Approximate is better than exact for interval estimation of binomial "
+    "proportions. The American Statistician 1998;52:119-126.",
+    "agresti2005": "Agresti A, Min Y. Simple improved confidence intervals for comparing matched proportions. "
+    "Statistics in Medicine 2005;24:729-740.",
+    "bell2002": "Bell RM, McCaffrey DF. Bias reduction in standard errors for linear regression with multi-stage "
+    "samples. Survey Methodology 2002;28:169-181.",
     "clopper1934": "Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the "
     "binomial. Biometrika 1934;26:404-413.",
     "cortes1995": "Cortes C, Vapnik V. Support-vector networks. Machine Learning 1995;20:273-297.",
+    "delong1988": "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
+    "operating characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845.",
     "deng2009": "Deng J, Dong W, Socher R, et al. ImageNet: a large-scale hierarchical image database. CVPR 2009.",
     "efron1993": "Efron B, Tibshirani RJ. An introduction to the bootstrap. Chapman & Hall 1993.",
     "guo2017": "Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML 2017.",
@@ -96,6 +105,9 @@ REFERENCES = {
     "quantitative analysis. ISBI 2009.",
     "mcnemar1947": "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
     "percentages. Psychometrika 1947;12:153-157.",
+    "obuchowski1997": "Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567-578.",
+    "pan2002": "Pan W, Wall MM. Small-sample adjustments in using the sandwich variance estimator in generalized "
+    "estimating equations. Statistics in Medicine 2002;21:1429-1441.",
     "reinhard2001": "Reinhard E, Ashikhmin M, Gooch B, Shirley P. Color transfer between images. IEEE Computer "
     "Graphics and Applications 2001;21:34-41.",
     "ruifrok2001": "Ruifrok AC, Johnston DA. Quantification of histochemical staining by color deconvolution. "
@@ -117,6 +129,10 @@ REFERENCES = {
     "Medical Decision Making 2006;26:565-574.",
     "wang2019": "Wang Y, Chao WL, Weinberger KQ, van der Maaten L. SimpleShot: revisiting nearest-neighbor "
     "classification for few-shot learning. arXiv 1911.04623, 2019.",
+    "wilson1927": "Wilson EB. Probable inference, the law of succession, and statistical inference. Journal of the "
+    "American Statistical Association 1927;22:209-212.",
+    "zou2008": "Zou GY, Donner A. Construction of confidence intervals about effect measures: a general approach. "
+    "Statistics in Medicine 2008;27:1693-1702.",
 }
 """What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
 

@@ -77,7 +77,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
         caption = (
             "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
         )
-        yield Block(grid=Grid(caption, panel.paper.header("model", starred=True), rows, total=len(cells) > 2))
+        yield Block(grid=Grid(caption, panel.paper.header("model"), rows, total=len(cells) > 2))
 
 
 def _calibration(panel: Panel) -> Iterator[Block]:

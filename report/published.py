@@ -53,17 +53,6 @@ class PublishedFigure:
         """Obtained minus published."""
         return None if self.published is None or self.obtained is None else self.obtained - self.published
 
-    @property
-    def inside(self) -> bool | None:
-        """Whether the published value, to its printed decimals, lies in our interval; None where one is missing.
-
-        It is no verdict: the published value has an error of its own, and the same images and folds share theirs.
-        """
-        if self.published is None or self.interval is None:
-            return None
-        half = 0.5 * 10.0**-self.digits
-        return self.interval[0] - half <= self.published <= self.interval[1] + half
-
     def cells(self) -> list[str]:
         """Published, obtained, its interval, the difference, and its interval."""
         return [
@@ -133,7 +122,7 @@ class PublishedTable:
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
     """Write each table as ``<key>.csv`` in full precision; returns the files."""
     header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
-              "published_in_interval", "difference_low", "difference_high"]  # fmt: skip
+              "difference_low", "difference_high"]  # fmt: skip
     wrote = []
     for table in tables:
         path = folder / f"{check_file_name(table.key, 'the table')}.csv"
@@ -142,7 +131,7 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
             low, high = figure.interval or (None, None)
             published = (figure.printed or NOT_PRINTED) if figure.published is None else figure.published
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
-                      low, high, figure.inside, *(figure.paired or (None, None))]  # fmt: skip
+                      low, high, *(figure.paired or (None, None))]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])
         write_rows(path, header, rows)
         wrote.append(path)

@@ -50,7 +50,7 @@ def write_run_report(run: Path, *, images: str) -> None:
     banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
     write_report(
         run / "report.html",
-        title="All results of this run",
+        title=f"Results of {compared[0].name}" if len(compared) == 1 else "All results of this run",
         panels=panels,
         banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
         pairs=compare_pairs(compared, views=[panel.view for panel in panels]),
@@ -63,7 +63,6 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     if not facts.metrics:
         return None, ""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-    noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
-    paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
+    paper = PaperTable.read(facts.run["paper"]) if "paper" in facts.run else None
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
     return panel, str(facts.run["images_sha256"])

@@ -16,23 +16,21 @@ Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]
 Row = dict[str, Any]
 
-_CUT = frozenset({"cohen_kappa", "macro_f1"})
-"""Metrics that stand in ``tables.csv`` alone: a report has one figure that allows for chance."""
-
 
 def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
-    """Return the metrics that have a value in at least one of these tables."""
+    """Return the metrics to show that have a value in at least one of these tables."""
     listed = list(tables)
-    return [spec for spec in list_metrics() if any(metrics.get(spec.name) is not None for metrics in listed)]
+    return [
+        spec for spec in list_metrics() if spec.shown and any(metrics.get(spec.name) is not None for metrics in listed)
+    ]
 
 
 def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
     """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
     values: dict[str, Any] = {}
     for spec in specs:
-        if "value" in spec.shown:
-            values[spec.name] = metrics.get(spec.name)
-        if spec.interval and {"value", "interval"} & set(spec.shown):
+        values[spec.name] = metrics.get(spec.name)
+        if spec.interval:
             values |= zip(spec.bounds, nested(metrics, "intervals", spec.name) or (None, None), strict=True)
         if _has_folds(spec):  # one fold has no spread
             several = len(metrics["folds"]) > 1
@@ -45,10 +43,7 @@ def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[s
     """Return the headings and cells of a table's metrics where tables stand side by side in a report."""
     cells: list[tuple[str, str]] = []
     for spec in specs:
-        if spec.name in _CUT:
-            continue
-        if {"value", "interval"} & set(spec.shown):
-            cells.append((_title(spec), figure_cell(metrics, spec.unit, metrics.get(spec.name), spec.name)))
+        cells.append((_title(spec), figure_cell(metrics, spec.unit, metrics.get(spec.name), spec.name)))
         if _has_folds(spec):
             before = "" if spec.name == HEADLINE else f"{spec.title}, "
             cells.append((f"{before}mean ± SD over folds", _mean_spread(spec, metrics) or NOTHING))
@@ -80,11 +75,9 @@ def other_figures(metrics: Metrics) -> list[str]:
     """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
     texts = []
     for spec in shown_metrics([metrics]):
-        if spec.name in {HEADLINE, "balanced_accuracy", "patient_recognition_rate", *_CUT} or (
-            spec.name == "auc" and len(metrics["classes"]) == 2
-        ):
+        if spec.name in {HEADLINE, "balanced_accuracy", "patient_recognition_rate"} or metrics[spec.name] is None:
             continue
-        if not {"value", "line"} & set(spec.shown) or metrics[spec.name] is None:
+        if spec.name == "auc" and len(metrics["classes"]) == 2:
             continue
         folds = _mean_spread(spec, metrics) if _has_folds(spec) else ""
         texts.append(
@@ -105,7 +98,7 @@ def _title(spec: MetricSpec) -> str:
 
 
 def _has_folds(spec: MetricSpec) -> bool:
-    return spec.per_fold and "folds" in spec.shown
+    return spec.per_fold and spec.name != "patient_recognition_rate"  # of few patients in a fold
 
 
 def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
@@ -185,40 +178,42 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
+    ratios = ("ppv", "npv", "lr_positive", "lr_negative")
+    figures = [f"{key}{end}" for key in ratios for end in ("", "_interval")]
     for point in (*view["thresholds"], *view.get("wanted", ())):
-        row = {"positive": " + ".join(view["positive"])}
-        row |= {key: point[key] for key in ("threshold", "sensitivity", "specificity")}
+        row = {"positive": " + ".join(view["positive"]), **_flat(point, "threshold", "sensitivity", "specificity")}
         row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
-        for side in ("sensitivity", "specificity"):
-            row |= _ends(point[f"{side}_interval"], f"{side}_")
-        for key in ("ppv", "npv", "lr_positive", "lr_negative"):
-            row |= {key: point.get(key), **_ends(point.get(f"{key}_interval"), f"{key}_")}
-        yield {**row, "wanted": point.get("wanted")}
+        yield row | _flat(point, "sensitivity_interval", "specificity_interval", *figures, "wanted")
+
+
+def _flat(values: Mapping[str, Any], *keys: str) -> Row:
+    """Return some values, of intervals their ends; None if there are none."""
+    row: Row = {}
+    for key in keys:
+        of = key.removesuffix("interval")
+        row |= {key: values.get(key)} if of == key else _ends(values.get(key), of)
+    return row
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    keys = ("value", "n", "units", "accuracy", "interval", "difference", "difference_interval")
     for by, subgroups in m.get("subgroups", {}).items():
-        for subgroup in subgroups:
-            row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units", "accuracy")}}
-            row |= {**_ends(subgroup["interval"]), "difference": subgroup["difference"]}
-            yield row | _ends(subgroup["difference_interval"], "difference_")
+        yield from ({"column": by, **_flat(subgroup, *keys)} for subgroup in subgroups)
 
 
 def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
-        row = {key: pair[key] for key in ("second", "first", "difference")} | _ends(pair["interval"])
+        row = _flat(pair, "second", "first", "difference", "interval")
         row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
-        more = ("test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
-        yield row | {key: pair.get(key) for key in more}
+        yield row | _flat(pair, "test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
 
 
 def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
         for name, change in pair.get("differences", {}).items():
             if change:
-                row = {"second": pair["second"], "first": pair["first"], "figure": name}
-                row |= {"difference": change["difference"], **_ends(change["interval"])}
-                yield {**row, "method": change["method"]}
+                row = {**_flat(pair, "second", "first"), "figure": name}
+                yield row | _flat(change, "difference", "interval", "method")
 
 
 _OF_EACH = {

@@ -1,4 +1,4 @@
-"""The official layout of BreakHis: everything is in the file name."""
+"""The official layout of BreakHis, whose file names contain class, patient and magnification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..walk import walk_files
 from .spec import LayoutSpec
 
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
-"""Pattern of all 7,909 file names: class, tumour type, year, slide, magnification, number."""
+"""Pattern of all 7,909 file names, with groups class, tumour type, year, slide, magnification and number."""
 
 BREAKHIS_TYPES = {
     "B": ("A", "F", "PT", "TA"),  # adenosis, fibroadenoma, phyllodes tumour, tubular adenoma
@@ -21,14 +21,14 @@ BREAKHIS_TYPES = {
 }
 BREAKHIS_IMAGES = 7909
 SHARED_PATIENT = "14-13412"
-"""The one patient with two slides, in DC and LC, who trains and tests at once in official folds 1, 3 and 5."""
+"""The only patient with two slides (DC and LC), who is in both training and test sets of official folds 1, 3 and 5."""
 
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
 
 BREAKHIS_MPP = {magnification: 6.5 / 3.3 / (magnification / 10) for magnification in (40, 100, 200, 400)}
-"""Micrometres per pixel: those of the camera's pixels (6.5) over the factors of the relay lens (3.3) and of the
-objective, which is a tenth of the magnification that is named, since the ocular lens has the rest. Spanhol et al. 2016,
+"""Magnification to micrometres per pixel: the camera's pixel (6.5) divided by the factors of the relay lens (3.3) and
+of the objective. The ocular lens contributes a factor of 10 to the nominal magnification. Spanhol et al. 2016,
 sec. II."""
 
 _CLASS = {"B": "benign", "M": "malignant"}
@@ -37,7 +37,7 @@ _CLASS = {"B": "benign", "M": "malignant"}
 def read_breakhis(
     root: Path, *, label_level: str = "class", magnifications: Iterable[int] = ()
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a BreakHis tree, searched recursively since some releases nest slides within slides.
+    """Read BreakHis; folders are searched recursively because some releases nest slides within slides.
 
     Parameters
     ----------
@@ -46,19 +46,19 @@ def read_breakhis(
     label_level : {"class", "type"}
         Benign against malignant, or the eight tumour types.
     magnifications : iterable of int
-        Keep these only; empty keeps all.
+        Magnifications to keep; empty keeps all.
 
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the patient id of the file name (``14-2523``), which joins the two slides of 14-13412.
+        The group is the patient ID in the file name (``14-2523``). It is the same for the two slides of 14-13412.
 
     Raises
     ------
     InputError
-        No BreakHis file name below `root`.
+        There is no BreakHis file below `root`.
     """
-    wanted = set(magnifications)
+    selected = set(magnifications)
     records: list[ImageRecord] = []
     findings: list[Finding] = []
     total = 0
@@ -72,7 +72,7 @@ def read_breakhis(
         total += 1
         findings.extend(_misplaced(path, match))
         magnification = int(match[5])
-        if wanted and magnification not in wanted:
+        if selected and magnification not in selected:
             continue
         label = _CLASS[match[1]] if label_level == "class" else match[2]
         patient = f"{match[3]}-{match[4]}"
@@ -89,7 +89,7 @@ def read_breakhis(
 
 
 def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
-    """Compare the folders with the name: slide folder (``_`` before the year) and magnification folder."""
+    """Return a warning unless the file is in the folders of its slide (``_`` before the year) and magnification."""
     folders = (f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}", f"{match[5]}X")
     if path.absolute().parent.parts[-2:] == folders:
         return []
@@ -97,16 +97,16 @@ def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
 
 
 def _in_place(root: Path, path: Path) -> bool:
-    """Whether a file is in a folder of its magnification."""
+    """Whether a file is in the folder of its magnification."""
     match = BREAKHIS_NAME.fullmatch(path.name)
     return match is not None and path.parent.name == f"{match[5]}X"
 
 
 def _is_flat(root: Path) -> bool:
-    """Whether all images directly in the folder have names of BreakHis; if one has not, the folder is the user's own."""
+    """Whether all images directly in the folder have BreakHis names. If not, the folder is a layout of the user."""
     try:
         names = [path.name for path in root.iterdir() if path.suffix.casefold() in IMAGE_SUFFIXES]
-    except OSError:  # the reader names it
+    except OSError:  # the reader will report it
         return False
     return bool(names) and all(BREAKHIS_NAME.fullmatch(name) for name in names)
 

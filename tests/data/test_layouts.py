@@ -69,7 +69,7 @@ def test_every_spec_is_complete(spec):
     if spec.fallback:  # the user's own
         assert (spec.recognise, spec.recognise_name, spec.classes, spec.size) == (None, None, (), None)
     else:
-        assert (spec.recognise is None) != (spec.recognise_name is None)
+        assert spec.recognise or spec.recognise_name
         assert len(spec.classes) > 1
         assert 0 < len(spec.positive) < len(spec.classes)
     assert bool(spec.types) == ("label_level" in spec.options)

@@ -253,8 +253,9 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
         (one, "McNemar p = "), (several, f"McNemar, variance times {FOLDS:g}, p = "),
         (flipped, "sign flips of 4 patients, variance times 1.5, p = "),
     ):  # fmt: skip
-        (line,) = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
-        assert test in line
+        lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
+        assert test in " ".join(map(str.strip, lines))
+        assert max(map(len, lines)) <= 100
     metrics = measure(table("a", a, folds=5), bootstrap=0)
     exact, approximate = (methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several))
     assert "by McNemar's mid-p test [@mcnemar1947], with Holm's" in exact
@@ -302,7 +303,11 @@ def test_by_unit_patients_weigh_the_same():
     a, b = np.arange(100) % 4 < 2, np.arange(100) % 4 < 3
     tables = [table(name, one, folds=1, groups=[f"g{k}" for k in member]) for name, one in (("a", a), ("b", b))]
     found = compare_tables(*tables)
-    assert (found["interval"], found["detectable"]) == (None, None)
+    assert found["interval"] is None
+    assert found["detectable"] > 0  # by patient
+    lines = comparison_lines({"tables": {"a": {"names": {"image": "image", "group": "patient"}}},
+                              "comparisons": [{"first": "a", "second": "b", **found}]})  # fmt: skip
+    assert "not estimable: one group holds 60 % of the 100 images); by patient +25.0" in " ".join(map(str.strip, lines))
     assert found["differences"]["accuracy"]["reason"] == "one group holds 60 % of the 100 images"
     assert found["differences"]["by_unit"]["difference"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]

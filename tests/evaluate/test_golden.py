@@ -73,7 +73,7 @@ def test_tables(made, name):
         now = dict(zip(found[0], row, strict=True))
         for column, before in zip(expected[0], other, strict=True):
             cell = now[column]
-            if column in ("low", "high"):  # intervals are made by other methods since 0.2
+            if column.endswith(("low", "high")):  # intervals are made by other methods since 0.2
                 continue
             if "." in before and before.replace(".", "").replace("e-", "").isdigit():
                 assert float(cell) == pytest.approx(float(before), rel=1e-9, abs=1e-12)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
-from bchisto.evaluate.binomial import mid_p
+from bchisto.evaluate.binomial import kish, mid_p
 from bchisto.evaluate.influence import (
     agreement,
     auc_part,
@@ -14,7 +14,7 @@ from bchisto.evaluate.influence import (
     matthews,
     share_part,
 )
-from bchisto.evaluate.variance import difference_interval, freedom, interval, kish, normal_interval, spread
+from bchisto.evaluate.variance import difference_interval, freedom, interval, normal_interval, spread
 from scipy.stats import binom
 
 

@@ -123,7 +123,6 @@ def test_rows_are_taken_with_all_that_belongs_to_them():
         ({"name": "MCC"}, "its name must be lower-case letters"),
         ({"name": "two_class.auc"}, "its name must be lower-case letters"),
         ({"unit": "points"}, "its unit 'points' is none of percent, number"),
-        ({"shown": ("table",)}, "it cannot be shown as 'table'; choose of value, interval, folds, line"),
     ],
 )
 def test_a_metric_that_does_not_fit(change, message):
