@@ -1,4 +1,4 @@
-"""The command line: commands are loaded when they are called, errors become one line and an exit code."""
+"""The command line: loads a command when it is called, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ _GROUPS = {
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),
 }
-"""Commands as the help lists them."""
+"""Commands by group, in the order of the help."""
 
 _COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
-"""Characters of an error: a damaged table may have a cell of a megabyte, which is quoted."""
+"""Largest number of characters of an error, which may quote a cell of a megabyte from a damaged table."""
 _AGAIN_SECONDS = 5.0
-"""After how long a command that goes on after a signal is sent it again: longer than an orderly end takes."""
+"""Time after which a signal is sent again to a command that still runs: longer than an orderly end takes."""
 _AT_ONCE_SECONDS = 0.05
-"""The same where the interrupt is known to be lost."""
+"""The same time if the interrupt is known to be lost."""
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for."""
+    """Imports a command's module only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -80,7 +80,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command of these words; one that there is not is refused with the one that may be meant."""
+        """Return the command for the words; for an unknown command, raise an error with similar names."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx)
         return super().resolve_command(ctx, args)
@@ -103,16 +103,16 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
-    0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
+    Exit codes: 0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
-    if sys.platform.startswith("win"):  # folders are synced, processes watched and files replaced as POSIX has it
+    if sys.platform.startswith("win"):  # bchisto syncs folders, watches processes and replaces files as in POSIX
         click.echo("error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)", err=True)
         sys.exit(2)
     words = sys.argv[1:] if arguments is None else arguments
     _set_up_logging(words)
-    outcome: dict[str, Any] = {}  # what options left for the end
+    outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
     for text in words:
-        if readable_name(text) != text:  # neither a record nor a table could hold it
+        if readable_name(text) != text:  # records and tables are UTF-8
             put(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
             sys.exit(2)
     with _interruptible() as stop:
@@ -135,18 +135,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
-    """Say how to resume; return the exit code."""
+    """Print how to resume, and return the exit code."""
     advice = "without --overwrite to resume" if outcome.get("overwrite") else "again to resume"
     put(f"interrupted; run the same command {advice}", err=True)
     return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
 
 
 def _usage(error: click.ClickException) -> str:
-    """Return an error of click in one line; the help, if a command was called without a word."""
+    """Return an error of click in one line; the help, if a command was called without arguments."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
-        error.possibilities[1:] = ()  # the likeliest comes first
+        error.possibilities[1:] = ()  # keep only the most similar one
     path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     line = " ".join(error.format_message().split()).removesuffix(".")
     see = f"{' S' if line.endswith('?') else '; s'}ee {path} --help" if path else ""
@@ -154,12 +154,12 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _spoken(text: str, words: Sequence[str]) -> str:
-    """Return a message with the flags of the command that these words call, which is loaded to be asked."""
+    """Return a message with parameters written as flags of the command in `words`."""
     return written(text, in_flags(invoked(cli, words))) if isinstance(text, Message) else text
 
 
 def _failed(error: Exception, words: Sequence[str]) -> int:
-    """Say in a line what ended the command; return the exit code."""
+    """Print an error in one line, and return the exit code."""
     code = 1
     if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
         line, code = _spoken(message_of(error), words), error.exit_code
@@ -178,10 +178,10 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
 
 
 class _Stop:
-    """Turns signals into interrupts, and remembers that one came.
+    """Turns signals into interrupts, and remembers the signal.
 
-    C code may drop an exception that is raised inside it, or end in an error of its own; so the signal is sent again
-    while the command goes on, and whatever ends it afterwards counts as the interrupt.
+    C code may drop an exception that is raised inside it, or raise another error. So the signal is sent again while the
+    command still runs, and any error after it counts as the interrupt.
     """
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ class _Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:
             now = time.monotonic()
-            if now - self._raised < _AGAIN_SECONDS:  # a group and its parent are often told one after the other
+            if now - self._raised < _AGAIN_SECONDS:  # schedulers often signal a process and then its group
                 return
             self._raised = now
             self.again(number, _AGAIN_SECONDS + 0.1)
@@ -200,19 +200,19 @@ class _Stop:
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(signal.Signals(number).name)
 
     def again(self, number: int, seconds: float) -> None:
-        """Send the signal again in some seconds."""
+        """Send the signal again after some seconds."""
         self.cancel()
         self._timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
         self._timer.daemon = True
         self._timer.start()
 
     def cancel(self) -> None:
-        """Send it no more."""
+        """Stop sending the signal again."""
         if self._timer is not None:
             self._timer.cancel()
 
     def dropped(self, unraisable: Any) -> None:
-        """Take an interrupt that fell into a finaliser or a callback, where Python drops it."""
+        """Repeat an interrupt that was raised in a finaliser or a callback, where Python drops exceptions."""
         self._raised = -math.inf
         self.again(self.received or signal.SIGINT, _AT_ONCE_SECONDS)
 
@@ -228,7 +228,7 @@ def _interruptible() -> Iterator[_Stop]:
     before = {number: signal.getsignal(number) for number in numbers}
     hook = sys.unraisablehook
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup: what was told to ignore it goes on ignoring it
+        if handler is not signal.SIG_IGN:  # a signal that is ignored, as with nohup, stays ignored
             signal.signal(number, stop)
 
     def unraisable(what: Any) -> None:
@@ -246,7 +246,7 @@ def _interruptible() -> Iterator[_Stop]:
 
 def _set_up_logging(words: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
-        # what the terminal's encoding lacks is written as an escape; a name must not end a command
+        # escape characters that the terminal's encoding does not have, instead of failing because of a name
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     handler = Handler()
@@ -254,12 +254,12 @@ def _set_up_logging(words: Sequence[str]) -> None:
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)
     logging.captureWarnings(True)
-    # joblib says so of a full /dev/shm, and we in our words
+    # joblib warns with this of a full /dev/shm, for which bchisto has its own message
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
 
 
 class _Formatter(logging.Formatter):
-    """Messages as they are, ours with flags where they name parameters; warnings and errors say that they are."""
+    """Formats messages: parameters as flags in those of bchisto, and the level in front of warnings and errors."""
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
@@ -276,5 +276,5 @@ class _Formatter(logging.Formatter):
         return printable(super().formatMessage(record), lines=not ours)
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(super().format(record), lines=True)  # with a traceback, where one is asked for
+        text = printable(super().format(record), lines=True)  # may include a traceback
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"

@@ -1,7 +1,7 @@
-"""Stage 2: descriptor stores to cross-validated ensembles (LightGBM and others), predictions and a model bundle.
+"""Training (stage 2): cross-validated ensembles of classifiers (LightGBM and others) on feature files.
 
-In: stores of shape (images, augmentations, d). Out: one probability per class and image, for every fold in
-which the image is tested.
+It reads features of shape (images, augmentations, d). It writes one probability per class and image for every fold in
+which the image is tested, and a model file.
 """
 
 from .bundle import Bundle, FoldModel

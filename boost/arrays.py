@@ -1,4 +1,4 @@
-"""The kinds of array that heads take and give."""
+"""Types of the arrays that classifiers accept and return."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 Places = npt.NDArray[np.int64]
-"""Positions, of images or of their classes."""
+"""Positions of images, or class numbers."""
 
 Features = npt.NDArray[np.float32]
-"""Descriptors of shape (images, augmentations, d)."""
+"""Features of shape (images, augmentations, d)."""
 
 Probabilities = npt.NDArray[np.float64]
-"""Of shape (images, classes)."""
+"""Probabilities of shape (images, classes)."""

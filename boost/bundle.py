@@ -1,4 +1,4 @@
-"""The model file: one zip of arrays with a manifest of hashes, and nothing that runs when it is read."""
+"""The model file: a zip of arrays with a manifest of checksums. It contains no code, so reading it is safe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OF_KERAS = {
     "file": "from a file, not known",
     "random": "random, none needed",
 }
-"""Licence of the weights of a network of Keras, by where they came from."""
+"""Licence of the weights of a Keras network, by the origin of the weights."""
 
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
@@ -39,7 +39,7 @@ _MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})(
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One model of a bundle.
+    """One model of a model file.
 
     Attributes
     ----------
@@ -54,20 +54,20 @@ class FoldModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle(BundleFacts):
-    """Fold models with what is needed to predict new images elsewhere.
+    """Content of a model file: the models of all folds, and everything needed to predict new images elsewhere.
 
     Attributes
     ----------
     classes, protocol, banners, temperature, two_class, training, unsure
         See `bchisto.crossval.BundleFacts`.
     stores : dict of str to dict
-        Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...
+        Name of a feature file to its settings: encoder, layers, checksum of the weights, view, stain, ...
     models : dict of str to list of FoldModel
-        Store name to its models.
+        Name of a feature file to its models.
     head : str
         The classifier.
     reference : TrainingReference or None
-        What its training images look like; None where these are too few.
+        Summary of the training images; None if there were too few.
     """
 
     kind: ClassVar[str] = "boosted"
@@ -79,7 +79,7 @@ class Bundle(BundleFacts):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The classifier and its encoders."""
+        """Names of the classifier and its encoders."""
         return (self.head, *dict.fromkeys(str(header["encoder"]) for header in self.stores.values()))
 
     @property
@@ -88,7 +88,7 @@ class Bundle(BundleFacts):
         return any(header.get("mode") == IMPORTED for header in self.stores.values())
 
     def licences(self) -> Iterator[str]:
-        """Say under which licence the weights are, each encoder once."""
+        """Yield one line on the licence of the weights of each encoder."""
         headers = {str(header["encoder"]): header for header in self.stores.values()}
         for name, header in headers.items():
             card, needed = card_of(header), "needed to predict and not part of the file"
@@ -106,16 +106,16 @@ class Bundle(BundleFacts):
 
     @property
     def constant(self) -> int:
-        """Number of models that give all images the same probabilities, as far as they can tell."""
+        """Number of models that give all images the same probabilities. Models that do not report this count as 0."""
         return sum(getattr(model.classifier, "constant", False) for models in self.models.values() for model in models)
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
-        """Predict images: the mean probability over all models, stores and augmentations, as published.
+        """Predict images: the mean probability over all models, feature files and augmentations, as published.
 
         Parameters
         ----------
         features : mapping
-            Store name to descriptors, float32 of shape (images, augmentations, d).
+            Name of a feature file to features, float32 of shape (images, augmentations, d).
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Bundle(BundleFacts):
         Raises
         ------
         BundleError
-            A store is missing or has another number of features, or the models give no probabilities.
+            A feature file is missing, the number of features is wrong, or the results are not probabilities.
         """
         missing = sorted(set(self.models) - set(features))
         if missing:
@@ -142,7 +142,7 @@ class Bundle(BundleFacts):
         Returns
         -------
         ndarray of float64, shape (images, n)
-            Of no numbers, if the bundle does not know what its training images look like.
+            With n = 0 if the model file has no summary of its training images.
         """
         if self.reference is None:
             return np.tile(NOT_COMPARED, (len(next(iter(features.values()))), 1))
@@ -155,10 +155,10 @@ class Bundle(BundleFacts):
 
     @property
     def base(self) -> Probabilities | None:
-        """The probabilities before any number of a descriptor is known, float64 of shape (classes,).
+        """Probabilities before any feature is known, float64 of shape (classes,).
 
-        Of trees by their counts of training rows, of other heads those of the mean descriptor of training; None where
-        a head cannot tell.
+        Trees derive them from their counts of training rows; other classifiers predict the mean features of training.
+        None if a classifier does not offer them.
         """
         classifiers = [model.classifier for models in self.models.values() for model in models]
         if any(getattr(classifier, "base", None) is None for classifier in classifiers):
@@ -166,11 +166,12 @@ class Bundle(BundleFacts):
         return self._mean(lambda _, classifier: classifier.base)
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.
+        """Return the contribution of one feature file's models to `predict`; all contributions sum to its result.
 
         Parameters
         ----------
         store : str
+            Name of the feature file.
         features : ndarray of float32, shape (images, augmentations, d)
 
         Returns
@@ -192,7 +193,7 @@ class Bundle(BundleFacts):
         head: str = "lightgbm",
         reference: Mapping[str, bytes] | None = None,
     ) -> BundleFacts:
-        """Write a bundle, and return what is in it.
+        """Write a model file, and return its facts.
 
         Parameters
         ----------
@@ -202,9 +203,9 @@ class Bundle(BundleFacts):
         stores, head
             As the attributes.
         models : mapping
-            Store name to the member name of each of its models, and what returns its bytes.
+            Name of a feature file to pairs of a model's member name and a function that returns its bytes.
         reference : mapping of str to bytes, optional
-            Of `fit_reference`, with the stores in this order.
+            Result of `fit_reference`, with the feature files in the order of `stores`.
         """
         folders = {name: _folder(name) for name in stores}
         own: dict[str, Any] = {
@@ -213,7 +214,7 @@ class Bundle(BundleFacts):
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
-        members = [(f"models/{folders[store]}/{name}", read) for store, some in models.items() for name, read in some]
+        members = [(f"models/{folders[store]}/{name}", read) for store, pairs in models.items() for name, read in pairs]
         members += [(name, functools.partial(bytes, data)) for name, data in (reference or {}).items()]
         return write_bundle(
             path,
@@ -226,19 +227,19 @@ class Bundle(BundleFacts):
 
     @staticmethod
     def check(*, stores: Sequence[str], models: int) -> None:
-        """Refuse, before any model is trained, what a bundle could not hold.
+        """Refuse, before any training, models that a model file could not contain.
 
         Parameters
         ----------
         stores : sequence of str
-            Names of the stores.
+            Names of the feature files.
         models : int
-            Number of models in all.
+            Total number of models.
 
         Raises
         ------
         InputError
-            Too many models, or a store whose name is no text.
+            There are too many models, or the name of a feature file cannot be stored.
         """
         for name in stores:
             shown = name.encode("utf-8", "backslashreplace").decode()
@@ -252,16 +253,16 @@ class Bundle(BundleFacts):
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
-        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
+        """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
         head, stores = str(manifest["head"]), manifest["stores"]
         store_of = _folders(path, stores, manifest.get("folders", {}))
         spec = known_head(head)
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
-        empty, seen, reference = set(stores), [], None
+        without_models, model_ids, reference = set(stores), [], None
         if REFERENCE_MEMBER in archive.members:
-            known = {name: archive.read(name) for name in _OF_TRAINING if name in archive.members}
-            reference = TrainingReference.parse(known, stores=list(stores))
+            of_training = {name: archive.read(name) for name in _OF_TRAINING if name in archive.members}
+            reference = TrainingReference.parse(of_training, stores=list(stores))
         for member in archive.members:
             if member in _OF_TRAINING:
                 continue
@@ -278,32 +279,32 @@ class Bundle(BundleFacts):
                     f"{path}: {member} belongs to no feature set that the model file names; it was altered"
                 )
             store = store_of[folder]
-            empty.discard(store)
-            seen.append((store, int(fold), int(seed)))
+            without_models.discard(store)
+            model_ids.append((store, int(fold), int(seed)))
             if parse:
                 classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
                 models[store].append(FoldModel(int(seed), int(fold), classifier))
         if reference is not None and not reference.fits(len(manifest["classes"])):
             raise BundleError(f"{path}: its training images are of classes that it has not; it was altered")
-        if len(set(seen)) < len(seen):
+        if len(set(model_ids)) < len(model_ids):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-        if empty:
-            raise BundleError(f"{path}: holds no model of its feature set {min(empty)}; it was altered")
-        for store, some in models.items():
-            if len({getattr(model.classifier, "features", None) for model in some} - {None}) > 1:
+        if without_models:
+            raise BundleError(f"{path}: holds no model of its feature set {min(without_models)}; it was altered")
+        for store, own in models.items():
+            if len({getattr(model.classifier, "features", None) for model in own} - {None}) > 1:
                 raise BundleError(f"{path}: models of its feature set {store} take different features; it was altered")
         bundle = cls._of(manifest, stores=stores, models=models, head=head, reference=reference)
         if not bundle.constant:
             return bundle
-        # in the place of what training noted, which advises settings that a trained model has no longer open
-        other = [banner for banner in bundle.banners if not banner.startswith(NOTHING_LEARNT)]
-        return replace(bundle, banners=(*other, nothing_learnt(f"{bundle.constant} of {bundle.count} models")))
+        # replaces the banner of training, which recommends settings that cannot be changed in a trained model
+        banners = [banner for banner in bundle.banners if not banner.startswith(NOTHING_LEARNT)]
+        return replace(bundle, banners=(*banners, nothing_learnt(f"{bundle.constant} of {bundle.count} models")))
 
 
 def _folder(store: str) -> str:
-    """Return the folder of a store's models in a bundle: the store's name, or one made of it where that holds spaces.
+    """Return the folder of a feature file's models in a model file: its name, with unusual characters replaced.
 
-    The hash tells stores apart whose names differ in such characters alone.
+    If characters are replaced, a checksum is added, so that two such names cannot give the same folder.
     """
     if _FOLDER.fullmatch(store):
         return store
@@ -311,7 +312,7 @@ def _folder(store: str) -> str:
 
 
 def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
-    """Return the store of each folder of models."""
+    """Return a mapping from each folder of models to the name of its feature file."""
     plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
     store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
     if not store_of or len(store_of) < len(stores):
@@ -320,7 +321,7 @@ def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
 
 
 def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int) -> Classifier:
-    """Return a model that is of as many classes as the bundle, where it can say so."""
+    """Return a model; refuse one whose number of classes differs from that of the model file."""
     data = archive.read(member)
     try:
         classifier = spec.parse(data)

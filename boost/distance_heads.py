@@ -1,4 +1,4 @@
-"""The few-shot heads of the field, by distances between centred descriptors of length 1: neighbours and class means."""
+"""Few-shot classifiers on centred features scaled to length 1: nearest neighbours and class means."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .kernel_head import squared_distances
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, softmax
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)
-"""Numbers of neighbours that are tried; UNI (Chen et al. 2024) takes 20."""
+"""Numbers of neighbours that are tried; UNI (Chen et al. 2024) uses 20."""
 
 _TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-"""Factors of squared distances that are tried; a distance between vectors of length 1 is at most 2."""
+"""Factors of squared distances that are tried. A distance between vectors of length 1 is at most 2."""
 
 _KNN_SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "votes": ("m", "k"), "intercepts": ("k",), "neighbours": (),
@@ -32,7 +32,7 @@ _PROTOTYPE_SHAPES: dict[str, tuple[str, ...]] = {
 
 
 def unit_rows(features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return the mean descriptor of each image, centred, scaled, and of length 1.
+    """Return the mean features of each image, centred, scaled, and normalised to length 1.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def unit_rows(features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any
 
 @dataclass(frozen=True)
 class NeighbourModel(StandardisedModel):
-    """The training images, and of which class each is.
+    """A fitted nearest-neighbour classifier: the training images and their classes.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class NeighbourModel(StandardisedModel):
 
     @property
     def constant(self) -> bool:
-        """Whether each image gets the same votes."""
+        """Whether all images get the same votes."""
         votes = self.arrays["votes"]
         return int(self.arrays["neighbours"]) == len(votes) or bool((votes == votes[0]).all())
 
@@ -80,7 +80,7 @@ class NeighbourModel(StandardisedModel):
 
 @dataclass(frozen=True)
 class PrototypeModel(StandardisedModel):
-    """The mean of each class.
+    """A fitted nearest-mean classifier: the mean of each class.
 
     Attributes
     ----------
@@ -102,17 +102,17 @@ class PrototypeModel(StandardisedModel):
 
 
 def _nearest(rows: npt.NDArray[np.float64], vectors: npt.NDArray[Any]) -> Places:
-    """Return which vectors are nearest to each row, nearest first; of two at one distance the earlier."""
+    """Return the positions of all vectors for each row, nearest first; at equal distance the earlier one first."""
     return np.argsort(squared_distances(rows, vectors.astype(np.float64)), axis=1, kind="stable")
 
 
 def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilities:
-    """Return logarithms of probabilities: the votes of the nearest, and one for each class (Laplace's rule)."""
+    """Return unnormalised log probabilities: votes of the nearest, plus one per class (Laplace's rule)."""
     return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
 
 
 def fit_neighbours(part: TrainingPart) -> bytes:
-    """Keep the training images, and choose how many neighbours vote by grouped folds inside the training part.
+    """Store the training images, and choose the number of neighbours by grouped folds inside the training part.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def fit_neighbours(part: TrainingPart) -> bytes:
 
 
 def fit_prototypes(part: TrainingPart) -> bytes:
-    """Take the mean of each class, and choose the temperature by grouped folds inside the training part.
+    """Compute the mean of each class, and choose the temperature by grouped folds inside the training part.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def fit_prototypes(part: TrainingPart) -> bytes:
 
     References
     ----------
-    Wang et al. 2019, SimpleShot, section 3: CL2N, features that are centred on the training set and have length 1.
+    Wang et al. 2019, SimpleShot, section 3: CL2N, features centred on the training set and normalised to length 1.
     """
     rows, labels, mean, scale, prior = _prepared(part)
 
@@ -177,7 +177,7 @@ def fit_prototypes(part: TrainingPart) -> bytes:
 
 
 def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
-    """Return rows, labels, mean and scale of a training part, and scores that rule out classes without an image."""
+    """Return rows, labels, mean and scale of a training part, and scores that exclude classes without images."""
     means = part.features.mean(axis=1, dtype=np.float64)
     mean = means.mean(axis=0).astype(np.float32)
     scale = np.ones_like(mean)
@@ -188,7 +188,7 @@ def _prepared(part: TrainingPart) -> tuple[npt.NDArray[Any], Places, Features, F
 def _chosen(
     part: TrainingPart, tried: Sequence[Any], held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]]
 ) -> Any:
-    """Return the value with the least loss on images that inner folds hold out."""
+    """Return the value with the smallest loss on the images that inner folds hold out."""
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
 
     def loss(value: Any) -> float:
@@ -205,7 +205,7 @@ KNN = array_head(
     method="votes of the nearest training images, whose number folds inside the training part chose",
     few="kept",
 )
-"""The nearest training images by the angle between centred descriptors."""
+"""Nearest neighbours by the angle between centred features."""
 
 PROTOTYPE = array_head(
     "prototype",
@@ -214,4 +214,4 @@ PROTOTYPE = array_head(
     shapes=_PROTOTYPE_SHAPES,
     method="nearest class means of centred and normalised features [@wang2019]",
 )
-"""SimpleShot's class means of centred descriptors of length 1."""
+"""SimpleShot: class means of centred features normalised to length 1."""

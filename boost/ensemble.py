@@ -1,4 +1,4 @@
-"""The folds x seeds x stores of one protocol: predictions of its units put together."""
+"""Combine the predictions of all folds, seeds and feature files of one cross-validation scheme."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from .units import FittedUnit, ModelUnit
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The assembled predictions of a protocol.
+    """Combined predictions of a cross-validation scheme.
 
     Attributes
     ----------
     fusion : PredictionTable
-        Mean over stores, seeds and augmentations.
+        Mean over feature files, seeds and augmentations.
     stores : dict of str to PredictionTable
-        Mean over seeds and augmentations.
+        Per feature file, the mean over seeds and augmentations.
     by_seed : sequence of PredictionTable
-        As `fusion`, by the models of one seed each.
+        Per seed, the mean over feature files and augmentations.
     paper : PaperTable
+        Results in the layout of the paper.
     """
 
     fusion: PredictionTable
@@ -43,16 +44,17 @@ def gather(
     protocol: str,
     folder: Path,
 ) -> Ensemble:
-    """Put the predictions of all units together and write both prediction tables.
+    """Combine the predictions of all units, and write both prediction tables.
 
     Parameters
     ----------
     units, fitted
-        Models and what training left of each, in the same order.
+        Models and their results, in the same order.
     images : LabelledImages
     protocol : str
+        Name of the cross-validation scheme.
     folder : Path
-        Gets ``predictions.csv`` and ``predictions-by-model.csv``.
+        Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     seeds = sorted({unit.seed for unit in units})
     trained = {unit.fold: unit.part.labels for unit in units}

@@ -1,4 +1,4 @@
-"""What a head is: how a classifier on descriptors is fitted, kept, read, and told of."""
+"""The interface of classifiers on features (heads): how one is fitted, saved, read, and described in reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .arrays import Features, Places, Probabilities
 from .presets import Preset
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
-"""Pattern of a head's name, which stands in names of folders and of members of a bundle."""
+"""Pattern of a classifier's name, which is part of names of folders."""
 
 MODEL_SUFFIX = r"\.[a-z0-9]{1,8}"
 """Pattern of the suffix of a model's file."""
@@ -21,29 +21,32 @@ MODEL_SUFFIX = r"\.[a-z0-9]{1,8}"
 class Classifier(Protocol):
     """A fitted model.
 
-    It may have a property ``constant``: whether it gives all images the same probabilities; and ``base``: the
-    probabilities, float64 of shape (classes,), before any number of a descriptor is known.
+    It may have a property ``constant``: whether it gives all images the same probabilities. It may also have ``base``:
+    the probabilities, float64 of shape (classes,), before any feature is known.
     """
 
     def predict_proba(self, features: Features) -> Probabilities:
-        """Return probabilities of images, float64 of shape (images, classes), from (images, augmentations, d)."""
+        """Return probabilities, float64 of shape (images, classes), from features (images, augmentations, d)."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What a model is fitted on: the training part of a fold.
+    """The training part of a fold, on which a model is fitted.
 
     Attributes
     ----------
     features : ndarray of float32, shape (images, augmentations, d)
     labels : ndarray of int, shape (images,)
+        Class numbers.
     groups : sequence of str or None
+        Patients; None if unknown.
     classes : int
+        Number of classes.
     seed : int
-        Of the inner folds.
+        Seed of the inner folds.
     rounds : int
-        Of boosting.
+        Number of boosting rounds.
     """
 
     features: Features
@@ -56,16 +59,16 @@ class TrainingPart:
 
 @dataclass(frozen=True)
 class TrainingTerms:
-    """What all models of a protocol are trained under.
+    """Settings that all models of a cross-validation scheme share.
 
     Attributes
     ----------
     preset : Preset
-        Of LightGBM.
+        Preset of LightGBM.
     inner_seed : int
-        Moves the folds inside the training part.
+        Seed of the folds inside the training part.
     most_images : int
-        Training images of the fold that has the most.
+        Number of training images in the largest fold.
     """
 
     preset: Preset
@@ -75,14 +78,14 @@ class TrainingTerms:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A model of `HeadSpec.fit`.
+    """A model that `HeadSpec.fit` returned.
 
     Attributes
     ----------
     data : bytes
-        For `HeadSpec.parse`.
+        The model, for `HeadSpec.parse`.
     text : str or None
-        For people, who find it beside the model; bchisto does not read it.
+        The model as text for people. It is written next to the model, and bchisto does not read it.
     """
 
     data: bytes
@@ -103,44 +106,45 @@ def _no_notice(terms: TrainingTerms) -> str | None:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A classifier on descriptors.
+    """A classifier on features: how its models are fitted, saved and described.
 
-    Another package adds one through the entry-point group ``bchisto.heads``: the entry point is a `HeadSpec`, or a
-    function without arguments that returns one, and has its name.
+    Another package adds a classifier through the entry-point group ``bchisto.heads``. The entry point has the name of
+    the classifier, and is a `HeadSpec` or a function without arguments that returns one.
 
     Attributes
     ----------
     name : str
         Lower-case letters, digits and ``_``.
     suffix : str
-        Of the file that holds a model, such as ``.npz``.
+        Suffix of a model's file, such as ``.npz``.
     fit : callable
-        ``fit(part, params)`` takes a `TrainingPart` and a sequence of parameters, one mapping for each model, and
-        yields a `FittedModel` for each. Equal calls yield equal bytes.
+        ``fit(part, params)`` accepts a `TrainingPart` and a sequence of parameters, one mapping per model, and yields a
+        `FittedModel` for each. Equal calls must yield equal bytes.
     parse : callable
-        ``parse(data)`` makes a `Classifier` of a model's bytes, and raises `BundleError` where they are not whole. It
-        must run nothing that stands in them.
+        ``parse(data)`` returns a `Classifier` from a model's bytes, and raises `BundleError` if they are damaged. It
+        must not run any code that they contain.
     seeded : bool
-        Whether models differ from seed to seed; others are fitted once per fold.
+        Whether models depend on the seed. Other classifiers are fitted once per fold.
     params : callable
         ``params(terms, classes=..., seed=..., fold_position=...)`` returns the parameters of one model; by default its
         ``seed`` (from 0) and ``fold_position`` (from 0).
     settings : callable
-        ``settings(terms)`` returns what decides the content of its models beside the folds, the classes and the stores,
-        JSON-ready; a folder is held to it.
+        ``settings(terms)`` returns, JSON-ready, all settings that affect its models except folds, classes and feature
+        files. A folder with other settings is refused.
     shown : callable
-        ``shown(terms)`` returns what a report says of the settings, name to text.
+        ``shown(terms)`` returns the settings for a report, name to text.
     method : str
-        What a methods section calls it, in the plural, such as "random forests"; may cite, see `bchisto.evaluate.cite`.
+        Its name in a methods section, in the plural, such as "random forests". It may contain citations, see
+        `bchisto.evaluate.cite`.
     packages : tuple of str
-        Distributions whose versions are recorded beside its models.
+        Distributions whose versions are recorded with its models.
     notice : callable
-        ``notice(terms)`` returns a sentence that a reader of its results must know, or None.
+        ``notice(terms)`` returns a sentence that must appear with its results, or None.
 
     Raises
     ------
     InputError
-        A name or suffix that does not fit.
+        The name or suffix is not valid.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Heads by name: those of bchisto, and those that other packages add.
+"""Classifiers (heads) by name: those of bchisto, and those that other packages add.
 
-Another package adds a head through the entry-point group ``bchisto.heads``, see `HeadSpec`. It cannot take the name of
-one of ours, since what is on disk under that name stays what it is.
+Another package adds a classifier through the entry-point group ``bchisto.heads``, see `HeadSpec`. It cannot replace one
+of bchisto, because existing model files refer to that name.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ ENTRY_POINT_GROUP = "bchisto.heads"
 _BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM, KNN, PROTOTYPE, LDA)}
 
 HEADS = tuple(_BUILT_IN)
-"""Heads of bchisto's own."""
+"""Names of bchisto's own classifiers."""
 
 
 def list_heads() -> list[str]:
-    """Return the names of all heads: ours, then those that other packages add, sorted."""
+    """Return the names of all classifiers: those of bchisto, then those of other packages, sorted."""
     return [*HEADS, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in HEADS)]
 
 
 def get_head(name: str) -> HeadSpec:
-    """Return the head of that name.
+    """Return the classifier of a name.
 
     Raises
     ------
     InputError
-        No such head, which lists them; or a package's that cannot be loaded.
+        There is no such classifier, and the message lists all; or that of another package cannot be loaded.
     """
     spec = _find(name)
     if spec is None:
@@ -45,14 +45,14 @@ def get_head(name: str) -> HeadSpec:
 
 
 def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    """Fit a head on one thread, once per set of parameters.
+    """Fit a classifier on one thread, once per set of parameters.
 
     Parameters
     ----------
     name : str
     part : TrainingPart
     params : sequence of mapping
-        Of `HeadSpec.params`. Heads without a seed get one.
+        Parameters of each model, from `HeadSpec.params`. For classifiers without a seed there is one set.
 
     Yields
     ------
@@ -75,18 +75,18 @@ def parse_head(name: str, data: bytes) -> Classifier:
     Raises
     ------
     BundleError
-        An unknown head, or a model that is not whole.
+        The classifier is unknown, or the model is damaged.
     """
     return known_head(name).parse(data)
 
 
 def known_head(name: str) -> HeadSpec:
-    """Return the head that made a model.
+    """Return the classifier that a model file names.
 
     Raises
     ------
     BundleError
-        It is not known here.
+        There is no classifier of this name.
     """
     spec = _find(name)
     if spec is None:

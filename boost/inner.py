@@ -1,4 +1,4 @@
-"""Inside the training part of a fold: rows, standardisation, and folds to choose hyperparameters by."""
+"""Tools for the training part of a fold: selection of rows, standardisation, and inner folds for hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .arrays import Features, Places, Probabilities
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 
 MOST_ROWS = 3000
-"""Most rows that a linear or kernel head is fitted on: of 360 images some 8 augmentations each. A kernel head
-keeps most of its rows, so that time grows with their square and the bundle with their number."""
+"""Maximum number of rows on which a linear or kernel classifier is fitted: for 360 images, 8 augmentations each. A
+kernel classifier keeps most of its rows, so its time grows with their square and its model file with their number."""
 
 INNER_FOLDS = 5
-"""Folds inside the training part."""
+"""Number of folds inside the training part."""
 
 Folds = Sequence[tuple[Places, Places]]
-"""Positions of images that train and that are held out."""
+"""Positions of training images and of held-out images, for each inner fold."""
 
 
 def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
-    """Keep evenly spaced augmentations, so that images x augmentations stay within `most_rows`.
+    """Select evenly spaced augmentations, so that images x augmentations is at most `most_rows`.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
 
 
 def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS) -> Places:
-    """Choose images where there are more than rows that may be fitted on.
+    """Select images at random if there are more than `most`.
 
-    Every class keeps its share, and at least two images where it has them; in a class the groups take turns, so that
-    none is left out before each has given one.
+    Every class keeps its share, but at least two images if it has them. Within a class, patients take turns: no patient
+    gets a second image before each has one.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
     Returns
     -------
     ndarray of int64
-        Positions, ascending; all of them where they are no more than `most`.
+        Positions, ascending; all of them if there are at most `most`.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
@@ -80,7 +80,7 @@ def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most:
 
 
 def few_images_of(part: TrainingPart) -> TrainingPart:
-    """Return a part with a choice of its images, see `few_images`, where there are more than `MOST_ROWS`."""
+    """Return a training part with at most `MOST_ROWS` images, see `few_images`."""
     chosen = few_images(part.labels, part.groups, seed=part.seed)
     if len(chosen) == len(part.labels):
         return part
@@ -97,7 +97,7 @@ def array_head(
     method: str,
     few: str = "",
 ) -> HeadSpec:
-    """Return a head without seeds whose models are arrays.
+    """Return a classifier without seeds whose models are arrays.
 
     Parameters
     ----------
@@ -106,11 +106,12 @@ def array_head(
     fit : callable
         Returns the arrays of a model, packed by `pack_arrays`.
     model : callable
-        Makes a classifier of them.
+        Builds a classifier from the arrays.
     shapes : mapping
-        Of the arrays, for `unpack_arrays`.
+        Shapes of the arrays, for `unpack_arrays`.
     few : str
-        What becomes of `few_images` where there are more: "kept" or "was fitted on"; empty for all images.
+        If not empty, the classifier uses only `few_images`, and this is the verb for a notice: "kept" or "was fitted
+        on". Empty: it uses all images.
     """
 
     def fit_each(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
@@ -146,7 +147,7 @@ def standardisation(features: Features) -> tuple[Features, Features]:
 
 
 def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> Folds:
-    """Split training images again, groups whole where all are known.
+    """Split training images into inner folds, which keep patients together if all are known.
 
     Parameters
     ----------
@@ -157,12 +158,12 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
     Returns
     -------
     sequence of (ndarray, ndarray)
-        Positions of images that train and that are held out. A split whose training side lacks a class is left out.
+        Positions of training images and of held-out images. A split without training images of a class is left out.
 
     Raises
     ------
     InputError
-        No split holds every class on its training side.
+        Every split lacks training images of a class.
     """
     folds = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
     if not folds:
@@ -177,12 +178,12 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
 
 
 def check_held_out(folds: Folds, labels: Places) -> None:
-    """Refuse inner folds that hold out no image of some class, as where all its images are of one patient.
+    """Refuse inner folds that never hold out a class, for example because all its images are of one patient.
 
     Raises
     ------
     InputError
-        Probabilities cannot be fitted on what is held out.
+        Probabilities cannot be fitted on the held-out images.
     """
     held = np.unique(np.concatenate([labels[held] for _, held in folds]))
     if len(held) < len(np.unique(labels)):
@@ -198,12 +199,12 @@ def check_held_out(folds: Folds, labels: Places) -> None:
 def out_of_fold(
     folds: Folds, images: int, columns: int, predict: Callable[[Places, Places], Probabilities]
 ) -> Probabilities:
-    """Collect what `predict(train, held)` says of held-out images.
+    """Collect the predictions of held-out images that `predict(train, held)` returns for each inner fold.
 
     Returns
     -------
     ndarray of float64, shape (images, columns)
-        NaN for images that no split holds out.
+        NaN for images that no fold holds out.
     """
     result = np.full((images, columns), np.nan)
     for train, held in folds:

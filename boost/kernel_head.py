@@ -1,4 +1,4 @@
-"""A support-vector machine with an RBF kernel on standardised descriptors."""
+"""A support-vector machine with an RBF kernel on standardised features."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .linear_head import StandardisedModel, held_out_loss, multinomial, softmax
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
-"""Costs and kernel widths that are tried; a width of 1 is scikit-learn's ``gamma="scale"``, which on
-standardised features is one over their number."""
+"""Costs and kernel widths that are tried. A width of 1 is scikit-learn's ``gamma="scale"``: for standardised features,
+one divided by their number."""
 
 _MOST_PREDICTED = 20_000
-"""Rows that are predicted at once: with 3,000 vectors half a gigabyte of kernel."""
+"""Rows that are predicted at a time. With 3,000 vectors the kernel then takes half a gigabyte."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
@@ -45,8 +45,8 @@ class KernelModel(StandardisedModel):
     ----------
     arrays : dict of str to ndarray
         ``mean``, ``scale`` (d,); ``vectors`` (m, d), standardised; ``pairs`` (p, m) and ``offsets`` (p,), the decision
-        of each pair of classes; ``weights`` (classes, p) and ``intercepts`` (classes,), which make probabilities of
-        decisions; ``gamma``, ``cost`` ().
+        function of each pair of classes; ``weights`` (classes, p) and ``intercepts`` (classes,), which turn decisions
+        into probabilities; ``gamma``, ``cost`` ().
     """
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class KernelModel(StandardisedModel):
 
     @property
     def constant(self) -> bool:
-        """Whether no decision counts, or none rests on a vector."""
+        """Whether all images get the same probabilities: no decision has a weight, or none depends on a vector."""
         return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
 
     def _scores(self, features: Features) -> Probabilities:
@@ -85,10 +85,11 @@ def squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[n
 def _fit_pairs(
     kernel: npt.NDArray[np.float64], labels: Places, cost: float
 ) -> tuple[Places, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Fit scikit-learn's machine on a kernel matrix.
+    """Fit scikit-learn's support-vector machine on a kernel matrix.
 
-    Returns support rows (m,), and for each pair of classes in ascending order the coefficients (p, m) and the offset
-    (p,) of its decision, positive for the first of the pair; for two classes for the second, as scikit-learn has it.
+    Returns the support rows (m,) and, for each pair of classes in ascending order, the coefficients (p, m) and offset
+    (p,) of its decision. A positive decision means the first class of the pair. For two classes it means the second, as
+    in scikit-learn.
     """
     from sklearn.svm import SVC
 
@@ -97,17 +98,17 @@ def _fit_pairs(
     ends = np.concatenate([[0], np.cumsum(machine.n_support_)])
     pairs = []
     for i, j in combinations(range(count), 2):
-        line = np.zeros(len(machine.support_))
-        line[ends[i] : ends[i + 1]] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
-        line[ends[j] : ends[j + 1]] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
-        pairs.append(line)
+        coefficients = np.zeros(len(machine.support_))
+        coefficients[ends[i] : ends[i + 1]] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
+        coefficients[ends[j] : ends[j + 1]] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
+        pairs.append(coefficients)
     return machine.support_.astype(np.int64), np.array(pairs), machine.intercept_.astype(np.float64)
 
 
 def fit_svm(part: TrainingPart) -> bytes:
-    """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
+    """Fit a support-vector machine, and choose its cost and width by grouped folds inside the training part.
 
-    Probabilities come from a multinomial logistic regression on the held-out decisions of the pairs of classes.
+    Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes.
 
     Parameters
     ----------
@@ -125,13 +126,13 @@ def fit_svm(part: TrainingPart) -> bytes:
 
     References
     ----------
-    Platt 1999 (probabilities of held-out decisions), here for several classes.
+    Platt 1999 (probabilities from held-out decisions), extended to several classes.
     """
     labels, classes = part.labels, part.classes
     mean, scale = standardisation(part.features)
-    few = (spread_augmentations(part.features) - mean) / scale
-    images, augmentations, d = few.shape
-    rows = few.reshape(-1, d)
+    standardised = (spread_augmentations(part.features) - mean) / scale
+    images, augmentations, d = standardised.shape
+    rows = standardised.reshape(-1, d)
     distances = squared_distances(rows, rows)
     folds = inner_folds(labels, part.groups, seed=part.seed)
     check_held_out(folds, labels)
@@ -141,27 +142,27 @@ def fit_svm(part: TrainingPart) -> bytes:
     def rows_of(chosen: Places) -> Places:
         return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
 
-    def tried(kernel: npt.NDArray[np.float64], cost: float) -> tuple[float, Probabilities, Probabilities]:
-        """Return the loss on held-out images, and the regression on their decisions."""
+    def evaluate(kernel: npt.NDArray[np.float64], cost: float) -> tuple[float, Probabilities, Probabilities]:
+        """Return the loss on held-out images, and the logistic regression on their decisions."""
 
         def decide(train: Places, held: Places) -> Probabilities:
-            inside = rows_of(train)
-            support, pairs, offsets = _fit_pairs(kernel[np.ix_(inside, inside)], row_labels[inside], cost)
-            decisions = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
+            training = rows_of(train)
+            support, pairs, offsets = _fit_pairs(kernel[np.ix_(training, training)], row_labels[training], cost)
+            decisions = kernel[np.ix_(rows_of(held), training[support])] @ pairs.T + offsets
             return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
 
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
-        known = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
+        held_out = ~np.isnan(decisions).any(axis=1)
+        weights, intercepts = multinomial(decisions[held_out], labels[held_out], C=1.0, classes=classes)
         loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
         return loss, weights, intercepts
 
-    tried_pairs: dict[tuple[float, float], tuple[float, Probabilities, Probabilities]] = {}
+    results: dict[tuple[float, float], tuple[float, Probabilities, Probabilities]] = {}
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
-        tried_pairs |= {(width, cost): tried(kernel, cost) for cost in _COSTS}
-    width, cost = min(tried_pairs, key=lambda pair: tried_pairs[pair][0])
-    _, weights, intercepts = tried_pairs[width, cost]
+        results |= {(width, cost): evaluate(kernel, cost) for cost in _COSTS}
+    width, cost = min(results, key=lambda pair: results[pair][0])
+    _, weights, intercepts = results[width, cost]
     support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
     arrays: dict[str, npt.NDArray[Any]] = {
         "mean": mean,
@@ -186,4 +187,4 @@ SVM = array_head(
     "training part",
     few="was fitted on",
 )
-"""Scikit-learn's support-vector machine, whose cost and width inner folds choose."""
+"""Scikit-learn's support-vector machine, with cost and width chosen by inner folds."""

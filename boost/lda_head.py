@@ -19,10 +19,10 @@ _SHAPES: dict[str, tuple[str, ...]] = {
 def discriminant(
     rows: npt.NDArray[np.float64], labels: Places, *, classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Fit a discriminant analysis with the covariance ``(1 - s) S + s tr(S) / d I`` of rows about their class means.
+    """Fit a discriminant analysis with the covariance ``(1 - s) S + s tr(S) / d I`` of rows around their class means.
 
-    The shrunk covariance is inverted in the space of the rows only, whose complement holds no difference of means: 360
-    rows of 2,336 numbers need a decomposition of 360 x 2,336 numbers, and not one of 2,336 x 2,336.
+    The shrunk covariance is inverted only in the space of the rows, which contains all differences of means. So 360
+    rows of 2,336 features need a decomposition of 360 x 2,336 numbers, and not of 2,336 x 2,336.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ def discriminant(
     Returns
     -------
     ndarray of shape (classes, d), ndarray of shape (classes,), float
-        Coefficients, intercepts, and the shrinkage ``s``. A class without a row has the probability zero.
+        Coefficients, intercepts, and the shrinkage ``s``. A class without rows gets the probability zero.
 
     References
     ----------
-    Ledoit and Wolf 2004, Journal of Multivariate Analysis 88, for ``s``; the form is that of scikit-learn's
+    Ledoit and Wolf 2004, Journal of Multivariate Analysis 88, for ``s``. The covariance has the form of scikit-learn's
     ``LinearDiscriminantAnalysis(shrinkage=s)``.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
@@ -51,7 +51,7 @@ def discriminant(
     shrinkage = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
     target = float((centred**2).sum()) / images / d  # tr(S) / d
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-    ridge = shrinkage * target or 1.0  # if all images of a class are equal, there is no spread to divide by
+    ridge = shrinkage * target or 1.0  # 1 if the images of each class are all equal
     # inverse = I / ridge + axes.T (1 / variances - 1 / ridge) axes, also outside of the space of `axes`
     variances = (1 - shrinkage) * singular**2 / images + ridge
     weights = means / ridge + (means @ axes.T) * (1 / variances - 1 / ridge) @ axes
@@ -61,7 +61,7 @@ def discriminant(
 
 
 def fit_lda(part: TrainingPart) -> bytes:
-    """Fit a discriminant analysis on the standardised mean descriptors of images.
+    """Fit a discriminant analysis on the standardised mean features of images.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Models of a training that give all images the same probabilities: how many, why, and what to do."""
+"""Report models that learnt nothing, and so give all images the same probabilities: how many, why, and a remedy."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _LEAF_ROWS = 20
 """LightGBM's default of ``min_data_in_leaf``."""
 
 _LEAVES_PER_CLASS = 4
-"""Leaves that the rows of the smallest class shall be able to fill."""
+"""Number of leaves that the rows of the smallest class should be able to fill (bchisto's choice)."""
 
 
 def models_without_split(
     units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, augmentations: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Count the LightGBM models without a split in any tree.
+    """Count the LightGBM models that have no split in any tree.
 
-    A tree splits rows in two leaves of at least ``min_data_in_leaf`` rows each, so that with fewer than twice as many
-    training rows nothing can be learnt.
+    A split needs two leaves of at least ``min_data_in_leaf`` rows each. With fewer than twice as many training rows,
+    nothing can be learnt.
 
     Parameters
     ----------
     units, fitted
-        Models and what training left of each; those of other heads are left out.
+        Models and their results. Other classifiers are ignored.
     augmentations : mapping
-        Store name to rows per image.
+        Name of a feature file to rows per image.
 
     Returns
     -------
     dict
-        ``models``, ``without_split``, and of `leaf_facts`; empty where every model has a split.
+        ``models``, ``without_split``, and the entries of `leaf_facts`; empty if every model has a split.
     """
     trees = [(unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
     idle = [unit for unit, model in trees if model.constant]
@@ -48,12 +48,12 @@ def models_without_split(
 
 
 def leaf_facts(labels: Sequence[int], *, params: Mapping[str, Any], rows: int = 1) -> dict[str, Any]:
-    """Return why a model of these training images may have no split, `rows` of each.
+    """Return numbers that explain why a model of these training images, with `rows` rows each, has no split.
 
     Returns
     -------
     dict
-        ``training_rows``, ``min_data_in_leaf``, and ``suggested_min_data_in_leaf`` (None where a smaller one would not
+        ``training_rows``, ``min_data_in_leaf``, and ``suggested_min_data_in_leaf`` (None if a smaller value would not
         help).
     """
     needed = int(params.get("min_data_in_leaf", _LEAF_ROWS))
@@ -67,19 +67,19 @@ def leaf_facts(labels: Sequence[int], *, params: Mapping[str, Any], rows: int = 
 
 
 def learning_banner(facts: Mapping[str, Any]) -> str:
-    """Return what a reader of any number must know of models without a split, and what to do.
+    """Return the notice about models without a split, with a remedy.
 
     Parameters
     ----------
     facts : mapping
-        Of `models_without_split`.
+        Result of `models_without_split`.
     """
-    some = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
+    notice = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
     needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
     if suggested is None:
-        return f"{some}, though leaves need {needed} rows only; look at the features."
+        return f"{notice}, though leaves need {needed} rows only; look at the features."
     return (
-        f"{some}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
+        f"{notice}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
         f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}, "
         "or extract features with more augmentations."
     )

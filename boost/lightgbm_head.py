@@ -1,4 +1,4 @@
-"""The head ``lightgbm``: gradient-boosted trees, one model a seed."""
+"""The classifier ``lightgbm``: gradient-boosted trees, one model per seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tree_arrays import pack_text
 
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-    """Fit a model per set of parameters, which differ in seeds only and share the bins."""
+    """Fit one model per set of parameters. The sets differ only in seeds, so the models share bins."""
     binned = BinnedRows(part.features, part.labels, params=params[0])
     for params_of_model in params:
         text = binned.fit_text(params=params_of_model, rounds=part.rounds)

@@ -1,4 +1,4 @@
-"""One LightGBM model: trained by LightGBM, kept as arrays, predicting from these."""
+"""One LightGBM model: LightGBM trains it; bchisto stores it as arrays and predicts from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def import_lightgbm() -> Any:
     Raises
     ------
     DependencyError
-        The system's OpenMP library, which LightGBM's package does not bring, is missing.
+        The system's OpenMP library is missing, which LightGBM's package does not contain.
     """
     try:
         import lightgbm
@@ -32,17 +32,17 @@ def import_lightgbm() -> Any:
 
 
 class BinnedRows:
-    """Training rows in LightGBM's bins, made once and shared by models that differ in seeds only.
+    """Training rows in LightGBM's bins, computed once and shared by models that differ only in seeds.
 
     Parameters
     ----------
     features : ndarray of float32, shape (images, augmentations, d)
-        Augmentations are rows of their own. Only training images: bins are made from these rows alone. The array is
-        not needed afterwards; the bins take a quarter of it.
+        Features of training images only, because they determine the bins. Augmentations become separate rows. The bins
+        take a quarter of the array's memory, and the array is not needed afterwards.
     labels : ndarray of int, shape (images,)
-        Class positions.
+        Class numbers.
     params : mapping
-        For `lightgbm.Dataset`.
+        Parameters for `lightgbm.Dataset`.
     """
 
     def __init__(self, features: Features, labels: Places, *, params: Mapping[str, Any]) -> None:
@@ -52,14 +52,14 @@ class BinnedRows:
         self._data = import_lightgbm().Dataset(rows, repeated, params=dict(params)).construct()
 
     def fit_text(self, *, params: Mapping[str, Any], rounds: int) -> str:
-        """Train a model and return its text, equal to that of a model with bins of its own.
+        """Train a model and return its text, the same as without shared bins.
 
         Parameters
         ----------
         params : mapping
-            For `lightgbm.train`; those that make the bins must be those of the rows.
+            Parameters for `lightgbm.train`. Those that affect the bins must equal those of the rows.
         rounds : int
-            Boosting rounds.
+            Number of boosting rounds.
 
         Returns
         -------
@@ -75,7 +75,7 @@ def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], r
 
 
 class TreeModel:
-    """A model that was read from its arrays, see `read_forest`.
+    """A model of trees that was read from arrays, see `read_forest`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class TreeModel:
 
     @property
     def features(self) -> int:
-        """Length of a descriptor."""
+        """Number of features."""
         return self.forest.features
 
     @property
@@ -102,7 +102,7 @@ class TreeModel:
 
     @property
     def base(self) -> Probabilities | None:
-        """Probabilities before any feature is known, float64 of shape (classes,); None without counts of rows."""
+        """Probabilities before any feature is known, float64 of shape (classes,); None if row counts are missing."""
         from scipy import special
 
         base = np.asarray(special.softmax(self.forest.base))
@@ -122,7 +122,7 @@ class TreeModel:
         Raises
         ------
         BundleError
-            The model takes another number of features.
+            The number of features is wrong.
         """
         images, augmentations, dim = features.shape
         if self.features != dim:
@@ -132,11 +132,11 @@ class TreeModel:
 
 
 def parse_model(data: bytes) -> TreeModel:
-    """Read the arrays of `pack_text`.
+    """Read a model from the bytes that `pack_text` returned.
 
     Raises
     ------
     BundleError
-        Not a whole model, or one in which something does not fit: see `read_forest`.
+        The model is incomplete or inconsistent, see `read_forest`.
     """
     return TreeModel(read_forest(data))

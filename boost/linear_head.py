@@ -1,4 +1,4 @@
-"""Logistic regression on standardised descriptors, and what every model of such descriptors shares."""
+"""Logistic regression on standardised features, and the base class of all models of standardised features."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .head import TrainingPart
 from .inner import array_head, inner_folds, out_of_fold, spread_augmentations, standardisation
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried: there are more features
-than images."""
+"""Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried. They are small because there are
+more features than images."""
 
 _ROUNDS = 300
 
 ABSENT = -1e3
-"""Score of a class without a training image: a probability of zero."""
+"""Score of a class without training images; it gives a probability of zero."""
 
 _LEAST_SCALE = 1e-13
-"""Bound on the spread of a feature; `standardisation` gives none below 1e-12."""
+"""Lower limit for the scale of a feature. `standardisation` returns none below 1e-12."""
 
 _C = "strength"
-"""What the array of the chosen ``C`` is called in a model's file, since 0.1."""
+"""Name of the array of the chosen ``C`` in a model's file, since 0.1."""
 
 _SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), _C: (),
@@ -39,17 +39,17 @@ _SHAPES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class StandardisedModel(ABC):
-    """A fitted model of standardised descriptors.
+    """A fitted model of standardised features.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        ``mean`` and ``scale`` (d,), ``intercepts`` (classes,), and what else the model has.
+        ``mean`` and ``scale`` (d,), ``intercepts`` (classes,), and further arrays of the model.
 
     Raises
     ------
     BundleError
-        A scale is not positive, or so small that quotients are no finite numbers.
+        A scale is not positive, or is so small that a division by it could overflow.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -65,7 +65,7 @@ class StandardisedModel(ABC):
 
     @property
     def features(self) -> int:
-        """Length of a descriptor."""
+        """Number of features."""
         return len(self.arrays["mean"])
 
     def predict_proba(self, features: Features) -> Probabilities:
@@ -78,6 +78,11 @@ class StandardisedModel(ABC):
         Returns
         -------
         ndarray of float64, shape (images, classes)
+
+        Raises
+        ------
+        BundleError
+            The number of features is wrong.
         """
         if features.shape[-1] != self.features:
             raise BundleError(f"the model takes {self.features} features, this feature file has {features.shape[-1]}")
@@ -85,7 +90,7 @@ class StandardisedModel(ABC):
 
     @property
     def base(self) -> Probabilities:
-        """Probabilities of the mean descriptor of training, float64 of shape (classes,)."""
+        """Probabilities for the mean features of the training images, float64 of shape (classes,)."""
         return np.asarray(self.predict_proba(self.arrays["mean"][np.newaxis, np.newaxis])[0])
 
     @property
@@ -115,13 +120,13 @@ class LinearModel(StandardisedModel):
 
     def _scores(self, features: Features) -> Probabilities:
         a = self.arrays
-        # a linear decision averaged over rows is the decision of the averaged row
+        # the mean of a linear function over rows is the function of the mean row
         rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)
         return np.asarray(rows @ a["coefficients"].T + a["intercepts"])
 
 
 def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
-    """Return probabilities, row by row."""
+    """Return the softmax of each row."""
     from scipy import special
 
     return np.asarray(special.softmax(scores, axis=1))
@@ -130,18 +135,18 @@ def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
 def multinomial(
     rows: npt.NDArray[Any], labels: Places, *, C: float, classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Fit scikit-learn's logistic regression; returns coefficients (classes, d) and intercepts (classes,).
+    """Fit scikit-learn's logistic regression; return coefficients (classes, d) and intercepts (classes,).
 
-    Two classes are given two rows as well, whose softmax is the logistic function. A class without a row in `labels`
-    gets the intercept of a probability of zero.
+    For two classes there are two rows as well, whose softmax is the logistic function. A class that is missing in
+    `labels` gets an intercept that makes its probability zero.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=C, max_iter=_ROUNDS)
-    # OpenBLAS sets the flag of an invalid value on some CPUs for float32 products without one (OpenBLAS issue 1924)
+    # on some CPUs OpenBLAS reports invalid values for float32 products that have none (OpenBLAS issue 1924)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        # stopping early is regularisation of its own here; C is chosen on held-out images either way
+        # stopping early only adds regularisation, and C is chosen on held-out images in any case
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows, labels)
     weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
@@ -153,12 +158,12 @@ def multinomial(
 
 
 def fit_logistic(part: TrainingPart) -> bytes:
-    """Fit a logistic regression whose ``C`` is chosen by grouped folds inside the training part.
+    """Fit a logistic regression, and choose its ``C`` by grouped folds inside the training part.
 
     Parameters
     ----------
     part : TrainingPart
-        Augmentations are rows, see `inner.spread_augmentations`.
+        Its augmentations become separate rows, see `inner.spread_augmentations`.
 
     Returns
     -------
@@ -172,17 +177,17 @@ def fit_logistic(part: TrainingPart) -> bytes:
     """
     labels, classes = part.labels, part.classes
     mean, scale = standardisation(part.features)
-    few = (spread_augmentations(part.features) - mean) / scale
+    rows = (spread_augmentations(part.features) - mean) / scale
     folds = inner_folds(labels, part.groups, seed=part.seed)
-    augmentations, d = few.shape[1:]
+    augmentations, d = rows.shape[1:]
 
     def fit(images: Places, C: float) -> Any:
-        return multinomial(few[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
+        return multinomial(rows[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
 
     def loss(C: float) -> float:
         def predict(train: Places, held: Places) -> Probabilities:
             weights, offsets = fit(train, C)
-            return softmax(few[held].mean(axis=1) @ weights.T + offsets)
+            return softmax(rows[held].mean(axis=1) @ weights.T + offsets)
 
         return held_out_loss(out_of_fold(folds, len(labels), classes, predict), labels)
 
@@ -193,9 +198,9 @@ def fit_logistic(part: TrainingPart) -> bytes:
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
-    """Return the mean negative log-likelihood over the images that were held out."""
-    known = ~np.isnan(probabilities).any(axis=1)
-    return negative_log_likelihood(probabilities[known], labels[known])
+    """Return the mean negative log-likelihood over the images that were held out, which have no NaN."""
+    held_out = ~np.isnan(probabilities).any(axis=1)
+    return negative_log_likelihood(probabilities[held_out], labels[held_out])
 
 
 LOGISTIC = array_head(
@@ -205,4 +210,4 @@ LOGISTIC = array_head(
     shapes=_SHAPES,
     method="L2-regularised logistic regressions, their strength chosen by folds inside the training part",
 )
-"""Scikit-learn's logistic regression, whose ``C`` inner folds choose."""
+"""Scikit-learn's logistic regression, with ``C`` chosen by inner folds."""

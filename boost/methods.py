@@ -1,4 +1,4 @@
-"""What a report shows of ensembles beside figures: settings and sentences on methods."""
+"""Texts about an ensemble for reports: its settings, and sentences for a methods section."""
 
 from __future__ import annotations
 
@@ -40,25 +40,26 @@ def methods_of(
     units: Sequence[ModelUnit],
     stains: Mapping[str, StainOutcome] | None = None,
 ) -> list[str]:
-    """Return the sentences.
+    """Return the sentences of a methods section.
 
     Parameters
     ----------
     headers : mapping
-        Store name to attributes.
+        Name of a feature file to its header.
     head : str
+        The classifier.
     units : sequence of ModelUnit
         All models.
     stains : mapping, optional
-        Store name to what became of the stains of its images.
+        Name of a feature file to the result of stain normalisation.
     """
-    named = get_head(head).method or f"the classifier {head}"
+    method = get_head(head).method or f"the classifier {head}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
     return [
         *dict.fromkeys(_described(headers, stains or {})),
-        f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
+        f"Classifiers were {method}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
         f"({_count(len(units), 'model')} in all).",
         f"The prediction of an image averages {listed(['its draws', *over])}.",
     ]
@@ -74,11 +75,11 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
         if name in stains:
             yield from _exceptions(stains[name])
         low, high = header["color_range"]
-        copies = _count(header["augmentations"], "draw")
+        draws = _count(header["augmentations"], "draw")
         if (low, high) != (1, 1):
             yield (
                 "Haematoxylin and eosin, separated by colour deconvolution [@ruifrok2001], were scaled by random "
-                f"factors from {low:g} to {high:g} in each of {copies} of an image."
+                f"factors from {low:g} to {high:g} in each of {draws} of an image."
             )
         network = header["encoder"]
         cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
@@ -92,13 +93,13 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
         cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
             f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
-            f"{header['crop']} pixels in each of {copies} at {_scale(header, 'a scale of ')}, pooled by their "
+            f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
         )
 
 
 def _exceptions(outcome: StainOutcome) -> Iterator[str]:
-    """Say which images the sentence on normalisation does not hold for."""
+    """Yield sentences on images for which normalisation was skipped or is doubtful."""
     if outcome.skipped:
         yield f"Of the {outcome.images} images, {len(outcome.skipped)} with too little tissue were not normalised."
     if outcome.doubtful:
@@ -109,7 +110,7 @@ def _exceptions(outcome: StainOutcome) -> Iterator[str]:
 
 
 def _embedded(header: Mapping[str, Any]) -> str:
-    """Say what is known of embeddings that were not made here."""
+    """Return a sentence on embeddings that were computed outside bchisto."""
     about = header[IMPORTED]
     network = header["encoder"]
     by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
@@ -129,7 +130,7 @@ def shown_settings(
     terms : TrainingTerms
     protocol : str
     models : int
-        Number of models in all.
+        Total number of models.
     """
     shown = {"protocol": protocol, "head": head, "models": str(models), **get_head(head).shown(terms)}
     return shown | {name: _shown_store(header) for name, header in headers.items()}
@@ -157,12 +158,12 @@ def _shown_store(h: Mapping[str, Any]) -> str:
 
 
 def _scale(header: Mapping[str, Any], word: str) -> str:
-    """Return the scale of a view: micrometres per pixel, or behind a word the factor of the sides of an image."""
+    """Return the scale of a view as text: micrometres per pixel, or `word` and the scale factor."""
     return f"{header['scale']:g} um per pixel" if header.get("unit") else f"{word}{header['scale']:g}"
 
 
 def _weights_hash(header: Mapping[str, Any]) -> str:
-    """Return the hash of the weights file, as sha256sum prints it, or of the arrays if no file was given."""
+    """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
     return f"sha256 {of_file[:12]}" if of_file else f"sha256 of the arrays {header['weights_sha256'][:12]}"
 

@@ -1,6 +1,6 @@
-"""LightGBM settings: by name, with the seed rules of the published code, and parameters on top as users type them.
+"""Presets of LightGBM, parameters that users set in addition, and the seed rule of the published code.
 
-Parameters are refused in one line where they cannot work, before any training.
+Parameters that cannot work are refused before any training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BY_PROTOCOL = {
     "objective", "num_class", "num_threads", "n_jobs", "nthread", "deterministic", "feature_fraction_seed",
     "bagging_seed", "force_row_wise", "force_col_wise",
 }  # fmt: skip
-"""Set by the protocol: classes, one thread a process, and the published seed rule."""
+"""Parameters that bchisto sets: classes, one thread per process, and the published seed rule."""
 
 _BY_VALIDATION = {"early_stopping_round", "early_stopping_min_delta", "first_metric_only"}
 
@@ -55,7 +55,7 @@ _REFUSED = (
 )
 
 _TRIAL = (60, 8, 3)
-"""Rows, features and classes of the trial of parameters: leaves of the default size can be split."""
+"""Rows, features and classes of the trial of parameters; enough rows to split leaves of the default size."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Preset:
     rounds : int
     params : mapping
     layout : {"row", "col"}
-        How LightGBM walks its histograms: the trees are the same, the time is not. By column, which is measured in
-        ``docs/performance.md``; row-wise touches every column, of which a tree is given a part.
+        Layout of LightGBM's histograms, which affects only the time. Columns are faster (``docs/performance.md``):
+        by row, LightGBM reads all columns, although a tree uses only a part of them.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Preset:
     layout: str = "col"
 
     def with_params(self, changes: Mapping[str, Any]) -> Preset:
-        """Return the preset with some parameters changed; any of LightGBM's names for rounds sets them.
+        """Return the preset with some parameters changed. Any of LightGBM's names for the number of rounds is accepted.
 
         Raises
         ------
         InputError
-            A parameter that the protocol sets, that LightGBM does not know or take, or that means nothing here.
+            A parameter is set by bchisto, has no meaning here, or is unknown to or refused by LightGBM.
         """
         changed = {name: _plain(name, value) for name, value in changes.items()}
         rounds = [_parse_rounds(name, changed.pop(name)) for name in changes if name in _ROUND_NAMES]
@@ -126,17 +126,19 @@ PRESETS = {
     "standard": Preset("standard", rounds=70, params=_FEW),
     "quick": Preset("quick", rounds=70, params=_FEW),
 }
-"""``published``: published code of Rakhlin et al. 2018. The others: a tree sees a tenth of the features, which are
-redundant, and half of the rows, which are augmentations of few images; quarter bins, fewer leaves. Measured in
-``docs/performance.md``."""
+"""``published`` is the published code of Rakhlin et al. 2018.
+
+In the others a tree gets a tenth of the features, which are redundant, and half of the rows, which are augmentations of
+few images. There are also a quarter of the bins and fewer leaves. ``docs/performance.md`` has the measurements.
+"""
 
 PRESET_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "published": {},
     "standard": {"heads": ("svm", "lightgbm"), "seeds": 2},
     "quick": {"heads": ("svm", "lightgbm"), "seeds": 1},
 }
-"""What a preset sets beside the parameters of LightGBM. The support vector machine comes first: it was the better one
-on real BACH, see ``docs/results.md``."""
+"""Options that a preset sets in addition to the parameters of LightGBM. The support vector machine comes first because
+it was better on real BACH, see ``docs/results.md``."""
 
 
 def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int) -> dict[str, Any]:
@@ -146,17 +148,17 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
     ----------
     preset : Preset
     classes : int
-        Number of classes; the objective is multiclass for two as well.
+        Number of classes. The objective is multiclass even for two classes.
     seed : int
         Seed of the ensemble member, from 0.
     fold_position : int
-        0-based position of the fold.
+        Position of the fold, from 0.
 
     Returns
     -------
     dict
-        For `lightgbm.train`; with the published rule feature_fraction_seed = 1 + 10 seed + fold, bagging_seed one
-        more.
+        Parameters for `lightgbm.train`. By the published rule, feature_fraction_seed = 1 + 10 seed + fold, and
+        bagging_seed is one more.
 
     References
     ----------
@@ -169,7 +171,7 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
         **preset.params,
         "feature_fraction_seed": first,
         "bagging_seed": first + 1,
-        # The same text whatever the machine's load: one thread, a fixed histogram layout.
+        # one thread and a fixed histogram layout give the same text at any load of the machine
         "num_threads": 1,
         "deterministic": True,
         f"force_{preset.layout}_wise": True,
@@ -178,12 +180,12 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
 
 
 def parse_params(options: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` options: numbers in decimals, true, false, words, or a list of these in brackets.
+    """Parse ``key=value`` options. A value is a decimal number, true, false, a word, or a list of these in brackets.
 
     Raises
     ------
     InputError
-        Not written so, or twice with two values.
+        An option cannot be parsed, or a key has two different values.
 
     Examples
     --------
@@ -206,7 +208,7 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _number_of(value: Any) -> Any:
-    """Return what a text stands for: 010 is ten, and only true and false are truth values."""
+    """Return the value of a text. Unlike in YAML, 010 is ten, and only true and false are booleans."""
     if isinstance(value, list):
         return [_number_of(item) for item in value]
     if not isinstance(value, str) or "_" in value:
@@ -218,16 +220,16 @@ def _number_of(value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a value as plain Python: a truth value, a finite number, a text without spaces, or a list of these."""
+    """Return a value as a Python boolean, finite number, text without spaces, or list of these; refuse others."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(name, item) for item in value]
     if isinstance(value, str):
-        # LightGBM takes all parameters as one text, so that a space would begin another
+        # LightGBM gets all parameters as one text, in which a space would start another parameter
         fits = bool(value) and not re.search(r"\s", value)
     elif isinstance(value, int):
-        fits = abs(value) < 2**31  # LightGBM's whole numbers, which would come out as another
+        fits = abs(value) < 2**31  # LightGBM's integers have 32 bits; larger ones would overflow
     else:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
@@ -237,7 +239,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _parse_rounds(name: str, value: Any) -> int:
-    """Return a number of boosting rounds."""
+    """Return a number of boosting rounds, checked."""
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
     if not whole or value < 1:
         raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
@@ -245,13 +247,13 @@ def _parse_rounds(name: str, value: Any) -> int:
 
 
 def _try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Train two rounds on a few made-up rows, which is how LightGBM itself tells what it does not take."""
+    """Refuse parameters that LightGBM refuses when it trains two rounds on a few artificial rows."""
     if (reason := _refusal({**base, **changes})) is None:
         return
     shown = {name: f"{name}={_shown(value)}" for name, value in changes.items()}
     for name, value in changes.items():
-        if (alone := _refusal({**base, name: value})) is not None:
-            raise InputError("{params} {}: LightGBM does not take it ({})", shown[name], alone)
+        if (own_reason := _refusal({**base, name: value})) is not None:
+            raise InputError("{params} {}: LightGBM does not take it ({})", shown[name], own_reason)
     raise InputError("{params} {}: LightGBM does not take these together ({})", " ".join(shown.values()), reason)
 
 
@@ -260,11 +262,11 @@ def _shown(value: Any) -> str:
 
 
 def _refusal(params: Mapping[str, Any]) -> str | None:
-    """Return what LightGBM says against parameters; None if a model is trained, kept and predicts with them."""
+    """Return the reason why LightGBM refuses parameters; None if a model can be trained, stored and used with them."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TRIAL
     values = np.random.default_rng(0).normal(size=(rows, 1, features)).astype(np.float32)
-    # the library writes to stderr by itself, before it raises
+    # LightGBM prints to stderr before it raises an exception
     with warnings.catch_warnings(), hushed_start():
         warnings.simplefilter("ignore")
         try:
@@ -276,7 +278,7 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
 
 
 def _reason(text: str) -> str:
-    """Shorten a message of LightGBM: without places in its source, and checks as what must hold."""
+    """Shorten a message of LightGBM: remove source positions, and rewrite failed checks as requirements."""
     reason = re.sub(r" at /\S+, line \d+ ?\.?$", "", (text.splitlines() or [""])[0]).strip()
     reason = re.sub(r"^Check failed: \((\w+)\) (\S+) \((\S+)\)$", r"\1 must be \2 \3", reason)
     reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is not a number", reason)
@@ -284,7 +286,7 @@ def _reason(text: str) -> str:
 
 
 def _known_params() -> set[str]:
-    """Return LightGBM's parameter names, which a model's text lists."""
+    """Return the names of LightGBM's parameters, read from the text of a model."""
     rows, params = np.zeros((2, 1, 1), np.float32), {"verbosity": -1, "num_threads": 1}
     text = fit_text(rows, np.arange(2), params=params, rounds=1)
     return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

@@ -1,4 +1,4 @@
-"""How far new images are from those that trained, by their descriptors, and which of these are nearest."""
+"""Compare new images with the training images by their features: the distance, and the nearest training images."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ REFERENCE_MEMBER = "training-images.npz"
 THUMBNAILS_MEMBER = "training-thumbnails.npz"
 
 THUMBNAIL = 64
-"""Side of the small picture of a training image, pixels: 12 kB each."""
+"""Side in pixels of the thumbnail of a training image; each takes 12 kB."""
 
 TRAINING_NAMES = "training-images.csv"
-"""File beside a model file with the names of its training images."""
+"""Name of the file next to a model file that lists its training images."""
 
 NEAREST = 3
-"""Training images that are named."""
+"""Number of nearest training images that are reported."""
 
 NOT_COMPARED = np.empty(0)
-"""Of an image if the model file does not know what its training images look like."""
+"""Result of a comparison if the model file contains no reference of its training images."""
 
 MARKED = 99.0
-"""Percentile from which an image is marked."""
+"""Percentile of the distance from which an image is marked."""
 
 _MOST_IMAGES = 1000
-"""Training images that a model file keeps, drawn if there are more: 164 bytes each."""
+"""Maximum number of training images in a model file, 164 bytes each. If there are more, they are drawn at random."""
 
 _LEAST_IMAGES = 20
-"""Below so many a percentile says nothing."""
+"""Minimum number of training images; with fewer a percentile means nothing."""
 
 _READ_AT_ONCE = 64
 
@@ -54,20 +54,21 @@ Thumbnails = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class TrainingReference:
-    """What training images look like.
+    """Summary of the training images of a model file, for comparison with new images.
 
     Attributes
     ----------
     stores : tuple of str
-        Whose descriptors are compared: side by side, each number standardised.
+        Names of the feature files. Their features are concatenated, and each feature is standardised.
     arrays : dict of str to ndarray
-        ``mean``, ``scale`` (d,); ``sizes`` (stores,), the length of each store's descriptors; ``axes`` (d, q), the
-        principal ones, ``variances`` (q,) along them and ``rest`` () elsewhere. Of each training image ``vectors``
-        (m, q), its descriptor of length 1 along the axes, ``classes`` (m,), and ``hashes`` (m, 32), the bytes of the
-        SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of images that were left out; ``units`` (),
-        how many patients or slides these are of, or images if no patients or slides are known.
+        ``mean``, ``scale`` (d,); ``sizes`` (stores,), the number of features of each file; ``axes`` (d, q), the
+        principal axes, with the variance ``variances`` (q,) along them and ``rest`` () along all others. For each
+        training image: ``vectors`` (m, q), its features scaled to length 1, along the axes; ``classes`` (m,); and
+        ``hashes`` (m, 32), the bytes of the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of
+        training images that were left out of the fit. ``units`` (): their number of patients or slides, or of images
+        if those are unknown.
     thumbnails : ndarray of uint8, shape (m, 64, 64, 3), optional
-        Small pictures of the training images, if they were asked for at training.
+        Thumbnails of the training images, if training was told to keep them.
     """
 
     stores: tuple[str, ...]
@@ -84,12 +85,12 @@ class TrainingReference:
 
     @classmethod
     def parse(cls, members: Mapping[str, bytes], *, stores: Sequence[str]) -> TrainingReference:
-        """Read what `fit_reference` made.
+        """Read the members that `fit_reference` returned.
 
         Raises
         ------
         BundleError
-            Damaged, or not of these stores.
+            They are damaged, or do not belong to these feature files.
         """
         thumbnails = None
         arrays = unpack_arrays(members[REFERENCE_MEMBER], _SHAPES)
@@ -100,7 +101,7 @@ class TrainingReference:
         return cls(tuple(stores), arrays, thumbnails)
 
     def fits(self, classes: int) -> bool:
-        """Whether its training images are of so many classes at most."""
+        """Return whether the class numbers of its training images are valid for this number of classes."""
         numbers = self.arrays["classes"]
         return bool((numbers >= 0).all() and (numbers < classes).all())
 
@@ -110,17 +111,17 @@ class TrainingReference:
         Parameters
         ----------
         features : mapping
-            Store name to descriptors, float32 of shape (images, augmentations, d).
+            Name of a feature file to features, float32 of shape (images, augmentations, d).
 
         Returns
         -------
         ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-            The Mahalanobis distance to the training images; the positions of the nearest; their cosine distances.
+            Mahalanobis distance to the training images, positions of the nearest ones, and their cosine distances.
 
         Raises
         ------
         BundleError
-            Descriptors of another length.
+            The number of features is wrong.
         """
         a = self.arrays
         means = [features[store].mean(axis=1, dtype=np.float64) for store in self.stores]
@@ -132,11 +133,12 @@ class TrainingReference:
         return np.hstack([distances[:, None], order, np.take_along_axis(cosine, order, axis=1)])
 
     def percentiles(self, compared: Values) -> Values:
-        """Return the share of left-out images, in percent, that were nearer to the training images than each of these.
+        """Return for each image the percentage of left-out training images with a smaller distance.
 
         Parameters
         ----------
         compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+            As `compare` returns it.
 
         Returns
         -------
@@ -146,14 +148,15 @@ class TrainingReference:
         return np.asarray(100 * np.searchsorted(left_out, compared[:, 0]) / len(left_out))
 
     def names(self, compared: Values, *, classes: Sequence[str], known: Mapping[str, str]) -> list[str]:
-        """Name the nearest training images of each image, with class and distance.
+        """Return for each image one line with its nearest training images, their classes and distances.
 
         Parameters
         ----------
         compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
+            As `compare` returns it.
         classes : sequence of str
         known : mapping
-            SHA-256 of an image's pixels to its name; others go by the beginning of their hash.
+            SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
         """
         hashes = [row.astype(np.int8).tobytes().hex() for row in self.arrays["hashes"]]
         labels = [classes[number] for number in self.arrays["classes"].astype(int).tolist()]
@@ -165,13 +168,13 @@ class TrainingReference:
         ]
 
     def pictures(self, compared: Values) -> list[tuple[npt.NDArray[np.uint8], ...]]:
-        """Return small pictures of the nearest training images of each image; none if they were not kept."""
+        """Return thumbnails of the nearest training images of each image; none if they were not kept."""
         places = compared[:, 1 : 1 + NEAREST].astype(int)
         return [() if self.thumbnails is None else tuple(self.thumbnails[image]) for image in places]
 
     @property
     def meaning(self) -> str:
-        """What a mark means."""
+        """Explanation of a mark, for reports."""
         count, units = len(self.arrays["left_out"]), int(self.arrays["units"])
         whose = f" of {units} patients or slides" if units < count else ""
         return f"further from the training images than {MARKED:g} % of {count} images{whose} that were left out"
@@ -187,58 +190,58 @@ def fit_reference(
     seed: int,
     picture: Callable[[int], npt.NDArray[np.uint8]] | None = None,
 ) -> dict[str, bytes]:
-    """Keep what is needed to tell how far new images are from training images.
+    """Summarise the training images, so that new images can be compared with them.
 
     Parameters
     ----------
     stores : mapping
-        Name to file, all of the same images.
+        Name of a feature file to its path; all are of the same images.
     positions : sequence of int
-        Of the training images in each store.
+        Positions of the training images in each feature file.
     labels : sequence of int
-        The class of each.
+        Class number of each training image.
     hashes : sequence of str
-        SHA-256 of the pixels of each.
+        SHA-256 of the pixels of each training image.
     units : sequence of hashable
-        What each belongs to: its patient or slide, else itself.
+        Patient or slide of each training image, or the image itself if these are unknown.
     seed : int
-        Draws the images that are kept.
+        Seed for drawing images if there are too many.
     picture : callable, optional
-        Returns the pixels of a training image by its number; small ones are then kept.
+        Returns the pixels of a training image by its number. With it, thumbnails are kept too.
 
     Returns
     -------
     dict of str to bytes
-        Members of the model file, for `TrainingReference.parse`; none of fewer than 20 images, or of one patient.
+        Members of the model file, for `TrainingReference.parse`. Empty for fewer than 20 images, or a single patient.
     """
-    kept = list(range(len(positions)))
-    if len(kept) > _MOST_IMAGES:
-        kept = sorted(np.random.default_rng(seed).permutation(kept)[:_MOST_IMAGES].tolist())
-    numbers = np.unique([str(units[i]) for i in kept], return_inverse=True)[1]
-    if len(kept) < _LEAST_IMAGES or not numbers.any():
+    drawn = list(range(len(positions)))
+    if len(drawn) > _MOST_IMAGES:
+        drawn = sorted(np.random.default_rng(seed).permutation(drawn)[:_MOST_IMAGES].tolist())
+    numbers = np.unique([str(units[i]) for i in drawn], return_inverse=True)[1]
+    if len(drawn) < _LEAST_IMAGES or not numbers.any():
         return {}
-    means = [_means(path, [positions[i] for i in kept]) for path in stores.values()]
+    means = [_means(path, [positions[i] for i in drawn]) for path in stores.values()]
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
     reference = pack_arrays(
         {
             **fitted,
-            "sizes": np.array([some.shape[1] for some in means]),
+            "sizes": np.array([columns.shape[1] for columns in means]),
             "vectors": placed(rows, fitted)[1].astype(np.float16),
-            "classes": np.array([labels[i] for i in kept], np.int32),
-            "hashes": np.array([np.frombuffer(bytes.fromhex(hashes[i]), np.int8) for i in kept]),
+            "classes": np.array([labels[i] for i in drawn], np.int32),
+            "hashes": np.array([np.frombuffer(bytes.fromhex(hashes[i]), np.int8) for i in drawn]),
             "left_out": np.sort(left_out_distances(rows, numbers)).astype(np.float32),
             "units": np.array(numbers.max() + 1),
         }
     )
     if picture is None:
         return {REFERENCE_MEMBER: reference}
-    small = np.stack([_thumbnail(picture(i)) for i in kept]).astype(np.int16) - 128
+    small = np.stack([_thumbnail(picture(i)) for i in drawn]).astype(np.int16) - 128
     return {REFERENCE_MEMBER: reference, THUMBNAILS_MEMBER: pack_arrays({"thumbnails": small.astype(np.int8)})}
 
 
 def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return an image in the middle of a white square."""
+    """Return the thumbnail of an image, centred in a white square."""
     from PIL import Image, ImageOps
 
     side = (THUMBNAIL, THUMBNAIL)
@@ -246,7 +249,7 @@ def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _means(path: Path, positions: Sequence[int]) -> Values:
-    """Return the mean descriptor of some images of a store."""
+    """Return the mean features, over augmentations, of some images of a feature file."""
 
     def read() -> Iterator[Values]:
         with open_store(path) as store:

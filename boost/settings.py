@@ -1,4 +1,4 @@
-"""What stage 2 is asked to do, and with which descriptors."""
+"""Settings of training, and the choice of its features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _as_params(value: Any, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FeatureChoice(Settings):
-    """Which descriptors are trained on, and what their images are."""
+    """The features for training, and the labels and classes of their images."""
 
     features: tuple[Path, ...] = option(
         (),
@@ -39,7 +39,7 @@ class FeatureChoice(Settings):
 
     @classmethod
     def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:
-        """Return a choice from what a caller passes: one, or paths alone."""
+        """Return a choice from an argument that may be a choice, paths, or None."""
         if value is None:
             return cls()
         return value if isinstance(value, FeatureChoice) else cls(as_paths(value, "features"))
@@ -47,7 +47,7 @@ class FeatureChoice(Settings):
 
 @dataclass(frozen=True)
 class BoostSettings(Settings):
-    """Settings that decide what is trained on the descriptors, and what is said of it."""
+    """Settings of training and of its outputs."""
 
     heads: tuple[str, ...] = option(
         ("lightgbm",),
@@ -92,7 +92,7 @@ class BoostSettings(Settings):
     seed: int = option(0, help="Random seed of folds that are drawn.")
 
     def validate(self) -> None:
-        """Refuse a name that is none of a folder, and what is no head."""
+        """Refuse a name that cannot be part of a folder's name, and unknown classifiers."""
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(
                 "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name
@@ -102,5 +102,5 @@ class BoostSettings(Settings):
 
     @property
     def lightgbm(self) -> Preset:
-        """The preset with the parameters on top."""
+        """The preset of LightGBM with the changes by `params`."""
         return PRESETS[self.preset].with_params(self.params)

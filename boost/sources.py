@@ -1,4 +1,4 @@
-"""The descriptor stores of a run: found, checked against each other, described."""
+"""Find the feature files of a run, and check that they belong together."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sources:
-    """Stores over the same images.
+    """Feature files of the same images. The keys of all mappings are names of feature files.
 
     Attributes
     ----------
     paths : dict of str to Path
-        Store name to file.
+        Paths of the files.
     headers : dict of str to dict
-        Store name to its settings, and where it came from.
+        Settings and origin of the files.
     settings : dict of str to dict
-        Store name to what decided its rows.
+        Settings that determine their rows.
     images : LabelledImages
-        The label is empty where it is unknown: such images are in no fold.
+        The images. An unknown label is empty; such images are in no fold.
     failed : tuple of str
-        Images that stage 1 left out, since they could not be used.
+        Images that feature extraction left out because they could not be used.
     stains : dict of str to StainOutcome
-        Store name to what became of the stains.
+        Results of stain normalisation.
     content : dict of str to dict
-        Store name to image id to the hash of its descriptors, see `Store.content`.
+        Image id to the SHA-256 of its features, see `Store.content`.
     """
 
     paths: dict[str, Path]
@@ -54,7 +54,7 @@ class Sources:
         return any(header["synthetic"] for header in self.headers.values())
 
     def banners(self) -> list[str]:
-        """What a reader of any number must know first."""
+        """Return the notices that must appear with any result of these features."""
         notes = []
         if self.synthetic:
             notes.append(SYNTHETIC_BANNER)
@@ -77,21 +77,21 @@ class Sources:
 
 
 def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ()) -> Sources:
-    """Find stores and check that they describe the same images.
+    """Find feature files, and check that they are of the same images.
 
     Parameters
     ----------
     features : sequence of path
-        Stores, or folders of them.
+        Feature files, or folders of them.
     classes : sequence of str
-        Class order; by default that of the stores.
+        Class order; by default that of the feature files.
 
     Raises
     ------
     StoreError
-        A store is damaged, or its parts are not merged.
+        A feature file is damaged, or its parts are not merged.
     InputError
-        No store, stores over different images, no image with a label, fewer than two classes.
+        There are no feature files, they are of different images, or there are fewer than two classes or no labels.
     """
     paths: dict[str, Path] = {}
     for path in _files(features):
@@ -127,7 +127,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     name, path = next(iter(paths.items()))
     digest = str(headers[name].get("images_sha256", ""))
     known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
-    # named or corrected since the stores were made
+    # patients may have been added or corrected after the feature files were written
     groups = {image: known.groups.get(image) for image in first.groups} if known.groups else first.groups
     labels = {image: label for image, label, _ in first.described}
     if not any(labels.values()):
@@ -155,7 +155,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
 
 @dataclass(frozen=True)
 class _Images:
-    """The images of a store: id, label and hash of each, hashes of all files, and groups."""
+    """The images of a feature file: id, label and checksum of each, checksums of all files, and groups."""
 
     described: list[tuple[str, str, str]]
     files: dict[str, str]
@@ -164,7 +164,7 @@ class _Images:
     @classmethod
     def of(cls, store: Store) -> _Images:
         hashes = [value.decode() for value in store.images("sha256")]
-        # of embeddings the hash is that of the row, which is another in every store
+        # for embeddings this is the checksum of the features, which differs between feature files
         compared = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
         return cls(
             described=list(zip(store.image_ids, store.labels, compared, strict=True)),
@@ -174,7 +174,7 @@ class _Images:
 
     @property
     def known(self) -> dict[str, Known]:
-        """Image id to label; a group that one store lacks makes no difference."""
+        """Image id to label and an empty group, since a group that is missing in one file does not matter."""
         return {image: (label, "") for image, label, _ in self.described}
 
 
@@ -190,7 +190,7 @@ def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse exact beside dense stores."""
+    """Refuse feature files of different modes, such as exact and dense."""
     modes = {str(header["mode"]): name for name, header in headers.items()}
     if len(modes) > 1:
         named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
@@ -200,7 +200,7 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
-    """Give the labels of images the spelling of ``classes``."""
+    """Return labels in the spelling of ``classes``."""
     check_order(classes)
     spelled = spell_labels(filter(None, labels.values()), classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)

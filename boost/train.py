@@ -1,4 +1,4 @@
-"""Stage 2 as a whole: the stores of a run, the folds of each protocol, one training for each of them and each head."""
+"""Training as a whole: read feature files, make folds, and train each classifier with each cross-validation scheme."""
 
 from __future__ import annotations
 
@@ -33,41 +33,43 @@ def train(
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),
 ) -> list[CrossValidation]:
-    """Train cross-validated ensembles on the stores of a run; does only what is missing.
+    """Train cross-validated ensembles on the feature files of a run. Finished models are not trained again.
 
     Parameters
     ----------
     out : str or Path
         The run folder.
     features : FeatureChoice, or path or sequence of them
-        Stores, folders of them or embeddings of other programs, their labels and the class order; the stores in
-        ``out/features`` by default.
+        Feature files, folders of them or embeddings of other programs, with their labels and the class order. By
+        default the feature files in ``out/features``.
     settings : BoostSettings, optional
-        What is trained; the published settings by default.
+        Settings of training; the published settings by default.
     folds : FoldChoice or sequence of str
-        Protocols: a number, a published list, or a fold list; by default ``rakhlin10`` for the 400 BACH images and
-        10 else.
+        Cross-validation schemes: a number of folds, a published list, or a fold list. By default ``rakhlin10`` for the
+        400 BACH images, otherwise 10.
     work : Work, optional
-        How it is done: a process per core by default, one LightGBM thread each. A unit is a store and fold.
+        How the work is distributed. By default one process per core, each with one LightGBM thread. A unit is the
+        models of one feature file and fold.
     view : TwoClassView, optional
-        Positive classes, rule and operating points of the two-class view of every table; by default the positive
+        Positive classes, rule and operating points of the two-class view of every table. By default the positive
         classes of a known dataset and the rule ``sum``.
     notes : sequence of str
-        What a reader of any number must know, beside what the stores say: put into every output.
+        Further notices that must appear in every output.
 
     Returns
     -------
     list of CrossValidation
-        One per protocol and head.
+        One per cross-validation scheme and classifier.
 
     Raises
     ------
     InputError
-        Stores, folds or parameters that do not fit; an existing folder of other folds or parameters.
+        Feature files, folds or parameters are invalid, or an existing folder has other folds or parameters.
     StoreError
-        A damaged or unmerged store.
+        A feature file is damaged or not merged.
     ReportError
-        A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
+        A report could not be written. Models, predictions, metrics and model files are written, and the attribute
+        ``results`` of the error is the list of results.
     """
     run = as_path(out, "out")
     chosen = FeatureChoice.of(features)

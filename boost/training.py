@@ -1,4 +1,4 @@
-"""One protocol with one head over the stores of a run, as a training of `bchisto.crossval`."""
+"""Training of one classifier with one cross-validation scheme on the feature files of a run."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ from .units import MODEL_KIND, FittedUnit, FoldPart, ModelUnit, group_units, rea
 
 @dataclass(frozen=True)
 class BoostTraining(Training[ModelUnit, FittedUnit]):
-    """One protocol with one head.
+    """Training of one classifier with one cross-validation scheme.
 
     Attributes
     ----------
     run : Path
+        The run folder.
     sources : Sources
     head : str
+        The classifier.
     settings : BoostSettings
     preset : Preset
-        That of the settings, with its parameters checked.
+        The preset of the settings, with checked parameters.
     """
 
     run: Path
@@ -56,14 +58,14 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     command: ClassVar[str] = "boost"
 
     def check(self) -> FolderSettings:
-        """Refuse a folder of other folds or parameters, or of a larger result, see `Training.check`.
+        """Refuse a folder with other folds or parameters, or with a larger result, see `Training.check`.
 
         Raises
         ------
         InputError
-            See `Bundle.check`; small pictures of embeddings.
+            See `Bundle.check`; or thumbnails were requested for embeddings, whose images are unknown.
         SettingsConflictError
-            The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
+            The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         stores = self.sources.paths
         if self.settings.thumbnails and not any(read_rows(self.run / "features" / "images.csv")):
@@ -75,7 +77,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         return folder
 
     def folder(self) -> FolderSettings:
-        """Return the folder with what its models are trained under; further stores extend it."""
+        """Return the folder with the settings of its models. Further feature files extend it."""
         name = "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
         return FolderSettings(
             folder=self.run / self.command / name,
@@ -92,16 +94,16 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     @functools.cached_property
     def terms(self) -> TrainingTerms:
-        """What the heads are trained under."""
+        """Settings that all classifiers share."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.settings.seed, largest)
 
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return a process per core, as no network is run."""
+        """Return one process per core, because no network runs."""
         return work.cpu()
 
     def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
-        """Return all models, ordered by store, seed and fold."""
+        """Return all models, ordered by feature file, seed and fold."""
         head, classes = self.spec, len(self.images.classes)
         units = []
         for store in self.sources.paths:
@@ -132,7 +134,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     @functools.cached_property
     def _parts(self) -> dict[str, list[FoldPart]]:
-        """The images of each fold in each store."""
+        """Training and test images of each fold, by feature file."""
         images, plan = self.images, self.plan
         position = {image: number for number, image in enumerate(images.labels)}
         parts: dict[str, list[FoldPart]] = {}
@@ -157,7 +159,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     @property
     def spec(self) -> HeadSpec:
-        """The head."""
+        """The classifier."""
         return get_head(self.head)
 
     @property
@@ -169,13 +171,13 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     read = staticmethod(read_unit)
 
     def banners(self) -> Sequence[str]:
-        """Say what the stores are of."""
+        """Return the notices that the feature files require."""
         return self.sources.banners()
 
     def finish(
         self, result: CrossValidation, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit]
     ) -> CrossValidation:
-        """Put the models together and write the outputs."""
+        """Combine the models and write all outputs."""
         folder, sources = result.folder, self.sources
         ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
@@ -184,25 +186,25 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        described = read_rows(self.run / "features" / "images.csv")
-        paths = {row["sha256"]: Path(row["path"]) for row in described}
+        listed = read_rows(self.run / "features" / "images.csv")
+        paths = {row["sha256"]: Path(row["path"]) for row in listed}
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
-            if not paths:  # of embeddings there are no images
+            if not paths:  # embeddings have no images
                 return None
             path = paths.get(self.images.files[image])
             if path is None:
                 raise ImageError(f"{image}: its file is not known")
             return decode_image(path)
 
-        def bundle(kept: BundleFacts) -> BundleFacts:
+        def bundle(own: BundleFacts) -> BundleFacts:
             models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
             for unit in units:
                 name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
             reference = self._reference(result.folder, show)
-            return Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, reference=reference)
+            return Bundle.save(result.model, own, stores=stores, models=models, head=self.head, reference=reference)
 
         outputs = Outputs(
             self,
@@ -223,17 +225,19 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         return replace(done, panel=named, table=ensemble.fusion.name)
 
     def _reference(self, folder: Path, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> dict[str, bytes]:
-        """Keep what training images look like; their names stay beside the model file, which may be passed on.
+        """Return the summary of the training images for the model file, and write their names to a separate file.
+
+        The names are separate because users may pass the model file on to others.
 
         Raises
         ------
         ImageError
-            An image whose small picture is to be kept has moved or changed.
+            An image has moved or changed, and its thumbnail was requested.
         """
 
         def picture(number: int) -> npt.NDArray[np.uint8]:
             pixels = show(chosen[number][1])
-            assert pixels is not None  # see check
+            assert pixels is not None  # `check` refuses thumbnails without images
             return pixels
 
         images, plan = self.images, self.plan
@@ -260,12 +264,12 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
 
 def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
-    """Refuse to replace the result of more stores or seeds by one of fewer.
+    """Refuse to replace a result by one of fewer feature files or seeds.
 
     Raises
     ------
     SettingsConflictError
-        The message names what the result holds.
+        The message lists what would be lost.
     """
     held = {(row["store"], int(row["seed"])) for row in read_rows(folder / "predictions-by-model.csv")}
     more = max((seed for _, seed in held), default=-1) + 1
@@ -282,6 +286,6 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
-    """Return what `predict` needs of a store's attributes."""
+    """Return the header of a feature file without the entries that `predict` does not need."""
     dropped = {"failures", "images_sha256", "classes", "backend", "device", "selection", "mpp_sha256"}
     return {key: value for key, value in header.items() if key not in dropped}

@@ -1,4 +1,4 @@
-"""Boosted trees in a model file: arrays made of LightGBM's text at training, and read with everything checked."""
+"""Boosted trees in a model file: convert LightGBM's text to arrays, and read and check these arrays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SHAPES: dict[str, tuple[str, ...]] = {
     "threshold": ("splits",), "left": ("splits",), "right": ("splits",), "value": ("leaves",),
     "split_rows": ("splits",), "leaf_rows": ("leaves",),
 }  # fmt: skip
-"""Arrays of a file. Splits and leaves stand tree after tree; a child is a split of its tree, or, below zero, the leaf
-of which it is the complement, as in LightGBM's text."""
+"""Arrays of a file and their shapes. Splits and leaves are ordered by tree. A child is the number of a split of its
+tree or, if negative, the bitwise complement of the number of a leaf, as in LightGBM's text."""
 
 _FLOATS = frozenset({"threshold", "value"})
 
@@ -25,10 +25,10 @@ _PER_NODE = {
     "right": ("right_child", np.int32), "value": ("leaf_value", np.float64),
     "split_rows": ("internal_count", np.int32), "leaf_rows": ("leaf_count", np.int32),
 }  # fmt: skip
-"""Array of a file to the name and type of its numbers in LightGBM's text."""
+"""Arrays of a file, each with its name and type in LightGBM's text."""
 
 _DECISIONS = frozenset({"0", "2"})
-"""LightGBM's ``decision_type`` of splits by a threshold in features of which no value is missing."""
+"""Values of LightGBM's ``decision_type`` for splits by a threshold, without missing values."""
 
 
 def pack_text(text: str) -> bytes:
@@ -37,12 +37,12 @@ def pack_text(text: str) -> bytes:
     Parameters
     ----------
     text : str
-        Of `lightgbm.Booster.model_to_string` in this process; it is not checked as one of a stranger would have to be.
+        Result of `lightgbm.Booster.model_to_string` in this process. It is trusted: untrusted text would need checks.
 
     Raises
     ------
     InputError
-        Trees of another kind: linear, categorical, with missing values, or not of classes.
+        The trees are linear, categorical, with missing values, or not for classification.
     """
     head, *blocks = text.partition("\nend of trees\n")[0].split("\nTree=")
     facts, trees = _lines(head), [_lines(block) for block in blocks]
@@ -71,13 +71,13 @@ def _lines(text: str) -> dict[str, str]:
 
 
 def read_forest(data: bytes) -> Forest:
-    """Read the arrays of `pack_text`, and check all that predictions rely on.
+    """Read the arrays that `pack_text` wrote, and check everything that predictions rely on.
 
     Raises
     ------
     BundleError
-        Other arrays than those of a model (see `unpack_arrays`), counts that differ, features or children out of range,
-        or children that form no tree.
+        Arrays are not those of a model (see `unpack_arrays`), counts differ, features or children are out of range, or
+        children do not form trees.
     """
     arrays = unpack_arrays(data, _SHAPES, largest=np.finfo(np.float64).max)
     for name, array in arrays.items():
@@ -120,7 +120,7 @@ def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
 
 
 def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
-    """Return the roots, the children of splits (right, left), and the depth; each node hangs on its root once."""
+    """Return roots, children of splits (right, left) and depth; check that each node is reached exactly once."""
     splits = leaves - 1
     tree = np.repeat(np.arange(len(leaves)), splits)
     outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
@@ -129,11 +129,11 @@ def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
     first, first_leaf = np.cumsum(splits) - splits, total + np.cumsum(leaves) - leaves
     children = np.where(sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides)
     roots = np.where(splits > 0, first, first_leaf)
-    named = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
-    named[roots] += 1
-    seen, depth, level = len(roots), 0, roots[splits > 0]
-    while len(level) and (named == 1).all() and depth < limits.TREE_DEPTH:
+    parents = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
+    parents[roots] += 1
+    reached, depth, level = len(roots), 0, roots[splits > 0]
+    while len(level) and (parents == 1).all() and depth < limits.TREE_DEPTH:
         below = children[level].ravel()
-        seen, depth, level = seen + len(below), depth + 1, below[below < total]
-    _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}")
+        reached, depth, level = reached + len(below), depth + 1, below[below < total]
+    _refuse_if(reached != len(parents), f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}")
     return roots, children, depth

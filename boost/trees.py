@@ -1,4 +1,4 @@
-"""Boosted trees as arrays: what LightGBM predicts, bit by bit, by indexing alone."""
+"""Boosted trees as arrays. Predictions use only array indexing, and equal those of LightGBM bit by bit."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 _ZERO = np.float32(1e-35)
-"""Values up to this are zero to LightGBM (its ``kZeroThreshold``)."""
+"""LightGBM treats values up to this as zero (its ``kZeroThreshold``)."""
 
 _MAX_PAIRS = 2**16
-"""Pairs of a tree and a row that are followed at once: what is looked up for them stays in the cache."""
+"""Maximum number of (tree, row) pairs that are evaluated together, so that their data fit into the cache."""
 
 _MAX_ROWS = 64
-"""Rows that are followed at once at most."""
+"""Maximum number of rows that are evaluated together."""
 
 _LEVELS = 4
-"""Levels that are followed before pairs at a leaf are left out, which costs as much as half a level."""
+"""Number of levels after which pairs at a leaf are removed; the removal takes as long as half a level."""
 
 Floats = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int32]
@@ -27,27 +27,30 @@ Nodes = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Forest:
-    """The trees of a model, whose splits come first and whose leaves follow; a leaf leads to itself.
+    """The trees of a model. All splits come first, then all leaves; the children of a leaf are the leaf itself.
 
     Attributes
     ----------
     classes, features : int
+        Numbers of classes and features.
     averaged : bool
-        Whether scores are divided by the number of rounds, as those of random forests.
+        Whether scores are divided by the number of rounds, as for random forests.
     roots : ndarray of int32, shape (rounds * classes,)
-        Tree by tree: a round has one for each class.
+        Root of each tree; a round has one tree per class.
     splits : int
+        Number of splits.
     depth : int
-        Of the deepest tree.
+        Depth of the deepest tree.
     feature : ndarray of int32, shape (nodes,)
+        Feature of each split.
     threshold : ndarray of float64, shape (nodes,)
         A row goes left if its value is at most this.
     children : ndarray of int32, shape (nodes, 2)
         Right, left.
     value : ndarray of float64, shape (nodes,)
-        Of leaves; of splits 0.
+        Scores of leaves; 0 for splits.
     counts : ndarray of int64, shape (nodes,)
-        Training rows.
+        Number of training rows of each node.
     """
 
     classes: int
@@ -63,7 +66,7 @@ class Forest:
     counts: npt.NDArray[np.int64]
 
     def predict_proba(self, rows: npt.NDArray[Any]) -> Floats:
-        """Return probabilities, float64 of shape (n, classes), of rows, float32 or float64 of shape (n, features)."""
+        """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features)."""
         share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
         parts = [self._scores(rows[start : start + share]) for start in range(0, len(rows), share)]
         return _softmax(np.concatenate(parts)) if parts else np.zeros((0, self.classes))
@@ -72,7 +75,7 @@ class Forest:
     def base(self) -> Floats:
         """Raw score of each class before any feature is known: the mean of each tree over its training rows.
 
-        NaN without their counts.
+        NaN if the row counts are missing.
         """
         value, ends = self.value.copy(), self.children[: self.splits]
         rows = self.counts[ends].astype(np.float64)
@@ -86,9 +89,9 @@ class Forest:
         return np.asarray(total / (len(self.roots) // self.classes) if self.averaged else total)
 
     def _scores(self, rows: npt.NDArray[Any]) -> Floats:
-        """Return the raw scores: of each class the sum of its trees, in their order."""
-        values = np.array(rows.T, order="C")  # a copy, which is altered
-        values[~(np.abs(values) > _ZERO)] = 0  # NaN too, as no tree was trained on missing values
+        """Return the raw scores: for each class the sum of its trees, in their order."""
+        values = np.array(rows.T, order="C")  # a copy, because the next line changes it
+        values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
         scores = self.value.take(self._leaves(values))
         total = np.zeros((self.classes, len(rows)))
         for scores_of_round in scores.reshape(-1, self.classes, len(rows)):
@@ -106,14 +109,14 @@ class Forest:
             left = flat.take(self.feature.take(node) * np.int32(count) + row) <= self.threshold.take(node)
             node = children.take(2 * node + left)
             if level % _LEVELS == _LEVELS - 1 and level + 1 < self.depth:
-                going = node < self.splits
-                if 4 * np.count_nonzero(going) < 3 * len(node):
+                unfinished = node < self.splits
+                if 4 * np.count_nonzero(unfinished) < 3 * len(node):
                     if pairs is None:
-                        leaves, pairs = node, np.flatnonzero(going)
+                        leaves, pairs = node, np.flatnonzero(unfinished)
                     else:
                         leaves[pairs] = node
-                        pairs = pairs[going]
-                    node, row = node[going], row[going]
+                        pairs = pairs[unfinished]
+                    node, row = node[unfinished], row[unfinished]
         if pairs is None:
             leaves = node
         else:
@@ -122,9 +125,9 @@ class Forest:
 
 
 def _softmax(scores: Floats) -> Floats:
-    """Return probabilities by the steps of LightGBM: the C library's exponential function, and sums class by class."""
+    """Return probabilities exactly as LightGBM computes them: C library's exp, and sums in the order of classes."""
     below = scores - scores.max(axis=1, keepdims=True)
-    # NumPy's own exponential function differs from the C library's in the last bit
+    # NumPy's exponential function differs from the C library's in the last bit
     powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(below.shape)
     total = np.zeros(len(powers))
     for column in powers.T:

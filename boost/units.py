@@ -1,4 +1,4 @@
-"""Models as work units: train those of a store and fold, save them, predict the images that the fold tests."""
+"""Units of work of training: train the models of a feature file and fold, predict its test images, and save both."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head
 
 MODEL_KIND = "model 1"
-"""What the key of a model begins with; another number where training or predicting changes."""
+"""Version in the key of a model; the number increases when training or prediction changes."""
 
 
 @dataclass(frozen=True)
 class FoldPart:
-    """The images of one fold, as all its models of one store see them.
+    """Training and test images of one fold in one feature file, shared by its models.
 
     Attributes
     ----------
     store : str
-        Name of the descriptor store.
+        Name of the feature file.
     path : Path
-        The store.
+        Path of the feature file.
     fold : int
-        As in ``folds.csv``.
+        Fold number, as in ``folds.csv``.
     train, test : tuple of int
-        Positions of images in the store.
+        Positions of the training and test images in the feature file.
     labels : tuple of int
-        Class of each training image.
+        Class number of each training image.
     groups : tuple of str or None
-        What folds inside the training part keep whole, for each training image: its group, or the unit of
-        `FoldPlan.kept_whole`; None where unknown.
+        Patient of each training image, or the unit of `FoldPlan.kept_whole`, which inner folds keep together; None if
+        unknown.
     train_ids, test_ids : tuple of str
+        Ids of the training and test images.
     classes : tuple of str
     rows : tuple of str
-        Hashes of the descriptors of the training images, then of the test images.
+        SHA-256 of the features of each training image, then of each test image.
     """
 
     store: str
@@ -61,7 +62,7 @@ class FoldPart:
 
     @functools.cached_property
     def key(self) -> str:
-        """The key of what models learn from and predict, wherever the store lies."""
+        """Key of the training and test data, independent of the location of the feature file."""
         return key_of(
             "part 1",
             **{name: getattr(self, name) for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")},
@@ -78,14 +79,14 @@ class ModelUnit:
     head : str
         The classifier.
     seed : int
-        Member of the ensemble, from 0.
+        Seed of the ensemble member, from 0.
     terms : TrainingTerms
     params : mapping
-        Of `HeadSpec.params`.
+        Parameters of the model, from `HeadSpec.params`.
     key : str
-        Of all that decides the model and its predictions.
+        Key of everything that determines the model and its predictions.
     file : Path
-        The pack that holds them.
+        File for the model and its predictions.
     """
 
     part: FoldPart
@@ -98,18 +99,18 @@ class ModelUnit:
 
     @property
     def fold(self) -> int:
-        """The fold, as in ``folds.csv``."""
+        """Fold number, as in ``folds.csv``."""
         return self.part.fold
 
 
 @dataclass(frozen=True)
 class FittedUnit:
-    """What training a unit left.
+    """Results of a trained unit.
 
     Attributes
     ----------
     tests : ndarray of float64, shape (test images, classes)
-        Predictions of the images that the fold tests.
+        Predictions of the fold's test images.
     constant : bool
         Whether the model gives all images the same probabilities.
     """
@@ -119,9 +120,9 @@ class FittedUnit:
 
 
 def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
-    """Put models of the same store and fold together, in the order in which they first appear.
+    """Group models of the same feature file and fold, in the order in which they first appear.
 
-    They differ only in their seed and share what they are trained on.
+    The models of a group share their training data and differ only in their seed.
     """
     groups: dict[tuple[str, int], list[ModelUnit]] = {}
     for unit in units:
@@ -130,19 +131,22 @@ def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
 
 
 def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
-    """Train each model of one store and fold, predict from it as it is saved, and save both.
+    """Train the models of one feature file and fold, and save each with its predictions of the test images.
+
+    Predictions come from the model as saved, not from the one in memory.
 
     Raises
     ------
     InputError
-        The head cannot be fitted on this fold; the message names it.
+        The classifier cannot be fitted on this fold; the message names it.
     StoreError
-        The store was replaced meanwhile by one of other images.
+        The features in the file changed while the command ran.
     """
     first = units[0]
     part = first.part
     with open_store(part.path) as store:
         most = len(store.image_ids)
+        # positions beyond the file mean that it changed; empty rows make the comparison below fail
         both = (part.train, part.test) if max((*part.train, *part.test)) < most else ((), ())
         learnt, tested = (store.features(positions) for positions in both)
         if (*content_hashes(learnt), *content_hashes(tested)) != part.rows:
@@ -158,7 +162,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit, model in zip(units, fitted, strict=True):
-            classifier = parse_head(unit.head, model.data)  # before it is written: what cannot be read is not finished
+            classifier = parse_head(unit.head, model.data)  # before writing, so that every finished model is readable
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -174,7 +178,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:
-    """Return what a finished unit left; None if it is not finished, or does not hold, which a warning says."""
+    """Return the results of a unit; None if it is not finished, or if its file is damaged, with a warning."""
     arrays = _read(unit)
     if arrays is None or not np.isfinite(arrays["tests"]).all():
         return None
@@ -182,12 +186,12 @@ def read_unit(unit: ModelUnit) -> FittedUnit | None:
 
 
 def read_model(unit: ModelUnit) -> bytes:
-    """Return the model of a finished unit, as the head saved it.
+    """Return the saved model of a finished unit.
 
     Raises
     ------
     StoreError
-        The pack is gone or damaged since it was read.
+        The file has been removed or damaged since it was last read.
     """
     if (arrays := _read(unit)) is None:
         raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")

@@ -1,4 +1,4 @@
-"""One module per command: parse, call one library function, print."""
+"""The commands, one module each: parse options, call a function of the library, print the result."""
 
 from .flags import in_flags, invoked
 from .help import WIDTH, full_help

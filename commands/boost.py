@@ -59,7 +59,7 @@ def boost(**options: Any) -> None:
 
 
 def _new(model: Path) -> str:
-    """Return the option that names what a bundle predicts."""
+    """Return the option for the input of a model file: images, or a file of features for each imported feature file."""
     from ..crossval import bundle_stores
     from ..featurize import IMPORTED
 

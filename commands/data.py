@@ -216,7 +216,7 @@ def folds(out: Path, **options: Any) -> None:
     )
     from ..jobs import refuse_among, refuse_overwriting
 
-    if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # a list that this command wrote
+    if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # unless an earlier call wrote it
         refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])

@@ -107,7 +107,7 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:
-    """Print two columns."""
+    """Print lines in two columns."""
     rows = list(lines)
     wide = max(len(first) for first, _ in rows)
     echo(*(f"{first:<{wide}}  {second}" for first, second in rows))

@@ -1,4 +1,4 @@
-"""How a command ends: what was written, what to run next, what was left out."""
+"""Output at the end of a command: results, files that were written, commands to run next, images left out."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _OWN = ("DIR", "RUN", "FILE")
-"""Words of a command in the place of what only the user knows."""
+"""Placeholders in a command, which the user must replace."""
 
 _CONTINUED = "    "
-"""How a line of a result begins that goes on with the one before."""
+"""Indentation of a result's line that continues the previous line."""
 
 
 def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
-    """Print texts; control characters of names in them, and with `lines` not the line breaks, stand as escapes.
+    """Print texts with control characters escaped, and, unless `lines` is set, line breaks too.
 
-    A `style` is one of `click.style`.
+    A `style` is a parameter of `click.style`.
     """
     for text in texts:
         put(printable(text, lines=lines), err=err, **style)
 
 
 def quoted(path: Path | str) -> str:
-    """Return a path as a shell takes it, for commands that are to be copied."""
+    """Return a path quoted for a shell, for commands that users copy."""
     return shlex.quote(str(path))
 
 
 def results(lines: Sequence[str], printed: set[str]) -> None:
-    """Print a result, the answer in bold; on a terminal, lines that were broken for a page are broken anew.
+    """Print a result, its first sentence in bold; on a terminal, lines are wrapped again to its width.
 
     Parameters
     ----------
     lines : sequence of str
-        The answer, then what else there is.
+        The main result, then further lines.
     printed : set of str
-        Sentences that the same command has printed of other results, which are not repeated; those of this are added.
+        Sentences that the command has already printed for other results, which are not repeated. This function adds to
+        it.
     """
     sentences: list[list[str]] = []
     for line in lines:
@@ -70,17 +71,17 @@ def results(lines: Sequence[str], printed: set[str]) -> None:
 def done(
     wrote: Sequence[Path | str], *, then: str | Sequence[str] = (), failures: int = 0, listed: Path | str = ""
 ) -> None:
-    """Print what was written and what to run next; exit with 1 if items failed.
+    """Print the files that were written and what to run next; exit with 1 if images failed.
 
     Parameters
     ----------
     wrote : sequence of path
     then : str or sequence of str
-        Commands, two at most, that run as they are printed, but for words in capitals such as ``DIR``; or a sentence.
+        At most two commands that can be run as printed, except for placeholders such as ``DIR``; or a sentence.
     failures : int
-        Images that were left out.
+        Number of images that were left out.
     listed : path
-        Where these are listed.
+        File that lists these images.
     """
     count_repeated()
     for path in wrote:
@@ -98,7 +99,7 @@ def done(
 
 
 def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False) -> None:
-    """Print commands; on a terminal in bold, and in lines that a shell joins."""
+    """Print commands; on a terminal in bold, and long ones on several lines that end with a backslash."""
     stream = sys.stderr if err else sys.stdout
     for command in map(printable, commands):
         lines = as_typed(command, before=label).removeprefix(label) if stream.isatty() else command
@@ -106,7 +107,7 @@ def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
-    """Do work; where only a report could not be written, return that error beside the results, to be raised at last."""
+    """Do work and return its results, and the error if only a report could not be written, to be raised at the end."""
     try:
         return work(), None
     except ReportError as error:
@@ -121,33 +122,33 @@ def print_results(
     listed: Path | str = "",
     explain: int | None = None,
 ) -> None:
-    """Train, and say of each result what it is, what was written, and what to run next.
+    """Train, and print each result, the files that were written, and what to run next.
 
     Parameters
     ----------
     train : callable
         Does the work.
     shown : Path
-        The run's own report, where there is one.
+        The report of the run, which exists if anything was tested.
     then : callable
-        From the first model file to the next commands.
+        Returns the commands to run next, from the first model file.
     listed : Path or str
-        Where images that were left out are listed.
+        File that lists images that were left out.
     explain : int, optional
-        Cases of each class and side that its reports show with maps.
+        Number of right and of wrong cases of each class that reports show with maps.
 
     Raises
     ------
     ReportError
-        A report could not be written; all else is said before.
+        A report could not be written; the results are printed first.
     """
     trained, failed = reported_last(train)
     if explain:
         from ..explain import show_cases
 
-        without: list[str] = []
-        show_cases(trained, explain=explain, failed=without)
-        failed = failed or (ReportError("; ".join(without), trained) if without else None)
+        unwritten: list[str] = []
+        show_cases(trained, explain=explain, failed=unwritten)
+        failed = failed or (ReportError("; ".join(unwritten), trained) if unwritten else None)
     wrote: list[Path] = []
     printed: set[str] = set()
     for result in trained:

@@ -84,7 +84,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
 
 
 def is_evaluated(out: Path) -> bool:
-    """Tell whether a folder holds a finished evaluation."""
+    """Return whether a folder contains a finished evaluation."""
     from ..runs import read_run
 
     if not ((out / "metrics.json").is_file() and (out / "run.json").is_file()):
@@ -94,7 +94,7 @@ def is_evaluated(out: Path) -> bool:
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as ``--config`` takes them back."""
+    """Return options in the types of JSON, as ``--config`` reads them."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     against = [str(path) for path in options["against"]]
     return {**plain, "against": against}

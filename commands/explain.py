@@ -46,7 +46,7 @@ def explain(model: Path, **options: Any) -> None:
         weights=options["weights"],
         work=from_options(Work, options),
     )
-    if not results:  # only checked
+    if not results:  # the command only checked
         return
     echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(methods), results, strict=True):

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LONG = 3600
-"""Seconds from which the quick command is named."""
+"""Estimated seconds above which the preset quick is suggested."""
 
 _DESCRIBING = (
     "images", "out", "preset", "encoders", "weights", "views", "augmentations", "crops", "pool", "color_range", "pad",
     "precision", "mode", "engine", "batch_size",
 )  # fmt: skip
-"""Options that a preset takes the place of, and those that are named anyway."""
+"""Options that the suggested command does not repeat: a preset replaces them, or they are written out anyway."""
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -60,12 +60,12 @@ def _options() -> Iterator[click.Parameter]:
 def _planned(
     context: click.Context, selection: ImageSelection, settings: FeaturizeSettings, work: Work, *, fit: bool
 ) -> FeaturizeSettings:
-    """Return the settings with views that fit, and print what they will take; if that is long, what is quick."""
+    """Return the settings with views that fit, and print the estimated time; if that is long, also a quick command."""
     from ..featurize import preset_options, resolve_settings
     from ..preflight import duration, plan_describing
 
     whole = (work.shard is None or work.checks) and work.dask is None
-    if not fit and not whole:  # sixteen shards need not read every header to tell a time that nobody sees
+    if not fit and not whole:  # shards do not read every header only for an estimate
         return settings
     settings, cost = plan_describing(selection, settings, fit=fit, keep=typed_names(context), work=work)
     if fit:

@@ -1,4 +1,4 @@
-"""Weights of published encoders that are not here yet, fetched with the user's consent."""
+"""Downloads missing weights of published encoders, with the user's consent."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
-    """Print licence and size of an encoder's weights, ask, and fetch them.
+    """Print licence and size of an encoder's weights, ask for consent, and download them.
 
     Raises
     ------
     InputError, WeightsError, DependencyError
-        See `encoders.look_up_encoder` and `encoders.fetch_encoder`; or the user declines.
+        See `encoders.look_up_encoder` and `encoders.fetch_encoder`. A `WeightsError` also if the user declines.
     """
     from ..core import WeightsError
     from ..encoders import fetch_encoder, look_up_encoder
@@ -35,14 +35,14 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
 
 
 def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, yes: bool) -> None:
-    """Fetch what encoders lack; if nobody can be asked, only with ``--yes``."""
+    """Download missing weights of encoders; if there is no terminal to ask on, only with ``--yes``."""
     from ..encoders import unfetched
 
-    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):  # `submit` checks commands with nothing on the screen
+    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):  # `submit` checks commands with redirected output
         for name in unfetched(encoders, weights):
             fetch_with_consent(name, yes=yes)
 
 
 def yes_flag() -> click.Option:
-    """Return the option by which a job fetches without a question."""
+    """Return the option ``--yes``, with which a job downloads without asking."""
     return flag("--yes", group="Features", is_flag=True, help="Download missing weights without asking.")

@@ -1,4 +1,4 @@
-"""Parameters of the library as the command line has them."""
+"""Writes parameters of the library as flags of a command."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .select import select_option
 
 
 def in_flags(command: click.Command) -> Write:
-    """Return what writes a parameter as the flag of a command, or as a word if the command has no such option.
+    """Return a function that writes a parameter as the flag of a command, or as a word if there is no such option.
 
-    Its ``lacks`` tells whether the command has no such option: remedies that name one are left out.
+    Its attribute ``lacks`` returns whether the command lacks an option, so that remedies with it can be left out.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def in_flags(command: click.Command) -> Write:
             return f"--select DATASET:{selected[name]}" + (f"={value}" if value else "")
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
-        flag = max(option.opts, key=len)  # of -v and --verbose the long one
+        flag = max(option.opts, key=len)  # --verbose rather than -v
         if option.is_flag:
             return option.secondary_opts[0] if value == "False" else flag
         if option.multiple:
@@ -44,7 +44,7 @@ def in_flags(command: click.Command) -> Write:
 
 
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
-    """Return the command that the words of a command line call."""
+    """Return the command (or subcommand) that the words of a command line call."""
     for word in words:
         inner = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
         if inner is None:

@@ -1,4 +1,4 @@
-"""The help of a command: its most used options, then the others by group; ``--help-all`` shows all of them."""
+"""The help of a command: its most used options, then the others by group; ``--help-all`` shows all options."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import click
 from ..core import GROUPS
 
 WIDTH = 100
-"""Characters of a line of help, at most."""
+"""Largest number of characters in a line of help."""
 
 RARE = ("Particular data sets", "Advanced")
 """Groups that only ``--help-all`` shows."""
 
 COMMON = ("config", "verbose", "quiet", "help_all")
-"""Options that every command has, which stand in one line."""
+"""Options of every command, which the help lists in one line."""
 
 _LONG = 60
-"""Characters of an option and its choices, from which on these stand in its help."""
+"""Largest number of characters of an option with its choices; above it, choices are listed in the help text."""
 
 _EVERY = f"{__package__}.every"
-"""Where a context keeps whether the help shows all groups."""
+"""Key of a context's ``meta``: whether the help shows all groups."""
 
 
 class GroupedOption(click.Option):
-    """An option with its group of the help."""
+    """An option that belongs to a group in the help."""
 
     def __init__(self, *names: Any, group: str = "Advanced", **attributes: Any) -> None:
         super().__init__(*names, **attributes)
         self.group = group
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return flag and help; choices that are too many for a line stand in the help."""
+        """Return the flag and the help text, which lists the choices if they do not fit next to the flag."""
         record = super().get_help_record(ctx)
         if record is None or len(record[0]) <= _LONG or " [" not in record[0]:
             return record
@@ -43,7 +43,7 @@ class GroupedOption(click.Option):
 
 
 def flag(*names: str, **attributes: Any) -> GroupedOption:
-    """Return an option that stands for no field of a settings value; `group` is one of `GROUPS`."""
+    """Return an option that is not a field of a settings class; `group` is one of `GROUPS`."""
     return GroupedOption(names, **{"show_default": True, **attributes})
 
 
@@ -56,9 +56,9 @@ def sections(
     ----------
     parameters : sequence of click.Parameter
     first : sequence of str
-        Names of the options that are used most.
+        Names of the most used options.
     every : bool
-        Also the groups of `RARE`, and the options of every command.
+        Include the groups of `RARE`, and the options of every command.
     """
     options = [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
     named = {option.name: option for option in options}
@@ -83,7 +83,7 @@ class HelpfulCommand(click.Command):
     Parameters
     ----------
     first : sequence of str
-        Names of the options that are used most, five at most.
+        Names of the most used options, at most five.
     """
 
     def __init__(self, *arguments: Any, first: Sequence[str] = (), **attributes: Any) -> None:
@@ -91,24 +91,25 @@ class HelpfulCommand(click.Command):
         self.first = tuple(first)
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the flags of the help; click would keep those of the context that asked first."""
+        """Return the flags of the help; click itself would cache those of the first context."""
         return ["-h", "--help"]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options by group, and how to see those that are left out."""
+        """Write the options by group, and how to show the remaining ones."""
         every = ctx.meta.get(_EVERY, False)
-        shown = 0  # of the options that not every command has
+        shown = 0  # without the options of every command
         for title, options in sections(self.get_params(ctx), first=self.first, every=every):
             records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
             shown += len(options)
             with formatter.section(title):
                 formatter.write_dl(records)
         if not every:
-            rest = sum(isinstance(option, click.Option) and option.name not in COMMON for option in self.params) - shown
+            own = sum(isinstance(option, click.Option) and option.name not in COMMON for option in self.params)
+            hidden = own - shown
             formatter.write_paragraph()
             formatter.write_text(
                 "Every command also has --config FILE, -v, --quiet, -h."
-                + (f" --help-all shows {rest} more option{'' if rest == 1 else 's'}." if rest else "")
+                + (f" --help-all shows {hidden} more option{'' if hidden == 1 else 's'}." if hidden else "")
             )
 
 
@@ -125,7 +126,7 @@ def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def help_all() -> click.Option:
-    """Return the option that shows every option."""
+    """Return the option ``--help-all``."""
     return GroupedOption(
         ["--help-all"],
         is_flag=True,

@@ -16,12 +16,12 @@ import click
 
 from ..core import InputError, Option, declared_options, plain_value, readable_name
 from .help import GroupedOption, HelpfulCommand, help_all
-from .help import flag as flag  # commands take it from here
+from .help import flag as flag  # commands import it from this module
 from .select import SelectOption, put_selected, select_option
 
 
 class _NamedPath(click.Path):
-    """A path; an empty text, as of a variable that is not set, would be the present folder."""
+    """A path that is not empty: an empty text, as from an unset variable, would mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, or refuse an empty text."""
@@ -35,35 +35,35 @@ FILE = _NamedPath(dir_okay=False, path_type=Path)
 
 
 class Output(_NamedPath):
-    """A file or folder that a command writes; whatever else is given to a command is what it reads."""
+    """A file or folder that a command writes; all other paths of a command are inputs."""
 
 
 OUT_FILE = Output(dir_okay=False, path_type=Path)
 OUT_FOLDER = Output(path_type=Path)
 
 _CONFIG = f"{__package__}.config"
-"""Where a context keeps the file of ``--config``, which is no value of the command."""
+"""Key of a context's ``meta``: the file of ``--config``, which is not passed to the command."""
 
 PRESET = f"{__package__}.preset"
-"""Where a context keeps the values of ``--preset``."""
+"""Key of a context's ``meta``: the options that ``--preset`` sets."""
 
 _SELECTED = f"{__package__}.selected"
-"""Where it keeps what this file gives for the fields of ``--select``."""
+"""Key of a context's ``meta``: values from the file of ``--config`` for the fields of ``--select``."""
 
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
-"""Of an option that does its part before the others are read, and is not passed to the command."""
+"""Attributes of an option that is processed before the others, and is not passed to the command."""
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:
-    """Return an argument."""
+    """Return a positional argument."""
     return click.Argument([name], **attributes)
 
 
 class Offered(click.Choice[str]):
-    """Words that the help lists and the Tab key completes; the library refuses others, and says what was meant."""
+    """Choices for help and completion. Other words are passed on, and the library refuses them with a suggestion."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word as it was given."""
+        """Return the word unchanged."""
         return str(value)
 
 
@@ -72,17 +72,18 @@ _FILES: Mapping[str, Any] = {"input": FILE, "output": OUT_FILE}
 
 
 def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[str, Any]) -> Iterator[click.Option]:
-    """Yield the options that the fields of a settings value declare.
+    """Yield the options that the fields of a settings class declare.
 
     Parameters
     ----------
     kind : type
+        The settings class.
     *names : str
-        Of these fields, in this order; of all without.
+        Fields to include, in this order; by default all.
     but : sequence of str
-        Fields that are left out.
+        Fields to leave out.
     **changed : dict
-        Field to what this command declares otherwise, as click has it.
+        Field to attributes of `click.Option` that this command changes.
     """
     declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind) if option.command}
     for name in names or (name for name in declared if name not in but):
@@ -130,7 +131,7 @@ def _option_of(field: Field[Any], hint: Any, option: Option, changed: Mapping[st
 
 
 def bundle_options() -> Iterator[click.Parameter]:
-    """Yield what a model bundle is asked about: the bundle, new images, and the weights of its encoders."""
+    """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield flag(
         "--images", group="Input", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable."
@@ -151,12 +152,12 @@ PRESET_HELP = (
 
 
 def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what makes an option one of ``--preset``: its name gives other options values; typed ones win.
+    """Return attributes for the option ``--preset``, which sets other options, unless they are typed.
 
     Parameters
     ----------
     values : callable
-        From a name to values of options.
+        Returns the values of options for the name of a preset.
     """
 
     def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
@@ -210,7 +211,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
-    """Return a value of a file as the command line would give it: one value will do for an option of many."""
+    """Return a value of a file as the command line would pass it; an option of several values accepts a single one."""
     several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
     items = [_word(item, what) for item in (value if isinstance(value, list) else [value])]
     if isinstance(value, list) and parameter.callback is split_names:
@@ -229,7 +230,7 @@ def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, wh
 
 
 def _word(value: Any, what: str) -> str:
-    """Return a value as a word of a command line."""
+    """Return a value of a file as a word of the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
@@ -247,9 +248,9 @@ def split_names(context: click.Context, parameter: click.Parameter, value: str |
 
 @contextlib.contextmanager
 def _kept(context: click.Context) -> Iterator[None]:
-    """Let nothing be written in the place of what the command is given to read, and refuse it now where it can be seen.
+    """Protect the command's inputs from being overwritten, and refuse output files at once that are inputs.
 
-    A ``run.json`` that gives its options is the record that the command writes anew, with what it holds.
+    A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
     """
     from ..jobs import check_output, named_files, reading
 
@@ -268,9 +269,10 @@ def _kept(context: click.Context) -> Iterator[None]:
 
 
 class Command(HelpfulCommand):
-    """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed.
+    """A command with ``--config``, ``-v`` and ``--quiet``.
 
-    What it is given and does not write, it reads: no file is written in its place.
+    Its temporary files are in a folder that is removed at the end. All its paths except outputs are inputs, which are
+    never overwritten.
     """
 
     def __init__(
@@ -278,11 +280,11 @@ class Command(HelpfulCommand):
     ) -> None:
         super().__init__(*arguments, **attributes)
         self._own, self._options = self.params, options
-        del self.params  # made when they are asked for, see below
+        del self.params  # computed on first use, see below
 
     @functools.cached_property
     def params(self) -> list[click.Parameter]:  # type: ignore[override]
-        """The options; those of settings values need their rooms, which `bchisto --help` must not load."""
+        """The options, computed on first use: `bchisto --help` must not import the packages of the settings."""
         return [
             *self._own,
             *self._options(),
@@ -307,10 +309,10 @@ class Command(HelpfulCommand):
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Let temporary files of all libraries go into one folder of this process; keep what is read."""
+        """Run the command with its own folder for temporary files, and with its inputs protected."""
         from ..jobs import scratch_folder
 
-        if isinstance(ctx.obj, dict):  # what an interrupt says depends on it
+        if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         put_selected(ctx, ctx.meta.get(_SELECTED, {}))
         with _kept(ctx):
@@ -319,7 +321,7 @@ class Command(HelpfulCommand):
     def _invoke_in(self, ctx: click.Context, scratch: contextlib.AbstractContextManager[Path]) -> Any:
         before = tempfile.tempdir
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
+            with contextlib.suppress(OSError):  # without room for a folder, only code that needs it fails
                 tempfile.tempdir = str(stack.enter_context(scratch))
             try:
                 return super().invoke(ctx)
@@ -328,7 +330,7 @@ class Command(HelpfulCommand):
 
 
 class Group(click.Group):
-    """A command of several."""
+    """A command with subcommands."""
 
     command_class = Command
 

@@ -71,20 +71,20 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     lines = [f"{command}: only in {first}" for command in sorted(mine - theirs)]
     lines += [f"{command}: only in {second}" for command in sorted(theirs - mine)]
     both = [row for row in rows if row[0].partition(" ")[0] not in mine ^ theirs]
-    both.sort(key=lambda row: None in row)  # what one of them does not have comes last
+    both.sort(key=lambda row: None in row)  # values that only one run has come last
     lines += [f"{name}: {' -> '.join(_texts(old, new, name))}" for name, old, new in both]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)
 
 
 def _texts(old: Any, new: Any, name: str) -> tuple[str, str]:
-    """Return two values that differ; as they are recorded if their texts for people are equal."""
+    """Return two different values as readable texts; if these are equal, as JSON."""
     texts = _text(old, name), _text(new, name)
     return texts if texts[0] != texts[1] else (json.dumps(old), json.dumps(new))
 
 
 def _text(value: Any, name: str = "") -> str:
-    """Return a recorded value for people."""
+    """Return a recorded value as readable text."""
     if value is None:
         return "not set"
     if isinstance(value, float) and name.startswith("accuracy"):

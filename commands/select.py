@@ -1,7 +1,7 @@
-"""``--select DATASET:KEY=VALUE``: what only one data set has, as one option.
+"""``--select DATASET:KEY=VALUE``: one option for all settings that only a particular data set has.
 
-A field of a settings value that declares ``select`` has no option of its own. What is selected is put among the options
-under the field's name, as ``--config`` gives it, too; the data set that it names is the one that is read.
+A field of a settings class that declares ``select`` has no option of its own. Its selected value is added to the
+options under the field's name, as ``--config`` does too. The named data set becomes the value of ``--dataset``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Key = tuple[Field[Any], Any, Option]
 
 
 class SelectOption(GroupedOption):
-    """The option; `keys` has the field, type and declaration of each key."""
+    """The option ``--select``; `keys` contains the field, type and declaration of each key."""
 
     def __init__(self, kind: Any) -> None:
         self.keys: Mapping[str, Key] = {each[2].select: each for each in declared_options(kind) if each[2].select}
@@ -34,7 +34,7 @@ class SelectOption(GroupedOption):
 
     @property
     def names(self) -> dict[str, str]:
-        """The fields, and the key of each."""
+        """Name of each field to its key."""
         return {field.name: key for key, (field, _, _) in self.keys.items()}
 
     def _sentences(self) -> Iterator[str]:
@@ -45,19 +45,19 @@ class SelectOption(GroupedOption):
             yield f"{datasets}: {key}={'|'.join(map(str, option.choices))}, {option.help}"
 
     def options(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the options that texts stand for, with the data set that they name.
+        """Return the values of fields that texts select, with the data set.
 
         Raises
         ------
         InputError
-            No such data set, key or value; two data sets; or two values of what has one.
+            A data set, key or value does not exist, or there are two data sets, or two values for a single-valued key.
         """
         from ..data import find_layout, layouts_with
 
         chosen: dict[str, Any] = {}
         for text in texts:
-            dataset, _, rest = text.partition(":")
-            key, equals, value = rest.partition("=")
+            dataset, _, setting = text.partition(":")
+            key, equals, value = setting.partition("=")
             if not (dataset and key and equals and value):
                 raise InputError(f"--select {text}: write DATASET:KEY=VALUE, for example breakhis:magnification=200")
             layout = find_layout(dataset)
@@ -83,17 +83,17 @@ class SelectOption(GroupedOption):
 
 
 def select_option(command: click.Command) -> SelectOption | None:
-    """Return the option of a command, if it has it."""
+    """Return the option ``--select`` of a command; None if it has none."""
     return next((option for option in command.params if isinstance(option, SelectOption)), None)
 
 
 def put_selected(context: click.Context, recorded: Mapping[str, Any]) -> None:
-    """Put what is selected among the options of a command; what is typed wins over what was recorded.
+    """Add selected values to the options of a command; typed values replace recorded ones.
 
     Raises
     ------
     InputError
-        See `SelectOption.options`; or another ``--dataset``.
+        See `SelectOption.options`; or ``--dataset`` names another data set.
     """
     option = select_option(context.command)
     if option is None:

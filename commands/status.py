@@ -12,7 +12,7 @@ from .ending import echo
 from .options import PATH, Command, argument, flag
 
 _WATCHED, _WATCH_SECONDS = 3, 10.0
-"""The exit code while work is under way, and how often that is looked at."""
+"""The exit code while work is under way, and the interval of ``--watch``."""
 
 
 def _options() -> Iterator[click.Parameter]:

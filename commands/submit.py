@@ -69,6 +69,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     from ..cluster import cancel, describe, make_plan, preview, refuse_live, start
 
     if options["cancel"]:
+        if len(words) > 1:
+            raise click.UsageError(f"{words[1]!r}: --cancel takes one run; leave it out")
         cancelled = cancel(Path(words[0]))
         echo(
             f"cancelled: {', '.join(cancelled)}"
@@ -100,14 +102,14 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
 
 
 def _typed(options: dict[str, Any]) -> list[str]:
-    """Return the command with the options that a later one needs again."""
+    """Return the command `submit` with the options that are needed to submit again."""
     words = ["submit", "--scheduler", options["scheduler"], "--tasks", str(options["tasks"])]
     words += ["--time", options["time"]] if options["time"] else []
     return words + [word for option in options["sbatch"] for word in ("--sbatch", option)]
 
 
 def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
-    """Return the command of each stage and its context, made by the command's own parser."""
+    """Return the command of each stage, its context from the command's own parser, and its words."""
     from ..cluster import SINGLE, STAGES
 
     program = context.find_root().command
@@ -125,6 +127,9 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
         if command is None:
             raise click.UsageError(f"{name!r}: each stage begins with one of {', '.join(commands)}")
         own = command.make_context(name, list(rest))
+        for option, written_as in {"plan": "--plan", "show": "--settings"}.items():  # of reproduce
+            if own.params.get(option):
+                raise click.UsageError(f"{name} {written_as}: only prints; type it without submit, or leave it out")
         divided = ("shard", "dask", "overwrite") if name in STAGES else ("dask",)
         for option in divided:
             if own.params.get(option):
@@ -138,40 +143,48 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
 
 
 def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...]]]) -> list[Request]:
-    """Check what every task would refuse, as far as it can be known now, and list the units."""
-    from ..cluster import STAGES, Request, count_groups, is_described, was_submitted
+    """Check each stage as far as possible now, as its tasks would, and list its units."""
+    from ..cluster import STAGES, Request, count_groups, was_submitted
+    from .later_stages import check_boost, check_single, is_made, waits_for
 
     requests: list[Request] = []
     run = _output(stages[0][1])
     describing: click.Context | None = None
+    selecting: click.Context | None = None
     most: int | None
     for command, context, words in stages:
         name, out, cpus = command.name or "", _output(context), context.params.get("jobs")
-        waits = name == "boost" and describing is not None and not is_described(out)
+        outputs = [request.out for request in requests]
+        features = context.params.get("features") or ()
+        waits = name == "boost" and describing is not None and waits_for(_output(describing), out, features)
         if name in STAGES:
             with _named(command):
                 if waits and describing is not None:
-                    most = _groups_of_boost(context.params, describing.params)
+                    most = check_boost(context.params, describing.params)
                 else:
                     if not was_submitted(run, name, words):
                         _look(command, context)
                     most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
+            selecting = context if name in ("featurize", "finetune") else selecting
             length = functools.partial(_unseen(_length), name, context.params, describing)
             requests.append(Request(name, words, out, cpus, most=most, length=length, checked=not waits))
         else:
-            there = not context.params["overwrite"] and _is_finished(name, out)
-            if not there and "model" in context.params and (not requests or context.params["model"].is_file()):
-                with _named(command):
+            finished = not context.params["overwrite"] and _is_finished(name, out)
+            model = context.params.get("model")
+            with _named(command):
+                if model is None or (is_made(model, outputs) and not model.is_file()):
+                    check_single(name, context.params, outputs, selecting)
+                elif not finished:
                     _look(command, context)
             most = None if name == "evaluate" else _count_images(context.params)
             length = functools.partial(_taken, name, out, most)
-            requests.append(Request(name, words, out, cpus, most=most, length=length, there=there))
+            requests.append(Request(name, words, out, cpus, most=most, length=length, there=finished))
     return requests
 
 
 def _count_images(options: dict[str, Any]) -> int | None:
-    """Return how many images a command would look at; None if they cannot be counted yet."""
+    """Return the number of images that a command would use; None if they cannot be counted yet."""
     from ..predict import new_images
 
     sources = [Path(path) for path in (*options["images"], *options["more_images"])]
@@ -185,14 +198,14 @@ def _output(context: click.Context) -> Path:
 
 
 def _is_finished(name: str, out: Path) -> bool:
-    """Tell whether what one job does was done."""
+    """Return whether the work of a single job is done."""
     from .evaluate import is_evaluated
 
     return is_evaluated(out) if name == "evaluate" else _taken(name, out) is not None
 
 
 def _taken(name: str, out: Path, units: int | None = None) -> Length | None:
-    """Return how long what one job does took when it was last done; None if it was not."""
+    """Return how long the work of a single job took the last time; None if it was not done yet."""
     from ..cluster import Length
     from ..runs import read_records
 
@@ -205,7 +218,7 @@ def _taken(name: str, out: Path, units: int | None = None) -> Length | None:
 
 @contextlib.contextmanager
 def _named(command: click.Command) -> Iterator[None]:
-    """Let an error say which stage it is of, and name options as that has them."""
+    """Add the name of the stage to errors inside the block, and write parameters as its flags."""
     try:
         yield
     except BchistoError as error:
@@ -214,7 +227,7 @@ def _named(command: click.Command) -> Iterator[None]:
 
 
 def _look(command: click.Command, context: click.Context) -> None:
-    """Run a command up to its first unit; what it would print as a shard is of no use here."""
+    """Run a command with only its checks, up to its first unit, without its output."""
     from ..cluster import SINGLE
 
     context.params |= {"checks": True, **({} if command.name in SINGLE else {"shard": "1/1"})}
@@ -223,19 +236,19 @@ def _look(command: click.Command, context: click.Context) -> None:
 
 
 def _unseen(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a call that prints nothing."""
+    """Return a function that does the same, but prints nothing."""
 
     @functools.wraps(call)
     def silent(*words: Any) -> Any:
-        unseen = io.StringIO()
-        with contextlib.redirect_stdout(unseen), contextlib.redirect_stderr(unseen):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             return call(*words)
 
     return silent
 
 
 def _length(name: str, options: dict[str, Any], describing: click.Context | None) -> Length | None:
-    """Return how long the work of a command takes, by recorded speeds or a few units that are timed here, if it can."""
+    """Estimate how long a command takes, by recorded speeds or a few units that are timed here; None if unknown."""
     from ..boost import BoostSettings
     from ..cluster import Length
     from ..core import from_options
@@ -274,31 +287,7 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
 
 
 def _earlier(run: Path) -> click.Context:
-    """Return the context of the `featurize` that a run records."""
+    """Return the context of the `featurize` in the record of a run."""
     from .featurize import featurize
 
     return featurize.make_context("featurize", ["--config", str(run / "run.json"), "--out", str(run)])
-
-
-def _groups_of_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:
-    """Check options of boost against images that are not described yet; return how many pieces its work has."""
-    from ..boost import BoostSettings, FeatureChoice
-    from ..core import from_options
-    from ..data import FoldChoice, ImageSelection
-    from ..evaluate import TwoClassView
-    from ..featurize import resolve_settings
-
-    settings, chosen = from_options(BoostSettings, options), from_options(FeatureChoice, options)
-    table = from_options(ImageSelection, describing).table()
-    records = [record for record in table.records if record.label is not None]
-    from_options(TwoClassView, options).check(table.classes)
-    plans = from_options(FoldChoice, options).plans(
-        [record.image_id for record in records],
-        labels=[record.label or "" for record in records],
-        groups=[record.group for record in records],
-        seed=settings.seed,
-        default="10",
-    )
-    features, _ = resolve_settings(describing)
-    stores = len(chosen.features) or len(features.encoders) * len(features.views)
-    return stores * max(len(plan.folds) for plan in plans)

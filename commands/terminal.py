@@ -1,4 +1,4 @@
-"""What a terminal shows: lines that fit, colour, one warning of a kind. Pipes and files get plain lines."""
+"""Output on a terminal: wrapped lines, colours, and repeated warnings only once. Pipes and files get plain lines."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from ..core import Message
 from .help import WIDTH
 
 _COLUMNS = re.compile(r"\S[^\n]{,28}?\s{2,}(?=\S)")
-"""The first column of a row."""
+"""Matches the first column of a row."""
 
 _COLOURS = {"warning": "yellow", "error": "red"}
 
 
 def shows_colour(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that is to show colours: https://no-color.org."""
+    """Return whether a stream is a terminal with colours, see https://no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def put(text: str, *, err: bool = False, **style: Any) -> None:
-    """Print a text: on a terminal in lines that fit, with a style, and ``error:`` and the like in colour.
+    """Print a text; on a terminal with wrapped lines, a style, and ``error:`` or ``warning:`` in colour.
 
     Parameters
     ----------
     text : str
     err : bool
-        On stderr.
+        Print to stderr.
     **style : any
-        Of `click.style`.
+        Parameters of `click.style`.
     """
     click.echo(_for_terminal(text, sys.stderr if err else sys.stdout, **style), err=err)
 
@@ -50,16 +50,16 @@ def _for_terminal(text: str, stream: TextIO, **style: Any) -> str:
     text = fitted(text)
     if not shows_colour(stream):
         return text
-    label, _, rest = text.partition(":")
+    label, _, message = text.partition(":")
     if label in _COLOURS:
-        return click.style(f"{label}:", fg=_COLOURS[label], bold=True) + rest
+        return click.style(f"{label}:", fg=_COLOURS[label], bold=True) + message
     return click.style(text, **style) if style else text
 
 
 def fitted(text: str) -> str:
-    """Return a text with lines that fit the terminal, and are no longer than 100 characters.
+    """Return a text with lines wrapped to the width of the terminal, and to at most 100 characters.
 
-    What follows of a line is indented by two more than its beginning, of a row of two columns as the second.
+    Continued lines are indented by two more than the first, or, in a row of two columns, like the second column.
     """
     lines = []
     for line in text.split("\n"):
@@ -72,7 +72,7 @@ def fitted(text: str) -> str:
 
 
 def as_typed(command: str, *, before: str = "") -> str:
-    """Return a command, whose words are quoted for a shell, in lines that fit and that a shell joins again.
+    """Return a command wrapped to the width of the terminal, with a backslash at each line end, as a shell reads it.
 
     Examples
     --------
@@ -94,10 +94,10 @@ def _width() -> int:
 
 
 class Handler(logging.StreamHandler[TextIO]):
-    """Prints messages on stderr, above the bar if there is one; of warnings of one kind the first, and counts others.
+    """Prints messages on stderr, above the progress bar; of each kind of warning only the first, and counts the others.
 
-    Warnings are of one kind if they come from one template with words of its own, such as ``left out: %s``, or are the
-    same. With ``-v`` all are printed.
+    Warnings are of the same kind if they have the same template with words in it, such as ``left out: %s``, or are
+    equal. With ``-v``, all are printed.
     """
 
     def __init__(self) -> None:
@@ -119,19 +119,19 @@ class Handler(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a message; on a terminal in lines that fit, and in colour."""
+        """Return a message; for a terminal with wrapped lines and colours."""
         text = super().format(record)
         return text if record.exc_info else _for_terminal(text, self.stream)
 
     def count_repeated(self) -> None:
-        """Print how many warnings of each kind were only counted."""
+        """Print the number of repeated warnings of each kind."""
         for kind, count in self._repeated.items():
             put(f"{self._first[kind]} ({count:,} more like it; -v prints them)", err=True)
         self._repeated.clear()
 
 
 def _kind(record: logging.LogRecord) -> str:
-    """Return the fixed words of a message; none if all of it is filled in."""
+    """Return the fixed words of a message's template; empty if it has no words."""
     arguments = record.args if isinstance(record.args, tuple) else ()
     parts = (record.msg, *(item for item in arguments if isinstance(item, Message)))
     words = re.sub(r"%\w|{.*?}", "", " ".join(str(getattr(part, "template", part)) for part in parts))
@@ -139,7 +139,7 @@ def _kind(record: logging.LogRecord) -> str:
 
 
 def count_repeated() -> None:
-    """Print how many warnings of each kind were only counted."""
+    """Print the number of repeated warnings of each kind, if the log goes to a `Handler`."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, Handler):
             handler.count_repeated()
@@ -147,7 +147,7 @@ def count_repeated() -> None:
 
 @contextlib.contextmanager
 def _above_the_bar() -> Iterator[None]:
-    """Let a line be printed without breaking a bar that is shown."""
+    """Print lines inside the block above a progress bar, without breaking it."""
     if "tqdm" not in sys.modules:
         yield
         return

@@ -1,4 +1,4 @@
-"""The command to run next, filled in: with the images, and what this command was given that the next one takes."""
+"""Builds the command to run next, with the images and the options that were given to this command."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ..preflight import Preflight
 
 LINEAR = " --head logistic"
-"""The head for descriptors of encoders that bring their defaults: the field's linear probe."""
+"""The classifier for encoders with their own default settings: a linear probe, as is usual for them."""
 
 _FOLDS = 10
-"""Folds that boost makes by itself."""
+"""Default number of folds of boost."""
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
 
 def typed_names(context: click.Context) -> set[str]:
-    """Return the names of the parameters that the command line or a file of options gives, and not a preset."""
+    """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
     given = context.default_map or {}
     of_preset = {name for name, value in context.meta.get(PRESET, {}).items() if given.get(name) is value}
     names = {one.name or "": context.get_parameter_source(one.name or "") for one in context.command.params}
@@ -37,16 +37,16 @@ def typed_names(context: click.Context) -> set[str]:
 
 
 def given_options(context: click.Context, command: click.Command, *, but: Sequence[str] = ()) -> str:
-    """Return the options that were given to a command and that another takes under the same name, as one types them.
+    """Return the options of this command that another command also has, as they are typed.
 
     Parameters
     ----------
     context : click.Context
-        Of the command that runs.
+        Context of the command that runs.
     command : click.Command
-        The other.
+        The other command.
     but : sequence of str
-        Names of options that are left out.
+        Names of options to leave out.
 
     Returns
     -------
@@ -89,23 +89,23 @@ def next_commands(
     automatic: bool = False,
     linear: bool = False,
 ) -> list[str]:
-    """Return the commands that follow a check, filled in so that they run as they stand.
+    """Return the commands to run after a check, complete so that they can be run unchanged.
 
     Parameters
     ----------
     context : click.Context
-        Of the check.
+        Context of the check.
     featurize : click.Command
         The command `bchisto featurize`.
     result : Preflight
     images : str
-        What the images are called in them.
+        Path of the images as it is written in the commands.
     preset : str, optional
-        Of which the settings are.
+        Preset of the settings.
     automatic : bool
-        Whether `bchisto featurize` fits the settings to the images by itself.
+        Whether `bchisto featurize` adapts the settings to the images by itself.
     linear : bool
-        Whether encoders brought their defaults.
+        Whether the settings are defaults of the encoder.
     """
     where = f"--images {shlex.quote(images)}"
     if result.refused:
@@ -128,7 +128,7 @@ def next_commands(
 
 
 def _fitted_options(result: Preflight) -> str:
-    """Return the options that make the settings asked for those planned."""
+    """Return the options that change the requested settings to the planned ones."""
     planned, line = result.planned, ""
     if planned.encoders != result.requested.encoders:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
@@ -142,13 +142,13 @@ def _fitted_options(result: Preflight) -> str:
 
 
 def fewer_folds(dataset: Dataset) -> str:
-    """Return the option of boost that images need which are too few for ten folds; empty, or with a space in front."""
+    """Return the option of boost for fewer than ten folds, with a space in front; empty if there are enough images."""
     groups = {record.group for record in dataset.records}
     most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
     return f" --folds {most}" if 1 < most < _FOLDS else ""
 
 
 def _default_folds(result: Preflight) -> str:
-    """Return the protocol that boost takes by itself."""
+    """Return the default folds of boost for these images."""
     bach = result.dataset.name == "bach" and len(result.dataset) == 400 and not result.dataset.synthetic
     return "rakhlin10" if bach else "10"

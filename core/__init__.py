@@ -1,4 +1,4 @@
-"""What every room stands on: errors and messages as values, options as fields, arguments, entry points."""
+"""The base of every other package: errors, messages, options declared as fields, arguments and entry points."""
 
 from .arguments import (
     Many,

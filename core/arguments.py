@@ -1,7 +1,7 @@
-"""What Python callers pass, brought to one form: paths as text or `os.PathLike`, one value or many, any whole number.
+"""Conversion of the arguments of public functions: paths as text or `os.PathLike`, one value or many, any integer.
 
-Every public function takes its arguments through these: ``folds=4``, ``weights="x.h5"`` and a NumPy integer mean
-what they seem to, and a text is never read as a list of letters.
+Every public function converts its arguments with these, so ``folds=4``, ``weights="x.h5"`` and NumPy integers work.
+A text is never taken for a list of letters.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PathInput: TypeAlias = str | os.PathLike[str]
 """A path."""
 
 TextInput: TypeAlias = str | os.PathLike[str] | SupportsIndex
-"""A name, a path or a whole number, where a text is meant: ``"10"``, ``10``, ``Path("folds.csv")``."""
+"""A value that is converted to text: a name, path or whole number, such as ``"10"``, ``10``, ``Path("folds.csv")``."""
 
 Many: TypeAlias = T | Iterable[T]
-"""One value, or any number of them."""
+"""One value, or several."""
 
 
 def items_of(value: Any) -> tuple[Any, ...]:
-    """Return one value or an iterable of them as a tuple; a text, a path or a mapping is one value.
+    """Return a value, or an iterable of values, as a tuple; a text, a path or a dict is one value.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def items_of(value: Any) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def reworded(change: Callable[[str], str]) -> Iterator[None]:
-    """Let what is refused inside be said as `change` puts it."""
+    """Rewrite the messages of errors raised inside the block with `change`."""
     try:
         yield
     except BchistoError as error:
@@ -67,12 +67,12 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
 
 
 def as_path(value: PathInput, name: str) -> Path:
-    """Return a path; `name` is that of the parameter, for the message.
+    """Return the value as a path; `name` is the parameter's name, for the message.
 
     Raises
     ------
     InputError
-        Neither a text nor an `os.PathLike`.
+        The value is neither a text nor an `os.PathLike`.
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
@@ -81,7 +81,7 @@ def as_path(value: PathInput, name: str) -> Path:
 
 
 def as_paths(value: Many[PathInput], name: str) -> tuple[Path, ...]:
-    """Return one path or many as a tuple.
+    """Return one path, or several, as a tuple.
 
     Raises
     ------
@@ -92,12 +92,12 @@ def as_paths(value: Many[PathInput], name: str) -> tuple[Path, ...]:
 
 
 def as_text(value: TextInput, name: str) -> str:
-    """Return a text; a path or a whole number becomes one.
+    """Return the value as text; a path or a whole number is converted.
 
     Raises
     ------
     InputError
-        Something else.
+        The value is something else.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def as_text(value: TextInput, name: str) -> str:
 
 
 def as_texts(value: Many[TextInput], name: str) -> tuple[str, ...]:
-    """Return one text or many as a tuple.
+    """Return one text, or several, as a tuple.
 
     Raises
     ------
@@ -125,12 +125,12 @@ def as_texts(value: Many[TextInput], name: str) -> tuple[str, ...]:
 
 
 def as_whole(value: SupportsIndex, name: str) -> int:
-    """Return a whole number, NumPy's included.
+    """Return the value as an int; NumPy integers are accepted.
 
     Raises
     ------
     InputError
-        Something else.
+        The value is not a whole number.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputError(f"{name}={value!r}: give a whole number")
@@ -138,12 +138,12 @@ def as_whole(value: SupportsIndex, name: str) -> int:
 
 
 def as_yes(value: bool, name: str) -> bool:
-    """Return whether something is wanted: True or False, NumPy's included.
+    """Return the value as a bool; NumPy booleans are accepted.
 
     Raises
     ------
     InputError
-        Something else.
+        The value is neither True nor False.
     """
     if type(value).__name__ not in ("bool", "bool_"):
         raise InputError(f"{name}={value!r}: give True or False")
@@ -151,12 +151,12 @@ def as_yes(value: bool, name: str) -> bool:
 
 
 def as_number(value: SupportsFloat, name: str) -> float:
-    """Return a finite number, NumPy's included.
+    """Return the value as a float; NumPy numbers are accepted.
 
     Raises
     ------
     InputError
-        Something else.
+        The value is not a finite number.
     """
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise InputError(f"{name}={value!r}: give a number")
@@ -166,7 +166,7 @@ def as_number(value: SupportsFloat, name: str) -> float:
 
 
 def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
-    """Return one number or many as a tuple.
+    """Return one number, or several, as a tuple.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""Cells of CSV tables: none that we write is run as a formula by a spreadsheet, and each reads back as it was.
+"""Cells of CSV tables, escaped so that a spreadsheet does not run them as formulas.
 
-A text that begins with a sign of a formula, and is no number, gets an apostrophe before it, with which spreadsheets
-mark a text. So does one that begins with apostrophes and such a sign, so that reading, which takes one apostrophe away,
-is never in doubt.
+A text that begins like a formula, and is not a number, gets an apostrophe in front, as spreadsheets mark text. So does
+a text that begins with apostrophes and then like a formula. Reading removes one apostrophe, which restores the text.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from typing import Any
 
 _MARK = "'"
 _FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
-"""Signs with which a formula begins; spreadsheets take the wide ones for the narrow."""
+"""Characters that begin a formula; spreadsheets treat full-width characters like the usual ones."""
 
 
 def neutral(cell: Any) -> Any:
-    """Return a cell as it is written; numbers stay as they are, also as text.
+    """Return a cell as it is written to a table; numbers, also as text, are not changed.
 
     Examples
     --------
@@ -26,7 +25,7 @@ def neutral(cell: Any) -> Any:
 
 
 def unneutral(cell: str) -> str:
-    """Return what a cell of a table means, ours or another program's.
+    """Return the value of a cell that was read from a table, whichever program wrote it.
 
     Examples
     --------
@@ -37,7 +36,7 @@ def unneutral(cell: str) -> str:
 
 
 def _is_formula(cell: str) -> bool:
-    """Whether a cell, less apostrophes before it, begins like a formula and is no number."""
+    """Return whether a cell, without leading apostrophes, begins like a formula and is not a number."""
     text = cell.lstrip(_MARK)
     if text[:1] not in _FORMULA:
         return False

@@ -1,4 +1,4 @@
-"""What Python raises on a file that is damaged, so that every reader of our own files treats damage alike."""
+"""The exceptions that Python raises on a damaged file, so that all readers of bchisto's files treat damage alike."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import zlib
 DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
-    ValueError,  # text that is no UTF-8, JSON or number; an array whose header lies
+    ValueError,  # text that is not UTF-8, JSON or a number; an array with a wrong header
     TypeError,
     LookupError,
     AttributeError,
-    RuntimeError,  # a zip that says it is encrypted, JSON nested without end, HDF5's own errors
+    RuntimeError,  # a zip marked as encrypted, JSON nested too deeply, HDF5's own errors
     OverflowError,
-    MemoryError,  # a header that promises more than there is memory
-    SyntaxError,  # NumPy's reading of an array's header
+    MemoryError,  # a header that declares more than fits into memory
+    SyntaxError,  # from NumPy, which parses an array's header
     struct.error,
     zlib.error,
     csv.Error,
     zipfile.BadZipFile,
 )
-"""A file truncated, emptied, zeroed or altered anywhere raises one of these when it is read as a zip, NPZ, NPY, HDF5,
-JSON or CSV file. For ``except`` around reading alone, since these are wide."""
+"""Raised when a truncated, emptied, zeroed or altered file is read as a zip, NPZ, NPY, HDF5, JSON or CSV file.
+
+Use it only in an ``except`` around the reading of a file, since these classes are broad.
+"""

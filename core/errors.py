@@ -1,8 +1,7 @@
 """The errors that bchisto raises on purpose.
 
-Each message is one line that names the file, the cause and the fix. ``exit_code`` is what the command line
-ends with: 2 for input that was refused on what tables and image headers show before any work began, 1 for
-work that failed.
+Each message is one line that names the file, the cause and the fix. ``exit_code`` is the exit code of the command
+line: 2 if the input was refused before any work began (from tables and image headers), 1 if the work failed.
 """
 
 from __future__ import annotations
@@ -52,22 +51,22 @@ _REFUSED = frozenset(
         errno.ELOOP, errno.EROFS, errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY, errno.ENXIO, errno.EILSEQ,
     }
 )  # fmt: skip
-"""What is wrong with a name or its permissions; everything else (disk full, input/output error) is work that failed."""
+"""Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 
 _MEMORY = re.compile(
     r"bad_alloc|cannot allocate memory|unable to allocate|out of memory|insufficient memory|memory allocation failed"
     r"|failed to map segment|can't start new thread|OOM when allocating|RESOURCE_EXHAUSTED",
     re.IGNORECASE,
 )
-"""How Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker say that there is no memory."""
+"""Matches the out-of-memory messages of Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker."""
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that installs what an extra of bchisto needs.
+    """Return the command that installs the packages of an extra of bchisto.
 
-    The command names the packages that the extra requires, as the metadata of the installed bchisto list them. So it
-    works wherever bchisto came from (an index, a clone, a wheel file that is gone), and never replaces bchisto itself,
-    as ``pip install 'CLONE[extra]'`` does an editable installation.
+    The command lists the packages that the extra requires, from the metadata of the installed bchisto. So it works
+    wherever bchisto came from (an index, a clone, a wheel file that is gone). It also never replaces bchisto itself,
+    whereas ``pip install 'CLONE[extra]'`` replaces an editable installation.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def how_to_install(extra: str) -> str:
     Returns
     -------
     str
-        One line for a shell. Of a bchisto that was never installed, and so has no metadata, it names the folder of its
+        One line for a shell. If bchisto was never installed, and so has no metadata, it names the folder of its
         sources.
 
     Examples
@@ -96,7 +95,7 @@ def how_to_install(extra: str) -> str:
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that someone may have meant; None where none is like it.
+    """Return the most similar of `names`, for a "did you mean"; None if none is similar.
 
     Examples
     --------
@@ -109,7 +108,7 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 
 
 def one_of(name: str, names: Iterable[str]) -> str:
-    """Say which names there are, and first the one that may have been meant.
+    """Return a hint that lists the names to choose from, the most similar one first.
 
     Examples
     --------
@@ -123,7 +122,7 @@ def one_of(name: str, names: Iterable[str]) -> str:
 
 
 def few(names: Iterable[str], *, most: int = 3) -> str:
-    """Return the first names and how many more there are.
+    """Return the first `most` names, and how many more there are.
 
     Examples
     --------
@@ -136,7 +135,7 @@ def few(names: Iterable[str], *, most: int = 3) -> str:
 
 
 def readable_name(text: str) -> str:
-    r"""Return a file name for people: bytes that are not UTF-8, which Python keeps as surrogates, stand as ``\xe9``.
+    r"""Return a file name as readable text; bytes that are not UTF-8 (surrogates in Python) become ``\xe9``.
 
     Examples
     --------
@@ -148,23 +147,23 @@ def readable_name(text: str) -> str:
     except UnicodeEncodeError:
         try:
             return os.fsencode(text).decode("utf-8", "backslashreplace")
-        except UnicodeEncodeError:  # surrogates that no file name has
+        except UnicodeEncodeError:  # surrogates that cannot come from a file name
             return text.encode("utf-8", "backslashreplace").decode()
     return text
 
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Signs that a terminal obeys: control characters but the tab, and those that turn the direction of what follows."""
+"""Characters that a terminal acts on: control characters except the tab, and those that change the text direction."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return a text for a terminal or a log: names in it may be a stranger's, and none of them moves a cursor.
+    r"""Return a text with control characters escaped, so that names in it cannot control a terminal or forge a log.
 
     Parameters
     ----------
     text : str
     lines : bool
-        Whether it has several lines; without, a line break is an escape too.
+        Keep line breaks; if False, they are escaped too.
 
     Examples
     --------
@@ -185,11 +184,11 @@ class BchistoError(Exception):
     Parameters
     ----------
     text : str
-        The message; with values or remedies the template of a `bchisto.core.Message`.
+        The message. With values or remedies, the template of a `bchisto.core.Message`.
     *values : any
-        What is filled into the template.
+        Values for the placeholders of the template.
     remedies : sequence of str
-        What may help.
+        Suggestions that may help.
     """
 
     exit_code = 1
@@ -199,7 +198,7 @@ class BchistoError(Exception):
 
 
 class InputError(BchistoError, ValueError):
-    """Input that does not fit: a table, an option, a label, an image header."""
+    """Invalid input: a table, an option, a label or an image header."""
 
     exit_code = 2
 
@@ -208,7 +207,7 @@ class MissingInputError(InputError, FileNotFoundError):
     """A file or folder that was named but does not exist, or is empty."""
 
     def __str__(self) -> str:
-        # OSError would render a one-argument message the same way; said here so that it stays so.
+        # OSError formats a one-argument message the same way; defined here so that it cannot change.
         return str(self.args[0]) if self.args else ""
 
 
@@ -217,7 +216,7 @@ class SettingsConflictError(InputError):
 
 
 class OverwrittenError(BchistoError):
-    """Another command has overwritten the folder that this one works on."""
+    """The folder that this command works on was overwritten by another command."""
 
 
 class ImageError(BchistoError, ValueError):
@@ -229,13 +228,13 @@ class TissueError(ImageError):
 
 
 class StoreError(BchistoError, ValueError):
-    """A descriptor store that is damaged, foreign, unfinished or of a newer schema."""
+    """A feature file that is damaged, unfinished, of a newer schema, or not a feature file of bchisto."""
 
     exit_code = 2
 
 
 class BundleError(BchistoError, ValueError):
-    """A model bundle that is damaged, foreign, unsafe or of a newer schema."""
+    """A model file that is damaged, unsafe, of a newer schema, or not a model file of bchisto."""
 
     exit_code = 2
 
@@ -256,18 +255,18 @@ class OutputError(BchistoError, OSError):
 
 
 class DiskFullError(OutputError):
-    """An output that cannot be written since the disk, the quota or the device fails: the work failed."""
+    """An output that cannot be written since the disk is full, a quota is used up or the device fails."""
 
     exit_code = 1
 
 
 class ReportError(BchistoError):
-    """A report or table for reading that could not be written; models, predictions and metrics are.
+    """A report or table that could not be written, although models, predictions and metrics were.
 
     Attributes
     ----------
     results : object
-        What the call would have returned.
+        The return value that the call would have had.
     """
 
     def __init__(self, message: str, results: Any = None) -> None:
@@ -276,19 +275,19 @@ class ReportError(BchistoError):
 
 
 class DependencyError(BchistoError, ImportError):
-    """A feature whose optional package is not installed."""
+    """A function that needs an optional package, which is not installed."""
 
     exit_code = 2
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGUSR1, as a scheduler sends before it kills: an interrupt like Ctrl-C with its own exit code."""
+    """An interrupt like Ctrl-C, with its own exit code, for SIGTERM or SIGUSR1, which schedulers send before a kill."""
 
     exit_code = 143
 
 
 def error_number(error: BaseException) -> int | None:
-    """Return the number of a system error; HDF5 often gives it in words only. None where it is no system error."""
+    """Return the number of a system error, which HDF5 often has only in its text; None if it is not a system error."""
     number = getattr(error, "errno", None)
     if isinstance(number, int):
         return number
@@ -302,16 +301,16 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
     Parameters
     ----------
     error : Exception
-        The system's; see `error_number`.
+        The system error; see `error_number`.
     what : str
         The path, and what could not be done.
     then : str
-        How to mend it, where the disk is not full.
+        The fix, if the disk is not full.
 
     Returns
     -------
     OutputError
-        A `DiskFullError` where not the name or its permissions are the cause.
+        A `DiskFullError` unless the name or its permissions are the cause.
     """
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
@@ -327,7 +326,7 @@ def _room(number: int | None) -> str:
 
 
 def os_error(error: OSError) -> tuple[str, int]:
-    """Return one line on a system error that names its file, and the exit code: 2 for a name that cannot be used."""
+    """Return a one-line message that names the file of a system error, and the exit code: 2 for an unusable name."""
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
@@ -344,7 +343,7 @@ def os_error(error: OSError) -> tuple[str, int]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, is a lack of memory, in the words of any library."""
+    """Return whether an error, or one of its causes, means that memory ran out, whichever library raised it."""
     return any(
         isinstance(cause, MemoryError)
         or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)

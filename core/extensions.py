@@ -1,7 +1,7 @@
-"""What other packages add to bchisto, through entry points of the groups ``bchisto.<kind>s``.
+"""Extensions of bchisto by other packages, through entry points in the groups ``bchisto.<kind>s``.
 
 An entry point is a specification (such as `bchisto.encoders.EncoderSpec`), or a function without arguments that
-returns one. It is loaded when it is asked for by name, so that a package that is broken stops only those who use it.
+returns one. It is loaded only when its name is used, so a broken package affects only those who use it.
 """
 
 from __future__ import annotations
@@ -30,29 +30,30 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
 @overload
 def load_extension(group: str, name: str, kind: tuple[type[Any], ...], *, what: str) -> Any: ...
 def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
-    """Load what another package offers under a name.
+    """Load the entry point that another package provides under a name.
 
     Parameters
     ----------
     group : str
-        Of entry points, ``bchisto.encoders`` for example.
+        Group of entry points, for example ``bchisto.encoders``.
     name : str
-        Case does not count.
+        Name of the entry point; upper and lower case are the same.
     kind : type or tuple of type
-        What the entry point, or the function that it names, must give. A specification has the name of its entry point.
+        Type of the entry point, or of the return value of its function. A specification must have the name of its entry
+        point.
     what : str
-        What is asked for, in a word, for messages.
+        A word for messages, such as "encoder".
 
     Returns
     -------
     object of `kind`, or None
-        None where no package offers the name.
+        None if no package provides the name.
 
     Raises
     ------
     InputError
-        Two packages offer the name, or the entry point cannot be loaded, gives something else, or one of another name;
-        the message names the packages.
+        Two packages provide the name, or the entry point cannot be loaded or has a wrong type or name. The message
+        names the packages.
     """
     offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
     if not offered:
@@ -84,12 +85,12 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
 
 
 def check_name(given: str, name: str, *, what: str, package: str = "") -> None:
-    """Refuse what has another name than its entry point.
+    """Check that a specification has the name of its entry point.
 
     Raises
     ------
     InputError
-        It has.
+        The names differ.
     """
     if given.casefold() != name.casefold():
         report = f"report this to its package{package and f', {package}'}"
@@ -102,7 +103,7 @@ def _package(entry: metadata.EntryPoint) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
-    """Return the entry points of a group by name; read once for each state of Python's search path."""
+    """Return the entry points of a group by name; they are read again only if Python's search path changes."""
     offers: dict[str, tuple[metadata.EntryPoint, ...]] = {}
     for entry in metadata.entry_points(group=group):
         name = entry.name.casefold()

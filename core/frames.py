@@ -1,4 +1,4 @@
-"""Tables for people: in columns for a terminal, in HTML and as frames for a notebook."""
+"""Tables for people to read: as text for a terminal, as HTML, and as data frames for a notebook."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from .errors import DependencyError
 
 MOST_SHOWN = 20
-"""Rows of a table that a notebook shows (ours)."""
+"""Rows of a table that a notebook shows (bchisto's choice)."""
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
-    """Return rows as lines for a terminal, the first column left, the others right or left.
+    """Return rows as lines of text with aligned columns: the first to the left, the others to the right or left.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def as_frame(columns: Mapping[str, Any]) -> Any:
 
 
 def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table of HTML, its texts escaped; of many rows the first `MOST_SHOWN`.
+    """Return an HTML table of the first `MOST_SHOWN` rows, with all texts escaped.
 
     Examples
     --------
@@ -58,5 +58,5 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def html_lines(lines: Iterable[str]) -> str:
-    """Return lines of a terminal as HTML, escaped."""
+    """Return lines of text as preformatted HTML, escaped."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"

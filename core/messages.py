@@ -1,7 +1,7 @@
-"""Messages as values: a text with what is filled in, and the names of parameters as data.
+"""Messages as values: a template, the values that are filled in, and the names of parameters as data.
 
-The library speaks Python, the command line speaks in flags, and a prediction has other options than the training that
-its model comes from. A `Message` therefore keeps its parts, and whoever shows it writes them; no finished text is read.
+The same parameter is a keyword in Python and a flag on the command line, and a prediction has other options than the
+training of its model. A `Message` therefore keeps its parts, and the caller that shows it decides how to write them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = [
 ]  # fmt: skip
 
 Write: TypeAlias = Callable[[str, str], str]
-"""How a parameter is written: from its name, and the value it is to have as one types it, or nothing."""
+"""A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter or field whose name is known only when the message is made."""
+    """A parameter or field whose name is a variable, so that it cannot be part of the template."""
 
     name: str
 
@@ -32,7 +32,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Names:
-    """What names images or patients in a message, with the words that go with it; `public` leaves it out."""
+    """The part of a message that names images or patients; `public` leaves it out."""
 
     text: str
 
@@ -41,7 +41,7 @@ class Names:
 
 
 def in_python(name: str, value: str) -> str:
-    """Write a parameter as Python code has it.
+    """Return a parameter as it is written in Python code.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def in_python(name: str, value: str) -> str:
 
 
 class _Formatter(string.Formatter):
-    """Fills a template: ``{}`` takes the next value, ``{name}`` and ``{name:value}`` are parameters."""
+    """Fills a template: ``{}`` is the next value, ``{name}`` and ``{name:value}`` are parameters."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -75,7 +75,7 @@ class _Formatter(string.Formatter):
 
 
 class Message(str):
-    """A text that knows its parts; as a text it is what Python's callers read.
+    """A text that keeps its parts; as a string it is the message for callers of the Python API.
 
     Examples
     --------
@@ -85,14 +85,13 @@ class Message(str):
     Attributes
     ----------
     template : str
-        ``{}`` stands for the next of the values, ``{name}`` for a parameter, ``{name:value}`` for one with a value, as
-        one types it.
+        ``{}`` is the next value, ``{name}`` a parameter, and ``{name:value}`` a parameter with a value, as typed.
     values : tuple
-        What is filled in: anything, other messages, errors with one, or a `Parameter`.
+        Values to fill in: any object, another message, an error with a message, or a `Parameter`.
     remedies : tuple of str
-        What may help; those that name what a caller cannot change are left out.
+        Suggestions that may help; those with parameters that the caller does not have are left out.
     known : frozenset of str, optional
-        The parameters that its reader has; others belong to a trained model. All without.
+        Parameters that the caller has; all others belong to a trained model. None means all.
     """
 
     template: str
@@ -103,21 +102,21 @@ class Message(str):
     def __new__(
         cls, template: str, *values: Any, remedies: Sequence[str] = (), known: frozenset[str] | None = None
     ) -> Message:
-        """Make the text."""
+        """Create the message, with its parameters written as in Python code."""
         parts = (template, values, tuple(remedies), known)
-        made = super().__new__(cls, _written(*parts, in_python))
-        made.template, made.values, made.remedies, made.known = parts
-        return made
+        message = super().__new__(cls, _written(*parts, in_python))
+        message.template, message.values, message.remedies, message.known = parts
+        return message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made, (self.template, self.values, self.remedies, self.known)
 
     def written(self, write: Write) -> str:
-        """Return the text with its parameters as `write` has them."""
+        """Return the text with its parameters written by `write`."""
         return _written(self.template, self.values, self.remedies, self.known, write)
 
     def names(self) -> set[str]:
-        """Return the parameters that it names."""
+        """Return the names of the parameters in the message."""
         parameters: set[str] = set()
 
         def collect(name: str, value: str) -> str:
@@ -128,7 +127,7 @@ class Message(str):
         return parameters
 
     def limited(self, known: Collection[str]) -> Message:
-        """Return what it says to a caller who has these parameters alone.
+        """Return the message for a caller that has only these parameters.
 
         Examples
         --------
@@ -147,17 +146,17 @@ class Message(str):
 
 
 def _made(template: str, values: tuple[Any, ...], remedies: tuple[str, ...], known: frozenset[str] | None) -> Message:
-    """Return a message that was pickled."""
+    """Rebuild a message when it is unpickled."""
     return Message(template, *values, remedies=remedies, known=known)
 
 
 def written(text: str, write: Write) -> str:
-    """Return a text, with its parameters written so if it knows them."""
+    """Return a text; if it is a `Message`, with its parameters written by `write`."""
     return text.written(write) if isinstance(text, Message) else text
 
 
 def public(text: str) -> str:
-    """Return a text as it may be passed on: if it knows its parts, without the names of images and patients.
+    """Return a text that can be passed on: a `Message` without the names of images and patients.
 
     Examples
     --------
@@ -176,13 +175,16 @@ def _public_value(value: Any) -> Any:
 
 
 def limited(text: str, known: Collection[str]) -> str:
-    """Return what a text says to a caller who has these parameters alone, if it knows its parts."""
+    """Return a text; if it is a `Message`, for a caller that has only these parameters, see `Message.limited`."""
     return text.limited(known) if isinstance(text, Message) else text
 
 
 @contextlib.contextmanager
 def limited_to(known: Collection[str]) -> Iterator[None]:
-    """Let what is refused inside be said to a caller who has these parameters alone, see `Message.limited`."""
+    """Rewrite the messages of errors raised inside the block for a caller that has only these parameters.
+
+    See `Message.limited`.
+    """
     try:
         yield
     except Exception as error:
@@ -192,13 +194,13 @@ def limited_to(known: Collection[str]) -> Iterator[None]:
 
 
 def message_of(error: Exception) -> str:
-    """Return the message of an error, with its parts if it has some."""
+    """Return the message of an error, as a `Message` if it has one."""
     message = _parts_of(error)
     return message if isinstance(message, Message) else str(error)
 
 
 def _parts_of(value: Any) -> Any:
-    """Return the message of an error, and anything else as it is."""
+    """Return the `Message` of an error; any other value is returned unchanged."""
     return (
         value.args[0] if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message) else value
     )
@@ -211,7 +213,7 @@ def _written(
         return write(name, value) if known is None or name in known else f"this model's {name} {value}".rstrip()
 
     text = _Formatter(as_known).vformat(template, values, {})
-    lacks = getattr(write, "lacks", None)  # of a command: what it has no option for is no advice to who runs it
+    lacks = getattr(write, "lacks", None)  # of a command: it leaves out remedies that need an option it does not have
     offered = [
         remedy
         for remedy in remedies

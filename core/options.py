@@ -1,8 +1,8 @@
-"""Options as fields: a settings value declares each of its options once.
+"""Options as fields: a settings class declares each of its options once.
 
-From the declaration follow the conversion of what a caller passes, its check and the message of that, the part of the
-docstring, the option of a command, what ``run.json`` records and what ``--config`` gives back. An option is called
-as its field everywhere; only the flag of a field that holds several values may be its singular.
+The declaration defines how a value is converted and checked, the error message, the docstring, and the option of a
+command. It also defines what ``run.json`` records and ``--config`` reads. An option has the name of its field
+everywhere; only the flag of a field with several values may be its singular.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ V = TypeVar("V")
 _KEY = "option"
 
 GROUPS = ("Input", "Features", "Training", "Evaluation", "Speed", "Output", "Particular data sets", "Advanced")
-"""Groups of options in the order of a help."""
+"""Groups of options, in the order of ``--help``."""
 
 _SIMPLE: Mapping[Any, Callable[[Any, str], Any]] = {
     int: as_whole, float: as_number, str: as_text, bool: as_yes, Path: as_path,
@@ -37,7 +37,7 @@ _SIMPLE: Mapping[Any, Callable[[Any, str], Any]] = {
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value in the types of JSON: a tuple becomes a list, and any other object its text."""
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
@@ -45,41 +45,42 @@ def plain_value(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """What a field declares of its option.
+    """The declaration of an option in the metadata of a field.
 
     Attributes
     ----------
     help : str
-        What it is, for the command line and for the docstring.
+        Description, for the command line and the docstring.
     group : str
-        Of `GROUPS`: where the help of a command lists it.
+        Group in the help of a command, one of `GROUPS`.
     flag : str
-        Its flag, where that is not the field's name: of several values the singular.
+        Name of the flag, if it differs from the field's name: the singular for a field with several values.
     choices : sequence
-        What it may be; with `more` those that the help lists.
+        Allowed values; with `more`, only those that the help lists.
     more : callable, optional
-        Returns all choices, with those that other packages add.
+        Returns all choices, including those that other packages add.
     least, most : float, optional
-        Bounds of a number, or of each of several.
+        Bounds of a number, or of each of several numbers.
     metavar : str
-        How its value is written.
+        Placeholder for the value in the help.
     file : {"", "input", "output"}
-        Where a path must be that of a file: one that is read, or one that is written.
+        Whether a path must be a file that is read, or a file that is written; empty for neither.
     commas : bool
-        Whether a command takes several names in one text.
+        Whether the command line accepts several names separated by commas.
     distinct : bool
-        Whether what is named twice counts once.
+        Whether repeated values are removed.
     command : bool
-        Whether commands have an option of its own.
+        Whether commands have an option for the field.
     select : str
-        The key of ``--select`` that sets it, if only some data sets have it; they are known by the field's name.
+        The key of ``--select`` that sets the field, if only some data sets have it; the data sets declare the field's
+        name.
     recorded : bool
-        Whether ``run.json`` keeps it.
+        Whether ``run.json`` records it.
     decides : bool
-        Whether results change with it.
+        Whether it can change results.
     form, plain : callable, optional
-        What makes the field's value of what was passed and of its name, and what makes it plain again; both follow from
-        the type.
+        `form` converts the passed value (and the field's name) to the field's value, and `plain` converts that to JSON
+        types. By default both follow from the type.
     """
 
     help: str = ""
@@ -102,12 +103,12 @@ class Option:
 
 
 def option(default: Any = MISSING, *, factory: Any = MISSING, **declared: Any) -> Any:
-    """Return a field of a settings value with a default, or what makes it, and what it declares: see `Option`."""
+    """Return a dataclass field with a default, or a factory for it, and the declaration of an `Option`."""
     return field(default=default, default_factory=factory, metadata={_KEY: Option(**declared)})
 
 
 def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
-    """Yield each field of a dataclass with its type and what it declares."""
+    """Yield each field of a dataclass, with its type and its `Option`."""
     hints = _hints(kind if isinstance(kind, type) else type(kind))
     for declared in fields(kind):
         yield declared, hints[declared.name], declared.metadata.get(_KEY, Option())
@@ -119,7 +120,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _form(hint: Any) -> Callable[[Any, str], Any]:
-    """Return what brings a value to a type, given its name for the message."""
+    """Return a function that converts a value to a type; its second argument is the name, for messages."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         inner = _form(next(part for part in parts if part is not types.NoneType))
@@ -141,7 +142,7 @@ def _several(value: Any, name: str, *, each: Callable[[Any, str], Any], count: i
 
 
 def _check(value: Any, name: str, declared: Option) -> None:
-    """Refuse a value out of bounds, or a word that is none of the choices."""
+    """Refuse a value out of bounds, or one that is not among the choices."""
     low, high = declared.least, declared.most
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
@@ -153,9 +154,9 @@ def _check(value: Any, name: str, declared: Option) -> None:
 
 
 class Settings:
-    """Base of frozen dataclasses of options: brings each field to the form of its type, and checks it.
+    """Base of frozen dataclasses of options: converts each field to its type, and checks it.
 
-    What several fields decide together a class refuses in its own `validate`. The docstring gets the fields.
+    A subclass checks combinations of fields in its `validate`. Its docstring gets a list of the fields.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -178,11 +179,11 @@ class Settings:
         self.validate()
 
     def validate(self) -> None:
-        """Refuse what fields decide together."""
+        """Check combinations of fields, and raise `InputError` if they do not fit together."""
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return what was passed, or the defaults."""
+        """Return the value, or the defaults if it is None."""
         return cls() if value is None else typing.cast(Self, value)
 
 
@@ -193,13 +194,13 @@ def _sentence(declared: Option) -> str:
 
 
 def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
-    """Return the options that values stand for, JSON-ready, as ``run.json`` records them and ``--config`` reads them.
+    """Return the options of settings in the types of JSON, as ``run.json`` records them and ``--config`` reads them.
 
     Parameters
     ----------
     *values : Settings
     deciding : bool
-        Only those that change results, whether recorded or not: what a key is made of.
+        Return only options that can change results, recorded or not, as a key needs them.
 
     Examples
     --------
@@ -222,17 +223,17 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
 
 
 def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: Any) -> V:
-    """Return the value that a command's options stand for.
+    """Return a settings object built from a command's options.
 
     Parameters
     ----------
     kind : type
         A dataclass.
     options : mapping
-        Option name to value; those of other values are left alone, and a field without one has its default. A text
-        becomes the number, or the true or false, that its field takes.
+        Option name to value. Options that are not fields are ignored, and a field without an option has its default. A
+        text is converted to the number or boolean of its field.
     **given : any
-        Fields whose values are known otherwise.
+        Values of fields, which replace those of `options`.
     """
     chosen = {
         member.name: _read(options[member.name], hint)
@@ -243,7 +244,7 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
 
 
 def _read(value: Any, hint: Any) -> Any:
-    """Return what texts of a file stand for, by the type of their field; what does not fit is left to the field."""
+    """Convert texts of a file to a field's type; a text that cannot be converted is left for the field to check."""
     parts = [part for part in typing.get_args(hint) if part not in (types.NoneType, Ellipsis)]
     if isinstance(value, list | tuple):
         return [_read(item, parts[0] if parts else hint) for item in value]

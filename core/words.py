@@ -1,4 +1,4 @@
-"""Nouns in the number that is counted, and lists as a sentence has them."""
+"""Singular and plural of nouns, and lists of words in a sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def counted(number: int, name: str) -> str:
-    """Write a count with what is counted.
+    """Return a number with its noun, in the singular or plural.
 
     Examples
     --------
@@ -17,12 +17,12 @@ def counted(number: int, name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Return the plural of such a name."""
+    """Return the plural of an English noun."""
     return f"{name}es" if name.endswith(("ch", "ss")) else f"{name}s"
 
 
 def listed(items: Sequence[str]) -> str:
-    """Join words as a sentence does.
+    """Join words with commas and "and".
 
     Examples
     --------

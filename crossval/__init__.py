@@ -1,7 +1,7 @@
-"""Cross-validation, whatever is trained: training over the folds, its result and outputs, the model file.
+"""Cross-validation of any kind of model: training over the folds, results, outputs and the model file.
 
-`bchisto.boost` and `bchisto.finetune` say what their units are (`Training`); shards, resuming, outputs and reports are
-here, once.
+`bchisto.boost` and `bchisto.finetune` define what they train, as subclasses of `Training`. This package holds what both
+share: shards, resuming, outputs and reports.
 """
 
 from .arrays import pack_arrays, unpack_arrays

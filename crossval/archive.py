@@ -1,4 +1,4 @@
-"""Writing the archives that `bchisto.formats.Archive` reads."""
+"""Write archives that `bchisto.formats.Archive` can read."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def write_archive(
     facts: Mapping[str, Any],
     check: Callable[[Archive], object],
 ) -> None:
-    """Write an archive, read it back, and only then put it in its place.
+    """Write an archive, and move it into place only after it was read back successfully.
 
     Parameters
     ----------
     path : Path
     kind : str
-        What it is, for whoever opens it.
+        Kind of the archive, stored in its manifest.
     schema_version : int
-        Of `facts` and the members.
+        Schema version of `facts` and the members.
     members : iterable of (name, callable)
-        Each callable returns the bytes of the member; one at a time is in memory.
+        Each callable returns the bytes of its member. Only one member at a time is in memory.
     facts : mapping
-        The rest of the manifest.
+        Further entries of the manifest.
     check : callable
-        Called with the archive open for reading; what it raises is why the archive cannot be read.
+        Called with the archive open for reading. It raises an error if the archive is invalid.
 
     Raises
     ------
     InputError
-        More members, or larger ones, than can be read.
+        There are more members than can be read, or they are too large.
     OutputError
-        The archive cannot be written, or what was written cannot be read.
+        The archive cannot be written or cannot be read back.
     """
     chosen = list(members)
     check_archive_size(members=len(chosen))
@@ -81,7 +81,7 @@ def write_archive(
 
 def _info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, date_time=_EPOCH)
-    # weights of networks hardly shrink, and take long to
+    # network weights take long to compress and hardly become smaller
     info.compress_type = zipfile.ZIP_STORED if name.endswith(".h5") else zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     return info

@@ -1,4 +1,7 @@
-"""A trained model as the bytes of an NPZ file: written without a date, read without pickle, every shape checked."""
+"""Store a trained model as the bytes of an NPZ file.
+
+Files contain no date, so equal models give equal bytes. They are read without pickle, and every shape is checked.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,17 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
 def unpack_arrays(
     data: bytes, shapes: Mapping[str, Sequence[str | int]], *, largest: float = limits.MODEL_VALUE
 ) -> dict[str, Array]:
-    """Read arrays and check that they belong together.
+    """Read arrays and check their names, shapes and values.
 
     Parameters
     ----------
     data : bytes
-        Of `pack_arrays`.
+        Result of `pack_arrays`.
     shapes : mapping
-        Name of each array to its dimensions: a number, or a letter, which means the same number wherever it stands.
+        Name of each array to its dimensions. A dimension is a number or a letter; a letter means the same number in
+        all arrays.
     largest : float
-        Bound on values.
+        Largest permitted absolute value.
 
     Returns
     -------
@@ -45,12 +49,12 @@ def unpack_arrays(
     Raises
     ------
     BundleError
-        Damaged, too large, another set of arrays, other shapes, or values that are not finite.
+        The data are damaged or too large, the arrays have other names or shapes, or values are not finite.
     """
     try:
         check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # written unpacked, so that nothing in them is larger than their bytes
+            # arrays are stored uncompressed, so together they cannot be larger than the file
             if sum(info.file_size for info in archive.infolist()) > len(data):
                 raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -63,11 +67,12 @@ def unpack_arrays(
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BundleError(f"not a complete model of arrays ({reason}); train it again") from error
-    known: dict[str, int] = {}
+    dimensions: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
         sizes = [
-            known.setdefault(e, n) if isinstance(e, str) else e for e, n in zip(expected, array.shape, strict=False)
+            dimensions.setdefault(e, n) if isinstance(e, str) else e
+            for e, n in zip(expected, array.shape, strict=False)
         ]
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")

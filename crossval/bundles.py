@@ -1,4 +1,4 @@
-"""What the bundles of boosted models and of networks share: their archive, and what they state about themselves."""
+"""What all model files share, of boosted models and of networks: the archive format and the facts about the models."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 3
 
 _KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
-"""What a bundle of each kind is of, and what one of the other does not hold."""
+"""Names of each kind of model: in the plural for what a model file holds, then for what it lacks."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The images that trained any model of a bundle, so that they can be told from new ones.
+    """The images that trained any model of a model file, to recognise them among new images.
 
     Attributes
     ----------
     count : int
+        Number of images.
     hashes : frozenset of str
-        SHA-256 of the decoded pixels of each; of embeddings, of their rows.
+        SHA-256 of the decoded pixels of each image, or of its rows if the models were trained on embeddings.
     """
 
     count: int
@@ -36,43 +37,44 @@ class TrainingImages:
 
     @classmethod
     def of(cls, images: Iterable[str], hashes: Mapping[str, str]) -> TrainingImages | None:
-        """Return those of some images; None where the hash of one of them is not known."""
-        chosen = set(images)
-        return cls(len(chosen), frozenset(hashes[image] for image in chosen)) if chosen <= hashes.keys() else None
+        """Return the training images with their checksums, or None if the checksum of any image is unknown."""
+        names = set(images)
+        return cls(len(names), frozenset(hashes[image] for image in names)) if names <= hashes.keys() else None
 
     def content(self) -> dict[str, Any]:
-        """Return what the manifest says."""
+        """Return the entry for the manifest."""
         return {"images": self.count, "sha256": sorted(self.hashes)}
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
-        """Return those that a manifest names; None in bundles that do not know theirs."""
-        known = manifest["training"]
-        return known and cls(int(known["images"]), frozenset(known["sha256"]))
+        """Return the training images that a manifest lists, or None if it lists none."""
+        training = manifest["training"]
+        return training and cls(int(training["images"]), frozenset(training["sha256"]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """What every bundle says of itself, whatever its models are.
+    """Facts that every model file contains, whatever the kind of its models.
 
     Attributes
     ----------
     classes : tuple of str
         Order of the probabilities.
     protocol : str
-        The folds that the models come from.
+        The cross-validation scheme in which the models were trained, in words.
     banners : tuple of str
-        What a reader of predictions must know.
+        Warnings that every reader of predictions must see.
     temperature : float or None
-        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
+        Temperature of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
     two_class : dict or None
-        ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of each.
+        ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of
+        each target sensitivity.
     training : TrainingImages or None
-        None where the bundle does not know which images trained.
+        None if the training images are not recorded.
     unsure : dict or None
         See `bchisto.evaluate.unsure_rule`.
     reading : dict
-        How a dataset is read, see `bchisto.data.ImageSelection`; empty for the default.
+        How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
     """
 
     classes: tuple[str, ...]
@@ -86,42 +88,42 @@ class BundleFacts:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """What the models are: the network, or the classifier and its encoders."""
+        """Names of the network, or of the classifier and its encoders."""
         return ()
 
     @property
     def takes_embeddings(self) -> bool:
-        """Whether the models were trained on embeddings from files, and so see no images."""
+        """Whether the models were trained on embeddings from files, so that they cannot predict images."""
         return False
 
     def licences(self) -> Iterator[str]:
-        """Say under which licence the weights are, in the file or needed beside it, each network once."""
+        """Yield the licence of the weights of each network, whether the file contains them or only needs them."""
         yield f"Weights of {', '.join(self.model_names)}: trained for this model, from what the methods name"
 
     kind: ClassVar[str]
-    """Of the models: ``boosted`` or ``cnn``."""
+    """Kind of the models: ``boosted`` or ``cnn``."""
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read and check a bundle.
+        """Read and check a model file.
 
         Raises
         ------
         BundleError
-            Missing, not a bundle, of a newer schema or another kind, too large, or a member that is unexpected or
-            altered.
+            The file is missing, not a model file, of a newer schema or another kind, or too large; or a member is
+            unexpected or was altered.
         """
         with open_bundle(path := Path(path), kind=cls.kind) as archive:
             return cls._read(path, archive)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Self:
-        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
+        """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
         raise NotImplementedError
 
     @classmethod
     def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
-        """Return what a checked manifest says, with the fields that a kind of bundle adds."""
+        """Return the facts of a checked manifest, with the fields `own` of this kind of model."""
         calibration = manifest["calibration"]
         return cls(
             classes=tuple(manifest["classes"]),
@@ -135,7 +137,7 @@ class BundleFacts:
         )
 
     def content(self) -> dict[str, Any]:
-        """Return what the manifest says."""
+        """Return the entries for the manifest."""
         return {
             "classes": list(self.classes),
             "protocol": self.protocol,
@@ -156,7 +158,7 @@ def write_bundle(
     members: Sequence[tuple[str, Callable[[], bytes]]],
     check: Callable[[Archive], BundleFacts],
 ) -> BundleFacts:
-    """Write a bundle, and read it back before it takes its place.
+    """Write a model file, and move it into place only after it was read back successfully.
 
     Parameters
     ----------
@@ -165,31 +167,31 @@ def write_bundle(
     facts : BundleFacts
     kind : {"boosted", "cnn"}
     own : mapping
-        What this kind adds to what every bundle says.
+        Manifest entries that only this kind of model has.
     members : sequence of (str, callable)
-        Name of each model, and what returns its bytes.
+        Name of each model, and a function that returns its bytes.
     check : callable
-        Reads the archive; raises what is wrong with it.
+        Reads the archive and returns its facts. It raises an error if the archive is invalid.
 
     Returns
     -------
     BundleFacts
-        What was read, without the models.
+        The facts that were read back, without the models.
     """
-    held: list[BundleFacts] = []
+    contents: list[BundleFacts] = []
     write_archive(
         path,
         kind=BUNDLE_KIND,
         schema_version=BUNDLE_SCHEMA,
         members=members,
         facts={"models": kind, **own, **facts.content()},
-        check=lambda archive: held.append(check(archive)),
+        check=lambda archive: contents.append(check(archive)),
     )
-    return held[-1]
+    return contents[-1]
 
 
 def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
-    """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
+    """Return the lines about a model file for a report: name and value of its models, protocol and classes."""
     reference = getattr(bundle, "reference", None)
     shown = reference is not None and reference.thumbnails is not None
     return [
@@ -205,18 +207,18 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
 
 @contextlib.contextmanager
 def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
-    """Open a bundle, of a kind or of any; whatever is damaged in it is a `BundleError`.
+    """Open a model file of one kind, or of any kind by default. Any damage found while it is open is a `BundleError`.
 
     Raises
     ------
     BundleError
-        Missing, not a bundle, of a newer schema or another kind, too large, or damaged.
+        The file is missing, not a model file, of a newer schema or another kind, too large, or damaged.
     """
     with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         check_manifest(path, archive.manifest)
-        held = archive.manifest["models"]
-        if kind not in (None, held):
-            raise BundleError(f"{path}: a model file of {_KINDS[held][0]}, which have no {_KINDS[str(kind)][1]}")
+        found = archive.manifest["models"]
+        if kind not in (None, found):
+            raise BundleError(f"{path}: a model file of {_KINDS[found][0]}, which have no {_KINDS[str(kind)][1]}")
         try:
             yield archive
         except BundleError as error:
@@ -229,19 +231,19 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
 
 
 def bundle_kind(path: Path) -> str:
-    """Return of what kind the models of a bundle are: ``boosted`` or ``cnn``.
+    """Return the kind of the models in a model file: ``boosted`` or ``cnn``.
 
     Raises
     ------
     BundleError
-        Not a bundle, or one of a newer schema.
+        The file is not a model file, or has a newer schema.
     """
     with open_bundle(path) as archive:
         return str(archive.manifest["models"])
 
 
 def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
-    """Return the classes of a bundle and its ``two_class``, of the manifest alone: no model is read.
+    """Return the classes of a model file and its ``two_class`` entry. Only the manifest is read.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
 
 
 def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the settings of the stores of a bundle by name, of the manifest alone; of CNNs nothing.
+    """Return the settings of each feature file by name, empty for CNNs. Only the manifest is read.
 
     Raises
     ------

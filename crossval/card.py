@@ -1,4 +1,4 @@
-"""The card of a model file, beside it and where it is published."""
+"""Write the model card, a summary in Markdown next to a model file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping
     Parameters
     ----------
     path : Path
+        The card to write.
     model : Path
-        Its file.
+        The model file.
     bundle : BundleFacts
-        What is in it.
+        Facts from the model file.
     metrics : mapping or None
-        What ``metrics.json`` beside it holds.
+        Content of the ``metrics.json`` next to it.
     """
     card = model_card(
         name=model.absolute().parent.name or model.stem,

@@ -1,4 +1,4 @@
-"""What the manifest of a bundle must look like, whoever wrote it: checked before anything of it is used."""
+"""Check the manifest of a model file, which may come from an untrusted source, before it is used."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ..evaluate import TWO_CLASS_RULES, positive_mask
 from ..formats import limits
 
 _TEMPERATURES = (1e-3, 1e3)
-"""Bounds far beyond those of the temperatures that are searched."""
+"""Smallest and largest permitted temperature, far beyond the range in which temperatures are fitted."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _UNKNOWN = ("calibration", "two_class", "training", "unsure")
-"""What may be null: nothing is known of it."""
+"""Entries that may be null, which means unknown."""
 
 
 def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Check what the manifest of a bundle says.
+    """Check the manifest of a model file.
 
     Parameters
     ----------
     path : Path
-        The bundle.
+        The model file, for messages.
     manifest : mapping
 
     Raises
     ------
     BundleError
-        Something is missing, of another kind, out of range, or does not fit the rest.
+        An entry is missing, of the wrong type, out of range, or contradicts another entry.
     """
     side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     forms: dict[str, tuple[Any, str]] = {
@@ -58,15 +58,15 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             "a confidence with the counts on both sides of it",
         ),
     }  # fmt: skip
-    for name, (form, wanted) in forms.items():
+    for name, (form, expected) in forms.items():
         if name not in manifest:
             raise BundleError(f"{path}: its manifest has no {name}; the model file is corrupt")
         if not (_fits(manifest[name], form) or (manifest[name] is None and name in _UNKNOWN)):
-            raise BundleError(f"{path}: its manifest does not hold {wanted} as {name}; the model file is corrupt")
+            raise BundleError(f"{path}: its manifest does not hold {expected} as {name}; the model file is corrupt")
 
 
 def _fits(value: Any, form: Any) -> bool:
-    """Whether a value is of a form: a check, a choice, a list of a form, or a mapping of forms by name."""
+    """Whether a value has a form. A form is a function, a tuple of choices, a list of one form, or a dict of forms."""
     if isinstance(form, dict):
         return isinstance(value, dict) and all(_fits(value.get(name), inner) for name, inner in form.items())
     if isinstance(form, list):
@@ -89,7 +89,7 @@ def _are_hashed(members: Any) -> bool:
 def _is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     try:
         real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
+    except OverflowError:  # an integer too large for a float
         return False
     return real and least <= value <= most
 
@@ -107,7 +107,7 @@ def _is_interval(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a table can hold a name: text of UTF-8 without null characters."""
+    """Whether a value can be a name in a table: UTF-8 text that is not blank and has no null characters."""
     return _is_text(value) and bool(value.strip()) and "\0" not in value and readable_name(value) == value
 
 

@@ -1,4 +1,4 @@
-"""What a cross-validation leaves in its folder: metrics, the bundle, the report."""
+"""Write the outputs of a cross-validation: metrics, model file, model card and report."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ from .result import CrossValidation
 from .training import Training
 
 CARD = "model-card.md"
-"""The card of a model, beside it."""
+"""File name of the model card."""
 
 _REPLICATES = 2000
-"""Bootstrap replicates of intervals."""
+"""Number of bootstrap replicates for confidence intervals."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the outputs of a cross-validation are made of.
+    """Everything from which the outputs of a cross-validation are written.
 
     Attributes
     ----------
     training : Training
     tables : sequence of PredictionTable
-        The first is that of the whole.
+        Predictions. The first table is the main one, by all models together.
     members : sequence of PredictionTable
-        That of the whole, by the models of one seed each.
+        The main table by the models of each seed.
     shown : int or None
-        How many tables get a section in the report, from the first; None for all.
+        Number of tables, from the first, that get a section in the report. None for all.
     methods : sequence of str
-        Sentences on what was trained, for a methods section; cite as `cite` reads it.
+        Sentences about the training for a methods section, with citations as `cite` reads them.
     settings : mapping
-        What the report says of the settings.
+        Settings that the report shows.
     facts : dict
-        What the command adds to ``run`` of ``metrics.json``.
+        Entries that the command adds to ``run`` of ``metrics.json``.
     paper : PaperTable or None
-        Accuracy per fold and member; written as ``table.csv`` too.
+        Accuracy per fold and member, also written as ``table.csv``.
     picture : callable
-        Returns the pixels of an image that the report shows, see `bchisto.report.choose_samples`.
+        Returns the pixels of an image for the report, see `bchisto.report.choose_samples`.
     most_resampled : int or None
-        Rows of a table up to which intervals are computed; None for any.
+        Largest number of rows of a table of patches for which intervals are computed. None for no limit.
     """
 
     training: Training[Any, Any]
@@ -78,22 +78,22 @@ class Outputs:
     most_resampled: int | None = None
 
     def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]) -> CrossValidation:
-        """Write everything.
+        """Write all outputs.
 
-        What others need comes first: ``metrics.json``, then the bundle. Then its card, ``table.csv`` and
-        ``report.html``, whose failure costs nothing and is put into `CrossValidation.unreported`.
+        ``metrics.json`` and the model file come first. If the model card, ``table.csv`` or ``report.html`` cannot be
+        written, the others are kept and the failure is listed in `CrossValidation.unreported`.
 
         Parameters
         ----------
         result : CrossValidation
-            Says what a reader must know first.
+            The result so far.
         bundle : callable
-            Writes the bundle with these facts, and returns what is in it.
+            Writes the model file with the given facts, and returns the facts that were read back.
 
         Returns
         -------
         CrossValidation
-            With predictions and metrics of the whole, and what shows its cases.
+            The result with predictions, metrics, and the function `show` for its cases.
         """
         folder = result.folder
         noted = any(NOTHING_LEARNT in banner for banner in result.banners)
@@ -104,13 +104,13 @@ class Outputs:
         units = {f"{unit}_is": name for unit, name in facts["names"].items()}
         tables = [replace(table, **units) for table in self.tables]
         metrics = {table.name: self._measure(table) for table in tables}
-        kept = self._bundle_facts(metrics, result)
-        facts["bundle"] = self._calibration(kept, facts["names"])
+        bundle_facts = self._bundle_facts(metrics, result)
+        facts["bundle"] = self._calibration(bundle_facts, facts["names"])
         measured = {"tables": metrics, "run": facts}
         write_json(folder / "metrics.json", measured)
-        held = bundle(kept)
+        written = bundle(bundle_facts)
         with reporting(folder / CARD, failed):
-            write_card(folder / CARD, model=result.model, bundle=held, metrics=measured)
+            write_card(folder / CARD, model=result.model, bundle=written, metrics=measured)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 self.paper.write(folder / "table.csv")
@@ -130,8 +130,8 @@ class Outputs:
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
 
     def _measure(self, table: PredictionTable) -> dict[str, Any]:
-        few = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
-        return measure(table, bootstrap=_REPLICATES if few else 0, **self.training.view.measured)
+        resampled = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
+        return measure(table, bootstrap=_REPLICATES if resampled else 0, **self.training.view.measured)
 
     def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         plan, images = self.training.plan, self.training.images
@@ -155,35 +155,37 @@ class Outputs:
                 for point in view["wanted"]
             ],
         }
-        # of new images: fitted on every out-of-fold prediction
+        # for new images: fitted on all out-of-fold predictions
         temperature = shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
         return replace(facts, temperature=temperature, two_class=two_class, unsure=unsure_rule(table))
 
-    def _calibration(self, kept: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
-        """Return what ``metrics.json`` holds of the bundle; `names` as in its ``names``."""
+    def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return the entry ``bundle`` of ``metrics.json``. `names` is its entry ``names``."""
         unit = sampling_units(self.tables[0])[0] if self.tables else "image"
-        single = None if kept.temperature is None else shrunk_temperature(self.tables[0])
+        single = None if facts.temperature is None else shrunk_temperature(self.tables[0])
         text = (
             "no temperature: it is fitted across folds, and there is only one"
-            if kept.temperature is None
-            else f"temperature {kept.temperature:.3f} for new images, which the mean of all fold models predicts; "
+            if facts.temperature is None
+            else f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
             f"{single:.3f} was fitted on out-of-fold predictions, drawn towards 1 as by five more "
             f"{names.get(unit, unit)}s. This could not be verified: no labelled image is left"
         )
         return {
-            "temperature": kept.temperature,
+            "temperature": facts.temperature,
             "temperature_single": single,
             "text": text,
-            "trained": kept.training and {"images": kept.training.count},
+            "trained": facts.training and {"images": facts.training.count},
         }
 
     def _facts(self, result: CrossValidation) -> dict[str, Any]:
         plan, images = self.training.plan, self.training.images
         try:
             layout = find_layout(images.dataset)
-        except BchistoError:  # another package's, gone or broken since: no result may depend on what things are called
+        except (
+            BchistoError
+        ):  # a layout of another package, missing or broken by now: it gives only names, so results do not need it
             layout = None
-        # what makes the spread of the accuracy, where more is known of it than that of the folds
+        # sources of the spread of the accuracy, if there is more than one set of folds
         members = self.members or self.tables[:1]
         spread = variance_split(members, splits=plan.repeats) if len(members) > 1 or plan.repeats > 1 else None
         return {

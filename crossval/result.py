@@ -1,4 +1,4 @@
-"""What a cross-validation gave, whatever was trained, and how it is said."""
+"""The result of a cross-validation, and its summary for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from ..report import headline
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """One protocol with one classifier.
+    """The result of one cross-validation scheme with one classifier or network.
 
     Attributes
     ----------
     folder : Path
-        ``RUN/boost/<folds>-<head>`` or ``RUN/finetune/<folds>-<network>[-<name>]``: models, predictions, metrics,
-        report and bundle.
+        ``RUN/boost/<folds>-<head>`` or ``RUN/finetune/<folds>-<network>[-<name>]``, with the models, predictions,
+        metrics, report and model file.
     protocol : str
-        In words.
+        The cross-validation scheme in words.
     models : int
-        Models in all; of networks one per fold.
+        Number of models; for networks one per fold.
     unit : str
-        What they are called: ``models``, or ``folds`` where there is one to a fold.
+        The word for them: ``models``, or ``folds`` if there is one per fold.
     finished : bool
-        Whether all are there; a shard leaves the rest, and putting them together, to the call without it.
+        Whether all models are trained. A shard trains its part; a call without a shard trains the others and writes
+        the outputs.
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     table : str
-        What the table of the whole is called in a summary.
+        Name of the main table in a summary.
     panel : Panel or None
-        Predictions of images and their metrics, where finished and images were tested.
+        Predictions of images with their metrics; None until all is finished, or if no images were tested.
     failures : tuple of (image_id, message)
-        Images left out.
+        Images that could not be used.
     assembled : bool
-        Whether they were put together: bundle, metrics and, where images were tested, predictions are written.
+        Whether the outputs are written: model file, metrics and, if images were tested, predictions.
     unreported : tuple of str
         One line for each table or report that could not be written.
     share : Share or None
-        Of a shard: what it has of the models, and how many are there.
+        For a shard: its part of the models, and how many models are trained so far.
     show : callable or None
-        Writes `report` anew with other right and wrong images, once they were put together; see
+        Writes `report` again with other correctly and wrongly predicted images, once the outputs are written; see
         `bchisto.explain.show_cases`.
     """
 
@@ -65,33 +66,33 @@ class CrossValidation:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """Metrics of images, where there are any."""
+        """Metrics of images, or None if there are none."""
         return None if self.panel is None else self.panel.metrics
 
     @property
     def paper(self) -> PaperTable | None:
-        """Accuracy per fold, for classifiers of several members."""
+        """Accuracy per fold, or None if the classifier has only one member."""
         return None if self.panel is None else self.panel.paper
 
     @property
     def model(self) -> Path:
-        """The bundle, once finished."""
+        """Path of the model file, which exists once all is finished."""
         return self.folder / "model.bchisto"
 
     @property
     def report(self) -> Path:
-        """The report, once finished."""
+        """Path of the report, which exists once all is finished."""
         return self.folder / "report.html"
 
     def figures(self, name: str = "", *, brief: bool = False) -> list[str]:
-        """Say the figures in lines for a terminal: the answer first, then what qualifies it.
+        """Return the main figures as lines for a terminal.
 
         Parameters
         ----------
         name : str
-            What to call the result; by default its folder.
+            Name of the result; by default that of its folder.
         brief : bool
-            Without what the report has.
+            Leave out the details that the report shows.
         """
         if self.metrics is None:
             return []
@@ -105,7 +106,7 @@ class CrossValidation:
         return html_lines([*self.summary(), *files]) + matrix
 
     def summary(self) -> list[str]:
-        """Say the result in lines for a terminal."""
+        """Return the result as lines for a terminal."""
         name = self.folder.name
         if not self.assembled:
             return [f"{name}: {self.share}"]

@@ -1,7 +1,7 @@
-"""Cross-validation, whatever is trained: hold a folder to its settings, do what is missing, put it together, report.
+"""Run a cross-validation of any kind of model: check the folder, train what is missing, and write the outputs.
 
-A `Training` is one protocol with one classifier. Its subclasses say what a unit is, how it is trained and read, and
-what the whole leaves; all else is here, once.
+A `Training` is one cross-validation scheme with one classifier or network. It is divided into units, such as folds.
+Subclasses define how a unit is trained and read, and which outputs are written.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 _FOLDS = "folds.csv"
 
 _MOST_REMOVED = 0.5
-"""Share of the images whose removal is growth; if more are gone, these are other images."""
+"""Largest fraction of the images that may be removed between two runs; beyond it, they count as other images."""
 
 
 class _Unit(Protocol):
     @property
     def file(self) -> Path:
-        """What a finished unit leaves."""
+        """The file that a finished unit writes."""
         ...
 
 
@@ -46,26 +46,28 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The labelled images that a protocol divides.
+    """The labelled images that a cross-validation scheme divides into folds.
 
     Attributes
     ----------
     digest : str
-        Their identity.
+        Checksum that identifies the images.
     dataset : str
-        The layout they come from; empty where it is not one.
+        Name of the dataset layout; empty if they come from none.
     classes : tuple of str
         Order of the probabilities.
     labels : dict of str to str
         Image id to class.
     groups : dict of str to (str or None)
-        Image id to patient or slide.
+        Image id to patient or slide, None if unknown.
     failures : tuple of (image_id, message)
         Images that could not be used.
     known : DatasetFacts
-        What else is known of them.
-    pixels, files : dict of str to str
-        Image id to the SHA-256 of its decoded pixels, where that is known, and of its file.
+        Further facts about the dataset.
+    pixels : dict of str to str
+        Image id to the SHA-256 of its decoded pixels, if known.
+    files : dict of str to str
+        Image id to the SHA-256 of its file.
     """
 
     digest: str
@@ -79,7 +81,7 @@ class LabelledImages:
     files: dict[str, str] = field(default_factory=dict)
 
     def rows(self, keys: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str | None, Any]]:
-        """Return image, label, group and fold of each key, which is an image and the fold that tests it."""
+        """Return image, label, group and fold for each key, a pair of an image and the fold that tests it."""
         return [(image, self.labels[image], self.groups[image], fold) for image, fold in keys]
 
     def table(
@@ -100,7 +102,7 @@ class LabelledImages:
         probabilities : ndarray of float64, shape (n, classes)
         protocol : str
         trained : mapping
-            Fold to the class position of each image that trained.
+            Fold to the class index of each of its training images.
         """
         image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
         table = PredictionTable.from_probabilities(
@@ -123,18 +125,18 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Training(ABC, Generic[U, F]):
-    """One protocol with one classifier: units of type U, of which a finished one leaves an F.
+    """One cross-validation scheme with one classifier: units of type `U`, each with a result of type `F`.
 
     Attributes
     ----------
     plan : FoldPlan
     images : LabelledImages
     settings : BoostSettings or FinetuneSettings
-        Their ``seed`` is that of split folds.
+        Their ``seed`` also seeds random folds.
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
-        What the caller wants a reader to know first.
+        Notes of the caller, shown before all other banners.
     overwrite : bool
     """
 
@@ -146,54 +148,54 @@ class Training(ABC, Generic[U, F]):
     overwrite: bool
 
     unit: ClassVar[str]
-    """What a unit is called, in the plural."""
+    """The word for units, in the plural."""
 
     step_name: ClassVar[str]
-    """What a step of the progress bar is called."""
+    """The word for the steps of the progress bar."""
 
     command: ClassVar[str]
-    """The command, and the folder of a run that holds what it trains."""
+    """Name of the command, and of the folder of a run in which it writes."""
 
     @abstractmethod
     def folder(self) -> FolderSettings:
-        """Return the folder, with the settings that decide what is in it."""
+        """Return the folder, with the settings that determine its content."""
 
     @abstractmethod
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return what the work gets of this machine."""
+        """Return the processes, threads and GPUs that the work may use."""
 
     @abstractmethod
     def units(self, folder: Path, resources: Resources) -> Sequence[U]:
-        """Return all units, each with its key."""
+        """Return all units."""
 
     @staticmethod
     @abstractmethod
     def train(units: tuple[U, ...], ticker: Ticker) -> Any:
-        """Train some units in one go; runs in a worker."""
+        """Train units together, in a worker process."""
 
     @staticmethod
     @abstractmethod
     def read(unit: U) -> F | None:
-        """Return what a finished unit left; None where it is not finished or does not hold."""
+        """Return the result of a finished unit, or None if it is unfinished or damaged."""
 
     @abstractmethod
     def finish(self, result: CrossValidation, units: Sequence[U], outcomes: Sequence[F]) -> CrossValidation:
-        """Put the units together and write the outputs; return the result with them."""
+        """Combine the outcomes of all units, write the outputs, and return the completed result."""
 
     def steps(self, unit: U) -> int:
-        """Return the progress steps of a unit."""
+        """Return the number of progress steps of a unit."""
         return 1
 
     def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
-        """Return units that are trained in one go and belong to one shard."""
+        """Return the units in groups; a group is trained together, in one shard."""
         return singly(units)
 
     def banners(self) -> Sequence[str]:
-        """Return what a reader must know first."""
+        """Return warnings that every reader must see."""
         return ()
 
     def image_settings(self) -> dict[str, Any]:
-        """Return what a folder notes of the images, and which may differ when these have changed."""
+        """Return the settings of a folder that depend on the images and may change with them."""
         return {
             "folds_sha256": self.plan.sha256,
             "images_sha256": self.images.digest,
@@ -202,15 +204,15 @@ class Training(ABC, Generic[U, F]):
         }
 
     def check(self) -> FolderSettings:
-        """Refuse a folder of other settings, of other folds over the same images, or of other images.
+        """Refuse a folder with other settings, other folds of the same images, or other images.
 
-        Images that were added or removed, and corrected labels and groups, are no conflict: only what they change is
-        trained, which a warning says.
+        Added or removed images and corrected labels or groups are not a conflict. A warning lists the changes, and only
+        the units that they affect are trained again.
 
         Returns
         -------
         FolderSettings
-            That of `folder`, in which what follows from the images may differ if these have changed.
+            The folder. If images have changed, the settings that depend on them may differ.
 
         Raises
         ------
@@ -238,27 +240,27 @@ class Training(ABC, Generic[U, F]):
         return folder
 
     def cross_validate(self, work: Work, folder: FolderSettings) -> CrossValidation:
-        """Train what is missing, and write the outputs if all is there.
+        """Train the missing units, and write the outputs once all units are trained.
 
         Parameters
         ----------
         work : Work
         folder : FolderSettings
-            That of `check`, begun.
+            Result of `check`, after `FolderSettings.begin`.
 
         Raises
         ------
         OverwrittenError
             Another command has overwritten the folder meanwhile.
         BchistoError
-            Units are missing at the end though all were trained.
+            Units are missing at the end although all were trained.
         """
         path, resources = folder.folder, self.resources(work, folder)
         units = self.units(path, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
-        left, _ = do_missing(
+        finished, _ = do_missing(
             self.train,
             units,
             read=self.read,
@@ -271,8 +273,8 @@ class Training(ABC, Generic[U, F]):
             resources=resources,
             begin=lambda: self._begin(units, work=work, folder=folder, resources=resources),
         )
-        # those trained just now, or by other shards
-        read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, left, strict=True)]
+        # units without an outcome were trained just now, or by other shards
+        read = [self.read(unit) if outcome is None else outcome for unit, outcome in zip(units, finished, strict=True)]
         outcomes = [outcome for outcome in read if outcome is not None]
         missing = len(units) - len(outcomes)
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
@@ -298,7 +300,7 @@ class Training(ABC, Generic[U, F]):
         return result
 
     def _begin(self, units: Sequence[U], *, work: Work, folder: FolderSettings, resources: Resources) -> None:
-        """Note with what the missing units are trained, and which units there are."""
+        """Record the environment in which the missing units are trained, and the list of all units."""
         path = folder.folder
         folder.note_work(work.environments(path, folder.made_with), **resources.recorded)
         files = [[unit.file.relative_to(path).as_posix() for unit in group] for group in self.groups(units)]
@@ -308,12 +310,12 @@ class Training(ABC, Generic[U, F]):
 def cross_validate(
     trainings: Sequence[Training[Any, Any]], *, run: Path, work: Work, record: RunRecord
 ) -> list[CrossValidation]:
-    """Do every training, write the report of the run, and note the results in its record.
+    """Run several trainings, write the report of the run, and record the results.
 
     Parameters
     ----------
     trainings : sequence of Training
-        All are checked, and the settings of their folders written, before any is begun.
+        All are checked, and the settings of their folders are written, before the first one starts.
     run : Path
         The run folder.
     work : Work
@@ -326,14 +328,15 @@ def cross_validate(
     Raises
     ------
     SettingsConflictError
-        A folder holds the work of other settings.
+        A folder contains results of other settings.
     OverwrittenError, BchistoError
         See `Training.cross_validate`.
     ReportError
-        A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
+        A report could not be written. Models, predictions, metrics and model files are complete, and the attribute
+        ``results`` of the error holds the list.
     """
     folders = [training.check() for training in trainings]
-    # all that is overwritten is, before anything is trained: what follows can be resumed
+    # overwrite all folders before any training, so that an interrupted run can be resumed
     for training, folder in zip(trainings, folders, strict=True):
         folder.begin(overwrite=training.overwrite)
     results = [training.cross_validate(work, folder) for training, folder in zip(trainings, folders, strict=True)]

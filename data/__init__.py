@@ -1,6 +1,6 @@
-"""Datasets: readers of the official layouts into one table, guarded decoding, folds, checks, synthetic tissue.
+"""Datasets: reading of published layouts, safe decoding, folds, checks, and synthetic tissue.
 
-A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``uint8`` RGB arrays of shape
+A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``uint8`` RGB arrays of shape
 (height, width, 3).
 """
 

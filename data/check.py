@@ -1,4 +1,4 @@
-"""Findings about a dataset: those of its reader, and those of the image headers."""
+"""Checks of a dataset: problems found while reading it, in image headers, in pixels, and between images."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from .images import MOST_COMPARED, Copy, compare_contents, decode_record, find_c
 from .layouts import MAMMOGRAMS, find_layout
 
 _FEW_BITS = 14
-"""Bits of 16 with which a picture is far darker than it was: white is then at a quarter of the scale."""
+"""A 16-bit image whose values fit in so many bits looks far too dark: its white is a quarter of the full scale."""
 
 
 @dataclass(frozen=True)
 class DatasetSurvey:
-    """What headers, contents and pictures of a dataset show.
+    """Results of a check of a dataset, see `survey_dataset`.
 
     Attributes
     ----------
     findings : tuple of Finding
-        Those of the reader first.
+        Findings of the reader, then those of the check.
     headers : mapping of str to ImageHeader
-        Image id to the header of its file, where that can be read.
+        Image ID to the header of its file; unreadable headers are left out.
     sizes : mapping of str to (int, int)
-        Image id to width and height in pixels: of its box, where it is a part of its file.
+        Image ID to width and height in pixels; those of its box if the image is a part of its file.
     broken : frozenset of str
-        Images whose header, or with `decode` whose pixels, cannot be read.
+        Images whose header cannot be read or, with `decode`, whose pixels cannot be read.
     repeated : tuple of (str, str)
-        Image id of a file that is used once, and the id it repeats byte by byte.
+        ID of an image that is left out, and the ID of the identical file that is used.
     copies : tuple of Copy, or None
-        Pairs that seem to show the same pixels; None where these were not looked for.
+        Near-duplicates; None if they were not searched for.
     """
 
     findings: tuple[Finding, ...]
@@ -48,7 +48,7 @@ class DatasetSurvey:
 
 
 def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
-    """Return image id to header, of images whose header can be read."""
+    """Return a dict from image ID to header; images with an unreadable header are left out."""
 
     def read(record: ImageRecord) -> ImageHeader | None:
         try:
@@ -64,18 +64,17 @@ def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
 def survey_dataset(
     dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
 ) -> DatasetSurvey:
-    """Check a dataset against its layout, and keep what was seen of its images.
+    """Check the headers, sizes and contents of all images of a dataset.
 
     Parameters
     ----------
     dataset : Dataset
-        As read.
     decode : bool
-        Also decode every image, which finds truncated files; otherwise only headers are read.
+        Also decode every image, which finds truncated files. Otherwise only headers are read.
+    copies : bool
+        Search for near-duplicates, which requires decoding every image.
     on_image : callable, optional
         Called after each image, for a progress bar.
-    copies : bool
-        Look for pictures that show the same pixels, for which every image is decoded.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def survey_dataset(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(default_jobs()) as pool:  # map drops what waits when the loop is left
+    with ThreadPoolExecutor(default_jobs()) as pool:  # map cancels pending reads if the loop ends early
         for record, header in zip(dataset.records, pool.map(read, dataset.records), strict=True):
             try:
                 if isinstance(header, ImageError):
@@ -131,16 +130,16 @@ def survey_dataset(
 def dark_pictures(
     records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
 ) -> list[Finding]:
-    """Warn of pictures of 16 bits whose values leave the upper two unused, as those of cameras of 12 bits do.
+    """Warn of 16-bit images whose values use at most 14 bits, as those of 12-bit cameras do.
 
     Parameters
     ----------
     records : iterable of ImageRecord
-        Those whose grey levels are stretched are passed over, and those that cannot be decoded.
+        Images whose grey levels are stretched, or that cannot be decoded, are ignored.
     headers : mapping of str to ImageHeader
-        By image id.
+        Image ID to header.
     most : int, optional
-        Of how many the pixels are read, taken evenly; by default of all.
+        Largest number of images whose pixels are read, evenly sampled; by default all.
     """
     bits: dict[str, int] = {}
     deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
@@ -167,7 +166,7 @@ def dark_pictures(
 
 
 def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
-    """Name pairs that seem to show the same pixels; a note where folds that keep patients whole keep both together."""
+    """Return a finding for each near-duplicate: a note if folds by patient keep the pair together, else a warning."""
     if pairs is None:
         message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         return [Finding("note", str(dataset.root), message)]
@@ -187,22 +186,22 @@ def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
-    """Refuse stain work on images that have no stain.
+    """Refuse stain normalisation or augmentation of images that have no stain.
 
     Parameters
     ----------
     dataset : Dataset
     stain : str
-        Of `bchisto.stains.STAIN_METHODS`.
+        One of `bchisto.stains.STAIN_METHODS`.
     colours : bool
-        Whether stains are varied.
+        Whether stain colours are varied.
     off : str
-        The option that leaves them, for the message.
+        The option that turns this variation off, for the message.
 
     Raises
     ------
     InputError
-        A layout without stains, such as mammograms, with a stain method or varied stains.
+        The images have no stain, such as mammograms, but stains are to be normalised or varied.
     """
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):

@@ -1,4 +1,4 @@
-"""Names of classes: which spellings are one class, their order, and which class a loosely written name means."""
+"""Class names: join spellings of one class, match loosely written names, and find the class order."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _caseless(name: str) -> str:
 
 
 def _loose(name: str) -> str:
-    """Drop spaces, ``_`` and ``-``, but for a sign and a separator between two digits: -1 is not 1, 1-0 is not 10."""
+    """Remove spaces, ``_`` and ``-``, except a minus sign and separators between digits: -1 is not 1, 1-0 is not 10."""
     text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _caseless(name).strip())
     return re.sub(r"(?!^-\s*\d)[\s_-]+", "", text)
 
 
 def match_class(name: str, classes: Sequence[str]) -> str | None:
-    """Return the class that ``name`` means: the same, else one that differs in case, spaces, ``_`` and ``-`` alone.
+    """Return the class that ``name`` means, ignoring case, spaces, ``_`` and ``-`` unless a class matches exactly.
 
-    Unicode is compared in its composed form (NFC). A minus sign before a digit, and what separates two digits, count.
+    Unicode is compared in its composed form (NFC). A minus sign before a digit and separators between digits matter.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
     Returns
     -------
     str or None
-        None where there is none.
+        None if no class matches.
 
     Raises
     ------
     InputError
-        The name is none of them, and differs from several in such characters alone.
+        No class matches exactly, and several match loosely.
 
     Examples
     --------
@@ -54,9 +54,9 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
     """
     if name in classes:
         return name
-    for key in (_exact, _caseless, _loose):
-        wanted = key(name)
-        fitting = [known for known in classes if wanted and key(known) == wanted]
+    for simplified in (_exact, _caseless, _loose):
+        key = simplified(name)
+        fitting = [known for known in classes if key and simplified(known) == key]
         if len(fitting) > 1:
             raise InputError(f"{name!r} fits two classes, {fitting[0]} and {fitting[1]}; write one of them exactly")
         if fitting:
@@ -65,7 +65,7 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
 
 
 def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
-    """Return the class of each label in the spelling of `classes`, None where it is none of them.
+    """Return a dict from each label to its class, spelled as in `classes`; None if it is not one of them.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
 
 
 def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
-    """Return the labels that say that nobody knows the class, such as ``NA``, unless they are names of classes."""
+    """Return the labels that mean an unknown class, such as ``NA``, unless they are names of classes."""
     return [
         label for label in sorted(set(labels)) if label and is_missing(label) and match_class(label, classes) is None
     ]
@@ -98,7 +98,7 @@ def check_order(classes: Sequence[str]) -> None:
     Raises
     ------
     InputError
-        Two names are equal but for case and Unicode form.
+        Two names differ only in case or Unicode form.
     """
     named = Counter(map(_caseless, classes))
     twice = [name for name in classes if named[_caseless(name)] > 1]
@@ -107,21 +107,21 @@ def check_order(classes: Sequence[str]) -> None:
 
 
 def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
-    """Make one class of labels that are equal but for case and Unicode form; the most frequent spelling names it.
+    """Join labels that differ only in case or Unicode form; the most frequent spelling becomes the class name.
 
     Parameters
     ----------
     labels : iterable of str
         One per image.
     classes : sequence of str
-        Spellings that the user or a known dataset sets.
+        Spellings that the user or a known dataset prescribes.
 
     Returns
     -------
     dict of str to str
-        Each spelling and its class, in Unicode's composed form (NFC); of spellings equally frequent the first sorted.
+        Each spelling to its class name in Unicode's composed form (NFC). Ties are resolved alphabetically.
     list of Finding
-        Names which spellings were joined, and which names are alike and stay distinct.
+        Spellings that were joined, and similar names that stay separate classes.
     """
     counts = Counter(labels)
     spellings: dict[str, Counter[str]] = {}
@@ -152,7 +152,9 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
 
 
 def find_order(labels: Sequence[str], orders: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return the first order whose classes are exactly the labels, but for case, spaces, ``_`` and ``-``; else sorted.
+    """Return the first order whose classes match the labels, or the sorted labels if none does.
+
+    Case, spaces, ``_`` and ``-`` do not matter.
 
     Examples
     --------

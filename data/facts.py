@@ -1,4 +1,7 @@
-"""What is known of images beside label and group: how many, which failed, further columns, copies, parts of a split."""
+"""Facts about a dataset in addition to labels and patients.
+
+They are counts of images, further columns, patients, near-duplicates, and the parts of a given split.
+"""
 
 from __future__ import annotations
 
@@ -14,39 +17,39 @@ from ..jobs import write_json
 from .dataset import Dataset
 
 FACTS_FILE = "dataset.json"
-"""The file that keeps them, beside descriptor stores and in the folder of networks."""
+"""Name of the file with these facts, next to feature files and in the folder of networks."""
 
 NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
-"""The flow of images where nothing of it is known."""
+"""Counts of images if none are known, see `DatasetFacts.flow`."""
 
 GIVEN = "folder"
-"""Name of the protocol that keeps the split in which images came."""
+"""Name of the protocol that uses the split that came with the images."""
 
 _NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "eval", "holdout"),
 }
-"""Names of the parts, in lower case."""
+"""Part of a split to its accepted names, in lower case."""
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of images beside label and group.
+    """Facts about the images of a dataset in addition to their labels.
 
     Attributes
     ----------
     flow : mapping of str to (int or None)
-        Images that were ``found``, ``refused`` by their headers, ``duplicates`` by content, and ``failed`` while they
-        were read; None where unknown. ``unlabelled`` where images have no label.
+        Numbers of images: ``found``, ``refused`` because of their headers, ``duplicates`` by content, and ``failed``
+        while they were read; None if unknown. Also ``unlabelled`` if images have no label.
     columns : mapping of str to (mapping of str to str)
-        Further columns of a manifest: name, see `column_key`, to image id to value. Empty cells are left out.
+        Further columns of a manifest: column key, see `column_key`, to image ID to value. Empty cells are left out.
     groups : mapping of str to str
-        Image id to patient or slide, as far as they are known: stores that were made before they were known lack them.
+        Image ID to patient or slide, if known. Older feature files may lack patients that became known later.
     copies : tuple of (str, str), or None
-        Pairs of image ids that show the same pixels, see `find_copies`; None where these were not looked for.
+        Pairs of image IDs of near-duplicates, see `find_copies`; None if they were not searched for.
     failed : collection of str
-        Images left out since they could not be used; of one run, and in no file.
+        Images that could not be used in this run. They are not written to the file.
     """
 
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
@@ -57,33 +60,33 @@ class DatasetFacts:
 
     @classmethod
     def of(cls, value: DatasetFacts | None) -> DatasetFacts:
-        """Return what was passed, or that nothing is known."""
+        """Return `value`, or empty facts for None."""
         return cls() if value is None else value
 
     def column(self, name: str) -> Mapping[str, str]:
-        """Return image id to value of a column.
+        """Return the values of a column by image ID.
 
         Raises
         ------
         InputError
-            No such column; the message lists those that there are.
+            There is no such column; the message lists all columns.
         """
         values = self.columns.get(column_key(name))
         if values is None:
-            there = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
+            present = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
             raise InputError(
-                f"{name}: no such column of the manifest, {there}; add it, and run bchisto featurize again if the "
+                f"{name}: no such column of the manifest, {present}; add it, and run bchisto featurize again if the "
                 "features are older (they stay)"
             )
         return values
 
     def used(self, images: int) -> dict[str, int | None]:
-        """Return the flow with the number of images that a protocol trains or tests."""
+        """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
 
 
 def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
-    """Return the further columns of a manifest: name to image id to value."""
+    """Return the further columns of a manifest: column key to image ID to value."""
     columns: dict[str, dict[str, str]] = {}
     for record in dataset.records:
         for name, value in record.columns:
@@ -92,13 +95,13 @@ def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 
 def write_dataset_facts(path: Path, known: DatasetFacts, *, images_sha256: str) -> None:
-    """Write them as JSON, with the identity of the images that they are of."""
-    kept = {name: value for name, value in asdict(known).items() if name != "failed"}
-    write_json(path, {"images_sha256": images_sha256, **kept})
+    """Write the facts as JSON, with the identity of the images (`images_sha256`)."""
+    content = {name: value for name, value in asdict(known).items() if name != "failed"}
+    write_json(path, {"images_sha256": images_sha256, **content})
 
 
 def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
-    """Read what `write_dataset_facts` wrote; nothing is known where there is no such file, or it is of other images.
+    """Read the facts that `write_dataset_facts` wrote; empty facts if the file is missing or is about other images.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
 
 
 def part_of(name: str) -> str | None:
-    """Return the part that a folder or a cell names; None where it is none.
+    """Return the part of a split that a folder or a cell names; None if it does not name one.
 
     Examples
     --------
@@ -131,7 +134,7 @@ def part_of(name: str) -> str | None:
 
 
 def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
-    """Return the column that names parts of a split and nothing else, with image id to part; None without one."""
+    """Return the column with the parts of a given split, and a dict from image ID to part; None if there is none."""
     for column in itertools.chain.from_iterable(PART.matching(known.columns)):
         values = known.columns.get(column, {})
         parts = {image: part for image, value in values.items() if (part := part_of(value)) is not None}

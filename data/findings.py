@@ -1,4 +1,4 @@
-"""What does not fit a dataset's layout: one treatment for every command that reads images."""
+"""Findings: problems and notes about a dataset, which every command that reads images reports in the same way."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..core import InputError, few, readable_name
 _log = logging.getLogger(__name__)
 
 _NAMED = 3
-"""Files that are named of those with the same finding."""
+"""Number of files that are named if several have the same finding."""
 
 _LINES = 10
-"""Lines of warnings, and of notes, before the rest is only counted."""
+"""Number of warnings, and of notes, that are logged; further ones are only counted."""
 
 
 Level = Literal["note", "warning", "error"]
@@ -23,20 +23,20 @@ Level = Literal["note", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    r"""Something in a dataset that does not fit its layout.
+    r"""A problem in a dataset, or a note about it.
 
     Attributes
     ----------
     level : {"note", "warning", "error"}
-        A note is known debris or a fact worth saying; an error keeps the dataset from being used.
+        A note is information only. A dataset with an error cannot be used.
     file : str
-        The file or row it is about; bytes of a name that are not UTF-8 stand as ``\xe9``.
+        The file or row that has the problem. Bytes of its name that are not UTF-8 are shown as ``\xe9``.
     message : str
-        What is wrong, and how to mend it.
+        The problem, and how to fix it.
     labels_only : bool
-        Whether it concerns labels and groups only, so that work without them can go on.
+        Whether it concerns only labels and groups, so that work without them can continue.
     kind : str
-        What several findings print together whose messages differ, since each names another file.
+        Common message for several findings whose messages differ, such as in the names of files.
     """
 
     level: Level
@@ -46,7 +46,7 @@ class Finding:
     kind: str = ""
 
     def __post_init__(self) -> None:
-        # A name that is not UTF-8 can be neither printed nor written.
+        # a name that is not UTF-8 cannot be printed or written
         object.__setattr__(self, "file", readable_name(self.file))
         object.__setattr__(self, "message", readable_name(self.message))
 
@@ -55,7 +55,7 @@ class Finding:
 
 
 def pairs_alike(number: int) -> str:
-    """Say how many pairs of copies there seem to be.
+    """Return a phrase with the number of pairs of near-duplicates.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def pairs_alike(number: int) -> str:
 
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
-    """Return level, message and files of findings, those of one level and kind or message together; errors first."""
+    """Group findings of the same level and kind or message: return level, message and files of each, errors first."""
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         together.setdefault((finding.level, finding.kind or finding.message), []).append(finding)
@@ -78,12 +78,12 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:
-    """Refuse findings of level error.
+    """Raise an error if there are findings of level error.
 
     Raises
     ------
     InputError
-        The first such finding, and how many more there are.
+        Contains the first of these findings and the number of others.
     """
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
@@ -92,14 +92,14 @@ def raise_errors(findings: Iterable[Finding]) -> None:
 
 
 def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None:
-    """Refuse findings of level error, and log all others: files with the same finding in one line.
+    """Raise an error for findings of level error, and log all others, with one line for equal findings.
 
     Parameters
     ----------
     findings : sequence of Finding
-        Of `read_dataset`.
     labels : bool
-        Whether labels matter; without them an error that concerns only labels is a warning, and a warning nothing.
+        Whether labels matter. If not, errors that concern only labels are logged as warnings, and such warnings are
+        ignored.
 
     Raises
     ------

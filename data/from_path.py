@@ -1,4 +1,4 @@
-"""Labels and groups that stand in the paths of images: the folder at a level, or what a pattern finds."""
+"""Labels and groups from the paths of images: the folder at a level, or the match of a pattern."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from ..core import InputError, Message, Parameter, few
 from .findings import Finding
 
 _LONGEST = 200
-"""Characters of a pattern."""
+"""Largest number of characters of a pattern."""
 
 
 @dataclass(frozen=True)
 class PathRule:
-    """What is taken from a path.
+    """A rule that finds the label or the group of an image in its path.
 
     Attributes
     ----------
     name : str
-        The parameter that gave it, for messages.
+        The parameter that set the rule, for messages.
     level : int
-        The folder: 1 is the first, -1 the one that holds the file; 0 with a pattern.
+        Level of the folder: 1 is the first folder, -1 the one that contains the file; 0 if there is a pattern.
     pattern : re.Pattern or None
-        Searched in the path; its first group counts, or all that it finds where it has none.
+        Regular expression that is searched in the path. The result is its first group, or the whole match if it has no
+        groups.
     """
 
     name: str
@@ -35,7 +36,7 @@ class PathRule:
 
     @classmethod
     def of(cls, text: str, *, name: str) -> PathRule:
-        r"""Read a whole number as a level, anything else as a regular expression.
+        r"""Create a rule from a text: a whole number is a level, anything else a regular expression.
 
         Parameters
         ----------
@@ -46,7 +47,7 @@ class PathRule:
         Raises
         ------
         InputError
-            Level 0, or a pattern that is none.
+            Level 0, an empty or too long text, or an invalid regular expression.
 
         Examples
         --------
@@ -69,9 +70,9 @@ class PathRule:
             raise InputError("{} {}: no level, and no regular expression ({})", Parameter(name), text, error) from error
 
     def find(self, paths: Iterable[str]) -> dict[str, str | None]:
-        """Return what the rule finds in each path with ``/`` between its folders; None where that is nothing.
+        """Return a dict from each POSIX path to what the rule finds in it; None if it finds nothing.
 
-        Paths are taken in Unicode's composed form (NFC).
+        Paths are searched in Unicode's composed form (NFC).
         """
         composed = {path: unicodedata.normalize("NFC", path) for path in paths}
         return {path: self._part(text) for path, text in composed.items()}
@@ -85,15 +86,16 @@ class PathRule:
         return folders[index] if -len(folders) <= index < len(folders) else None
 
     def findings(self, root: Path, values: Mapping[str, str | None], what: str) -> list[Finding]:
-        """Say which paths the rule does not fit; an error where it fits none.
+        """Return a finding that names the paths that the rule does not fit; an error if it fits none.
 
         Parameters
         ----------
         root : Path
-            Where the images are, for the message.
+            Folder of the images, for the message.
         values : mapping
             Path to what the rule found in it.
         what : {"label", "group"}
+            What the rule finds, for the message.
         """
         without = [path for path, value in values.items() if value is None]
         if not without:

@@ -1,4 +1,4 @@
-"""Names of patients and slides: which spellings are one, and which name nobody."""
+"""Names of patients and slides: join different spellings, and recognise names that mean unknown."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .findings import Finding
 
 
 def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
-    """Make one group of names that are equal but for case, Unicode form and zeros of a number; the commonest names it.
+    """Join names of groups that differ only in case, Unicode form or zeros of a number, under the most frequent name.
 
-    ``001``, ``1`` and ``1.0`` are one: spreadsheets and programs turn one into another. Two patients taken for one make
-    folds and intervals a little more careful; one patient taken for two makes them wrong. Names that say that nobody
-    knows the patient (``NA``, ``nan``, ``unknown``) name none.
+    ``001``, ``1`` and ``1.0`` are joined, because spreadsheets convert one into another. In doubt, names are joined:
+    one patient counted as two would make folds and intervals wrong, and two counted as one only makes them more
+    cautious. Names that mean an unknown patient (``NA``, ``nan``, ``unknown``) become None.
 
     Parameters
     ----------
     groups : iterable of str or None
         One per image.
     where : str
-        The table, for the findings.
+        Name of the table, for the findings.
 
     Returns
     -------
     dict of str to (str or None)
-        Each name and what stands in its place.
+        Each name to the name that replaces it.
     list of Finding
 
     Examples

@@ -1,4 +1,4 @@
-"""Lists of images: a CSV with a column ``image_id``."""
+"""Lists of images: CSV files with a column ``image_id``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     path : Path
         UTF-8, with a header; further columns are ignored.
     option : str
-        The parameter that named it, for messages.
+        The parameter that named the file, for messages.
 
     Raises
     ------
     InputError
-        No such file or column, or an empty list.
+        There is no such file or column, or the list is empty.
     """
     if not path.is_file():
         raise MissingInputError("{} {}: no such file", Parameter(option), path)
@@ -37,17 +37,17 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
 
 
 def only_listed(dataset: Dataset, path: Path) -> Dataset:
-    """Keep the images that a CSV lists.
+    """Return the dataset with only the images that a CSV lists.
 
     Raises
     ------
     InputError
-        See `read_image_list`; or an image that is not here.
+        See `read_image_list`; or a listed image is not in the dataset.
     """
-    wanted = read_image_list(path, option="only")
-    absent = sorted(wanted - {record.image_id for record in dataset.records})
+    listed = read_image_list(path, option="only")
+    absent = sorted(listed - {record.image_id for record in dataset.records})
     if absent:
         raise InputError(
-            "{only} {}: {} of its {} images are missing, first {}", path, len(absent), len(wanted), absent[0]
+            "{only} {}: {} of its {} images are missing, first {}", path, len(absent), len(listed), absent[0]
         )
-    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))
+    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in listed))

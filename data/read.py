@@ -1,4 +1,4 @@
-"""Images of a folder or a manifest: recognise the layout, read it, and join what is written in several ways."""
+"""Read the images of a folder or a manifest: recognise the layout, read it, and join different spellings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .layouts import (
 _log = logging.getLogger(__name__)
 
 SYNTHETIC_MARK = "bchisto-synthetic.json"
-"""File that `make_bach` leaves beside generated images, so that no report takes them for real ones."""
+"""File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
 
 
 def read_images(
@@ -49,7 +49,7 @@ def read_images(
     mpp: float | None,
     **own: str | None,
 ) -> Dataset:
-    """Read images as the fields of an `ImageSelection` say, but for ``only``.
+    """Read images; the parameters are the fields of `ImageSelection` except ``only``.
 
     Raises
     ------
@@ -142,11 +142,15 @@ def _check_root(root: Path) -> None:
 
 
 def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
-    """Name the layout whose file names the images have, of which labels or patients might be read."""
+    """Note the use of file names of a published layout, since its reader could take labels and patients from them."""
     findings = []
     for layout in built_in_layouts():
-        knows = layout.recognise_name
-        if not layout.manifest and knows is not None and (count := sum(knows(record.path.name) for record in records)):
+        matches = layout.recognise_name
+        if (
+            not layout.manifest
+            and matches is not None
+            and (count := sum(matches(record.path.name) for record in records))
+        ):
             message = Message(
                 "{} files are named as those of {}, but are not in its folders, so your own folders are read",
                 count,
@@ -158,28 +162,28 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
 
 
 def _join_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
-    """Give spellings of one class one label."""
-    kept = list(records)
-    labels = [record.label for record in kept if record.label is not None]
+    """Replace different spellings of a class by one label."""
+    joined = list(records)
+    labels = [record.label for record in joined if record.label is not None]
     known = order_classes(list(join_labels(labels)[0].values()))  # a known dataset has its own spelling
     names, findings = join_labels(labels, classes=classes or (known if known in known_classes() else ()))
     if any(label != name for label, name in names.items()):
-        kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
-    return kept, findings
+        joined = [r if r.label is None else replace(r, label=names[r.label]) for r in joined]
+    return joined, findings
 
 
 def _missing_labels(
     records: Iterable[ImageRecord], classes: Sequence[str], root: Path
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Take labels of a manifest from which a program has left nothing, such as ``NA``, for errors, unless classes."""
-    kept = list(records)
-    missing = missing_labels((record.label or "" for record in kept if record.line), classes)
+    """Return an error for labels of a manifest such as ``NA``, which mean unknown, unless they are in `classes`."""
+    records = list(records)
+    missing = missing_labels((record.label or "" for record in records if record.line), classes)
     findings = []
     for label in missing:
-        lines = [f"{root.name}:{record.line}" for record in kept if record.label == label]
+        lines = [f"{root.name}:{record.line}" for record in records if record.label == label]
         message = Message("{} as a label means unknown; leave the cell empty, or name {} in {classes}", label, label)
         findings.append(Finding("error", few(lines), message, labels_only=True))
-    return [replace(r, label=None) if r.line and r.label in missing else r for r in kept], findings
+    return [replace(r, label=None) if r.line and r.label in missing else r for r in records], findings
 
 
 def _is_synthetic(root: Path) -> bool:
@@ -189,9 +193,9 @@ def _is_synthetic(root: Path) -> bool:
 
 
 def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
-    """Keep one record per id: a second one of equal content is left out, of other content an error.
+    """Keep one record per ID: further records are left out if their content is equal, otherwise they are errors.
 
-    Rows of a manifest that name one file under two ids are compared as well.
+    Rows of a manifest that list a file under two IDs are compared as well.
     """
     kept: dict[str, ImageRecord] = {}
     files: dict[Path, ImageRecord] = {}
@@ -216,14 +220,14 @@ def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRec
 
 
 def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
-    """Say why two records of one id are not one image."""
+    """Return the reason why two records with the same ID are not the same image; None if they are."""
     if not same_content(first.path, second.path):
         return f"two different images have this id, {first.path} and {second.path}; rename one"
     return _contradiction(first, second, root)
 
 
 def _contradiction(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
-    """Say in what two records of one image contradict each other."""
+    """Describe the contradiction between two records of the same image; None if there is none."""
     parts = [next(filter(None, map(part_of, PART.values_of(record.columns))), None) for record in (first, second)]
     for what, first_value, second_value in (
         ("labels", first.label, second.label), ("patients", first.group, second.group), ("parts of a split", *parts),
@@ -236,7 +240,7 @@ def _contradiction(first: ImageRecord, second: ImageRecord, root: Path) -> str |
 
 
 def _unwritable(text: str) -> str | None:
-    """Say what is wrong with an id, a label or a group that no table can hold."""
+    """Return the reason why an ID, a label or a group cannot be written to a table; None if it can."""
     if "\0" in text:
         return "holds a null character; give it another name"
     if len(text) > limits.ID_LETTERS:

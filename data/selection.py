@@ -1,4 +1,4 @@
-"""A selection of images: what a user points at, and what of it is usable."""
+"""A selection of images: the options of a user, and the images that can be used."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from .read import read_images
 _log = logging.getLogger(__name__)
 
 _MOST_DEEP = 100
-"""Images of 16 bits whose pixels are read before the work; `data check` reads all."""
+"""Number of 16-bit images whose pixels are checked before the work starts; `data check` checks all."""
 
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
-"""Of BreakHis."""
+"""Magnifications of BreakHis."""
 
 
 class LeastSize(Protocol):
-    """What an image must be large enough for: a `View`, or patches."""
+    """Interface of a requirement on the size of images, such as a `View` or patches."""
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Say what is wrong with an image of this size, pixels."""
+        """Return the reason why an image of this size (pixels) is too small; None if it is large enough."""
 
 
 @dataclass(frozen=True)
 class OpenedImages:
-    """Images that are ready for work: every content once, every header read.
+    """Images that are ready for use: headers are checked, and repeated images are removed.
 
     Attributes
     ----------
     source : Dataset
-        All that were selected.
+        All selected images.
     unique : UniqueImages
-        The images, their hashes, and their identity.
+        The images to use, their checksums, and the identity of the dataset.
     refused : tuple of (image_id, message)
-        Images left out since their header shows that they cannot be used.
+        Images that are left out because their header shows that they cannot be used.
     """
 
     source: Dataset
@@ -60,23 +60,23 @@ class OpenedImages:
 
     @property
     def dataset(self) -> Dataset:
-        """The images."""
+        """The images to use."""
         return self.unique.dataset
 
     @property
     def digest(self) -> str:
-        """The identity of the images."""
+        """The identity of the dataset, see `UniqueImages.digest`."""
         return self.unique.digest
 
     def settle(self, path: Path, *, failed: int) -> DatasetFacts:
-        """Return what is known of the images with their copies, as kept in a file, which is written anew.
+        """Return all facts about the images, including near-duplicates, and write them to a file.
 
         Parameters
         ----------
         path : Path
-            Of an earlier run over the same images, or none; copies are looked for where it does not say.
+            The file to write. If it has near-duplicates of the same images from an earlier run, these are reused.
         failed : int
-            Images that could not be used once they were read.
+            Number of images that failed while they were read.
         """
         copies = read_dataset_facts(path, images_sha256=self.digest).copies
         if copies is None and (pairs := find_copies(self.dataset.records)) is not None:
@@ -90,12 +90,12 @@ class OpenedImages:
         return known
 
     def known(self, *, failed: int) -> DatasetFacts:
-        """Return what is known of the images beside label and group, but for copies.
+        """Return the facts about the images, except near-duplicates.
 
         Parameters
         ----------
         failed : int
-            Images that could not be used once they were read.
+            Number of images that failed while they were read.
         """
         flow = {
             "found": len(self.source) + self.source.repeated,
@@ -111,7 +111,7 @@ class OpenedImages:
 
 @dataclass(frozen=True)
 class ImageSelection(Settings):
-    """Which images are read, and how."""
+    """A selection of images, and options for reading them."""
 
     images: Path = option(group="Input", help="A folder, or a manifest path,label,group[,image_id].")
     dataset: str | None = option(
@@ -169,30 +169,28 @@ class ImageSelection(Settings):
 
     @classmethod
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
-        """Return a selection from what a caller passes: one, or a path alone."""
+        """Return a selection from a selection or from only a path."""
         return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
 
     def read_once(self) -> ImageSelection:
-        """Return the same selection, which reads its table only once: for a command of several stages."""
+        """Return a selection that reads its images only once, for commands with several stages."""
         return _ReadOnce(**{member.name: getattr(self, member.name) for member in fields(self)})
 
     def refuse_as_run(self, out: Path) -> None:
-        """Refuse a run folder in which images lie, unless a run was begun there.
+        """Refuse an output folder that contains the images, or whose files would overwrite an input list.
 
-        Whatever reads the images next would pass over those in a run folder.
-
-        Lists that the run would write anew are refused too.
+        Images in a run folder would be skipped the next time they are read. A folder with an existing run is accepted.
 
         Raises
         ------
         InputError
         """
-        if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
+        if out.is_dir() and not (out / "run.json").exists() and self._is_in(out):
             raise InputError("{out} {}: the images are there; name another folder, which may be inside this one", out)
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
         refuse_overwriting(written, [path for path in (self.images, self.only) if path is not None])
 
-    def _lies_in(self, folder: Path) -> bool:
+    def _is_in(self, folder: Path) -> bool:
         if not self.images.is_dir():
             return False
         inside = folder.resolve().is_relative_to(self.images.resolve())
@@ -202,11 +200,11 @@ class ImageSelection(Settings):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What a bundle keeps of how labels and pictures were read, so that new images are read alike."""
+        """Options that a model file stores, so that new images are read in the same way."""
         return {"label_level": self.label_level, "context": self.context}
 
     def table(self) -> Dataset:
-        """Read the images, with whatever was found wrong kept in the table.
+        """Read the images; problems are kept as findings of the dataset.
 
         Raises
         ------
@@ -218,12 +216,12 @@ class ImageSelection(Settings):
         return dataset if self.only is None else only_listed(dataset, self.only)
 
     def read(self, *, labels: bool = True) -> Dataset:
-        """Read the images, refuse them where they have errors, and say what else was found.
+        """Read the images, raise an error for findings of level error, and log all others.
 
         Parameters
         ----------
         labels : bool
-            Whether labels matter; without them an error that concerns labels alone is a warning.
+            Whether labels matter. If not, errors that concern only labels are logged as warnings.
 
         Raises
         ------
@@ -245,31 +243,30 @@ class ImageSelection(Settings):
         skip_errors: bool,
         keep_refused: bool = False,
     ) -> OpenedImages:
-        """Read the images and check all that can be checked before work: stains, headers, sizes, repeated contents.
+        """Read the images and check stains, headers, sizes and repeated images before the work starts.
 
         Parameters
         ----------
         cache : Path
-            Where hashes and headers of files are kept between runs; its folder is left once nothing is refused any
-            more. Of shards that begin at once the first reads the files, and the others wait for what it leaves.
+            File that stores checksums and headers between runs. Its folder is created after all checks have passed. If
+            several shards start at once, the first one reads the images, and the others wait for its cache.
         stain : str
-            The stain method that the images will go through.
+            Stain method that will be applied to the images.
         colours : bool
-            Whether their stains will be varied.
+            Whether stain colours will be varied.
         colours_off : str
-            The option that leaves stains as they are, for a message.
+            The option that turns this variation off, for a message.
         needs : sequence of LeastSize
-            What every image must be large enough for.
+            Requirements on the size of every image.
         skip_errors : bool
-            Leave out what cannot be used.
+            Leave out images that cannot be used.
         keep_refused : bool
-            With `skip_errors`: leave headers to the work, so that images which cannot be used stay a part of the
-            identity.
+            With `skip_errors`: do not check headers here, so that unusable images remain a part of the identity.
 
         Raises
         ------
         MissingInputError, InputError, ImageError
-            Nothing here can be used, or not all of it without `skip_errors`.
+            No image can be used, or an image cannot be used and `skip_errors` is False.
         """
         dataset = self.read()
         if dataset.untrainable:
@@ -298,7 +295,7 @@ class _ReadOnce(ImageSelection):
 
 
 def read_dataset(images: PathInput, **options: Any) -> Dataset:
-    """Read images in an official layout, a folder per class, or a manifest.
+    """Read images in a published layout, in a folder per class, or from a manifest.
 
     Parameters
     ----------
@@ -309,14 +306,15 @@ def read_dataset(images: PathInput, **options: Any) -> Dataset:
     Returns
     -------
     Dataset
-        Sorted by image id. Findings are kept in it; call `Dataset.raise_errors` before using the images.
+        Sorted by image ID. It contains the findings; call `Dataset.raise_errors` before using the images.
 
     Raises
     ------
     MissingInputError
         `images` does not exist or is an empty folder.
     InputError
-        The layout is not that of ``dataset``, or has labels and groups of its own; a label is none of ``classes``.
+        The images do not have the layout ``dataset``, an option does not apply to the layout, or a label is not one of
+        ``classes``.
     """
     return ImageSelection(as_path(images, "images"), **options).table()
 
@@ -329,29 +327,29 @@ def check_headers(
     known: Collection[str] | None = None,
     files: ImageFiles | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
-    """Read every header before the first unit of work.
+    """Check the header of every image before the work starts.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     needs : sequence of LeastSize
-        Every crop must fit into every image; anything with a `misfit` will do.
+        Requirements on the size of every image, such as crops that must fit; any object with a method `misfit`.
     skip_errors : bool
-        Leave out images that cannot work, instead of refusing them.
+        Leave out images that cannot be used, instead of raising an error.
     known : collection of str, optional
-        The parameters that the caller has, see `bchisto.core.Message.limited`; all without.
+        Parameters that the caller has, see `bchisto.core.Message.limited`; by default all.
     files : ImageFiles, optional
-        What is known of the files.
+        Cached headers of the files.
 
     Returns
     -------
     tuple of ImageRecord, tuple of (image_id, message)
-        The images that can work, with the micrometres per pixel that their files say, and those left out.
+        The usable images, with the micrometres per pixel from their files, and those that are left out.
 
     Raises
     ------
     InputError
-        An image that cannot work, or none that can.
+        An image cannot be used and `skip_errors` is False, or no image can be used.
     """
     headers: dict[str, ImageHeader] = {}
     files = files or ImageFiles()
@@ -377,9 +375,9 @@ def check_headers(
         raise InputError("{}{}", refused[0][1], more)
     for _, text in refused:
         _log.warning("left out: %s", text)
-    bad = dict(refused)
-    kept = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in bad)
-    if refused and not kept:
+    unusable = dict(refused)
+    usable = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in unusable)
+    if refused and not usable:
         raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
-    report_findings(dark_pictures(kept, headers, most=_MOST_DEEP))
-    return kept, refused
+    report_findings(dark_pictures(usable, headers, most=_MOST_DEEP))
+    return usable, refused

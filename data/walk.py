@@ -1,4 +1,4 @@
-"""Every file below a folder; nothing that cannot be read is passed over in silence."""
+"""List all files below a folder, and report everything that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from .dataset import IMAGE_SUFFIXES
 from .findings import Finding
 
 _Inode = tuple[int, int]
-"""Device and number of a folder, whatever links lead to it."""
+"""Device and inode of a folder, which are the same for all links to it."""
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
 _SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
-"""Folders that an operating system keeps on a disk, mostly unreadable."""
+"""Folders that operating systems create on a disk; they are usually unreadable."""
 
 
 def walk_files(
     root: Path, findings: list[Finding], *, skip: Mapping[str, str] | None = None, hidden: bool = False
 ) -> Iterator[Path]:
-    """Yield every regular file below a folder that is not a whole slide, by folders in the order of their names.
+    """Yield every regular file below a folder that is not a whole slide, in the order of names.
 
-    Links to files and folders are followed. Folders whose name begins with a dot are passed over.
+    Links to files and folders are followed. Folders whose name begins with a dot are skipped.
 
     Parameters
     ----------
     root : Path
     findings : list of Finding
-        Gets an error for each folder that cannot be listed, each link whose target is not there, and each that leads in
-        a circle or to a folder that was listed too often; a warning for a whole slide, a pipe, a socket or a device,
-        and for a link that names no image or folder.
+        Problems are appended. Errors are folders that cannot be listed, broken links to an image or a folder, circular
+        links, and folders that are listed too often. Warnings are whole slides, pipes, sockets, devices, and other
+        broken links.
     skip : mapping of str to str
-        Names of folders, in lower case, that are neither listed nor opened, and the note that says why.
+        Names of folders, in lower case, that are neither listed nor opened, with the reason for the note.
     hidden : bool
-        Yield files whose name begins with a dot, too.
+        Also yield files whose name begins with a dot.
     """
     skip = skip or {}
     visits: Counter[_Inode] = Counter()
@@ -51,8 +51,8 @@ def walk_files(
     def walk(folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
         try:
             status = folder.stat()
-            here = (status.st_dev, status.st_ino)
-            if (refused := _closed(shown(folder), here, above, visits)) is not None:
+            inode = (status.st_dev, status.st_ino)
+            if (refused := _refused(shown(folder), inode, above, visits)) is not None:
                 findings.append(refused)
                 return
             with os.scandir(folder) as scanned:
@@ -62,14 +62,14 @@ def walk_files(
             return
         for entry in entries:
             name, path = entry.name, folder / entry.name
-            seen = hidden or not name.startswith(".")
+            visible = hidden or not name.startswith(".")
             try:
-                # the kind of an entry is known from its folder, but for links, whose target is asked
+                # the listing of the folder contains the kind of each entry; only links need a look at their target
                 mode = path.stat().st_mode if entry.is_symlink() else None
                 is_folder = entry.is_dir() if mode is None else stat.S_ISDIR(mode)
                 is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
             except OSError as error:
-                if seen:
+                if visible:
                     findings.append(_unreadable(shown(path), error, link=entry.is_symlink()))
                 continue
             if is_folder:
@@ -78,19 +78,19 @@ def walk_files(
                 elif _is_run(path):
                     findings.append(Finding("note", shown(path), "a run folder of bchisto, left out"))
                 elif not (name.startswith(".") or name in _SYSTEM):
-                    yield from walk(path, (*above, here))
+                    yield from walk(path, (*above, inode))
             elif not is_file:
                 findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
-            elif seen and is_slide(path):
+            elif visible and is_slide(path):
                 findings.append(Finding("warning", shown(path), f"{SLIDE}; left out"))
-            elif seen:
+            elif visible:
                 yield path
 
     return walk(root, ())
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a folder is what commands write into: its pictures are no images of the dataset."""
+    """Whether a folder is a run folder of bchisto, whose images do not belong to the dataset."""
     try:
         return (folder / "run.json").is_file() and (folder / "records").is_dir()
     except OSError:
@@ -98,28 +98,28 @@ def _is_run(folder: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there; not so where it cannot be asked, which `walk_files` names."""
+    """Whether a path is a folder; False if it cannot be read, which `walk_files` reports."""
     try:
         return path.is_dir()
     except OSError:
         return False
 
 
-def _closed(name: str, here: _Inode, above: Collection[_Inode], visits: Counter[_Inode]) -> Finding | None:
-    """Return the error about a folder that is not entered: by a link in a circle, or by many links that fan out."""
-    if here in above:
+def _refused(name: str, inode: _Inode, above: Collection[_Inode], visits: Counter[_Inode]) -> Finding | None:
+    """Return an error if a folder must not be entered: links to it are circular, or lead to it too often."""
+    if inode in above:
         return Finding("error", name, "a circular link; remove it")
-    visits[here] += 1
-    if visits[here] > limits.FOLDER_VISITS:
+    visits[inode] += 1
+    if visits[inode] > limits.FOLDER_VISITS:
         return Finding("error", name, f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some")
     return None
 
 
 def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:
-    """Return the finding about a folder that cannot be listed, or a file or link that leads nowhere."""
+    """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
     why = error.strerror or str(error)
     if link:
-        # without a suffix it may have been a folder of images
+        # a link without a suffix may have led to a folder of images
         level: Literal["warning", "error"] = "error" if Path(name).suffix.casefold() in _MATTERS else "warning"
         gone = isinstance(error, FileNotFoundError)
         what = "a link to something that is not there" if gone else f"a link that leads nowhere ({why})"
@@ -129,12 +129,12 @@ def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool =
 
 
 def refuse_only_slides(root: Path, findings: list[Finding]) -> None:
-    """Refuse a folder without an image in which whole slides were met.
+    """Raise an error if the findings of a folder without images include whole slides.
 
     Raises
     ------
     InputError
-        Names them.
+        Names the whole slides.
     """
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
     if slides:

@@ -1,4 +1,4 @@
-"""What of this machine, its packages and a user's own files will make a command fail, and what mends it."""
+"""Checks this machine, its packages and a user's files for what would make a command fail, and suggests fixes."""
 
 from .check import Check, Status, as_json, as_lines, run_checks
 from .examine import examine

@@ -1,4 +1,4 @@
-"""One check: what was looked at, how it is, what mends it; and checks as lines and as JSON."""
+"""The outcome of a check (name, status, finding, remedy), and lists of checks as text and JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..core import BchistoError, Write, message_of, written
 _log = logging.getLogger(__name__)
 
 Status = Literal["ok", "note", "warning", "failure"]
-"""A note is a fact that some users want to change; after a failure a command will fail."""
+"""A note is a fact that some users want to change; with a failure, commands will fail."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
 
 _IMAGE = re.compile(r"[^\s:;,()'\"]+\.(tiff?|png|jpe?g|dcm|dicom|ljpeg)\b", re.IGNORECASE)
-"""The name of an image, which may be that of a patient."""
+"""Matches file names of images, which may contain the name of a patient."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Check:
     Attributes
     ----------
     name : str
-        What was looked at.
+        What was checked.
     status : {"ok", "note", "warning", "failure"}
     finding : str
-        How it is.
+        What was found.
     remedy : str or Message
-        What to type or to do; empty if there is nothing to mend.
+        What to type or do; empty if there is nothing to fix.
     """
 
     name: str
@@ -50,21 +50,21 @@ class Check:
 def run_checks(
     checks: Mapping[str, Callable[[], Iterable[Check]]], *, hide: Mapping[str, str], write: Write
 ) -> list[Check]:
-    """Run checks; one that raises is a failure and stops no other.
+    """Run checks; a check that raises an exception is a failure, and the others still run.
 
     Parameters
     ----------
     checks : mapping of str to callable
-        Name of a check to what does it.
+        Name of a check to the function that does it.
     hide : mapping of str to str
-        Texts, such as paths with names of people, to what stands for them in findings and remedies.
+        Private text, such as a path with a person's name, to its replacement in findings and remedies.
     write : callable
         Writes names of parameters in messages, see `bchisto.core.written`.
 
     Returns
     -------
     list of Check
-        Failures first, then warnings, notes, and what is well.
+        Failures first, then warnings, notes, and checks without a problem.
     """
     done: list[Check] = []
     for name, check in checks.items():
@@ -72,10 +72,10 @@ def run_checks(
             done += check()
         except BchistoError as error:
             done.append(Check(name, "failure", written(message_of(error), write)))
-        except Exception as error:  # noqa: BLE001 - a broken package raises what it likes
+        except Exception as error:  # noqa: BLE001 - a broken package may raise anything
             _log.debug("the error in full", exc_info=True)
             done.append(Check(name, "failure", f"{type(error).__name__}: {error}"))
-    hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder within the home folder goes first
+    hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder inside the home folder is replaced first
 
     def anonymous(text: str) -> str:
         for private, public in hidden:
@@ -87,7 +87,7 @@ def run_checks(
 
 
 def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
-    """Return checks for a terminal: what needs attention, or every check, and a closing line.
+    """Return lines of text for a terminal: the checks that need attention (or all), and a summary.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
-    """Return checks as plain values: the version of bchisto, whether one failed, and each check."""
+    """Return checks JSON-ready: the version of bchisto, whether a check failed, and each check."""
     return {
         "bchisto": __version__,
         "failed": any(check.status == "failure" for check in checks),
@@ -118,14 +118,14 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def _as_path(private: str) -> str:
-    """Return the pattern of a private text as a whole path: a folder called `run` is not the word in a sentence."""
+    """Return a pattern that matches a private text only as a whole path: the folder `run`, but not the word "run"."""
     if "/" not in private:
         return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
     return re.escape(private) + (r"(?![\w-])" if private[-1] != "/" else "")
 
 
 def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Return what `run_checks` hides: the home folder, the user, and paths of the user by the words for them."""
+    """Return the texts that `run_checks` hides: the home folder, the user name, and the given paths by their names."""
     hidden: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
         hidden |= {f"/{getpass.getuser()}/": "/USER/"}
@@ -133,6 +133,6 @@ def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
     for word, path in paths.items():
         if path is not None:
             hidden |= {str(path.absolute()): word, str(path.resolve()): word}
-            if len(str(path)) > 2:  # "." stands in every sentence
+            if len(str(path)) > 2:  # a path such as "." would match in every sentence
                 hidden[str(path)] = word
     return hidden

@@ -1,4 +1,4 @@
-"""All checks of a machine, and of what a user names, in one call."""
+"""All checks of a machine, and of a user's dataset, run, model and cluster, in one call."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def examine(
     online: bool = False,
     write: Write = in_python,
 ) -> list[Check]:
-    """Look for what will make a command fail on this machine.
+    """Check this machine for what would make a command fail.
 
     Parameters
     ----------
     folder : Path
-        Where results will go; it need not be there yet.
+        Folder for results, which need not exist yet.
     images, run, model : Path, optional
         A dataset, a run folder and a model file to check as well.
     slurm : bool
-        Whether Slurm is asked.
+        Whether to check Slurm.
     dask : str, optional
-        Address of a Dask scheduler whose workers are asked.
+        Address of a Dask scheduler whose workers are checked.
     online : bool
-        Whether the network may be used, to see if missing weights can be fetched.
+        Whether to use the network, to check that missing weights can be downloaded.
     write : callable
         Writes names of parameters in findings: as in Python, or with flags.
 
     Returns
     -------
     list of Check
-        Failures first. Paths are hidden, so that it can be shown to others.
+        Failures first. Private paths are hidden, so that the list can be shared.
     """
     checks: dict[str, Callable[[], Iterable[Check]]] = {
         "Python": packages.check_python,

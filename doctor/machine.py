@@ -1,4 +1,4 @@
-"""Memory, threads, texts, and the folder that results go to."""
+"""Checks of memory, threads, text encoding, and the folder for results."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .check import Check
 _GB = 1 << 30
 
 _PROCESS_GB = 2.0
-"""Of a process with the largest published network in dense mode and TensorFlow, see docs/performance.md."""
+"""Memory of a process with the largest published network in dense mode and TensorFlow, see docs/performance.md."""
 
 _DISK_GB = 1.0
-"""Stores of the published settings for 400 images take a third of it."""
+"""Required disk space; feature files with the published settings for 400 images need a third of it."""
 
 _SHM_GB = 1 / 16
-"""What joblib may put into shared memory for its workers; containers often have no more."""
+"""Shared memory that joblib may use for its workers; containers often have no more."""
 
 
 def check_memory() -> Iterator[Check]:
-    """Compare the memory that this process may take with what a process for each core takes."""
+    """Compare the memory that this process may use with the need of one process per core."""
     limit, source = _memory_limit()
     cores = default_jobs()
     text = f"{limit / _GB:.1f} GB {source}, {cores} cores"
@@ -43,12 +43,12 @@ def check_memory() -> Iterator[Check]:
 
 
 def _memory_limit() -> tuple[int, str]:
-    """Return the bytes that this process may take, and what limits them."""
+    """Return the number of bytes that this process may use, and what limits it."""
     limits = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of memory")]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             limits.append((int(Path(file).read_text(encoding="ascii")), "by the limit of the job or container"))
-        except (OSError, ValueError):  # not there, or "max"
+        except (OSError, ValueError):  # the file does not exist, or contains "max"
             continue
     if hasattr(os, "sched_getaffinity"):
         import resource
@@ -60,18 +60,18 @@ def _memory_limit() -> tuple[int, str]:
 
 
 def check_threads() -> Iterator[Check]:
-    """Check the variables that set numbers of threads."""
+    """Check the environment variable that sets the number of threads."""
     try:
-        asked = asked_threads()
+        threads = asked_threads()
     except InputError as error:
         yield Check("threads", "failure", str(error), "unset BCHISTO_THREADS")
         return
-    own = "" if asked is None else f", BCHISTO_THREADS={asked}"
+    own = "" if threads is None else f", BCHISTO_THREADS={threads}"
     yield Check("threads", "ok", f"{default_jobs()} cores for this process of {os.cpu_count()}{own}")
 
 
 def check_texts() -> Iterator[Check]:
-    """Check that names and messages can be written."""
+    """Check that names and messages are written as UTF-8."""
     encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(do_setlocale=False)}
     if any(name.lower().replace("-", "") != "utf8" for name in encodings):
         yield Check("locale", "warning", f"texts are in {', '.join(sorted(encodings))}: names with accents may fail",
@@ -81,16 +81,16 @@ def check_texts() -> Iterator[Check]:
 
 
 def check_folder(folder: Path) -> Iterator[Check]:
-    """Write, flush and rename a file where results will go, and look at the space that is left.
+    """Check that files can be written, flushed and renamed in the folder for results, and that there is space.
 
     Parameters
     ----------
     folder : Path
-        That of a run, which need not be there yet.
+        Folder of a run. If it does not exist yet, its nearest existing parent is checked.
     """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=there, prefix=".bchisto-doctor-") as scratch:
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
             first, second = Path(scratch, "first"), Path(scratch, "second")
             for path, content in ((second, b"before"), (first, b"after")):
                 with path.open("wb") as stream:
@@ -101,20 +101,21 @@ def check_folder(folder: Path) -> Iterator[Check]:
             renamed = second.read_bytes() == b"after" and not first.exists()
             yield from _free_space(Path(scratch))
     except OSError as error:
-        yield Check("folder", "failure", f"files cannot be written and renamed in {there}: {error.strerror or error}",
+        reason = error.strerror or error
+        yield Check("folder", "failure", f"files cannot be written and renamed in {existing}: {reason}",
                     Message("give another {out}"))  # fmt: skip
         return
     if renamed:
-        yield Check("folder", "ok", f"files are written, flushed and renamed in {there}")
+        yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
     else:
         yield Check(
-            "folder", "failure", f"a file renamed in {there} keeps its old content", Message("give another {out}")
+            "folder", "failure", f"a file renamed in {existing} keeps its old content", Message("give another {out}")
         )
 
 
 def _free_space(folder: Path) -> Iterator[Check]:
-    """Look at the space for results, for temporary files, and in shared memory."""
-    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - looked at, never written to
+    """Check the free space for results, for temporary files, and in shared memory."""
+    temporary, shared = Path(tempfile.gettempdir()), Path("/dev/shm")  # nosec B108 - only its free space is read
     for name, path, least, remedy in (
         ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
         ("temporary files", temporary, _DISK_GB / 4, "export TMPDIR=DIR of a larger disk"),

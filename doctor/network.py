@@ -1,4 +1,4 @@
-"""The backend of Keras, tried with a tiny network, and the published weights that lie ready."""
+"""Checks of Keras's backend, with a single convolution, and of the published weights."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PUBLISHED = {
     "resnet50": "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     "vgg16": "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
 }
-"""Encoders of the presets to the file that Keras fetches of each, below its address of published applications."""
+"""Encoders of the presets to their weights files, relative to `ADDRESS`."""
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
-"""From where Keras fetches published weights."""
+"""The address from which Keras downloads published weights."""
 
 _TIMEOUT = 10.0
-"""Seconds that an address may take to answer."""
+"""Seconds in which an address must answer."""
 
 _CLOSE = 1e-4
-"""Relative difference from NumPy that rounding explains, also in the reduced precisions of GPUs' float32."""
+"""Relative difference from NumPy that rounding can explain; on GPUs, which may round float32, 100 times as much."""
 
 
 def check_backend() -> Iterator[Check]:
-    """Run a convolution on the device that networks will run on, and compare it with NumPy."""
+    """Compute a convolution on the device that networks will use, and compare it with NumPy."""
     try:
         backend = prepare_backend()
         gpus = visible_gpus()
@@ -56,12 +56,12 @@ def check_backend() -> Iterator[Check]:
 
 
 def check_weights(*, online: bool) -> Iterator[Check]:
-    """Look for the published weights in Keras's folder; with `online`, ask the address of those that are missing.
+    """Check for the published weights in Keras's folder.
 
     Parameters
     ----------
     online : bool
-        Whether the network may be used.
+        Whether to check that missing weights can be downloaded.
     """
     folder = weights_folder()
     if folder is None:
@@ -69,9 +69,8 @@ def check_weights(*, online: bool) -> Iterator[Check]:
                     "export KERAS_HOME=DIR")  # fmt: skip
         return
     missing = {name: file for name, file in PUBLISHED.items() if not (folder / Path(file).name).is_file()}
-    there = ", ".join(name for name in PUBLISHED if name not in missing)
     if not missing:
-        yield Check("weights", "ok", f"{there} in {folder}")
+        yield Check("weights", "ok", f"{', '.join(PUBLISHED)} in {folder}")
         return
     text = f"{', '.join(missing)} not in {folder}"
     if not online:
@@ -87,7 +86,7 @@ def check_weights(*, online: bool) -> Iterator[Check]:
 
 
 def _unreachable(address: str) -> str:
-    """Say why a file cannot be fetched; nothing if it can."""
+    """Return the reason why a file cannot be downloaded; empty if it can."""
     from urllib.request import Request, urlopen
 
     try:

@@ -1,4 +1,4 @@
-"""Python, the packages that bchisto needs, and its extras."""
+"""Checks of Python, the packages that bchisto needs, and its extras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core import how_to_install
 from .check import Check
 
 _TRIED = ((3, 11), (3, 13))
-"""Versions of Python with which the tests were run."""
+"""Oldest and newest version of Python with which the tests were run."""
 
 _EXTRAS = {
     "openvino": ("openvino", "networks on Intel CPUs in half of the time"),
@@ -26,7 +26,7 @@ _EXTRAS = {
     "mammograms": ("xlrd", "the table of INbreast (.xls)"),
     "staintools": ("staintools", "StainTools' own normalisers"),
 }
-"""Extra to the module that shows that it is there, and what it is for."""
+"""Extra to a module that it installs, and its purpose."""
 
 _OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python-headless")
 
@@ -45,7 +45,7 @@ def check_python() -> Iterator[Check]:
 
 
 def check_packages() -> Iterator[Check]:
-    """Compare the packages that are installed with what bchisto's own metadata asks for."""
+    """Compare the installed packages with the requirements in bchisto's metadata."""
     from packaging.requirements import Requirement
 
     try:
@@ -72,27 +72,29 @@ def check_packages() -> Iterator[Check]:
 
 
 def check_opencv() -> Iterator[Check]:
-    """Look for a second OpenCV: all of them install the same files, and the last one wins."""
-    there = [name for name in _OPENCV if _version(name)]
+    """Check that only one OpenCV package is installed, since all of them install the same files."""
+    installed = [name for name in _OPENCV if _version(name)]
     try:
         import cv2
-    except Exception as error:  # noqa: BLE001 - a broken binary raises what it likes
-        yield Check("OpenCV", "failure", f"does not load: {_first_line(error)}", _mend_opencv(there))
+    except Exception as error:  # noqa: BLE001 - a broken binary may raise anything
+        yield Check("OpenCV", "failure", f"does not load: {_first_line(error)}", _opencv_fix(installed))
         return
-    if len(there) > 1:
-        yield Check("OpenCV", "warning", f"{' and '.join(there)} overwrite each other's files", _mend_opencv(there))
+    if len(installed) > 1:
+        yield Check(
+            "OpenCV", "warning", f"{' and '.join(installed)} overwrite each other's files", _opencv_fix(installed)
+        )
     else:
-        yield Check("OpenCV", "ok", f"{cv2.__version__} ({', '.join(there) or 'not from PyPI'})")
+        yield Check("OpenCV", "ok", f"{cv2.__version__} ({', '.join(installed) or 'not from PyPI'})")
 
 
-def _mend_opencv(there: list[str]) -> str:
-    others = " ".join(name for name in there if name != "opencv-python-headless")
+def _opencv_fix(installed: list[str]) -> str:
+    others = " ".join(name for name in installed if name != "opencv-python-headless")
     removed = f"pip uninstall -y {others} && " if others else ""
     return f"{removed}pip install --force-reinstall --no-deps opencv-python-headless"
 
 
 def check_extras() -> Iterator[Check]:
-    """Load each extra that is installed; name those that are not, with what they are for."""
+    """Check that the installed extras can be loaded, and note those that are not installed, with their purpose."""
     for extra, (module, purpose) in _EXTRAS.items():
         name = f"extra {extra}"
         try:

@@ -1,7 +1,7 @@
-"""Networks that others trained: which there are, how they are built, their weights, and what runs them.
+"""Encoders: pretrained networks that turn crops into features.
 
-In: a name, a folder or a file. Out: a `CropEncoder`, uint8 crops of shape (n, height, width, 3) to float32 descriptors
-of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
+`open_encoder` builds one from a name, a folder or a file. A `CropEncoder` turns uint8 crops of shape
+(n, height, width, 3) into float32 features of shape (n, d). An `Encoder` also has feature maps, which dense mode needs.
 """
 
 from .card import CropEncoder, EncoderCard, card_of, other_treatment

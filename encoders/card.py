@@ -1,4 +1,4 @@
-"""The contract of encoders: uint8 crops to float32 vectors, and what is known of one before it runs."""
+"""The interface of encoders, uint8 crops to float32 vectors, and the card that describes one before it runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..core import ImageError, InputError
 Mean = tuple[float, float, float]
 
 TREATMENT = ("size", "resize", "margin", "mean", "std", "interpolation")
-"""Fields of a card that decide what the network sees of a crop."""
+"""Fields of a card that determine preprocessing, and so the features."""
 
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
 
 def excludes_commerce(licence: str) -> bool:
-    """Whether the name of a licence says that it excludes commercial use.
+    """Return whether the name of a licence shows that it excludes commercial use.
 
     Examples
     --------
@@ -34,33 +34,34 @@ def excludes_commerce(licence: str) -> bool:
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """What is known of an encoder before it runs.
+    """Facts about an encoder that are known before it runs.
 
     Attributes
     ----------
     size : int or None
-        Pixels on a side of what the network takes; None: it takes any.
+        Side in pixels of the images that the network accepts; None for any size.
     resize : int or None
-        Pixels on a side that crops are resized to; None: those that the network takes.
+        Side in pixels to which crops are resized; None for `size`.
     margin : int
-        Pixels that are then cut off at the top and on the left, and about as many at the bottom and on the right.
+        Pixels cut off at the top and on the left after resizing, and about as many at the bottom and on the right.
     mpp : tuple of float
-        Micrometres per pixel that it was trained at, the preferred one first; empty where that is not known.
+        Micrometres per pixel of its training images, the preferred value first; empty if unknown.
     outputs : tuple of str
-        What can be asked for: ``cls``, ``mean``, ``block1`` and so on, ``vector``; or layers, of feature maps.
+        Available outputs: ``cls``, ``mean``, ``block1`` and so on, or ``vector``. For feature maps, the layers.
     mean, std : tuple of float
-        Of red, green and blue in 0..1, by which pixels are normalised.
+        Mean and standard deviation of red, green and blue in 0..1, for normalisation.
     interpolation : str
-        How crops are resized: ``bicubic``, ``bilinear``, ``nearest`` or ``lanczos``.
+        Way of resizing: ``bicubic``, ``bilinear``, ``nearest`` or ``lanczos``.
     precisions : tuple of str
+        Supported precisions of computation.
     licence : str
-        Of the weights; empty where it is not known.
+        Licence of the weights; empty if unknown.
     non_commercial : bool
         Whether that licence excludes commercial use.
     gated : bool
-        Whether weights are handed out to those alone who log in and accept terms.
+        Whether only users who log in and accept terms can download the weights.
     source, revision : str
-        Where the weights come from.
+        Address and revision of the weights.
     """
 
     size: int | None = None
@@ -79,16 +80,16 @@ class EncoderCard:
     revision: str = ""
 
     def text(self) -> str:
-        """Return it as JSON of one line: what stores and bundles keep."""
+        """Return the card as one line of JSON, as stored in feature files and model files."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def terms(self) -> str:
-        """Say under which licence the weights are."""
+        """Describe the licence of the weights."""
         return f"{self.licence or 'licence not known'}{', non-commercial use only' if self.non_commercial else ''}"
 
 
 def card_by_licence(licence: str, **known: Any) -> EncoderCard:
-    """Return the card of an encoder of both precisions; the name of its licence says whether it excludes commerce."""
+    """Return the card of an encoder of both precisions; `non_commercial` follows from the name of the licence."""
     return EncoderCard(
         **{"precisions": ("float32", "bfloat16"), "non_commercial": excludes_commerce(licence), **known},
         licence=licence,
@@ -96,11 +97,12 @@ def card_by_licence(licence: str, **known: Any) -> EncoderCard:
 
 
 def known_interpolation(name: Any, where: object) -> str:
-    """Return how crops are resized, if that is one of the ways that there are.
+    """Return the name of a way of resizing, if it is supported.
 
     Raises
     ------
     InputError
+        It is not supported.
     """
     if name not in _INTERPOLATIONS:
         raise InputError(f"{where}: resizing by {str(name)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
@@ -108,7 +110,7 @@ def known_interpolation(name: Any, where: object) -> str:
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
-    """Return what a store or bundle says of its weights; None where it says nothing, as of networks of Keras."""
+    """Return the card in the header of a feature file or model file; None without one, as for networks of Keras."""
     try:
         content = json.loads(str(header.get("card", "")))
         known = {item.name for item in fields(EncoderCard)}
@@ -118,7 +120,7 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
 
 
 def other_treatment(old: EncoderCard | None, new: EncoderCard | None) -> str:
-    """Say in what two encoders of the same weights differ."""
+    """Describe how two encoders with the same weights differ."""
     sides = [() if card is None else [_as_text(getattr(card, name)) for name in TREATMENT] for card in (old, new)]
     differing = [f"{name} {a} -> {b}" for name, a, b in zip(TREATMENT, *sides, strict=False) if a != b]
     return ", ".join(differing) or "another output, or other sizes"
@@ -129,17 +131,18 @@ def _as_text(value: Any) -> str:
 
 
 class CropEncoder(Protocol):
-    """What stage 1, `predict` and `explain` ask of every encoder.
+    """The interface of every encoder, as feature extraction, `predict` and `explain` use it.
 
     Attributes
     ----------
     name : str
-        By which stores are called.
+        Name for feature files.
     layers : tuple of str
-        Layers or outputs that the vector is made of, one after the other.
+        Layers or outputs that are concatenated to the vector, in this order.
     parts : tuple of int
-        Length of what each of them adds.
+        Number of features of each of them.
     default_layers : bool
+        Whether `layers` are the encoder's default.
     dim : int
         Length of a vector.
     card : EncoderCard
@@ -147,15 +150,15 @@ class CropEncoder(Protocol):
         ``keras`` for networks with feature maps, else ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
         package.
     backend, engine : str
-        What runs it.
+        Library that runs it, and the value of ``engine``.
     weights : str
         ``imagenet``, ``published``, ``random`` or ``file``.
     weights_sha256 : str
-        Of all that decides the vectors: the same weights with other normalisation are another encoder.
+        SHA-256 of everything that determines the vectors: weights and preprocessing.
     weights_file_sha256 : str
-        Of the file of weights, as ``sha256sum`` says it; of several files over all of them.
+        SHA-256 of the weights file, as ``sha256sum`` prints it; for several files, one over all of them.
     parameters : int
-        Numbers that the network holds; 0 where that is not known.
+        Number of weights of the network; 0 if unknown.
     """
 
     name: str
@@ -177,11 +180,12 @@ class CropEncoder(Protocol):
 
 
 def check_crops(crops: npt.NDArray[Any]) -> None:
-    """Refuse what is no stack of crops.
+    """Refuse an array that is not a stack of crops.
 
     Raises
     ------
     ImageError
+        The array has another dtype or shape than uint8 (n, height, width, 3).
     """
     if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
         raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")

@@ -1,8 +1,8 @@
-"""Encoders that are known by name: what each needs, where its weights come from, and how far it was tested here.
+"""The catalogue of published pathology encoders: architecture, preprocessing, source of the weights, and tests.
 
-The facts are those of the published model cards, and of TRIDENT, eva and LazySlide, which run them. None of these
-weights is part of bchisto, and none was at hand when this was written: what was tested is the network, by random
-weights, against the library that it was published for.
+The facts come from the published model cards, and from TRIDENT, eva and LazySlide, which run these encoders. bchisto
+contains none of the weights, and none were available for tests. Each network was compared, with random weights, with
+the library that it was published for.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class NamedEncoder:
     ----------
     name : str
     title : str
-        As its authors write it, with its architecture.
+        Name as its authors write it, with the architecture.
     card : EncoderCard
     architecture : str
-        A name of timm; ``dinov2`` and ``vit`` are those of transformers.
+        A name of timm; ``dinov2`` and ``vit`` are names of transformers.
     arguments : mapping
-        Of that architecture: width, depth, heads, patch, registers and what else its authors give.
+        Arguments of that architecture, such as width, depth, heads, patch and registers.
     outputs : tuple of str
-        What its authors use for classification.
+        Outputs that its authors use for classification.
     parameters : int
-        In millions, about.
+        Approximate number of weights, in millions.
     pickled : bool
-        Whether its authors publish weights that have to be converted first.
+        Whether the published weights are pickled and must be converted first.
     """
 
     name: str
@@ -57,22 +57,22 @@ class NamedEncoder:
 
     @property
     def repository(self) -> str:
-        """Where the weights are, on Hugging Face."""
+        """Repository of the weights on Hugging Face."""
         return self.card.source.removeprefix("https://huggingface.co/")
 
     @property
     def tested(self) -> str:
-        """How far it was tested here."""
+        """How bchisto tested this encoder."""
         return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
 
     def download(self) -> Message:
-        """Say in one line how to get the weights."""
+        """Return one line on how to get the weights."""
         if self.pickled:
             return self.convert()
         return Message("{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}", self._login, self.name, self.name)
 
     def convert(self) -> Message:
-        """Say in one line how to bring weights that are pickled into a form that is read."""
+        """Return one line on how to convert pickled weights to a format that bchisto reads."""
         return Message(
             "{}download {} into a folder DIR, save pytorch_model.bin as .safetensors as docs/encoders.md shows, and "
             "give {weights:{}=DIR}", self._login, self.repository, self.name,
@@ -192,4 +192,4 @@ _ALL = (
 )  # fmt: skip
 
 CATALOGUE: Mapping[str, NamedEncoder] = {named.name: named for named in _ALL}
-"""Named encoders by name."""
+"""Published encoders, by name."""

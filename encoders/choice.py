@@ -1,4 +1,4 @@
-"""Which encoder, up to which layers, and where its weights come from, as text says it."""
+"""Parse the text that selects an encoder, its layers and its weights."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from .fetch import HF_HUB, fetched_folder, kept_in, unfetched_name
 from .resnet_keras213 import RESNET50_KERAS213
 
 RUNNERS = ("hub", "onnx", "timm")
-"""What brings a network of your own: a folder, a file, a name of timm. Written before a colon, as in ``hub:DIR``."""
+"""Prefixes for networks that are not registered: ``hub:DIR``, ``onnx:FILE`` and ``timm:NAME``."""
 
 _OUTPUT = r"(?:cls|mean|block[1-9]\d{0,2}|vector)"
 _OUTPUTS = re.compile(rf"(.+):({_OUTPUT}(?:\+{_OUTPUT})*)")
 
 
 _WEIGHTS_OF = {RESNET50_KERAS213: "resnet50"}
-"""Encoders that take the weights of another one, and so what ``OTHER=...`` gives."""
+"""Encoders that share the weights of another encoder, and therefore accept ``OTHER=...``."""
 
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """An encoder and its layers; empty layers mean the encoder's default.
+    """An encoder and its layers. Empty layers mean the encoder's default.
 
     Attributes
     ----------
     name : str
-        One that is registered, or ``hub:DIR``, ``onnx:FILE``, ``timm:NAME``.
+        A registered name, or ``hub:DIR``, ``onnx:FILE`` or ``timm:NAME``.
     layers : tuple of str
-        Layers of a network with feature maps; outputs (``cls``, ``mean``, ``block12``) of one that gives vectors.
+        For a network with feature maps, names of layers. For a network that returns vectors, names of outputs
+        (``cls``, ``mean``, ``block12``).
     """
 
     name: str
@@ -44,9 +45,9 @@ class EncoderChoice:
 
     @classmethod
     def parse(cls, text: str) -> EncoderChoice:
-        """Read ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE``, ``timm:NAME``, each with ``[:OUTPUT+OUTPUT]``.
+        """Parse ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE`` or ``timm:NAME`` with ``[:OUTPUT+OUTPUT]``.
 
-        ``timm:hf-hub:OWNER/NAME`` is the folder into which ``encoder fetch`` puts it.
+        ``timm:hf-hub:OWNER/NAME`` becomes ``hub:`` and the folder into which ``encoder fetch`` downloads it.
 
         Examples
         --------
@@ -61,9 +62,9 @@ class EncoderChoice:
                 raise InputError("{encoders} {}: write hub:DIR, onnx:FILE or timm:NAME", text)
             match = _OUTPUTS.fullmatch(layers)
             source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
-            brought = f"{name.casefold()}:{source}"
-            # what timm reads from a repository of the hub is read from the folder into which it is fetched
-            return cls(f"hub:{kept_in(brought)}" if brought.startswith(HF_HUB) else brought, outputs)
+            encoder = f"{name.casefold()}:{source}"
+            # timm would download such a repository; bchisto reads the folder into which it was fetched
+            return cls(f"hub:{kept_in(encoder)}" if encoder.startswith(HF_HUB) else encoder, outputs)
         chosen = tuple(layers.split("+")) if layers else ()
         if not name or not all(chosen) or (":" in text and not layers):
             raise InputError("{encoders} {}: write NAME or NAME:LAYER+LAYER", text)
@@ -71,17 +72,17 @@ class EncoderChoice:
 
     @property
     def runner(self) -> str:
-        """One of `RUNNERS`; empty for an encoder that is registered."""
+        """One of `RUNNERS`; empty for a registered encoder."""
         return self.name.partition(":")[0] if ":" in self.name else ""
 
     @property
     def source(self) -> str:
-        """What the runner gets: a folder, a file, a name; empty for an encoder that is registered."""
+        """The text after the runner: a folder, a file or a name; empty for a registered encoder."""
         return self.name.partition(":")[2]
 
     @property
     def label(self) -> str:
-        """What stores are called by: the name, or the runner with the name of the folder or file.
+        """The encoder's part of the name of a feature file: its name, or the runner and the name of the folder or file.
 
         Examples
         --------
@@ -92,16 +93,17 @@ class EncoderChoice:
             return self.name
         last = Path(self.source).absolute() if self.runner != "timm" else Path(self.source)
         stem = last.stem if self.runner == "onnx" else last.name
-        letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()  # accents go, letters stay
+        letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()  # removes accents
         plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
         return f"{self.runner}-{plain or hashlib.sha256(stem.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def weights_of(options: Sequence[str], encoder: str) -> str:
-    """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only.
+    """Return the weights that `options` select for an encoder.
 
-    A variant that takes the weights of another encoder takes what is named for that, unless it is named itself. A
-    published encoder for which nothing is given takes those that were fetched.
+    The last option counts; ``NAME=...`` applies only to the encoder of that name. An encoder that shares the weights of
+    another one also accepts the option of that encoder, but its own comes first. Without an option, a published encoder
+    uses the weights that were fetched.
     """
     chosen, named, shared = "imagenet", None, None
     for option in options:
@@ -117,7 +119,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
 
 
 def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:
-    """Return the encoders whose weights could be fetched and are not here, as ``encoder fetch`` names them.
+    """Return the names, for ``encoder fetch``, of encoders whose weights can be fetched but were not.
 
     Parameters
     ----------

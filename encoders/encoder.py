@@ -1,7 +1,6 @@
-"""A pretrained network with its weights, and an encoder: what turns uint8 crops into descriptors by it.
+"""Pretrained networks of Keras, and encoders that turn uint8 crops into features with them.
 
-A `Backbone` is the network up to its deepest layer asked for, and nothing of it is compiled; an `Encoder` runs it in
-one compiled function.
+A `Backbone` is the network up to the deepest chosen layer, not compiled. An `Encoder` runs it in one compiled function.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from .registry import EncoderSpec, get_spec
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network with its weights, to be run by an `Encoder`, trained further, or looked into.
+    """A network with its weights, for an `Encoder`, for fine-tuning, or for heat maps.
 
     Attributes
     ----------
     spec : EncoderSpec
-        Its preprocessing belongs before the model.
+        Its preprocessing must be applied before the model.
     model : keras.Model
-        From preprocessed images, channels last, to the feature maps of `layers`. Its layers are not trainable.
+        A model from preprocessed images, channels last, to the feature maps of `layers`. Its layers are not trainable.
     layers : tuple of str
         Canonical names, see `canonical_names`.
     default_layers : bool
-        Whether these are the encoder's default.
+        Whether `layers` are the encoder's default.
     weights : str
         ``imagenet``, ``random`` or ``file``.
     weights_file_sha256 : str
-        Hash of the file, empty where there is none.
+        SHA-256 of the weights file; empty if there is none.
     """
 
     spec: EncoderSpec
@@ -54,12 +53,12 @@ class Backbone:
 
     @property
     def dim(self) -> int:
-        """Features of all layers together."""
+        """Number of features of all layers together."""
         return sum(int(output.shape[-1]) for output in self.model.outputs)
 
     @functools.cached_property
     def weights_sha256(self) -> str:
-        """Hash of the weights, independent of the file format; of those when it is first asked for."""
+        """SHA-256 of the weights, independent of the file format. Computed once, on first use."""
         return weight_files.weights_sha256(self.model)
 
 
@@ -71,21 +70,21 @@ def build_backbone(
     precision: str = "float32",
     seed: SupportsIndex = 0,
 ) -> Backbone:
-    """Build a network and give it its weights.
+    """Build a network and load its weights.
 
     Parameters
     ----------
     name : str
         One of `list_encoders`.
     layers : sequence of str
-        Keras layer names as in a fresh process; empty means the default (the last feature map, for ``vgg16``
-        four internal blocks).
+        Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
+        for ``vgg16``.
     weights : str
         ``imagenet``, ``random``, or the path of a weights file.
     precision : {"float32", "bfloat16", "float16"}
         Precision of computation; weights are float32.
     seed : int
-        Of random weights.
+        Seed of random weights.
 
     Returns
     -------
@@ -94,9 +93,9 @@ def build_backbone(
     Raises
     ------
     InputError
-        No such encoder or layer.
+        There is no such encoder or layer.
     WeightsError
-        The weights cannot be had or belong to another network.
+        The weights are not available, or belong to another network.
     """
     layers = as_texts(layers, "layers")
     weights = as_text(weights, "weights")
@@ -127,25 +126,25 @@ def build_backbone(
 
 
 class Encoder:
-    """A network up to its deepest layer asked for, with global average pooling of each layer.
+    """A network of Keras up to the deepest chosen layer, with global average pooling of each chosen layer.
 
-    Preprocessing belongs to the network and is part of the compiled function, which takes uint8 RGB.
+    The compiled function accepts uint8 RGB and includes the network's preprocessing.
 
     Parameters
     ----------
     name : str
         One of `list_encoders`.
     layers : sequence of str
-        Keras layer names as in a fresh process; empty means the default (the last feature map, for ``vgg16``
-        four internal blocks).
+        Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
+        for ``vgg16``.
     weights : str
         ``imagenet``, ``random``, or the path of a weights file.
     precision : {"float32", "bfloat16"}
-        Precision of computation; descriptors are float32 either way.
+        Precision of computation; features are float32 in any case.
     engine : {"keras", "openvino"}
-        What runs the network.
+        Library that runs the network.
     seed : int
-        Of random weights.
+        Seed of random weights.
 
     Attributes
     ----------
@@ -155,32 +154,32 @@ class Encoder:
     engine : str
     layers : tuple of str
     default_layers : bool
-        Whether these are the encoder's default.
+        Whether `layers` are the encoder's default.
     parts : tuple of int
-        What each layer adds to it.
+        Number of features of each layer.
     card : EncoderCard
-        Its layers; what its preprocessing does is within it, and the licence of its weights is not recorded.
+        Its layers. Preprocessing is part of the compiled function, and the licence of the weights is not recorded.
     runner : str
         ``keras``.
     dim : int
-        Length of a descriptor.
+        Number of features.
     graph : callable
-        Crops to descriptors as tensors, for use within a compiled function of Keras's backend.
+        Crops to features as tensors, for use within a compiled function of Keras's backend.
     weights : str
         ``imagenet``, ``random`` or ``file``.
     weights_sha256 : str
-        Hash of the weights used, independent of the file format.
+        SHA-256 of the weights used, independent of the file format.
     weights_file_sha256 : str
-        Hash of the file, empty where there is none.
+        SHA-256 of the weights file; empty if there is none.
     parameters : int
-        Numbers that the network holds.
+        Number of weights of the network.
 
     Raises
     ------
     InputError
-        No such encoder or layer.
+        There is no such encoder or layer.
     WeightsError
-        The weights cannot be had or belong to another network.
+        The weights are not available, or belong to another network.
 
     References
     ----------
@@ -197,9 +196,9 @@ class Encoder:
         engine: str = "keras",
         seed: SupportsIndex = 0,
     ) -> None:
-        # OpenVINO lowers the precision itself, from a float32 network
-        built = "float32" if engine == "openvino" else precision
-        backbone = build_backbone(name, layers=layers, weights=weights, precision=built, seed=seed)
+        # OpenVINO needs a float32 network and lowers the precision itself
+        network_precision = "float32" if engine == "openvino" else precision
+        backbone = build_backbone(name, layers=layers, weights=weights, precision=network_precision, seed=seed)
         self.backend = "openvino" if engine == "openvino" else prepare_backend()
         self.name = backbone.spec.name
         self.layers = backbone.layers
@@ -234,7 +233,7 @@ class Encoder:
         Raises
         ------
         ImageError
-            Another dtype or shape.
+            The array has another dtype or shape.
         """
         check_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
@@ -242,25 +241,25 @@ class Encoder:
     def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Encode a whole frame once and average its feature maps over windows.
 
-        These are not the descriptors of the cut crops: a window sees what lies around it, a crop sees zeros.
+        These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.
 
         Parameters
         ----------
         frame : ndarray of uint8, shape (height, width, 3)
             RGB.
         windows : ndarray of int, shape (k, 4)
-            Top, left, bottom, right in pixels; bottom and right are exclusive. The cells of a window are those that a
-            crop cut there would have, by their centres.
+            Top, left, bottom, right in pixels; bottom and right are exclusive. A window covers the cells that the
+            feature map of a crop at this place would have.
 
         Returns
         -------
         ndarray of float32, shape (k, dim)
-            Averages over each window, in which a cell of the feature map counts by the share that lies within.
+            Averages over each window. A cell of the feature map counts by the share of it inside the window.
 
         Raises
         ------
         ImageError
-            Another dtype or shape.
+            The array has another dtype or shape.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")

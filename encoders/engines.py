@@ -1,7 +1,7 @@
-"""What runs an encoder: Keras on its present backend, or OpenVINO on the exported network.
+"""Compile encoders for Keras or, by exporting the network, for OpenVINO.
 
-A compiled network has two functions: crops to descriptors (global averages), and one frame with windows to the
-descriptors of those windows (averages over their part of each feature map).
+A compiled network has two functions. One turns crops into features by global averages. The other turns one frame and
+its windows into features, by averages over the part of each feature map that a window covers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..core import DependencyError, InputError, Message, how_to_install, is_out_
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
-"""Values of ``engine``. The last two run files of ONNX and networks on PyTorch, which have them by default."""
+"""Values of ``engine``. ``onnxruntime`` is the default for ONNX files, and ``torch`` for networks on PyTorch."""
 
 _MOST_SHAPES = 4
-"""Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
-frames in two orientations."""
+"""Compiled shapes that are kept of each OpenVINO function. Four cover two views with a smaller last batch each, or two
+scales of frames in two orientations."""
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
@@ -40,10 +40,10 @@ class Compiled:
     crops : callable
         uint8 crops (n, height, width, 3) to float32 (n, d).
     windows : callable
-        A uint8 frame (1, height, width, 3) and float32 windows (maps, k, 4) to float32 (k, d): top, left, bottom, right
-        in cells of each map, from the edge of its first cell.
+        A uint8 frame (1, height, width, 3) and float32 windows (maps, k, 4) to float32 (k, d). A window is top, left,
+        bottom and right in cells of each map, from the edge of its first cell.
     graph : callable
-        Crops to descriptors as tensors of Keras's backend, to be called within `compile_function`.
+        Crops to features as tensors of Keras's backend, for use within `compile_function`.
     """
 
     crops: Callable[[Crops], Any]
@@ -57,18 +57,18 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
     Parameters
     ----------
     model : keras.Model
-        One feature map, or several.
+        A model with one or several feature maps.
     preprocess : callable
-        Of the encoder.
+        Preprocessing of the encoder.
     engine : str
-        Of `ENGINES`.
+        One of `ENGINES`.
     precision : {"float32", "bfloat16"}
-        For OpenVINO; a Keras model has its own.
+        Used only by OpenVINO; a Keras model has a precision of its own.
 
     Raises
     ------
     DependencyError
-        OpenVINO is not installed, or Keras does not run on TensorFlow, from which the network is exported.
+        OpenVINO is not installed, or Keras does not run on TensorFlow, which the export needs.
     """
     maps = _feature_maps(model, preprocess)
 
@@ -88,7 +88,7 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
 
 
 def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any], Callable[..., Any]]:
-    """Return what compiles a function of tensors for an engine."""
+    """Return the function that compiles a function of tensors for an engine."""
     import keras
 
     if engine != "openvino":
@@ -106,7 +106,7 @@ def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any]
             from openvino.frontend.tensorflow import utils
 
             if sys.version_info >= (3, 13):
-                # OpenVINO (2024.5 to 2026.4) asks here for versions in a way that Python no longer knows (PEP 667)
+                # OpenVINO (2024.5 to 2026.4) looks up versions in a way that Python no longer supports (PEP 667)
                 utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
             signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
             return openvino.convert_model(tf.function(function, input_signature=signature))
@@ -126,13 +126,13 @@ def compile_function(
     function : callable
         Written in ``keras.ops``.
     specs : sequence of (dtype, shape), optional
-        Of its arguments, with None for sizes that vary; TensorFlow compiles once for all of them. Without, it compiles
-        anew for each shape, as JAX always does.
+        Types of its arguments, with None for sizes that vary. TensorFlow then compiles once for all sizes. Without
+        `specs` it compiles for each new shape, as JAX always does.
 
     Returns
     -------
     callable
-        Takes arrays and gives arrays, or lists of them.
+        Accepts arrays and returns an array, or a list of arrays.
     """
     compiled = compile_tensors(function, specs)
 
@@ -150,14 +150,14 @@ def compile_function(
 def compile_tensors(
     function: Callable[..., Any], specs: Sequence[tuple[str, tuple[int | None, ...]]] | None = None
 ) -> Callable[..., Any]:
-    """Do as `compile_function`, and leave what the function gives where it is: nothing waits for a device."""
+    """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
     return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, specs)
 
 
 def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[Any]]:
-    """Return the network as a function of image tensors, for use within a compiled function."""
+    """Return a function from image tensors to the feature maps of a network, for use within a compiled function."""
     import keras
     from keras import ops
 
@@ -181,14 +181,14 @@ def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[An
 
 
 def _pooled(maps: Sequence[Any]) -> Any:
-    """Average each map over all of it, and concatenate."""
+    """Average each whole map, and concatenate the averages."""
     from keras import ops
 
     return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
 
 def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
-    """Average each map over its windows, cells at their border by the share that lies within, and concatenate."""
+    """Average each map over its windows and concatenate; a cell counts by the share of it inside the window."""
     from keras import ops
 
     averages = []
@@ -203,9 +203,9 @@ def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
 
 
 def _overlap(start: Any, stop: Any, cells: Any) -> Any:
-    """Return how much of each of `cells` cells lies between start and stop, shape (k, cells).
+    """Return the share of each cell that is between start and stop, shape (k, cells).
 
-    These count in cells, and a window beyond the map gets the cell next to it.
+    Start and stop are in cells. A window outside the map gets the nearest cell.
     """
     from keras import ops
 
@@ -246,14 +246,14 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
 
 
 def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
-    """Return OpenVINO's core, and the settings that networks are compiled with.
+    """Return OpenVINO's core and the settings for compiling networks.
 
     Raises
     ------
     DependencyError
         OpenVINO is not installed.
     InputError
-        It does not compute in this precision on this CPU.
+        OpenVINO does not compute in this precision on this CPU.
     """
     if executed_precision(precision, engine="openvino") != precision:
         raise InputError("{precision} {}: OpenVINO computes in float32 on this CPU; use float32", precision)
@@ -262,10 +262,10 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
 
 @functools.cache
 def executed_precision(precision: str, *, engine: str) -> str:
-    """Return the precision in which an engine computes on this machine when it is asked for one.
+    """Return the precision in which an engine really computes on this machine if `precision` is requested.
 
-    OpenVINO computes in float32 on a CPU that it has no bfloat16 for; a small network is compiled to see it. Other
-    engines compute in what they are asked for, if slowly.
+    OpenVINO falls back to float32 on a CPU without bfloat16; this compiles a small network to find out. Other engines
+    compute in the requested precision, even if that is slow.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def executed_precision(precision: str, *, engine: str) -> str:
 
 
 def imitates_bfloat16() -> bool:
-    """Return whether OpenVINO computes in bfloat16 on a CPU that has no instructions for it, which is slow."""
+    """Return whether OpenVINO only imitates bfloat16, because this CPU has no instructions for it. This is slow."""
     core, _ = _openvino_core("bfloat16")
     return "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -300,17 +300,17 @@ def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # it would hold every process to the first core
+        "ENABLE_CPU_PINNING": False,  # pinning would put every process on the first core
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
 
 
 @contextlib.contextmanager
 def _unreported() -> Iterator[None]:
-    """Let OpenVINO be imported without what reports its use: it asks nobody, and does without where it is missing."""
+    """Keep OpenVINO from importing its telemetry, which reports usage without consent; OpenVINO works without it."""
     name = "openvino_telemetry"
     before = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]  # what Python has for a module that cannot be imported
+    sys.modules[name] = None  # type: ignore[assignment]  # None makes an import of the module fail
     try:
         yield
     finally:
@@ -321,10 +321,10 @@ def _unreported() -> Iterator[None]:
 
 
 class OpenvinoFunction:
-    """A network that OpenVINO converts when it is first called, and compiles for the shapes that it meets.
+    """A network that OpenVINO converts on the first call, and compiles for each shape of its input.
 
-    A network of fixed shapes runs faster than one of any shape, but keeps its memory: some 100 MB for a frame. So those
-    of the last few shapes alone are kept.
+    A network compiled for fixed shapes is faster, but occupies memory: some 100 MB for a frame. So only the most
+    recently used shapes are kept.
     """
 
     def __init__(self, core: Any, settings: dict[str, Any], convert: Callable[[], Any]) -> None:
@@ -332,14 +332,14 @@ class OpenvinoFunction:
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
-        """Run it on arrays, the first axis of which may be of any length."""
+        """Run the network on arrays of any shape that it accepts."""
         shapes = tuple(array.shape for array in arrays)
         ready = self._compiled.pop(shapes, None)
         if ready is None:
-            if len(self._compiled) >= _MOST_SHAPES:  # before the new one is made: each is large
+            if len(self._compiled) >= _MOST_SHAPES:  # free memory before compiling: each network is large
                 del self._compiled[next(iter(self._compiled))]
             ready = self._compile(shapes)
-        self._compiled[shapes] = ready  # the last one used stands last
+        self._compiled[shapes] = ready  # moves it to the end, as the most recently used
         return ready(list(arrays))[0]
 
     @functools.cached_property
@@ -351,7 +351,7 @@ class OpenvinoFunction:
             fixed = self._graph.clone()
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
             return self._core.compile_model(fixed, "CPU", self._settings)
-        except Exception as error:  # an operation that OpenVINO lacks, or makes otherwise
+        except Exception as error:  # an operation that OpenVINO lacks or implements differently
             if is_out_of_memory(error):
                 raise
             reason = first_line(error).rstrip(": ")

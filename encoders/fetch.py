@@ -1,4 +1,4 @@
-"""Weights of published encoders, fetched once from where their authors publish them, checked, and kept."""
+"""Download weights of published encoders from the Hugging Face hub, check them, and keep them in a local folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .card import card_by_licence
 from .catalogue import CATALOGUE, NamedEncoder
 
 RECORD = "fetched.json"
-"""Written into a folder when all its files are whole: the repository, the revision, and each file's SHA-256."""
+"""File written once all others are complete: the repository, the revision, and each file's SHA-256."""
 
 HF_HUB = "timm:hf-hub:"
-"""Before the repository of a network that timm or transformers wrote: ``timm:hf-hub:OWNER/NAME``, as timm names it."""
+"""Prefix for the repository of a network of timm or transformers: ``timm:hf-hub:OWNER/NAME``, as in timm."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -30,7 +30,7 @@ _CONFIGS = ("config.json", "preprocessor_config.json", "model.safetensors.index.
 
 @dataclass(frozen=True)
 class Offer:
-    """What a repository offers at one revision.
+    """The files of a repository at one revision.
 
     Attributes
     ----------
@@ -38,7 +38,8 @@ class Offer:
     revision : str
         The commit.
     files : tuple of (str, int, str)
-        Name, bytes, and SHA-256 of each file that is needed; empty for small texts, of which none is published.
+        Name, bytes and SHA-256 of each file that is needed. The SHA-256 is empty for small text files, because the hub
+        publishes none for them.
     """
 
     named: NamedEncoder
@@ -47,28 +48,28 @@ class Offer:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files, in bytes."""
         return sum(size for _, size, _ in self.files)
 
 
 def encoders_folder() -> Path:
-    """Return where fetched weights are kept: ``BCHISTO_ENCODERS``, or ``~/.cache/bchisto/encoders``."""
+    """Return the folder of fetched weights: ``BCHISTO_ENCODERS``, or ``~/.cache/bchisto/encoders``."""
     given = os.environ.get("BCHISTO_ENCODERS")
     return Path(given) if given else Path.home() / ".cache" / "bchisto" / "encoders"
 
 
 def kept_in(name: str) -> Path | None:
-    """Return where the weights of an encoder are kept, fetched or not; None for one that is not fetched.
+    """Return the folder for an encoder's weights, fetched or not; None if the encoder cannot be fetched.
 
     Parameters
     ----------
     name : str
-        Of `CATALOGUE`, or ``timm:hf-hub:OWNER/NAME``.
+        A name in `CATALOGUE`, or ``timm:hf-hub:OWNER/NAME``.
 
     Raises
     ------
     InputError
-        ``timm:hf-hub:`` stands before something else than a repository.
+        The text after ``timm:hf-hub:`` is not the name of a repository.
     """
     if name in CATALOGUE:
         return encoders_folder() / name
@@ -81,20 +82,20 @@ def kept_in(name: str) -> Path | None:
 
 
 def fetched_folder(name: str) -> Path | None:
-    """Return the folder of an encoder's weights if they were fetched whole; see `kept_in`."""
+    """Return the folder of an encoder's weights if they were fetched completely, else None; see `kept_in`."""
     folder = kept_in(name)
     return folder if folder is not None and (folder / RECORD).is_file() else None
 
 
 def unfetched_name(folder: Path) -> str | None:
-    """Return what ``encoder fetch`` calls the repository that belongs into a folder, if it is not there yet."""
+    """Return the name, for ``encoder fetch``, of the repository that belongs in a folder but was not fetched yet."""
     if folder.parent != encoders_folder() or "--" not in folder.name or (folder / RECORD).is_file():
         return None
     return HF_HUB + folder.name.replace("--", "/", 1)
 
 
 def look_up(name: str, *, revision: str | None = None) -> Offer:
-    """Ask the hub what an encoder's repository holds.
+    """List the files of an encoder's repository on the hub.
 
     Parameters
     ----------
@@ -106,9 +107,9 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
     Raises
     ------
     InputError
-        No such name.
+        There is no encoder of this name that can be fetched.
     WeightsError
-        The hub does not answer, the repository or revision is gone, or it holds no safetensors.
+        The hub does not answer, the repository or revision is gone, or it contains no safetensors.
     DependencyError
         The package huggingface_hub is not installed.
     """
@@ -134,17 +135,17 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
 
 
 def fetch(offer: Offer) -> Path:
-    """Fetch those files of an offer that are not there whole, and check their hashes.
+    """Download the files of an offer that are missing or incomplete, and check each published SHA-256.
 
     Returns
     -------
     Path
-        The folder, which `fetched_folder` finds from now on.
+        The folder, which `fetched_folder` now finds.
 
     Raises
     ------
     WeightsError
-        The hub stopped answering, refuses this user, or gave another file than it published.
+        The hub does not answer, it refuses this user, or a file differs from its published SHA-256.
     """
     hub, folder = _hub(), encoders_folder() / offer.named.name
     hashes = {}
@@ -166,7 +167,7 @@ def fetch(offer: Offer) -> Path:
 
 
 def _unnamed(name: str, repository: str, *, licence: str) -> NamedEncoder:
-    """Return what is known of a repository that the catalogue does not hold."""
+    """Return an encoder for a repository that is not in the catalogue."""
     card = card_by_licence(licence, source=f"https://huggingface.co/{repository}")
     return NamedEncoder(name, repository, card, architecture="", arguments={}, outputs=(), parameters=0)
 
@@ -176,13 +177,13 @@ def _hub() -> Any:
         import huggingface_hub
     except ImportError as error:
         raise DependencyError("fetching needs the package huggingface_hub: {}", how_to_install("torch")) from error
-    logging.getLogger(huggingface_hub.__name__).setLevel(logging.ERROR)  # it repeats each line of ours
+    logging.getLogger(huggingface_hub.__name__).setLevel(logging.ERROR)  # its log repeats our messages
     return huggingface_hub
 
 
 @contextlib.contextmanager
 def _explained(hub: Any, named: NamedEncoder) -> Iterator[None]:
-    """Turn what the hub refuses into one line with what to do."""
+    """Turn errors of the hub into one-line errors that name a remedy."""
     try:
         yield
     except hub.errors.GatedRepoError as error:
@@ -197,7 +198,7 @@ def _explained(hub: Any, named: NamedEncoder) -> Iterator[None]:
         ) from error
     except hub.errors.EntryNotFoundError as error:
         raise WeightsError(f"{named.repository}: a file is gone from the hub; fetch again") from error
-    except Exception as error:  # of httpx or requests, whichever its version uses
+    except Exception as error:  # from httpx or requests, depending on the version of huggingface_hub
         raise WeightsError(
             Message(
                 "{}: the hub does not answer ({}); fetch on a machine with a network, and copy {} to this one, or give "

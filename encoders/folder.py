@@ -1,4 +1,4 @@
-"""A folder with a network that others trained: its config and its weights, and nothing in it that could run."""
+"""Read a folder with a pretrained network: its config and its weights, but never code or pickled files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 
 
 _LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
-"""In the header of a model card: ``license: mit``, also with a name of its own, and lists."""
+"""Licences in the header of a model card: ``license`` or ``license_name`` with a value or a list."""
 
 
 SPACING = "spacing_um_px"
-"""Where a config states micrometres per pixel, as the JSON of WSInfer's models does."""
+"""Key of a config for micrometres per pixel, as in the JSON of WSInfer's models."""
 
 
 def refuse_pickled(path: Path) -> None:
-    """Refuse a file of weights that could run code when it is read.
+    """Refuse a weights file that could run code when it is read.
 
     Raises
     ------
     WeightsError
-        It is no ``.safetensors`` file.
+        It is a pickled file.
     """
     if path.suffix.casefold() in _PICKLED:
         raise WeightsError(
@@ -42,12 +42,12 @@ def refuse_pickled(path: Path) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a mapping.
+    """Read a JSON file that contains a mapping.
 
     Raises
     ------
     InputError
-        It is too large, no JSON, or no mapping.
+        The file is too large, is not JSON, or does not contain a mapping.
     """
     if path.stat().st_size > limits.CONFIG_BYTES:
         raise InputError(f"{path}: too large for a config")
@@ -61,12 +61,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
-    """Return the micrometres per pixel that a config states of what its network takes; empty where it states none.
+    """Return the micrometres per pixel that a config states for its network; empty if it states none.
 
     Raises
     ------
     InputError
-        It is no such number.
+        The value is not a plausible number.
     """
     if (stated := config.get(SPACING)) is None:
         return ()
@@ -79,17 +79,17 @@ def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class WeightsFolder:
-    """What was found in a folder.
+    """Content of a folder with a network.
 
     Attributes
     ----------
     path : Path
     config : dict
-        Its ``config.json``; empty for a file of weights alone.
+        Content of ``config.json``; empty for a single weights file.
     processor : dict
-        Its ``preprocessor_config.json``, where it has one.
+        Content of ``preprocessor_config.json``, if there is one.
     files : tuple of Path
-        Its weights.
+        Weights files.
     """
 
     path: Path
@@ -98,17 +98,17 @@ class WeightsFolder:
     files: tuple[Path, ...]
 
     def sha256(self) -> str:
-        """Return the hash of the weights: that of the file, or over those of all files."""
+        """Return the SHA-256 of the weights file; for several files, one over their checksums."""
         hashes = [content_sha256(file) for file in self.files]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     def licence(self, *licences: object) -> str:
-        """Return the licence that configs name, and what the header of the model card (``README.md``) says beside it.
+        """Return the licences in the configs and in the header of the model card (``README.md``), without repeats.
 
         Parameters
         ----------
         *licences : object
-            What configs hold under ``license``; anything but a text says nothing.
+            Values of ``license`` in configs. Values that are not text are ignored.
         """
         texts = [text for text in licences if isinstance(text, str)]
         with contextlib.suppress(OSError), (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
@@ -120,22 +120,22 @@ class WeightsFolder:
 
 
 def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
-    """Look at a folder, or at a single ``.safetensors`` file where no config is needed.
+    """Read a folder, or a single ``.safetensors`` file if no config is needed.
 
     Parameters
     ----------
     path : Path
     config : bool
-        Whether ``config.json`` must be there.
+        Whether ``config.json`` is required.
 
     Raises
     ------
     MissingInputError
         There is no such folder.
     InputError
-        It has no config, or one that asks for code of its own.
+        The folder has no config, or one that requires its own code.
     WeightsError
-        It has no weights that can be read without running code.
+        The folder has no weights that can be read without running code.
     """
     if path.is_file():
         refuse_pickled(path)
@@ -161,7 +161,7 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
 
 
 def _weights(path: Path) -> tuple[Path, ...]:
-    """Return the files of weights, in the order of their names."""
+    """Return the weights files, sorted by name."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
         named = read_json_object(index).get("weight_map")

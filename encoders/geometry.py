@@ -1,13 +1,13 @@
-"""Where the cells of a feature map look: centre and stride in pixels of the frame, calculated from the layers.
+"""Positions of the cells of feature maps: centre and stride in pixels of the frame, calculated from the layers.
 
 Pixel i of a frame reaches from i to i + 1. Along each axis a map is described by the centre of its first cell, the
-stride and the number of cells; every layer changes these three by its own rule (Dumoulin & Visin 2016, "A guide to
+stride and the number of cells. Every layer changes these three by its own rule (Dumoulin & Visin 2016, "A guide to
 convolution arithmetic for deep learning"; Araujo et al. 2019, "Computing receptive fields of convolutional neural
 networks").
 
-Branches that meet have one stride. Those of ResNet, MobileNet, DenseNet and Inception have one centre as well. Where
-they differ, as beside the padded pooling of Xception and in NASNet, the mean of the centres stands for them; of
-concatenated maps it is weighted by their features. A branch without a place, as the averages of
+Branches that are joined have the same stride. In ResNet, MobileNet, DenseNet and Inception they also have the same
+centre. If centres differ, as next to the padded pooling of Xception and in NASNet, their mean is used. For concatenated
+maps the mean is weighted by their numbers of features. A branch without a position, such as the averages of
 squeeze-and-excitation, does not count.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MOST_SIZES = 256
-"""Sizes of frames and crops whose geometry is kept (one costs a tenth of a second)."""
+"""Sizes of frames and crops whose geometry is cached; calculating one takes a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Axis:
     Attributes
     ----------
     first : float
-        Centre of the first cell, pixels from the edge of the frame.
+        Centre of the first cell, in pixels from the edge of the frame.
     stride : float
-        From a cell to the next, pixels.
+        Distance between cells, in pixels.
     cells : int
-        How many; below 1 where the frame is too small for the network.
+        Number of cells; below 1 if the frame is too small for the network.
     """
 
     first: float
@@ -45,17 +45,17 @@ class Axis:
 
     @property
     def edges(self) -> tuple[float, float]:
-        """Where the first cell begins and the last one ends, pixels; a cell is a stride wide around its centre."""
+        """Start of the first cell and end of the last one, in pixels. A cell is one stride wide around its centre."""
         return self.first - self.stride / 2, self.first + (self.cells - 0.5) * self.stride
 
 
 class Places:
-    """Finds windows on the feature maps of a network.
+    """Converts windows of a frame to positions on the feature maps of a network.
 
     Parameters
     ----------
     model : keras.Model
-        Functional, of images, channels last.
+        A functional model of images, channels last.
     """
 
     def __init__(self, model: Any) -> None:
@@ -65,20 +65,20 @@ class Places:
     def __call__(self, windows: npt.NDArray[np.int64], *, height: int, width: int) -> npt.NDArray[np.float32]:
         """Return windows in cells of each map.
 
-        A window gets the cells that a crop cut there would have, each a stride wide: their place in the frame follows
-        from the centres of both. So a network that does not pad sees less than the window, as it does of a crop.
+        A window covers the cells that the feature map of a crop at this place would have, each one stride wide. So for
+        a network without padding the cells cover less than the window, as they do for a crop.
 
         Parameters
         ----------
         windows : ndarray of int, shape (k, 4)
             Top, left, bottom, right in pixels; bottom and right are exclusive.
         height, width : int
-            Of the frame, pixels.
+            Size of the frame in pixels.
 
         Returns
         -------
         ndarray of float32, shape (maps, k, 4)
-            The same four in cells, counted from the edge of the first cell.
+            Top, left, bottom, right in cells, from the edge of the first cell.
         """
         cells = np.empty((self._maps, len(windows), 4))
         for axis, size in enumerate((height, width)):
@@ -98,23 +98,23 @@ def map_axes(model: Any, *, size: int, axis: int) -> list[Axis]:
     Parameters
     ----------
     model : keras.Model
-        Functional, of images, channels last.
+        A functional model of images, channels last.
     size : int
-        Height or width of the frame, pixels.
+        Height or width of the frame, in pixels.
     axis : int
         0 for rows, 1 for columns.
 
     Returns
     -------
     list of Axis
-        One per output. An output without a place, or of a network that cannot be followed, is taken to tile the frame.
+        One per output. An output whose position cannot be calculated is assumed to be one cell that covers the frame.
     """
     start: list[Axis | None] = [Axis(0.5, 1.0, size)] * len(model.inputs)
     return [known_axis or Axis(size / 2, float(size), 1) for known_axis in _follow(model, start, axis)]
 
 
 def _follow(model: Any, inputs: Sequence[Axis | None], axis: int) -> list[Axis | None]:
-    """Carry the geometry of the inputs of a functional model to its outputs; None where there is no place."""
+    """Return the geometry of the outputs of a functional model from that of its inputs; None without a position."""
     known: dict[int, Axis | None] = {id(t): start for t, start in zip(model.inputs, inputs, strict=True)}
     waiting = list(model.outputs)
     while waiting:
@@ -135,7 +135,7 @@ def _follow(model: Any, inputs: Sequence[Axis | None], axis: int) -> list[Axis |
 def _through(
     operation: Any, sources: Sequence[tuple[Any, Axis | None]], tensor: Any, index: int, axis: int
 ) -> Axis | None:
-    """Return the geometry behind an operation."""
+    """Return the geometry of the output of an operation; None without a position."""
     import keras
     from keras import layers
 
@@ -164,7 +164,7 @@ def _through(
 
 
 def _slid(before: Axis, reach: int, stride: int, padding: str) -> Axis:
-    """Slide a kernel of `reach` cells, as Keras pads on every backend."""
+    """Return the geometry after a kernel of `reach` cells, padded as Keras does on every backend."""
     if padding == "same":
         cells = -(-before.cells // stride)
         left = max((cells - 1) * stride + reach - before.cells, 0) // 2
@@ -178,7 +178,7 @@ def _cut(before: Axis, left: int, right: int) -> Axis:
 
 
 def _resized(before: Axis, cells: int) -> Axis:
-    """Take an operation without a rule of its own to spread its cells evenly over those before it."""
+    """Return the geometry after an operation without a rule: its cells are assumed to cover the same range evenly."""
     if cells == before.cells or cells < 1:
         return before
     stride = before.stride * before.cells / cells
@@ -186,7 +186,7 @@ def _resized(before: Axis, cells: int) -> Axis:
 
 
 def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
-    """Return the cells along an axis behind an operation of one map; as many as before where it does not say."""
+    """Return the number of cells along an axis after an operation on one map; unchanged if it cannot be computed."""
     import keras
 
     if type(operation).__name__ in _POINTWISE or cells < 1:
@@ -203,11 +203,11 @@ _POINTWISE = frozenset({
     "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "GroupNormalization", "LayerNormalization",
     "LayerScale", "LeakyReLU", "Normalization", "PReLU", "ReLU", "Rescaling", "Softmax", "SpatialDropout2D",
 })  # fmt: skip
-"""Layers that leave every cell where it is, so that they need not be asked."""
+"""Layers that leave every cell in its place, so that their output shape need not be computed."""
 
 
 def _mean(axes: Sequence[Axis], weights: Sequence[int]) -> Axis:
-    """Return the geometry of branches that meet; see the module."""
+    """Return the mean geometry of joined branches; see the module docstring."""
     return Axis(
         float(np.average([axis.first for axis in axes], weights=weights)),
         float(np.average([axis.stride for axis in axes], weights=weights)),

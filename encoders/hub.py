@@ -1,4 +1,4 @@
-"""Networks of a folder, by the library that they were published for: transformers or timm."""
+"""Networks from a folder that transformers or timm wrote."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ _MODELS = {
     "dinov2": ("Dinov2Model", 1), "dinov2_with_registers": ("Dinov2WithRegistersModel", 1), "swin": ("SwinModel", 0),
     "swinv2": ("Swinv2Model", 0), "vit": ("ViTModel", 1),
 }  # fmt: skip
-"""``model_type`` of a config: the class of transformers, and its tokens before registers and patches (None: maps)."""
+"""``model_type`` of a config: class of transformers, and number of tokens before registers and patches.
+
+None instead of a number: the network returns feature maps.
+"""
 
 _UNUSED = re.compile(r"(\w*classifier|pooler|embeddings\.mask_token)(\.|$)")
-"""Tensors that no output needs: they may be left over in a file, or missing."""
+"""Tensors that no output needs. A file may lack them or contain them."""
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Numbers of Pillow, by which processors of transformers name how they resize."""
+"""Pillow's numbers for ways of resizing, which processors of transformers use."""
 
 _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
-"""What a processor may do: the last is done to every image before its crops are cut."""
+"""Supported steps of a processor. bchisto converts every image to RGB before crops are cut."""
 
 _WARPED = 384
-"""Pixels from which on the processor of ConvNeXt cuts nothing off."""
+"""Image size in pixels from which the processor of ConvNeXt does not crop."""
 
 
 def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> VectorEncoder:
@@ -49,16 +52,16 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     request : EncoderRequest
         The source is a folder with ``config.json`` and ``.safetensors``.
     named : NamedEncoder, optional
-        What is known of it, which then need not be in the folder; the weights are the folder or file that the user
-        fetched.
+        An encoder of the catalogue. Then the folder needs no config, and `request.weights` is the folder or file of
+        the weights.
 
     Raises
     ------
     InputError
-        No config, another kind of network, no such output.
+        There is no config or no such output, or this kind of network is not supported.
     WeightsError
-        Weights that are pickled, missing, damaged or of another network; of a named encoder none, and the line says
-        how to get them.
+        Weights are pickled, missing, damaged or of another network. If an encoder of the catalogue has no weights yet,
+        the message explains how to get them.
     DependencyError
         The library is not installed.
     """
@@ -85,7 +88,7 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
 
 
 def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, dict[str, Any]]:
-    """Build a named encoder; its width, depth, patch and registers decide the shapes, which its weights must have."""
+    """Build an encoder of the catalogue, and check that its weights have the shapes of this network."""
     tensors = read_tensors(folder.files)
     if named.library == "timm":
         network = timm_network(named.name, named.architecture, named.arguments, tensors)
@@ -99,16 +102,15 @@ def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, di
                 )
         positions = next((value for name, value in tensors.items() if name.endswith(".position_embeddings")), None)
         tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
-        config["image_size"] = (
-            round((tokens - 1) ** 0.5) * config["patch_size"]
-        )  # transformers resizes it to the images
+        # transformers interpolates the position embeddings to the size of the images
+        config["image_size"] = round((tokens - 1) ** 0.5) * config["patch_size"]
         network = _built(config, tensors, named.card, named.name, folder.path)
     network = dataclasses.replace(network, card=dataclasses.replace(named.card, outputs=network.card.outputs))
     return network, {"architecture": named.architecture, "arguments": dict(named.arguments)}
 
 
 def _of_transformers(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:
-    """Build the network of a folder of transformers, which looks at crops as its processor says."""
+    """Build the network of a folder that transformers wrote, with the preprocessing of its processor."""
     kind = str(folder.config.get("model_type"))
     if kind not in _MODELS:
         raise InputError(
@@ -120,11 +122,11 @@ def _of_transformers(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, 
     with _quiet(transformers):
         card = _card(transformers, folder)
     network = _built(folder.config, read_tensors(folder.files), card, source, folder.path)
-    return network, {"config": _of_network(transformers, folder.config)}
+    return network, {"config": _network_config(transformers, folder.config)}
 
 
-def _of_network(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a config says how the network is built, and nothing of where it came from or how it is loaded."""
+def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config that define the network, without those on its origin or on loading."""
     chosen = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
     names = [name for name in inspect.signature(chosen).parameters if name not in common and not name.startswith("_")]
@@ -134,13 +136,13 @@ def _of_network(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 def _built(
     config: Mapping[str, Any], tensors: dict[str, Any], card: EncoderCard, source: str, path: Path
 ) -> TorchNetwork:
-    """Build a network of transformers and fill it; whatever is missing, left over or of another shape is refused."""
+    """Build a network of transformers and load its weights; refuse missing, unused or wrongly shaped tensors."""
     transformers, torch = import_library("transformers", source)
     class_name, before = _MODELS[config["model_type"]]
     chosen = getattr(transformers, class_name)
     with _quiet(transformers):
         try:
-            known = {key: value for key, value in _of_network(transformers, config).items() if key != "model_type"}
+            known = {key: value for key, value in _network_config(transformers, config).items() if key != "model_type"}
             settings = chosen.config_class(**known)
             check_size(path, lambda: chosen(settings), tensors, torch)
             model, report = chosen.from_pretrained(
@@ -148,7 +150,7 @@ def _built(
                 attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
             )  # fmt: skip
         except Exception as error:
-            # each config is checked in a way of its own
+            # each class of transformers raises exceptions of its own for a bad config
             if isinstance(error, WeightsError) or is_out_of_memory(error):
                 raise
             raise InputError(f"{path}: transformers cannot build it ({first_line(error)})") from error
@@ -157,7 +159,7 @@ def _built(
         "has no use for": [name for name in report["unexpected_keys"] if not _UNUSED.match(name)],
         "has another shape of": [name for name, *_ in report["mismatched_keys"]],
     }
-    if reasons := [f"{what} {_some(names)}" for what, names in faults.items() if names]:
+    if reasons := [f"{what} {_summary(names)}" for what, names in faults.items() if names]:
         raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(reasons)}")
     if before is None:
         return TorchNetwork(model, dataclasses.replace(card, outputs=("vector", "mean")), ("vector",), _maps(model))
@@ -168,13 +170,13 @@ def _built(
     return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
 
-def _some(names: list[str]) -> str:
+def _summary(names: list[str]) -> str:
     first, *others = sorted(names)
     return printable(first)[:80] + (f" and {len(others)} more" if others else "")
 
 
 def _tokens(model: Any, before: int) -> Any:
-    """Return what takes outputs of a network that gives tokens, of which the first ones are not those of patches."""
+    """Return a function that computes outputs of a network of tokens; `before` counts the tokens before the patches."""
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
         given = model(images, output_hidden_states=any(name.startswith("block") for name in chosen))
@@ -186,7 +188,7 @@ def _tokens(model: Any, before: int) -> Any:
 
 
 def _maps(model: Any) -> Any:
-    """Return what takes outputs of a network that gives feature maps."""
+    """Return a function that computes outputs of a network of feature maps."""
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
         given = model(images)
@@ -198,7 +200,7 @@ def _maps(model: Any) -> Any:
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Let transformers say nothing: what it only warns of is refused here."""
+    """Silence transformers: bchisto refuses what transformers only warns about."""
     logging = transformers.utils.logging
     before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
@@ -212,7 +214,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
-    """Return how crops are treated, by the processor that transformers makes of its config."""
+    """Return the card of a folder, with preprocessing as the processor of transformers reads it."""
     path = folder.path
     if not folder.processor:
         raise InputError(
@@ -226,7 +228,7 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         )
         steps = processor.to_dict()
     except Exception as error:
-        # each processor is checked in a way of its own
+        # each processor raises exceptions of its own
         raise InputError(f"{path}: transformers cannot read preprocessor_config.json ({first_line(error)})") from error
     other = [name for name, value in steps.items() if name.startswith("do_") and value and name not in _STEPS]
     if other or not steps.get("do_resize") or not steps.get("do_rescale"):
@@ -253,7 +255,7 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
 
 
 def _side(path: Path, size: Any) -> int:
-    """Return the side of a square from the forms in which processors name it."""
+    """Return the side of a square from any form in which processors write a size."""
     sides = [size.get(name) for name in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
     known = {side for side in sides if side is not None}
     side = known.pop() if len(known) == 1 else None

@@ -1,7 +1,7 @@
-"""Weights from files into networks: the formats, and one rule for files that lack some of them.
+"""Load weights from files into networks, and detect files that lack some of them.
 
-A network takes its weights from a file whole or not at all. What a file lacks Keras passes over in silence, in part, so
-every variable is NaN before the file is read; one that is not finite afterwards did not come from it.
+Keras silently skips some weights that a file lacks. So every variable is set to NaN before a file is read: a variable
+that is not finite afterwards was not in the file. Such a file is refused as a whole.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ..formats import check_tree, check_zip, hdf5_trouble, limits
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
-"""Arrays of a file by name."""
+"""Arrays of a weights file, by name."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What came of reading weights into a network.
+    """The result of reading weights into a network.
 
     Attributes
     ----------
     error : Exception or None
-        What stopped the reading.
+        The exception that stopped the reading.
     missing : tuple of str
         Variables without finite values, as ``layer/variable``, in layer order.
     """
@@ -46,7 +46,7 @@ class Filled:
 
     @property
     def reason(self) -> str:
-        """Why it has not, in a few words."""
+        """Reason why the network does not have all its weights, in a few words."""
         if self.error is not None:
             return first_line(self.error)
         more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
@@ -54,24 +54,24 @@ class Filled:
 
 
 def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()) -> Filled:
-    """Read weights into a network, and find what is missing then.
+    """Read weights into a network, and find variables that are missing afterwards.
 
     Parameters
     ----------
     model : keras.Model
     read : callable
-        Assigns the variables of a model.
+        Function that assigns the variables of a model.
     needed : keras.Model, optional
-        The part of `model` whose variables must be there; by default all of it.
+        The part of `model` whose variables are required; by default the whole model.
     keep : collection of str
-        Variables, as ``layer/variable``, that keep the values they have, whatever is read.
+        Variables, as ``layer/variable``, that keep their present values.
 
     Returns
     -------
     Filled
-        Where it is not whole, the variables hold nothing of use.
+        If it is not whole, the variables of `model` must not be used.
     """
-    kept = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
+    preserved = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
     for name, variable in _named(model):
         if name not in keep and "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
@@ -82,7 +82,7 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
         raise
     except DAMAGE as caught:
         error = caught
-    for variable, value in kept:
+    for variable, value in preserved:
         variable.assign(value)
     missing = [name for name, variable in _named(needed or model) if not np.isfinite(as_float32(variable)).all()]
     return Filled(error, tuple(missing))
@@ -93,23 +93,23 @@ def _named(model: Any) -> list[tuple[str, Any]]:
 
 
 def as_float32(variable: Any) -> npt.NDArray[np.float32]:
-    """Return the value of a variable of Keras."""
+    """Return the value of a Keras variable as a float32 array."""
     from keras import ops
 
     return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, cut to one line."""
+    """Return the first line of an error's message, at most 200 characters."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
 
 
 def read_keras(path: Path) -> Callable[[Any], None]:
-    """Return what reads Keras's ``.weights.h5`` or published ``.h5`` into a model, see `fill_weights`."""
+    """Return a function, for `fill_weights`, that loads Keras's ``.weights.h5`` or published ``.h5`` into a model."""
 
     def read(model: Any) -> None:
         with warnings.catch_warnings():
-            # Keras warns of every container that a file of another network lacks; the outcome is checked instead.
+            # Keras warns about each missing container; `fill_weights` checks the result instead
             warnings.simplefilter("ignore", UserWarning)
             model.load_weights(str(path))
 
@@ -117,7 +117,7 @@ def read_keras(path: Path) -> Callable[[Any], None]:
 
 
 def keras_trouble(path: Path) -> str | None:
-    """Say why a file must not be given to Keras; None where it is HDF5 with numbers of its own and nothing else."""
+    """Return the reason why a file is unsafe for Keras; None if it is HDF5 that contains only numbers of its own."""
     trouble = hdf5_trouble(path)
     if trouble is None:
         try:
@@ -134,12 +134,12 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
     ----------
     path : Path
     values : bool
-        Off for the names alone, each with an empty array: they cost nothing to read.
+        If false, return only the names, each with an empty array; this is fast.
 
     Raises
     ------
     WeightsError
-        A file that is missing, damaged, of another format, or unpacks to more than a network can hold.
+        The file is missing, damaged, of another format, or unpacks to more than a network can hold.
     """
     if not path.is_file():
         raise WeightsError("{}: no such weights file; give a .npz or .safetensors file, or {weights:random}", path)
@@ -157,7 +157,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
 
 
 def _read(path: Path, *, values: bool) -> WeightArrays:
-    """Return what a file holds, whatever that is."""
+    """Return the content of a weights file, unchecked."""
     size = path.stat().st_size
     if path.suffix == ".npz":
         check_zip(path, members=limits.WEIGHTS_ARRAYS)

@@ -1,4 +1,4 @@
-"""Building a network up to the layers asked for, with layer names that do not depend on the process."""
+"""Find layers of a Keras network, by names that do not depend on the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core import InputError
 
 @contextlib.contextmanager
 def precision_policy(precision: str) -> Iterator[None]:
-    """Build layers under a dtype policy and restore the one that was set."""
+    """Set Keras's dtype policy within a block, and restore the previous one afterwards."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -24,10 +24,10 @@ def precision_policy(precision: str) -> Iterator[None]:
 
 
 def canonical_names(model: Any) -> dict[str, str]:
-    """Return the names that the layers have in a fresh process: canonical name to present name.
+    """Return the layer names of a fresh process: canonical name to present name.
 
-    Keras numbers automatic names per process (``conv2d_94`` in a second InceptionV3); here they are counted
-    from the start of the model again.
+    Keras numbers automatic names per process (``conv2d_94`` in a second InceptionV3). Canonical names are numbered from
+    the start of the model.
     """
     automatic: dict[str, list[tuple[int, str]]] = {}
     names: dict[str, str] = {}
@@ -51,7 +51,7 @@ def _snake(name: str) -> str:
 
 
 def variables_of(model: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield (layer, variable, tensor) of all weights in layer order, under canonical names."""
+    """Yield (layer, variable, tensor) of all weights in layer order, with canonical names of layers."""
     present = {name: canonical for canonical, name in canonical_names(model).items()}
     for layer in model.layers:
         for variable in layer.weights:
@@ -70,20 +70,20 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
     Raises
     ------
     InputError
-        No such layer, or one without a feature map; the message lists close names.
+        There is no such layer, and the message lists similar names; or a layer has no feature map.
     """
     names = canonical_names(model)
     chosen = []
-    for wanted in layers:
-        if wanted not in names:
+    for name in layers:
+        if name not in names:
             import difflib
 
-            close = difflib.get_close_matches(wanted, names, n=5) or sorted(names)[-5:]
-            raise InputError("{encoders} {}: no layer {}; close names are {}", encoder, wanted, ", ".join(close))
-        layer = model.get_layer(names[wanted])
+            close = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
+            raise InputError("{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(close))
+        layer = model.get_layer(names[name])
         if len(layer.output.shape) != 4:
             raise InputError(
-                "{encoders} {}: layer {} gives no feature map; choose a convolution or block", encoder, wanted
+                "{encoders} {}: layer {} gives no feature map; choose a convolution or block", encoder, name
             )
         chosen.append(layer)
     return chosen

@@ -1,4 +1,4 @@
-"""ONNX files as encoders, with a JSON beside them that says how pixels are treated, on ONNX Runtime or OpenVINO."""
+"""Encoders from ONNX files, on ONNX Runtime or OpenVINO. A JSON file next to the ONNX file defines preprocessing."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ Floats = npt.NDArray[np.float32]
 
 
 def open_onnx(request: EncoderRequest) -> VectorEncoder:
-    """Load an ONNX file with the JSON beside it.
+    """Load an ONNX file and the JSON file next to it.
+
+    A network of tokens has the outputs ``cls`` and ``mean``, one of feature maps has ``mean``, and one of vectors has
+    ``vector``.
 
     Parameters
     ----------
     request : EncoderRequest
-        The source is ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`. A
-        network that gives tokens has the outputs ``cls`` and ``mean``, one that gives feature maps ``mean``, one that
-        gives vectors ``vector``. The engine is ``openvino`` or ``onnxruntime``, for which ``keras``, the default of
-        stage 1, stands too; bfloat16 is for OpenVINO alone.
+        The source is ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`. The
+        engine is ``openvino`` or ``onnxruntime``; ``keras``, the default of feature extraction, means ``onnxruntime``
+        here. Only OpenVINO computes in bfloat16.
 
     Raises
     ------
     InputError
-        A file without JSON, with operators of its own, with values outside its folder, of another shape than its JSON
-        says; an engine that does not run it.
+        The JSON is missing or does not match the network, the file has custom operators or values outside its folder,
+        or the engine cannot run it.
     WeightsError
-        A file that is damaged, or that the runtime refuses.
+        The file is damaged, or the runtime refuses it.
     DependencyError
         The runtime is not installed.
     """
@@ -81,7 +83,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
 
 
 def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
-    """Read the JSON of an ONNX file, which is that of WSInfer's models with some fields more.
+    """Read the JSON of an ONNX file: the format of WSInfer's models with some further fields.
 
     Parameters
     ----------
@@ -95,14 +97,14 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
         ``spacing_um_px`` (of the patch before ``Resize``), ``license``, ``non_commercial``, ``gated``,
         ``source`` and ``revision``.
     str
-        The output that gives descriptors (``output``); empty for the first.
+        The output that contains the features (``output``); empty for the first one.
     int
-        Tokens before those of patches (``prefix_tokens``): the class token, if there is one, and registers.
+        Number of tokens before those of patches (``prefix_tokens``): the class token, if any, and registers.
 
     Raises
     ------
     InputError
-        None is there, or it does not say how pixels are treated.
+        There is no JSON file, or it does not define the preprocessing.
     """
     beside = [path.with_suffix(".json"), path.parent / "config.json"]
     sidecar = next((file for file in beside if file.is_file()), None)
@@ -177,7 +179,7 @@ def _side(sidecar: Path, size: Any) -> int:
 
 
 def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
-    """Return the input and the name of the output, if they are those of an encoder of images."""
+    """Return the input and the name of the output; refuse a file that is not an encoder of images."""
     path, size = file.path, card.size
     if len(file.inputs) != 1:
         raise InputError(f"{path}: takes {len(file.inputs)} inputs; an encoder takes only images")
@@ -206,7 +208,7 @@ def _shape_text(port: Port) -> str:
 
 
 def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
-    """Return how vectors are taken of what the network gives, the default first."""
+    """Return, by name of output, functions that turn what the network returns into vectors; the default is first."""
     if trial.ndim == 2:
         return {"vector": lambda output: output}
     if trial.ndim == 3 and trial.shape[1] > prefix:
@@ -221,28 +223,28 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
 
 
 def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: Port) -> Floats:
-    """Call a network, one image after the other where it takes one at once."""
-    given = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.shape[1] == 3 else images
+    """Call a network, with one image at a time if it accepts only one."""
+    batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.shape[1] == 3 else images
     with _refused(f"{path}: the runtime cannot run it"):
         if port.shape[0] == 1:
-            return np.concatenate([np.asarray(run(given[at : at + 1])) for at in range(len(given))])
-        return np.asarray(run(given))
+            return np.concatenate([np.asarray(run(batch[at : at + 1])) for at in range(len(batch))])
+        return np.asarray(run(batch))
 
 
 @contextlib.contextmanager
 def _refused(text: str) -> Iterator[None]:
-    """Say what a runtime cannot do, and why; a lack of memory is none of the file's faults."""
+    """Turn any exception of a runtime into a `WeightsError`, except a lack of memory."""
     try:
         yield
     except Exception as error:
-        # runtimes raise types of their own, which cannot be named without importing them
+        # each runtime raises exceptions of its own, which cannot be named without importing them
         if is_out_of_memory(error):
             raise
         raise WeightsError(f"{text} ({first_line(error)})") from error
 
 
 def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]:
-    # it writes to the home folder and reports over the network unless it is told not to before it is loaded
+    # without this, loading it would write to the home folder and report usage over the network
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -250,8 +252,8 @@ def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]
         raise DependencyError(f"{path}: ONNX Runtime is missing; {how_to_install('onnx')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
-    options.log_severity_level = 4  # what is wrong is said once, by the error
-    # a failure is tried again unless it is told not to, and old versions print it to stdout all the same
+    options.log_severity_level = 4  # the exception is enough
+    # without enable_fallback=0 it tries again after a failure; old versions print the failure to stdout in any case
     with _refused(f"{path}: ONNX Runtime cannot load it"), contextlib.redirect_stdout(None):
         providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         session = onnxruntime.InferenceSession(str(path), options, **providers)

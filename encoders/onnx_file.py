@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, read by the package onnx before any runtime sees it.
+"""Check an ONNX file with the package onnx before any runtime opens it.
 
-A runtime loads libraries for operators of others, and files wherever a tensor says that its data lie. So a file is
-refused that asks for either.
+A runtime may load libraries for custom operators, and values from any path that a tensor names. So files with custom
+operators, or with values outside their folder, are refused.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..formats import content_sha256, limits
 from .loading import first_line
 
 _DOMAINS = ("", "ai.onnx")
-"""Operators that every runtime has."""
+"""Domains of the operators that every runtime has."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output: its name, type (``float`` is that of 32 bits) and axes, None where one varies."""
+    """An input or output: its name, type (``float`` means float32) and shape, with None for an axis that varies."""
 
     name: str
     kind: str
@@ -31,15 +31,15 @@ class Port:
 
 @dataclass
 class OnnxFile:
-    """What a file says of itself.
+    """Inputs, outputs and external values of an ONNX file.
 
     Attributes
     ----------
     path : Path
     inputs, outputs : list of Port
-        Inputs without those that have values in the file.
+        Inputs whose values are in the file are left out.
     external : dict of str to Path
-        Other files of its folder that hold values.
+        Other files of its folder that contain values.
     """
 
     path: Path
@@ -48,22 +48,22 @@ class OnnxFile:
     external: dict[str, Path] = field(default_factory=dict)
 
     def sha256(self) -> str:
-        """Return the hash of the file, or over it and those that hold its values."""
+        """Return the SHA-256 of the file; with external values, one over the checksums of all files."""
         hashes = [content_sha256(file) for file in (self.path, *dict(sorted(self.external.items())).values())]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Look through a file, and refuse what a runtime must not see.
+    """Read an ONNX file, and refuse content that no runtime should open.
 
     Raises
     ------
     MissingInputError
         There is no such file.
     InputError
-        It has operators of its own, or values outside its folder.
+        It has custom operators, or values outside its folder.
     WeightsError
-        It is not an ONNX file, or damaged.
+        It is not an ONNX file, or is damaged.
     DependencyError
         The package onnx is not installed.
     """
@@ -109,7 +109,7 @@ def _checked(path: Path, model: Any) -> OnnxFile:
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph and those within the attributes of its nodes."""
+    """Yield a graph and all graphs in the attributes of its nodes."""
     waiting = [graph]
     while waiting:
         graph = waiting.pop()
@@ -132,7 +132,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _beside(path: Path, location: str) -> Path:
-    """Return where values of a file lie, if that is in its folder."""
+    """Return the path of a file of external values; refuse one outside the folder of the ONNX file."""
     target = path.parent / location
     if not location or Path(location).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
         raise InputError(f"{path}: its values are in {location[:80]}, outside its folder; put them next to it")

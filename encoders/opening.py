@@ -1,6 +1,7 @@
-"""Any encoder by name: one with feature maps, one of the catalogue, or one that you bring.
+"""Open any encoder: one with feature maps, one of the catalogue, or one from a user's folder or file.
 
-Of networks of your own a store names the hash alone; where they lie comes from the user, or from the run that made it.
+For a user's network, a feature file records only the checksum. Its location comes from the user, or from the record of
+the run that wrote the feature file.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from .vectors import VECTOR_GROUP, EncoderRequest, open_vectors, vector_spec
 
 
 def gives_maps(choice: EncoderChoice) -> bool:
-    """Whether an encoder has feature maps, which dense mode needs; no network is built to know."""
+    """Return whether an encoder has feature maps, which dense mode needs, without building it."""
     return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
 def _in_one_line(text: str) -> str:
-    """Let messages stay lines, whatever names the file of a stranger holds."""
+    """Replace unprintable characters, so that names from an untrusted file cannot break a message into lines."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
@@ -44,19 +45,19 @@ def open_encoder(
     engine: str = "keras",
     seed: int = 0,
 ) -> CropEncoder:
-    """Build an encoder of any kind.
+    """Build an encoder.
 
     Parameters
     ----------
     choice : EncoderChoice
     weights : str
-        As in `Encoder`. A named encoder takes the folder or file of its weights; ``hub:`` and ``onnx:`` bring theirs,
-        and this is not looked at.
+        As in `Encoder`. For an encoder of the catalogue, the folder or file of its weights. Ignored for ``hub:`` and
+        ``onnx:``, which contain their weights.
     precision : {"float32", "bfloat16"}
     engine : str
-        Of `ENGINES`.
+        One of `ENGINES`.
     seed : int
-        Of random weights.
+        Seed of random weights.
 
     Returns
     -------
@@ -65,11 +66,11 @@ def open_encoder(
     Raises
     ------
     InputError
-        No such encoder, layer or output; a network that this engine does not run.
+        There is no such encoder, layer or output, or the engine cannot run the network.
     WeightsError
-        Weights that cannot be had, or belong to another network.
+        The weights are not available, or belong to another network.
     DependencyError
-        A package is missing; the line names it.
+        A package is missing; the message names it.
     """
     request = EncoderRequest(choice, weights, precision, engine, seed)
     if choice.runner == "onnx":
@@ -86,7 +87,7 @@ def open_encoder(
 
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
-    """Return an encoder, built once per process and content of its weights: units of a worker share it."""
+    """Return an encoder; a process builds it only once for the same content of its weights."""
     own = choice.runner in ("hub", "onnx")
     of_file = own or weights not in ("imagenet", "random")
     content = _content_of(Path(choice.source if own else weights)) if of_file else ""
@@ -99,12 +100,12 @@ def _built(choice: EncoderChoice, weights: str, content: str, precision: str, en
 
 
 def source_sha256(path: Path) -> str:
-    """Return the hash of weights as stores name it: of a file, or over those of a folder or of an ONNX file.
+    """Return the checksum of a weights file, a folder or an ONNX file, as recorded in feature files.
 
     Raises
     ------
     BchistoError
-        They cannot be read.
+        The weights cannot be read.
     """
     if path.is_dir():
         return read_folder(path, config=False).sha256()
@@ -112,7 +113,7 @@ def source_sha256(path: Path) -> str:
 
 
 def _content_of(path: Path) -> str:
-    """Return what tells whether a folder or file, and the JSON beside it, are those of before; empty if unreadable."""
+    """Return a checksum of a folder or file and of the JSON files next to it; empty if they cannot be read."""
     try:
         hashes = [source_sha256(path)]
         folder = path if path.is_dir() else path.parent
@@ -124,12 +125,19 @@ def _content_of(path: Path) -> str:
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
-    """Return the encoder that a store names, at the folder or file where it is now.
+    """Return the encoder that a feature file names.
+
+    Parameters
+    ----------
+    header : mapping
+        Header of the feature file.
+    source : str
+        Folder or file where a ``hub:`` or ``onnx:`` network is now.
 
     Raises
     ------
     BundleError
-        It names a place: those come from the user alone.
+        The header names a location. Locations must come from the user.
     """
     layers, runner = tuple(header["layers"]), header.get("runner", "keras")
     network = str(header.get("network", "")) if runner == "timm" else str(header["encoder"])
@@ -143,14 +151,14 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
 
 
 def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
-    """Return the name and place of an encoder that the options of a run named; None where it brings no file.
+    """Return the label and path of an encoder from the options of a run; None if it is not a folder or file.
 
     Parameters
     ----------
     text : str
         As in ``--encoder``.
     folder : Path
-        Where the command ran.
+        Working folder of the run, for relative paths.
     """
     try:
         choice = EncoderChoice.parse(text)

@@ -1,4 +1,4 @@
-"""Encoders by name: the networks of keras.applications, and those of other packages; what is known before one is built.
+"""Registered encoders with feature maps: the networks of keras.applications, and those of other packages.
 
 Another package adds an encoder through the entry-point group ``bchisto.encoders``: the entry point is an
 `EncoderSpec`, or a function without arguments that returns one.
@@ -29,27 +29,27 @@ features). Rakhlin et al. 2018, sec. 2.4."""
 _DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
 
 _MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
-"""Multiply-accumulates per input pixel, from the published counts at the published input sizes; they only set
+"""Multiply-accumulates per input pixel, from the published counts at the published input sizes. They only determine
 the size of a work unit."""
 
 _UNKNOWN_MACS_PER_PIXEL = 60e3
 
 _DIMS = {"resnet50": 2048, RESNET50_KERAS213: 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
-"""Numbers in a descriptor, with the default layers."""
+"""Number of features, with the default layers."""
 
 _LEAST = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71, RESNET50_KERAS213: LEAST_KERAS213}
-"""Pixels on a side under which nothing is left of a picture, as Keras states them; 32 for its other networks."""
+"""Smallest side of an image in pixels, as Keras states it. For the other networks of Keras it is 32."""
 
 _LEAST_OF_OTHERS = 32
 
 _TOKENS, _UNKNOWN_PARAMETERS = 256, 86e6
-"""Places at which a network of one size uses each weight, those of a transformer of 14 pixels at 224; and the weights
-of one whose file is not there, those of ViT-B."""
+"""For networks of one input size, how often a crop uses each weight: 256 patches of 14 pixels at 224. And the number
+of weights that is assumed if there is no file: that of ViT-B."""
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """How to build an encoder.
+    """A registered encoder: how to build it, and its preprocessing.
 
     Attributes
     ----------
@@ -83,14 +83,14 @@ _OF_KERAS = (
     *(f"efficientnet{size}" for size in _EFFICIENT), "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2",
     *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")), "vgg16", "vgg19", "xception",
 )  # fmt: skip
-"""Networks of keras.applications that take any size, so that names are known without loading Keras."""
+"""Networks of keras.applications that accept images of any size, listed so that Keras need not be loaded."""
 
 _OF_ONE_SIZE = ("nasnet",)
-"""Modules of keras.applications whose networks pad by the size that they are built for, and take no other."""
+"""Modules of keras.applications whose networks accept only the image size that they are built for."""
 
 
 def _applications() -> dict[str, tuple[ModuleType, str]]:
-    """Return the networks of keras.applications that take any size: lower-case name to module and function name."""
+    """Return the networks of keras.applications for any size: lower-case name to module and function name."""
     prepare_backend()
     from keras import applications
 
@@ -104,17 +104,17 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
 
 
 def list_encoders() -> list[str]:
-    """Return the names of all encoders, sorted."""
+    """Return the names of all registered encoders with feature maps, sorted."""
     return sorted({*_OF_KERAS, RESNET50_KERAS213, *extension_names(ENTRY_POINT_GROUP)})
 
 
 def check_encoder_name(choice: EncoderChoice) -> None:
-    """Refuse the name of an encoder that there is not, before anything is loaded.
+    """Refuse an unknown encoder, before anything is loaded.
 
     Raises
     ------
     InputError
-        The message lists the names.
+        There is no such encoder; the message suggests a similar name.
     """
     if choice.runner:
         return
@@ -126,12 +126,12 @@ def check_encoder_name(choice: EncoderChoice) -> None:
 
 
 def get_spec(name: str) -> EncoderSpec:
-    """Return the encoder of that name.
+    """Return the encoder of a name.
 
     Raises
     ------
     InputError
-        No such encoder, and the message lists them; or another package's that cannot be loaded.
+        There is no such encoder, or it is one of another package that cannot be loaded.
     """
     name = name.casefold()
     if (offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")) is not None:
@@ -141,7 +141,7 @@ def get_spec(name: str) -> EncoderSpec:
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input
         return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name])
-    if name not in applications:  # one that gives vectors
+    if name not in applications:  # an encoder without feature maps
         raise InputError("{encoders} {}: no such encoder with feature maps; {}", name, one_of(name, list_encoders()))
     module, function = applications[name]
 
@@ -159,29 +159,29 @@ def get_spec(name: str) -> EncoderSpec:
 
 
 def least_of_partial(choice: EncoderChoice) -> int | None:
-    """Return the least crop of an encoder that looks at a part of a crop alone; None for one that sees all of it.
+    """Return the smallest crop, in pixels, of an encoder that uses only a part of a crop; None for other encoders.
 
-    Windows of a frame cannot stand for the crops of such an encoder.
+    For such an encoder, windows of a frame cannot replace crops.
     """
     return LEAST_KERAS213 if choice == EncoderChoice(RESNET50_KERAS213) else None
 
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What is known of an encoder before it is built.
+    """Facts about an encoder that are known before it is built.
 
     Attributes
     ----------
     macs_per_pixel : float
-        Multiply-accumulates per input pixel; a guess for a network that is not listed.
+        Multiply-accumulates per input pixel; a guess if `recorded` is false.
     dim : int or None
-        Numbers in a descriptor; None where it takes the built network to know.
+        Number of features; None if only the built network shows it.
     least : int
-        Pixels on a side that a crop must have.
+        Smallest side of a crop in pixels.
     recorded : bool
-        Whether its work is recorded, or said by the package that adds it.
+        Whether the multiply-accumulates are from a published count or from the package that adds the encoder.
     macs_per_crop : float or None
-        Multiply-accumulates of a crop of any size, where the network takes one size alone.
+        Multiply-accumulates per crop, for a network that resizes all crops to one size; otherwise None.
     """
 
     macs_per_pixel: float
@@ -192,12 +192,12 @@ class EncoderFacts:
 
 
 def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
-    """Return what is known of an encoder without loading Keras or building a network.
+    """Return facts about an encoder without loading Keras or building a network.
 
     Raises
     ------
     InputError
-        An encoder of another package that cannot be loaded.
+        The encoder is one of another package and cannot be loaded.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
 
 
 def _parameters(choice: EncoderChoice) -> float:
-    """Return about how many weights a network has, by the size of its files."""
+    """Return the approximate number of weights of a network, from the catalogue or the size of its files."""
     if choice.name in CATALOGUE:
         return CATALOGUE[choice.name].parameters * 1e6
     path = Path(choice.source)

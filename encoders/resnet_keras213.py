@@ -1,10 +1,14 @@
-"""ResNet-50 as Keras 2.1.3 built it, which was current when the code of Rakhlin et al. 2018 was published.
+"""ResNet-50 as Keras 2.1.3 built it, the current version when the code of Rakhlin et al. 2018 was published.
 
-It takes the weights of today's ResNet-50 and computes something else with them: its first convolution is padded as
-``same`` (so one pixel less on the left where the side is even), its maximum pooling is not padded, its batch
-normalisation has an epsilon of 1e-3 in place of 1.001e-5, and its last feature map is averaged over 7x7 cells at a
-stride of 7 before anything else. At crops of 400 pixels the map has 13x13 cells, of which that average sees the
-top-left 7x7 alone; at crops of 650 it has 21x21, and all are seen.
+It uses the weights of today's ResNet-50, but computes other features:
+
+- The first convolution is padded as ``same``, which is one pixel less on the left if the side is even.
+- The maximum pooling is not padded.
+- Batch normalisation has an epsilon of 1e-3 instead of 1.001e-5.
+- The last feature map is first averaged over 7x7 cells at a stride of 7.
+
+For crops of 400 pixels the last map has 13x13 cells, and that average covers only the top-left 7x7. For crops of 650
+pixels it has 21x21 cells, and all are covered.
 """
 
 from __future__ import annotations
@@ -12,10 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 RESNET50_KERAS213 = "resnet50-keras213"
-"""Its name."""
+"""Name of the encoder."""
 
 LEAST_KERAS213 = 197
-"""Pixels on a side under which its last map has no 7x7 cells; Keras 2.1.3 had the same bound."""
+"""Smallest side of a crop in pixels, because the last map needs 7x7 cells. Keras 2.1.3 had the same limit."""
 
 _EPSILON = 1e-3
 _STACKS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
@@ -23,18 +27,18 @@ _STACKS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
 def build_resnet50_keras213(*, weights: str | None = None, include_top: bool = False) -> Any:
-    """Build the network; its layers have the names of today's, so that the same files fit.
+    """Build the network, with the layer names of today's ResNet-50, so that the same weights files fit.
 
     Parameters
     ----------
     weights : {None, "imagenet"}
     include_top : bool
-        With the classifier, for files that hold it; Keras 2.1.3 fed that the one cell that 224 pixels leave.
+        Whether to add the classifier, for weights files that contain it.
 
     Returns
     -------
     keras.Model
-        From preprocessed images, channels last, to the 7x7 averages of its last map.
+        A model from preprocessed images, channels last, to the 7x7 averages of the last map.
     """
     from keras import Model, layers
 
@@ -69,7 +73,7 @@ def _normalised(x: Any, name: str) -> Any:
 
 
 def _block(x: Any, filters: int, *, stride: int, first: bool, name: str) -> Any:
-    """Add a bottleneck; the first of a stack changes size and features, so that its shortcut has to as well."""
+    """Add a bottleneck block. The first one of a stack changes size and features, so its shortcut is a convolution."""
     from keras import layers
 
     shortcut = x

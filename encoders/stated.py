@@ -1,4 +1,4 @@
-"""What the files of an encoder state of the images that it was trained on, before it is built."""
+"""Read from an encoder's files, without building it, which images it was trained on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from .vectors import vector_spec
 
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
-    """Return what is known of an encoder that gives vectors, without building it; None where nothing is.
+    """Return the card of an encoder without feature maps, without building it; None if nothing is known.
 
-    Of a folder it holds the micrometres per pixel and the size alone. What cannot be read is told by `open_encoder`.
+    For a folder the card contains only the size and the micrometres per pixel. If files cannot be read the result is
+    None, and `open_encoder` reports the reason.
 
     Parameters
     ----------
     choice : EncoderChoice
     weights : str
-        Where its weights come from, see `weights_of`.
+        Weights as `weights_of` returns them.
     """
     if choice.name in CATALOGUE:
         return CATALOGUE[choice.name].card
@@ -42,7 +43,7 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
 
 
 def _stated_size(folder: Path, config: Mapping[str, Any]) -> int | None:
-    """Return the pixels on a side of what the network of a folder takes: of timm, or by its processor."""
+    """Return the side in pixels of the images of a folder's network, from a config of timm or from its processor."""
     size = (config.get("pretrained_cfg") or config).get("input_size")
     if size is None and (path := folder / "preprocessor_config.json").is_file():
         processor = read_json_object(path)

@@ -1,4 +1,4 @@
-"""Networks of timm: by their names, and of folders that timm wrote."""
+"""Networks of timm, by name or from a folder that timm wrote."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from .torch_network import TorchNetwork, check_numbers, check_size, import_libra
 from .vectors import EncoderRequest, VectorEncoder
 
 _MLP_LAYERS = ("GluMlp", "SwiGLU", "SwiGLUPacked")
-"""Feed-forward parts that a config may name; timm takes their classes and not their names."""
+"""Feed-forward layers that a config may name. timm needs the class, so the name is looked up."""
 
-_OF_TIMM_ALONE = ("checkpoint", "device", "dtype", "feature", "num_classes", "out_indices", "pretrained")
-"""Begins of arguments that say how timm builds or fills a network, and not what it is."""
+_LOADING_ARGUMENTS = ("checkpoint", "device", "dtype", "feature", "num_classes", "out_indices", "pretrained")
+"""Prefixes of arguments that control how timm builds or loads a network. A config must not contain them."""
 
 _PREPROCESSING = (
     "mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "fixed_input_size", "classifier",
 )  # fmt: skip
-"""What of a folder's config timm gets beside the arguments; where weights come from is not among it."""
+"""Entries of a folder's config that are passed on to timm. The location of weights is left out on purpose."""
 
 
 def open_timm(request: EncoderRequest) -> VectorEncoder:
-    """Build a network of timm, with the weights of a file or random ones.
+    """Build a network of timm, with weights from a file or random ones.
 
     Parameters
     ----------
     request : EncoderRequest
         The source is a name of ``timm.list_models``, such as ``vit_base_patch14_dinov2.lvd142m``. Weights are a
-        ``.safetensors`` file or its folder. Without outputs it gives what timm's own head pools (``vector``).
+        ``.safetensors`` file or its folder. The default output is ``vector``: the pooled features of timm's own head.
 
     Raises
     ------
     DependencyError
         timm is not installed.
     InputError
-        timm has no such network; another engine; no such output.
+        timm has no such network, the network has no such output, or the engine cannot run it.
     WeightsError
-        No weights are given, or they are pickled or of another network.
+        Weights are not given, are pickled, or belong to another network.
     """
     source, architecture = request.choice.name, request.choice.source
     timm, torch = _imported(source, architecture)
@@ -67,7 +67,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
         if folder.sha256() != before:
             raise WeightsError(f"{folder.path}: changed while it was read; run the command again")
     else:
-        with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
+        with torch.random.fork_rng(devices=[]):  # leaves the caller's generator unchanged
             torch.default_generator.manual_seed(request.seed)
             network = timm_network(source, architecture, {}, None)
         before = _state_sha256(network.module)
@@ -75,7 +75,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
 
 
 def stating(network: TorchNetwork, folder: WeightsFolder) -> TorchNetwork:
-    """Return a network with the micrometres per pixel that the config of its folder states."""
+    """Return the network with the micrometres per pixel that the config of its folder states, if any."""
     mpp = stated_mpp(folder.config, folder.path)
     return dataclasses.replace(network, card=dataclasses.replace(network.card, mpp=mpp)) if mpp else network
 
@@ -87,7 +87,7 @@ def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[
     -------
     TorchNetwork
     dict
-        What decides it beside its weights.
+        Settings, besides the weights, that change its vectors.
 
     Raises
     ------
@@ -120,7 +120,9 @@ def timm_network(
     *,
     published: Mapping[str, Any] | None = None,
 ) -> TorchNetwork:
-    """Build a network of timm and fill it as timm does; positions are resized by timm where its size is another.
+    """Build a network of timm and load its weights with timm.
+
+    timm resizes position embeddings if the weights were trained at another image size.
 
     Parameters
     ----------
@@ -128,18 +130,18 @@ def timm_network(
         For messages.
     architecture : str
     arguments : mapping
-        Of the architecture, as a config names them.
+        Arguments of the architecture, as in a config.
     tensors : dict of str to torch.Tensor or None
         Weights; None for random ones.
     published : mapping, optional
-        What a folder says in place of timm's own words on preprocessing, licence and source.
+        Preprocessing, licence and source from a folder's config, which replace those of timm.
 
     Raises
     ------
     InputError
-        timm has no such network, or does not take these arguments.
+        timm has no such network, or does not accept these arguments.
     WeightsError
-        The weights are of another network: some are missing, left over, or of another shape.
+        The weights belong to another network: some are missing, left over, or of another shape.
     """
     timm, torch = _imported(source, architecture)
     options = _options(timm, source, arguments)
@@ -162,11 +164,11 @@ def timm_network(
             classes = next((tensors[name].shape[0] for name in names if name in tensors), 0)
             filled = {**config, "state_dict": tensors, "num_classes": classes}
             model = build(classes, pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
-            if classes:  # timm takes files for older ones that lack the head
+            if classes:  # only now: timm mistakes weights without a head for those of an older format
                 model.reset_classifier(0)
         model.pretrained_cfg.pop("state_dict")
         own_patch = getattr(model.state_dict().get("patch_embed.proj.weight"), "shape", None)
-        if patch is not None and own_patch is not None and patch != own_patch:  # timm resizes it, as it does positions
+        if patch is not None and own_patch is not None and patch != own_patch:  # timm would silently resize it
             raise WeightsError(
                 f"{source}: not the weights of this network: patch_embed.proj.weight is of shape {tuple(patch)} and "
                 f"not {tuple(own_patch)}"
@@ -176,24 +178,24 @@ def timm_network(
 
 @contextlib.contextmanager
 def _refused(kind: type[BchistoError], reason: str) -> Iterator[None]:
-    """Raise an error of ours for whatever a network does not take; a lack of memory is no fault of its."""
+    """Turn any exception of timm into an error of bchisto, except a lack of memory."""
     try:
         yield
     except BchistoError:
         raise
     except Exception as error:
-        # each network has its own way of refusing
+        # each network raises exceptions of its own
         if is_out_of_memory(error):
             raise
-        detail = printable(" ".join(str(error).split()))[:200]  # names of tensors stand in the lines that follow
+        detail = printable(" ".join(str(error).split()))[:200]  # later lines contain the names of tensors
         raise kind(f"{reason} ({detail or type(error).__name__})") from error
 
 
 def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an architecture as timm takes them."""
+    """Return the arguments of an architecture in the form that timm accepts."""
     options = dict(arguments)
     for name in options:
-        if name in inspect.signature(timm.create_model).parameters or name.startswith(_OF_TIMM_ALONE):
+        if name in inspect.signature(timm.create_model).parameters or name.startswith(_LOADING_ARGUMENTS):
             raise InputError(f"{source}: model_args.{printable(name)[:60]} of config.json is not read; leave it out")
     if (layer := options.get("mlp_layer")) is not None:
         if layer not in _MLP_LAYERS:
@@ -203,18 +205,18 @@ def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
-    """Return a network of timm with what can be taken of it."""
-    before = getattr(model, "num_prefix_tokens", None)  # transformers alone have it
+    """Return a network of timm with the outputs that it offers."""
+    prefix = getattr(model, "num_prefix_tokens", None)  # only transformers have it
     pooled = getattr(model, "global_pool", None) != ""
-    tokens = () if before is None else ("cls", "mean") if getattr(model, "cls_token", None) is not None else ("mean",)
-    blocks = tuple(f"block{number}" for number in range(1, len(model.blocks) + 1)) if before is not None else ()
+    tokens = () if prefix is None else ("cls", "mean") if getattr(model, "cls_token", None) is not None else ("mean",)
+    blocks = tuple(f"block{number}" for number in range(1, len(model.blocks) + 1)) if prefix is not None else ()
     outputs = (*(("vector",) if pooled else ()), *tokens, *blocks)
 
     def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
         vectors = {"vector": model(images)} if "vector" in chosen else {}
         if {"cls", "mean"} & {*chosen}:
-            behind = model.forward_features(images)
-            vectors |= {"cls": behind[:, 0], "mean": behind[:, before:].mean(1)}
+            last = model.forward_features(images)
+            vectors |= {"cls": last[:, 0], "mean": last[:, prefix:].mean(1)}
         if indices := [int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")]:
             maps = model.forward_intermediates(images, indices=indices, output_fmt="NLC", intermediates_only=True)
             vectors |= {
@@ -226,7 +228,7 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
 
 
 def timm_card(source: str, architecture: str) -> EncoderCard:
-    """Return what timm says of a network; nothing is built.
+    """Return the card of a network from timm's own data, without building the network.
 
     Raises
     ------
@@ -241,7 +243,7 @@ def timm_card(source: str, architecture: str) -> EncoderCard:
 
 
 def _imported(source: str, architecture: str) -> tuple[Any, Any]:
-    """Return timm and torch, if timm has such a network."""
+    """Import timm and torch, and check that timm has this network."""
     if ":" in architecture or "/" in architecture:
         raise InputError(f"{source}: give a name of timm.list_models(); of a local folder use hub:DIR")
     timm, torch = import_library("timm", source)
@@ -252,7 +254,7 @@ def _imported(source: str, architecture: str) -> tuple[Any, Any]:
 
 
 def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
-    """Return how crops are treated, by timm's own reading of a config."""
+    """Return the card of a config, with preprocessing as timm reads it."""
     try:
         known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
         channels, height, width = known["input_size"]
@@ -277,7 +279,7 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
 
 
 def _state_sha256(model: Any) -> str:
-    """Return the hash of all weights, in the order of their names."""
+    """Return the SHA-256 of all weights, in the order of their names."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         array = value.detach().cpu().float().numpy()

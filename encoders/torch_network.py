@@ -1,4 +1,4 @@
-"""Networks of other libraries on PyTorch: their library, their weights, and what runs them, OpenVINO too."""
+"""Run PyTorch networks of timm and transformers, on PyTorch or OpenVINO."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ class TorchNetwork:
     ----------
     module : torch.nn.Module
     card : EncoderCard
-        With the outputs that can be asked for.
+        Its ``outputs`` are those that can be chosen.
     default : tuple of str
-        Outputs that are given where none is asked for.
+        Outputs that are used if none is chosen.
     compute : callable
-        Normalised images, a tensor of shape (n, 3, size, size), and names of outputs, to a tensor of shape (n, d) each.
+        ``compute(images, outputs)``: normalised images, a tensor of shape (n, 3, size, size), and names of outputs.
+        Returns one tensor of shape (n, d) per output.
     """
 
     module: Any
@@ -44,13 +45,13 @@ class TorchNetwork:
 
 
 def import_library(name: str, source: str) -> tuple[Any, Any]:
-    """Import PyTorch and a library of networks that runs on it; it asks no server for anything.
+    """Import PyTorch and timm or transformers, with their downloads switched off.
 
     Parameters
     ----------
     name : {"timm", "transformers"}
     source : str
-        What needs it, for messages.
+        The encoder that needs it, for messages.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def import_library(name: str, source: str) -> tuple[Any, Any]:
     Raises
     ------
     DependencyError
-        One of them is not installed, or they do not fit each other.
+        One of them is not installed, or their versions are incompatible.
     """
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is imported
@@ -88,7 +89,7 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
     Raises
     ------
     WeightsError
-        A file is damaged, or no safetensors file.
+        A file is damaged, or is not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -103,7 +104,7 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def check_numbers(path: Path, config: object) -> None:
-    """Refuse a config with a number that no network has.
+    """Refuse a config with a number that is too large for any network.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def check_numbers(path: Path, config: object) -> None:
 
 
 def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any], torch: Any) -> None:
-    """Refuse a config that asks for a far larger network than its weights are, before memory is taken for it.
+    """Refuse a config whose network is far larger than its weights, before memory is allocated for it.
 
     Parameters
     ----------
@@ -152,28 +153,28 @@ def torch_encoder(
     default: tuple[str, ...] = (),
     **decisive: Any,
 ) -> VectorEncoder:
-    """Return an encoder of a network.
+    """Return an encoder that runs a network.
 
     Parameters
     ----------
     request : EncoderRequest
-        The engine is ``torch``, for which ``keras``, the default of stage 1, stands too, or ``openvino``.
+        Its engine is ``torch`` or ``openvino``; ``keras``, the default of feature extraction, means ``torch`` here.
     network : TorchNetwork
     runner : str
-        Of the encoder.
+        Runner of the encoder, ``hub`` or ``timm``.
     weights_sha256 : str
-        Of the file of weights.
+        Checksum of the weights file.
     default : tuple of str
-        Outputs in place of the network's default ones.
+        Outputs that replace the network's default ones.
     **decisive : Any
-        What decides the vectors beside weights and card, for the encoder's hash.
+        Further settings that change the vectors; they enter the encoder's checksum.
 
     Raises
     ------
     InputError
-        No such output; another engine.
+        The network has no such output, or the engine cannot run it.
     WeightsError
-        The network cannot be run on images of the size of its card.
+        The network cannot run on images of the size that its card states.
     """
     source, engine = request.choice.name, "torch" if request.engine == "keras" else request.engine
     if engine not in ("torch", "openvino"):
@@ -228,7 +229,7 @@ def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) ->
     import torch
 
     class Vectors(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
-        """The network with what is taken of it, which is what OpenVINO follows."""
+        """The network and its chosen outputs as one module, which OpenVINO can convert."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -244,7 +245,7 @@ def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) ->
         import openvino
 
         with hushed_start(), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of what a trace does not follow, which is compared in the tests
+            warnings.simplefilter("ignore")  # about code that tracing does not follow; tests compare the results
             return openvino.convert_model(Vectors().train(False), example_input=torch.zeros(2, 3, side, side))
 
     function = OpenvinoFunction(core, settings, convert)

@@ -1,4 +1,4 @@
-"""Encoders that give a vector for a crop and have no feature map: what surrounds the network, whoever runs it."""
+"""Encoders that return one vector per crop and have no feature maps, independent of the library that runs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .choice import EncoderChoice
 from .loading import first_line
 
 VECTOR_GROUP = "bchisto.vector_encoders"
-"""Entry points of other packages: a `VectorSpec`, or a function without arguments that returns one."""
+"""Entry-point group for other packages' encoders: a `VectorSpec`, or a function without arguments that returns one."""
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
@@ -25,7 +25,7 @@ Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EncoderRequest:
-    """How an encoder is to be built, see `bchisto.encoders.open_encoder`."""
+    """Settings from which an encoder is built; see `bchisto.encoders.open_encoder`."""
 
     choice: EncoderChoice
     weights: str = "imagenet"
@@ -35,18 +35,18 @@ class EncoderRequest:
 
     @property
     def weights_kind(self) -> str:
-        """Where its weights come from, in the word that stores keep."""
+        """Origin of the weights, as recorded in feature files: ``published``, ``random`` or ``file``."""
         return {"imagenet": "published", "random": "random"}.get(self.weights, "file")
 
 
 def identity(card: EncoderCard, **what: Any) -> str:
-    """Return the hash of what decides the vectors of an encoder: its weights, and how pixels are treated before."""
+    """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
     treatment = {name: getattr(card, name) for name in TREATMENT}
     return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
 
 
 def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
-    """Treat crops as the network was trained: resize them, cut out the middle, and normalise the pixels.
+    """Preprocess crops as in training: resize them, cut out the centre, and normalise the pixels.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[n
 
 @dataclass(eq=False)
 class VectorEncoder:
-    """An encoder without feature maps, see `CropEncoder`; `run` is what its runner made of the network."""
+    """An encoder without feature maps, see `CropEncoder`. `run` computes vectors from normalised images."""
 
     name: str
     layers: tuple[str, ...]
@@ -109,9 +109,9 @@ class VectorEncoder:
         Raises
         ------
         ImageError
-            Another dtype or shape.
+            The array has another dtype or shape.
         WeightsError
-            The network gives something else than its card says.
+            The network returns an array of an unexpected shape.
         """
         check_crops(crops)
         vectors = np.asarray(self.run(normalised(crops, self.card)), dtype=np.float32)
@@ -125,18 +125,18 @@ class VectorEncoder:
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """An encoder of another package that gives vectors of crops, on whatever it runs.
+    """An encoder of another package that returns vectors of crops.
 
     Attributes
     ----------
     name : str
         Lower case.
     card : EncoderCard
-        Its size, and how pixels are normalised, which is done before it sees them.
+        Image size and normalisation. bchisto applies them before it calls the encoder.
     outputs : mapping
-        What can be asked for, with the length of each; the first is the default.
+        Names of the available outputs, with the length of each; the first is the default.
     build : callable
-        ``build(outputs, weights)``: a tuple of names, and what the user gave as weights (``imagenet`` where nothing).
+        ``build(outputs, weights)``: a tuple of names, and the weights that the user chose (``imagenet`` by default).
         It returns a function from normalised images, float32 of shape (n, size, size, 3), to vectors of shape (n, d),
         and the SHA-256 of its weights.
     """
@@ -148,12 +148,12 @@ class VectorSpec:
 
 
 def vector_spec(name: str) -> VectorSpec | None:
-    """Return the vector encoder that another package offers under a name; None where none does.
+    """Return the vector encoder of another package by its name; None if there is none.
 
     Raises
     ------
     InputError
-        It cannot be loaded.
+        The encoder cannot be loaded.
     """
     return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
 
@@ -164,7 +164,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     Raises
     ------
     InputError
-        No such output; another engine or precision than the package's own.
+        There is no such output, or the engine or precision is not the package's own.
     WeightsError
         The package refuses its weights.
     """
@@ -190,7 +190,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 def chosen_outputs(
     wanted: tuple[str, ...], *, default: tuple[str, ...], sizes: Mapping[str, int], of: str
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the outputs that are asked for, or the default ones, with the length of each.
+    """Return the chosen outputs, or the default ones, and the length of each.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Encoder weights: published, seeded random, or from a file, and their hash; how files are read is in `loading`."""
+"""Weights of Keras networks: published, random by seed, or from a file, and their SHA-256. `loading` reads files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .registry import EncoderSpec
 
 
 def content_key(path: Path) -> str:
-    """Return the SHA-256 of a file of weights; empty where it cannot be read, which loading it says."""
+    """Return the SHA-256 of a weights file; empty if it cannot be read, which loading then reports."""
     try:
         return content_sha256(path)
     except ImageError:
@@ -31,7 +31,7 @@ def content_key(path: Path) -> str:
 def weights_sha256(model: Any) -> str:
     """Return the SHA-256 over layer, variable, shape, dtype and bytes, in the order of the layers.
 
-    Does not depend on the file the weights came from, on Keras's counters or on the precision of computation.
+    It does not depend on the format of the weights file, on Keras's counters or on the precision of computation.
     """
     digest = hashlib.sha256()
     for layer, name, variable in variables_of(model):
@@ -42,9 +42,9 @@ def weights_sha256(model: Any) -> str:
 
 
 def randomize(model: Any, *, seed: int) -> None:
-    """Set seeded random weights: He-normal kernels, identity normalisation, zero biases.
+    """Set random weights from a seed: He-normal kernels, identity normalisation, zero biases.
 
-    Drawn by NumPy per variable, so they are the same in every process and on every Keras backend.
+    NumPy draws them separately for each variable, so they are the same in every process and on every Keras backend.
     """
     for layer, name, variable in variables_of(model):
         shape = tuple(variable.shape)
@@ -62,16 +62,16 @@ def randomize(model: Any, *, seed: int) -> None:
 
 
 def load_imagenet(spec: EncoderSpec) -> Any:
-    """Build a network with its published ImageNet weights, fetched and cached by Keras.
+    """Build a network with its published ImageNet weights, which Keras downloads and caches.
 
     Raises
     ------
     WeightsError
-        They are neither cached nor to be had; the message names the file, its address and where to put it.
+        The weights are not cached and cannot be downloaded. The message names the file, its address and its folder.
     """
     try:
-        # Keras prints its download bar, and stdout is for results; it warns that weights of one input size are
-        # used for another, which is the point of global pooling.
+        # Keras prints its progress bar to stdout, which is reserved for results. Its warning that weights of one input
+        # size are used for another does not matter, because the features are global averages.
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`input_shape` is undefined", UserWarning)
             return spec.build(weights="imagenet")
@@ -96,23 +96,23 @@ def load_imagenet(spec: EncoderSpec) -> Any:
 
 
 def weights_folder() -> Path | None:
-    """Return the folder where Keras keeps downloaded weights, by its own rule; None if that is a temporary one."""
+    """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
     home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - as Keras
     return home / "models" if os.access(home, os.W_OK) else None
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
-    """Load weights from a ``.weights.h5`` or one of Keras's published ``.h5`` files.
+    """Load weights from a ``.weights.h5`` file or one of Keras's published ``.h5`` files.
 
-    The file must hold the layers of `part`; it may hold the whole headless network (`base`) or the network
-    with its classifier.
+    The file must contain the layers of `part`. It may contain the whole network without its classifier (`base`), or
+    with it.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The weights file.
     spec : EncoderSpec
-        To build the network with its classifier, where the file holds one.
+        Builds the network with its classifier, if the file contains one.
     base : keras.Model
         The network without its classifier.
     part : keras.Model
@@ -121,7 +121,7 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     Raises
     ------
     WeightsError
-        Missing, not HDF5, or the weights of another network.
+        The file is missing, is not HDF5, or contains the weights of another network.
     """
     if not path.exists():
         raise WeightsError("{}: no such weights file; check {weights}", path)
@@ -140,7 +140,7 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
 
 
 def _try(model: Any, path: Path, *, needed: Any) -> Filled:
-    """Read a file into a network; a lack of memory is none of the file's faults."""
+    """Read a file into a network. A lack of memory is raised, because it does not mean that the file is bad."""
     filled = fill_weights(model, read_keras(path), needed=needed)
     if filled.error is not None and is_out_of_memory(filled.error):
         raise filled.error
@@ -148,18 +148,18 @@ def _try(model: Any, path: Path, *, needed: Any) -> Filled:
 
 
 def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
-    """Load a file of the network with its classifier, and copy the layers of `part`."""
+    """Load a file that contains the classifier too, and copy the layers of `part`; return whether this worked."""
     try:
         whole = spec.build(weights=None, include_top=True)
-    except TypeError:  # an encoder of another package need not have a classifier
+    except TypeError:  # encoders of other packages may lack a classifier
         return False
     filled = _try(whole, path, needed=whole)
     if filled.error is not None:
         return False
     source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(whole)}
     for layer, name, target in variables_of(part):
-        given = None if (key := f"{layer}/{name}") in filled.missing else source.get(key)
-        if given is None or tuple(given.shape) != tuple(target.shape):
+        variable = None if (key := f"{layer}/{name}") in filled.missing else source.get(key)
+        if variable is None or tuple(variable.shape) != tuple(target.shape):
             return False
-        target.assign(given.value)
+        target.assign(variable.value)
     return True

@@ -1,6 +1,6 @@
-"""Explanations of predictions: maps over the picture, and what a network sees.
+"""Explain predictions: heat maps over images, and pictures of what the units of a network respond to.
 
-In: a model file and images. Out: an `Explanation` of each, drawn with what it is not.
+From a model file and images it computes an `Explanation` of each image, which is drawn together with its limitations.
 """
 
 from .cases import case_samples, check_count, show_cases

@@ -1,4 +1,4 @@
-"""Why a boosted ensemble predicts what it predicts: probabilities by place."""
+"""Heat maps of boosted ensembles: the probability of a class at each position of an image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .methods import METHODS, ExplainSettings, answered
 from .places import Floats, Places, around, grid_starts, means_over, spread
 
 _STEPS = {"dense": 8, "exact": 4}
-"""Places in the length of a window: a frame is encoded once for all of them, a crop each time."""
+"""Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
 
 _MOST_PLACES = 32
-"""Places along an axis."""
+"""Largest number of grid positions along an axis."""
 
 _LEAST = 32
-"""Smallest window, pixels as the encoder sees it."""
+"""Smallest side of a window, in pixels at the scale of the encoder."""
 
 
 def explain_boosted(
@@ -36,24 +36,24 @@ def explain_boosted(
     target: int | None,
     file: Path | None = None,
 ) -> Explanation:
-    """Explain one image by the method ``map``: the probability of the class at each place.
+    """Explain one image by the method ``map``: the probability of a class at each position.
 
     Parameters
     ----------
     model : BoostedModel
     record : ImageRecord
     picture : ndarray of uint8, shape (height, width, 3)
-        As it is shown.
+        The image as it is displayed.
     settings : ExplainSettings
     target : int or None
-        The class; None for the likeliest.
+        Index of the class; None for the most probable one.
     file : Path, optional
-        The model file, beside which the names of the training images lie.
+        The model file; a file next to it lists the names of the training images.
 
     Returns
     -------
     Explanation
-        Its notes name the nearest training images, if the model file knows what these look like.
+        Its notes name the nearest training images, if the model file holds a reference for that.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def explain_boosted(
 
 
 def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, target: int) -> Explanation:
-    """Return the method ``map`` of an image without what the model says of it as a whole, which takes far longer.
+    """Return the method ``map`` of an image without a prediction of the whole image, which would take far longer.
 
     Raises
     ------
@@ -101,9 +101,10 @@ def _map(
 
 
 def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
-    """Return what the models of a store say of each place, shape (rows, columns, classes), and where the places are.
+    """Return the probabilities by the models of one feature file at each grid position, and the positions.
 
-    A place is described as an image is: windows around it, pooled by the norm of training.
+    Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
+    it, in the same way as the crops of an image.
     """
     settings, encoder = model.settings[store], model.encoders[store]
     view = settings.views[0]
@@ -138,20 +139,20 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
 
 
 def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
-    """Return the side of a window: what is asked for or a default, and as large as the network needs it to be.
+    """Return the side of a window: the requested one or a default, but no smaller than the network needs.
 
-    A window that is encoded `alone` is as large as a crop: a smaller one has more of its cells at its borders, and one
-    that is resized is magnified, so the models would see what no crop of training was like.
+    If each window is encoded `alone`, the default is the size of a crop. In a smaller window more cells are at the
+    border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
     side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
-    model = getattr(encoder, "model", None)  # one that gives vectors resizes its crops, and has no maps
+    model = getattr(encoder, "model", None)  # an encoder without feature maps has no model, and resizes its crops
     while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
         side = min(2 * side, shorter)
     return side
 
 
 def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
-    """Return the image as the encoder of a store sees it: scaled and normalised, neither coloured nor turned."""
+    """Return the image as the encoder of a feature file sees it: scaled and normalised, without augmentation."""
     settings = model.settings[store]
     (image,) = normalise_images(
         [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"

@@ -1,4 +1,7 @@
-"""The surest right and wrong cases of a cross-validation with maps, each by the models that did not train on it."""
+"""Heat maps of the most confident correct and wrong predictions of a cross-validation.
+
+The models that draw the map of an image did not train on it.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +34,19 @@ from .page import where_highest
 _log = logging.getLogger(__name__)
 
 _MOST = 10
-"""Cases of each class and side: of eight classes 160 pictures, some 7 MB in the report."""
+"""Largest number of correct and of wrong cases per class. With eight classes, 160 pictures add 7 MB to a report."""
 
 _SIDE = 224
-"""Longest side of an image and of its map in a report, pixels."""
+"""Longest side of an image and of its map in a report, in pixels."""
 
 
 def check_count(explain: int) -> int:
-    """Return a number of cases; refuse one out of range before any work.
+    """Return a number of cases as an int.
 
     Raises
     ------
     InputError
+        The number is out of range.
     """
     if not 1 <= as_whole(explain, "explain") <= _MOST:
         raise InputError("{explain} {}: give 1 to {} cases of each class", explain, _MOST)
@@ -50,27 +54,27 @@ def check_count(explain: int) -> int:
 
 
 def show_cases(results: Sequence[CrossValidation], *, explain: int, failed: list[str]) -> list[CrossValidation]:
-    """Put the surest right and wrong cases of each class into the reports of some results, with maps.
+    """Add heat maps of the most confident correct and wrong cases of each class to the reports of several results.
 
     Parameters
     ----------
     results : sequence of CrossValidation
-        Of `bchisto.boost.train` or `bchisto.finetune.finetune`, in this process; a share of the work, and one that
-        tested no image, are left as they are.
+        Results of `bchisto.boost.train` or `bchisto.finetune.finetune` in this process. Results of a shard, and those
+        without tested images, are not changed.
     explain : int
-        Of each class right ones and as many wrong ones.
+        Number of correct cases per class, and of wrong cases per class.
     failed : list of str
-        Gets a line for each result without maps; its report stays as it is.
+        Gets a line for each result whose maps cannot be drawn; its report is not changed.
 
     Returns
     -------
     list of CrossValidation
-        With the cases in their panels.
+        The results with the cases in their panels.
 
     Raises
     ------
     InputError
-        `explain` out of range.
+        `explain` is out of range.
     """
     check_count(explain)
     shown = []
@@ -87,27 +91,28 @@ def show_cases(results: Sequence[CrossValidation], *, explain: int, failed: list
 
 
 def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> tuple[list[Sample], list[Sample]]:
-    """Return the surest right and the surest wrong cases of each class, each beside a map of the models of its fold.
+    """Return the most confident correct and wrong cases of each class, each with a heat map by the models of its fold.
 
-    Of boosted ensembles and networks of patches the map is that of the method ``map``, of other networks ``gradcam``.
+    The method is ``map`` for boosted ensembles and networks of patches, and ``gradcam`` for other networks.
 
     Parameters
     ----------
     predictions : Path
-        ``predictions.csv`` of a folder of `boost` or `finetune`, with its bundle beside it and its run above it.
+        ``predictions.csv`` in a run, in a folder of `boost` or `finetune`, next to its model file.
     table : PredictionTable
-        What is in it.
+        Content of `predictions`.
     explain : int
+        Number of correct cases per class, and of wrong cases per class.
 
     Returns
     -------
     list of Sample, list of Sample
-        Right ones and wrong ones, class after class.
+        Correct and wrong cases, in the order of classes.
 
     Raises
     ------
     InputError
-        No bundle beside the table, models that are not those of its folds, or no image at hand.
+        There is no model file next to the table, its models are of other folds, or none of the images can be read.
     BundleError, WeightsError
         See `bchisto.predict.predict`.
     """
@@ -122,15 +127,15 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
         for hit in (True, False)
     ]  # fmt: skip
     rows = [*sides[0], *sides[1]]
-    wanted = {table.image_ids[row] for row in rows}
-    images = {record.image_id: record for record in _images(predictions.parent, wanted)}
+    cases = {table.image_ids[row] for row in rows}
+    images = {record.image_id: record for record in _images(predictions.parent, cases)}
     with advised():
         _, model = ready_model(bundle)
         drawn = dict(_drawn(model, table, rows, images))
-    if len(drawn) < len(wanted):
-        _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
-    if wanted and not drawn:
-        raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is unchanged and in its place")
+    if len(drawn) < len(cases):
+        _log.warning("%s: %d of %d cases have no map", predictions, len(cases) - len(drawn), len(cases))
+    if cases and not drawn:
+        raise InputError(f"{predictions}: none of the {len(cases)} images of its cases is unchanged and in its place")
     right, wrong = ([drawn.get(row) or sample_of(table, row) for row in side] for side in sides)
     return right, wrong
 
@@ -138,19 +143,19 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
 def _drawn(
     model: Model, table: PredictionTable, rows: Collection[int], images: Mapping[str, ImageRecord]
 ) -> Iterator[tuple[int, Sample]]:
-    """Draw rows of a table whose images are at hand, fold after fold, so that each network is laid out once."""
+    """Draw the rows of a table whose images are available, fold by fold, so that each network is prepared once."""
     whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
     method, classes = "gradcam" if whole else "map", model.bundle.classes
     positive = class_of(ExplainSettings(method), classes, model.bundle.two_class)
-    at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
+    available = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
     of_fold = functools.lru_cache(maxsize=1)(functools.partial(_of_fold, model, method=method))
-    with Progress(total=len(at_hand), label="drawing maps", unit="cases") as progress:
-        for number, row in enumerate(at_hand, start=1):
+    with Progress(total=len(available), label="drawing maps", unit="cases") as progress:
+        for number, row in enumerate(available, start=1):
             fold, record = table.folds[row], images[table.image_ids[row]]
             explainer, count = of_fold(fold)
             predicted = table.classes[table.predicted[row]]
-            asked = ExplainSettings(method, target=predicted)
-            target = class_of(asked, classes, None) if positive is None else positive
+            settings = ExplainSettings(method, target=predicted)
+            target = class_of(settings, classes, None) if positive is None else positive
             assert target is not None
             try:
                 explanation = explainer(record, shown_picture(record), target)
@@ -174,47 +179,49 @@ def _drawn(
 def _of_fold(
     model: Model, fold: int | None, method: str
 ) -> tuple[Callable[[ImageRecord, Picture, int], Explanation], int]:
-    """Return what explains an image by the models of one fold, and how many these are.
+    """Return a function that explains an image by the models of one fold, and the number of these models.
 
     Raises
     ------
     InputError
-        The bundle holds no model of the fold.
+        The model file holds no model of the fold.
     """
     if isinstance(model, CnnModel):
-        mine = {number: network for number, network in model.bundle.models.items() if number == fold}
-        if mine:
-            alone = CnnModel(replace(model.bundle, models=mine, training=None))  # of this image none did
-            return NetworkExplainer(alone, METHODS[method], ExplainSettings(method)).of_image, len(mine)
+        networks = {number: network for number, network in model.bundle.models.items() if number == fold}
+        if networks:
+            fold_model = CnnModel(
+                replace(model.bundle, models=networks, training=None)
+            )  # these models did not train on the image
+            return NetworkExplainer(fold_model, METHODS[method], ExplainSettings(method)).of_image, len(networks)
     elif isinstance(model, BoostedModel):
-        held = {
+        ensembles = {
             store: [model_of_fold for model_of_fold in models if model_of_fold.fold == fold]
             for store, models in model.bundle.models.items()
         }
-        if any(held.values()):
-            part = replace(model, bundle=replace(model.bundle, models=held))
-            return functools.partial(map_of_places, part), sum(map(len, held.values()))
+        if any(ensembles.values()):
+            part = replace(model, bundle=replace(model.bundle, models=ensembles))
+            return functools.partial(map_of_places, part), sum(map(len, ensembles.values()))
     raise InputError(f"the model file has no model of fold {fold} to draw heat maps of its images")
 
 
 def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
-    """Yield those of some images that still lie where a run read them, with the content that it read.
+    """Yield the images that are still in their place and unchanged since a run read them.
 
-    Where they lay is what the run recorded of `featurize` or `finetune`, also of runs that it took stores from.
+    The places are recorded in the run, and in other runs whose feature files it used, by `featurize` or `finetune`.
     """
-    seen = set[str]()
+    found = set[str]()
     command = "finetune" if folder.parent.name == "finetune" else "featurize"
     for run, records in recorded_runs(folder.absolute().parents[1]):
         hashes = _hashes(run / ("finetune" if command == "finetune" else "features") / "images.csv")
         for _, config, folder_then in reversed([entry for entry in records if entry[0] == command]):
             for record in _selected(config, folder_then):
-                if record.image_id in wanted - seen and _as_it_was(record, hashes):
-                    seen.add(record.image_id)
+                if record.image_id in wanted - found and _as_it_was(record, hashes):
+                    found.add(record.image_id)
                     yield record
 
 
 def _selected(config: Mapping[str, Any], folder: Path) -> Sequence[ImageRecord]:
-    """Return the images that a command was given; none where they cannot be read any more."""
+    """Return the images of an earlier command, by its recorded options; empty if they can no longer be read."""
     paths = {name: folder / str(config[name]) for name in ("images", "only") if config.get(name)}
     try:
         return from_options(ImageSelection, {**config, **paths, "classes": ()}).table().records
@@ -228,6 +235,6 @@ def _hashes(table: Path) -> dict[str, str]:
 
 
 def _as_it_was(record: ImageRecord, hashes: Mapping[str, str]) -> bool:
-    """Whether a file is there, with the content that the run noted, where it did."""
-    known = hashes.get(str(record.path))
-    return record.path.is_file() and known in (None, file_sha256(record.path))
+    """Whether a file exists with the checksum that the run recorded, if it recorded one."""
+    recorded = hashes.get(str(record.path))
+    return record.path.is_file() and recorded in (None, file_sha256(record.path))

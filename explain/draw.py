@@ -1,4 +1,4 @@
-"""Explanations as pictures: a map over the image with its colour bar, small pictures; and what it is not."""
+"""Draw explanations: the heat map over its image with a colour bar, small pictures, and the limitations as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 _SIDE = 560
-"""Longest side of a picture in a drawing, pixels; small ones are enlarged to it."""
+"""Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
 
 _TILE = 176
 _GAP, _BAR = 16, 22
@@ -27,18 +27,18 @@ _SMALL, _LARGE = 15, 19
 _INK, _FAINT, _PAPER = (28, 31, 36), (90, 96, 106), (255, 255, 255)
 
 _RED, _BLUE = np.array([178.0, 12.0, 36.0]), np.array([18.0, 72.0, 168.0])
-"""Ends of the scale of two sides: more likely and less likely."""
+"""Ends of the two-sided colour scale: more likely and less likely."""
 
 _HOT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64)
-"""Scale of one side, by lightness from dark to light."""
+"""One-sided colour scale, from dark to light."""
 
 _NEARLY_ALL = 99.5
-"""Percentile at which a colour bar without fixed ends stops: a single pixel is not to make all else
-pale."""
+"""Percentile at which a colour bar without fixed ends stops, so that a single pixel does not make all others pale."""
 
 _SHORTEST = 0.25
-"""Share of the colour bar over which a side takes its full colour at least: beside a base of 0.95 the little
-that is left is not to look like much."""
+"""Smallest fraction of the colour bar over which a side reaches its full colour.
+
+Without it, the narrow side above a base of 0.95 would be drawn as intensely as the other."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,14 +48,14 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
     if explanation.limits is not None:
         return explanation.limits
     values = np.asarray(explanation.values, np.float64)
-    far = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
-    far = max(far, explanation.floor)
-    far = far or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
-    return (explanation.centre - far if explanation.signed else explanation.centre), explanation.centre + far
+    reach = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
+    reach = max(reach, explanation.floor)
+    reach = reach or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
+    return (explanation.centre - reach if explanation.signed else explanation.centre), explanation.centre + reach
 
 
 def lay_over(explanation: Explanation) -> Picture:
-    """Lay a map over its picture, which turns grey so that its own colours are not taken for the map's.
+    """Overlay a map on its image, in grey so that the colours of the image are not mistaken for those of the map.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
 
 
 def draw(explanation: Explanation) -> Image:
-    """Draw an explanation: what was asked, the pictures, and beneath them what they are not."""
+    """Draw an explanation: title, pictures, and the limitations below them."""
     parts = [beside(explanation)] if explanation.values is not None else []
     if explanation.tiles:
         parts += _tiles(explanation)
@@ -95,7 +95,7 @@ def draw(explanation: Explanation) -> Image:
 
 
 def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
-    """Put picture, overlay and colour bar side by side; nothing in it names the image."""
+    """Draw image, overlay and colour bar side by side, without the name of the image."""
     from PIL import Image, ImageDraw
 
     pictures = [_sized(shown, side) for shown in (explanation.picture, lay_over(explanation)) if shown is not None]
@@ -114,7 +114,7 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     page.paste(Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0))
     for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
-        between = index == 1 and len(ticks) == 3  # a base near an end is not to be written over its number
+        between = index == 1 and len(ticks) == 3  # keep the number of the base clear of those at the ends
         first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
         top = min(max(first, down - _SMALL * 0.7), last)
         ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
@@ -122,7 +122,7 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
 
 
 def _tiles(explanation: Explanation) -> list[Image]:
-    """Draw small pictures above their captions, and beneath all of them the margin, if that is not beneath a map."""
+    """Draw small pictures with captions, and the margin text below them unless it is already below a map."""
     across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
     tiles = [
         _grid([[_sized(tile, _TILE)], [_text(caption, _TILE, size=_SMALL - 2)]], gap=1)
@@ -133,17 +133,18 @@ def _tiles(explanation: Explanation) -> list[Image]:
 
 
 def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 200) -> None:
-    """Write a contact sheet: drawings beside each other, at most `most` of them.
+    """Write a contact sheet: drawings in a grid, in one PNG file.
 
     Parameters
     ----------
     path : Path
         The PNG file.
     drawn : list of Path
-        Drawings.
+        PNG files of the drawings.
     width : int
-        Of each at most, pixels.
+        Largest width of each drawing, in pixels.
     most : int
+        Largest number of drawings.
     """
     from PIL import Image
 
@@ -156,13 +157,13 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
 
 
 def write_png(path: Path, picture: Image) -> None:
-    """Write a drawing."""
+    """Write a drawing as a PNG file."""
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
         picture.save(handle, format="PNG", compress_level=3)
 
 
 def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) -> Image:
-    """Put pictures beside and beneath each other; columns are as wide as the widest, rows as high as their highest."""
+    """Arrange pictures in a grid. All columns have the width of the widest picture; each row has its own height."""
     from PIL import Image
 
     width, heights = (
@@ -179,7 +180,7 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
 
 
 def _text(text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK) -> Image:
-    """Write a text in lines of a width at most, broken between words where that can be."""
+    """Draw a text in lines of at most `width` pixels, broken between words if possible."""
     from PIL import Image, ImageDraw
 
     font = _font(size)
@@ -203,7 +204,7 @@ def _sized(picture: Picture, side: int) -> Image:
     size = tuple(max(1, round(length * scale)) for length in image.size)
     if size == image.size:
         return image
-    blocky = scale >= 8  # a few pixels, such as a filter, are shown as what they are
+    blocky = scale >= 8  # tiny pictures, such as filters, are enlarged without smoothing
     resampling = (
         Image.Resampling.NEAREST if blocky else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
     )
@@ -212,7 +213,7 @@ def _sized(picture: Picture, side: int) -> Image:
 
 @functools.lru_cache(maxsize=8)
 def _font(size: int) -> FreeTypeFont:
-    """Return DejaVu Sans, which matplotlib brings and which has accents."""
+    """Return the font DejaVu Sans, which matplotlib contains and which has accented letters."""
     import matplotlib as mpl
     from PIL import ImageFont
 

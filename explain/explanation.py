@@ -1,4 +1,4 @@
-"""An explanation of one image: a map over the picture, or small pictures; kept as arrays, drawn by `draw`."""
+"""The explanation of one image: a heat map or small pictures, saved as arrays and drawn by `bchisto.explain.draw`."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from ..jobs import atomic_output, save_arrays
 Picture = npt.NDArray[np.uint8]
 
 _SHOWN = 1024
-"""Longest side of a picture as it is shown, pixels."""
+"""Longest side of a displayed image, in pixels."""
 
 _TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
 _KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")
-"""Fields that are arrays of their own in a file, in this order."""
+"""Fields that are saved as arrays of the same name, in this order."""
 
 EVEN = "even shares of all classes"
-"""What the centre of a map is where no base is known."""
+"""Description of the centre of a map if no base is known."""
 
 
 @dataclass(frozen=True)
 class UnitPictures:
-    """What single units of a network see.
+    """Small pictures of what units of a network respond to.
 
     Attributes
     ----------
     tiles : tuple of (str, ndarray of uint8)
-        Small pictures with their captions.
+        Captions and small pictures.
     arrays : dict of str to ndarray
-        What else is kept.
+        Further arrays to save.
     values : ndarray of float32, shape (rows, columns), optional
-        A map of the patch, in 0..1; without one the pictures are of no class.
+        Heat map of the patch, in 0..1. Without it, the pictures do not refer to a class.
     """
 
     tiles: tuple[tuple[str, Picture], ...]
@@ -50,49 +50,49 @@ class UnitPictures:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model predicts what it predicts of one image.
+    """An explanation of the prediction of one image.
 
     Attributes
     ----------
     image_id : str
-        The image; of what is about the model alone its name in this place.
+        Name of the image, or of the model if the explanation needs no image.
     method : str
     target : str
-        The class that is explained; empty where there is none.
+        The class that is explained; empty if there is none.
     predicted : str
-        The likeliest class; empty without an image.
+        The most probable class; empty without an image.
     score : float
         Probability of `target`; NaN without an image.
     caution : str
-        What it is not, for the margin.
+        Limitations of the method, for readers.
     picture : ndarray of uint8, shape (height, width, 3), optional
-        The image as it is shown, at most 1,024 pixels on its longest side.
+        The image as it is displayed, at most 1,024 pixels on its longest side.
     values : ndarray of float32, shape (height, width), optional
-        The map, one value for each pixel of `picture`.
+        The heat map, one value for each pixel of `picture`.
     signed : bool
-        Whether values on either side of `centre` mean opposite things; else more is more, from 0.
+        Whether values above and below `centre` have opposite meanings; otherwise values start at 0.
     padded : bool
-        Whether padding makes the map bright along the border.
+        Whether padding in the network makes the map bright along the border.
     floor : float
-        Least reach of the colour bar to either side of the centre.
+        Smallest reach of the colour bar to either side of the centre.
     centre : float
-        The value of no opinion; of ``map`` what the models answer before they see anything.
+        The neutral value; for ``map``, the prediction of the models without any image content.
     limits : tuple of float, optional
-        Ends of the colour bar; by default those of nearly all values.
+        Ends of the colour bar; by default they cover nearly all values.
     unit : str
-        What the colour bar is of.
+        What the values of the map are.
     base : str
-        What the centre is, of ``map``.
+        What the centre is; only for ``map``.
     overall : str
-        The likeliest class by the mean of the map; only of ``map``.
+        The most probable class by the mean of the map; only for ``map``.
     calibrated : float
-        The probability of `target` by the temperature of the bundle; NaN without one.
+        The calibrated probability of `target`; NaN if the model has no temperature.
     notes : tuple of str
-        Further lines for the margin, such as what the values sum to.
+        Further lines for the margin text.
     tiles : tuple of (str, ndarray of uint8)
-        Small pictures with their captions.
+        Captions and small pictures.
     arrays : dict of str to ndarray
-        What else is kept, see docs/explain.md.
+        Further arrays to save, see docs/explain.md.
     """
 
     image_id: str
@@ -118,7 +118,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The method, the class, and what the model predicts."""
+        """The method, the explained class, and the prediction."""
         title = f"{self.method} of {self.target}" if self.target else self.method
         if self.predicted:
             title += f"; predicted {self.predicted}"
@@ -128,18 +128,18 @@ class Explanation:
 
     @property
     def mean(self) -> str:
-        """Of a map of probabilities its mean, in words; else nothing."""
+        """For ``map``, the mean of the map in words; otherwise empty."""
         return f"mean of the map {self.values.mean():.3f}" if self.method == "map" and self.values is not None else ""
 
     @property
     def means(self) -> str:
-        """The mean of the map beside the probability of the whole picture, where that is known."""
+        """The mean of the map, and the probability of the whole image if known."""
         whole = self.mean and not math.isnan(self.score)
         return f"{self.mean}, of the whole image {self.score:.3f}" if whole else self.mean
 
     @property
     def ends(self) -> str:
-        """The least and the largest value of the map, since its colours may be of a scale for several pictures."""
+        """The smallest and largest value of the map, which the colour bar may not show if several pictures share it."""
         if self.values is None:
             return ""
         low, high = float(self.values.min()), float(self.values.max())
@@ -149,7 +149,7 @@ class Explanation:
 
     @property
     def contradiction(self) -> str:
-        """In words, that a map as a whole is on another side than the call; else nothing."""
+        """A warning in words if the mean of the map contradicts the prediction; otherwise empty."""
         if not self.overall or not self.predicted or self.values is None:
             return ""
         if self.overall != self.predicted:
@@ -159,30 +159,32 @@ class Explanation:
         above = float(self.values.mean()) > self.centre
         if above == (self.predicted == self.target):
             return ""
-        way = "above" if above else "below"
-        return f"its mean is {way} the base, though the prediction is {self.predicted}: the colours do not show why"
+        direction = "above" if above else "below"
+        return (
+            f"its mean is {direction} the base, though the prediction is {self.predicted}: the colours do not show why"
+        )
 
     @property
     def margin(self) -> list[str]:
-        """What stands beneath the map: unit, base, mean, ends, further notes, and whether it contradicts the call."""
+        """The lines below the map: unit, base, mean, ends, notes, and the warning of a contradiction."""
         base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
         return [line for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction) if line]
 
     def _repr_png_(self) -> bytes:
-        from .draw import draw  # which draws what is here
+        from .draw import draw  # draw imports this module
 
         content = io.BytesIO()
         draw(self).save(content, format="PNG")
         return content.getvalue()
 
     def save(self, path: Path, *, work: str) -> None:
-        """Write the arrays, and what else is needed to draw it again, as ``.npz`` without pickles.
+        """Write all that is needed to draw the explanation again, as ``.npz`` without pickles.
 
         Parameters
         ----------
         path : Path
         work : str
-            Of which model, image and settings it is.
+            Key of the model, image and settings.
         """
         content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
         content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
@@ -196,10 +198,10 @@ class Explanation:
 
     @classmethod
     def load(cls, path: Path, *, work: str) -> Explanation | None:
-        """Read what `save` wrote; None where it is missing, damaged, or of other work."""
+        """Read a file of `save`. Return None if it is missing, damaged, or has another key `work`."""
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
             texts = {name: str(arrays.pop(name)) for name in _TEXTS}
@@ -225,12 +227,12 @@ class Explanation:
 
 
 def shown_picture(record: ImageRecord) -> Picture:
-    """Decode an image and bring it to the size at which it is shown.
+    """Decode an image, and reduce it to the size at which it is displayed.
 
     Raises
     ------
     ImageError
-        It cannot be decoded.
+        The image cannot be decoded.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""What networks show to everybody: saliency, Grad-CAM, occlusion and feature maps; and gradients on every backend."""
+"""Common methods to explain networks: saliency, Grad-CAM, occlusion and feature maps, on every backend of Keras."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .explanation import Picture, UnitPictures
 from .graph import Floats, Graph
 
 _SHOWN = 20
-"""Channels of a layer that are shown."""
+"""Number of channels of a layer that are shown."""
 
 _COVERS = 8
-"""Covering patches along a side, before they overlap by half."""
+"""Number of covering patches along a side if they did not overlap."""
 
 
 def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
@@ -27,7 +27,7 @@ def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
 
 
 def gradient(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
-    """Return the largest absolute gradient over the colours of each pixel, shape (n, size, size).
+    """Return the largest absolute gradient over the colour channels of each pixel, shape (n, size, size).
 
     References
     ----------
@@ -37,7 +37,7 @@ def gradient(graph: Graph, images: Floats, target: int, tensor: int | None = Non
 
 
 def mean_colour(images: Floats) -> Floats:
-    """Return pictures of the mean colour of each image, of the shape of `images`."""
+    """Return images of uniform colour, the mean colour of each image, in the shape of `images`."""
     return np.asarray(np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), np.float32)
 
 
@@ -55,7 +55,7 @@ def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: i
 
 
 def gradcam(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
-    """Return Grad-CAM at the size of the feature map, shape (n, h, w).
+    """Return the Grad-CAM of a class at the size of the feature map, shape (n, h, w).
 
     References
     ----------
@@ -68,9 +68,10 @@ def gradcam(graph: Graph, images: Floats, target: int, tensor: int | None) -> Fl
 
 
 def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
-    """Return how far the probability of a class falls when a patch of the mean colour covers a place, (n, size, size).
+    """Return how far the probability of a class falls if a patch of the mean colour covers each pixel.
 
-    Patches are an eighth of the side and overlap by half; a pixel gets the mean over the patches that cover it.
+    The result has the shape (n, size, size). Patches are an eighth of the side and overlap by half. A pixel gets the
+    mean over the patches that cover it.
 
     References
     ----------
@@ -97,9 +98,10 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
-    """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
+    """Return pictures of the feature maps of the first image, those with the highest mean first.
 
-    Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
+    Before them come the image and a grey scale, which all maps share. Black is 0. If there are negative values, the
+    scale is symmetric and grey is 0. The array ``activations`` holds all channels.
     """
     assert tensor is not None
     active = to_numpy(graph.run(images[:1])[tensor])[0]
@@ -121,7 +123,7 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None) 
     return UnitPictures(tuple(tiles), {"activations": active})
 
 
-# Gradients on Keras's backend: the one place where TensorFlow, JAX and PyTorch differ.
+# Gradients: only from here on the code differs between TensorFlow, JAX and PyTorch.
 
 
 def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[float, list[Floats]]:
@@ -130,7 +132,7 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
     Parameters
     ----------
     function : callable
-        Written in ``keras.ops``; returns a scalar.
+        Uses only ``keras.ops``, and returns a scalar.
     arrays : sequence of array or tensor
         float32.
 
@@ -138,7 +140,7 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
     -------
     float
     list of ndarray of float32
-        Zero where the value does not depend on an argument.
+        Zero if the value does not depend on an argument.
     """
     import keras
 
@@ -149,7 +151,7 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
 
 
 def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]:
-    """Return the gradient of a function of one tensor, compiled for each shape that it meets; for many calls.
+    """Return the gradient of a function of one tensor as a function, compiled once per input shape for repeated calls.
 
     Parameters
     ----------
@@ -179,7 +181,7 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
 
 
 def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) -> list[Floats]:
-    """Return what a signal at the output of a function becomes at its arguments: its transposed Jacobian times it."""
+    """Propagate a signal from the output of a function back to its arguments: transposed Jacobian times signal."""
     from keras import ops
 
     fixed = ops.convert_to_tensor(signal, dtype="float32")
@@ -187,7 +189,7 @@ def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) 
 
 
 def to_numpy(tensor: Any) -> Floats:
-    """Return a tensor as float32."""
+    """Return a tensor as a NumPy array of float32."""
     from keras import ops
 
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A network as a list of steps that can be run, tapped and walked backwards; networks within networks are laid open."""
+"""A network as a list of steps, to read inner values and to walk backwards. Nested networks are expanded."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from ..core import InputError, closest
 from ..encoders import canonical_names
 
 Floats = npt.NDArray[np.float32]
-"""Images, maps and features of networks."""
+"""Arrays of images, maps or features."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A layer or an operation of a network, between tensors that are called by number.
+    """A layer or an operation of a network, between tensors that are identified by numbers.
 
     Attributes
     ----------
     name : str
-        Of the layer, as it is in a fresh process.
+        Name of the layer, the same in every process.
     operation : keras.Operation
     node : any
-        How Keras called it.
+        Node of the Keras graph, with the arguments of the call.
     sources, results : tuple of int
+        Numbers of the input and output tensors.
     part : {"", "linear", "activation"}
-        A convolution or dense layer with an activation is two steps.
+        Part of a layer: a convolution or dense layer with an activation is two steps.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Step:
     part: str = ""
 
     def __call__(self, *tensors: Any) -> list[Any]:
-        """Return the results for values of the sources."""
+        """Return the results for given values of the sources."""
         if self.part == "linear":
             return [linear(self.operation, tensors[0])]
         if self.part == "activation":
@@ -55,30 +56,31 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """The class of its operation."""
+        """The class name of the operation."""
         return type(self.operation).__name__
 
 
 class Graph:
-    """A functional network as steps.
+    """A functional Keras network as a list of steps.
 
     Parameters
     ----------
     model : keras.Model
-        From images to probabilities, with one input and one output.
+        A model from images to probabilities, with one input and one output.
 
     Attributes
     ----------
     model : keras.Model
     steps : tuple of Step
-        In an order in which they can be run.
+        The steps, in an order in which they can be run.
     entry : int
-        The images.
+        Number of the input tensor, the images.
     logits : int
-        What the last activation takes; the output where there is none.
+        Number of the input of the last activation, or of the output if the network ends without one.
     shapes : dict of int to tuple
+        Shape of each tensor.
     slopes : dict of int to callable
-        Gradients of the scores of classes, compiled when they are first asked for.
+        Class index to the gradient of its score, compiled when it is first needed.
     """
 
     def __init__(self, model: Any) -> None:
@@ -102,25 +104,25 @@ class Graph:
         """Add the steps of a functional model; return the numbers of its outputs."""
         import keras
 
-        known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
+        numbers = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
         names = {present: name for name, present in canonical_names(model).items()}
         for depth in sorted(model._nodes_by_depth, reverse=True):
             for node in model._nodes_by_depth[depth]:
                 if node.is_input:
                     continue
                 operation = node.operation
-                sources = tuple(dict.fromkeys(known[id(tensor)] for tensor in node.input_tensors))
+                sources = tuple(dict.fromkeys(numbers[id(tensor)] for tensor in node.input_tensors))
                 inner = operation._functional if isinstance(operation, keras.Sequential) else operation
                 if isinstance(inner, keras.Model) and hasattr(inner, "_nodes_by_depth"):
                     results = self._walk(inner, sources, steps)
                 else:
                     results = [self._number(tensor) for tensor in node.outputs]
                     steps += self._split(names.get(operation.name, operation.name), node, sources, tuple(results))
-                known |= {id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)}
-        return [known[id(tensor)] for tensor in model.outputs]
+                numbers |= {id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)}
+        return [numbers[id(tensor)] for tensor in model.outputs]
 
     def _split(self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]) -> Iterator[Step]:
-        """Yield one step, or one for each part of a layer: what multiplies by a kernel, and then an activation."""
+        """Yield the steps of a layer: one for each multiplication by a kernel, then one for its activation."""
         operation = node.operation
         halves = _halves(operation) if type(operation).__name__ == "SeparableConv2D" else (operation,)
         parts = [(half, "linear" if type(half).__name__ in _LINEAR else "") for half in halves]
@@ -132,14 +134,14 @@ class Graph:
             sources = into
 
     def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
-        """Return every tensor by its number.
+        """Run the network, and return the value of every tensor by its number.
 
         Parameters
         ----------
         images : array or tensor, shape (n, size, size, 3)
             RGB in 0..255.
         add : mapping, optional
-            Number to what is added to that tensor; zeros there let its gradient be asked for.
+            Number of a tensor to an array that is added to it. Adding zeros makes its gradient available.
         """
         from keras import ops
 
@@ -152,9 +154,9 @@ class Graph:
         return values
 
     def scores(self, values: Mapping[int, Any]) -> Any:
-        """Return the score of each class, shape (n, classes): its logit less the mean over classes.
+        """Return the score of each class, shape (n, classes): its logit minus the mean over classes.
 
-        A softmax does not change when the same is added to all logits, so their mean means nothing.
+        A softmax does not change if the same number is added to all logits, so their mean has no meaning.
         """
         from keras import ops
 
@@ -162,12 +164,12 @@ class Graph:
         return logits - ops.mean(logits, axis=-1, keepdims=True)
 
     def tensor_of(self, layer: str, *, method: str) -> int:
-        """Return the feature map of a layer; of an empty name the last one that has places.
+        """Return the number of the feature map of a layer; for an empty name, of the last one in the network.
 
         Raises
         ------
         InputError
-            No such layer, or one without a feature map; the message has close names.
+            There is no such layer, or it has no feature map. The message lists similar names.
         """
         maps = self.maps
         if not layer:
@@ -184,8 +186,10 @@ class Graph:
 
     @functools.cached_property
     def maps(self) -> dict[str, int]:
-        """Layers with a feature map of more than one place, and the number of each."""
-        if any(None in shape[1:] for shape in self.shapes.values()):  # a network within one takes images of any size
+        """Name of each layer with a feature map of more than one position, and the number of its tensor."""
+        if any(
+            None in shape[1:] for shape in self.shapes.values()
+        ):  # a nested network accepts any size: run once to find the shapes
             values = self.run(np.zeros((1, *self.shapes[self.entry][1:]), np.float32))
             self.shapes.update({number: (None, *value.shape[1:]) for number, value in values.items()})
         return {
@@ -196,14 +200,14 @@ class Graph:
         }  # fmt: skip
 
     def backward(self, signals: dict[int, Floats], rule: Callable[[Step, Floats], list[Floats]]) -> Floats:
-        """Carry signals back to the images.
+        """Propagate signals back to the images.
 
         Parameters
         ----------
         signals : dict of int to ndarray
-            Number of a tensor to the signal that begins there.
+            Number of a tensor to the signal that starts there.
         rule : callable
-            Takes a step and the signal at its result; returns that at each of its sources.
+            Function of a step and the signal at its result; returns the signal at each of its sources.
         """
         for step in reversed(self.steps):
             ahead = signals.pop(step.results[0], None)
@@ -215,19 +219,19 @@ class Graph:
 
 
 _NO_MAPS = frozenset({"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"})
-"""Layers whose output has places, but is no feature map of its own."""
+"""Layers whose output has spatial positions but does not count as a feature map of its own."""
 
 
 class DepthwiseConv2D(SimpleNamespace):
-    """The first half of a separable convolution, called as the layer is that does the same."""
+    """The first half of a separable convolution, under the name of the equivalent Keras layer."""
 
 
 class Conv2D(SimpleNamespace):
-    """The second half of a separable convolution."""
+    """The second half of a separable convolution, under the name of the equivalent Keras layer."""
 
 
 def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
-    """Return the two convolutions that a separable one is."""
+    """Split a separable convolution into its two convolutions."""
     first = DepthwiseConv2D(
         kernel=layer.depthwise_kernel, use_bias=False, strides=layer.strides, padding=layer.padding,
         dilation_rate=layer.dilation_rate,

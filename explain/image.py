@@ -1,4 +1,4 @@
-"""One image explained, in this process or by a worker."""
+"""Explain single images, in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .methods import METHODS, ExplainSettings, Method, class_of
 from .networks import NetworkExplainer, graphs_of
 
 Explainer = Callable[["ImageRecord | None"], Explanation]
-"""Explains an image, or a model without one."""
+"""A function that explains an image or, given None, the model itself."""
 
 
 def make_explainer(
@@ -32,7 +32,7 @@ def make_explainer(
     target: int | None,
     graphs: Sequence[Graph] | None,
 ) -> Explainer:
-    """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
+    """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
         networks = NetworkExplainer(model, method, settings, graphs=graphs)
         return lambda record: (
@@ -47,22 +47,22 @@ def make_explainer(
 
 
 def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str = "") -> Explanation:
-    """Explain one image by the method that fits its model: ``map``, or ``gradcam`` of networks that see it as a whole.
+    """Explain one image by the method that fits its model: ``gradcam`` for networks of whole images, else ``map``.
 
     Parameters
     ----------
     model : Model
     record : ImageRecord
-        After `bchisto.predict.check_sizes`.
+        An image that `bchisto.predict.check_sizes` accepted.
     file : Path
-        The model file: the names of its training images lie beside it.
+        The model file; a file next to it lists the names of its training images.
     target : str
-        The class; by default as `ExplainSettings` has it.
+        The class; by default as in `ExplainSettings`.
 
     Raises
     ------
     InputError
-        No such class.
+        The model has no such class.
     ImageError
         The image cannot be used.
     """
@@ -75,7 +75,7 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str 
 
 @dataclass(frozen=True)
 class ExplainUnit:
-    """An image, the file of its arrays, and the key of what explains it."""
+    """An image to explain, the file for its arrays, and the key of its explanation."""
 
     record: ImageRecord
     arrays: Path
@@ -84,16 +84,17 @@ class ExplainUnit:
 
 @dataclass(frozen=True)
 class ExplainUnits:
-    """Explains images and keeps what explains them, in any process; who puts all together explains those that failed.
+    """Explains images in any process, and saves the explanations. Images that fail are left to the calling process.
 
     Attributes
     ----------
     file : ModelFile
     computed_by : mapping
-        See `Model.computed_by`: of the process that sends the images.
+        Backend, precision and weights in the process that sends the images, see `Model.computed_by`.
     method : Method
     settings : ExplainSettings
     target : int or None
+        Index of the class; None for the most probable class of each image.
     """
 
     file: ModelFile
@@ -103,7 +104,7 @@ class ExplainUnits:
     target: int | None
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> None:
-        """Explain some images."""
+        """Explain a block of images."""
         model, graphs = load_alike(self.file, self.computed_by), _graphs(self.file)
         explain = make_explainer(model, self.file.path, self.method, self.settings, self.target, graphs)
         for unit in units:

@@ -1,4 +1,4 @@
-"""What is asked of a model, and the methods by name: for which models, what they show, and what they are not."""
+"""The methods of explanation and their settings: for which models they are, what they show, and their limitations."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ _KINDS = {"boosted": "boosted ensembles on features", "cnn": "fine-tuned network
 
 @dataclass(frozen=True)
 class Method:
-    """A way to look into a model.
+    """A method of explanation.
 
-    Of networks it has one of `values`, `of_patch` and `of_model`, each of which gets the feature map that it looks at
-    by its number in the graph, None without a layer; ``map`` is made of the probabilities of patches.
+    A method for networks has one of `values`, `of_patch` and `of_model`. These functions get the number of a feature
+    map in the graph, or None without a layer. ``map`` has none of them, since it shows the probabilities of patches.
 
     Attributes
     ----------
     name : str
     unit : str
-        What its colour bar shows; ``{target}`` is the class.
+        What its colour bar shows; ``{target}`` is replaced by the class.
     caution : str
-        What it is not.
+        Its limitations, for readers.
     kinds : tuple of str
-        ``boosted``, ``cnn``: the bundles that it is for.
+        Kinds of model that it can explain: ``boosted``, ``cnn``.
     signed : bool
+        Whether values above and below the centre have opposite meanings.
     layered : bool
-        Whether it takes a layer.
+        Whether it accepts a layer.
     default_layer : bool
-        Whether it looks at the last feature map if no layer is given.
+        Whether it uses the last feature map if no layer is given.
     padded : bool
-        Whether padding makes its maps bright along the border.
+        Whether padding in the network makes its maps bright along the border.
     shares : bool
-        Whether its values sum to the score, over the picture or, of patches, over each of them.
+        Whether its values sum to the score, over the whole image or over each patch.
     floor : float
-        Least reach of the colour bar to either side of the centre: values below it are no effect worth a colour.
+        Smallest reach of the colour bar to either side of the centre, so that negligible values stay pale.
     values : callable, optional
         ``values(graph, patches, target, tensor)`` returns a map of each patch, shape (n, rows, columns), which is
         averaged over the networks.
     of_patch : callable, optional
-        ``of_patch(graph, patches, target, tensor)`` returns small pictures of the first of some patches.
+        ``of_patch(graph, patches, target, tensor)`` returns small pictures of the first patch.
     of_model : callable, optional
-        ``of_model(graph, classes, target, tensor, settings)`` returns small pictures, and needs no image.
+        ``of_model(graph, classes, target, tensor, settings)`` returns small pictures without an image.
     check : callable, optional
-        ``check(graph, tensor)`` refuses a network that it cannot look into, with an `InputError`.
+        ``check(graph, tensor)`` raises `InputError` for a network that the method cannot explain.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Method:
     def explanation(
         self, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
     ) -> Explanation:
-        """Return an explanation of an image, or of a model, by this method; `more` are further fields of it."""
+        """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
         return Explanation(
             image_id, self.name, target, predicted, score, self.caution, signed=self.signed, padded=self.padded,
             floor=self.floor, unit=self.unit.format(target=target), **more,
@@ -133,18 +134,18 @@ _ALL = (
 )
 
 METHODS = {method.name: method for method in _ALL}
-"""The methods that `explain` offers, by name."""
+"""The methods of `explain` by name."""
 
 
 def choose_method(
     settings: ExplainSettings, methods: Mapping[str, Method], *, kind: str | None = None, bundle: object = ""
 ) -> Method:
-    """Return the method of some settings, if it is for bundles of this kind.
+    """Return the method that the settings name, and check that it fits the layer and the kind of model.
 
     Raises
     ------
     InputError
-        No such method, one for other models, or a layer for one that looks at none.
+        There is no such method, it is for other models, or it does not accept a layer.
     """
     name = settings.method
     if name not in methods:
@@ -176,7 +177,7 @@ def _as_method(value: Any, name: str) -> str:
 
 @dataclass(frozen=True)
 class ExplainSettings(Settings):
-    """What is asked of a model."""
+    """Settings of an explanation."""
 
     method: str = option(group="Evaluation", form=_as_method, help=_METHODS_HELP)
     layer: str = option("", help="Layer to look at; default: the last feature map.")
@@ -202,21 +203,21 @@ class ExplainSettings(Settings):
 def settings_of(
     names: Sequence[str], *, layer: str = "", methods: Mapping[str, Method] = METHODS, **options: Any
 ) -> list[ExplainSettings]:
-    """Return settings for each of several methods; a layer goes to those that look at one.
+    """Return settings for each of several methods. The layer is passed to the methods that accept one.
 
     Parameters
     ----------
     names : sequence of str
     layer : str
     methods : mapping
-        Those that there are, by name.
+        All available methods by name.
     **options : any
-        The other fields, for all of them.
+        Further fields of `ExplainSettings`, the same for all methods.
 
     Raises
     ------
     InputError
-        See `ExplainSettings`; no such method; none of the methods looks at a layer.
+        There is no such method, a layer is given and none of the methods accepts one, or see `ExplainSettings`.
     """
     layered = {name for name in names if name in methods and methods[name].layered}
     chosen = [
@@ -229,22 +230,22 @@ def settings_of(
 
 
 def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
-    """Return the place of the class that is asked for; None where the likeliest of each image is.
+    """Return the index of the class to explain; None for the most probable class of each image.
 
-    A map of two classes is of the positive one, so that red means the same in every picture.
+    With two classes, the default of ``map`` is the positive one, so that red means the same in every picture.
 
     Parameters
     ----------
     settings : ExplainSettings
     classes : sequence of str
-        Of the model.
+        Classes of the model.
     two_class : mapping or None
-        Of its bundle.
+        Entry ``two_class`` of the model file.
 
     Raises
     ------
     InputError
-        No such class.
+        The model has no such class.
     """
     if not settings.target:
         positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
@@ -265,7 +266,7 @@ def answered(
     pixels: str,
     target: int | None,
 ) -> tuple[Explanation, int]:
-    """Return an explanation that holds the answer and nothing else yet, and the index of the class.
+    """Return an explanation with the prediction but without a map, and the index of the explained class.
 
     Parameters
     ----------
@@ -273,13 +274,13 @@ def answered(
     model : Model
     record : ImageRecord
     picture : ndarray of uint8, shape (height, width, 3)
-        As it is shown.
+        The image as it is displayed.
     shares : ndarray of float64, shape (classes,)
-        Probabilities of the image.
+        Predicted probabilities of the image.
     pixels : str
-        Hash of its pixels; empty where the bundle does not know its training images.
+        Checksum of the pixels of the image; empty if the model file does not record its training images.
     target : int or None
-        The class; None for the likeliest.
+        Index of the class; None for the most probable one.
     """
     bundle = model.bundle
     index = int(shares.argmax()) if target is None else target

@@ -1,4 +1,4 @@
-"""Explanations of fine-tuned networks: maps of patches, averaged over fold models, put together as a picture."""
+"""Explain fine-tuned networks: maps of patches, averaged over the fold models and combined into one map per image."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .graph import Floats, Graph
 from .methods import ExplainSettings, Method, answered
 
 _AT_ONCE = 16
-"""Patches in memory at once."""
+"""Number of patches in memory at once."""
 
 _OF_PATCHES = (
     "Each position shows what the networks predict for the patches that cover it; in training a patch had the label of "
     "its whole image, so this is not a segmentation or a probability of a lesion."
 )
-"""What ``map`` of networks is not; see `METHODS` for that of boosted ensembles."""
+"""Limitations of ``map`` for networks; for those of boosted ensembles see `METHODS`."""
 
 Box = tuple[float, float, float, float]
-"""Top, left, bottom and right of a patch, as shares of the image."""
+"""Top, left, bottom and right of a patch, as fractions of the image."""
 
 Boxes = list[Box]
 
 _TILE = 176
-"""Longest side of a small picture, pixels."""
+"""Longest side of a small picture, in pixels."""
 
 
 class NetworkExplainer:
-    """Explains images by the networks of a bundle.
+    """Explains images with the networks of a model file.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ class NetworkExplainer:
     method : Method
     settings : ExplainSettings
     graphs : sequence of Graph, optional
-        Of `graphs_of`, for several explainers of one model.
+        Result of `graphs_of`, to share it between several explainers of one model.
 
     Raises
     ------
     InputError
-        A layer that is not there, ``map`` of networks that see the image as a whole, or see `Method.check`.
+        There is no such layer, the method is ``map`` and the networks see whole images, or see `Method.check`.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class NetworkExplainer:
             raise InputError(
                 Message("{method} map: needs a network of patches, this one sees the image as a whole; use occlusion")
             )
-        looks = settings.layer or method.default_layer
-        self._tensor = first.tensor_of(settings.layer, method=method.name) if looks else None
+        needs_layer = settings.layer or method.default_layer
+        self._tensor = first.tensor_of(settings.layer, method=method.name) if needs_layer else None
         if method.check is not None:
             method.check(first, self._tensor)
 
     def of_model(self, target: int | None) -> Explanation:
-        """Explain the first network alone, without an image."""
+        """Explain the first network, without an image."""
         assert self._method.of_model is not None
-        made = self._method.of_model(
+        pictures = self._method.of_model(
             self._graphs[0], self._model.bundle.classes, target, self._tensor, self._settings
         )  # fmt: skip
         name = f"{self._model.bundle.settings.network}, first model"
-        return self._method.explanation(name, "", tiles=made.tiles, arrays=made.arrays)
+        return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
         """Explain one image.
@@ -82,7 +82,7 @@ class NetworkExplainer:
         Raises
         ------
         ImageError
-            It cannot be used.
+            The image cannot be used.
         """
         ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
@@ -95,25 +95,25 @@ class NetworkExplainer:
             return self._of_patch(blank, patches, boxes, index)
         if (map_of := self._method.values) is None:
             return self._map(blank, patches, boxes, index)
-        maps = self._over_models(patches, lambda graph, some: map_of(graph, some, index, self._tensor))
+        maps = self._over_models(patches, lambda graph, batch: map_of(graph, batch, index, self._tensor))
         values = _together(maps, boxes, picture.shape)
-        if self._method.shares:  # what a pixel of the network has is divided among those of the picture
+        if self._method.shares:  # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
         return replace(blank, values=values)
 
     def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
-        """Return the mean over models of what a function gives for patches, some at once."""
+        """Apply a function to all patches in batches, and return the mean over the models."""
         parts = np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))
-        return np.concatenate([np.mean([function(graph, some) for graph in self._graphs], axis=0) for some in parts])
+        return np.concatenate([np.mean([function(graph, batch) for graph in self._graphs], axis=0) for batch in parts])
 
     def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
-        """Draw the probability of a class by patch; the centre is what a patch of the image's mean colour gets."""
+        """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
         assert blank.picture is not None
         classes, shape = self._model.bundle.classes, blank.picture.shape
 
-        def shares(graph: Graph, some: Floats) -> Floats:
-            return np.asarray(graph.model.predict_on_batch(some))
+        def shares(graph: Graph, batch: Floats) -> Floats:
+            return np.asarray(graph.model.predict_on_batch(batch))
 
         probabilities = self._over_models(patches, shares)
         empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
@@ -126,7 +126,7 @@ class NetworkExplainer:
         )  # fmt: skip
 
     def _of_patch(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
-        """Explain by the units of one layer of the first network; of patches by the one in the middle."""
+        """Explain with the units of one layer of the first network, for the middle patch if there are several."""
         assert self._method.of_patch is not None
         assert blank.picture is not None
         middle, shape = len(boxes) // 2, blank.picture.shape
@@ -136,14 +136,14 @@ class NetworkExplainer:
             where = (f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
                      f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top")  # fmt: skip
             blank = replace(blank, notes=(where, *blank.notes))
-        made = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
-        blank = replace(blank, tiles=_as_in(made.tiles, box, shape), arrays=made.arrays)
-        if made.values is None:
+        pictures = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
+        blank = replace(blank, tiles=_as_in(pictures.tiles, box, shape), arrays=pictures.arrays)
+        if pictures.values is None:
             return replace(blank, target="")
-        return replace(blank, values=_together(made.values[np.newaxis], [box], shape), limits=(0.0, 1.0))
+        return replace(blank, values=_together(pictures.values[np.newaxis], [box], shape), limits=(0.0, 1.0))
 
     def _patches(self, record: ImageRecord) -> tuple[Floats, Boxes]:
-        """Cut an image as the network sees it, (n, size, size, 3); of random patches take a grid that covers it all."""
+        """Return the patches of an image, shape (n, size, size, 3), and their boxes. A grid replaces random patches."""
         bundle = self._model.bundle
         rule = bundle.settings.rule
         image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
@@ -152,11 +152,11 @@ class NetworkExplainer:
             rule = PatchRule("sliding", rule.side)
         bank = ImageBank.of([image], [record.image_id])
         corners = rule.corners(height, width, entropy=(0,))
-        cut = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
+        patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
         side = (rule.side, rule.side) if rule.side else (height, width)
         boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
                  for top, left in corners]  # fmt: skip
-        return np.stack(cut).astype(np.float32), boxes
+        return np.stack(patches).astype(np.float32), boxes
 
 
 def graphs_of(model: CnnModel) -> list[Graph]:
@@ -165,7 +165,7 @@ def graphs_of(model: CnnModel) -> list[Graph]:
 
 
 def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]) -> tuple[tuple[str, Picture], ...]:
-    """Return small pictures with the proportions of what they show, as networks see squares."""
+    """Resize small pictures, which are squares for the network, to the proportions of the region that they show."""
     import cv2
 
     top, left, bottom, right = box
@@ -178,7 +178,7 @@ def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, .
 
 
 def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
-    """Put the values of patches in their places of a picture; where patches overlap, take their mean."""
+    """Combine the maps of patches into a map of the whole image. Overlapping patches are averaged."""
     import cv2
 
     total, times = np.zeros(shape[:2]), np.zeros(shape[:2])

@@ -1,4 +1,4 @@
-"""The contact sheet as a page that loads nothing: pictures and style are within it, and each links to its file."""
+"""Write the contact sheet as one HTML file that contains its pictures and style; each picture links to its file."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from ..report import render_page, thumbnail
 from .explanation import Explanation
 
 _PICTURE = 860
-"""Width of a picture on the page, pixels: its margin can be read, at some 60 kB."""
+"""Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
 
 _MAX_PICTURES = 200
-"""Pictures on the page: some 12 MB."""
+"""Largest number of pictures on the page; about 12 MB."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """An explanation with its drawing.
+    """A drawn explanation.
 
     Attributes
     ----------
     image : str
     title : str
-        The class asked for, the prediction.
+        Method, class and prediction.
     file : Path
+        The PNG file.
     alt : str
-        What the drawing says, with its numbers.
+        Description of the drawing with its numbers, for screen readers.
     caution : str
-        What it is not.
+        Limitations of the method.
     """
 
     image: str
@@ -45,7 +46,7 @@ class Drawn:
 
     @classmethod
     def of(cls, explanation: Explanation, file: Path) -> Drawn:
-        """Return an explanation in words."""
+        """Describe an explanation and its drawing."""
         title = f"{explanation.title}, {explanation.mean}" if explanation.mean else explanation.title
         title = "; ".join([title, *explanation.notes, *filter(None, [explanation.contradiction])])
         alt = f"{explanation.image_id}: {title}."
@@ -55,7 +56,7 @@ class Drawn:
 
 
 def where_highest(explanation: Explanation) -> str:
-    """Return a map in words: its ends, and where it is highest; nothing without a map."""
+    """Describe a map in words: its range, and where it is highest. Empty without a map."""
     values = explanation.values
     if values is None:
         return ""
@@ -76,7 +77,7 @@ def write_page(
     failures: Sequence[tuple[str, str]],
     facts: Sequence[tuple[str, str]],
 ) -> None:
-    """Write the page."""
+    """Write the contact sheet as an HTML file."""
     from PIL import Image
 
     rows = []

@@ -1,4 +1,4 @@
-"""Grids of places over a picture: where windows begin, and values between places."""
+"""Grids of positions over an image: starts of windows, and interpolation between positions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Places = Sequence[Floats]
-"""Where the rows and the columns of a grid are, as shares of height and width; ascending."""
+"""Positions of the rows and of the columns of a grid, as ascending fractions of height and width."""
 
 
 def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
-    """Interpolate linearly between the places of a grid; beyond the outermost ones their values go on.
+    """Interpolate linearly between the positions of a grid. Beyond the outermost positions, values are constant.
 
     Parameters
     ----------
     values : ndarray, shape (rows, columns)
     places : Places
-        Where they are.
+        Positions of the rows and columns.
     shape : sequence of int
-        Height and width of the picture.
+        Height and width of the image.
 
     Returns
     -------
@@ -37,19 +37,19 @@ def spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int
 
 
 def means_over(values: Floats, places: Places, shape: Sequence[int]) -> Floats:
-    """Return the mean over the picture of each value of a grid, shape (k,), from (rows, columns, k); see `spread`."""
+    """Return the mean over the image of each of k values on a grid (rows, columns, k), shape (k,); see `spread`."""
     down, across = (_weights(axis, size).mean(axis=0) for axis, size in zip(places, shape, strict=True))
     return np.asarray(np.einsum("r,rck,c->k", down, values, across))
 
 
 def _weights(places: Floats, size: int) -> Floats:
-    """Return how much of each place is in each pixel, float64 of shape (size, places)."""
+    """Return the interpolation weight of each position for each pixel, float64 of shape (size, places)."""
     pixels = (np.arange(size) + 0.5) / size
     return np.stack([np.interp(pixels, places, unit) for unit in np.eye(len(places))], axis=1)
 
 
 def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:
-    """Return where windows of `side` pixels begin so that they cover a length evenly, about `step` pixels apart.
+    """Return the starts of windows of `side` pixels that cover a length evenly, about `step` pixels apart.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[
 
 
 def around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the descriptors of each place of a grid and of those up to `reach` places away, shape (k, d)."""
+    """Yield the features at each grid position and at its neighbours up to `reach` away, shape (k, d)."""
     height, width, depth = grid.shape
     for row in range(height):
         for column in range(width):

@@ -1,4 +1,4 @@
-"""The hottest regions of a map as polygons for QuPath."""
+"""Outline the regions with the highest values of a heat map as polygons for QuPath."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .draw import colour_limits
 from .explanation import Explanation
 
 _HOTTEST = 0.1
-"""Share of the picture, its highest values, that is outlined at most."""
+"""Largest fraction of the image that is outlined, by its highest values."""
 
 _BLUR = 0.01
-"""Standard deviation of the smoothing before, as a share of the longer side: maps by pixel are mostly specks."""
+"""Standard deviation of the smoothing, as a fraction of the longer side, so that single pixels are not outlined."""
 
 _LEAST, _MOST = 0.001, 25
-"""Share of the picture below which a region is left out, and how many are outlined at most, the largest."""
+"""Smallest area of a region as a fraction of the image, and the largest number of regions."""
 
 _FLAT = 0.01
-"""Share of the colour bar that a map must span to have any region: less cannot be seen."""
+"""Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
 
 _BORDER = 1 / 16
-"""Share of each side along the border that is not outlined in maps which padding makes bright there."""
+"""Width of the border, as a fraction of each side, that is not outlined if padding makes maps bright there."""
 
 Ring = list[tuple[int, int]]
 
@@ -36,23 +36,23 @@ Ring = list[tuple[int, int]]
 def hottest_regions(
     explanation: Explanation, *, width: int, height: int, left: int = 0, top: int = 0
 ) -> dict[str, Any]:
-    """Outline at most the tenth of the picture with the highest values, as GeoJSON.
+    """Outline the tenth of the image with the highest values, or less, as GeoJSON.
 
     Parameters
     ----------
     explanation : Explanation
-        With a map; of one of two sides no value at or below its centre is outlined. It is smoothed a little before.
+        An explanation with a map. The map is slightly smoothed, and only values above its centre are outlined.
     width, height : int
-        Of what the map covers, pixels of the image.
+        Size of the area that the map covers, in pixels of the image.
     left, top : int
-        Where that begins in the image.
+        Position of that area in the image.
 
     Returns
     -------
     dict
-        A ``FeatureCollection`` of valid polygons (rings that are closed, and neither touch nor cross themselves; holes
-        are rings of their own) in pixels of the image, the hottest first; QuPath reads them as annotations. Empty
-        where the map is flat.
+        A ``FeatureCollection`` of polygons in pixels of the image, those with the highest mean first, which QuPath
+        reads as annotations. Rings are closed, and neither touch nor cross themselves; holes are separate rings. Empty
+        if the map is flat.
     """
     import cv2
 
@@ -63,7 +63,7 @@ def hottest_regions(
     low, high = colour_limits(explanation)
     hot = np.zeros(values.shape, np.bool_)
     if np.ptp(smooth) > _FLAT * (high - low):
-        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # ties, but for rounding, are not above
+        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # exclude ties, also after rounding
         hot = (smooth > least) & (values > explanation.centre)
     if explanation.padded:
         rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
@@ -100,14 +100,13 @@ def hottest_regions(
 
 
 def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
-    """Return the outline of a region whose pixels are joined by their edges, then those of its holes, all closed.
+    """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
 
-    They follow the edges of pixels. Where two pixels touch only at a corner, a ring turns towards the background, so
-    that no ring meets itself.
+    If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets itself.
     """
     padded = np.pad(inside, 1)
     steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    # clockwise as it is seen: the edge to a neighbour (right, down) of a pixel, from corner to corner
+    # clockwise on screen: neighbour (right, down) of a pixel, and the ends of the edge between them
     for neighbour, begin, end in (
         ((0, -1), (0, 0), (1, 0)), ((1, 0), (1, 0), (1, 1)), ((0, 1), (1, 1), (0, 1)), ((-1, 0), (0, 1), (0, 0)),
     ):  # fmt: skip
@@ -134,7 +133,7 @@ def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
 
 
 def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
-    """Write the hottest regions of an image, in its own pixels."""
+    """Write the regions with the highest values as GeoJSON, in pixels of the image file."""
     header = read_header(record.path)
     left, top, right, bottom = record.box or (0, 0, header.width, header.height)
     content = hottest_regions(explanation, width=right - left, height=bottom - top, left=left, top=top)

@@ -1,4 +1,4 @@
-"""``bchisto explain``: image by image, an explanation as arrays, a drawing of each, and one contact sheet."""
+"""Run ``bchisto explain``: save an explanation of each image, draw it, and write a contact sheet."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ _log = logging.getLogger(__name__)
 
 
 _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
-"""What a caller who explains can change beside what one who predicts can."""
+"""Options that a caller can change in addition to those of a prediction."""
 
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """What was explained.
+    """The result of an explanation by one method.
 
     Attributes
     ----------
@@ -69,11 +69,11 @@ class ExplainResult:
     page, sheet : Path
         The contact sheet as HTML and as PNG.
     images : int
-        Explanations.
+        Number of explanations.
     failures : tuple of (image_id, message)
-        Images left out; also in ``failures.csv``.
+        Images that could not be used; also in ``failures.csv``.
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     """
 
     folder: Path
@@ -97,24 +97,24 @@ def explain(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> ExplainResult:
-    """Explain what a model bundle says of images; images that are done already are not done again.
+    """Explain predictions of a model file. Images that are already explained are skipped.
 
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``, or the folder of a run that holds one.
+        A ``model.bchisto``, or the folder of a run that contains one.
     images : sequence of path, or ImageSelection
-        Folders, manifests or image files, or images of a dataset; none for a method that looks at the model alone.
+        Folders, manifests or image files, or images of a dataset. Empty for a method that needs no images.
     out : str or Path
-        A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
-        ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
+        A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
+        ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` if images failed.
     settings : ExplainSettings
     methods : mapping
-        Those that there are, by name.
+        All available methods by name.
     weights : sequence of str
         As in `predict`.
     work : Work, optional
-        `overwrite`, `skip_errors` and `dask` of it; without `dask` it is done in this process.
+        Only `overwrite`, `skip_errors` and `dask` are used. Without `dask`, this process does all the work.
 
     Returns
     -------
@@ -125,9 +125,9 @@ def explain(
     BundleError, WeightsError
         As in `predict`.
     InputError
-        A method, layer or class that there is not, or is of another kind of model; images that are refused.
+        The method, layer or class does not exist, the method is for another kind of model, or images are refused.
     ImageError
-        An image that cannot be used; those before it are kept.
+        An image cannot be used. Explanations before it stay saved.
     """
     chosen = [settings]
     return explain_methods(model, images, out=out, settings=chosen, methods=methods, weights=weights, work=work)[0]
@@ -143,7 +143,7 @@ def explain_methods(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> list[ExplainResult]:
-    """Explain by several methods, each as `explain` does; all are checked before the first is begun.
+    """Explain predictions by several methods, as `explain` does. All are checked before the first one starts.
 
     Parameters
     ----------
@@ -169,10 +169,10 @@ def explain_methods(
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
     kind, view = bundle_kind(bundle), bundle_view(bundle)
-    chosen = [choose_method(asked, methods, kind=kind, bundle=bundle) for asked in settings]
+    chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
     if not chosen:
         raise InputError("{settings}: give one for each method; {}", one_of("", methods))
-    targets = [class_of(asked, *view) for asked in settings]
+    targets = [class_of(requested, *view) for requested in settings]
     for method in chosen:
         if not given and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
@@ -180,7 +180,7 @@ def explain_methods(
         "model": str(bundle), "images": [str(path) for path in given], "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work), "method": [method.name for method in chosen],
-        "layer": "".join({asked.layer: None for asked in settings if asked.layer}),
+        "layer": "".join({requested.layer: None for requested in settings if requested.layer}),
     }  # fmt: skip
     with record_run(folder, command=work.recorded_as("explain"), config=config) as record, advised(*_OPTIONS):
         file, ready = ready_model(bundle, weights_given)
@@ -189,17 +189,17 @@ def explain_methods(
             functools.partial(_images, ready, sources, mpp=settings[0].mpp, skip_errors=work.skip_errors)
         )
         jobs = []
-        for method, asked, target in zip(chosen, settings, targets, strict=True):
-            explainer = make_explainer(ready, bundle, method, asked, target, graphs)
-            own = {"model_sha256": file.sha256, **asdict(asked)}
-            into = FolderSettings(folder=folder / asked.method, settings=own, work=("arrays/*.npz",))
+        for method, requested, target in zip(chosen, settings, targets, strict=True):
+            explainer = make_explainer(ready, bundle, method, requested, target, graphs)
+            own = {"model_sha256": file.sha256, **asdict(requested)}
+            into = FolderSettings(folder=folder / requested.method, settings=own, work=("arrays/*.npz",))
             if not work.overwrite:
                 into.check()
             usable, refused = read(method.of_model is not None)
             images_of = [image.path.parent for image in usable if image is not None]
             refuse_overwriting([into.folder, into.folder / "pictures"], images_of)
             on_workers = functools.partial(
-                _explain_on_workers, ExplainUnits(file, ready.computed_by, method, asked, target), work, ready
+                _explain_on_workers, ExplainUnits(file, ready.computed_by, method, requested, target), work, ready
             )
             jobs.append((method, explainer, on_workers, into, usable, refused))
         if work.checks:
@@ -247,13 +247,13 @@ def _explain_by(
     banners: tuple[str, ...],
     facts: Sequence[tuple[str, str]],
 ) -> ExplainResult:
-    """Explain images one after the other, each kept as soon as it is done, and list them in a table and in sheets.
+    """Explain images one by one, save each at once, then write the table and the contact sheets.
 
-    They are drawn last, with colours of one scale.
+    The drawings come last, since all share one colour scale.
     """
     folder = settings.folder
     rows: list[list[str]] = []
-    kept: list[tuple[Path, str]] = []  # arrays are large, and in their files
+    saved: list[tuple[Path, str]] = []  # paths only, since the arrays are large
     ends: list[tuple[float, float]] = []
     failures = list(refused)
     on_workers(settings, [record for record in records if record is not None])
@@ -281,11 +281,11 @@ def _explain_by(
                 label = "" if record is None else record.label or ""
                 files = [f"pictures/{name}.png", f"arrays/{name}.npz"]
                 rows.append([explanation.image_id, label, explanation.target, explanation.predicted, *numbers, *files])
-                kept.append((arrays, work))
+                saved.append((arrays, work))
                 if explanation.values is not None:
                     ends.append(colour_limits(explanation))
             progress.update_to(number)
-    if not kept:
+    if not saved:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(folder / "explain.csv", header, rows)
@@ -294,7 +294,7 @@ def _explain_by(
         write_rows(problems, ["image_id", "error"], failures)
     else:
         remove_output(problems)
-    drawn = list(_drawn(folder, kept, ends))
+    drawn = list(_drawn(folder, saved, ends))
     page, sheet = folder / "index.html", folder / "sheet.png"
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
     write_sheet(sheet, [explained.file for explained in drawn])
@@ -304,7 +304,7 @@ def _explain_by(
 def _explain_on_workers(
     explain: ExplainUnits, work: Work, model: Model, settings: FolderSettings, records: Sequence[ImageRecord]
 ) -> None:
-    """Let Dask workers explain what is not kept yet, if there are any; whoever calls this does what they leave."""
+    """Let Dask workers, if any, explain the missing images. The caller explains those on which they fail."""
     if work.dask is None:
         return
     units = []
@@ -334,19 +334,19 @@ def _key_of(settings: FolderSettings, record: ImageRecord | None) -> str:
     return key_of("explanation 2", settings=dict(settings.settings), image=content)
 
 
-def _drawn(folder: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
-    """Draw what is kept: one value has one colour in all pictures of a sheet."""
+def _drawn(folder: Path, saved: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
+    """Draw the saved explanations with one colour scale for all."""
     limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
-    for arrays, work in kept:
+    for arrays, work in saved:
         explanation, picture = Explanation.load(arrays, work=work), folder / "pictures" / f"{arrays.stem}.png"
         if explanation is None:
             raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
-        shown = explanation if explanation.values is None else replace(explanation, limits=limits)
-        write_png(picture, draw(shown))
-        yield Drawn.of(shown, picture)
+        scaled = explanation if explanation.values is None else replace(explanation, limits=limits)
+        write_png(picture, draw(scaled))
+        yield Drawn.of(scaled, picture)
 
 
 def _file_name(image_id: str) -> str:
-    """Return a name for the files of an image: what it is called, as any file system takes it, and a hash."""
+    """Return a file name for an image that is valid on any file system: its id, simplified, and part of a checksum."""
     plain = re.sub(r"[^\w.-]+", "_", image_id).strip("._")[-60:]
     return f"{plain}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"

@@ -1,10 +1,10 @@
-"""Stage 1: images to descriptors.
+"""Feature extraction (stage 1): turn images into feature files.
 
-In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``features`` float32 of shape
-(images x augmentations, d).
+It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per encoder and view, with ``features``
+float32 of shape (images x augmentations, d).
 """
 
-from ..encoders import Encoder  # a name that others rely on here
+from ..encoders import Encoder  # other code imports it from here
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings

@@ -1,9 +1,8 @@
 """Random numbers, colour factors and crops of one augmentation.
 
-Everything random about an augmentation of an image follows from the seed, the image id and the number of the
-augmentation: ``SeedSequence([seed, words of SHA-256(image_id), augmentation])``, from which one child draws
-the colour and one child per crop size draws the crops. So all encoders see the same crops, and neither the
-other views nor the order of work changes them.
+Everything random about an augmentation follows from the seed, the image id and the number of the augmentation:
+``SeedSequence([seed, words of SHA-256(image_id), augmentation])``. One child of it draws the colours, and one child per
+crop size draws the crops. So all encoders see the same crops, independent of other views and of the order of work.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from ..core import ImageError, InputError, as_whole
 
 _COLOUR_CHILD, _FRAME_CHILD = 0, 1
-"""Children of the seed sequence beside those of the crop sizes, which are 32 and more."""
+"""Spawn keys of the seed sequence for colours and frames. Those for crops are the crop sizes, which start at 32."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Augmentation:
     hematoxylin, eosin : float
         Stain factors.
     entropy : tuple of int
-        What the children for the crop sizes derive from.
+        Entropy of the seed sequences for crops and frames.
     """
 
     hematoxylin: float
@@ -43,7 +42,7 @@ class Augmentation:
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(crop,)))
 
     def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn a frame by a random number of quarter turns and flip it at random: one of eight ways."""
+        """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
         turns, flip = (int(value) for value in rng.integers([4, 2]))
         turned = np.rot90(image, turns)
@@ -52,7 +51,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Crop:
-    """Where a crop lies and how it is turned: top and left in pixels, quarter turns, flips after the turn."""
+    """Position and orientation of a crop: top and left in pixels, quarter turns, and flips after the turn."""
 
     top: int
     left: int
@@ -67,7 +66,7 @@ def draw_augmentation(key: str, augmentation: int, *, seed: int, color_range: tu
     Parameters
     ----------
     key : str
-        The image id, or what stands for it (`bchisto.data.crop_key`); hashed by SHA-256 into eight big-endian 32-bit
+        The image id or another key of the image (`bchisto.data.crop_key`). Its SHA-256 gives eight big-endian 32-bit
         words.
     augmentation : int
         Counted from 0.
@@ -92,23 +91,23 @@ def draw_augmentation(key: str, augmentation: int, *, seed: int, color_range: tu
 
 
 GRID = 0
-"""Number of crops that stands for a grid of them."""
+"""Number of crops that means a grid."""
 
 
 def crop_count(value: Any, name: str) -> int:
-    """Return a number of crops; the word ``grid``, or 0, stands for as many as cover the image."""
+    """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
     if isinstance(value, str) and value != "grid":
         raise InputError("{crops} {}: give a whole number, or grid", value)
     return GRID if value == "grid" else as_whole(value, name)
 
 
 def shown_count(count: int) -> int | str:
-    """Return what is typed for a number of crops."""
+    """Return a number of crops as the user types it."""
     return count or "grid"
 
 
 def tile_starts(side: int, *, crop: int) -> list[int]:
-    """Return where the fewest crops begin that cover a side without gaps, evenly spaced, the last flush with its end.
+    """Return the starts of the fewest, evenly spaced crops that cover a side without gaps; the last ends at its end.
 
     Examples
     --------
@@ -119,9 +118,9 @@ def tile_starts(side: int, *, crop: int) -> list[int]:
 
 
 def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int, count: int) -> list[Crop]:
-    """Draw the crops of an augmentation: uniform places, a random quarter turn and random flips each.
+    """Draw the crops of an augmentation: uniform positions, each with a random quarter turn and random flips.
 
-    Those of a grid (`count` is `GRID`) are all that cover the image, see `tile_starts`, and are not turned.
+    If `count` is `GRID`, the crops cover the whole image, see `tile_starts`, and are neither turned nor flipped.
 
     Raises
     ------
@@ -148,7 +147,7 @@ def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArr
     Returns
     -------
     ndarray of uint8, shape (crop, crop, 3)
-        A view; turned and flipped as `box` says.
+        A NumPy view of the image, turned and flipped according to `box`.
     """
     piece = np.rot90(image[box.top : box.top + crop, box.left : box.left + crop], box.turns)
     if box.flip_rows:
@@ -159,18 +158,18 @@ def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArr
 
 
 def pad_image(image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint8]:
-    """Mirror an image at its edges until a crop fits, as much on either side; the outermost pixels stand once.
+    """Extend an image by mirroring, equally on both sides, until a crop fits. Edge pixels are not repeated.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     crop : int
-        Pixels.
+        Side of the crop in pixels.
 
     Returns
     -------
     ndarray of uint8
-        The image itself where the crop fits; one that is smaller than half the crop is mirrored again and again.
+        The image itself if the crop fits. An image smaller than half the crop is mirrored repeatedly.
 
     Examples
     --------

@@ -1,12 +1,12 @@
-"""On a GPU: colours, crops, turns, encoding and pooling in one compiled function, from one uint8 image.
+"""Feature extraction on a GPU: colours, crops, encoding and pooling in one compiled function, from one uint8 image.
 
-Only the image at each scale, the stain matrices and the places of the crops go to the device; only pooled descriptors
-come back. The formulas are those of the CPU; a pixel differs from it by one grey level at most, where the two
-exponentials round to different sides.
+Only the image at each scale, the stain matrices and the positions of crops go to the device. Only pooled features come
+back. The formulas are the same as on the CPU. A pixel differs by at most one grey level, when the exponentials round
+differently.
 
-What goes there has few shapes, so that the function is compiled once and not for every image: pixels are a flat list,
-filled up to one of few lengths, a crop is three numbers that say where in this list its pixels lie, and a batch of
-augmentations that is not full is filled up.
+Inputs have only a few shapes, so that the function is not compiled for every image. Pixels are a flat list, padded to
+one of a few lengths. A crop is three numbers that locate its pixels in this list. An incomplete batch of augmentations
+is padded.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .settings import FeaturizeSettings, View
 
 
 def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
-    """Return where a pixel of a turned crop lies in the flat list of an image's pixels.
+    """Return the position of a turned crop's pixels in the flat list of an image's pixels.
 
     Parameters
     ----------
     box : Crop
     crop : int
-        Pixels.
+        Side of the crop, in pixels.
     width : int
-        Of the image, pixels.
+        Width of the image, in pixels.
 
     Returns
     -------
     tuple of int
-        Offset, step by row and step by column: pixel (i, j) lies at offset + i * step by row + j * step by column.
+        Offset, row step and column step: pixel (i, j) is at offset + i * row step + j * column step.
     """
 
     def source(i: int, j: int) -> int:
@@ -53,7 +53,7 @@ def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
 
 
 def padded_length(pixels: int) -> int:
-    """Return the length up to which a list of pixels is filled: four lengths in each octave, a quarter more at most.
+    """Return the length to which a list of pixels is padded: four lengths per octave, so at most a quarter more.
 
     Examples
     --------
@@ -65,25 +65,25 @@ def padded_length(pixels: int) -> int:
 
 
 Fetch = Callable[[], dict[str, npt.NDArray[np.float32]]]
-"""Waits for what the device is still working on: store name to float32 of shape (augmentations, d)."""
+"""Waits for the device and returns: name of a feature file to float32 of shape (augmentations, d)."""
 
 
 class DeviceDescriber:
-    """Describes images on the device of Keras's backend.
+    """Computes features of images on the device of Keras's backend.
 
     Parameters
     ----------
     targets : mapping
-        Store name to encoder and view. Encoders that share a view are fed from the same crops.
+        Name of a feature file to encoder and view. Encoders with the same view get the same crops.
     settings : FeaturizeSettings
-        `batch_size` sets how many augmentations go at once: as many as their crops fit, at least one.
+        `batch_size` limits the crops in one pass, and so its augmentations; there is always at least one.
     """
 
     def __init__(self, targets: Mapping[str, tuple[Encoder, View]], settings: FeaturizeSettings) -> None:
         import keras
 
         self._settings = settings
-        # JAX counts in 32 bits; TensorFlow calculates with 32-bit integers on the CPU even where it has a GPU
+        # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
         self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
         most = max(1, settings.batch_size // settings.crops)
         self._at_once = math.ceil(settings.augmentations / math.ceil(settings.augmentations / most))
@@ -106,14 +106,19 @@ class DeviceDescriber:
             self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
     def start(self, images: Mapping[str, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> Fetch:
-        """Let the device describe all augmentations of one image, and go on before it has.
+        """Start the computation of all augmentations of one image, without waiting for the device.
 
         Parameters
         ----------
         images : mapping
             Level of a view to the normalised image, uint8 of shape (height, width, 3).
         drawn : sequence of Augmentation
-            As many as the settings say.
+            The augmentations.
+
+        Returns
+        -------
+        Fetch
+            Waits for the device and returns the features.
         """
         from keras import ops
 
@@ -129,7 +134,7 @@ class DeviceDescriber:
             height, width = shown[view].shape[:2]
             boxes = [crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops) for a in drawn]
             maps = np.array(
-                [[crop_map(box, crop=view.crop, width=width) for box in some] for some in boxes], dtype=self._places
+                [[crop_map(box, crop=view.crop, width=width) for box in row] for row in boxes], dtype=self._places
             )
             for start in range(0, len(drawn), self._at_once):
                 chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
@@ -139,20 +144,20 @@ class DeviceDescriber:
 
         def fetch() -> dict[str, npt.NDArray[np.float32]]:
             arrays = {name: [ops.convert_to_numpy(part) for part in parts] for name, parts in by_store.items()}
-            # what stands behind the augmentations filled up the last batch
-            return {name: np.concatenate(some)[: len(drawn)].astype(np.float32) for name, some in arrays.items()}
+            # rows after the last augmentation only padded the last batch
+            return {name: np.concatenate(parts)[: len(drawn)].astype(np.float32) for name, parts in arrays.items()}
 
         return fetch
 
 
 @functools.lru_cache(maxsize=8)
 def cached_describer(targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings) -> DeviceDescriber:
-    """Return the describer for these encoders and views, compiled once per process: units of a worker share it."""
+    """Return the describer for these encoders and views, compiled once per process and shared by its units."""
     return DeviceDescriber({name: (encoder, view) for name, encoder, view in targets}, settings)
 
 
 def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the pixels of an image one after the other, filled up to one of few lengths."""
+    """Return the pixels of an image as a flat list, padded to one of a few lengths."""
     pixels = image.reshape(-1, 3)
     filled = np.zeros((padded_length(len(pixels)), 3), dtype=np.uint8)
     filled[: len(pixels)] = pixels
@@ -162,7 +167,7 @@ def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _describe(
     encoders: Sequence[Callable[[Any], Any]], *, crop: int, power: float, colours: bool
 ) -> Callable[[Any, Any, Any], list[Any]]:
-    """Return the function from pixels (p, 3), matrices (a, 3, 3) and crop maps (a, n, 3) to descriptors (a, d) each."""
+    """Return the function from pixels (p, 3), matrices (a, 3, 3) and crop maps (a, n, 3) to features (a, d) each."""
     from keras import ops
 
     def function(pixels: Any, matrices: Any, maps: Any) -> list[Any]:
@@ -173,9 +178,9 @@ def _describe(
         flat = ops.reshape(offset + by_row * rows + by_column * columns, (augmentations, -1))
         values = ops.cast(pixels, "float32")
         if colours:
-            # only the pixels that a crop shows are coloured: (a, n crop^2, 3)
+            # colour only the pixels of crops: (a, n crop^2, 3)
             density = ops.take(ops.log((values + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
-            # not a matrix product, which GPUs round to ten bits unless told otherwise
+            # a sum and not a matrix product, which GPUs by default round to ten bits
             mixed = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
             bright = ops.exp(mixed) * TRANSMITTED_LIGHT
             shown = ops.floor(ops.clip(bright - 1.0, 0.0, 255.0))

@@ -1,6 +1,6 @@
-"""Embeddings that lie in a file, whoever made them: what they are, and where they are found.
+"""Embeddings: features from a file, computed by bchisto or by another program.
 
-Each format is read in a module of its own: `embeddings_npz`, `embeddings_h5`.
+`embeddings_npz` and `embeddings_h5` read the formats.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from ..formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patie
 _log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
-"""What stands for an encoder or weights that a file does not name."""
+"""Name of an encoder or weights that a file does not name."""
 
 IMPORTED = "imported"
-"""The mode of a store that was made of embeddings, and the attribute that says where they came from."""
+"""Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
 
 KIND_FACTS = {
     "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "unit": str, "crop": int, "pool": float,
     "color_range": list, "stain": str, "mode": str, "pad": str,
 }  # fmt: skip
-"""What must be equal, as far as both are known, for embeddings to be of one kind, and its type."""
+"""Facts, and their types, that must be equal if embeddings are to be of one kind. Unknown facts are not compared."""
 
 FACTS = {
     **KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list, "runner": str,
     "card": str, "network": str, "pooled": str,
 }  # fmt: skip
-"""What travels with embeddings, where it is known; the card names the licence of the weights."""
+"""Facts, and their types, that are kept with embeddings if known. The card names the licence of the weights."""
 
 COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
-"""What is known of each image, and its word in messages."""
+"""Columns of a value per image, and their names in messages."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class Embeddings:
     Attributes
     ----------
     path : Path
-        Where they came from.
+        File or folder from which they were read.
     image_ids : tuple of str
     features : ndarray of float32, shape (images, augmentations, d)
-        One augmentation where a file has a single row per image.
+        One augmentation if the file has one row per image.
     labels, groups : tuple of str
-        Per image; empty where unknown.
+        Per image; empty if unknown.
     facts : mapping
-        Of `FACTS`, as far as the file says.
+        Those of `FACTS` that the file contains.
     unread : tuple of str
-        Columns or arrays of the file that are not read.
+        Columns or arrays of the file that were ignored.
     """
 
     path: Path
@@ -84,13 +84,13 @@ class Embeddings:
         *,
         unread: Sequence[str] = (),
     ) -> Embeddings:
-        """Check what a file holds, and bring it to one form; of the `COLUMNS` it has ``image_id`` at least.
+        """Check the content of a file, and convert it to embeddings. Of `COLUMNS`, only ``image_id`` is required.
 
         Raises
         ------
         InputError
-            No row; another rank; ids, labels or groups of another number; an id that is empty, too long, or there
-            twice; values that are not finite. The message names the file and the first image.
+            There is no row, or features have another number of axes; numbers of ids, labels or groups differ; an id is
+            empty, too long or repeated; or values are not finite. The message names the file and the first image.
         """
         if features.dtype.kind not in "fiu" or features.ndim not in (2, 3) or 0 in features.shape:
             raise InputError(
@@ -127,36 +127,36 @@ class Embeddings:
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
-        """The `COLUMNS` by name."""
+        """Values of `COLUMNS`, by name."""
         return dict(zip(COLUMNS, (self.image_ids, self.labels, self.groups), strict=True))
 
     @property
     def plain(self) -> npt.NDArray[np.float32]:
-        """The features as files of ours hold them: of one augmentation of shape (images, d)."""
+        """Features as exported to a file: for one augmentation, of shape (images, d)."""
         return self.features if self.features.shape[1] > 1 else self.features[:, 0]
 
     @property
     def about(self) -> str:
-        """The facts as files of ours hold them, see `read_facts`."""
+        """Facts as exported to a file: JSON, see `read_facts`."""
         return json.dumps(dict(self.facts), sort_keys=True)
 
     @property
     def name(self) -> str:
-        """What a store of these is called: the file without its suffix, or the folder."""
+        """Name of their feature file: the file's name without its suffix, or the folder's name."""
         return self.path.name if self.path.is_dir() else self.path.stem
 
     @property
     def encoder(self) -> str:
-        """The network that made them, or `UNKNOWN`."""
+        """Name of the encoder that computed them, or `UNKNOWN`."""
         return str(self.facts.get("encoder", UNKNOWN))
 
     @property
     def pooled(self) -> str:
-        """How tiles of an image became one row; empty where it was one from the first, or no one says."""
+        """How tiles of an image were pooled to one row; empty if they were not, or if it is unknown."""
         return str(self.facts.get("pooled", ""))
 
     def ordered(self, image_ids: Sequence[str]) -> Embeddings:
-        """Return the same in another order."""
+        """Return the embeddings in another order of images."""
         positions = {image: at for at, image in enumerate(self.image_ids)}
         order = [positions[image] for image in image_ids]
         return dataclasses.replace(
@@ -172,7 +172,7 @@ class Embeddings:
 def reading(
     path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError, also: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Say in one line of which file it is what a library raises; a line that names the file already stays as it is."""
+    """Turn an error of a library into one line that names the file; leave an error that already names it."""
     try:
         yield
     except (*DAMAGE, *also) as error:
@@ -186,20 +186,20 @@ def reading(
 def choose_known(
     path: Path, names: Sequence[str], read: Callable[[str], list[Any]]
 ) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
-    """Return the `COLUMNS` that a file has, and the names that hold none of them.
+    """Return the values of the `COLUMNS` that a file has, and the names that are left over.
 
     Parameters
     ----------
     path : Path
     names : sequence of str
-        Its columns or arrays, without features.
+        Columns or arrays of the file, without the features.
     read : callable
         Returns the values of one of them.
 
     Raises
     ------
     InputError
-        No ids, or see `choose_column`.
+        There are no ids, or see `choose_column`.
     """
     chosen: dict[str, str] = {}
     for role in (IMAGE, LABEL, GROUP):
@@ -217,21 +217,21 @@ def choose_known(
 
 
 def read_facts(path: Path, text: str) -> dict[str, Any]:
-    """Read what an export of ours says of its embeddings.
+    """Read the facts in an exported file.
 
     Raises
     ------
     InputError
-        It is no mapping as JSON.
+        The text is not a mapping in JSON.
     """
     with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(found := parse_json(text, most=1_000_000), dict):
-            return found
+        if isinstance(facts := parse_json(text, most=1_000_000), dict):
+            return facts
     raise InputError(f"{path}: its attribute bchisto is damaged")
 
 
 def _text(path: Path, value: Any, what: str) -> str:
-    """Return an id, label or group as text: a whole number or truth value will do, and NaN for what is missing."""
+    """Return an id, label or group as text. Whole numbers and booleans are converted; None and NaN mean missing."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
     if isinstance(value, (float, np.floating)) and value.is_integer():
@@ -247,12 +247,12 @@ def _text(path: Path, value: Any, what: str) -> str:
 
 
 def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that we know the names of.
+    """Return the facts whose names are in `FACTS`, checked.
 
     Raises
     ------
     InputError
-        One of another type, too long, or what no store could keep; a class that is named twice.
+        A fact is of another type, too long, or not storable in HDF5; or a class is repeated.
     """
     facts: dict[str, Any] = {}
     for name, kind in FACTS.items():
@@ -276,7 +276,7 @@ def settled_facts(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(value: Any, longest: int) -> bool:
-    """Whether a value is a finite number, or a text that HDF5 can keep."""
+    """Return whether a value is a finite number, or a text that HDF5 can store."""
     if isinstance(value, (int, float)):
         return -(2**63) <= value < 2**63
     if not isinstance(value, str):
@@ -285,7 +285,7 @@ def _is_plain(value: Any, longest: int) -> bool:
 
 
 def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that a store holds; of an imported one those of its file."""
+    """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
     if header.get("mode") == IMPORTED:
         about = header[IMPORTED]
         return {**about["facts"], "pooled": about["pooled"]}
@@ -293,5 +293,5 @@ def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row_sha256(rows: npt.NDArray[np.float32]) -> str:
-    """Return the SHA-256 of the embedding of an image, float32 of shape (augmentations, d): by it it is known again."""
+    """Return the SHA-256 of an image's embedding, float32 of shape (augmentations, d), which identifies the image."""
     return hashlib.sha256(f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()).hexdigest()

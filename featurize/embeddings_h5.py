@@ -1,9 +1,9 @@
-"""Embeddings as HDF5: stores of ours, one file of many images, and the files of TRIDENT and CLAM.
+"""Read and write embeddings as HDF5: feature files, one file of many images, and the files of TRIDENT, CLAM and STAMP.
 
-TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2). A
-slide is an image here, and its embedding the mean of those of its tiles. TRIDENT's slide encoders write ``features`` of
-shape (d,) in such a file. Its newer releases name the network in the attribute ``encoder`` of ``features``. STAMP calls
-them ``feats``, and the network the attribute ``extractor`` of the file.
+TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2).
+bchisto treats a slide as one image, and its embedding is the mean over its tiles. TRIDENT's slide encoders write
+``features`` of shape (d,). Its newer releases name the network in the attribute ``encoder`` of ``features``. STAMP
+names the dataset ``feats``, and the network in the attribute ``extractor`` of the file.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .store import KIND, open_store, read_texts
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 4096
-"""Tiles in memory at once."""
+"""Tiles read into memory at a time."""
 
 _FEATURES = ("features", "feats")
-"""What the embeddings of a slide are called."""
+"""Names of the dataset with the embeddings of a slide."""
 
 _READ = [(name, "text", 1) for name in COLUMNS] + [(name, "float", n) for name in _FEATURES for n in (1, 2, 3)]
-"""What a first look at a file reads, see `refuse_deadly`."""
+"""Datasets that `refuse_deadly` reads first, in another process."""
 
 
 def is_store(path: Path) -> bool:
-    """Whether a file is HDF5 that is not, as far as can be told, the embeddings of another program."""
+    """Return whether an HDF5 file is a feature file: anything not recognised as embeddings of another program."""
     try:
         file, _ = open_for_reading(path)
     except StoreError:
-        return True  # whoever opens it says what is the matter
+        return True  # opening it later reports the reason
     with file:
         try:
             return "kind" in file.attrs or not (_has_features(file) or any(_slides(file)))
@@ -57,7 +57,7 @@ def _has_ids(file: Any) -> bool:
 
 
 def _slides(file: Any) -> Iterator[str]:
-    """Yield the groups at the root that hold features: one slide each."""
+    """Yield the names of the groups at the root that contain features; each is one slide."""
     import h5py
 
     for name in file:
@@ -68,14 +68,14 @@ def _slides(file: Any) -> Iterator[str]:
 
 
 def read_h5(path: Path) -> Embeddings:
-    """Read a store, a file of many images, a file of one slide, or one with a group for each slide.
+    """Read a feature file, a file of many images, a file of one slide, or a file with a group for each slide.
 
     Raises
     ------
     InputError
-        No embeddings, links and values in other files, or see `Embeddings.of`.
+        The file contains no embeddings, or links to other files; or see `Embeddings.of`.
     StoreError
-        It cannot be opened, or is a store that does not hold.
+        The file cannot be opened, or is a damaged feature file.
     """
     refuse_deadly([path], _READ)
     file, _ = open_for_reading(path)
@@ -98,12 +98,12 @@ def read_h5(path: Path) -> Embeddings:
 
 
 def read_slides(folder: Path, files: list[Path]) -> Embeddings:
-    """Read a folder of one file per slide; the slide is called as its file.
+    """Read a folder with one file per slide. A slide has the name of its file.
 
     Raises
     ------
     InputError, StoreError
-        See `read_h5`; slides of different lengths or encoders, or one file that is none of a slide.
+        See `read_h5`; or slides are of different lengths or encoders, or a file is not that of a slide.
     """
     refuse_deadly(files, _READ)
     slides: list[tuple[str, npt.NDArray[np.float32], int, str]] = []
@@ -117,7 +117,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
                 )
             if not _has_features(file) or _has_ids(file):
                 raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
-            if _features(file).shape[-2:-1] == (0,):  # as TRIDENT writes of slides without tissue
+            if _features(file).shape[-2:-1] == (0,):  # as TRIDENT writes for slides without tissue
                 empty.append(path.stem)
             else:
                 slides.append((path.stem, *_slide(file)))
@@ -131,7 +131,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
 
 
 def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
-    """Return the embedding of a slide, how many tiles it is the mean of (0: it is one itself), and its encoder."""
+    """Return the embedding of a slide, its number of tiles (0: the file has one for the slide), and its encoder."""
     features = _features(group)
     encoder = _attribute(features, "encoder") or _attribute(group, "encoder") or _attribute(group, "extractor")
     named = "" if encoder == "None" else encoder
@@ -150,13 +150,13 @@ def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
     total = np.zeros(shape[-1])
     for start in range(0, tiles, _AT_ONCE):
         at = np.s_[start : start + _AT_ONCE]
-        some = features[at] if len(shape) == 2 else features[0, at]
-        total += some.astype(np.float64).sum(axis=0)
+        rows = features[at] if len(shape) == 2 else features[0, at]
+        total += rows.astype(np.float64).sum(axis=0)
     return (total / tiles).astype(np.float32), tiles, named
 
 
 def _features(group: Any) -> Any:
-    """Return the dataset, of whatever rank it may have.
+    """Return the dataset of features, which may have one to three axes.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def _features(group: Any) -> Any:
         See `checked_dataset`.
     """
     errors: list[StoreError] = []
-    name = next(name for name in _FEATURES if name in group.keys())  # noqa: SIM118 - a link is not followed for its name
+    name = next(name for name in _FEATURES if name in group.keys())  # noqa: SIM118 - keys() does not follow links
     for axes in (2, 1, 3):
         try:
             features = checked_dataset(group, name, holds="float", shape=(None,) * axes)
@@ -201,9 +201,9 @@ def _of_slides(path: Path, slides: list[tuple[str, npt.NDArray[np.float32], int,
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
     names = [name for name in file if name not in (*_FEATURES, "coords")]
-    others = [name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(names) for name in tier]
-    if set(others) - set(COLUMNS):  # by other names than a first look has read
-        refuse_deadly([path], [(name, "text", 1) for name in others])
+    matching = [name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(names) for name in tier]
+    if set(matching) - set(COLUMNS):  # names that _READ does not cover
+        refuse_deadly([path], [(name, "text", 1) for name in matching])
     columns, unread = choose_known(path, names, lambda name: _texts(file, name))
     about = _attribute(file, "bchisto")
     facts = read_facts(path, about) if about else {"encoder": _attribute(file, "encoder")}
@@ -211,7 +211,7 @@ def _of_table(path: Path, file: Any) -> Embeddings:
 
 
 def _texts(file: Any, name: str) -> list[Any]:
-    """Return a column of texts, of any length or of a fixed one, or of whole numbers."""
+    """Return a column of whole numbers, or of texts of variable or fixed length."""
     for holds in ("bytes", "whole"):
         with contextlib.suppress(StoreError):
             values: list[Any] = checked_dataset(file, name, holds=holds, shape=(None,))[:].tolist()
@@ -220,7 +220,7 @@ def _texts(file: Any, name: str) -> list[Any]:
 
 
 def _attribute(holder: Any, name: str) -> str:
-    """Return an attribute that is text; else nothing."""
+    """Return an attribute that is text; otherwise an empty text."""
     value = holder.attrs.get(name, "")
     value = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
     return value if isinstance(value, str) else ""
@@ -229,7 +229,8 @@ def _attribute(holder: Any, name: str) -> str:
 def write_h5(path: Path, embeddings: Embeddings) -> None:
     """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``.
 
-    Texts have a fixed length: HDF5 keeps others in a heap, and may look for their end for ever where that is damaged.
+    Texts have a fixed length. HDF5 keeps texts of variable length in a heap, and a damaged heap can make it search
+    forever.
     """
     import h5py
 

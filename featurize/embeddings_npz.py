@@ -1,4 +1,4 @@
-"""Embeddings as NPZ, read without pickle."""
+"""Read and write embeddings as NPZ, without pickle."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from .embeddings import Embeddings, choose_known, read_facts, reading
 
 
 def read_npz(path: Path) -> Embeddings:
-    """Read features, ids, labels and groups, by the names of arrays in `bchisto.formats.columns`.
+    """Read features, ids, labels and groups from an NPZ file; `bchisto.formats.columns` lists the names of arrays.
 
     Raises
     ------
     InputError
-        Damaged, too large, without features or ids, arrays of Python objects, or see `Embeddings.of`.
+        The file is damaged, too large, without features or ids, or has arrays of Python objects; or see
+        `Embeddings.of`.
     """
     with reading(path, "not an NPZ file, or damaged ({})"):
         check_zip(path, members=limits.EMBEDDING_ARRAYS)
@@ -35,14 +36,14 @@ def read_npz(path: Path) -> Embeddings:
             if features is None:
                 raise InputError(f"{path}: holds no array features (or embeddings, X); it has {sorted(names)}")
             array = _array(path, file, features)
-            others = [name for name in file.files if name not in (features, "bchisto")]
-            columns, unread = choose_known(path, others, lambda name: _column(path, _array(path, file, name), name))
+            columnar = [name for name in file.files if name not in (features, "bchisto")]
+            columns, unread = choose_known(path, columnar, lambda name: _column(path, _array(path, file, name), name))
             about = str(_array(path, file, "bchisto")) if "bchisto" in file.files else ""
     return Embeddings.of(path, array, columns, read_facts(path, about) if about else None, unread=unread)
 
 
 def _array(path: Path, file: Any, name: str) -> Any:
-    """Return an array."""
+    """Return an array of the file; refuse one of Python objects."""
     try:
         return file[name]
     except ValueError as error:
@@ -63,7 +64,7 @@ def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
 
 
 def write_npz(path: Path, embeddings: Embeddings) -> None:
-    """Write embeddings; equal ones give equal bytes."""
+    """Write embeddings as NPZ. Equal embeddings give equal bytes."""
     buffer = io.BytesIO()
     columns = {name: np.array(column, dtype=np.str_) for name, column in embeddings.columns.items()}
     save_arrays(buffer, {"features": embeddings.plain, **columns, "bchisto": np.array(embeddings.about)})

@@ -1,4 +1,4 @@
-"""Embeddings of other programs in and out: a file becomes a store as `featurize` makes them, and a store a file."""
+"""Import embeddings of other programs as feature files, and export feature files as embeddings."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _WRITE = {".npz": write_npz, ".h5": write_h5}
 
 
 def read_embeddings(path: PathInput) -> Embeddings:
-    """Read embeddings, whoever made them.
+    """Read embeddings of another program, or a feature file.
 
     Parameters
     ----------
     path : str or Path
-        A ``.npz`` or ``.h5`` file, a descriptor store, or a folder of ``.h5`` files of one slide each, as
-        TRIDENT and CLAM write them.
+        A ``.npz`` or ``.h5`` file, a feature file of bchisto, or a folder with one ``.h5`` file per slide, as TRIDENT
+        and CLAM write them.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     Raises
     ------
     InputError, StoreError
-        Missing, of another format, damaged, or see `Embeddings.of`.
+        The file is missing, damaged or of another format; or see `Embeddings.of`.
     """
     path = Path(as_path(path, "path"))
     if path.is_dir():
@@ -65,37 +65,38 @@ _PICKLED = ".pt and .pkl run code when they are read; docs/embeddings.md shows h
 
 
 def _slide_files(folder: Path) -> list[Path]:
-    """Return the files of a folder; those of CLAM lie in ``h5_files``, beside ``pt_files``."""
+    """Return the ``.h5`` files of a folder, or of its subfolder ``h5_files``, where CLAM puts them."""
     return sorted(folder.glob("*.h5")) or sorted(folder.glob("h5_files/*.h5"))
 
 
 def files_of(sources: Sequence[Path]) -> list[Path]:
-    """Return the files that `read_embeddings` reads of each source."""
+    """Return all files that `read_embeddings` would read from the sources."""
     return [file for path in sources for file in (_slide_files(path) if path.is_dir() else [path])]
 
 
 def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
-    """Write the descriptors of a store, or embeddings of any format, into a file of another format.
+    """Write the features of a feature file, or embeddings of any format, to an ``.npz`` or ``.h5`` file.
 
     Parameters
     ----------
     source : str or Path
         See `read_embeddings`.
     out : str or Path
-        Ends in ``.npz`` or ``.h5``.
+        File to write; the name ends in ``.npz`` or ``.h5``.
     overwrite : bool
+        Replace an existing file.
 
     Returns
     -------
     Embeddings
-        What was written, with ids, labels, groups, and what is known of the encoder.
+        The written embeddings, with ids, labels, groups, and facts about the encoder.
 
     Raises
     ------
     OutputError
         The file exists already.
     InputError
-        Another suffix; or see `read_embeddings`.
+        The name has another suffix; or see `read_embeddings`.
     """
     path = Path(as_path(out, "out"))
     if (write := _WRITE.get(path.suffix.casefold())) is None:
@@ -118,27 +119,29 @@ def import_features(
     classes: Sequence[str] = (),
     overwrite: bool = False,
 ) -> list[Path]:
-    """Return stores in the place of sources that are embeddings of other programs; stores and folders of them stay.
+    """Convert embeddings of other programs to feature files, and return the feature files of all sources.
+
+    Sources that are feature files, or folders of them, are returned unchanged.
 
     Parameters
     ----------
     sources : sequence of Path
     folder : Path
-        Gets the stores that are made.
+        Folder for the new feature files.
     labels : Path, optional
-        See `bchisto.data.read_labels`; else the files hold the labels.
+        A table of labels, see `read_labels`. Without it, the files must contain the labels.
     classes : sequence of str
-        Classes that are named by the user: another label such as ``NA`` is refused.
+        Classes that the user chose. A label such as ``NA`` is refused unless it is one of them.
     overwrite : bool
-        Replace stores that were made of other embeddings.
+        Replace feature files that were made from other embeddings.
 
     Raises
     ------
     InputError
-        See `read_embeddings`; embeddings without labels, several over different images, beside stores, or labels for
-        stores alone.
+        See `read_embeddings`; or embeddings have no labels, are of different images, or are mixed with feature files;
+        or a table of labels is given without embeddings.
     SettingsConflictError
-        The folder holds other embeddings of the name, or descriptors of images.
+        The folder contains a feature file of this name, made from other embeddings or from images.
     """
     foreign = [path for path in sources if _is_foreign(path)]
     if not foreign:
@@ -155,9 +158,9 @@ def import_features(
     table = None if labels is None else read_labels(labels)
     embeddings: dict[Path, Embeddings] = {}
     for path in foreign:
-        read = read_embeddings(path)
-        table = table and table.named_as(set(read.image_ids))
-        embeddings[path] = _labelled(read, table)
+        unlabelled = read_embeddings(path)
+        table = table and table.named_as(set(unlabelled.image_ids))
+        embeddings[path] = _labelled(unlabelled, table)
         if missing := missing_labels(embeddings[path].labels, classes):
             raise InputError(
                 "{}: the label {} means unknown; leave it empty, or name {} in {classes}",
@@ -171,20 +174,20 @@ def import_features(
             )
         embeddings[path] = embeddings[path].ordered(first.image_ids)
     ensure_folder(folder)
-    made = {path: _keep(item, folder / f"{item.name}.h5", overwrite=overwrite) for path, item in embeddings.items()}
+    stored = {path: _keep(item, folder / f"{item.name}.h5", overwrite=overwrite) for path, item in embeddings.items()}
     images = set(first.image_ids)
     columns = {
         name: {image: cell for image, cell in cells.items() if image in images}
         for name, cells in (table.columns if table else {}).items()
     }
     groups = {image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group}
-    known = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
-    write_dataset_facts(folder / FACTS_FILE, known, images_sha256=_identity(first))
-    return [made[path] for path in sources]
+    facts = DatasetFacts({"found": len(first.image_ids)}, columns, groups)
+    write_dataset_facts(folder / FACTS_FILE, facts, images_sha256=_identity(first))
+    return [stored[path] for path in sources]
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether a source holds embeddings of another program, and not stores."""
+    """Return whether a source contains embeddings of another program, and not feature files."""
     if path.is_dir():
         files = _slide_files(path)
         return bool(files) and not any(path.glob("*.parts")) and not any(map(is_store, files))
@@ -192,7 +195,7 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
-    """Give embeddings the labels of a table."""
+    """Return embeddings with the labels and groups of a table, if there is one; refuse them without labels."""
     if table is None:
         if not any(embeddings.labels):
             others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
@@ -205,10 +208,10 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
         return embeddings
     absent = [image for image in embeddings.image_ids if image not in table.labels]
     if len(absent) == len(embeddings.image_ids):
-        there = next(iter(table.labels))
+        example = next(iter(table.labels))
         raise InputError(
             f"{table.path}: names none of the images of {embeddings.path}, which are named {absent[0]}; "
-            f"here it is {there}"
+            f"here it is {example}"
         )
     if absent:
         raise InputError(
@@ -233,12 +236,12 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
 
 
 def _identity(embeddings: Embeddings) -> str:
-    """Return the identity of the images, of which embeddings know the names alone."""
+    """Return a checksum that identifies the images: of their names, since embeddings contain nothing else of them."""
     return hashlib.sha256("\0".join(embeddings.image_ids).encode()).hexdigest()
 
 
 def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
-    """Write a store, unless it is there."""
+    """Write embeddings as a feature file, unless it exists already; refuse to replace other content."""
     settings, origin = _settings(embeddings), _origin(embeddings)
     if path.exists():
         with open_store(path) as store:
@@ -276,7 +279,7 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
 
 
 def _settings(embeddings: Embeddings) -> dict[str, Any]:
-    """Return what is known of how embeddings were made."""
+    """Return the settings of a feature file: known facts on how the embeddings were made."""
     facts = {name: value for name, value in embeddings.facts.items() if name != "pooled"}
     return {
         "mode": IMPORTED,

@@ -1,4 +1,4 @@
-"""Labels of images that are not read themselves: a table of ids, as embeddings come with."""
+"""Read a table of labels for embeddings, whose images are not read."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..formats import GROUP, IMAGE, LABEL, read_csv
 _log = logging.getLogger(__name__)
 
 _SLIDES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi", ".tif", ".tiff", ".dcm")
-"""Endings of whole-slide files."""
+"""Suffixes of whole-slide files."""
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Labels and groups by the id of an image.
+    """Labels and groups of images.
 
     Attributes
     ----------
     path : Path
     labels, groups : dict of str to str
-        Empty where unknown.
+        Image id to label or group; empty if unknown.
     columns : dict of str to dict of str to str
-        Further columns: name to image id to value.
+        Further columns: name to a mapping from image id to value.
     """
 
     path: Path
@@ -39,12 +39,12 @@ class LabelTable:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def named_as(self, images: Collection[str]) -> LabelTable:
-        """Return the same with the names of images where a row only adds the ending of a slide file, such as ``.svs``.
+        """Return the table with the names of images in place of slide files, such as ``a`` for ``a.svs``.
 
         Parameters
         ----------
         images : collection of str
-            Names of embeddings: TRIDENT, CLAM and STAMP call them as the slide without its ending.
+            Names of embeddings. TRIDENT, CLAM and STAMP name them after the slide file without its suffix.
         """
         slides = [row for row in self.labels if row not in images and Path(row).suffix.casefold() in _SLIDES]
         stems = Counter(Path(row).stem for row in slides)
@@ -71,13 +71,13 @@ def read_labels(path: Path) -> LabelTable:
     Parameters
     ----------
     path : Path
-        With columns of the id of an image (``image_id``; CLAM calls it ``slide_id``) and the label, and one that holds
-        the group, if any; see `bchisto.formats.columns`.
+        A CSV file with columns for the image id (``image_id``, or ``slide_id`` as in CLAM), the label and, if any, the
+        group; see `bchisto.formats.columns`.
 
     Raises
     ------
     InputError
-        No such file or column, an id that is empty or stands twice, or no row.
+        There is no such file or column, an id is empty or repeated, or there are no rows.
     """
     if not path.is_file():
         raise MissingInputError("{labels} {}: no such table; it has the columns {}", path, _EXPECTED)

@@ -1,7 +1,7 @@
-"""Finished rows of images, each under its key: in the parts of a store under way, and in stores.
+"""Finished rows of images: in feature files, and in the parts of a feature file that is not complete yet.
 
-The key of the rows of an image is that of the settings, its id and its content. Augmentations are positions under it,
-so that further ones add rows and change none. A part is called by the keys and augmentations that it holds.
+The rows of an image have a key that depends on the settings, the image id and the content of the image. Augmentations
+are numbered under that key, so further ones only add rows. The name of a part depends on its keys and augmentations.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 _KIND = "bchisto descriptor part"
 
 _FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
-"""What a file takes beside its values, an image beside its rows, and a text beside its letters (measured)."""
+"""Measured overhead in bytes: of a file, of an image in addition to its rows, and of a text."""
 
 _AT_ONCE = 64
-"""Images that are copied at once."""
+"""Images that are copied at a time."""
 
 _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
-"""Columns that are called otherwise in `StainInfo`."""
+"""Columns whose attribute of `StainInfo` has another name."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -47,36 +47,36 @@ Columns = Mapping[str, npt.NDArray[Any]]
 def row_keys(
     settings: Mapping[str, Any], contents: Mapping[str, str], *, mpp: Mapping[str, float | None]
 ) -> dict[str, str]:
-    """Return image id to the key of its rows.
+    """Return a mapping from image id to the key of the image's rows.
 
     Parameters
     ----------
     settings : mapping
-        Of the store, see `bchisto.featurize.stored.store_settings`.
+        Settings of the feature file, see `bchisto.featurize.stored.store_settings`.
     contents : mapping
-        Image id to the hash of its content.
+        Image id to the SHA-256 of its content.
     mpp : mapping
-        Image id to its micrometres per pixel, which change the rows of a view in micrometres.
+        Image id to its micrometres per pixel. They affect only the rows of a view in micrometres.
     """
-    whole = key_of("settings of rows 1", **settings)
+    settings_key = key_of("settings of rows 1", **settings)
     scales = {image: {"mpp": mpp[image]} if settings.get("unit") else {} for image in contents}
     return {
-        image: key_of("rows 1", settings=whole, image_id=image, sha256=sha, **scales[image])
+        image: key_of("rows 1", settings=settings_key, image_id=image, sha256=sha, **scales[image])
         for image, sha in contents.items()
     }
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one image in a part or store.
+    """Location of the rows of one image in a part or feature file.
 
     Attributes
     ----------
     path : Path
     position : int
-        Of the image in the file.
+        Position of the image in the file.
     first, count : int
-        The first augmentation, and how many of each image are there.
+        First augmentation, and number of augmentations of each image in the file.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Finished:
-    """What is finished: key to rows, and key to the reason why an image could not be used."""
+    """Finished images of a feature file: key to rows, and key to the reason why an image could not be used."""
 
     rows: dict[str, list[Rows]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -98,15 +98,15 @@ class Finished:
             self.rows.setdefault(key, []).append(Rows(path, position, first, count))
 
     def add_store(self, store: Store) -> None:
-        """Add the rows of a store."""
+        """Add the rows of a feature file."""
         self.add(store.path, store.keys.values(), first=0, count=store.augmentations)
 
     def add_part(self, path: Path, *, dim: int) -> bool:
-        """Add what a part holds; return False and warn if it is damaged."""
+        """Add the content of a part; if it is damaged, warn and return False."""
         try:
             keys, first, count, failures = _read_part(path, dim=dim)
         except StoreError as error:
-            if path.exists():  # else the store was finished, or overwritten, at this moment
+            if path.exists():  # otherwise another process has just finished or overwritten the feature file
                 _log.warning("%s; done again", error)
             return False
         self.add(path, keys, first=first, count=count)
@@ -114,7 +114,7 @@ class Finished:
         return True
 
     def of(self, key: str, augmentations: int) -> tuple[list[Rows], int]:
-        """Return rows that follow each other from the first augmentation on, and how many of those wanted they are."""
+        """Return rows that cover augmentations from the first one without gaps, and how many they cover."""
         chosen: list[Rows] = []
         end = 0
         while end < augmentations:
@@ -127,7 +127,7 @@ class Finished:
 
 
 def _read_part(path: Path, *, dim: int) -> tuple[list[str], int, int, dict[str, str]]:
-    """Return keys, first augmentation, their number and failures; `StoreError` says what is damaged."""
+    """Return keys, first augmentation, number of augmentations and failures; raise `StoreError` if damaged."""
     with open_file(path)[0] as file, reading(path, "damaged ({})", kind=StoreError):
         if file.attrs.get("kind") != _KIND:
             raise StoreError("not a part of a feature file")
@@ -142,7 +142,7 @@ def _read_part(path: Path, *, dim: int) -> tuple[list[str], int, int, dict[str, 
 
 
 def part_path(folder: Path, keys: Sequence[str], *, first: int, count: int) -> Path:
-    """Return where the part with some augmentations of images lies."""
+    """Return the path of the part with these augmentations of these images."""
     return folder / f"{key_of('part 2', keys=sorted(keys), first=first, count=count)}.h5"
 
 
@@ -155,19 +155,19 @@ def write_part(
     first: int,
     count: int,
 ) -> None:
-    """Write the rows of some images of one store, atomically.
+    """Write the rows of some images of one feature file as a part, atomically.
 
     Parameters
     ----------
     folder : Path
     described : mapping
-        Key to the image, or why it could not be used.
+        Key to the features of an image, or to the failure if it could not be used.
     store : str
-        Which of their descriptors are meant.
+        Name of the feature file, which selects among the features of an image.
     dim : int
-        Length of a descriptor.
+        Number of features.
     first, count : int
-        Which augmentations were described.
+        First augmentation, and number of augmentations.
     """
     images = {key: image for key, image in described.items() if isinstance(image, ImageDescriptors)}
     failures = {key: image.message for key, image in described.items() if isinstance(image, ImageFailure)}
@@ -184,19 +184,19 @@ def write_part(
 
 
 def _new_file(path: Path, size: int, *, images: int) -> Any:
-    """Open a new file for writing whose values take `size` bytes; where there is no room for it, nothing is begun."""
+    """Open a new file for values of `size` bytes; refuse to start if the disk has no room for them."""
     claim_space(path, _FILE_BYTES + _IMAGE_BYTES * images + size)
     return h5py.File(path, "w")
 
 
 def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns of `PER_IMAGE`, and the hash of the pixels."""
-    none = np.full((3, 2), np.nan)
+    """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
+    unknown = np.full((3, 2), np.nan)
     columns: dict[str, npt.NDArray[Any]] = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
     for name, (kind, shape) in PER_IMAGE.items():
         values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
-        given = [none if value is None else value for value in values]
-        columns[name] = np.array(given, np.bool_ if kind == "truth" else np.float32).reshape(-1, *shape)
+        cells = [unknown if value is None else value for value in values]
+        columns[name] = np.array(cells, np.bool_ if kind == "truth" else np.float32).reshape(-1, *shape)
     return columns
 
 
@@ -212,30 +212,31 @@ def write_store(
     dim: int,
     failures: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write a store, atomically; an earlier one is valid until the new one takes its place.
+    """Write a feature file, atomically. An earlier one stays valid until it is replaced.
 
     Parameters
     ----------
     path : Path
     records : sequence of ImageRecord
-        The images in the order of the store.
+        The images, in the order of the file.
     rows : iterable of (int, int, ndarray of float32 of shape (images, augmentations, dim), mapping)
-        The position of the first of some images, their first augmentation, the rows, and of augmentation 0 the columns
-        of `PER_IMAGE` and the hash of their pixels.
+        For consecutive images: the position of the first image, their first augmentation, and their rows. With
+        augmentation 0 also the columns of `PER_IMAGE` and the SHA-256 of their pixels.
     keys, contents : mapping
-        Image id to the key of its rows, and to the hash of its content.
+        Image id to the key of its rows, and to the SHA-256 of its content.
     settings, origin : mapping
         See `bchisto.featurize.stored`.
     dim : int
+        Number of features.
     failures : sequence of (image_id, message)
-        Images that are left out, which the store names.
+        Images that are left out; the file lists them.
     """
     augmentations, images = int(origin["augmentations"]), len(records)
     ids = [record.image_id for record in records]
     labels, groups = [record.label or "" for record in records], [record.group or "" for record in records]
     texts = {"image_id": ids, "label": labels, "group": groups}
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
-    target = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    target = Path(os.path.realpath(path))  # write the target of a link, so that the link stays valid
     size = augmentations * (4 * dim * images + letters)
     with atomic_output(target) as temporary, _new_file(temporary, size, images=images) as file:
         file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
@@ -252,7 +253,7 @@ def write_store(
         own = {"image_id": ids, "key": [keys[image] for image in ids], "sha256": [contents[image] for image in ids]}
         for name, column in own.items():
             group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
-        group["mpp"] = np.array([record.mpp for record in records], np.float64)  # NaN where it is not known
+        group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
         group.create_dataset(PIXELS, (images,), TEXT)
         for name, (kind, shape) in PER_IMAGE.items():
             group.create_dataset(name, (images, *shape), np.bool_ if kind == "truth" else np.float32)
@@ -269,18 +270,19 @@ def write_store(
 def copied_rows(
     images: Sequence[tuple[str, Sequence[Rows]]], *, augmentations: int, dim: int
 ) -> Iterator[tuple[int, int, npt.NDArray[np.float32], Columns]]:
-    """Yield the rows of images as `write_store` takes them, file by file, with a few images in memory.
+    """Yield the rows of images for `write_store`, file by file, with only a few images in memory.
 
     Parameters
     ----------
     images : sequence of (str, sequence of Rows)
-        The key of each, and rows that follow each other, of `augmentations` at least.
+        For each image its key, and rows that cover at least `augmentations` augmentations without gaps.
     augmentations, dim : int
+        Augmentations per image, and number of features.
 
     Raises
     ------
     StoreError
-        A file vanished, does not read, or holds other images than it did; or numbers that are not finite.
+        A file is gone, cannot be read, contains other images than before, or has values that are not finite.
     """
     by_file: dict[Path, list[tuple[int, int, str, Rows]]] = {}
     for number, (key, pieces) in enumerate(images):
@@ -288,22 +290,22 @@ def copied_rows(
         for rows in pieces:
             by_file.setdefault(rows.path, []).append((number, end, key, rows))
             end = rows.first + rows.count
-    for path, wanted in by_file.items():
+    for path, places in by_file.items():
         with open_file(path)[0] as file, reading(path, kind=StoreError):
             keys = read_texts(file, "images/key")
-            count = wanted[0][3].count
+            count = places[0][3].count
             features = checked_dataset(file, "features", holds="float", shape=(len(keys) * count, dim))
             kinds = {PIXELS: ("text", ()), **PER_IMAGE}
             columns = {name: checked_dataset(file, f"images/{name}", holds=kind, shape=(len(keys), *shape))
                        for name, (kind, shape) in kinds.items()}  # fmt: skip
-            # images that lie behind each other in the file and in the store
-            for _, run in itertools.groupby(wanted, key=lambda item: (item[0] - item[3].position, item[1])):
-                for some in _in_pieces(list(run)):
-                    number, end, _, rows = some[0]
-                    start, stop = rows.position, rows.position + len(some)
-                    if keys[start:stop] != [key for _, _, key, _ in some]:
+            # images that are consecutive both in this file and in the new one
+            for _, run in itertools.groupby(places, key=lambda item: (item[0] - item[3].position, item[1])):
+                for piece in _in_pieces(list(run)):
+                    number, end, _, rows = piece[0]
+                    start, stop = rows.position, rows.position + len(piece)
+                    if keys[start:stop] != [key for _, _, key, _ in piece]:
                         raise StoreError("changed meanwhile; run the same command again")
-                    values = features[start * count : stop * count].reshape(len(some), count, dim)
+                    values = features[start * count : stop * count].reshape(len(piece), count, dim)
                     if not np.isfinite(values).all():
                         raise StoreError("holds values that are not finite; remove it and run the same command again")
                     cells = {name: column[start:stop] for name, column in columns.items()} if end == 0 else {}

@@ -1,4 +1,4 @@
-"""Stage 1 as a whole: check the input, describe what is missing, put the stores together."""
+"""Feature extraction as a whole: check the input, compute missing features, and write the feature files."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ from .unit import Unit, bundle_units, describe_units, make_units
 _log = logging.getLogger(__name__)
 
 _SELECTING = ("magnifications", "lesions", "only")
-"""Options that leave images out."""
+"""Options that select a part of the images."""
 
 
 @dataclass(frozen=True)
 class FeaturizeResult:
-    """What stage 1 did.
+    """Result of feature extraction.
 
     Attributes
     ----------
     stores : tuple of Path
-        The finished stores, or where they will be.
+        Paths of the feature files, finished or not.
     merged : bool
-        Whether they are finished; a shard leaves that to the call without one.
+        Whether the feature files are finished. A shard leaves this to a later call without a shard.
     images : int
-        Images asked for.
+        Number of requested images.
     failures : tuple of (image_id, message)
         Images left out; also in ``RUN/failures.csv``.
     skipped_normalisation : tuple of str
-        Images with too little tissue, described without normalisation.
+        Images with too little tissue, which were not normalised.
     share : Share or None
-        Of a shard: what it has of the work, and how much is done.
+        For a shard, its share of the work, and how much is done.
     trainable : bool
-        Whether there are labels of two classes or more, without which nothing can be trained.
+        Whether there are labels of at least two classes, which training needs.
     doubtful_stains : tuple of str
-        Images whose normalised stains are in doubt, see `bchisto.stains.check_stains`.
+        Images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     """
 
     stores: tuple[Path, ...]
@@ -80,19 +80,19 @@ def featurize(
     settings: FeaturizeSettings | None = None,
     work: Work | None = None,
 ) -> FeaturizeResult:
-    """Turn images into descriptor stores below ``out/features``; does only what is missing.
+    """Extract features of images into feature files in ``out/features``. Finished features are not computed again.
 
     Parameters
     ----------
     images : ImageSelection or path
-        Which images, and how they are read; of a path all, as their layout is recognised.
+        Images, and how to read them. For a path, all its images, with the layout detected automatically.
     out : str or Path
         The run folder.
     settings : FeaturizeSettings, optional
-        What to compute; the published settings by default.
+        Settings of feature extraction; the published settings by default.
     work : Work, optional
-        How it is done; a unit is a block of images. By default a process per core, or one per GPU where Keras's backend
-        sees any.
+        How the work is distributed; a unit is a block of images. By default one process per core, or one per GPU if
+        Keras's backend finds any.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def featurize(
     Raises
     ------
     InputError
-        Refused before any work: dataset errors, images smaller than a crop, other settings in `out`.
+        The dataset has errors, images are smaller than a crop, or `out` has other settings. Checked before any work.
     ImageError
-        An image that cannot be decoded or used; finished blocks are kept.
+        An image cannot be decoded or used. Finished blocks are kept.
     """
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     settings, work = settings or FeaturizeSettings(), Work.of(work)
@@ -193,7 +193,7 @@ def featurize(
 
 
 def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with the precision in which the engine computes here, which the stores record."""
+    """Return the settings with the precision that the engine really uses on this machine; warn if it differs."""
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         _log.warning(
@@ -210,7 +210,7 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
 
 
 def _device(settings: FeaturizeSettings) -> str:
-    """Say where colours, crops and pooling are worked out, see `describe_images`: ``gpu`` or ``cpu``."""
+    """Return where colours, crops and pooling are computed, ``gpu`` or ``cpu``; see `describe_images`."""
     return "gpu" if settings.on_device and visible_gpus() else "cpu"
 
 
@@ -223,9 +223,9 @@ def _read_finished(
     size: int,
     opened: bool,
 ) -> dict[str, Finished]:
-    """Return what is finished of each store that is not whole; log and record what changed since stores were finished.
+    """Return the finished rows of each incomplete feature file; log and record changes of images since then.
 
-    Parts are not `opened` in a shard, which leaves them to the call that puts all together.
+    A shard does not open parts (`opened` is false). The call that merges them checks them.
     """
     finished: dict[str, Finished] = {}
     changes: dict[str, ImageChange] = {}
@@ -253,7 +253,7 @@ def _describe(
     size: int,
     work: Work,
 ) -> None:
-    # OpenVINO runs on the CPU, whatever Keras sees
+    # OpenVINO runs on the CPU, even if Keras finds a GPU
     resources = work.networks() if settings.on_keras else work.cpu()
     lacking = {name for unit in units for batch in unit for name in batch.keys}
     open_plans = [plan for plan in plans if plan.name in lacking]
@@ -274,7 +274,7 @@ def _describe(
             describe_units,
             plans={plan.name: plan for plan in plans},
             settings=settings,
-            # as many at once as there would be if all were missing: it decides about helpers alone
+            # this count only determines the helpers, so it assumes that all units are missing
             helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
         ),
         units,
@@ -291,7 +291,7 @@ def _describe(
 
 
 def _files(plan: StorePlan, units: Sequence[Unit], keys: Sequence[str], *, size: int) -> list[list[str]]:
-    """Return the parts of each block; of one that lacks nothing its part, or none if an earlier store has its rows."""
+    """Return the names of the parts of each block; empty if an earlier feature file contains its rows."""
     files = []
     for number, unit in enumerate(units):
         parts = [batch.part(plan) for batch in unit if plan.name in batch.keys]
@@ -301,7 +301,7 @@ def _files(plan: StorePlan, units: Sequence[Unit], keys: Sequence[str], *, size:
 
 
 def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:
-    """Return how much of all blocks is done by whichever shard; None if another process finished all stores."""
+    """Return how many blocks all shards have finished; None if another process finished all feature files."""
     missing = {plan.name: plan for plan in plans if not plan.is_finished()}
     done = sum(
         all(batch.part(missing[name]).is_file() for batch in unit for name in batch.keys if name in missing)
@@ -319,7 +319,7 @@ def _merge(
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
 ) -> None:
-    """Put a store together from what was finished before and the parts of the units, unless another process did."""
+    """Write a feature file from earlier rows and the parts of the units, unless another process did."""
     with plan.unless_finished():
         if plan.is_finished():
             return
@@ -327,9 +327,9 @@ def _merge(
             finished.add_part(batch.part(plan), dim=plan.dim)
         rows = {image: finished.of(key, plan.augmentations) for image, key in keys.items()}
         whole = [record for record in unique.dataset.records if rows[record.image_id][1] == plan.augmentations]
-        there = {record.image_id for record in whole}
+        complete = {record.image_id for record in whole}
         failed = [(image, finished.failures[key]) for image, key in keys.items()
-                  if image not in there and key in finished.failures]  # fmt: skip
+                  if image not in complete and key in finished.failures]  # fmt: skip
         if lacking := len(keys) - len(whole) - len(failed):
             raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
         if plan.parts.begun:
@@ -349,12 +349,12 @@ def _merge(
 
 
 def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
-    """Remove the parts of a finished store; return its failures, and what became of stains."""
+    """Remove the parts of a finished feature file; return its failures and the result of stain normalisation."""
     with open_store(plan.path) as store:
         failures, outcome = dict(store.header["failures"]), store.stain_outcome()
     try:
         remove_tree(plan.folder)
-    except OutputError as error:  # the store is whole, and nothing reads them any more
+    except OutputError as error:  # harmless: the feature file is complete, and parts are no longer read
         _log.warning("%s", error)
     return failures, outcome
 

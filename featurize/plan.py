@@ -1,8 +1,7 @@
-"""Which stores to make, what of them is finished, and what is missing.
+"""Plan which feature files to write, and find out which of their rows are finished.
 
-Everything random about an image follows from its id and the number of an augmentation, so that rows which were
-described once are those of a store of more images, or of more augmentations. A store that is there stays valid until a
-whole one takes its place.
+Everything random about an image follows from its id and the number of the augmentation. So finished rows stay valid
+when images or augmentations are added. An existing feature file stays valid until a complete one replaces it.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from .store import Store, open_store
 from .stored import store_settings
 
 _AGREEING = frozenset({"backend", "device"})
-"""Settings whose rows agree to rounding: a whole store of another is kept, and never mixed with new rows."""
+"""Settings that change rows only by rounding. A complete file with another value is kept, but gets no new rows."""
 
 _LEAST_LEFT = 0.5
-"""Share of a store's images; if fewer are there, they are taken for another selection."""
+"""Minimum share of a feature file's images that must be present. With fewer, the user probably chose other images."""
 
 
 @dataclass(frozen=True)
 class StorePlan:
-    """One store to make.
+    """A feature file to write.
 
     Attributes
     ----------
@@ -51,13 +50,13 @@ class StorePlan:
     choice : EncoderChoice
     view : View
     dim : int
-        Length of a descriptor.
+        Number of features.
     settings : dict
-        All that decides its rows, see `bchisto.featurize.stored.store_settings`.
+        All settings that determine its rows, see `bchisto.featurize.stored.store_settings`.
     origin : dict
-        Where it comes from.
+        Its origin, see `bchisto.featurize.stored`.
     skip_errors : bool
-        Whether it may lack images which could not be used.
+        Whether images that cannot be used may be left out.
     """
 
     path: Path
@@ -70,17 +69,17 @@ class StorePlan:
 
     @property
     def name(self) -> str:
-        """What the store is called."""
+        """Name of the feature file."""
         return self.path.stem
 
     @property
     def augmentations(self) -> int:
-        """Rows of an image."""
+        """Number of augmentations, which is the number of rows per image."""
         return int(self.origin["augmentations"])
 
     @property
     def folder(self) -> Path:
-        """Where its parts lie until the store is finished."""
+        """Folder of its parts until the file is finished."""
         return self.path.with_name(f"{self.name}.parts")
 
     @property
@@ -94,7 +93,7 @@ class StorePlan:
         )
 
     def is_whole(self, store: Store) -> bool:
-        """Whether a store is this one, with all its images and augmentations."""
+        """Return whether a feature file matches this plan, with all images and augmentations."""
         decisive = ("dataset", "synthetic", "classes", "images_sha256", "augmentations", "mpp_sha256")
         return (
             differences(store.settings, self.settings).keys() <= _AGREEING
@@ -103,7 +102,7 @@ class StorePlan:
         )
 
     def is_finished(self) -> bool:
-        """Whether the store is there, see `is_whole`.
+        """Return whether the feature file exists and is complete, see `is_whole`.
 
         Raises
         ------
@@ -117,7 +116,7 @@ class StorePlan:
 
     @contextlib.contextmanager
     def unless_finished(self) -> Iterator[None]:
-        """Let a failure pass if another process has finished the store and removed its parts meanwhile."""
+        """Ignore a failure if another process has meanwhile finished the file and removed its parts."""
         try:
             yield
         except (OutputError, OverwrittenError, StoreError):
@@ -126,7 +125,7 @@ class StorePlan:
 
 
 def store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
-    """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
+    """Return ``<encoder>-<scale>-<crop>``, plus 8 hex digits if layers or mode are not the default."""
     name = f"{encoder.name}-{view.level}-{view.crop}"
     if encoder.default_layers and mode == "exact":
         return name
@@ -142,26 +141,27 @@ def plan_stores(
     selection: Mapping[str, Any],
     skip_errors: bool,
 ) -> list[StorePlan]:
-    """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
+    """Plan the feature files. This builds each encoder once, and so loads and checks its weights.
 
     Parameters
     ----------
     unique : UniqueImages
     settings : FeaturizeSettings
     folder : Path
+        Folder for the feature files.
     device : {"cpu", "gpu"}
-        Where colours, crops and pooling are worked out.
+        Where colours, crops and pooling are computed.
     selection : mapping
         The options by which a part of the images was chosen, JSON-ready.
     skip_errors : bool
-        Whether stores may lack images which could not be used.
+        Whether images that cannot be used may be left out.
 
     Raises
     ------
     InputError
-        No such encoder or layer.
+        There is no such encoder or layer, or two encoders have the same name.
     WeightsError
-        Weights that cannot be had or do not fit.
+        Weights are not available or do not fit.
     """
     plans: list[StorePlan] = []
     for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
@@ -192,7 +192,7 @@ def plan_stores(
 
 
 def _scales(unique: UniqueImages) -> dict[str, Any]:
-    """Return the identity of the micrometres per pixel of the images, and between what they lie if all are known."""
+    """Return a checksum of the images' micrometres per pixel and, if all are known, their least and greatest value."""
     known = {record.image_id: record.mpp for record in unique.dataset.records}
     values = [mpp for mpp in known.values() if mpp is not None]
     bounds = {"mpp_least": min(values), "mpp_most": max(values)} if values and len(values) == len(known) else {}
@@ -200,7 +200,7 @@ def _scales(unique: UniqueImages) -> dict[str, Any]:
 
 
 def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
-    """Return an encoder as the settings say, built once per process, see `bchisto.encoders.cached_encoder`."""
+    """Return an encoder built with the settings; see `bchisto.encoders.cached_encoder`."""
     weights = settings.weights_of(choice.label)
     return cached_encoder(
         choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
@@ -208,7 +208,7 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
 
 
 def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
-    """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
+    """Build the encoders; one error lists all whose weights are missing, so that the user can fetch them together."""
     encoders, lacking = [], []
     for choice in settings.encoders:
         try:
@@ -223,7 +223,7 @@ def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
 def read_finished(
     plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]] = ()
 ) -> tuple[Finished, ImageChange] | None:
-    """Return what is finished of a store, and what changed since it was; None if it is whole.
+    """Return the finished rows of a feature file, and how its images changed since then; None if it is complete.
 
     Parameters
     ----------
@@ -231,20 +231,20 @@ def read_finished(
     unique : UniqueImages
         Its images.
     blocks : sequence of sequence of str
-        Keys of images of which a part is believed by its name, and not opened: it takes 30 ms, and whoever puts the
-        store together looks into it.
+        Keys of blocks whose part is trusted by its name and not opened. Opening takes 30 ms, and parts are checked
+        anyway when they are merged.
 
     Raises
     ------
     SettingsConflictError
-        The store or its parts were made with other settings or of more augmentations; an image has other content than
-        when it was described; most images of the store are not here. The message names the differences.
+        The file or its parts have other settings or more augmentations, the content of an image changed, or most
+        images of the file are missing. The message names the differences.
     StoreError
-        The store is damaged.
+        The feature file is damaged.
     """
     finished, change = Finished(), ImageChange()
     known = {part_path(plan.folder, keys, first=0, count=plan.augmentations): keys for keys in blocks}
-    # before the store: whoever finishes it at this moment writes the store before the parts are removed
+    # read parts before the file: a process that finishes it now writes the file before it removes the parts
     damaged = []
     for path in sorted(plan.folder.glob("*.h5")):
         if path in known:
@@ -260,14 +260,14 @@ def read_finished(
             change = _growth(store, plan, unique)
             finished.add_store(store)
     plan.parts.check()
-    for path in damaged:  # whoever does a block believes that a part under its name is whole
+    for path in damaged:  # other processes trust a part by its name
         with contextlib.suppress(OSError):
             path.unlink()
     return finished, change
 
 
 def _growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
-    """Return how the images changed since the store was finished; refuse one that does not grow to the wanted one."""
+    """Return how the images changed since the file was finished; refuse a file that cannot be extended to the plan."""
     texts = {}
     weights = store.header["weights_file_sha256"]
     if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:
@@ -298,5 +298,5 @@ def _growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     change = ImageChange.between(old, {record.image_id: (record.label or "", record.group or "") for record in records})
     selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
     if change.removed and (differing := describe_differences(*selections)):
-        raise other_settings(store.path, differing)  # images that are there and are not chosen by the options
+        raise other_settings(store.path, differing)  # images are present, but the options no longer select them
     return change

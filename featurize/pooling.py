@@ -1,4 +1,4 @@
-"""p-norm pooling of crop descriptors."""
+"""Pool the features of crops by a p-norm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..core import InputError
 
 
 def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
-    """Pool descriptors by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
+    """Pool the features of crops by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
 
-    For non-negative descriptors this is the p-norm of the paper: the mean at p = 1, towards the maximum as p
-    grows. Values are divided by the largest of their feature first, so that no power overflows.
+    For non-negative features this is the p-norm of the paper: the mean at p = 1, and closer to the maximum as p grows.
+    Each feature is first divided by its largest absolute value, so that powers do not overflow.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.flo
     Returns
     -------
     ndarray of float32, shape (d,)
-        NaN and infinity stay what they are in their feature.
+        A feature with NaN or infinity keeps it.
 
     Raises
     ------
     InputError
-        `p` below 1 or not finite, or no crops.
+        `p` is below 1 or not finite, or there are no crops.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""From image files to what an encoder takes: decoding, stain work and crops, ahead in a thread or in processes."""
+"""Prepare images for an encoder: decode, normalise stains and cut crops, ahead in a thread or in processes."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StainInfo:
-    """What was found in an image before it is described: its stains at the first scale, and which picture it is.
+    """Stains of an image at the first scale, checks of its normalisation, and the checksum of its pixels.
 
     Attributes
     ----------
     vectors : ndarray of float64, shape (3, 2), or None
-        Haematoxylin and eosin as columns; None where none were estimated.
+        Haematoxylin and eosin as columns; None if they were not estimated.
     tissue : float
         Share of tissue pixels.
     residual : float
-        Optical density left unexplained, root mean square; NaN where no stains were estimated.
+        Root mean square of the optical density that the stains do not explain; NaN if they were not estimated.
     skipped : bool
-        Whether normalisation was skipped for too little tissue, at any scale.
+        Whether normalisation was skipped at any scale, because of too little tissue.
     pixels : str
         See `bchisto.data.pixels_sha256`.
     checks : tuple of StainCheck
-        How far its normalised stains can be trusted, at each scale that was normalised.
+        Checks of the normalised stains, one per normalised scale.
     """
 
     vectors: npt.NDArray[np.float64] | None
@@ -52,23 +52,23 @@ class StainInfo:
 
     @property
     def whitened(self) -> float:
-        """The largest share of stained pixels that turned white at a scale; NaN if no scale was normalised."""
+        """Largest share, over all scales, of stained pixels that turned white; NaN if no scale was normalised."""
         return max((check.whitened for check in self.checks), default=float("nan"))
 
     @property
     def basis(self) -> float:
-        """The smallest share of stained pixels that stains were estimated from at a scale; NaN if none were."""
+        """Smallest share, over all scales, of stained pixels that gave the stains; NaN if no scale was normalised."""
         return min((check.basis for check in self.checks), default=float("nan"))
 
     @property
     def doubtful(self) -> bool:
-        """Whether anything is out of bounds at any scale."""
+        """Whether a check failed at any scale."""
         return any(check.reasons for check in self.checks)
 
 
 @dataclass(frozen=True)
 class ImageFailure:
-    """An image that could not be used, and why."""
+    """An image that could not be used, and the reason."""
 
     record: ImageRecord
     message: str
@@ -81,13 +81,13 @@ class NormalisedImage:
     Attributes
     ----------
     index : int
-        Place among the records.
+        Position among the records.
     scales : dict of str to ndarray of uint8, shape (height, width, 3)
-        By `View.level`.
+        Normalised images, by `View.level`.
     stain : StainInfo
-        Of the first scale.
+        Stains at the first scale.
     key : str
-        What seeds its colours and crops, see `bchisto.data.crop_key`.
+        Source of its random colours and crops, see `bchisto.data.crop_key`.
     """
 
     index: int
@@ -98,7 +98,7 @@ class NormalisedImage:
 
 @dataclass
 class PreparedCrops:
-    """The crops of one augmentation, or in dense mode its frames with the windows in them."""
+    """Crops of one augmentation, or in dense mode its frames and the windows in them."""
 
     image: int
     augmentation: int
@@ -128,12 +128,12 @@ def normalise_images(
     crop_seed : {"id", "pixels"}
         See `bchisto.data.CROP_SEEDS`.
     processes : int
-        1 does it here, when the next image is asked for.
+        Number of worker processes. With 1, this process does the work when the next image is requested.
 
     Raises
     ------
     ImageError
-        An image that cannot be used, unless `skip_errors` makes it an `ImageFailure`.
+        An image cannot be used. With `skip_errors` an `ImageFailure` is yielded instead.
     """
     normalise = functools.partial(
         _normalise, settings=settings, views=tuple(views), skip_errors=skip_errors, crop_seed=crop_seed
@@ -185,7 +185,7 @@ def _normalise(
 def _at_scale(
     record: ImageRecord, image: npt.NDArray[np.uint8], view: View, settings: FeaturizeSettings, normalizer: Normalizer
 ) -> tuple[npt.NDArray[np.uint8], StainInfo]:
-    """Resize and normalise an image."""
+    """Resize an image for a view and normalise it."""
     height, width = image.shape[:2]
     if view in settings.needs and (message := view.misfit(record, width=width, height=height)) is not None:
         raise ImageError(message)
@@ -211,7 +211,7 @@ def prepare_crops(
     views: Sequence[View],
     first: int = 0,
 ) -> Iterator[PreparedCrops | ImageFailure]:
-    """Colour each image for each augmentation from the `first` and cut its crops; in dense mode turn the frame."""
+    """Yield the crops of each image for each augmentation from `first` on; in dense mode, turned frames and windows."""
     for image in images:
         if isinstance(image, ImageFailure):
             yield image
@@ -242,13 +242,13 @@ def prepare_crops(
 
 
 def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
-    """Yield `items`, made up to `ahead` in advance by a thread; an error in it is raised here, in its place."""
-    rest, end = iter(items), object()
+    """Yield `items`, which a thread computes up to `ahead` in advance. Its errors are raised here, in order."""
+    iterator, end = iter(items), object()
     thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
     try:
-        waiting = collections.deque(thread.submit(next, rest, end) for _ in range(ahead))
+        waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead))
         while (item := waiting.popleft().result()) is not end:
-            waiting.append(thread.submit(next, rest, end))
+            waiting.append(thread.submit(next, iterator, end))
             yield cast("T", item)
     finally:
         thread.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Settings of stage 1 by name, and options that stand for what fits the images and the machine."""
+"""Presets of feature extraction, and options whose value ``auto`` depends on the images or the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import DEFAULT_VIEWS, FeaturizeSettings
 _log = logging.getLogger(__name__)
 
 AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
-"""What ``--view`` takes: the published views, or others that fit the images; or only the smaller of the two."""
+"""Automatic values of ``--view``: the published views, or others that fit the images; or only the smaller view."""
 
 _DENSE = {"mode": "dense", "engine": "auto"}
 
@@ -31,11 +31,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "published": {},
 }
-"""Options that a name stands for: ``quick`` and ``standard`` lie on the upper hull of accuracy on real BACH against
-CPU time, see ``docs/settings.md``; ``published`` is Rakhlin et al. 2018."""
+"""Options that each preset sets. ``published`` is Rakhlin et al. 2018.
+
+``quick`` and ``standard`` are on the upper convex hull of accuracy on real BACH against CPU time, see
+``docs/settings.md``.
+"""
 
 _KERAS_TIMES = 2
-"""CPU time of dense mode with Keras over that with OpenVINO (``benchmarks/presets.py``)."""
+"""Ratio of the CPU times of dense mode with Keras and with OpenVINO (``benchmarks/presets.py``)."""
 
 
 def preset_options(name: str) -> dict[str, Any]:
@@ -58,18 +61,18 @@ def preset_options(name: str) -> dict[str, Any]:
 def resolve_settings(
     options: Mapping[str, Any], *, here: bool = True, brought: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[FeaturizeSettings, bool]:
-    """Return settings, and whether their views are to be fitted to the images.
+    """Return settings, and whether their views must still be fitted to the images.
 
     Parameters
     ----------
     options : mapping
-        Fields of `FeaturizeSettings`; others are left aside. ``views`` may be a name of `AUTO`, for which
-        `bchisto.preflight.plan_describing` then puts views that fit. ``engine`` may be ``auto``: OpenVINO if it is
-        installed, the encoders are networks of Keras on TensorFlow, and there is no GPU.
+        Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, which
+        `bchisto.preflight.plan_describing` then replaces with views that fit. ``engine`` may be ``auto``: OpenVINO if
+        it is installed, the encoders are networks of Keras on TensorFlow, and there is no GPU.
     here : bool
-        Whether they are for work on this machine; else ``auto`` stays Keras, and no library is loaded to see.
+        Whether the work runs on this machine. Otherwise ``auto`` means Keras, and no library is loaded to decide.
     brought : mapping
-        Options that encoders bring, see `bchisto.featurize.encoder_defaults`; ``auto`` then stands for their view.
+        Defaults of encoders, see `bchisto.featurize.encoder_defaults`. With them, ``auto`` means the encoder's view.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def resolve_settings(
 
 
 def _openvino_suits(encoders: tuple[EncoderChoice, ...]) -> bool:
-    """Return whether OpenVINO is the fastest engine here; print what it costs that it is not installed."""
+    """Return whether OpenVINO is the best engine on this machine; warn if it would be but is not installed."""
     if not all(map(gives_maps, encoders)) or prepare_backend() != "tensorflow" or visible_gpus():
         return False
     if importlib.util.find_spec("openvino") is not None:

@@ -1,4 +1,4 @@
-"""At how many micrometres per pixel encoders see images, whether they were made for that, and the view that suits."""
+"""Compare the micrometres per pixel at which encoders see images with those of their training images."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from .presets import AUTO
 from .settings import FeaturizeSettings, View
 
 FAR = 1.3
-"""Factor between scales from which it is told: accuracy differs by up to four points between the scales at which slides
-are usually seen (arXiv 2601.02198), and 0.42 of BACH for 0.5 is no reason to worry."""
+"""Ratio of two scales above which there is a warning (bchisto's choice).
+
+Accuracy differs by up to four points between the usual scales of slides (arXiv 2601.02198). The 0.42 of BACH instead of
+0.5 should not give a warning.
+"""
 
 
 @dataclass(frozen=True)
 class SeenScale:
-    """How an encoder sees images at a view.
+    """Micrometres per pixel at which an encoder sees images with a view.
 
     Attributes
     ----------
     encoder : str
     view : View
     bounds : (float, float) or None
-        Least and most micrometres per pixel of what the network takes; None where those of images are not known.
+        Smallest and largest micrometres per pixel of the network's input; None if those of the images are unknown.
     trained : tuple of float
-        Those that it was trained at; empty where that is not known.
+        Micrometres per pixel of the training images; empty if unknown.
     suited : View or None
-        A view that shows what it was trained on.
+        A view that matches the training images.
     """
 
     encoder: str
@@ -42,14 +45,14 @@ class SeenScale:
 
     @property
     def seen(self) -> str:
-        """The bounds for people."""
+        """The bounds as text."""
         if self.bounds is None:
             return "not known"
         return " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in self.bounds))
 
     @property
     def warning(self) -> str:
-        """What to do where it was trained at another scale; empty where it was not."""
+        """A warning if the encoder was trained at another scale; otherwise empty."""
         far = self.bounds is not None and any(
             min(max(bound / mpp, mpp / bound) for mpp in self.trained) > FAR for bound in self.bounds if self.trained
         )
@@ -61,14 +64,14 @@ class SeenScale:
 
 
 def suited_view(card: EncoderCard) -> View | None:
-    """Return the view that shows an encoder crops of the size and scale that it was trained on."""
+    """Return the view with the crop size and scale of an encoder's training images; None if these are unknown."""
     side = card.resize or card.size
     return View(card.mpp[0], side, "um") if card.mpp and side else None
 
 
 def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> list[SeenScale]:
-    """Return how each encoder sees images at each view."""
-    known = {record.mpp for record in records}
+    """Return the micrometres per pixel at which each encoder sees the images with each view."""
+    resolutions = {record.mpp for record in records}
     scales = []
     for choice, view in product(settings.encoders, settings.views):
         card = stated_card(choice, settings.weights_of(choice.label)) or EncoderCard()
@@ -76,26 +79,27 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
         factor = view.crop / side if side else 1.0
         if view.unit:
             bounds = (view.scale * factor, view.scale * factor)
-        elif None in known or not known:
+        elif None in resolutions or not resolutions:
             bounds = None
         else:
-            values = sorted(mpp / view.scale * factor for mpp in known if mpp is not None)
+            values = sorted(mpp / view.scale * factor for mpp in resolutions if mpp is not None)
             bounds = (values[0], values[-1])
         scales.append(SeenScale(choice.label, view, bounds, card.mpp, suited_view(card)))
     return scales
 
 
 def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> dict[str, Any]:
-    """Return the options that encoders bring which state micrometres per pixel: pathology encoders of vectors.
+    """Return default options for pathology encoders, which state the micrometres per pixel of their training images.
 
-    Their views, one augmentation, stains and colours as they are, and exact mode; nothing if any encoder states none.
+    These are their views, one augmentation, unchanged stains and colours, and exact mode. If any encoder does not state
+    its micrometres per pixel, there are no such defaults.
 
     Parameters
     ----------
     options : mapping
         As for `resolve_settings`.
     keep : collection of str
-        Options that the user gave, which stay.
+        Options that the user set, which are left out of the result.
     """
     chosen = from_options(
         FeaturizeSettings, {name: options[name] for name in ("encoders", "weights") if name in options}
@@ -104,21 +108,21 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     views = [None if card is None else suited_view(card) for card in cards]
     if None in views:
         return {}
-    brought = {
+    defaults = {
         "views": tuple(dict.fromkeys(views)), "augmentations": 1, "stain": "none", "color_range": (1.0, 1.0),
         "mode": "exact",
     }  # fmt: skip
     automatic = str(next(iter(options.get("views", ())), "")) in AUTO
-    return {name: value for name, value in brought.items() if name not in keep or (name == "views" and automatic)}
+    return {name: value for name, value in defaults.items() if name not in keep or (name == "views" and automatic)}
 
 
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
-    """Say in one line what encoders brought, as options."""
+    """Return one line that lists the default options of encoders."""
     named = (choice.name for choice in settings.encoders if choice.name in CATALOGUE and not choice.layers)
     published = {name: CATALOGUE[name].outputs for name in named}
     outputs = [f"{name}:{'+'.join(of)}" for name, of in published.items()]
     words = {"encoders": outputs, **brought} if outputs else brought
-    words = {name: value for name, value in words.items() if name != "mode"}  # that of all but networks of maps
+    words = {name: value for name, value in words.items() if name != "mode"}  # exact is the only mode of these encoders
     values = (value if isinstance(value, list | tuple) else [value] for value in words.values())
     texts = [" ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items) for items in values]
     template = ", ".join(f"{{{name}:{{}}}}" for name in words)

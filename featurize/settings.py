@@ -1,4 +1,4 @@
-"""What stage 1 is asked to do, and how many images it describes in one go, from the settings alone."""
+"""Settings of feature extraction, and estimates of work that need only the settings."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
 
 PADS = ("none", "reflect")
-"""What becomes of an image that is smaller than the crop: it is refused, or mirrored at its edges up to the crop."""
+"""Treatment of images smaller than the crop: ``none`` refuses them, ``reflect`` extends them by mirroring."""
 
 PRECISIONS = ("float32", "bfloat16")
 STAIN_FALLBACKS = ("skip-normalisation", "error")
 
 _UNIT_SECONDS = 10.0
-"""A unit takes at least about this long, so that starting it costs little."""
+"""Minimum duration of a unit, approximately, so that the time to start it does not matter."""
 
 _CORE_MACS_PER_SECOND = 9e10
-"""Multiply-accumulates of one present CPU core in a second (measured on a Zen 5 core, ResNet-50)."""
+"""Multiply-accumulates per second of one current CPU core (measured on a Zen 5 core, ResNet-50)."""
 
 _IMAGE_SECONDS, _AUGMENTATION_SECONDS = 0.2, 0.02
-"""Decoding and normalising an image; one augmentation with its crops (measured, 1024x768)."""
+"""Time to decode and normalise an image, and time of one augmentation with its crops (measured, 1024x768)."""
 
 _FRAME_PIXELS = 2048 * 1536
-"""Pixels of an image of BACH."""
+"""Pixels of a BACH image."""
 
 _MOST_IMAGES = 64
-"""Most images in a block: bounds its memory and what a crash costs."""
+"""Maximum number of images in a block. It limits memory, and the work that a crash can lose."""
 
 _MOST_ENLARGED = 16
-"""Factor by which an image is enlarged at most for a view in micrometres."""
+"""Maximum factor by which an image is enlarged for a view in micrometres."""
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -53,9 +53,9 @@ class View:
     Attributes
     ----------
     scale : float
-        Factor of the sides of an image; micrometres per pixel after scaling where `unit` says so.
+        Factor by which the sides of an image are scaled; with the unit ``um``, micrometres per pixel after scaling.
     crop : int
-        Pixels after scaling.
+        Side of the crop, in pixels after scaling.
     unit : {"", "um"}
     """
 
@@ -68,19 +68,20 @@ class View:
 
     @property
     def level(self) -> str:
-        """The scale with its unit: views of one level look at the same resized image."""
+        """The scale with its unit. Views of the same level share a resized image."""
         return f"{self.scale}{self.unit}"
 
     @property
     def field(self) -> str:
-        """The micrometres that a crop is across, for people."""
+        """The width of a crop in micrometres, as text."""
         return f"{self.scale * self.crop:.3g} um"
 
     @classmethod
     def parse(cls, text: str) -> View:
-        """Read ``SCALE:CROP``, or micrometres: ``0.5um:224`` of a pixel up to 20, ``112um:224`` of a crop beyond.
+        """Parse ``SCALE:CROP``, or micrometres: up to 20 per pixel (``0.5um:224``), above 20 per crop (``112um:224``).
 
-        Both of these are one view. A pixel of more shows no cell, and a field of less holds two.
+        These two examples are the same view. The limit is unambiguous: larger pixels would show no cells, and smaller
+        crops would contain only two.
 
         Examples
         --------
@@ -106,11 +107,11 @@ class View:
 
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> View:
-        """Return the view that a store names, see `bchisto.featurize.stored`."""
+        """Return the view in the header of a feature file, see `bchisto.featurize.stored`."""
         return cls(float(header["scale"]), as_whole(header["crop"], "crop"), str(header.get("unit", "")))
 
     def factor(self, mpp: float | None) -> float:
-        """Return the factor of the sides of an image of so many micrometres per pixel."""
+        """Return the factor by which the sides of an image with `mpp` micrometres per pixel are scaled."""
         if not self.unit:
             return self.scale
         if mpp is None:
@@ -118,7 +119,10 @@ class View:
         return mpp / self.scale
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Say that an image of this size, pixels, cannot be seen so: smaller than the crop, or of no known scale."""
+        """Return the reason why this view does not fit an image of this size in pixels; None if it fits.
+
+        The image may be smaller than the crop, or its micrometres per pixel may be unknown or too coarse.
+        """
         if self.unit and record.mpp is None:
             remedies = [Message("{mpp} gives them for all images, a column mpp of a manifest for each")]
             text = "{}: its micrometres per pixel are not known, which the view {} needs"
@@ -147,7 +151,7 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
-    """Everything that decides the content of the stores, beside the images."""
+    """Settings of feature extraction. Together with the images they determine the content of the feature files."""
 
     encoders: tuple[EncoderChoice, ...] = option(
         tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
@@ -208,7 +212,7 @@ class FeaturizeSettings(Settings):
     seed: int = option(0, least=0, help="Random seed of crops and colours.")
 
     def validate(self) -> None:
-        """Refuse what does not go together."""
+        """Refuse settings that cannot be combined."""
         low, high = self.color_range
         if not 0 < low <= high:
             raise InputError("{color_range} {} {}: give two positive factors, the lower one first", low, high)
@@ -226,7 +230,7 @@ class FeaturizeSettings(Settings):
                 )  # fmt: skip
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
-        for choice in self.encoders:  # what one cannot do that looks at a part of each crop alone
+        for choice in self.encoders:  # limits of encoders that use only a part of each crop
             if (least := least_of_partial(choice)) is None:
                 continue
             if self.mode == "dense":
@@ -241,27 +245,27 @@ class FeaturizeSettings(Settings):
 
     @property
     def on_device(self) -> bool:
-        """Whether a GPU of Keras's backend can do all that follows normalisation: it takes crops of one number."""
-        able = self.mode == "exact" and self.engine == "keras" and self.crops != GRID
-        return able and all(map(gives_maps, self.encoders))
+        """Whether a GPU of Keras's backend can do all steps after normalisation. It needs a fixed number of crops."""
+        supported = self.mode == "exact" and self.engine == "keras" and self.crops != GRID
+        return supported and all(map(gives_maps, self.encoders))
 
     @property
     def on_keras(self) -> bool:
-        """Whether networks run on Keras's backend or PyTorch, and so on a GPU where these see one."""
+        """Whether networks run on Keras's backend or PyTorch, which use a GPU if they find one."""
         return self.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in self.encoders)
 
     @property
     def needs(self) -> tuple[View, ...]:
-        """The views that an image must be large enough for."""
+        """Views for which an image must be large enough: none if small images are padded."""
         return self.views if self.pad == "none" else ()
 
     def weights_of(self, encoder: str) -> str:
-        """Return where the weights of an encoder come from, by its name or label; the last option that fits wins."""
+        """Return the weights selected for an encoder, by its name or label; see `bchisto.encoders.weights_of`."""
         return weights_of(self.weights, encoder)
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:
-    """Return the images in a unit, from the settings alone: some ten seconds of work on one core, at most 64.
+    """Return the number of images in a unit: about ten seconds of work on one core, but at most 64 images.
 
     Examples
     --------
@@ -272,15 +276,15 @@ def images_per_block(settings: FeaturizeSettings) -> int:
 
 
 def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS, mpp: float | None = None) -> float:
-    """Return about how long one image takes on one present CPU core, from recorded speeds: no network is loaded.
+    """Estimate the seconds that one image takes on one current CPU core, from recorded speeds, without a network.
 
     Parameters
     ----------
     settings : FeaturizeSettings
     pixels : int
-        Of an image; those of an image of BACH by default.
+        Number of pixels of the image; by default that of a BACH image.
     mpp : float, optional
-        Its micrometres per pixel.
+        Micrometres per pixel of the image; by default those of BACH.
     """
     sides = [math.sqrt(pixels) * view.factor(mpp or BACH_MPP) for view in settings.views]
     counts = [

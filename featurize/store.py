@@ -1,14 +1,14 @@
-"""The descriptor store: one HDF5 file per encoder and view.
+"""The feature file: one HDF5 file per encoder and view.
 
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, and false, where they are not
-known), and ``pixels_sha256`` of the decoded image. ``failures`` names the images that are left out, as JSON. What made
-the rows, and where the store came from, are attributes, see `bchisto.featurize.stored`.
+``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, or false, if unknown), and
+``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON. Attributes contain the
+settings and the origin, see `bchisto.featurize.stored`.
 
-A store may be a stranger's: nothing outside of the file is read, everything has its type and length, and descriptors
-are finite.
+A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
+be finite.
 """
 
 from __future__ import annotations
@@ -43,20 +43,21 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "basis": ("float", ()),
     "doubtful": ("truth", ()),
 }
-"""Columns of numbers: what they hold, and the shape of a value."""
+"""Columns of numbers, with their type and the shape of a value."""
 
 
 @dataclass(frozen=True)
 class StainOutcome:
-    """What became of the stains of the images of a store.
+    """Result of the stain normalisation of a feature file's images.
 
     Attributes
     ----------
     images : int
+        Number of images.
     skipped : tuple of str
-        Ids of those with too little tissue, described without normalisation.
+        Ids of images with too little tissue, which were not normalised.
     doubtful : tuple of str
-        Ids of those whose normalised stains are in doubt, see `bchisto.stains.check_stains`.
+        Ids of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     """
 
     images: int
@@ -65,28 +66,28 @@ class StainOutcome:
 
 
 _HASHED_BYTES = 64 * 1024**2
-"""Descriptors that are in memory at once while they are hashed."""
+"""Bytes of features in memory at a time while checksums are computed."""
 
 _AT_ONCE = 4096
-"""Texts that are read at once."""
+"""Texts that are read at a time."""
 
 
 class Store:
-    """An open, finished store. Use as a context manager.
+    """An open feature file. Use it as a context manager.
 
     Attributes
     ----------
     path : Path
     settings : dict
-        All that decided the rows.
+        All settings that determine the rows.
     header : dict
-        The settings, and where the store came from.
+        The settings and the origin of the file.
     image_ids, labels, groups : list of str
-        Per image, in store order; an empty label or group means unknown.
+        Per image, in the order of the file; an empty label or group means unknown.
     augmentations : int
         Rows per image.
     dim : int
-        Length of a descriptor.
+        Number of features.
     """
 
     def __init__(self, path: Path, file: Any) -> None:
@@ -119,21 +120,26 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The file name without its suffix: what models of this store are called by."""
+        """The file name without its suffix, which also names the models of this feature file."""
         return self.path.stem
 
     def features(self, images: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
-        """Return descriptors, float32 of shape (images, augmentations, dim).
+        """Return features, float32 of shape (images, augmentations, dim).
 
         Parameters
         ----------
         images : sequence of int, optional
             Positions in `image_ids`; all by default.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged, or a feature is not finite.
         """
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
         try:
-            if isinstance(chosen, range) and chosen.step == 1 and chosen:  # one behind the other: read at once
+            if isinstance(chosen, range) and chosen.step == 1 and chosen:  # consecutive: one read is enough
                 rows = np.s_[chosen.start * self.augmentations : chosen.stop * self.augmentations]
                 self._features.read_direct(result.reshape(-1, self.dim), rows)
             else:
@@ -141,7 +147,7 @@ class Store:
                     self._features.read_direct(
                         result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[index]
                     )
-        except OSError as error:  # a position out of range is no damage
+        except OSError as error:  # only reading; a position out of range raises another error
             raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
@@ -150,7 +156,7 @@ class Store:
         return result
 
     def content(self) -> dict[str, str]:
-        """Return image id to the SHA-256 of its descriptors, see `content_hashes`; memory stays at some megabytes."""
+        """Return image id to the SHA-256 of its features, see `content_hashes`, in blocks of limited memory."""
         size = max(1, _HASHED_BYTES // max(1, 4 * self.dim * self.augmentations))
         hashes: list[str] = []
         for start in range(0, len(self.image_ids), size):
@@ -163,7 +169,7 @@ class Store:
         Raises
         ------
         StoreError
-            It cannot be read, or has not one value for each image.
+            The column cannot be read, or does not have one value per image.
         """
         with _mending(self.path):
             if name in (*HASHES, "image_id"):
@@ -174,30 +180,30 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were described without normalisation, and the stains of which are in doubt."""
+        """Return which images were not normalised, and which have doubtful stains."""
         ids = np.array(self.image_ids, dtype=object)
         skipped, doubtful = self.images("normalisation_skipped"), self.images("doubtful")
         return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[doubtful]))
 
     @property
     def keys(self) -> dict[str, str]:
-        """Image id to the key of its rows: of the settings, the id and the content; not of how many there are."""
+        """Image id to the key of its rows, which depends on settings, id and content, not on the number of rows."""
         return dict(zip(self.image_ids, read_texts(self._file, "images/key", count=len(self.image_ids)), strict=True))
 
     @property
     def pixels(self) -> dict[str, str]:
-        """Image id to the hash of its decoded pixels; of embeddings it is not known."""
+        """Image id to the SHA-256 of its decoded pixels; without images of embeddings, for which it is unknown."""
         hashes = zip(self.image_ids, self.images(PIXELS), strict=True)
         return {image: value.decode() for image, value in hashes if value}
 
 
 def content_hashes(features: npt.NDArray[np.float32]) -> list[str]:
-    """Return the SHA-256 of the descriptors of each image, of (images, augmentations, dim)."""
+    """Return the SHA-256 of each image's features, from an array of shape (images, augmentations, dim)."""
     return [hashlib.sha256(str(rows.shape).encode() + rows.tobytes()).hexdigest() for rows in features]
 
 
 def open_store(path: PathInput) -> Store:
-    """Open a finished store for reading.
+    """Open a feature file for reading.
 
     Parameters
     ----------
@@ -211,8 +217,8 @@ def open_store(path: PathInput) -> Store:
     Raises
     ------
     StoreError
-        Missing, not readable, truncated, open elsewhere in a way that cannot be shared, not a bchisto store, or of a
-        newer schema (the message says which version reads it).
+        The file is missing, unreadable, truncated, locked by another program, not a feature file of bchisto, or of a
+        newer schema (the message names the version that reads it).
 
     Notes
     -----
@@ -224,24 +230,24 @@ def open_store(path: PathInput) -> Store:
         opened.enter_context(file)
         check_schema(path, file)
         store = Store(path, file)
-        opened.pop_all()  # whoever has the store closes the file
+        opened.pop_all()  # the caller closes the file
     return store
 
 
 def open_file(path: Path) -> tuple[Any, bool]:
-    """Open a store or part; also whether another process has it open for writing."""
+    """Open a feature file or part; also return whether another process has it open for writing."""
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     return open_for_reading(path)
 
 
 def look_first(paths: Iterable[Path]) -> None:
-    """Read stores once in another process, so that a damaged one cannot end this one.
+    """Read feature files once in another process, so that a damaged one cannot crash this one.
 
     Raises
     ------
     StoreError
-        HDF5 is ended by a store, or does not come to an end.
+        HDF5 crashes or hangs on a file.
     """
     texts = [
         (name, "text", 1) for name in ("label", "group", *(f"images/{name}" for name in ("image_id", "key", *HASHES)))
@@ -251,19 +257,19 @@ def look_first(paths: Iterable[Path]) -> None:
 
 
 def _mending(path: Path, *, busy: bool = False) -> contextlib.AbstractContextManager[None]:
-    """Say what was found in a store; a line of `check_schema` names the file and says what to do already."""
+    """Turn errors into a `StoreError` that names the file and a remedy; leave errors that already do."""
     return reading(path, _mend("damaged, {}", busy=busy), kind=StoreError)
 
 
 def _mend(fault: str, *, busy: bool = False) -> str:
-    """Say what to do about a fault; what another process is writing may be whole once it is closed there."""
+    """Return a fault with its remedy. A file that is being written may be intact, so the user should try again."""
     if busy:
         return "open for writing in another program; close it there and try again"
     return f"{fault}; make it again with bchisto featurize --overwrite"
 
 
 def check_schema(path: Path, file: Any) -> None:
-    """Refuse a file that is no store or part, or one of a newer schema; `StoreError` says which."""
+    """Raise `StoreError` if a file is not a feature file, or is of a newer schema."""
     version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
@@ -278,20 +284,20 @@ def check_schema(path: Path, file: Any) -> None:
 
 
 def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1) -> list[str]:
-    """Return a column of texts, every `step`-th of them.
+    """Return every `step`-th text of a column.
 
     Raises
     ------
     StoreError
-        See `checked_dataset`; more than `count` of them; not UTF-8, or too long.
+        See `checked_dataset`; or the column does not have `count` texts, or they are too long.
     """
     dataset = checked_dataset(file, name, holds="text", shape=(count,))
     texts: list[str] = []
     letters = 0
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
-        some = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
-        letters += sum(map(len, some))
-        if max(map(len, some)) > limits.ID_LETTERS or letters > limits.COLUMN_LETTERS:
+        block = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
+        letters += sum(map(len, block))
+        if max(map(len, block)) > limits.ID_LETTERS or letters > limits.COLUMN_LETTERS:
             raise StoreError(f"the texts of {name} are too long")
-        texts += some
+        texts += block
     return texts

@@ -1,7 +1,7 @@
-"""What a store says of itself: the settings that made its rows, written whole, and where it came from.
+"""The header of a feature file: the settings that determine its rows, and its origin.
 
-The settings are one JSON value, the attribute ``settings``. They alone govern; the attributes of the same names are for
-other programs. All other attributes say where a store came from, and change no row.
+The settings are JSON in the attribute ``settings``. bchisto reads only this attribute; it writes each setting as a
+separate attribute too, for other programs. All other attributes describe the origin, and do not affect the rows.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .settings import FeaturizeSettings, View
 TEXT = h5py.string_dtype("utf-8")
 
 _OF_MANY = ("encoders", "weights", "views", "augmentations")
-"""Fields of all stores together, in the place of which each has its own; the number of augmentations makes no row."""
+"""Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
 
 _ORIGIN: dict[str, type] = {
     "weights": str, "weights_file_sha256": str, "dataset": str, "images_sha256": str, "selection": str,
     "bchisto_version": str, "runner": str, "card": str, "network": str, "synthetic": bool, "schema_version": int,
     "augmentations": int, "classes": list, "mpp_sha256": str, "mpp_least": float, "mpp_most": float,
 }  # fmt: skip
-"""Attributes that say where a store came from, and their types; others are not read."""
+"""Attributes that describe the origin of a feature file, and their types; others are not read."""
 
 _WORDS = {str: "text", float: "a number", bool: "true or false", int: "a whole number", list: "a list of texts"}
 
 _NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most")
-"""Of encoders of one's own alone; and of images whose micrometres per pixel are known, in no store of embeddings."""
+"""Optional attributes: those of encoders other than Keras networks, and those on micrometres per pixel."""
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -51,13 +51,13 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "color_range": (0.0, 100.0),
     "seed": (0, 2**63 - 1),
 }
-"""Bounds on what makes descriptors, so that one image fits into memory."""
+"""Limits of settings in a header, so that one image fits into memory."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View, *, device: str) -> dict[str, Any]:
-    """Return all that decides the rows of one store, JSON-ready.
+    """Return all settings that determine the rows of one feature file, JSON-ready.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View
     encoder : CropEncoder
     view : View
     device : {"cpu", "gpu"}
-        Where colours, crops and pooling are worked out, which agree to a grey level only.
+        Where colours, crops and pooling are computed. Pixels differ by at most one grey level between them.
     """
     own = {
         "encoder": encoder.name,
@@ -84,14 +84,14 @@ def store_settings(settings: FeaturizeSettings, encoder: CropEncoder, view: View
 
 
 def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
-    """Return the settings of stage 1 for one store alone, of what the store or a bundle says.
+    """Return the settings of feature extraction from the header of a feature file or model file.
 
     Raises
     ------
     InputError
-        Something would take an image past all bounds, or is no such setting.
+        A setting is invalid or out of range.
     KeyError, TypeError, ValueError
-        Something is missing or of another kind.
+        A setting is missing or of another type.
     """
     for name in ("encoder", "weights_sha256"):
         if not isinstance(header[name], str):
@@ -114,7 +114,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
 
 
 def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-    """Write the settings whole, and each setting and fact as an attribute."""
+    """Write the settings as JSON, and each setting and fact of the origin as an attribute."""
     file.attrs["settings"] = json.dumps(settings, sort_keys=True)
     for name, value in {**settings, **origin}.items():
         if isinstance(value, list):
@@ -125,12 +125,12 @@ def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, An
 
 
 def write_failures(file: Any, failures: Any) -> None:
-    """Keep what failed; not as an attribute, which HDF5 limits to 64 KiB."""
+    """Write failures as a dataset, because HDF5 limits attributes to 64 KiB."""
     file.create_dataset("failures", data=json.dumps(failures), dtype=TEXT)
 
 
 def read_failures(file: Any) -> Any:
-    """Return what failed, of a store or a part."""
+    """Return the failures of a feature file or part."""
     text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
     if len(text) > limits.FAILURES_LETTERS:
         raise StoreError("its failures are too long")
@@ -138,12 +138,12 @@ def read_failures(file: Any) -> Any:
 
 
 def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings and the origin of an open store, both checked.
+    """Return the checked settings and origin of an open feature file.
 
     Raises
     ------
-    StoreError, or what `bchisto.jobs.DAMAGE` lists
-        Something is missing, of another type, too long or out of range; the message names it.
+    StoreError, or an error in `bchisto.core.DAMAGE`
+        An entry is missing, of another type, too long or out of range; the message names it.
     """
     text = file.attrs.get("settings")
     if not isinstance(text, str) or len(text) > limits.CARD_LETTERS:
@@ -158,7 +158,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
     if not isinstance(json.loads(origin["selection"]), dict):
         raise StoreError("the attribute selection holds no options")
-    with contextlib.suppress(ValueError):  # a card that says nothing is none; one nested without end is refused
+    with contextlib.suppress(ValueError):  # an invalid card is ignored, but endless nesting is an error
         json.loads(origin.get("card", "{}"))
     try:
         if settings.get("mode") == IMPORTED:
@@ -201,7 +201,7 @@ def _attribute(file: Any, name: str) -> Any:
 
 
 def _check_imported(settings: Mapping[str, Any]) -> None:
-    """Check what a store says of the embeddings that it was made of."""
+    """Check the settings of a feature file that was made from embeddings."""
     about = settings[IMPORTED]
     if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
         raise InputError("nothing is recorded about the embeddings")

@@ -1,4 +1,4 @@
-"""From image files to descriptors: what is prepared in a thread is encoded beside it; and how long that will take."""
+"""Compute features of images while a thread prepares the next ones, and measure how long this takes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, no
 from .settings import FeaturizeSettings, View
 
 _AHEAD = 2
-"""Items prepared ahead of inference: one being encoded, one ready (more only costs memory)."""
+"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
 
 _FEW, _MORE = 1, 3
-"""Augmentations of the two timed units; their difference is the cost of one."""
+"""Augmentations of the two timed runs; the difference gives the time of one augmentation."""
 
 
 @dataclass(frozen=True)
 class ImageDescriptors:
-    """The pooled descriptors of an image: store name to float32 of shape (augmentations described, d)."""
+    """Pooled features of an image: name of the feature file to float32 of shape (augmentations computed, d)."""
 
     record: ImageRecord
     stain: StainInfo
@@ -47,28 +47,28 @@ def describe_images(
     on_device: bool | None = None,
     helpers: int = 1,
 ) -> Generator[ImageDescriptors | ImageFailure, None, None]:
-    """Describe images one after the other.
+    """Compute the features of images one after the other.
 
     Parameters
     ----------
     records : sequence of ImageRecord
         The images.
     settings : FeaturizeSettings
-        Stain, augmentation, crops, pooling, batch size and seed are taken from here.
+        Stain, augmentation, crops, pooling, batch size and seed.
     targets : mapping
-        Store name to encoder and view.
+        Name of a feature file to encoder and view.
     ticker : Ticker
-        Ticked once per augmentation of an image.
+        Counts progress, one step per augmentation of an image.
     first : int
         The augmentation to begin with.
     skip_errors : bool
-        Yield an `ImageFailure` for an image that cannot be used, instead of raising.
+        Yield an `ImageFailure` for an image that cannot be used, instead of raising an error.
     crop_seed : {"id", "pixels"}
-        What seeds colours and crops: the image's id, or its decoded pixels, see `bchisto.data.CROP_SEEDS`.
+        Source of the random colours and crops: the image's id or its decoded pixels, see `bchisto.data.CROP_SEEDS`.
     on_device : bool, optional
-        Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
+        Colour, crop and pool on the device of Keras's backend as well; by default if that is a GPU.
     helpers : int
-        Processes that decode and normalise ahead of the encoders, beside a GPU; 1 is a thread of this one.
+        Processes that decode and normalise images ahead of a GPU; 1 means a thread of this process.
 
     Yields
     ------
@@ -78,7 +78,7 @@ def describe_images(
     Raises
     ------
     ImageError
-        An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
+        An image cannot be decoded or used, or a feature is not finite; the message names the image.
     """
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
@@ -113,7 +113,7 @@ def _crop_by_crop(
     ticker: Ticker,
     first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Encode what was prepared on the CPU."""
+    """Compute features of crops or frames that were prepared on the CPU."""
     mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
@@ -146,7 +146,7 @@ def _on_device(
     ticker: Ticker,
     first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Let the device do all that follows normalisation; it has the next image before the last is waited for."""
+    """Compute features with all steps after normalisation on the device, always one image ahead."""
     describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
     waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
@@ -170,7 +170,7 @@ def _on_device(
             if len(waiting) > 1:
                 yield finished()
     except ImageError as error:
-        failed = error  # those before the image that cannot be used are done, as they are crop by crop
+        failed = error  # the images before it are finished first, as on the CPU
     while waiting:
         yield finished()
     if failed is not None:
@@ -194,27 +194,27 @@ def _encode_frames(
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
         vectors = encoder.encode_windows(item.frames[level], np.concatenate(windows))
-        ends = np.cumsum([len(some) for some in windows])[:-1]
+        ends = np.cumsum([len(boxes) for boxes in windows])[:-1]
         encoded.update(zip(names, np.split(vectors, ends), strict=True))
     return encoded
 
 
 @dataclass(frozen=True)
 class DescribingCost:
-    """What one image costs: seconds of one process, and numbers in its rows of all stores."""
+    """Cost of one image: seconds of one process, and numbers in its rows of all feature files."""
 
     seconds: float
     numbers: int
 
 
 def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> DescribingCost:
-    """Describe an image with few augmentations, and scale that up.
+    """Estimate the cost of an image by timing a few augmentations of it.
 
     Parameters
     ----------
     record : ImageRecord
     settings : FeaturizeSettings
-        Weights of networks with feature maps are random here, since neither time nor size depends on them.
+        For networks with feature maps, random weights replace the chosen ones, which affect neither time nor size.
 
     Raises
     ------
@@ -240,9 +240,9 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
         list(describe_images([record], settings=small, targets=targets, ticker=Ticker(None)))
         return time.perf_counter() - started
 
-    describe(1)  # compiles
+    describe(1)  # the first run compiles, so it is not timed
     few, more = describe(_FEW), describe(_MORE)
     augmentation = max(0.0, more - few) / (_MORE - _FEW)
-    times = settings.crops / crops if crops else 1.0  # a grid is timed whole
+    times = settings.crops / crops if crops else 1.0  # a grid is timed completely
     image = max(0.0, few - _FEW * augmentation) + settings.augmentations * augmentation * times
     return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))

@@ -1,4 +1,4 @@
-"""The unit of stage 1: a block of images, described for every store that lacks them, written as parts."""
+"""Units of work of feature extraction: blocks of images, whose features are written as parts of feature files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .settings import FeaturizeSettings
 from .stream import describe_images
 
 _BUNDLES, _BUNDLE_IMAGES = 8, 256
-"""Beside a GPU: bundles of units for each process at least, so that all end at about the same time, and most images in
-one."""
+"""With a GPU: minimum number of bundles per process, so that all processes end at about the same time; and maximum
+number of images in a bundle."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that lack the same augmentations in the same stores, so that decoding is shared.
+    """Images that lack the same augmentations in the same feature files, so that each is decoded only once.
 
     Attributes
     ----------
     first, count : int
-        The first augmentation that is lacking, and how many are.
+        First missing augmentation, and number of missing augmentations.
     records : tuple of ImageRecord
     keys : dict of str to tuple of str
-        Store name to the key of each image.
+        Name of a feature file to the keys of the images.
     """
 
     first: int
@@ -42,16 +42,16 @@ class Batch:
 
     @property
     def steps(self) -> int:
-        """Its steps of progress: augmentations of images."""
+        """Number of progress steps: augmentations of all images."""
         return len(self.records) * self.count
 
     def part(self, plan: StorePlan) -> Path:
-        """Return the part of a store that holds it once it is described."""
+        """Return the path of the part of a feature file for this batch."""
         return part_path(plan.folder, self.keys[plan.name], first=self.first, count=self.count)
 
 
 Unit = tuple[Batch, ...]
-"""What a block of images lacks; empty if nothing."""
+"""Missing features of a block of images; empty if it is complete."""
 
 
 def make_units(
@@ -62,18 +62,20 @@ def make_units(
     augmentations: int,
     size: int,
 ) -> list[Unit]:
-    """Cut all images into blocks, whatever is finished, so that shards agree; each with what it lacks.
+    """Divide all images into blocks, and return what each block lacks.
+
+    Finished images do not change the blocks, so that all shards use the same ones.
 
     Parameters
     ----------
     records : sequence of ImageRecord
         All images.
     finished : mapping
-        Store to what is finished of it.
+        Name of a feature file to its finished rows.
     keys : mapping
-        Store to image id to key.
+        Name of a feature file to a mapping from image id to key.
     augmentations : int
-        Rows of an image.
+        Augmentations per image.
     size : int
         Images in a block.
     """
@@ -94,10 +96,10 @@ def make_units(
                 Batch(
                     first,
                     augmentations - first,
-                    tuple(some),
-                    {name: tuple(keys[name][record.image_id] for record in some) for name in names},
+                    tuple(images),
+                    {name: tuple(keys[name][record.image_id] for record in images) for name in names},
                 )
-                for (first, names), some in lacking.items()
+                for (first, names), images in lacking.items()
             )
         )
     return units
@@ -111,23 +113,23 @@ def describe_units(
     settings: FeaturizeSettings,
     helpers: int = 1,
 ) -> None:
-    """Do units one after the other: describe what their images lack, and write it as parts.
+    """Compute the missing features of units, one unit after the other, and write them as parts.
 
-    Images of a later unit are prepared while an earlier one is described.
+    Images of the next unit are prepared while the previous one is computed.
 
     Parameters
     ----------
     units : sequence of Unit
     ticker : Ticker
     plans : mapping
-        Store name to store.
+        Name of a feature file to its plan.
     settings : FeaturizeSettings
     helpers : int
-        Processes that decode and normalise beside the one that encodes.
+        Processes that decode and normalise images for the process that encodes them.
     """
     lacking = []
     for batch in itertools.chain.from_iterable(units):
-        if all(batch.part(plans[name]).is_file() for name in batch.keys):  # by another process meanwhile
+        if all(batch.part(plans[name]).is_file() for name in batch.keys):  # written by another process
             ticker.tick(batch.steps)
         else:
             lacking.append(batch)
@@ -155,7 +157,7 @@ def describe_units(
 
 
 def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:
-    """Return the encoder of a store, if its weights are those that the store names."""
+    """Return the encoder of a feature file; refuse it if its weights changed since the plan was made."""
     encoder = encoder_of(plan.choice, settings)
     if encoder.weights_sha256 != plan.settings["weights_sha256"]:
         source = plan.choice.source or settings.weights_of(plan.choice.label)
@@ -169,7 +171,7 @@ def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:
 
 
 def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> list[tuple[Unit, ...]]:
-    """Return what a process does in one go: a unit, or beside a GPU several, since it must never wait for the next.
+    """Group units into tasks: one unit each, or with a GPU several, so that the GPU need not wait between units.
 
     Parameters
     ----------

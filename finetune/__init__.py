@@ -1,4 +1,4 @@
-"""CNNs trained over the same folds, to the same prediction table as the boosted road."""
+"""Fine-tune CNNs over the same folds, and to the same prediction tables, as boosted models."""
 
 from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS, class_weights, sample_training

@@ -1,4 +1,4 @@
-"""Augmentation of training images, seeded per (seed, image, epoch)."""
+"""Augment training images, seeded per seed, image and epoch."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from ..stains import augment_he
 AUGMENTATIONS = (
     "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
 )  # fmt: skip
-"""The eight isometries of the square; left-right mirroring; rotation, shift and zoom about the middle, with what lies
-beyond the edge mirrored; brightness and contrast; Gaussian noise, one value per pixel where the image is grey; a random
-crop; H&E stain factors from 0.7 to 1.3. Channels that are equal stay so under all but the last."""
+"""Names of the augmentations.
+
+The eight isometries of the square; left-right mirroring; rotation, shift and zoom around the centre, mirrored beyond
+the edges; brightness and contrast; Gaussian noise, one value per pixel if the image is grey; a random crop; H&E stain
+factors from 0.7 to 1.3. Equal colour channels stay equal under all of them except ``stain``."""
 
 RANGES = {
     "rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7,
 }  # fmt: skip
-"""How far those go that take a range, where none is given: degrees to either side; share of the side to either
-side, each way; share by which the image is enlarged or reduced at most; share of brightness and of contrast to either
-side; largest standard deviation as a share of the full scale, the smallest being a fifth of it; smallest share of the
-area, the largest being all of it."""
+"""Default ranges of the augmentations that accept one.
+
+``rotation``: degrees in either direction. ``translation``: fraction of the side in either direction, along both axes.
+``magnification``: largest fraction by which the image is enlarged or reduced. ``brightness``: change of brightness and
+of contrast in either direction. ``noise``: largest standard deviation as a fraction of the full scale; the smallest is
+a fifth of it. ``crop``: smallest fraction of the area; the largest is 1."""
 
 _LIMITS = {"rotation": 180.0, "translation": 0.5, "magnification": 0.9}
-"""Largest range; 1 for the others."""
+"""Largest permitted ranges; 1 for the others."""
 
 OFFLINE = "rotations-crops"
-"""Each image in several rotations and several crops of each, the same in every epoch: seed ``ddsm-masses``, sec. 4.2,
-makes them before training."""
+"""Several rotations of each image and several crops of each rotation, the same in every epoch.
+
+The published system ``ddsm-masses``, sec. 4.2, computes them before training."""
 
 _COLOR_RANGE = (0.7, 1.3)
-"""Rakhlin et al. 2018, sec. 2.3; the other ranges are ours."""
+"""Range of the stain factors. Rakhlin et al. 2018, sec. 2.3; the other ranges are bchisto's choice."""
 
 Image = npt.NDArray[np.uint8]
 
 
 def _albumentations() -> Any:
-    # the package looks for a newer version of itself on the network unless it is told not to
+    # otherwise the package looks for updates on the network
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
@@ -49,7 +54,7 @@ def _albumentations() -> Any:
 
 
 def _parsed(text: str) -> tuple[str, float | None]:
-    """Read ``NAME`` or ``NAME:RANGE``."""
+    """Parse ``NAME`` or ``NAME:RANGE``."""
     name, colon, written = text.partition(":")
     known = (*AUGMENTATIONS, OFFLINE)
     if name not in known:
@@ -72,12 +77,12 @@ def _parsed(text: str) -> tuple[str, float | None]:
 
 
 def plain_name(text: str) -> str:
-    """Return an augmentation as files have it: its name, and its range where that is not the usual one.
+    """Return an augmentation as it is written in files: its name, and its range if it is not the default.
 
     Raises
     ------
     InputError
-        No such augmentation, or no such range.
+        There is no such augmentation, or the range is invalid.
 
     Examples
     --------
@@ -89,12 +94,12 @@ def plain_name(text: str) -> str:
 
 
 def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
-    """Return augmentations with their ranges, None for those that take none.
+    """Return augmentations with their ranges, None for those without a range.
 
     Raises
     ------
     InputError
-        See `plain_name`; or one with two ranges.
+        See `plain_name`. Also if an augmentation is given twice with different ranges.
 
     Examples
     --------
@@ -110,14 +115,14 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
 
 
 def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.random.SeedSequence], Image]:
-    """Return a function of an image (size, size, 3) and a seed sequence, from which alone its result follows.
+    """Return a function that augments an image (size, size, 3); its random choices depend only on a seed sequence.
 
     Parameters
     ----------
     names : sequence of str
-        Of `AUGMENTATIONS`, with a range or without; applied in the order of that list.
+        Names from `AUGMENTATIONS`, optionally with a range. They are applied in the order of that list.
     size : int
-        Side of the images, pixels.
+        Side of the images, in pixels.
 
     Raises
     ------
@@ -132,8 +137,8 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
         if "stain" in ranges:
             haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2).tolist()
             image = augment_he(np.ascontiguousarray(image), hematoxylin=haem, eosin=eosin)
-        same = "noise" in ranges and (image == image[:, :, :1]).all()
-        composed = grey if same else colours
+        is_grey = "noise" in ranges and (image == image[:, :, :1]).all()
+        composed = grey if is_grey else colours
         composed.set_random_seed(int(words[0]))
         return np.asarray(composed(image=np.ascontiguousarray(image))["image"], dtype=np.uint8)
 
@@ -141,21 +146,21 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
 
 
 def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) -> Any:
-    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one."""
+    """Return the transformations in the order of `AUGMENTATIONS`. Rotation, shift and zoom are a single one."""
     import cv2
 
     package = _albumentations()
-    reach = {name: value or 0.0 for name, value in ranges.items()}
-    moved = reach.keys() & {"rotation", "translation", "magnification"}
+    extents = {name: value or 0.0 for name, value in ranges.items()}
+    geometric = extents.keys() & {"rotation", "translation", "magnification"}
     steps = []
     if "isometries" in ranges:
         steps.append(package.D4(p=1.0))
     if "mirror" in ranges:
         steps.append(package.HorizontalFlip(p=0.5))
-    if moved == {"rotation"}:
-        steps.append(package.Rotate(limit=reach["rotation"], border_mode=cv2.BORDER_REFLECT_101, p=1.0))
-    elif moved:
-        turn, shift, zoom = (reach.get(name, 0.0) for name in ("rotation", "translation", "magnification"))
+    if geometric == {"rotation"}:
+        steps.append(package.Rotate(limit=extents["rotation"], border_mode=cv2.BORDER_REFLECT_101, p=1.0))
+    elif geometric:
+        turn, shift, zoom = (extents.get(name, 0.0) for name in ("rotation", "translation", "magnification"))
         steps.append(
             package.Affine(
                 rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom),
@@ -163,27 +168,28 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
             )
         )  # fmt: skip
     if "brightness" in ranges:
-        limit = reach["brightness"]
+        limit = extents["brightness"]
         steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
     if "noise" in ranges:
-        most = reach["noise"]
+        most = extents["noise"]
         steps.append(package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
     if "crop" in ranges:
-        steps.append(package.RandomResizedCrop(size=(size, size), scale=(reach["crop"], 1.0), p=1.0))
+        steps.append(package.RandomResizedCrop(size=(size, size), scale=(extents["crop"], 1.0), p=1.0))
     return package.Compose(steps)
 
 
 def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:
-    """Return a function of an image (size, size, 3), its key and the number of its copy.
+    """Return a function that computes one of the variants of an image by ``rotations-crops``.
 
-    Copies ``0 ... crops - 1`` share the first rotation, the next ones the second. Angles are any; crops keep 70 to
-    100 % of the area.
+    Its arguments are the image (size, size, 3), the key of the image, and the number of the variant. Variants
+    ``0 ... crops - 1`` share the first rotation, the next ones the second, and so on. Angles are drawn from the full
+    circle; crops keep 70 to 100 % of the area.
 
     Parameters
     ----------
     size : int
     crops : int
-        Of each rotation.
+        Number of crops of each rotation.
     seed : int
     """
     package, share = _albumentations(), (RANGES["crop"], 1.0)
@@ -200,5 +206,5 @@ def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, i
 
 
 def copy_seeds(seed: int, key: int, copy: int, *, crops: int) -> list[np.random.SeedSequence]:
-    """Return what the rotation of a copy is drawn from, which as many copies as there are crops share, and its crop."""
+    """Return the seeds of the rotation and of the crop of a variant. All variants of a rotation share its seed."""
     return [np.random.SeedSequence([seed, key, *entropy]) for entropy in ((copy // crops, 0), (copy, 1))]

@@ -1,4 +1,4 @@
-"""Uneven classes: weights of the loss, sampling of the training part, and copies of the images of a class."""
+"""Balance uneven classes: weights of the loss, sampling of training images, and repeated images of a class."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from ..core import InputError
 from .patches import Indices
 
 BEFORE = "under-before"
-"""The whole set is undersampled before it is split, and what is tested with it; seed ``idc-patches`` names no split."""
+"""Undersample the whole set before it is split, test images included.
+
+The published system ``idc-patches`` does not describe its split."""
 
 SAMPLINGS = ("none", "under", "over", "under-over", BEFORE)
-"""Drop images of large classes to the size of the smallest; draw images of small classes again up to the size of the
-largest; or meet at the geometric mean of the two. As in seed ``idc-patches``; where the third meets is ours. Of the
-training part alone, but for the last."""
+"""Sampling methods.
+
+``under`` drops images of larger classes down to the smallest class; ``over`` repeats images of smaller classes up to
+the largest; ``under-over`` does both to reach the geometric mean of the two. They follow the published system
+``idc-patches``; the geometric mean is bchisto's choice. All except ``under-before`` change only the training images."""
 
 _COPIES = 1
-"""Keeps the stream of `copy_classes` apart from that of `sample_training`."""
+"""Second seed of `copy_classes`, so that its random numbers differ from those of `sample_training`."""
 
 
 def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
-    """Return weights that give each class the same share of the loss: images / (classes x images of the class).
+    """Return weights that give each class an equal part in the loss: images / (classes x images of the class).
 
-    The formula of scikit-learn's ``class_weight="balanced"``.
+    This is the formula of scikit-learn's ``class_weight="balanced"``.
 
     Raises
     ------
     InputError
-        A class has no image.
+        A class has no images.
     """
     counts = np.bincount(labels, minlength=classes)
     if (counts == 0).any():
@@ -38,14 +42,14 @@ def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
 
 
 def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
-    """Choose training images, as positions; some stand several times, or not at all.
+    """Return positions of training images, sampled so that classes are balanced. Images may be dropped or repeated.
 
     Parameters
     ----------
     labels : ndarray of int, shape (n,)
-        Of the training part alone: nothing is drawn from elsewhere.
+        Classes of the training images.
     method : str
-        Of `SAMPLINGS`; the last changes nothing here.
+        One of `SAMPLINGS`. ``under-before`` has no effect here.
     seed : int
 
     Returns
@@ -56,7 +60,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     Raises
     ------
     InputError
-        No such method.
+        There is no such method.
     """
     if method not in SAMPLINGS:
         raise InputError("{method} {}: choose one of {}", method, ", ".join(SAMPLINGS))
@@ -77,30 +81,30 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
 
 
 def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -> tuple[float, ...]:
-    """Return how often an image of each class stands in an epoch, in the order of classes; none if no class is named.
+    """Return how often an image of each class is used in an epoch, in the order of classes; empty if none is named.
 
     Raises
     ------
     InputError
-        No such class.
+        There is no such class.
     """
     named = dict(copies)
-    if strange := [name for name in named if name not in classes]:
-        raise InputError("{copies} {}: no such class; choose among {}", strange[0], ", ".join(classes))
+    if unknown := [name for name in named if name not in classes]:
+        raise InputError("{copies} {}: no such class; choose among {}", unknown[0], ", ".join(classes))
     return tuple(named.get(name, 1.0) for name in classes) if named else ()
 
 
 def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Indices:
-    """Repeat training images by their class, as positions.
+    """Return positions of training images, repeated by a factor for each class.
 
-    The images of a class are as many afterwards as their number times the factor, rounded. Where they do not share that
-    evenly, the seed chooses those with one copy more.
+    The number of images of a class becomes that number times the factor, rounded. If it is not a multiple, the seed
+    decides which images are used once more.
 
     Parameters
     ----------
     labels : ndarray of int, shape (n,)
     factors : sequence of float
-        From 1, of each class; without any, every image stands once.
+        Factor of each class, at least 1. If empty, every image is used once.
     seed : int
 
     Returns

@@ -1,4 +1,4 @@
-"""Batches for Keras: samples read, augmented and stacked ahead of the network, the same in any number of threads."""
+"""Batches for Keras, prepared in threads ahead of the network. The number of threads does not change them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .regions import make_turner
 from .settings import FinetuneSettings
 
 _QUEUE = 16
-"""Batches prepared ahead where threads prepare them."""
+"""Number of batches that threads prepare ahead."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images, their labels, and how they become samples.
+    """Images with labels, and the rules by which they become samples.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class Source:
     labels : ndarray of int64, shape (n,)
     rule : PatchRule
     size : int
-        Side of the network's input, pixels.
+        Side of the network's input, in pixels.
     seed : int
     batch_size : int
     workers : int
-        Threads that prepare batches; they change nothing but the time.
+        Number of threads that prepare batches.
     """
 
     bank: ImageBank
@@ -49,19 +49,19 @@ class Source:
 
     @classmethod
     def of(cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1) -> Source:
-        """Return images as the network of these settings takes them."""
+        """Return a source whose samples fit the network of these settings."""
         chosen = resolved(settings)
         return cls(bank, labels, settings.rule, chosen["size"], settings.seed, chosen["batch_size"], workers)
 
     def samples(self, positions: Indices, *, copies: int = 1) -> Samples:
-        """List every patch of these images."""
+        """Return every patch of these images as samples, each `copies` times."""
         return Samples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
     def corners(self, position: int, *, epoch: int | None = None, again: int = 0) -> list[tuple[int, int]]:
-        """Return the corners of an image's patches.
+        """Return the top-left corners of an image's patches.
 
-        Random ones are others in each epoch, and each time that an image stands `again` among those that train in it;
-        without an epoch they are fixed.
+        Random corners depend on the epoch and on `again`, the number of earlier uses of the image in the epoch. Without
+        an epoch they are fixed.
         """
         entropy = [self.seed, self.bank.key(position)]
         if epoch is not None:
@@ -81,7 +81,7 @@ def _stack(
     picture: Callable[[int], npt.NDArray[Any]],
     weights: Mapping[int, float] | None = None,
 ) -> Any:
-    """Return a Keras data set over the samples in an order; `picture` makes the image of one."""
+    """Return a Keras data set of the samples in a given order. `picture` returns the pixels of a sample."""
     import keras
 
     labels = source.labels[samples.images]
@@ -100,20 +100,20 @@ def _stack(
             chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
             pictures = [picture(number) for number in chosen.tolist()]
             weighted = () if shares is None else (shares[chosen],)
-            # whole numbers stay bytes: the network makes floats of them, on its device
+            # pixels stay bytes: the network converts them to floats on its device
             return np.stack(pictures), labels[chosen], *weighted
 
         def release(self) -> None:
-            """Forget what the batches are made of: TensorFlow keeps every data set that it has read."""
+            """Release the content of the batches, since TensorFlow keeps every data set that it has read."""
             self.given = None
 
     return Batches(order, labels, shares, picture)
 
 
 def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
-    """Yield what a network makes of each batch; batches are made while it works.
+    """Yield the output of a network for each batch. The next batches are prepared meanwhile.
 
-    Not by ``model.predict``, whose every call leaves a data pipeline behind.
+    ``model.predict`` is not used, because each of its calls leaves a data pipeline in memory.
     """
     ahead = map_ahead_in_threads(lambda number: batches[number][0], range(len(batches)), threads=batches.workers)
     for batch in ahead:
@@ -121,7 +121,7 @@ def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
 
 
 def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
-    """Return the samples as they are, in their order, for validation and prediction.
+    """Return batches of the samples in order and without augmentation, for validation and prediction.
 
     Parameters
     ----------
@@ -144,31 +144,31 @@ def training_batches(
     augmentations: tuple[str, ...],
     crops: int,
 ) -> Callable[..., Any]:
-    """Return a function of the epoch to its augmented batches, shuffled unless it is told ``shuffled=False``.
+    """Return a function that returns the augmented batches of an epoch, shuffled unless ``shuffled=False`` is passed.
 
     Parameters
     ----------
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first; whole images are turned within their regions, if
-        the bank holds these.
+        Names from `AUGMENTATIONS`, and ``rotations-crops``, which is applied first. If the bank holds the regions
+        around the images, whole images are rotated within them.
     crops : int
-        Of each rotation of ``rotations-crops``.
+        Number of crops of each rotation of ``rotations-crops``.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
     turned = source.rule.kind == "resize" and OFFLINE in augmentations and source.bank.has_regions
-    drawn_anew = [name for name in augmentations if name != OFFLINE]
+    online = [name for name in augmentations if name != OFFLINE]
 
     class Pipelines(threading.local):
-        """Of a thread: those of albumentations carry their random state."""
+        """Augmentation pipelines of one thread, since those of albumentations have a random state."""
 
         def __init__(self) -> None:
             make: Any = make_turner if turned else make_offline
             self.offline: Any = None
             if OFFLINE in augmentations:
                 self.offline = make(size=source.size, crops=crops, seed=source.seed)
-            self.online: Any = make_augmenter(drawn_anew, size=source.size) if drawn_anew else None
+            self.online: Any = make_augmenter(online, size=source.size) if online else None
 
     pipelines = Pipelines()
 
@@ -179,12 +179,12 @@ def training_batches(
 
         def picture(sample: int) -> Any:
             position, number, copy = (int(part[sample]) for part in (samples.images, samples.numbers, samples.copies))
-            time, key = int(again[sample]), source.bank.key(position)
+            earlier, key = int(again[sample]), source.bank.key(position)
             image: Any = (
-                source.bank.region(position) if turned else source.read(position, number, epoch=epoch, again=time)
+                source.bank.region(position) if turned else source.read(position, number, epoch=epoch, again=earlier)
             )
             if pipelines.offline is not None:
-                image = pipelines.offline(image, key, copy + copies * time)
+                image = pipelines.offline(image, key, copy + copies * earlier)
             if pipelines.online is None:
                 return image
             return pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, sample]))
@@ -195,11 +195,11 @@ def training_batches(
 
 
 def _times_before(samples: Samples) -> Indices:
-    """Return how often each sample stands before its place: an image that was drawn twice has each of its own twice."""
+    """Return for each sample how often the same sample occurs before it; sampling can draw an image several times."""
     order = np.lexsort((samples.copies, samples.numbers, samples.images))
     ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]
     places = np.arange(len(samples))
-    alike = np.zeros(len(samples), dtype=bool)  # whether the one before is the same
+    alike = np.zeros(len(samples), dtype=bool)  # whether the sample equals the one before
     alike[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
     times = np.empty(len(samples), dtype=np.int64)
     times[order] = places - np.maximum.accumulate(np.where(alike, 0, places))

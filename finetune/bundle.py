@@ -1,4 +1,4 @@
-"""The bundle of fine-tuned networks: their settings and weights, and nothing that runs when it is read."""
+"""The model file of fine-tuned networks. It holds settings and weights, and no code that would run when it is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.npz")
 
 @dataclass(frozen=True, kw_only=True)
 class CnnBundle(BundleFacts):
-    """Fold models with what is needed to predict new images elsewhere.
+    """Fold models of a network, with everything that is needed to predict new images.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class CnnBundle(BundleFacts):
     models : dict of int to keras.Model
         Fold to network.
     dataset : str
-        Layout of the training images.
+        Dataset layout of the training images.
     reading : dict
         How they were read: ``label_level``, ``context``.
     """
@@ -45,7 +45,7 @@ class CnnBundle(BundleFacts):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The network."""
+        """Name of the network."""
         return (self.settings.network,)
 
     @staticmethod
@@ -58,7 +58,7 @@ class CnnBundle(BundleFacts):
         dataset: str,
         reading: Mapping[str, Any],
     ) -> BundleFacts:
-        """Write a bundle, and return what is in it.
+        """Write a model file, and return its facts.
 
         Parameters
         ----------
@@ -66,11 +66,11 @@ class CnnBundle(BundleFacts):
             The ``.bchisto`` file.
         facts : BundleFacts
         models : mapping of int to callable
-            Fold to what returns the bytes of its arrays, see `bchisto.crossval.pack_arrays`.
+            Fold to a function that returns the bytes of its arrays, see `bchisto.crossval.pack_arrays`.
         settings, dataset, reading
-            As the attributes.
+            See the attributes of the class.
         """
-        # what a network was built with, so that later defaults do not change it
+        # store resolved values, so that later defaults do not change the network
         chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
         return write_bundle(
             path,
@@ -83,13 +83,13 @@ class CnnBundle(BundleFacts):
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> CnnBundle:
-        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
+        """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
         manifest = archive.manifest
         settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
         chosen = resolved(settings)
         size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
         if size > limits.TRAINED_SIDE or pixels > limits.TRAINED_BATCH or settings.rule.count > limits.TRAINED_PATCHES:
-            # an image would not fit into memory, or never be done
+            # an image would not fit into memory, or take forever
             raise BundleError(f"{path}: its size, batches or patches are invalid; the model file is corrupt")
         reading = manifest["reading"]
         if set(reading) != {"label_level", "context"} or not all(isinstance(text, str) for text in reading.values()):
@@ -112,7 +112,7 @@ class CnnBundle(BundleFacts):
 
 
 def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
-    """Return the settings with random weights, since those of the members replace them."""
+    """Return the settings with random weights, since the weights of the archive replace them."""
     lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
     plain = {name: _tuple(value) if name in lists else value for name, value in content.items()}
     return replace(FinetuneSettings(**plain), weights="random", fresh=(), rate_multipliers=())
@@ -123,7 +123,7 @@ def _tuple(value: Any) -> Any:
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
-    """Return the member of each fold."""
+    """Return the archive member of each fold."""
     folds: dict[int, str] = {}
     for name in archive.members:
         match = _MEMBER.fullmatch(name)

@@ -1,7 +1,6 @@
-"""Curves, histograms of weights and the graph for TensorBoard.
+"""Write training curves, histograms of weights and the graph for TensorBoard.
 
-Written by TensorFlow itself, so that TensorBoard is needed only to look at them. On another backend of Keras TensorFlow
-only writes: there is no graph then.
+TensorFlow writes the files, so TensorBoard is needed only to view them. Other backends of Keras have no graph.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import numpy.typing as npt
 from ..core import DependencyError, Message
 
 _BUCKETS = 30
-"""Of a histogram, as TensorBoard's own."""
+"""Number of buckets of a histogram, as in TensorBoard."""
 
 
 class EventLog:
-    """Curves and the like in a folder of event files; a run that goes on adds a file.
+    """Writes event files into a folder. A resumed run adds a file.
 
     Parameters
     ----------
@@ -41,19 +40,19 @@ class EventLog:
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def write(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Add one point to each curve; an empty value adds none."""
+        """Add a point to each curve, except for empty values."""
         points = [(name, np.float32(value)) for name, value in values.items() if value != ""]
         self._write(points, step=step, plugin="scalars", kind=1)
 
     def write_weights(self, model: Any, *, step: int) -> None:
-        """Add a histogram of each variable that is trained, by its path in the network."""
+        """Add a histogram of each trained variable, named by its path in the network."""
         from keras import ops
 
         values = [(v.path, _histogram(ops.convert_to_numpy(v.value))) for v in model.trainable_variables]
         self._write(values, step=step, plugin="histograms", kind=2)
 
     def write_graph(self, model: Any) -> None:
-        """Add the graph of a prediction, with the sizes of what flows; nothing where TensorFlow does not compute it."""
+        """Add the graph of a prediction with the shapes of its tensors. Other backends than TensorFlow have none."""
         import keras
 
         if keras.backend.backend() != "tensorflow":
@@ -65,7 +64,7 @@ class EventLog:
         self._writer.flush()
 
     def _write(self, values: Iterable[tuple[str, npt.ArrayLike]], *, step: int, plugin: str, kind: int) -> None:
-        summary = self._tf.compat.v1.SummaryMetadata  # the mark by which a page of TensorBoard knows what is its own
+        summary = self._tf.compat.v1.SummaryMetadata  # tells TensorBoard which of its pages shows the value
         mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
         with self._writer.as_default():
             for name, value in values:
@@ -74,7 +73,7 @@ class EventLog:
 
 
 def _histogram(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return left edge, right edge and number of the finite values in each bucket, shape (buckets, 3)."""
+    """Return left edge, right edge and number of finite values of each bucket, shape (buckets, 3)."""
     finite = values[np.isfinite(values)].astype(np.float64)
     counts, edges = np.histogram(finite, bins=_BUCKETS)
     return np.column_stack([edges[:-1], edges[1:], counts])

@@ -1,4 +1,4 @@
-"""Training a network epoch by epoch, so that a killed run goes on where it stopped and ends the same."""
+"""Train a network epoch by epoch. An interrupted run resumes where it stopped, and ends with the same result."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class TrainingPlan:
     ----------
     settings : FinetuneSettings
     train, validate : ndarray of int64
-        Positions of images; without any to validate, all epochs are trained and the last weights are kept.
+        Positions of images. Without validation images, all epochs are trained and the last weights are kept.
     classes : int
+        Number of classes.
     copies : tuple of float
-        How often an image of each class stands in an epoch; empty for once.
+        How often an image of each class is used in an epoch; empty for once.
     """
 
     settings: FinetuneSettings
@@ -56,7 +57,9 @@ def train_model(
     events: Path | None = None,
     key: str = "",
 ) -> None:
-    """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights; of 0 the last.
+    """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
+
+    With a `patience` of 0, all epochs are trained and the last weights are kept.
 
     Parameters
     ----------
@@ -65,23 +68,23 @@ def train_model(
     source : Source
     plan : TrainingPlan
     state : Path
-        Everything that the next epoch depends on and the history so far, see `StateFile`; read where it exists.
+        File of the training state and the history, see `StateFile`. If it exists, training resumes from it.
     log : Path
-        CSV: epoch, loss, accuracy, and both on the validation part. Written from the history, so that a training that
-        is gone on from tells no other epochs than its state.
+        CSV file: epoch, loss, accuracy, and both on the validation images. It is rewritten from the saved history, so
+        that it always agrees with the state.
     on_epoch : callable
-        Called after each epoch with a few words, also for those that an earlier run trained.
+        Called after each epoch with a short text, also for epochs that an earlier run trained.
     on_saved : callable
-        Called with a number of epochs that a kill does not take any more, all together at the end.
+        Called with the number of epochs that were newly saved, and at the end with the others.
     events : Path, optional
         Folder for TensorBoard.
     key : str
-        Of the training; a state of another is not gone on from.
+        Key of the training. A state with another key is ignored.
 
     Raises
     ------
     InputError
-        A batch larger than the training part, a class without an image there, or a loss that is no number.
+        A batch is larger than the training part, a class has no training images, or the loss is not finite.
     """
     settings, samples = plan.settings, training_samples(source, plan)
     if source.batch_size > len(samples):
@@ -91,16 +94,16 @@ def train_model(
     weights = loss_weights(source, samples, plan)
     validated = source.samples(plan.validate)
     make_epoch = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
-    saved = StateFile(state, model, key)
-    progress = saved.restore()
-    safe = progress.done
-    held = still_batches(source, validated, weights=weights)
+    state_file = StateFile(state, model, key)
+    progress = state_file.restore()
+    saved_epochs = progress.done
+    validation = still_batches(source, validated, weights=weights)
     curves = None if events is None else EventLog(events)
     if progress.rows:
         write_rows(log, _COLUMNS, progress.rows)
     for row in progress.rows:
         on_epoch(_words(row))
-    on_saved(safe)
+    on_saved(saved_epochs)
     if curves is not None and not progress.done:
         curves.write_graph(model)
         curves.write_weights(model, step=0)
@@ -111,7 +114,7 @@ def train_model(
         epoch.release()
         row = [progress.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
         if len(validated):
-            row[3:] = _judge(model, held)
+            row[3:] = _judge(model, validation)
         loss = row[3] if len(validated) else row[1]
         if not math.isfinite(loss):
             raise InputError("{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0])
@@ -121,23 +124,23 @@ def train_model(
             progress.best, progress.waited, progress.kept = loss, 0, copied_weights(model)
         else:
             progress.waited += 1
-        whole = saved.save(progress)
+        was_saved = state_file.save(progress)
         write_rows(log, _COLUMNS, progress.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=progress.done)
             curves.write_weights(model, step=progress.done)
         _log.debug("%s: epoch %d, %s", log.stem, progress.done, _words(row))
         on_epoch(_words(row))
-        if whole:
-            on_saved(progress.done - safe)
-            safe = progress.done
-    on_saved(progress.done - safe)
-    held.release()
+        if was_saved:
+            on_saved(progress.done - saved_epochs)
+            saved_epochs = progress.done
+    on_saved(progress.done - saved_epochs)
+    validation.release()
     model.set_weights(progress.kept)
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:
-    """List what an epoch trains on: the sampled images as often as their class stands, their patches and copies.
+    """Return the samples of an epoch: all patches and variants of the sampled and repeated training images.
 
     Raises
     ------
@@ -151,9 +154,9 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
 
 
 def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
-    """Return the weights of the classes in the loss, None if they are not weighted.
+    """Return the weight of each class in the loss, or None if classes are not weighted.
 
-    They follow from what an epoch trains on: classes that sampling has made even are not corrected a second time.
+    Weights follow from the samples of an epoch, so classes that sampling has balanced are not corrected twice.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
 
 
 def _judge(model: Any, batches: Any) -> tuple[float, float]:
-    """Return loss and accuracy."""
+    """Return loss and accuracy on some batches."""
     loss, accuracy = model.evaluate(batches, verbose=0)
     return float(loss), float(accuracy)
 

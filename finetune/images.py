@@ -1,4 +1,4 @@
-"""Decoded images, once for all folds: one memory-mapped file beside the run, whatever the sizes of the images."""
+"""Decode all images once, for all folds, into a single memory-mapped file in the run folder."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ _INDEX = np.dtype(
         ("region_height", np.int64), ("region_width", np.int64), ("across", float), ("down", float), ("side", float),
     ]
 )  # fmt: skip
-"""Of each image: where its pixels begin, its size, what seeds its random draws, the hash of its pixels as decoded; and
-its `Region`, whose pixels follow. Sizes are 0 where there is none."""
+"""Index entry of an image.
+
+Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `Region`, whose pixels
+follow. Sizes are 0 if there is no image or no region."""
 
 _AHEAD = 64
-"""Images that are decoded before any is written."""
+"""Number of images that are decoded before they are written."""
 
 
 @dataclass(frozen=True)
 class ImageBank:
-    """Images of any size, one after the other, each with its region if they are to be turned.
+    """Decoded images of any size in one array, each followed by its region if images are to be rotated.
 
     Attributes
     ----------
     pixels : ndarray of uint8
         All pixels, flat.
     index : ndarray, shape (n,)
-        What is known of each image.
+        One entry per image: offset, size, seed, checksum and region.
     """
 
     pixels: Image
@@ -59,7 +61,7 @@ class ImageBank:
 
     @property
     def has_regions(self) -> bool:
-        """Whether images can be turned within their files."""
+        """Whether the bank holds regions, within which images can be rotated."""
         return bool(self.index["region_height"].any())
 
     def picture(self, position: int) -> Image:
@@ -67,7 +69,7 @@ class ImageBank:
         return self._cut(int(self.index["offset"][position]), self.shape(position))
 
     def region(self, position: int) -> Region:
-        """Return what surrounds an image."""
+        """Return the region that surrounds an image."""
         row, (height, width) = self.index[position], self.shape(position)
         shape = int(row["region_height"]), int(row["region_width"])
         pixels = self._cut(int(row["offset"]) + height * width * 3, shape)
@@ -81,7 +83,7 @@ class ImageBank:
         return int(self.index["height"][position]), int(self.index["width"][position])
 
     def key(self, position: int) -> int:
-        """Return the key of an image, which follows from its id and seeds what is random."""
+        """Return the key of an image, which is derived from its name and seeds its random draws."""
         return int(self.index["key"][position])
 
     def counts(self, positions: Indices, rule: PatchRule) -> Indices:
@@ -89,7 +91,7 @@ class ImageBank:
         return np.array([rule.number(*self.shape(position)) for position in positions], dtype=np.int64)
 
     def patch(self, position: int, corner: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
-        """Return a patch at the size of a network, uint8 of shape (size, size, 3)."""
+        """Return a patch resized for a network, uint8 of shape (size, size, 3)."""
         import cv2
 
         image = self.picture(position)
@@ -103,7 +105,7 @@ class ImageBank:
 
     @classmethod
     def of(cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[Region] = ()) -> ImageBank:
-        """Make a bank in memory; `names` seed what is random: image ids, or what stands for them."""
+        """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
         around: list[Region | None] = [*regions] or [None] * len(images)
         rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
@@ -111,7 +113,7 @@ class ImageBank:
 
     @classmethod
     def open(cls, path: Path) -> ImageBank:
-        """Map a file that `prepare_images` wrote; where it is not whole, one of `DAMAGE` is raised."""
+        """Map a file of `prepare_images`. If it is incomplete, an error in `DAMAGE` is raised."""
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
         if index.dtype != _INDEX or index.ndim != 1:
             raise ValueError("its index is not one of images")
@@ -124,7 +126,7 @@ class ImageBank:
 def _write(
     handle: IO[bytes], image: Image | None, name: str, region: Region | None = None, sha256: str = ""
 ) -> tuple[Any, ...]:
-    """Write an image, if there is one, and its region; return its row of the index."""
+    """Write an image and its region, if any, and return its index entry."""
     offset, shapes = handle.tell(), []
     for pixels in (image, None if region is None else region.pixels):
         shapes.append((0, 0) if pixels is None else pixels.shape[:2])
@@ -136,20 +138,22 @@ def _write(
 
 
 def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord], Image]:
-    """Return a function that decodes an image and treats it as training does.
+    """Return a function that decodes an image and preprocesses it as in training.
 
     Parameters
     ----------
     stain : str
-        Of `bchisto.stains.STAIN_METHODS`; an image of too little tissue stays as it is, as in stage 1 by default.
+        One of `bchisto.stains.STAIN_METHODS`. An image with too little tissue stays unchanged, as in feature extraction
+        by default.
     rule : PatchRule
     size : int
-        Side to which a whole image is squeezed by area averaging, pixels; patches are cut at full resolution.
+        Side to which a whole image is resized by area averaging, in pixels. Patches are cut at full resolution.
 
     Returns
     -------
     callable
-        Record to uint8 RGB; raises `ImageError` for an image that cannot be decoded or is smaller than a patch.
+        Function from an image record to uint8 RGB. It raises `ImageError` if the image cannot be decoded or is smaller
+        than a patch.
     """
     treat = make_treatment(StainTreatment(stain), rule=rule, size=size)
 
@@ -161,14 +165,14 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
 
 @dataclass
 class StainTreatment:
-    """A treatment of stains, and which images it did not fit.
+    """A stain normalisation or treatment, and a list of the images for which it failed or is doubtful.
 
     Attributes
     ----------
     method : str
-        Of `bchisto.stains.STAIN_METHODS`.
+        One of `bchisto.stains.STAIN_METHODS`.
     skipped, doubtful : dict of str to None
-        Ids of images with too little tissue, which stay as they are, and of those whose stains are in doubt.
+        Ids of images with too little tissue, which stay unchanged, and of images with doubtful stain estimates.
     """
 
     method: str
@@ -179,7 +183,7 @@ class StainTreatment:
         self._normalizer: Any = make_normalizer(self.method)
 
     def __call__(self, image: Image, image_id: str = "") -> Image:
-        """Return an image as it is treated."""
+        """Return the treated image, or the image itself if it has too little tissue."""
         try:
             normalised, estimate = self._normalizer.normalize_with_estimate(image)
         except TissueError:
@@ -190,13 +194,13 @@ class StainTreatment:
         return np.asarray(normalised, dtype=np.uint8)
 
     def warn(self, *, images: int | None) -> None:
-        """Log which these are, see `stain_notes`."""
+        """Log warnings that name the skipped and doubtful images, see `stain_notes`."""
         for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), images=images, stain=self.method):
             _log.warning("%s", note)
 
 
 def make_treatment(stain: StainTreatment, *, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
-    """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
+    """Return the preprocessing of `make_reader` without decoding: a function of a record and its decoded image."""
 
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
@@ -219,38 +223,39 @@ def prepare_images(
     folder: Path,
     skip_errors: bool = False,
 ) -> tuple[Path, dict[str, str], dict[str, str]]:
-    """Decode and treat every image, or map what an earlier run left.
+    """Decode and preprocess every image, or reuse the file of an earlier run.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     settings : FinetuneSettings
-        Where images are turned within their files, what surrounds each is kept, too, see `cut_region`.
+        If images are rotated within their files, the region around each is stored, too; see `cut_region`.
     digest : str
-        Identity of the dataset.
+        Checksum that identifies the dataset.
     folder : Path
+        Folder of the file.
     skip_errors : bool
-        Leave an image that cannot be used as an empty place, and name it.
+        Store an empty entry for an image that cannot be used, instead of raising an error.
 
     Returns
     -------
     path : Path
-        ``images-<16 hex>.bin`` in that folder, for `ImageBank.open`; the index lies beside it as ``.npy``.
+        ``images-<16 hex>.bin`` in that folder, for `ImageBank.open`. The index is next to it as ``.npy``.
     pixels : dict of str to str
         Image id to the SHA-256 of its decoded pixels.
     failures : dict of str to str
-        Image id to what is wrong with it.
+        Image id to the reason why the image cannot be used.
 
     Raises
     ------
     ImageError
-        An image cannot be used, and `skip_errors` is off.
+        An image cannot be used and `skip_errors` is False.
     """
     stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    treatment, around = StainTreatment(stain), StainTreatment(stain)  # of what surrounds an image nothing is noted
+    treatment, around = StainTreatment(stain), StainTreatment(stain)  # problems in the surroundings are not reported
     treat = make_treatment(treatment, rule=rule, size=size)
 
     def prepare(record: ImageRecord) -> tuple[Image, str, Region | None, str] | ImageError:
@@ -264,8 +269,8 @@ def prepare_images(
 
     bank = _whole_bank(path, images=len(records))
     if bank is not None and (skip_errors or bank.index["height"].all()):
-        empty = [records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()]
-        return path, _hashes(records, bank.index), {record.image_id: str(prepare(record)) for record in empty}
+        failed = [records[position] for position in np.flatnonzero(bank.index["height"] == 0).tolist()]
+        return path, _hashes(records, bank.index), {record.image_id: str(prepare(record)) for record in failed}
     rows: list[tuple[Any, ...]] = []
     failures: dict[str, str] = {}
     with (
@@ -299,7 +304,7 @@ def _hashes(records: Sequence[ImageRecord], index: npt.NDArray[Any]) -> dict[str
 
 
 def _whole_bank(path: Path, *, images: int) -> ImageBank | None:
-    """Return what an earlier run left; None where there is nothing, and with a warning where it is damaged."""
+    """Return the images of an earlier run, or None if there are none or, with a warning, if the file is damaged."""
     if not (path.is_file() and path.with_suffix(".npy").is_file()):
         return None
     try:

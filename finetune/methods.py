@@ -1,4 +1,4 @@
-"""Sentences on the training of networks for a methods section, from what was run."""
+"""Describe the training of networks in sentences for a methods section."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _STAINS = {"none": "", "macenko": "macenko2009", "macenko-robust": "macenko2009"
 
 
 def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
-    """Yield the sentences.
+    """Yield sentences that describe the training.
 
     Parameters
     ----------
     settings : FinetuneSettings
     folds : int
-        Networks that were trained.
+        Number of trained networks.
     inner : bool
-        Whether a part of the training images validates that the protocol does not name.
+        Whether the validation images were split from the training images, because the fold list names none.
     """
     chosen = resolved(settings)
     if settings.stain != "none":

@@ -1,4 +1,4 @@
-"""A network ready to train: built, seeded or pretrained, frozen, and compiled with per-layer learning rates."""
+"""Build a network for training: random or pretrained weights, frozen layers, and a learning rate per layer."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
 _ENCODER_SIZE = 224
-"""Side of the input of an encoder with a top, pixels ( that of ImageNet)."""
+"""Input side of an encoder with a top, in pixels, as for ImageNet."""
 
 _SEEDS = 10**9
-"""Below which the seed of a layer lies, as where Keras draws it."""
+"""Upper bound of the seed of a layer, as in Keras."""
 
 
 def network_of(name: str) -> NetworkSpec:
-    """Return a network, or an encoder as a network: with a top, from ImageNet weights.
+    """Return the specification of a network, or of an encoder with a top and ImageNet weights.
 
     Raises
     ------
     InputError
-        Neither of them; or another package's that cannot be loaded.
+        There is no such network or encoder, or the one of another package cannot be loaded.
     """
     if name in list_networks():
         return get_network(name)
@@ -44,16 +44,17 @@ def network_of(name: str) -> NetworkSpec:
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return what is not set as the network has it, and the precision as the device has it.
+    """Return the settings that have a default, with the default filled in if they are not set.
 
-    Size, batch size, optimiser, learning rate, weights, convention and precision.
+    These are size, batch size, optimiser, learning rate, weights, convention and precision. The default of precision
+    depends on the device; the others depend on the network.
 
     Raises
     ------
     InputError
-        No such network.
+        There is no such network.
     WeightsError
-        A weights file that cannot be read.
+        The weights file cannot be read.
     """
     network = network_of(settings.network)
     of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
@@ -68,30 +69,30 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
 
 
 def untrained_notice(settings: FinetuneSettings) -> str | None:
-    """Return what every output says of a network that began untrained though its source, or its kind, does not."""
+    """Return a note for every output if the network started untrained although published weights exist; else None."""
     network = network_of(settings.network)
     if resolved(settings)["weights"] != "random":
         return None
-    if network.caffe is not None:  # no fault by itself: a recipe knows whether its source trains from scratch
+    if network.caffe is not None:  # not a warning: the source may train from scratch, which a recipe knows
         return f"{settings.network} began untrained; published weights were not given"
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
 def count_parameters(settings: FinetuneSettings, *, classes: int) -> int:
-    """Return how many numbers a network and its top have, trained or not."""
+    """Return the number of parameters of a network with its top, trainable or not."""
     plain = replace(settings, weights="random", rate_multipliers=(), fresh=())
     return int(build_model(plain, classes=classes, fold=0).count_params())
 
 
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
-    """Build and compile a model; the same settings and fold give the same weights.
+    """Build and compile a network. The same settings and fold give the same initial weights.
 
     Raises
     ------
     InputError
-        No such network, layer, or prefix.
+        There is no such network, layer or prefix.
     WeightsError
-        Weights that cannot be had, or belong to another network.
+        Weights cannot be loaded, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
     import keras
@@ -103,22 +104,22 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     model.compile(
         optimizer=_optimizer(model, settings),
         loss="sparse_categorical_crossentropy",
-        # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
+        # an object, not its name: variables created in the first step would make TensorFlow trace it twice
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # compiles the step on JAX, and with XLA on TensorFlow where it has a GPU; on a CPU the graph that TensorFlow
-        # compiles anyway is as fast, and on PyTorch it takes a compiler that not every machine has
+        # compiles on JAX, and with XLA on TensorFlow with a GPU; on a CPU TensorFlow's own graph is as fast, and
+        # PyTorch would need a compiler that not every machine has
         jit_compile="auto",
     )
     return model
 
 
 def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
-    """Return how many bytes the weights of one of our own networks take in float32; none of them is made."""
+    """Return the size in bytes of the float32 weights of a network that is not an encoder, without creating them."""
     prepare_backend()
     import keras
     from keras.src.backend.common import global_state
 
-    # Keras makes what such a scope leaves unmade when the next one ends, whoever opens that: it must forget these
+    # remove the uninitialised variables again, otherwise Keras creates them at the end of the next such scope
     waiting = list(global_state.get_global_attribute("uninitialized_variables") or [])
     try:
         with keras.StatelessScope(initialize_variables=False):
@@ -149,7 +150,7 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
 
 
 def _seed(model: Any, entropy: Sequence[int]) -> None:
-    """Draw kernels by NumPy: Glorot-uniform (Glorot & Bengio 2010), the same in every process."""
+    """Initialise kernels with NumPy, Glorot-uniform (Glorot & Bengio 2010), the same in every process."""
     for number, variable in enumerate(model.trainable_variables):
         if variable.name != "kernel":
             continue
@@ -161,9 +162,9 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
 
 
 def seed_generators(part: Any, entropy: Sequence[int]) -> None:
-    """Seed what a part of a network draws while it trains, such as the blocks that it leaves out.
+    """Seed the random generators of a part of a network, such as those that drop blocks during training.
 
-    Keras seeds those of an encoder as it likes.
+    Keras would seed those of an encoder at random.
     """
     states = [variable for variable in part.variables if variable.name == "seed_generator_state"]
     for number, state in enumerate(states):
@@ -172,7 +173,7 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
 
 
 def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
-    """Build an encoder with its top, as the specification of a network has it."""
+    """Build an encoder with a top; this is the `build` of its `NetworkSpec`."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
     return _encoder_with_top(replace(settings, **resolved(settings)), classes=classes, fold=0)
 
@@ -195,13 +196,13 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
         for layer in base.layers:
             layer.trainable = False
             if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
+                layer.rate = 0.0  # keeps features deterministic; Keras drops in frozen layers, too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     for layer in base.layers:
-        # a few hundred images give no statistics that trained weights could be used with
+        # a few hundred images give no statistics that fit the trained weights
         if settings.weights != "random" and isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # which is how Keras is told; `training=False` is not heard below another model
+            layer.trainable = False  # freezes its statistics; `training=False` has no effect in a nested model
     images = keras.Input((settings.size, settings.size, 3), name="image")
     features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
@@ -212,10 +213,10 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
 
 
 def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
-    """Return an optimiser that scales the rate of each variable by the longest prefix of its layer's path."""
+    """Return an optimiser that scales the learning rate of each variable by the longest matching prefix of its path."""
     import keras
 
-    # TensorFlow hands its own variable to the optimiser, the other backends Keras's
+    # TensorFlow passes its own variable to the optimiser, other backends pass that of Keras
     factors: dict[int, float] = {}
     for prefix, factor in sorted(settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True):
         fitting = [

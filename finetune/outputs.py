@@ -1,4 +1,4 @@
-"""What a protocol leaves in its folder: predictions of images and patches, metrics, report, bundle."""
+"""Write the outputs of a fine-tuning: predictions of images and patches, metrics, report and model file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
 _MOST_RESAMPLED = 20_000
-"""Patches up to which intervals are computed at once: of 200,000 they take a minute on one core, and ``bchisto
-evaluate --level row`` gives them."""
+"""Largest number of patches for which confidence intervals are computed.
+
+For 200,000 patches this takes a minute on one core; ``bchisto evaluate --level row`` computes them on request."""
 
 
 def write_outputs(
@@ -36,12 +37,12 @@ def write_outputs(
     dataset: Dataset,
     reading: Mapping[str, str],
 ) -> CrossValidation:
-    """Write everything; return the result with predictions and metrics of images, if any is tested."""
+    """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
     settings, records = units[0].settings, {record.image_id: record for record in dataset.records}
     tables = _tables(training, units, probabilities, result) if len(probabilities) else []
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
-    # a report says which file, and settings.json its hash, but not where it lies
+    # a report shows the name of the weights file but not its folder; settings.json holds its checksum
     shown = {**asdict(settings), **resolved(settings), "weights": Path(resolved(settings)["weights"]).name}
     outputs = Outputs(
         training,
@@ -72,7 +73,7 @@ def _tables(
     probabilities: npt.NDArray[np.float64],
     result: CrossValidation,
 ) -> list[PredictionTable]:
-    """Return the table of images, of patches, and of images and groups by each rule; write the first two."""
+    """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
     images, settings = training.images, units[0].settings
     keys = [(image, unit.fold) for unit in units for image, _ in unit.test_names]
     table = images.table(
@@ -92,28 +93,28 @@ def _tables(
     for level in levels:
         for rule in AGGREGATIONS:
             try:
-                made = aggregate(table, rule=rule, level=level, positive=training.view.positive)
-            except InputError:  # groups unknown or of two classes, or no two sides for this rule
+                aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
+            except InputError:  # groups are unknown or have two classes, or the rule needs two-class data
                 continue
-            tables.append(replace(made, name=f"{table.name} ({level}, {rule})"))
+            tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
     return [whole, *tables]
 
 
 def _write_table(path: Path, table: PredictionTable, images: LabelledImages) -> None:
-    assert table.probabilities is not None  # those of a network
+    assert table.probabilities is not None  # networks always predict probabilities
     rows = images.rows(zip(table.image_ids, table.folds, strict=True))
     patches = [] if table.patches is None else [("patch", table.patches)]
     write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches)
 
 
 def _curve(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
-    """Return loss and accuracy of each epoch, and both on what validates, where something does."""
+    """Return loss and accuracy per epoch, and both on the validation images, if any."""
     names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if any(row[name] for row in rows)]
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
 
 
 def _best(rows: Sequence[Mapping[str, str]], settings: FinetuneSettings) -> dict[str, Any]:
-    """Return the epoch whose weights were kept, from the log; nothing where that was removed."""
+    """Return the epoch whose weights were kept, from the log; empty if the log was removed."""
     if not rows:
         return {}
     validated = rows[-1]["val_loss"] and settings.patience

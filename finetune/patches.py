@@ -1,4 +1,4 @@
-"""Patches: the whole image at the network's size, or squares cut from it."""
+"""Patches, the input of a network: the whole image, resized, or squares cut from it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from ..core import InputError, Message
 from ..data import ImageRecord
 
 _COUNT = 8
-"""Random patches of an image."""
+"""Default number of random patches of an image."""
 
 _OVERLAP = 0.5
-"""Share of its side that a window of a grid shares with the next."""
+"""Default overlap of neighbouring patches in a grid, as a fraction of the side."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class PatchRule:
-    """How an image becomes samples of a network.
+    """Rule by which an image is divided into patches.
 
     Attributes
     ----------
     kind : {"resize", "random", "sliding"}
-        The image squeezed to a square; squares at random places, which training draws anew in each epoch; or a grid of
-        squares, the last of a row or column flush with the edge. The three of the published system ``breakhis-resnet``.
+        The whole image resized to a square; squares at random positions, which are new in each epoch of training; or a
+        grid of squares, the last of each row and column flush with the edge. The published system ``breakhis-resnet``
+        uses all three.
     side : int
-        Of a square, pixels; 0 for ``resize``.
+        Side of a square, in pixels; 0 for ``resize``.
     count : int
-        Random squares of an image.
+        Number of random squares of an image.
     overlap : float
-        Of the grid.
+        Overlap of neighbouring squares in the grid, as a fraction of the side.
     """
 
     kind: str = "resize"
@@ -43,7 +44,7 @@ class PatchRule:
     overlap: float = _OVERLAP
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Say that an image of this size is smaller than a patch; None if it is not."""
+        """Return an error message if an image of this size is smaller than a patch; otherwise None."""
         if min(height, width) >= self.side:
             return None
         return Message(
@@ -56,7 +57,7 @@ class PatchRule:
         )
 
     def corners(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Return top and left of every patch of an image; `entropy` moves random ones."""
+        """Return top and left of every patch of an image. `entropy` seeds random patches."""
         if self.kind == "resize":
             return [(0, 0)]
         if self.kind == "sliding":
@@ -67,13 +68,13 @@ class PatchRule:
         return list(zip(tops.tolist(), lefts.tolist(), strict=True))
 
     def number(self, height: int, width: int) -> int:
-        """Return how many patches an image has."""
+        """Return the number of patches of an image."""
         if self.kind == "sliding":
             return len(self._starts(height)) * len(self._starts(width))
         return self.count if self.kind == "random" else 1
 
     def name(self, number: int, corner: tuple[int, int]) -> str:
-        """Return what a patch is called in tables: its corner, and for random ones, which may coincide, its number."""
+        """Return the name of a patch in tables: its corner, with its number if random patches may coincide."""
         if self.kind == "resize":
             return ""
         name = f"x{corner[1]}_y{corner[0]}"
@@ -87,16 +88,16 @@ class PatchRule:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a network sees in an epoch, as three equally long arrays.
+    """The samples of an epoch, as three arrays of equal length.
 
     Attributes
     ----------
     images : ndarray of int64
         Position of the image.
     numbers : ndarray of int64
-        Number of the patch in it.
+        Number of the patch in its image.
     copies : ndarray of int64
-        Which of the repeats of this patch.
+        Number of the repeat of this patch.
     """
 
     images: Indices
@@ -108,19 +109,19 @@ class Samples:
 
     @classmethod
     def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> Samples:
-        """List every patch of these images `copies` times; `counts` are the patches of each."""
+        """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
         each = counts * copies
         within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
         return cls(np.repeat(images, each), within // copies, within % copies)
 
 
 def parse_patches(text: str) -> PatchRule:
-    """Read ``resize``, ``random:SIDE[:COUNT]`` or ``sliding:SIDE[:OVERLAP]``.
+    """Parse ``resize``, ``random:SIDE[:COUNT]`` or ``sliding:SIDE[:OVERLAP]``.
 
     Raises
     ------
     InputError
-        Another form, or numbers out of range.
+        The text has another form, or a number is out of range.
 
     Examples
     --------

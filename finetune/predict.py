@@ -1,4 +1,4 @@
-"""New images with a bundle of fine-tuned networks."""
+"""Predict new images with fine-tuned networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .model import resolved
 from .units import predict_samples
 
 _MOST_PATCHES = 100_000
-"""Bound on the patches of an image: past it, its prediction takes days."""
+"""Largest number of patches of an image; more would take days."""
 
 
 @dataclass(frozen=True)
@@ -34,50 +34,51 @@ class CnnModel:
 
     bundle: CnnBundle
 
-    images_per_block = 16  # and in memory at once
+    images_per_block = 16  # all in memory at once
     on_keras = True
     step_name = "predictions"
     precisions: ClassVar[dict[str, str]] = {}
 
     @property
     def computed_by(self) -> dict[str, Any]:
-        """What computes the predictions."""
+        """The backend of Keras that computes the predictions."""
         return {"backend": prepare_backend()}
 
     @property
     def steps(self) -> int:
-        """Progress steps per image: models."""
+        """Progress steps per image: the number of models."""
         return len(self.bundle.models)
 
     @property
     def needs(self) -> tuple[LeastSize, ...]:
-        """What an image must be large enough for."""
+        """Patches for which an image must be large enough."""
         return (self.bundle.settings.rule,)
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
     ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
-        """Predict images: the mean probability over the patches of each, then over the fold models.
+        """Predict images: the mean probability over the patches of each image, then over the fold models.
 
         Parameters
         ----------
         records : sequence of ImageRecord
-            As many as shall be in memory at once.
+            All of them are in memory at once.
         ticker : Ticker
             Ticks once per image and model.
         skip_errors : bool
         helpers : int
-            Threads that decode images and prepare batches ahead of the networks.
+            Number of threads that decode images and prepare batches ahead of the networks.
 
         Yields
         ------
         (record, probabilities or message, pixels, compared)
-            float64 of shape (classes,), or why the image cannot be used; the hash of its decoded pixels; no numbers.
+            Probabilities are float64 of shape (classes,); a message is the reason why the image cannot be used.
+            `pixels` is the checksum of its decoded pixels, and `compared` is empty.
 
         Raises
         ------
         ImageError
-            Such an image, without `skip_errors`.
+            An image cannot be used and `skip_errors` is False.
         """
         settings = self.bundle.settings
         stain = StainTreatment(settings.stain)
@@ -117,7 +118,7 @@ class CnnModel:
             mean = dict(zip(usable, total / len(self.bundle.models), strict=True))
         for record in records:
             image_id = record.image_id
-            # its training images are not compared: nothing is known of how far a network's inner numbers carry that
+            # no comparison with training images: distances between a network's inner features were not validated
             yield record, failures.get(image_id) or mean[image_id], pixels.get(image_id, ""), np.empty(0)
 
 
@@ -129,9 +130,9 @@ def _check_number(record: ImageRecord, patches: int) -> None:
 def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:
     """Return the mean over the patches of each image, float64 of shape (images, classes).
 
-    A batch holds the patches of one image alone: in a batch with others the last bits of its probabilities would depend
-    on these. On a GPU, where a batch of one costs many times its share and the last bits depend on the card, images go
-    together.
+    A batch holds the patches of only one image; otherwise the last bits of its probabilities would depend on the other
+    images. On a GPU all images share batches, because single images would be many times slower there and the last bits
+    depend on the card anyway.
     """
     positions = np.arange(len(source.bank))
     batches = [positions] if visible_gpus() else np.split(positions, len(positions))

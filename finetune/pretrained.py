@@ -1,4 +1,4 @@
-"""Weights of our own networks from ``.npz`` or ``.safetensors`` by the layer map, and of trained ones in bundles."""
+"""Load weights of bchisto's networks from ``.npz`` or ``.safetensors`` files and from model files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .networks.spec import CaffeLayers, NetworkSpec
 CAFFE_LAYERS: dict[str, dict[str, str]] = {
     name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
 }
-"""Of each network that has one, our layer to the layer of the published Caffe model (bvlc_alexnet, bvlc_googlenet)."""
+"""For each network with a published Caffe model (bvlc_alexnet, bvlc_googlenet): bchisto's layer to the Caffe layer."""
 
 _LAST = "classes"
-"""The layer that ends every network; a file of another number of classes leaves it at its random start."""
+"""The last layer of every network. It stays random if a weights file has another number of classes."""
 
 
 def input_convention(path: Path) -> str:
-    """Return what the first layer of a file takes: ``caffe`` where names end in ``.weight``, else ``signed``.
+    """Return the input convention of a weights file: ``caffe`` if names end in ``.weight``, else ``signed``.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def _is_caffe(names: Iterable[str]) -> bool:
 
 
 def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str] = ()) -> None:
-    """Load weights into a model.
+    """Load weights from a file into a network.
 
-    Names are ``<our layer>/kernel`` and ``<our layer>/bias``, kernels (rows, columns, in, out) as in Keras; or
-    ``<Caffe layer>.weight`` and ``.bias``, kernels (out, in, rows, columns). The last layer keeps its random start
-    where its number of classes is another.
+    Arrays are named ``<layer>/kernel`` and ``<layer>/bias``, with kernels (rows, columns, in, out) as in Keras; or
+    ``<Caffe layer>.weight`` and ``.bias``, with kernels (out, in, rows, columns). The last layer stays random if the
+    file has another number of classes.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     path : Path
         ``.npz``, also of ``bchisto finetune``, or ``.safetensors``.
     network : NetworkSpec
-        What it is, for the layer map.
+        Specification of the network, with its layer map.
     fresh : sequence of str
-        Layers whose name begins so keep their random start.
+        Prefixes of the names of layers that stay random.
 
     Raises
     ------
     WeightsError
-        A file that is missing or damaged, lacks a layer, or holds another architecture.
+        The file is missing or damaged, lacks a layer, or is of another architecture.
     """
     variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -77,7 +77,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         for name, variable in variables.items():
             array = arrays.get(name)
             if name not in keep and array is not None and array.shape == shapes[name]:
-                with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as that
+                with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused below
                     variable.assign(array.astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
@@ -87,7 +87,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
 
 
 def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, network: str) -> str:
-    """Say why a variable could not be had from the arrays of a file."""
+    """Return the reason why a variable could not be loaded from the arrays of a file."""
     if name not in arrays:
         return f"has no {name}, so it is not of {network}; see the layer map"
     shape, needed = arrays[name].shape, shapes[name]
@@ -97,7 +97,7 @@ def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, ne
 
 
 def network_variables(model: Any) -> dict[str, Any]:
-    """Return the weights of a network by ``layer/variable``; those of an encoder in it by the encoder's layers."""
+    """Return the weights of a network by ``layer/variable``; a nested encoder contributes its own layers."""
     named: dict[str, Any] = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
@@ -106,21 +106,21 @@ def network_variables(model: Any) -> dict[str, Any]:
     for layer, name, variable in variables_of(model):
         if id(variable) not in inside:
             key = f"{layer}/{name}"
-            while key in named:  # parts of one layer, such as the kernels of an attention
+            while key in named:  # several parts of a layer, such as the kernels of attention
                 key += "_"
             named[key] = variable
     return named
 
 
 def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
-    """Return the values of `network_variables`."""
+    """Return the weights of a network as arrays, with the names of `network_variables`."""
     from keras import ops
 
     return {name: ops.convert_to_numpy(variable.value) for name, variable in network_variables(model).items()}
 
 
 def load_network(model: Any, data: bytes) -> None:
-    """Give a network the weights that `bchisto.crossval.pack_arrays` made bytes of.
+    """Load weights into a network from the bytes of `bchisto.crossval.pack_arrays`.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def load_network(model: Any, data: bytes) -> None:
 def _from_caffe(
     arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]], path: Path
 ) -> WeightArrays:
-    """Return the arrays of a Caffe model under our names and as Keras has them."""
+    """Return the arrays of a Caffe model with bchisto's names and in Keras's order of axes."""
     converted: WeightArrays = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
@@ -154,7 +154,7 @@ def _from_caffe(
 def _as_keras(
     array: npt.NDArray[Any], shape: tuple[int, ...], *, flattened: int | None, layer: str, path: Path
 ) -> npt.NDArray[Any]:
-    """Return an array of Caffe in the order of axes that a variable of this shape has."""
+    """Return a Caffe array in the order of axes of a Keras variable with this shape."""
     if not array.ndim or not array.size:
         return array
     if len(shape) == 1:
@@ -162,7 +162,7 @@ def _as_keras(
     if len(shape) == 4 and array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if flattened is not None:
-        # the feature map is flattened by channel there, by place here
+        # Caffe flattens the feature map channel by channel, Keras position by position
         side = int(np.sqrt(array.size // (len(array) * flattened)))
         if array.size != len(array) * flattened * side * side:
             raise WeightsError(

@@ -1,7 +1,7 @@
-"""What surrounds an image in its file: an abnormality is turned within its mammogram before it is cut and resized.
+"""Rotate an image within its file: an abnormality is rotated within its mammogram before it is cut out and resized.
 
-A region is a square about the middle of the image's box, large enough for the box's square to turn in. Beyond the edge
-of the mammogram its pixels are mirrored.
+A region is a square around the centre of the image's box. It is large enough to rotate the box's square within it.
+Beyond the edges of the mammogram, pixels are mirrored.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Box = tuple[int, int, int, int]
 
 
 class Region(NamedTuple):
-    """Part of a mammogram.
+    """The part of a mammogram that surrounds an image.
 
     Attributes
     ----------
     pixels : ndarray of uint8, shape (height, width, 3)
     across, down : float
-        Middle of the image's box, in pixels from the left and upper edge of the region.
+        Centre of the image's box, in pixels from the left and upper edge of the region.
     side : float
-        Of the square as large as the image's box, pixels: the root of width times height.
+        Side, in pixels, of the square with the same area as the image's box.
     """
 
     pixels: Image
@@ -35,17 +35,22 @@ class Region(NamedTuple):
     side: float
 
     def turned(self, *, angle: float, share: float, shift: tuple[float, float], size: int) -> Image:
-        """Return a square of it at the size of a network, uint8 of shape (size, size, 3), interpolated once (linearly).
+        """Return a rotated square of the region, resized for a network with a single linear interpolation.
 
         Parameters
         ----------
         angle : float
-            By which the mammogram is turned about the middle of the box, degrees anticlockwise.
+            Rotation of the mammogram around the centre of the box, in degrees anticlockwise.
         share : float
-            Of the box's area that is cut.
+            Fraction of the area of the box that is cut out.
         shift : tuple of float
-            Where from, across and down, -1 to 1: as far as the box's square, turned with it, allows.
+            Position of the cut across and down, from -1 to 1, the ends of the rotated square of the box.
         size : int
+            Side of the result, in pixels.
+
+        Returns
+        -------
+        ndarray of uint8, shape (size, size, 3)
         """
         import cv2
 
@@ -53,7 +58,7 @@ class Region(NamedTuple):
         aside, below = ((self.side - side) / 2 * part for part in shift)
         step = side / size
         turn = math.radians(angle)
-        # middles of pixels, which lie half a pixel from their edges
+        # coordinates of pixel centres, half a pixel from the edges
         rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
         start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
@@ -70,7 +75,7 @@ class Region(NamedTuple):
 
 
 def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:
-    """Cut what a box may turn in, at full resolution.
+    """Cut out the region in which the square of a box can be rotated.
 
     Parameters
     ----------
@@ -79,18 +84,18 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
     box : tuple of int
         Left, top, right, bottom.
     size : int
-        Side of the network's input, pixels. A box whose square is twice that or more is reduced by the largest whole
-        factor that leaves it as large as the network's input, by averages: so a region takes 24 `size` squared bytes at
-        most.
+        Side of the network's input, in pixels. If the square of the box is at least twice as large, the region is
+        reduced by averaging, by the largest integer factor that keeps the square at least that size. So a region needs
+        at most 24 `size` squared bytes.
     treat : callable
-        Treatment of the region at full resolution.
+        Stain treatment, applied to the region at full resolution.
     """
     import cv2
 
     left, top, right, bottom = box
     side = math.sqrt((right - left) * (bottom - top))
     factor = max(1, math.floor(side / size))
-    # half the diagonal, and the neighbours of the outermost pixels
+    # half the diagonal, and one pixel more for interpolation
     reach = math.ceil(side / math.sqrt(2) / factor) + 1
     (x0, x1), (y0, y1) = (
         _span((low + high) / 2, reach=reach * factor, length=length, factor=factor)
@@ -105,23 +110,25 @@ def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Im
 
 
 def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, int]:
-    """Return where a region begins and ends along a side; it holds whole blocks of the factor."""
+    """Return start and end of a region along an axis. Its length is a multiple of the factor."""
     start = max(0, math.floor(middle) - reach)
     end = min(length, math.ceil(middle) + reach)
     return start, max(start + 1, end - (end - start) % factor)
 
 
 def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, int], Image]:
-    """Return a function of a region, its key and the number of its copy, as `make_offline` does for whole images.
+    """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
 
-    Copies ``0 ... crops - 1`` share the first angle, the next ones the second. Angles are any; crops are square, at any
-    place in the turned square, and keep 70 to 100 % of the area of the box.
+    Its arguments are the region, the key of the image, and the number of the variant; compare `make_offline`. Variants
+    ``0 ... crops - 1`` share the first angle, the next ones the second, and so on. Angles are drawn from the full
+    circle. Crops are square, at any position in the rotated square, and keep 70 to 100 % of the area of the box.
 
     Parameters
     ----------
     size : int
+        Side of the result, in pixels.
     crops : int
-        Of each rotation.
+        Number of crops of each rotation.
     seed : int
     """
 

@@ -1,4 +1,4 @@
-"""Fine-tuning as a whole: the folds of a protocol with one network, to the same tables as the boosted road."""
+"""Fine-tune a network over the folds of one or more cross-validation schemes."""
 
 from __future__ import annotations
 
@@ -33,41 +33,42 @@ def finetune(
     notes: Many[TextInput] = (),
     tensorboard: bool = False,
 ) -> list[CrossValidation]:
-    """Train a network on the folds of each protocol; does only what is missing.
+    """Train a network on the folds of each cross-validation scheme. Finished folds are skipped.
 
     Parameters
     ----------
     images : ImageSelection or path
-        Which images, and how they are read; of a path all, as their layout is recognised.
+        The images and how they are read. A path means all its images, in the layout that is recognised.
     out : str or Path
         The run folder.
     settings : FinetuneSettings
     folds : FoldChoice or sequence of str
-        Protocols, see `bchisto.data.fold_plan`; 10 folds by default. A validation part of the protocol is used; else an
-        eighth of each training part, groups whole, stops the training.
+        Cross-validation schemes, see `bchisto.data.fold_plan`; 10 folds by default. If a scheme has validation images,
+        they decide when training stops. Otherwise an eighth of each training part does, with patients kept together.
     work : Work, optional
-        How it is done; a unit is a fold. By default a process per core, or one per GPU where Keras's backend sees any.
-        Images that cannot be used are listed in ``RUN/finetune/failures.csv`` if it says to skip them.
+        How the work is done; a unit is a fold. The default is a process per core, or one per GPU if Keras's backend
+        finds any. If its `skip_errors` is True, images that cannot be used are listed in ``RUN/finetune/failures.csv``.
     view : TwoClassView, optional
         As in `bchisto.boost.train`.
     notes : sequence of str
-        Shown in every output, before anything else.
+        Notes that every output shows first.
     tensorboard : bool
-        Write curves, histograms of weights and the graph to ``logs/tensorboard/``.
+        Whether to write curves, histograms of weights and the graph to ``logs/tensorboard/``.
 
     Returns
     -------
     list of CrossValidation
-        One per protocol.
+        One result per cross-validation scheme.
 
     Raises
     ------
     InputError
-        Images, folds or settings that do not fit; an existing folder of others.
+        Images, folds or settings do not fit together, or the folder contains results of others.
     ImageError
-        An image that cannot be used, if they are not to be skipped.
+        An image cannot be used and `Work.skip_errors` is False.
     ReportError
-        A report could not be written; networks, predictions, metrics and bundles are, and ``results`` holds the list.
+        A report could not be written. Networks, predictions, metrics and model files are complete, and the attribute
+        ``results`` of the error holds the list.
     """
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     choice, work, remarks = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
@@ -100,7 +101,7 @@ def finetune(
         dataset = replace(opened.dataset, records=tuple(record for record in records if record.label is not None))
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
-        # refuses lists that do not fit before images are read
+        # refuse fold lists that do not fit before images are decoded
         _plans(choice, records, {}, opened.known(failed=0), settings)
         bank, pixels, failures = prepare_images(
             dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=work.skip_errors
@@ -137,7 +138,7 @@ def finetune(
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
-            ).fitted()  # refuses what does not fit before anything is written
+            ).fitted()  # refuses settings that do not fit before anything is written
             for plan in plans
         ]
         try:
@@ -174,7 +175,7 @@ def _plans(
 
 
 def _left_out(records: Sequence[ImageRecord], failed: Mapping[str, str], settings: FinetuneSettings) -> set[str]:
-    """Return the images that are left out so that the whole set is balanced before it is split."""
+    """Return the ids of images that ``under-before`` leaves out to balance the whole set before it is split."""
     usable = [record for record in records if record.label is not None and record.image_id not in failed]
     if settings.sampling != BEFORE or not usable:
         return set()

@@ -1,4 +1,4 @@
-"""What a fine-tuning run is asked to do."""
+"""Settings of fine-tuning."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from .patches import PatchRule, parse_patches
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""In which a network computes; its weights are float32 (mixed precision)."""
+"""Precisions in which a network can compute; its weights are float32 (mixed precision)."""
 
 CONVENTIONS = ("signed", "caffe")
-"""RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
+"""Input conventions: RGB in -1..1; or BGR in 0..255 minus the mean of ImageNet, as in the published Caffe models."""
 
 TOPS = ("average", "conv")
-"""What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
-the published system ``inbreast-inception`` has it. A softmax over the classes follows either."""
+"""Layers after the last feature map of an encoder.
+
+``average`` is global average pooling; ``conv`` is convolution, max pooling and ReLU, flattened, as in the published
+system ``inbreast-inception``. A softmax over the classes follows."""
 
 _MOST_COPIES = 1000
-"""Of an image in an epoch."""
+"""Largest number of uses of an image in an epoch."""
 
 
 def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
@@ -33,12 +35,12 @@ def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
 
 
 def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
-    """Return names with their factors, which may be written ``NAME=FACTOR``.
+    """Return pairs of name and factor. Texts of the form ``NAME=FACTOR`` are parsed.
 
     Raises
     ------
     InputError
-        Not written so.
+        An item has another form.
 
     Examples
     --------
@@ -63,7 +65,7 @@ def _as_augmentations(value: Any, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FinetuneSettings(Settings):
-    """Settings that decide what is trained."""
+    """Settings of fine-tuning: network, training, augmentation, stain treatment and seed."""
 
     network: str = option(
         group="Training",
@@ -159,7 +161,7 @@ class FinetuneSettings(Settings):
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def validate(self) -> None:
-        """Refuse what is out of range or does not go together."""
+        """Refuse values that are out of range."""
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 raise InputError(
@@ -179,15 +181,15 @@ class FinetuneSettings(Settings):
 
     @property
     def rule(self) -> PatchRule:
-        """How an image becomes samples."""
+        """The rule by which an image is divided into patches."""
         return parse_patches(self.patches)
 
     @property
     def offline_copies(self) -> int:
-        """How many pictures ``rotations-crops`` makes of an image; one without."""
+        """Number of variants of an image by ``rotations-crops``; 1 without it."""
         return self.rotations * self.crops if OFFLINE in self.augmentations else 1
 
     @property
     def turned(self) -> bool:
-        """Whether images are turned within their files before they are cut: ``rotations-crops`` of whole images."""
+        """Whether whole images are rotated within their files before they are cut out, by ``rotations-crops``."""
         return OFFLINE in self.augmentations and self.rule.kind == "resize"

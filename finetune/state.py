@@ -1,4 +1,4 @@
-"""The saved state of a training: everything that its next epoch depends on, with the best weights."""
+"""Save the state of a training: everything on which the next epoch depends, and the best weights."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import numpy.typing as npt
 from ..jobs import read_pack, write_pack
 
 _TIMES_ITS_COST = 10.0
-"""A state is saved again after so many times the seconds that saving took: at most a tenth of the time."""
+"""Time between two saves as a multiple of the time that a save takes, so that saving takes a tenth of it at most."""
 
 _MOST_SECONDS = 60.0
-"""And after so many at the latest: a kill costs no more, or the epoch that runs."""
+"""Longest time between two saves, in seconds. An interruption loses at most that, or the running epoch."""
 
 
 @dataclass
 class Progress:
-    """What training has come to: part of the saved state.
+    """Progress of a training, part of the saved state.
 
     Attributes
     ----------
     done : int
-        Epochs.
+        Number of trained epochs.
     best : float
-        The loss by which the kept weights were chosen.
+        Loss of the best epoch.
     waited : int
-        Epochs since then.
+        Number of epochs since the best epoch.
     rows : list
-        The log.
+        Rows of the log.
     kept : list of ndarray
         Weights of the best epoch.
     """
@@ -47,14 +47,14 @@ class Progress:
 
 
 def training_variables(model: Any) -> list[Any]:
-    """Return all that training changes and goes on from, the slots of the optimiser among it, which are made first."""
+    """Return all variables that training changes: weights, statistics and the state of the optimiser."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return [*model.variables, *model.optimizer.variables]
 
 
 class StateFile:
-    """Saves and restores one training.
+    """File that saves and restores the state of one training.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class StateFile:
     model : keras.Model
         Compiled.
     key : str
-        Of the training, see `bchisto.jobs.key_of`.
+        Key of the training, see `bchisto.jobs.key_of`.
     """
 
     def __init__(self, path: Path, model: Any, key: str) -> None:
@@ -71,7 +71,7 @@ class StateFile:
         self._written, self._cost = time.monotonic(), 0.0
 
     def restore(self) -> Progress:
-        """Read a saved state into the model; one that does not hold is left, and training starts anew."""
+        """Load a saved state into the model. If it is missing or damaged, training starts at the first epoch."""
         shapes = {name: tuple(variable.shape) for name, variable in self._variables.items()}
         arrays = read_pack(self._path, self._key, {**shapes, "progress": (None,)})
         if arrays is None:
@@ -85,7 +85,7 @@ class StateFile:
         return progress
 
     def save(self, progress: Progress) -> bool:
-        """Save the state where it is due, and return whether it was."""
+        """Save the state if enough time has passed, and return whether it was saved."""
         from keras import ops
 
         started = time.monotonic()
@@ -93,7 +93,7 @@ class StateFile:
             return False
         plain = {name: getattr(progress, name) for name in ("done", "best", "waited", "rows")}
         arrays = {name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()}
-        if progress.waited:  # else the best weights are those of the model
+        if progress.waited:  # otherwise the model holds the best weights
             arrays |= {f"best{n}": value for n, value in enumerate(progress.kept)}
         arrays["progress"] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
         write_pack(self._path, self._key, arrays)
@@ -103,5 +103,5 @@ class StateFile:
 
 
 def copied_weights(model: Any) -> list[npt.NDArray[Any]]:
-    """Return the weights in memory of their own: JAX's next step writes into that of the present ones."""
+    """Return copies of the weights, since the next step of JAX overwrites the memory of the current ones."""
     return [np.array(value) for value in model.get_weights()]

@@ -1,4 +1,4 @@
-"""What training costs on this machine, from a few steps."""
+"""Measure the cost of training on this machine by a few steps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .regions import cut_region
 from .settings import FinetuneSettings
 
 _STEPS = 3
-"""Steps that are timed, after a first one that compiles."""
+"""Number of timed steps, after a first step that compiles."""
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What training costs.
+    """Cost of training in time and disk space.
 
     Attributes
     ----------
     read, step : float
-        Seconds to read an image, and to train a sample.
+        Seconds to read an image, and to train on a sample.
     samples : int
-        Of an image in an epoch.
+        Number of samples of an image in an epoch.
     image_bytes, weight_bytes : int
-        On the disk, of an image and of a model.
+        Disk space of an image and of a model, in bytes.
     """
 
     read: float
@@ -42,12 +42,12 @@ class TrainingCost:
 
 
 def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int) -> TrainingCost:
-    """Time the reading of an image and the training of a sample, with random weights.
+    """Measure the time to read an image and to train on a sample, with random weights.
 
     Parameters
     ----------
     record : ImageRecord
-        An image like all others.
+        A typical image.
     settings : FinetuneSettings
     classes : int
 
@@ -77,7 +77,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
 
 
 def _seconds(work: Callable[[int], Any]) -> float:
-    """Return the seconds of a step, without the first."""
+    """Return the mean seconds of a step, without the first one."""
     work(0)
     started = time.perf_counter()
     for step in range(_STEPS):

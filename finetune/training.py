@@ -1,4 +1,4 @@
-"""One protocol with one network, as a training of `bchisto.crossval`: folds are its units."""
+"""Fine-tuning in one cross-validation scheme, as a `bchisto.crossval.Training` whose units are folds."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 _log = logging.getLogger(__name__)
 
 FOLD_KIND = "fold 1"
-"""What the key of a fold begins with; another number when training or predicting changes."""
+"""Prefix of the key of a fold. Its number changes whenever training or predicting changes."""
 
 _VALIDATION_FOLDS = 8
-"""An eighth of a training part validates where the protocol names no validation part."""
+"""Number of parts of the training images, one of which validates if the fold list has no validation images."""
 
 
 @dataclass(frozen=True)
 class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
-    """One protocol with one network.
+    """One cross-validation scheme with one network.
 
     Attributes
     ----------
     networks : Path
         ``RUN/finetune``.
     dataset : Dataset
-        Every image, in the order of the file of images.
+        All images, in the order of the file `bank`.
     bank : Path
-        See `prepare_images`.
+        File of the decoded images, see `prepare_images`.
     settings : FinetuneSettings
     reading : dict
-        How the dataset was read, for the bundle.
+        How the dataset was read, for the model file.
     tensorboard : bool
     """
 
@@ -65,18 +65,18 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     command: ClassVar[str] = "finetune"
 
     def fitted(self) -> CnnTraining:
-        """Return the training with settings that fit its images, see `fit_batch_size`; writes nothing.
+        """Return the training with a batch size that fits its images, see `fit_batch_size`. Nothing is written.
 
         Raises
         ------
         InputError
-            Folds that cannot be trained: see `fit_batch_size`, or no images to validate.
+            A fold cannot be trained, see `fit_batch_size`, or has no images to validate.
         """
         return replace(self, settings=fit_batch_size(self.settings, self._units(self.networks, workers=1)))
 
     @functools.cached_property
     def deciding(self) -> dict[str, Any]:
-        """What decides how folds are trained, JSON-ready; weights by their hash, wherever they lie."""
+        """Settings that determine the training, for JSON. A weights file is given by its checksum, not by its path."""
         weights = Path(self.settings.weights)
         return {
             **{name: getattr(self.settings, name) for name in plain_options(self.settings, deciding=True)},
@@ -86,7 +86,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         }
 
     def folder(self) -> FolderSettings:
-        """Return the folder with what its networks are trained under."""
+        """Return the folder, with the settings that determine its networks."""
         return FolderSettings(
             folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
             settings={**self.deciding, **self.image_settings()},
@@ -99,7 +99,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         )
 
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
-        """Return what the folds get; a folder that is begun goes on with its threads."""
+        """Return the resources of the folds. A folder that was begun continues with the same number of threads."""
         begun, folds = folder.begun_with("threads"), len(self.plan.folds)
         resources = work.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
         if resources.threads and resources.threads > 1:
@@ -117,11 +117,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     read = staticmethod(read_fold)
 
     def steps(self, unit: FoldUnit) -> int:
-        """Return the epochs at most."""
+        """Return the largest number of epochs."""
         return unit.settings.epochs
 
     def banners(self) -> Sequence[str]:
-        """Say what a reader must know of the images, the start and the validation."""
+        """Return warnings about the images, the initial weights and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
         if settings.sampling == BEFORE:
@@ -130,7 +130,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 "large as the smallest, also in the test sets; every result is of a balanced set, not of classes "
                 "as they occur."
             )
-        noted = any(note.startswith("RANDOM START") for note in self.notes)  # by a recipe, of its source
+        noted = any(note.startswith("RANDOM START") for note in self.notes)  # a note of a recipe about its source
         if not noted and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
@@ -186,12 +186,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return units
 
     def _key(self, fold: int, train: Sequence[int], validate: Sequence[int], names: Sequence[tuple[str, str]]) -> str:
-        """Return the key of a fold: how it is trained, and on which contents and labels."""
+        """Return the key of a fold, a checksum of its settings and of the contents and labels of its images."""
         records, files = self.dataset.records, self.images.files
 
         def content(positions: Sequence[int]) -> list[tuple[str, str, str | None]]:
-            some = [records[position] for position in positions]
-            return [(record.image_id, files[record.image_id], record.label) for record in some]
+            selected = [records[position] for position in positions]
+            return [(record.image_id, files[record.image_id], record.label) for record in selected]
 
         return key_of(
             FOLD_KIND,
@@ -205,10 +205,10 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         )
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
-        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training.
+        """Set an eighth of the training images aside to validate. Groups stay whole, and no class is lost for training.
 
-        The first of eight divisions whose validation part holds every class, too, if there is one: the loss of one
-        class alone falls as long as a network calls everything so.
+        Of eight divisions it uses the first one with all classes in the validation part, if there is one. The loss on a
+        single class would fall as long as the network predicts everything as that class.
         """
         chosen = np.array([labels[position] for position in train], dtype=np.int64)
         records = [self.dataset.records[position] for position in train]

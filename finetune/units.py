@@ -1,4 +1,4 @@
-"""One fold as a work unit: train, keep the best weights, predict the images that it tests."""
+"""Train one fold: keep the best weights, and predict its test images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .state import training_variables
 _log = logging.getLogger(__name__)
 
 _last: dict[Hashable, Any] = {}
-"""The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
+"""Cache of the last network, by everything on which its graph depends. It holds at most one, to save memory."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class FoldUnit:
     settings : FinetuneSettings
     fold : int
     images : Path
-        The file of all images, see `prepare_images`.
+        File of all images, see `prepare_images`.
     labels : tuple of int
-        Of all images.
+        Class index of each image.
     train, validate, test : tuple of int
-        Positions.
+        Positions of images.
     test_names : tuple of (str, str)
         Image and patch of each prediction; the patch is empty for whole images.
     classes : tuple of str
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
     workers : int
-        Threads that prepare batches.
+        Number of threads that prepare batches.
     tensorboard : bool
         Whether curves are written for TensorBoard.
     key : str
-        Of all that decides its weights and predictions.
+        Key of everything that determines the weights and predictions.
     """
 
     settings: FinetuneSettings
@@ -72,17 +72,17 @@ class FoldUnit:
 
     @property
     def file(self) -> Path:
-        """The pack with the best weights, as ``layer/variable``, and the predictions of the test images."""
+        """File with the best weights, as ``layer/variable``, and the predictions of the test images."""
         return self._file("npz")
 
     @property
     def state(self) -> Path:
-        """What training goes on from, until the fold is finished."""
+        """File from which an interrupted training resumes; removed when the fold is finished."""
         return self._file("state.npz")
 
     @property
     def log(self) -> Path:
-        """Loss and accuracy of each epoch."""
+        """CSV file with loss and accuracy of each epoch."""
         return self.folder / "logs" / f"fold{self.fold}.csv"
 
     def _file(self, ending: str) -> Path:
@@ -96,28 +96,29 @@ class FoldUnit:
         return TrainingPlan(self.settings, train, validate, len(self.classes), copies)
 
     def source(self) -> Source:
-        """Return the images, read as the network takes them."""
+        """Return the images as samples for the network."""
         labels = np.array(self.labels, dtype=np.int64)
         return Source.of(self.settings, ImageBank.open(self.images), labels, workers=self.workers)
 
 
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
-    """Return settings whose batches the smallest training part fills, before anything is trained or written.
+    """Return settings whose batch size is at most the smallest training part. Nothing is trained or written.
 
-    The network's own batch size is lowered to what there is; one that was asked for is refused.
+    The default batch size of the network is lowered if necessary; one that the caller chose is refused instead.
 
     Parameters
     ----------
     settings : FinetuneSettings
     units : sequence of FoldUnit
-        All folds of a protocol.
+        All folds of a cross-validation scheme.
 
     Raises
     ------
     InputError
-        A batch larger than a training part, or a part that lacks a class which is to be weighted or sampled.
+        A chosen batch size is larger than a training part, or a training part lacks a class that is weighted or
+        sampled.
     """
-    wanted = int(resolved(settings)["batch_size"])
+    batch_size = int(resolved(settings)["batch_size"])
     counts: dict[int, int] = {}
     for unit in units:
         try:
@@ -130,16 +131,18 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
         raise InputError("fold {}: no image is left to train on; use fewer {folds}, or add images", fold)
-    if wanted <= least:
+    if batch_size <= least:
         return settings
     if settings.batch_size:
-        raise InputError("fold {}: {batch_size} {}: more than the {} samples that train; lower it", fold, wanted, least)
-    _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, wanted, fold, least)
+        raise InputError(
+            "fold {}: {batch_size} {}: more than the {} samples that train; lower it", fold, batch_size, least
+        )
+    _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, batch_size, fold, least)
     return replace(settings, batch_size=least)
 
 
 def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
-    """Train each fold, save its weights and predict.
+    """Train each fold, predict its test images, and save weights and predictions.
 
     Raises
     ------
@@ -179,18 +182,18 @@ def _train(unit: FoldUnit, ticker: Ticker) -> None:
         events=events,
         key=unit.key,
     )
-    ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
+    ticker.tick(settings.epochs - ticked)  # a training that stopped early is complete, too
     tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
     write_pack(unit.file, unit.key, {"tests": tests, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
 
 def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
-    """Return the compiled network of `build_model`, as a fold of these settings begins.
+    """Return the compiled network of `build_model`, in its initial state for a fold.
 
-    What TensorFlow and JAX compile for a training step belongs to one network object, and for a small network takes
-    longer than the training itself. So the network of the last fold is used again, if it is of the same settings, with
-    every variable of a new one: weights, statistics, states of random generators and of the optimiser.
+    TensorFlow and JAX compile a training step for each network object, which for a small network takes longer than the
+    training. So the network of the last fold is reused if it has the same settings. All its variables are set as in a
+    new network: weights, statistics, and the states of random generators and of the optimiser.
 
     Raises
     ------
@@ -198,7 +201,7 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
         See `build_model`.
     """
     model = build_model(settings, classes=classes, fold=fold)
-    key = (settings, classes, *resolved(settings).items())  # the input's convention follows from the weights file
+    key = (settings, classes, *resolved(settings).items())  # the resolved input convention depends on the weights file
     if key not in _last:
         release_network()
         return _last.setdefault(key, model)
@@ -208,14 +211,14 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
 
 
 def release_network() -> None:
-    """Forget the network, so that its memory is free."""
+    """Remove the network from the cache to free its memory."""
     _last.clear()
 
 
 def predict_samples(
     model: Any, source: Source, positions: npt.NDArray[np.int64], *, classes: int
 ) -> npt.NDArray[np.float64]:
-    """Predict every patch of these images, float64 of shape (patches, classes)."""
+    """Return the predictions of every patch of these images, float64 of shape (patches, classes)."""
     if not len(positions):
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
@@ -224,10 +227,10 @@ def predict_samples(
 
 
 def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
-    """Return the predictions of a finished fold, float64 of shape (test rows, classes); None if not finished.
+    """Return the predictions of a finished fold, float64 of shape (test rows, classes), or None if it is unfinished.
 
-    A file that is there and does not hold is named in a warning, and the fold counts as not finished. The training
-    state of a finished fold, which a process killed at the end leaves, is removed.
+    A damaged file causes a warning, and its fold counts as unfinished. If a process was killed at the very end, it left
+    the training state of a finished fold, which is removed here.
     """
     arrays = _read(unit)
     if arrays is None:
@@ -240,12 +243,12 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
 
 
 def read_network(unit: FoldUnit) -> bytes:
-    """Return the weights of a finished fold as the bytes of a bundle's member.
+    """Return the weights of a finished fold as the bytes of a member of the model file.
 
     Raises
     ------
     StoreError
-        The pack is gone or damaged since it was read.
+        The file was removed or damaged since it was read.
     """
     if (arrays := _read(unit)) is None:
         raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")

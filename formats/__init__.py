@@ -1,7 +1,7 @@
-"""Whatever reads files that a stranger may have written: pictures, archives, HDF5, tables, YAML and JSON.
+"""Readers of files from untrusted sources: images, archives, HDF5, tables, YAML and JSON.
 
-One contract: each reader returns plain checked values, or raises one of `bchisto.core`. Sizes are compared with
-limits before memory is taken, nothing that a file holds is run, and no other file is opened because of it.
+Every reader returns plain, checked values or raises an error of `bchisto.core`. Readers compare sizes with limits
+before they allocate memory, never run code from a file, and never open other files that a file refers to.
 """
 
 from . import limits

@@ -1,4 +1,4 @@
-"""An archive that vouches for its content: a zip with a manifest that holds the hash of every member."""
+"""Zip archives, such as model files, whose manifest contains the checksum of every member."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MANIFEST = "manifest.json"
 
 
 def check_archive_size(*, members: int, size: int = 0) -> None:
-    """Refuse what an archive could not hold, before any work is put into it.
+    """Check that planned models will fit in one model file, before they are trained.
 
     Parameters
     ----------
     members : int
-        Members beside the manifest.
+        Number of members besides the manifest.
     size : int
-        Bytes that they unpack to, as far as known.
+        Their unpacked size in bytes, as far as known.
 
     Raises
     ------
     InputError
-        More than `Archive` reads.
+        More members or bytes than `Archive` reads.
     """
     if members + 1 > limits.ARCHIVE_MEMBERS:
         raise InputError(
@@ -49,24 +49,28 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
 
 
 class Archive(contextlib.AbstractContextManager["Archive"]):
-    """An archive open for reading; everything wrong with it is a `BundleError` that names the file.
+    """An archive that is open for reading.
+
+    Every problem raises a `BundleError` that names the file.
 
     Parameters
     ----------
     path : Path
     kind : str
-        What it must be.
+        Required value of ``kind`` in the manifest.
     schema_version : int
-        The newest that can be read.
+        The newest schema version that can be read.
 
     Attributes
     ----------
     manifest : dict
+        The checked content of ``manifest.json``.
 
     Raises
     ------
     BundleError
-        Missing, not a zip, of another kind or a newer schema, too large, or of other members than its manifest names.
+        The file is missing, not a zip, of another kind or a newer schema, or too large, or its members are not those
+        of its manifest.
     """
 
     def __init__(self, path: Path, *, kind: str, schema_version: int) -> None:
@@ -97,16 +101,16 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         return tuple(self.manifest["members"])
 
     def size(self, name: str) -> int:
-        """Return how many bytes a member says that it unpacks to."""
+        """Return the unpacked size of a member in bytes, as the zip directory states it."""
         return self._zip.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
-        """Return a member whose hash is that of the manifest.
+        """Return the content of a member after checking it against the checksum in the manifest.
 
         Raises
         ------
         BundleError
-            It is not, or cannot be unpacked.
+            The checksum differs, or the member cannot be unpacked.
         """
         try:
             data = self._zip.read(name)
@@ -117,12 +121,12 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         return data
 
     def damaged(self, error: Exception) -> BundleError:
-        """Return the error to raise for content that cannot be read."""
+        """Return a `BundleError` for content that cannot be read."""
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason})")
 
     def _check(self, schema_version: int) -> dict[str, Any]:
-        """Return the manifest of an archive that holds what it says."""
+        """Check the sizes and members of the archive, and return its manifest."""
         infos = self._zip.infolist()
         size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
         if len(infos) > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
@@ -134,9 +138,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
-        about = self._zip.getinfo(_MANIFEST)
-        unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * about.compress_size)
-        if about.file_size > min(limits.MANIFEST_BYTES, unpacked):
+        info = self._zip.getinfo(_MANIFEST)
+        unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * info.compress_size)
+        if info.file_size > min(limits.MANIFEST_BYTES, unpacked):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != self._kind:

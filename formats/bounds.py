@@ -1,4 +1,7 @@
-"""Small files that would take much memory: what they hold is counted before Python makes objects of it."""
+"""Bounded reading of JSON and zip: the content is counted before Python creates objects from it.
+
+Otherwise a small file could take much memory.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from ..core import InputError
 from . import limits
 
 _SIGNS = ",:[{"
-"""Before every value of JSON but the first stands one of them."""
+"""One of these characters precedes every JSON value except the first."""
 
 
 def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
-    """Return what a JSON text holds, if it holds no more than so many values.
+    """Parse a JSON text with at most `most` values.
 
     Raises
     ------
@@ -38,12 +41,12 @@ def read_json(path: Path, *, record: bool = False) -> Any:
     ----------
     path : Path
     record : bool
-        Whether it is a record of what ran, which is small.
+        Whether it is a record of a run, for which smaller limits apply.
 
     Raises
     ------
     InputError
-        The file is not JSON, or too large; the message names it and the position.
+        The file is not JSON, or too large; the message names the file and the position.
     """
     size, values = (limits.RECORD_BYTES, limits.RECORD_VALUES) if record else (limits.JSON_BYTES, limits.JSON_VALUES)
     try:
@@ -55,18 +58,18 @@ def read_json(path: Path, *, record: bool = False) -> Any:
 
 
 def check_zip(source: Path | IO[bytes], *, members: int) -> None:
-    """Refuse a zip whose directory is too large to list, without reading it.
+    """Refuse a zip with too many members, without reading its whole directory.
 
     Parameters
     ----------
     source : Path or binary file
     members : int
-        How many it may have.
+        Largest acceptable number of members.
 
     Raises
     ------
     zipfile.BadZipFile
-        Too many, or not a zip.
+        Too many members, or not a zip.
     """
     if isinstance(source, Path):
         with source.open("rb") as handle:
@@ -76,7 +79,7 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
 
 
 class _Opening(io.IOBase):
-    """A file that `zipfile` opens: it reads the directory, and nothing as large, in one piece."""
+    """A file that refuses large reads. `zipfile` reads the directory in one piece, and nothing else as large."""
 
     def __init__(self, handle: IO[bytes], members: int) -> None:
         self._handle, self._members = handle, members

@@ -1,4 +1,7 @@
-"""Tables as CSV whose cells read back as they were meant, see `bchisto.core.neutral`."""
+"""Readers of the CSV tables that bchisto writes.
+
+They remove the apostrophe that protects cells from being run as formulas, see `bchisto.core.neutral`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from . import limits
 
 
 class Cells(Iterator[list[str]]):
-    """As `csv.reader`, with every cell as it is meant."""
+    """Iterator over rows like `csv.reader` that removes the protecting apostrophe of each cell."""
 
     def __init__(self, lines: Iterable[str], **options: Any) -> None:
         self._reader = csv.reader(lines, **options)
@@ -27,12 +30,12 @@ class Cells(Iterator[list[str]]):
 
 
 def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
-    """As `csv.DictReader`, with every cell as it is meant."""
+    """Return a `csv.DictReader` that removes the protecting apostrophe of each cell."""
     bounded = map(_bounded, lines)
-    reader = csv.DictReader(bounded)
-    made: Any = reader
-    made.reader = Cells(bounded)
-    return reader
+    records = csv.DictReader(bounded)
+    untyped: Any = records  # `reader` is typed as the class of `csv.reader`
+    untyped.reader = Cells(bounded)
+    return records
 
 
 def _bounded(line: str) -> str:
@@ -42,7 +45,7 @@ def _bounded(line: str) -> str:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the records of a CSV file that we wrote, column to cell; none where there is no such file."""
+    """Yield the rows of a CSV file that bchisto wrote, as a dict from column to cell; nothing if there is no file."""
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as handle:
             yield from read_records(handle)

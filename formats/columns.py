@@ -1,7 +1,7 @@
-"""Names of columns: which one of a table, or which array of a file, holds what, however people write it.
+"""Recognise the columns of a table, or the arrays of a file, by the many names that people give them.
 
-The one reader of such names for manifests, labels, lists, predictions and embeddings. Case, blanks, ``_``, ``-`` and
-the s of a plural do not count: ``PatientID``, ``patient-id`` and ``Patient IDs`` are one name.
+Manifests, labels, lists, predictions and embeddings all use this module. Case, blanks, ``_``, ``-`` and a plural s do
+not matter: ``PatientID``, ``patient-id`` and ``Patient IDs`` are the same name.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _MAY_BE_PATIENTS = re.compile(
     r"\w*(patient|subject|participant|person|donor|proband|case|^pat|^mrn)(s|en|in|innen)?"
     r"(id|no|nr|num|number|nummer|code|key|uid|barcode|name)?"
 )
-"""A name that may mean the patient, though no list holds it."""
+"""Names that may mean the patient, although `GROUP` does not contain them."""
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "n.a.", "missing", "?"})
-"""What programs and people write in a cell of which they do not know the value."""
+"""What programs and people write for a missing value."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a column may hold.
+    """A meaning that a column may have, with the names by which such a column is recognised.
 
     Attributes
     ----------
     name : str
-        What the column is called plainly.
+        Standard name of the column.
     means : str
-        What it holds, for messages.
+        Description of its content, for messages.
     tiers : tuple of (tuple of str)
-        Names in lower case without signs between words; a column of an earlier tier is taken before one of a later.
-        Two columns of one tier mean the same.
+        Accepted names in lower case, without characters between words. Names of an earlier tier have priority. Names of
+        one tier mean the same.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Role:
     tiers: tuple[tuple[str, ...], ...]
 
     def matching(self, names: Iterable[str]) -> list[list[str]]:
-        """Return those of some names that may hold it, by tier, in the order of the names of the tier."""
+        """Return the column names with this meaning: a list for each tier, in the order of the names in the tier."""
         keys = {name: _loose(name) for name in names}
         known = {key for tier in self.tiers for key in tier}
         keys = {name: key if key in known else key.removesuffix("s") for name, key in keys.items()}
         return [sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n])) for tier in self.tiers]
 
     def values_of(self, cells: Iterable[tuple[str, str]]) -> list[str]:
-        """Return the values of the cells of a row, (column, value), that may hold it."""
+        """Return the values with this meaning from the cells (column, value) of a row."""
         row = dict(cells)
         return [row[name] for tier in self.matching(row) for name in tier]
 
     def is_plain(self, name: str) -> bool:
-        """Whether a column is called so plainly that nothing need be said."""
+        """Whether a column has the standard name, so that no note is needed."""
         return _loose(name) == _loose(self.name)
 
 
@@ -97,7 +97,7 @@ def _loose(name: str) -> str:
 
 
 def same_name(first: str, second: str) -> bool:
-    """Whether two names are equal but for case and signs between words.
+    """Whether two names are equal apart from case and characters between words.
 
     Examples
     --------
@@ -107,11 +107,11 @@ def same_name(first: str, second: str) -> bool:
     return _loose(first) == _loose(second) != ""
 
 
-def has_column(names: Sequence[str], wanted: Role | str) -> bool:
-    """Whether one of some names is that of a column: of a role, or the one that the user names."""
-    if isinstance(wanted, Role):
-        return any(wanted.matching(names))
-    return any(same_name(name, wanted) for name in names)
+def has_column(names: Sequence[str], column: Role | str) -> bool:
+    """Whether the names include a column: one with a given role, or one that the user names."""
+    if isinstance(column, Role):
+        return any(column.matching(names))
+    return any(same_name(name, column) for name in names)
 
 
 def choose_column(
@@ -122,10 +122,10 @@ def choose_column(
     values: Callable[[str], Sequence[Any]],
     cure: str = "remove or rename one",
 ) -> str | None:
-    """Return the column that holds something; None if there is none.
+    """Return the column with a given role; None if there is none.
 
-    A column of patients that holds nothing is passed over for one that does, and so is one of slides as the name of the
-    image if several rows are of a slide.
+    A column of patients without values is skipped if another one has values. A column of slides does not identify
+    images if several rows have the same slide.
 
     Parameters
     ----------
@@ -137,14 +137,14 @@ def choose_column(
     values : callable
         Returns the cells of a column.
     cure : str
-        What to do if two columns may hold it.
+        What the user can do if two columns may have this role, for messages.
 
     Raises
     ------
     InputError
-        Two columns of one tier that do not divide the rows alike.
+        Two columns of one tier that group the rows differently.
     """
-    if role is LABEL and "x" in map(_loose, names):  # x and y say where a tile was
+    if role is LABEL and "x" in map(_loose, names):  # with a column x, y is the position of a tile, not a label
         names = [name for name in names if _loose(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
     for number, tier in enumerate(tiers):
@@ -170,7 +170,7 @@ def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
 
 
 def may_hold_patients(names: Iterable[str]) -> list[str]:
-    """Return the names that may mean the patient, though `GROUP` does not hold them.
+    """Return the names that may mean the patient, although `GROUP` does not contain them.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def may_hold_patients(names: Iterable[str]) -> list[str]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell says that its value is not known.
+    """Whether a cell contains no value, or a word for an unknown value.
 
     Examples
     --------

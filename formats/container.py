@@ -1,6 +1,6 @@
-"""What every reader of a kind of file hands to `decode`: the sizes, and a way to the samples.
+"""Types and helpers that the readers of image formats share: headers, size limits, and conversion to 8 bits.
 
-Here stands too what all readers share: headers, bounds, and the stretch of grey levels to 8 bits.
+Each reader returns a `Container` with the size of an image and a function that decodes its pixels.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ BROKEN = (
     ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
-"""What reading a damaged file by other packages may raise, nested too deep and warnings made errors among it."""
+"""Exceptions that other packages may raise for a damaged file, including `RecursionError` (by its base class) and
+warnings that were turned into errors."""
 
 _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the header of an image file says.
+    """Properties of an image from the header of its file.
 
     Attributes
     ----------
@@ -39,15 +40,16 @@ class ImageHeader:
     width, height : int
         Pixels, after the EXIF rotation.
     mode : str
-        As Pillow has it; bits and photometric interpretation of DICOM and lossless JPEG.
+        Mode as in Pillow; for DICOM and lossless JPEG, the bits and the photometric interpretation.
     pages : int
         Number of pages.
     page : int
-        The one that is read, from 1.
+        Number of the page that is read, from 1.
     deep : bool
         Whether samples of a TIFF or PNG have 16 bits.
     mpp : float or None
-        Micrometres per pixel, where a TIFF or DICOM says it with a unit, and it can be a microscope's.
+        Micrometres per pixel; None if a TIFF or DICOM does not state them with a unit, or they are implausible for a
+        microscope.
     """
 
     format: str
@@ -61,7 +63,7 @@ class ImageHeader:
 
 
 def plausible_mpp(value: Any) -> float | None:
-    """Return micrometres per pixel as a number; None for what no microscope gives, such as the 72 dpi of a screen.
+    """Return micrometres per pixel as a number; None if implausible for a microscope, such as the 72 dpi of a screen.
 
     Examples
     --------
@@ -75,14 +77,14 @@ def plausible_mpp(value: Any) -> float | None:
 
 
 class Samples(NamedTuple):
-    """The decoded samples of a picture.
+    """The decoded samples of an image.
 
     Attributes
     ----------
     values : ndarray of uint8 or uint16, shape (height, width, channels)
-        Grey or RGB, of which 0 is black, with an alpha channel behind where there is one.
+        Grey or RGB, with 0 for black; an alpha channel, if any, is last.
     alpha : str
-        What that is: ``""`` without, ``associated`` or ``unassociated``.
+        Kind of the alpha channel: ``""`` if there is none, ``associated`` or ``unassociated``.
     """
 
     values: npt.NDArray[Any]
@@ -91,16 +93,16 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """The picture of a file, as its header describes it.
+    """An image file whose header was read, and whose pixels can be decoded.
 
     Attributes
     ----------
     header : ImageHeader
-        With the sides as stored, before any turn.
+        With width and height as stored, before any rotation.
     orientation : int
         EXIF orientation, 1 to 8.
     decode : callable
-        Returns its `Samples`; raises `ImageError`, or one of `BROKEN`, unless every pixel is there.
+        Returns the `Samples`; raises `ImageError`, or one of `BROKEN`, unless the file contains every pixel.
     """
 
     header: ImageHeader
@@ -109,17 +111,17 @@ class Container:
 
 
 def damaged(path: Path, why: object) -> ImageError:
-    """Return the error about a header that cannot be read."""
+    """Return an error for a header that cannot be read."""
     return ImageError(f"{path}: its header cannot be read ({why}); download the file again")
 
 
 def truncated(path: Path, why: object) -> ImageError:
-    """Return the error about pixels that are not there, or cannot be decoded."""
+    """Return an error for pixels that are missing or cannot be decoded."""
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
 
 
 def check_size(path: Path, header: ImageHeader) -> None:
-    """Refuse an image without pixels, and one of more than `limits.PIXELS`."""
+    """Refuse an image without pixels, or with more than `limits.PIXELS`."""
     width, height = header.width, header.height
     if width < 1 or height < 1:
         raise damaged(path, f"its header has {width}x{height} pixels")
@@ -130,19 +132,20 @@ def check_size(path: Path, header: ImageHeader) -> None:
 
 
 def check_bytes(path: Path) -> None:
-    """Refuse a file of more than `limits.PICTURE_BYTES`, which is read whole."""
+    """Refuse a file of more than `limits.PICTURE_BYTES`, because it will be read as a whole."""
     if path.stat().st_size > limits.PICTURE_BYTES:
         raise ImageError(f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image")
 
 
 def exif_orientation(block: bytes) -> int | None:
-    """Return the orientation that an EXIF block holds, 1 where it is none of 1 to 8, None where there is none.
+    """Return the orientation in an EXIF block: 1 if it is not one of 1 to 8, None if there is none.
+
+    Only the entries of the first directory are read, not data elsewhere in the block.
 
     Parameters
     ----------
     block : bytes
-        From ``II`` or ``MM`` on, with or without ``Exif`` before. Only the entries of its first directory are read,
-        none of their data.
+        The block from ``II`` or ``MM`` on, with or without the prefix ``Exif``.
     """
     block = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
@@ -162,7 +165,7 @@ def exif_orientation(block: bytes) -> int | None:
 
 
 def xmp_orientation(text: bytes) -> int | None:
-    """Return the orientation that an XMP packet names, None where it names none."""
+    """Return the orientation in an XMP packet; None if there is none."""
     match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', text)
     return None if match is None else int(match[1]) if 1 <= int(match[1]) <= 8 else 1
 
@@ -174,7 +177,7 @@ def stretch_to_eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | 
     ----------
     values : ndarray of integer or float, any shape
     ends : (float, float), optional
-        What becomes 0 and 255 instead; values beyond them do, too.
+        Values to map to 0 and 255 instead; values outside this range are clipped.
 
     Returns
     -------

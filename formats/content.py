@@ -1,4 +1,4 @@
-"""What files hold, by hash: read again only where the file changed."""
+"""Checksums of files, computed again only if a file changed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from ..core import ImageError
 
 _SETTLED_NS = 2_000_000_000
-"""The hash of a file changed less than this before is not kept: file systems stamp in steps, so that a second change
-might leave the stamp as it is."""
+"""Nanoseconds after a change before the checksum of a file is cached. Time stamps of file systems are coarse, so two
+changes in quick succession may have the same time stamp."""
 
 
 def file_sha256(path: Path) -> str:
@@ -29,7 +29,7 @@ def file_sha256(path: Path) -> str:
 
 
 def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read again in this process only where size, times or inode say that it changed.
+    """Return the SHA-256 of a file from a cache, unless its size, times or inode changed.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def _hash_once(path: Path, identity: tuple[str, ...]) -> str:
 
 
 def file_identity(path: Path) -> tuple[str, str, str, str]:
-    """Return size, time of content, time of status and inode.
+    """Return the size, modification time, status change time and inode of a file, as texts.
 
-    The time of status is set by the system alone: it tells a file that was renamed here, or was given an old time of
-    content, as unpacking and ``cp -p`` do.
+    Only the system sets the status change time. It therefore also reveals files that were renamed, or whose
+    modification time was set back, as unpacking and ``cp -p`` do.
     """
     with _readable(path):
         status = path.stat()

@@ -1,4 +1,4 @@
-"""Small tables whose columns people name as they like, and the tables that ship with bchisto."""
+"""Small tables with freely named columns, and the published tables that ship with bchisto."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table as read.
+    """A table as read from a file.
 
     Attributes
     ----------
     path : Path
     columns : dict of str to str
-        Name in lower case, with ``_`` for spaces and hyphens, to the name as written; columns without a name have none.
+        Key of each column (its name in lower case, with ``_`` for spaces and hyphens) to the name as written. Columns
+        without a name are left out.
     rows : tuple of (int, dict of str to str)
-        Line number and cells by the former name; a cell that is not there is empty.
+        Line number, and the cells by column key; a missing cell is empty.
     overlong, short : tuple of int
-        Lines with more cells than the header, and with fewer.
+        Numbers of the lines with more, and with fewer, cells than the header.
     notes : tuple of str
-        How it was read, where that is not as commas in UTF-8.
+        How the table was read, unless it has commas and is in UTF-8.
     """
 
     path: Path
@@ -43,15 +44,15 @@ class CsvTable:
     short: tuple[int, ...] = ()
 
     def choose(self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()) -> str:
-        """Return the column that holds something, by its former name, see `choose_column`; empty if there is none.
+        """Return the key of the column with a given role, see `choose_column`; empty if there is none.
 
         Parameters
         ----------
         role : Role
         cure : str
-            What to do if two columns may hold it.
+            What the user can do if two columns may have this role, for messages.
         without : sequence of str
-            Columns that hold something else.
+            Columns to ignore, because they have another role.
         """
 
         def values(name: str) -> list[str]:
@@ -61,19 +62,19 @@ class CsvTable:
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
     def log_columns(self, chosen: Mapping[Role, str]) -> None:
-        """Log which columns are taken that are not called plainly, and how the table was read."""
+        """Log the use of columns without a standard name, and how the table was read."""
         for note in self.notes:
             _log.info("%s: %s", self.path, note)
         for role, column in chosen.items():
             if column and not role.is_plain(column):
                 _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
-        others = [name for name in self.columns if name not in chosen.values()]
-        if chosen.get(GROUP) == "" and (may := may_hold_patients(others)):
+        unused = [name for name in self.columns if name not in chosen.values()]
+        if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused)):
             _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
-                         self.path, self.columns[may[0]])  # fmt: skip
+                         self.path, self.columns[candidates[0]])  # fmt: skip
 
     def named(self, name: str) -> str | None:
-        """Return the column that a user names, by its former name; None if there is none."""
+        """Return the key of the column that a user names; None if there is none."""
         if (key := column_key(name)) in self.columns:
             return key
         return next((key for key in self.columns if same_name(key, name)), None)
@@ -82,24 +83,25 @@ class CsvTable:
 def read_csv(
     path: Path, *, needed: Sequence[Role | str], expected: str, key: Callable[[str], str] | None = None
 ) -> CsvTable:
-    """Read a table with a header, see `bchisto.formats.table_rows`; empty lines are passed over.
+    """Read a table with a header, see `bchisto.formats.table_rows`; empty lines are skipped.
 
     Parameters
     ----------
     path : Path
     needed : sequence of Role or str
-        Columns that must be there: what they hold, or names that a user gave.
+        Required columns: roles, or names that a user gave.
     expected : str
-        The header in full, for messages.
+        The full header, for messages.
     key : callable, optional
-        Returns the former name of a column from the one that is written; `column_key` by default.
+        Returns the key of a column from its name as written; `column_key` by default.
 
     Raises
     ------
     InputError
-        Unreadable, too large, another encoding, a needed column missing, or two columns of one name.
+        The file is unreadable, too large or in another encoding, a required column is missing, or two columns have the
+        same name.
     DependencyError
-        The package that reads such a workbook is missing.
+        The package that reads this kind of workbook is missing.
     """
     key = key or column_key
     notes: list[str] = []
@@ -123,7 +125,7 @@ def read_csv(
 
 
 def published_rows(package: str, name: str) -> list[dict[str, str]]:
-    """Return the rows of a table that ships with bchisto, in the folder ``published`` of a package."""
+    """Return the rows of a table that ships with bchisto, from the folder ``published`` of a package."""
     text = (resources.files(package) / "published" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
@@ -142,11 +144,12 @@ def column_key(name: str) -> str:
 def _check_header(
     path: Path, names: Sequence[str], written: Sequence[str], *, needed: Sequence[Role | str], expected: str
 ) -> None:
-    wanted = {column.name if isinstance(column, Role) else column: has_column(names, column) for column in needed}
-    missing = [name for name, there in wanted.items() if not there]
+    missing = [
+        column.name if isinstance(column, Role) else column for column in needed if not has_column(names, column)
+    ]
     if missing:
-        there = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
-        raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, there)
+        present = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
+        raise InputError("{}: the header must have a column `{}` ({}){}", path, missing[0], expected, present)
     twice = [title for index, title in enumerate(written) if title and names[index] in names[:index]]
     if twice:
         raise InputError(f"{path}: two columns are named {twice[0]}; remove or rename one")

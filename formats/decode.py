@@ -1,19 +1,22 @@
-"""Decoding of TIFF, PNG, JPEG, DICOM and lossless JPEG into uint8 RGB, with guards.
+"""Decoding of TIFF, PNG, JPEG, DICOM and lossless JPEG into uint8 RGB, with checks against damaged or huge files.
 
-One stated rule per kind of file:
+Rules for the kinds of files:
 
-- grey becomes three equal channels, inverted where 0 is white; a palette is looked up; bilevel is black and white;
-- 16-bit values are divided by 257 and rounded (full scale stays full scale);
-- alpha and a transparent colour are composited over white, the colour of empty glass; a fourth sample that a TIFF says
-  nothing of is passed over;
-- CMYK and YCbCr are converted to RGB by Pillow without a colour profile;
-- an EXIF orientation is applied, or that of XMP where there is none;
-- of a file with several pages the first is read that is not called a thumbnail, and nothing that follows the end of a
-  PNG or JPEG;
-- DICOM by the rules of `dicom`, lossless JPEG and converted mammograms stretched to their range of grey levels;
-- signed, 32-bit integer, floating-point and Lab files, arithmetic-coded JPEG and whole slides are refused.
+- Grey becomes three equal channels, inverted if 0 is white. Palettes are looked up. Bilevel images become black and
+  white.
+- 16-bit values are divided by 257 and rounded, so that full scale stays full scale.
+- Alpha and transparent colours are composited over white, the colour of empty glass. A fourth TIFF sample without a
+  defined meaning is ignored.
+- Pillow converts CMYK and YCbCr to RGB, without a colour profile.
+- An EXIF orientation is applied, or that of XMP if EXIF has none.
+- Of several pages, the first one that is not marked as a thumbnail is read. Data after the end of a PNG or JPEG are
+  ignored.
+- DICOM is decoded by the rules of `dicom`. Lossless JPEG and converted mammograms are stretched to their range of grey
+  levels.
+- Signed, 32-bit integer, floating-point and Lab files, arithmetic-coded JPEG and whole slides are refused.
 
-The numbers of pixels, scans, pages and bytes are checked before anything is decoded, and every pixel must be there.
+The numbers of pixels, scans, pages and bytes are checked before anything is decoded. Images with missing pixels are
+refused.
 """
 
 from __future__ import annotations
@@ -38,23 +41,23 @@ _TRANSPOSED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
 
 _MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
-"""Those whose rows, and whose columns, then run the other way."""
+"""EXIF orientations whose rows, and whose columns, must be reversed (after the swap of width and height)."""
 
 _BLOCK = 2**22
-"""Samples that are brought from 16 to 8 bits at once: memory beside that of the picture."""
+"""Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
 
 _READERS = {**dict.fromkeys(TIFF_BEGINS, read_tiff), PNG_BEGIN: read_png, JPEG_BEGIN: read_jpeg}
-"""How a file is read by what it begins with, whatever its name says."""
+"""Reader by the first bytes of a file; the suffix of its name does not matter."""
 
 _BY_SUFFIX = {
     **dict.fromkeys(DICOM_SUFFIXES, (read_dicom_header, decode_dicom)),
     LJPEG_SUFFIX: (read_ljpeg_header, decode_ljpeg),
 }
-"""How header and grey levels are read by the suffix of the name."""
+"""Functions that read the header and the grey levels, by the suffix of the file name."""
 
 
 def _refuse_unread(path: Path) -> None:
-    """Refuse what is seen before a file is opened: that it is not there, is empty, or is a whole slide."""
+    """Refuse a file that is missing, empty or a whole slide, before it is opened."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     if is_slide(path):
@@ -100,7 +103,7 @@ def read_header(path: PathInput) -> ImageHeader:
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of an error that other packages raised; their class where they say nothing."""
+    """Return the first line of the message of an error from another package, or its class if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -112,8 +115,8 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     path : Path
         A TIFF, PNG, JPEG, DICOM or lossless JPEG file.
     stretch_deep : bool
-        Map the range of values in a 16-bit grey TIFF or PNG to 0 to 255, instead of dividing by 257: converted
-        mammograms use 12 of their 16 bits.
+        Map the range of values in a 16-bit grey TIFF or PNG to 0 to 255, instead of dividing by 257. Converted
+        mammograms use only 12 of their 16 bits.
 
     Returns
     -------
@@ -122,12 +125,12 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     Raises
     ------
     ImageError
-        The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
+        The file is truncated, damaged or not an image, is too large, or is of a kind that is refused.
     """
     path = as_path(path, "path")
     _refuse_unread(path)
     if path.suffix.casefold() in _BY_SUFFIX:
-        read_header(path)  # bounds before pixels
+        read_header(path)  # checks the size before the pixels are read
         return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
     container = _open(path)
     samples = _samples(path, container)
@@ -142,7 +145,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
 
 
 def _samples(path: Path, container: Container) -> Samples:
-    """Decode the samples of a picture, and hold them against its header."""
+    """Decode the samples of an image, and check that they match its header."""
     try:
         samples = container.decode()
     except ImageError:
@@ -158,12 +161,12 @@ def _samples(path: Path, container: Container) -> Samples:
 
 
 def largest_sample(path: Path) -> int:
-    """Return the largest value that a TIFF or PNG of 16 bits stores.
+    """Return the largest sample value in a 16-bit TIFF or PNG.
 
     Raises
     ------
     ImageError
-        It cannot be decoded.
+        The file cannot be decoded.
     """
     return int(_samples(path, _open(path)).values.max())
 
@@ -173,7 +176,7 @@ def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _to_rgb(samples: Samples) -> npt.NDArray[np.uint8]:
-    """Bring 16 bits to 8, some rows at a time, grey to three channels, and alpha over white."""
+    """Convert samples to 8-bit RGB, some rows at a time, and composite alpha over white."""
     values = samples.values
     if values.dtype == np.uint8 and not samples.alpha:
         return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values

@@ -1,13 +1,13 @@
-"""DICOM mammograms: the header and the pixels, and no element that names a patient.
+"""Read the header and the pixels of DICOM mammograms, and no element that identifies a patient.
 
-One stated rule for grey levels, as for TIFF and PNG in `decode`:
+Rules for grey levels:
 
-- the modality rescale is applied, then the first VOI look-up table or window of the file;
-- without either, the smallest and largest value in the image become black and white;
-- MONOCHROME1 is inverted, so that dense tissue is bright in every image;
-- one frame, one sample per pixel of 8, 16 or 32 bits, numbers that are finite; anything else is refused.
+- The modality rescale is applied, then the first VOI look-up table or window of the file.
+- Without either, the smallest and the largest value of the image become black and white.
+- MONOCHROME1 is inverted, so that dense tissue is bright in every image.
+- Only one frame with one sample per pixel, of 8, 16 or 32 bits, and with finite numbers is read.
 
-How many elements are parsed and how many bytes inflated is bounded. No message quotes what an element holds.
+The numbers of parsed elements and of inflated bytes are bounded. Messages never quote the content of elements.
 
 References
 ----------
@@ -34,7 +34,7 @@ from .slides import SLIDE
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
 _NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
-"""Those by which grey levels are worked out."""
+"""Elements from which grey levels are computed."""
 
 _TAGS = (
     *_NUMBERS,
@@ -53,10 +53,10 @@ _TAGS = (
     "PixelData",
     "PixelSpacing",
 )
-"""All that is ever parsed: names, birth dates and the rest of the patient module are passed over."""
+"""All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
 
 _DEFER_BYTES = 4096
-"""Elements longer than this, the pixels, are passed over while only the header is wanted."""
+"""Longer elements (the pixels) are skipped if only the header is needed."""
 
 _FAR = 1e9
 """A value beyond both ends of any window."""
@@ -64,19 +64,19 @@ _FAR = 1e9
 
 _BITS = (8, 16, 32)
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-"""The kind of object that slide scanners store (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
+"""SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
 
 
 class _Inflated(Exception):
-    """The elements of a deflated file, its argument."""
+    """Carries the inflated elements of a deflated file as its argument."""
 
 
 class _TooMuch(ValueError):
-    """More than an image has, said in our words."""
+    """A file has more data than an image can have. Its message contains nothing from the file."""
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which elements can be read a bounded number of times, and whose deflated end is inflated."""
+    """A file that limits the number of reads, and that inflates the deflated part of a DICOM file."""
 
     _reads = 0
 
@@ -85,8 +85,8 @@ class _Bounded(io.BufferedReader):
         if self._reads > limits.DICOM_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(min(size, limits.PICTURE_BYTES))  # room is made for what is asked for
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # all that is left is asked for where it is deflated
+            return super().read(min(size, limits.PICTURE_BYTES))  # a read allocates the requested size
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # pydicom reads without a size only if the rest is deflated
         data = inflate.decompress(super().read(), limits.DICOM_INFLATED)
         if not inflate.eof:
             raise _TooMuch("its deflated elements are cut off, or too large")
@@ -94,7 +94,7 @@ class _Bounded(io.BufferedReader):
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """Return what reading a damaged DICOM file may raise."""
+    """Return the exceptions that reading a damaged DICOM file may raise."""
     from pydicom.errors import BytesLengthException
 
     return (BytesLengthException, *BROKEN)
@@ -116,14 +116,14 @@ def _read(path: Path, *, pixels: bool) -> Any:
     except InvalidDicomError as error:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
     except _broken() as error:
-        # a text of pydicom may quote what stands in the file
+        # messages of pydicom may quote content of the file, such as names
         deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
         why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
         raise damaged(path, why) from error
 
 
 def _elements(data: bytes) -> Any:
-    """Return what `pydicom.dcmread` does, for elements that were inflated."""
+    """Parse inflated elements into a dataset as `pydicom.dcmread` does."""
     import pydicom
     from pydicom.filereader import read_dataset
 
@@ -143,11 +143,11 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         frames, samples = int(elements.get("NumberOfFrames") or 1), int(elements.SamplesPerPixel)
         photometric, bits = str(elements.PhotometricInterpretation), int(elements.BitsStored)
         allocated = int(elements.BitsAllocated)
-        raw = elements.file_meta.get_item("MediaStorageSOPClassUID")  # as it is written: of odd ones pydicom warns
+        raw = elements.file_meta.get_item("MediaStorageSOPClassUID")  # unparsed, since pydicom warns of invalid ones
         written = b"" if raw is None else raw.value
         sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
-        given = {name: elements.get(name) for name in _NUMBERS}
-        numbers = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
+        stored = {name: elements.get(name) for name in _NUMBERS}
+        numbers = {name: np.asarray(value, np.float64) for name, value in stored.items() if value is not None}
         spacing = {float(side) for side in elements.get("PixelSpacing") or ()}  # millimetres, down and across
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
@@ -167,12 +167,12 @@ def _header(path: Path, elements: Any) -> ImageHeader:
 
 
 def read_dicom_header(path: Path) -> ImageHeader:
-    """Read what the header says of the pixels, without reading them.
+    """Read the properties of the image from the header, without reading pixels.
 
     Raises
     ------
     ImageError
-        Not a DICOM file, no pixels, or not a single grey image.
+        The file is not DICOM, has no pixels, or is not a single grey image.
     """
     return _header(path, _read(path, pixels=False))
 
@@ -191,7 +191,7 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        As `read_dicom_header`; pixels that are compressed in a way that is not installed, truncated or damaged.
+        As `read_dicom_header`; or the pixels are truncated, damaged, or compressed in a way that is not installed.
     """
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
@@ -201,7 +201,7 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
     try:
         values = np.asarray(apply_modality_lut(elements.pixel_array, elements))
         if values.shape != (header.height, header.width):
-            raise ValueError(f"its pixels are {values.shape}")  # as pydicom says of others
+            raise ValueError(f"its pixels are {values.shape}")
         shown, ends = values, np.array([values.min(), values.max()])
         table = "VOILUTSequence" in elements
         if table or ("WindowCenter" in elements and "WindowWidth" in elements):
@@ -218,7 +218,7 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
-    """Refuse packed pixels of another size, before they are decoded, and a JPEG that lacks some."""
+    """Refuse compressed pixels of another size, before they are decoded, and a JPEG with missing pixels."""
     from pydicom.encaps import get_frame
 
     syntax = getattr(getattr(elements, "file_meta", None), "TransferSyntaxUID", None)
@@ -230,7 +230,7 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
         raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); download it again") from error
     if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
-    elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
+    elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and offsets of the image
         start = data.index(b"\xff\x4f\xff\x51") + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
         if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:

@@ -1,4 +1,4 @@
-"""Opening HDF5 files for reading beside whoever else has them open, and what of a stranger's file is read."""
+"""Opening of HDF5 files that others may have open, too, and checks of datasets in untrusted files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from . import limits
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _LOCKING = (None, False, True, "best-effort")
-"""Ways to ask for HDF5's file lock. A file that this process has open already can be opened again in the same way only,
-and ``None`` is that of ``h5py.File(path)``; so whoever comes second succeeds. Where locks fail, as on some network file
-systems, ``False`` does without: a finished store never changes in place."""
+"""HDF5 lock modes, in the order in which they are tried. A file that is already open in this process can only be
+opened again in the same mode; ``None`` is the mode of ``h5py.File(path)``. ``False`` works without locks, which fail on
+some network file systems. It is safe because a finished feature file never changes in place."""
 
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)
 
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-"""Filters that h5py brings along; HDF5 would look for any other one among the plug-ins of this machine."""
+"""Filters that are built into h5py. For any other filter, HDF5 would load a plug-in of this machine."""
 
 
 _KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
-"""Name of what a dataset holds to its kinds in NumPy."""
+"""Kind of the values in a dataset, as `checked_dataset` names it, to kinds of NumPy dtypes."""
 
 
 def open_for_reading(path: Path) -> tuple[Any, bool]:
@@ -39,15 +39,15 @@ def open_for_reading(path: Path) -> tuple[Any, bool]:
     Returns
     -------
     file : h5py.File
-        Shares the state of the file with those who have it open in this process.
+        Shares its state with other open handles of the same file in this process.
     busy : bool
-        Whether another process has it open for writing, so that what is read may be half written.
+        Whether another process has the file open for writing, so that its content may be incomplete.
 
     Raises
     ------
     StoreError
-        What is the matter: missing, a folder, not readable, empty, not HDF5, truncated, or open elsewhere in a way
-        that cannot be shared.
+        The file is missing, a folder, not readable, empty, not HDF5, truncated, or open elsewhere in a way that cannot
+        be shared.
     """
     import h5py
 
@@ -68,11 +68,11 @@ def open_for_reading(path: Path) -> tuple[Any, bool]:
 
 
 def hdf5_trouble(path: Path) -> str | None:
-    """Say why a file cannot be an HDF5 file that we may read; None if its first bytes can be read and are right."""
+    """Return the reason why a file is not a readable HDF5 file; None if its first bytes are those of HDF5."""
     try:
         if path.is_dir():
             return "a folder, not an HDF5 file; name a file in it"
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would block
             return "not a regular file, but a pipe or a device"
         with path.open("rb") as handle:
             start = handle.read(len(_SIGNATURE))
@@ -88,12 +88,12 @@ def hdf5_trouble(path: Path) -> str | None:
         return None
     import h5py
 
-    # the signature may stand further in, behind something of somebody else's
+    # the signature may come later in the file, after a user block
     return None if h5py.is_hdf5(path) else "not an HDF5 file"
 
 
 def hdf5_reason(messages: Sequence[str]) -> str:
-    """Say in words what HDF5's messages about a file that it cannot open mean, and what to do."""
+    """Translate HDF5's messages for a file that cannot be opened into a cause and a fix."""
     for message in messages:
         if (sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)) is not None:
             return f"truncated, {sizes[1]} of {sizes[2]} bytes are there; download it again, or make it again"
@@ -104,7 +104,7 @@ def hdf5_reason(messages: Sequence[str]) -> str:
 
 
 def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None]) -> Any:
-    """Return a dataset of a stranger's file, once nothing outside of that file can be read through it.
+    """Return a dataset of an untrusted file, after checking that reading it is safe and uses only this file.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     name : str
         Path of the dataset, such as ``images/image_id``.
     holds : {"text", "bytes", "float", "whole", "truth", "number"}
-        What its values are; text of any length, or bytes of a fixed one.
+        Required kind of the values: ``text`` has any length, ``bytes`` a fixed length.
     shape : sequence of int or None
-        Its shape; None where any length will do.
+        Required shape; None for an axis of any length.
 
     Returns
     -------
@@ -123,8 +123,8 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     Raises
     ------
     StoreError
-        Absent; a soft or external link, on the way to it too; values in other files, external or virtual; another
-        type or shape; a filter that would need a plug-in; or much more to unpack than the file holds. The message
+        The dataset is missing, has another type or shape, or is reached by a soft or external link. Or its values are
+        in other files (external or virtual), need a filter plug-in, or unpack to much more than is stored. The message
         names the dataset, not the file.
     """
     import h5py
@@ -147,14 +147,14 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"{name} has the shape {item.shape}, not {len(shape)} axes")
     if any(want is not None and want != have for have, want in zip(item.shape, shape, strict=True)):
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
-    if not item.size and item.shape[0]:  # rows without a value, of which there may be any number
+    if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
     _check_storage(item, name)
     return item
 
 
 def check_tree(path: Path) -> None:
-    """Check a whole HDF5 file of a stranger, of which others, such as Keras, read what they like.
+    """Check all of an untrusted HDF5 file, before another package, such as Keras, reads any part of it.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def check_tree(path: Path) -> None:
     Raises
     ------
     StoreError
-        It cannot be opened; or anywhere in it is a link to another place, a group within itself, a dataset that
-        `checked_dataset` would refuse or that holds no numbers, or more than there can be. The message names the file.
+        The file cannot be opened, is too large, contains a link to another place or a group within itself, or contains
+        a dataset that is not numeric or that `checked_dataset` would refuse. The message names the file.
     """
     file, _ = open_for_reading(path)
     with file:
@@ -176,10 +176,10 @@ def check_tree(path: Path) -> None:
 
 
 def walk_checked(file: Any) -> Iterator[Any]:
-    """Yield all datasets of an open file, each once it is checked; see `check_tree`."""
+    """Yield all datasets of an open file, each after it is checked; see `check_tree`."""
     import h5py
 
-    seen, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
+    addresses, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
     while groups:
         group = groups.pop()
         for part in group:
@@ -188,9 +188,9 @@ def walk_checked(file: Any) -> Iterator[Any]:
                 raise StoreError(f"{name} is a link to another object, which is not followed")
             item = group[part]
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen or len(seen) > limits.HDF5_OBJECTS:
+            if address in addresses or len(addresses) > limits.HDF5_OBJECTS:
                 raise StoreError(f"{name} is in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
-            seen.add(address)
+            addresses.add(address)
             if isinstance(item, h5py.Group):
                 groups.append(item)
                 continue
@@ -206,30 +206,30 @@ def walk_checked(file: Any) -> Iterator[Any]:
 
 
 def _link(group: Any, name: str) -> Any:
-    """Return the class of a link, None where there is none of this name; of an unknown kind `object`."""
+    """Return the h5py class of a link; None if there is no such link, and `object` if its kind is unknown."""
     import h5py
 
     if not isinstance(group, h5py.Group) or not group.id.links.exists(name.encode()):
         return None
     try:
         return group.get(name, getclass=True, getlink=True)
-    except TypeError:  # a kind that a program defined for itself
+    except TypeError:  # a user-defined kind of link
         return object
 
 
 def _check_storage(dataset: Any, name: str) -> None:
-    """Refuse what holds more values than the file, filters that there are not, and chunks that are too large."""
+    """Refuse a dataset that claims many more values than are stored, has unknown filters, or has too large chunks."""
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     if strange := [number for number in filters if number not in _FILTERS]:
         raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
     if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES:
         raise StoreError(f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB")
-    wanted, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if wanted > stored * (limits.HDF5_EXPANSION if filters else 1) + (
+    claimed, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if claimed > stored * (limits.HDF5_EXPANSION if filters else 1) + (
         limits.HDF5_ABSENT_BYTES if dataset.dtype.kind == "O" else 0
     ):
-        raise StoreError(f"{name} claims {wanted:,} bytes, of which {stored:,} are stored")
+        raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
 
 
 def _type_name(dtype: Any) -> str:

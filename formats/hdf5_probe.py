@@ -1,7 +1,7 @@
-"""HDF5 files of strangers are read once in a process of its own: damaged structures can end or hang HDF5 itself.
+"""Read untrusted HDF5 files in a separate process first, because damaged files can crash or hang the HDF5 library.
 
-What that process finds wrong is passed over, since whoever reads the file next says it better. Only that it was ended,
-or came to no end, is an answer.
+Only a crash or a hang of this process counts. It ignores other errors, because the reader of the file will report them
+with better messages.
 """
 
 from __future__ import annotations
@@ -24,29 +24,32 @@ from .hdf5 import checked_dataset, open_for_reading, walk_checked
 _log = logging.getLogger(__name__)
 
 _SECONDS, _BYTES_A_SECOND = 5, 50_000_000
-"""Seconds of computing that the process gets, beside those for the size of the files."""
+"""The process may use this many seconds of CPU time, plus one second per this many bytes of the files."""
 
 _PATIENCE = 20
-"""How much longer it may take by the clock: a file may come over a network."""
+"""Limit of the wall-clock time, as a multiple of the CPU time. A file may come over a slow network."""
 
 _AT_ONCE = 16 * 1024**2
-"""Bytes of a dataset that are read at once."""
+"""Number of bytes of a dataset that are read at once."""
 
 
 def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]]) -> None:
-    """Refuse files on which HDF5 ends this program, or does not end.
+    """Refuse files on which the HDF5 library crashes or hangs.
 
     Parameters
     ----------
     paths : sequence of Path
+        Files; missing ones are ignored.
     datasets : sequence of (name, holds, axes)
-        What will be read of each, see `checked_dataset`; what is not there is passed over. None at all stands for
-        everything that there is, see `check_tree`.
+        The datasets that will be read from each file, see `checked_dataset`; missing ones are ignored. If empty, all
+        datasets are read, see `check_tree`.
 
     Raises
     ------
     StoreError
-        The first such file.
+        HDF5 crashes or hangs on a file; the message names the first one.
+    MemoryError
+        The process was killed, such as for lack of memory.
     """
     files = [path for path in paths if path.is_file()]
     if not files:
@@ -63,7 +66,7 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
         "seconds": seconds,
     }
     try:
-        # this Python, with a script of ours
+        # runs only this Python with the script above
         done = subprocess.run(  # nosec B603
             [sys.executable, "-c", script],
             input=json.dumps(given),
@@ -71,7 +74,7 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
             text=True,
             check=False,
             timeout=seconds * _PATIENCE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it computes nothing, and may start no thread (ulimit -u)
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it computes nothing; threads may be limited (ulimit -u)
         )
         code, output = done.returncode, done.stdout
     except OSError as error:
@@ -79,7 +82,7 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
         return
     except subprocess.TimeoutExpired as error:
         code, output = -signal.SIGXCPU, (error.stdout or b"").decode()
-    if -code in (signal.SIGKILL, signal.SIGINT):  # never by HDF5: the kernel for lack of memory, or a library's start
+    if -code in (signal.SIGKILL, signal.SIGINT):  # not HDF5, but lack of memory, or a failed start of a library
         raise MemoryError(f"{files[0]}: the process that looks at it first was ended by signal {-code}")
     if code < 0:
         last = files[min(len(output.splitlines()), len(files) - 1)]
@@ -88,8 +91,8 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
 
 
 def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], seconds: int) -> None:
-    """Read datasets of files, and print a line after each; the other side of `refuse_deadly`."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+    """Read datasets of files and print a line after each file. `refuse_deadly` runs this in a separate process."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has these limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

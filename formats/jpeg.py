@@ -1,8 +1,9 @@
-"""JPEG: its segments, those that make the pixels, and whether all pixels are there.
+"""Reading of JPEG files, with a check that no pixels are missing.
 
-libjpeg fills pixels that are missing with grey, without an error. To know it, the coded data of every scan are followed
-by bytes that a whole picture never reaches: where they change a pixel, data were missing. What follows the end of the
-picture is not read, as every viewer does: cameras put previews and films there, and copying fills up with zeros.
+libjpeg silently fills missing pixels with grey. To detect this, the image is decoded twice, the second time with
+additional bytes after the coded data of every scan. A complete image never reaches these bytes; if a pixel changes,
+data are missing. Data after the end of the image are ignored, as in every viewer: cameras store previews and videos
+there, and copying may add zeros.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ JPEG_BEGIN = b"\xff\xd8\xff"
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
-"""Frames that are read: baseline, extended and progressive. Few programs write others, which are lossless,
-hierarchical or arithmetic-coded; a marker that one bit turned into such a one is decoded to noise."""
+"""Frames that are read: baseline, extended and progressive. Lossless, hierarchical and arithmetic-coded frames are
+rare. They are refused because a single wrong bit in a marker would otherwise decode an image to noise."""
 
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-"""Pillow's name of each number of colours."""
+"""Number of colours to Pillow's name of the mode."""
 
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
@@ -49,7 +50,7 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 _SURPLUS = bytes(range(17, 81))
-"""Bytes that decode to something else than what libjpeg fills up with; none is 255."""
+"""Bytes that decode to other pixels than those that libjpeg fills in. None is 255, with which markers begin."""
 
 
 def read_jpeg(path: Path, handle: BinaryIO) -> Container:
@@ -58,7 +59,8 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     Raises
     ------
     ImageError
-        No frame, one of a kind that is not read, or damaged segments; of the file of pixels, too many scans or no end.
+        There is no frame, its kind is not read, or segments are damaged. Decoding raises it for too many scans, or if
+        the end is missing.
     """
     frame = b""
     exif: int | None = None
@@ -96,7 +98,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             return handle.getvalue()[start:]
         with path.open("rb") as again:
             again.seek(start)
-            return again.read(min(limits.PICTURE_BYTES, path.stat().st_size))  # room is made for what is asked for
+            return again.read(min(limits.PICTURE_BYTES, path.stat().st_size))  # a read allocates the requested size
 
     def file(*, surplus: bool) -> bytes:
         return head + _coded(path, data(), area=width * height, surplus=surplus)
@@ -120,12 +122,12 @@ def _pixels(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
-    """Refuse a JPEG within another file that lacks pixels, or has another width and height than `size`.
+    """Refuse a JPEG within another file if pixels are missing, or if its width and height differ from `size`.
 
     Raises
     ------
     ImageError
-        Also where it cannot be decoded.
+        Pixels are missing, the size is wrong, or the JPEG cannot be decoded.
     """
     container = read_jpeg(path, io.BytesIO(data))
     width, height = container.header.width, container.header.height
@@ -140,7 +142,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
 
 
 def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield marker, and length and data, of each segment, the first scan's header last."""
+    """Yield the marker and the bytes (length and data) of each segment, up to the header of the first scan."""
     handle.seek(2)
     for _ in range(limits.JPEG_SEGMENTS):
         while (byte := handle.read(1)) not in (b"\xff", b""):
@@ -161,21 +163,21 @@ def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
-    """Return coded data up to the end of the picture, without comments and the like.
+    """Return the coded data up to the end of the image, without comments and similar segments.
 
     Parameters
     ----------
     data : bytes
-        From behind the header of the first scan.
+        The file from the end of the header of the first scan.
     area : int
-        Pixels of the picture.
+        Number of pixels of the image.
     surplus : bool
-        Follow each run of coded data by bytes that a whole picture never reaches.
+        Add bytes after each run of coded data, which a complete image never reaches.
 
     Raises
     ------
     ImageError
-        Too many scans, a marker that cannot be here, or no end.
+        There are too many scans or an invalid marker, or the end is missing.
     """
     parts = []
     offset, scans = 0, 1

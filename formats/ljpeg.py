@@ -1,4 +1,4 @@
-"""Lossless JPEG (process 14, SOF3) of the DDSM: the size by its markers, the pixels by imagecodecs."""
+"""Reading of the lossless JPEG files (process 14, SOF3) of the DDSM; imagecodecs decodes the pixels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
 
 _END = b"\xff\xd9"
-"""The marker of the end. The decoder reads beyond data that are too short, so bytes follow for every pixel: of two
-kinds, by which pixels that came from them are told."""
+"""Marker of the end of the image. The decoder reads beyond data that are too short. The image is therefore decoded
+twice, with different bytes after the data, enough for every pixel; pixels that differ were missing."""
 
 _MOST_OF_A_SAMPLE = 4
-"""Bytes of the longest code and its difference, 16 bits each."""
+"""Most bytes of one sample: the longest code and its difference have 16 bits each."""
 
 
 def read_ljpeg_header(path: Path) -> ImageHeader:
@@ -29,7 +29,7 @@ def read_ljpeg_header(path: Path) -> ImageHeader:
     Raises
     ------
     ImageError
-        Missing, or no lossless JPEG of one component.
+        The file is missing, or is not a lossless JPEG with one component.
     """
     try:
         with path.open("rb") as handle:
@@ -64,7 +64,7 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
     check_bytes(path)
     data, pixels = path.read_bytes() + _END, header.width * header.height
     cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
-    if 8 * len(data) < pixels:  # each takes a bit or more
+    if 8 * len(data) < pixels:  # each pixel takes at least one bit
         raise cut
     room = _MOST_OF_A_SAMPLE * pixels
     try:

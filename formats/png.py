@@ -1,6 +1,6 @@
-"""PNG: its size and orientation by its chunks, the pixels by libpng of imagecodecs.
+"""Reading of PNG files: size and orientation from the chunks, pixels by the libpng of imagecodecs.
 
-What follows IEND is not read, as every viewer does; what is missing before it is.
+Data after IEND are ignored, as in every viewer. Data that are missing before IEND are an error.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
 
 
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
-"""Pillow's name of each colour type."""
+"""Colour type to Pillow's name of the mode."""
 
 _RAW_EXIF = b"Raw profile type exif"
 _XMP = b"XML:com.adobe.xmp"
 
 
 def read_png(path: Path, handle: BinaryIO) -> Container:
-    """Read the chunks of a PNG up to its end, or to where it is cut off, without inflating pixels.
+    """Read the chunks of a PNG up to its end, or up to where it is cut off, without inflating pixels.
 
     Raises
     ------
     ImageError
-        Chunks that cannot be, or of more bytes than a picture has.
+        The chunks are invalid, or have more bytes than an image can have.
     """
     kept: list[tuple[bytes, int, int]] = []
-    turns: dict[str, list[int | None]] = {"exif": [], "raw": [], "xmp": []}  # the first counts
+    orientations: dict[str, list[int | None]] = {"exif": [], "raw": [], "xmp": []}  # the first one is applied
     pages, head = 1, b""
     for kind, length, offset in _chunks(path, handle):
         if kind == b"IHDR" and not kept and length == 13:
@@ -58,13 +58,13 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         elif kind == b"IHDR":
             raise damaged(path, "it has two IHDR chunks")
         elif kind == b"eXIf":
-            turns["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
+            orientations["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= limits.PNG_TEXT_BYTES:
             name, text = _text(kind, handle.read(length))
             if name == _RAW_EXIF:
-                turns["raw"].append(exif_orientation(_hexadecimal(text)))
+                orientations["raw"].append(exif_orientation(_hexadecimal(text)))
             elif name == _XMP:
-                turns["xmp"].append(xmp_orientation(text))
+                orientations["xmp"].append(xmp_orientation(text))
         elif kind == b"acTL" and length == 8:
             pages = max(1, struct.unpack(">I", handle.read(4))[0])
         if kind in _PIXELS:
@@ -79,12 +79,12 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16)
-    turned = next(filter(None, itertools.chain(*turns.values())), 1)
-    return Container(header, turned, lambda: _decode(path, kept, colours))
+    orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
+    return Container(header, orientation, lambda: _decode(path, kept, colours))
 
 
 def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Samples:
-    """Give libpng the chunks that make the pixels; it compares their checksums, and knows missing pixels."""
+    """Decode the chunks of the pixels with libpng, which checks their checksums and detects missing pixels."""
     import imagecodecs
     from PIL import Image
 
@@ -96,9 +96,9 @@ def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Sam
     data = b"".join([*parts, _END])
     try:
         values = imagecodecs.png_decode(data)
-    except (imagecodecs.PngError, UnicodeError) as error:  # its own words may be bytes of what was not read
+    except (imagecodecs.PngError, UnicodeError) as error:  # not quoted: the message may be bytes of the file
         raise truncated(path, "libpng cannot read its pixels") from error
-    if colours:  # libpng takes the colours beyond a palette for black
+    if colours:  # libpng decodes colours beyond the palette as black
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if np.asarray(image).max() >= colours:
                 raise truncated(path, f"pixels beyond the {colours} colours of its palette")
@@ -107,7 +107,7 @@ def _decode(path: Path, kept: list[tuple[bytes, int, int]], colours: int) -> Sam
 
 
 def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, length and place of each chunk, the handle at its data."""
+    """Yield kind, length and offset of each chunk; the handle is then at its data."""
     size = handle.seek(0, 2)
     offset = len(PNG_BEGIN)
     for _ in range(limits.PNG_CHUNKS):
@@ -117,7 +117,7 @@ def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
             return
         length, kind = struct.unpack(">I4s", start)
         if not kind.isalpha() or offset + 12 + length > size:
-            return  # cut off: it has no end
+            return  # the file is cut off
         yield kind, length, offset + 8
         if kind == b"IEND":
             return
@@ -126,7 +126,7 @@ def _chunks(path: Path, handle: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _text(kind: bytes, data: bytes) -> tuple[bytes, bytes]:
-    """Return name and text of a text chunk; a compressed one inflated to `limits.PNG_TEXT_BYTES` at most."""
+    """Return name and text of a text chunk; compressed text is inflated to at most `limits.PNG_TEXT_BYTES`."""
     name, _, text = data.partition(b"\0")
     packed = kind == b"zTXt"
     if packed:
@@ -151,7 +151,7 @@ def _hexadecimal(text: bytes) -> bytes:
 
 
 def _colours(path: Path, kept: list[tuple[bytes, int, int]]) -> int:
-    """Return how many colours the palette has; it stands once, before the pixels."""
+    """Return the number of colours of the palette, which must occur once, before the pixels."""
     kinds = [kind for kind, _, _ in kept]
     before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else kinds
     length = next((length for kind, _, length in kept if kind == b"PLTE"), 0)

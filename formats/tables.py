@@ -1,6 +1,6 @@
-"""Rows of small tables as people write them: CSV, and the first sheet of a workbook (``.xlsx``, ``.xls``).
+"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx``, ``.xlsm`` or ``.xls``).
 
-Header and cells stand without blanks around them, and without the apostrophe that keeps a text from being a formula.
+Blanks around cells are removed, and also the apostrophe that protects a text from being run as a formula.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .workbook import check_parts
 from .xls import xls_rows
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-"""What may stand between columns, in the order in which it is tried."""
+"""Possible delimiters of columns, in the order in which they are tried, and their names for messages."""
 
 Rows = Iterable[tuple[int, list[str]]]
-"""Line number and cells."""
+"""Line number and cells of each row."""
 
 
 def table_rows(
@@ -35,25 +35,24 @@ def table_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of each row, the header first; an empty line has no cells.
 
-    Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. What stands
-    between them is told by the first row: the first mark with which it fits, else the one that gives the most cells.
-    Values of a workbook are those that are stored: no formula is worked out. A whole number has no decimals, a day no
-    time.
+    CSV files are in UTF-8, or in UTF-16 with a byte order mark. Their delimiter is a comma, semicolon or tab. It is the
+    first one with which the header fits, otherwise the one that results in the most cells. Workbooks are read with the
+    stored values; formulas are not computed. Whole numbers have no decimals, and dates have no time.
 
     Parameters
     ----------
     path : Path
     fits : callable
-        Whether the cells of the first row are those that are expected.
+        Whether the cells of the first row are an expected header.
     notes : list of str
-        Gets how the table was read, where that is not as commas in UTF-8.
+        A note on how the table was read is appended, unless it has commas and is in UTF-8.
 
     Raises
     ------
     InputError
-        Unreadable, too large, of another encoding, damaged, or a workbook without a sheet.
+        The file is unreadable, too large, damaged, or in another encoding, or the workbook has no sheet.
     DependencyError
-        The package that reads such a workbook is missing.
+        The package that reads this kind of workbook is missing.
     """
     readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
     read = readers.get(path.suffix.casefold())
@@ -71,7 +70,7 @@ def _plain(cells: Iterable[str]) -> list[str]:
 def _text_rows(
     path: Path, *, fits: Callable[[Sequence[str]], bool], notes: list[str]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a text."""
+    """Yield the rows of a CSV file."""
     text = _decoded(path, notes)
     rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
@@ -84,7 +83,7 @@ def _text_rows(
         return csv.reader(io.StringIO(text, newline=""), delimiter=mark)
 
     mark = ","
-    with contextlib.suppress(csv.Error):  # the reader of the rows says it
+    with contextlib.suppress(csv.Error):  # raised again below, when the rows are read
         headers = {mark: _plain(next(parsed(mark), [])) for mark in _MARKS}
         fitting = [mark for mark, header in headers.items() if fits(header)]
         mark = next(iter(fitting), max(headers, key=lambda mark: len(headers[mark])))
@@ -98,7 +97,7 @@ def _text_rows(
 
 
 def _decoded(path: Path, notes: list[str]) -> str:
-    """Return the text of a file."""
+    """Return the decoded text of a CSV file."""
     try:
         if path.stat().st_size > limits.TABLE_BYTES:
             raise InputError(f"{path}: more than {limits.TABLE_BYTES // 1024**2} MiB, too large for a table of images")
@@ -128,7 +127,7 @@ def _excel_rows(path: Path, notes: list[str]) -> Rows:
         raise DependencyError(f"{path}: openpyxl is missing: {how_to_install('excel')}, or save it as CSV") from error
     try:
         with warnings.catch_warnings(), path.open("rb") as handle:
-            warnings.simplefilter("ignore")  # of styles and other things that are not read
+            warnings.simplefilter("ignore")  # about styles and other content that is not read
             _check_size(path)
             check_parts(path)
             book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
@@ -143,7 +142,7 @@ def _excel_rows(path: Path, notes: list[str]) -> Rows:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a workbook by what it declares, before anything in it is unpacked."""
+    """Refuse a workbook that is too large by its zip directory, before anything is unpacked."""
     check_zip(path, members=limits.WORKBOOK_PARTS)
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
@@ -161,7 +160,7 @@ def _sheet_rows(path: Path, sheets: Sequence[Any], notes: list[str]) -> Iterator
     sheet, others = sheets[0], len(sheets) - 1
     more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
     notes.append(f"the first sheet is read, {sheet.title}{more}")
-    sheet.reset_dimensions()  # those that the file declares may be wrong
+    sheet.reset_dimensions()  # the dimensions in the file may be wrong
     cells, begun = 0, False
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells += len(row)
@@ -174,7 +173,7 @@ def _sheet_rows(path: Path, sheets: Sequence[Any], notes: list[str]) -> Iterator
 
 
 def _cell_text(value: Any) -> str:
-    """Return a cell as one would write it into a CSV file."""
+    """Return the value of a cell as text, as in a CSV file."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():

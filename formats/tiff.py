@@ -1,4 +1,6 @@
-"""TIFF by tifffile: the first page that is not called a thumbnail or a mask, its sizes compared before it is decoded.
+"""Reading of TIFF files with tifffile: the first page that is not marked as a thumbnail or a mask.
+
+All sizes are checked before the page is decoded.
 
 References
 ----------
@@ -37,31 +39,31 @@ TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION, _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP = 274, 262, 330, 700
 _RESOLUTIONS, _UNIT = (282, 283), 296
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
-"""Of the units of a resolution: inch, centimetre, and the millimetre and micrometre that some programs add."""
+"""Micrometres per unit of resolution: inch, centimetre, and the millimetre and micrometre of some programs."""
 
 _IMAGEJ_UNIT = re.compile(r"^ImageJ=.*^unit=(micron|um|µm|\\u00B5m)$", re.MULTILINE | re.DOTALL)
-"""ImageJ leaves the unit of the resolution to its description."""
+"""Description of an ImageJ file whose resolution is in micrometres; ImageJ writes the unit only there."""
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
-"""Samples of a pixel by what the colours are."""
+"""Photometric interpretation to number of samples per pixel."""
 
 _NO_PACKING, _JPEG = 1, 7
 _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
-"""None, CCITT, LZW, JPEG, deflate, PackBits and Zstandard: those whose decoders take no more memory than the
-page has."""
+"""Compressions that are read: none, CCITT, LZW, JPEG, deflate, PackBits and Zstandard. Their decoders need no more
+memory than the size of the page."""
 
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
-    """Read the directory of the picture in a TIFF: that of the first page that is not called a thumbnail or a mask.
+    """Read the directory of the first page that is not marked as a thumbnail or a mask.
 
     Raises
     ------
     ImageError
-        A thumbnail of a picture that is on no page, a whole slide, a damaged directory, sizes that cannot be, or
-        samples that are refused.
+        All pages are thumbnails of another image in the file, or the file is a whole slide, has a damaged directory or
+        impossible sizes, or has samples of a kind that is refused.
     """
-    handle.seek(0)  # tifffile takes where it is for the begin
+    handle.seek(0)  # tifffile assumes that the file begins at the current position
     with _opened(handle, name=path.name) as file:
         pages = len(file.pages)
         if pages > limits.PAGES:
@@ -79,15 +81,15 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     check_size(path, header)
     _check_samples(path, page)
     _check_parts(path, page)
-    turned = page.tags.valueof(_ORIENTATION)
-    if turned is None:
+    orientation = page.tags.valueof(_ORIENTATION)
+    if orientation is None:
         xmp = page.tags.valueof(_XMP, b"")
-        turned = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
-    return Container(header, turned if turned in range(1, 9) else 1, lambda: _decode(path, number or 0))
+        orientation = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
+    return Container(header, orientation if orientation in range(1, 9) else 1, lambda: _decode(path, number or 0))
 
 
 def _mpp(page: Any) -> float | None:
-    """Return micrometres per pixel; None where no unit is said, or the pixels are not square."""
+    """Return micrometres per pixel; None if there is no unit, or the pixels are not square."""
     unit = _MICROMETRES.get(page.tags.valueof(_UNIT)) or (1.0 if _IMAGEJ_UNIT.match(page.description) else None)
     try:
         across, down = (unit * size / pixels for pixels, size in map(page.tags.valueof, _RESOLUTIONS))
@@ -97,13 +99,13 @@ def _mpp(page: Any) -> float | None:
 
 
 def _is_other(page: Any) -> bool:
-    """Whether a page is called a smaller version of the picture, or a mask of it."""
+    """Whether a page is marked as a smaller version of the image, or as a mask."""
     kind, old = page.tags.valueof(254), page.tags.valueof(255)
     return bool(kind & 5) if isinstance(kind, int) else old == 2
 
 
 def _check_samples(path: Path, page: Any) -> None:
-    """Refuse kinds of samples that have no defined colours, or that no decoder here knows."""
+    """Refuse samples without defined colours, and kinds of samples that cannot be decoded."""
     bits, kind, packing, photometric = page.bitspersample, page.sampleformat, page.compression, page.photometric
     if _PHOTOMETRIC not in page.tags:
         raise damaged(path, "it does not define its colours")
@@ -125,20 +127,20 @@ def _check_samples(path: Path, page: Any) -> None:
 
 
 def _check_parts(path: Path, page: Any) -> None:
-    """Compare the strips or tiles with the size of the page."""
+    """Check the number and the sizes of the strips or tiles."""
     across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
     if not 0 < across * min(down, max(page.imagelength, page.tilelength)) <= limits.PIXELS:
         raise damaged(path, f"its tiles have {across}x{down} pixels")
-    wanted = 1 if page.is_contiguous else math.prod(page.chunked)
+    expected = 1 if page.is_contiguous else math.prod(page.chunked)
     parts = _parts(page)
-    if len(parts) < wanted or not all(map(all, parts)):
-        raise damaged(path, f"{len(parts):,} parts, where {wanted:,} belong")
+    if len(parts) < expected or not all(map(all, parts)):
+        raise damaged(path, f"{len(parts):,} parts, where {expected:,} belong")
     if sum(count for _, count in parts) > limits.PICTURE_BYTES:
         raise damaged(path, f"more than {limits.PICTURE_BYTES:,} bytes of pixels")
 
 
 def _parts(page: Any) -> list[tuple[int, int]]:
-    """Return place and bytes of each strip or tile; without packing the bytes follow from the size."""
+    """Return offset and number of bytes of each strip or tile; an uncompressed page is a single part."""
     if page.is_contiguous:
         return [(page.dataoffsets[0], page.nbytes)]
     return list(zip(page.dataoffsets, page.databytecounts, strict=False))
@@ -146,7 +148,7 @@ def _parts(page: Any) -> list[tuple[int, int]]:
 
 @contextlib.contextmanager
 def _opened(source: Path | BinaryIO, name: str | None = None) -> Iterator[Any]:
-    """Open a TIFF; what tifffile finds wrong is a ValueError, as in its releases since late 2025."""
+    """Open a TIFF. Errors of tifffile become ValueError, as in its releases since late 2025."""
     import tifffile
 
     try:
@@ -157,15 +159,15 @@ def _opened(source: Path | BinaryIO, name: str | None = None) -> Iterator[Any]:
 
 
 def _decode(path: Path, number: int) -> Samples:
-    """Decode a page, of which every strip or tile must be there and whole."""
+    """Decode a page after checking that all its strips or tiles are complete."""
     with _opened(path) as file:
         page: Any = file.pages.get(number)
         end = file.filehandle.size
-        if any(offset + count > end for offset, count in _parts(page)):  # before room is made for them
+        if any(offset + count > end for offset, count in _parts(page)):  # before memory is allocated for them
             raise truncated(path, "pixels are behind its end")
         if page.compression == _JPEG:
             for strip in _strips(page):
-                check_jpeg(path, strip)  # libjpeg fills missing pixels up
+                check_jpeg(path, strip)  # libjpeg silently fills missing pixels
         values = page.asarray(maxworkers=1)
         if page.planarconfig == 2 and page.samplesperpixel > 1:
             values = np.moveaxis(values, 0, -1)
@@ -173,14 +175,14 @@ def _decode(path: Path, number: int) -> Samples:
 
 
 def _strips(page: Any) -> Iterator[bytes]:
-    """Yield the JPEG files that strips or tiles are, with the tables that they share."""
+    """Yield each strip or tile as a complete JPEG file, with the shared tables inserted."""
     tables = page.jpegtables or b"\xff\xd8\xff\xd9"
     for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts, sort=False):
         yield tables[:-2] + data[2:]
 
 
 def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
-    """Bring samples to grey or RGB of 8 or 16 bits, with alpha behind."""
+    """Convert samples to grey or RGB of 8 or 16 bits; an alpha channel, if any, is last."""
     from PIL import Image
 
     photometric, bits = page.photometric, page.bitspersample
@@ -196,6 +198,6 @@ def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
     if values.shape[2] in (1, 3):
         return Samples(values)
     kind = int(page.extrasamples[0]) if page.extrasamples else 2
-    if kind == 0:  # nothing is said of it
+    if kind == 0:  # a sample without a defined meaning
         return Samples(values[..., :-1])
     return Samples(values, "associated" if kind == 1 else "unassociated")

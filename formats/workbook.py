@@ -1,22 +1,25 @@
-"""What a workbook holds, counted while it is unpacked piece by piece: its reader makes objects of a row at once."""
+"""Check the size of a workbook by unpacking it in small pieces.
+
+The reader of workbooks creates objects for a whole row at once, so a row could otherwise take much memory.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
 
-# it counts elements, reads no entity from outside, and bounds what entities expand to
+# safe here: the parser only counts elements, reads no external entities, and limits the expansion of entities
 from xml.parsers import expat  # nosec B407
 
 from ..core import InputError
 from . import limits
 
 _PIECE = 2**18
-"""Bytes that are unpacked at once."""
+"""Number of bytes that are unpacked at once."""
 
 
 def check_parts(path: Path) -> None:
-    """Refuse a workbook with more in a row, or beside its rows, than a table of images has.
+    """Refuse a workbook with more data in a row, or outside of rows, than a table of images can have.
 
     Parameters
     ----------
@@ -25,9 +28,9 @@ def check_parts(path: Path) -> None:
     Raises
     ------
     InputError
-        Too large.
+        The workbook is too large.
     zipfile.BadZipFile, zlib.error, OSError
-        Damaged.
+        The workbook is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
@@ -39,7 +42,7 @@ def check_parts(path: Path) -> None:
 
 
 def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
-    """Whether a part is within bounds; one that is not XML is not read by anything."""
+    """Whether a part of the workbook is within limits. Parts that are not XML pass, since nothing reads them."""
     depth, inside, others = 0, 0, 0
 
     def start(name: str, _: object) -> None:
@@ -58,7 +61,7 @@ def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
     without = 0
     with archive.open(part) as handle:
         while piece := handle.read(_PIECE):
-            plain = piece.replace(b"\0", b"")  # as UTF-16 has them
+            plain = piece.replace(b"\0", b"")  # UTF-16 contains null bytes
             first, *more = map(len, plain.split(b"<"))
             if max(without + first, *more, 0) > limits.TEXT_WITHOUT_ELEMENT:
                 return False

@@ -1,4 +1,4 @@
-"""The first sheet of an Excel 97 workbook, which may hold personal data in others: those are never loaded."""
+"""Read only the first sheet of an Excel 97 workbook; other sheets may contain personal data and are never loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .container import BROKEN
 
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STRINGS, _CONTINUE = 0xFC, 0x3C
-"""Records of the table of strings (BIFF8)."""
+"""Records of the table of strings, and of its continuation (BIFF8)."""
 
 _WIDE, _PHONETIC, _RICH = 1, 4, 8
 
@@ -26,14 +26,14 @@ def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
     ----------
     path : Path
     notes : list of str
-        Gets a note where there are more sheets.
+        A note is appended if there are more sheets.
 
     Raises
     ------
     InputError
-        No workbook, or a damaged one. What xlrd says is not repeated: it may quote personal data.
+        The file is not a workbook, or damaged. It does not repeat messages of xlrd, which may quote personal data.
     DependencyError
-        xlrd is missing.
+        xlrd is not installed.
     """
     try:
         import xlrd
@@ -48,9 +48,9 @@ def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
             raise InputError(f"{path}: too large for a table of images; save its first sheet as CSV")
         content = path.read_bytes()
         _check_strings(content)
-        # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
-        output = io.StringIO()
-        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=output) as book:
+        # ragged rows: otherwise one distant cell would create empty cells for all before it
+        log = io.StringIO()  # instead of the standard output
+        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=log) as book:
             if book.nsheets > 1:
                 notes.append(f"{book.nsheets - 1} further sheets, not read: they may hold personal data")
             for number, row in enumerate(book.sheet_by_index(0).get_rows(), start=1):
@@ -68,7 +68,7 @@ def _text(value: Any) -> str:
 
 
 def _check_strings(content: bytes) -> None:
-    """Refuse a table of strings in which a length below zero leads back, so that xlrd would never end.
+    """Refuse a table of strings with a negative length, which would send xlrd into an endless loop.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _check_strings(content: bytes) -> None:
 
 
 def _walk_strings(parts: list[bytes]) -> None:
-    """Pass over the strings as xlrd does."""
+    """Step through the strings as xlrd does, without decoding them."""
     (count,) = struct.unpack_from("<i", parts[0], 4)
     number, offset = 0, 8
     for _ in range(count):
@@ -114,8 +114,8 @@ def _walk_strings(parts: list[bytes]) -> None:
             raise ValueError("a length below zero")
         while True:
             width = 2 if kind & _WIDE else 1
-            there = min((len(part) - offset) // width, letters)
-            offset, letters = offset + there * width, letters - there
+            available = min((len(part) - offset) // width, letters)
+            offset, letters = offset + available * width, letters - available
             if not letters:
                 break
             number += 1

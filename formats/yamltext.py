@@ -1,4 +1,4 @@
-"""YAML and JSON of strangers as plain values: bounded in size, in what aliases repeat, and in depth."""
+"""Parse untrusted YAML and JSON into plain values, with limits on size, repetition by aliases, and depth."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_DIGITS = 300
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what a JSON or YAML text holds: mappings, lists and values.
+    """Parse a JSON or YAML text into mappings, lists and values.
 
-    Values of a YAML text are texts as they are written (``010``, ``1:48`` and ``no``), and null: whoever asks for a
-    number knows what it should be. JSON says of each value what it is.
+    YAML values stay text as written (such as ``010``, ``1:48`` and ``no``), except null. Callers that need a number
+    convert them. JSON values keep their types.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def parse_yaml(text: str) -> Any:
     Raises
     ------
     InputError
-        Neither; too large; nested too deeply; or an alias that repeats itself, or far too much. The message does not
-        name the file.
+        The text is neither JSON nor YAML, too large or nested too deeply, or its aliases repeat themselves or too much.
+        The message does not name the file.
     """
     try:
         value = (
@@ -38,7 +38,7 @@ def parse_yaml(text: str) -> Any:
         )
     except RecursionError as error:
         raise InputError("nested too deeply") from error
-    except ValueError:  # YAML may begin so too
+    except ValueError:  # YAML may begin with a brace, too
         value = None
     if value is None:
         value = _parsed(text)
@@ -78,17 +78,17 @@ def _parsed(text: str) -> Any:
 
 
 def _nodes(node: Any, known: dict[int, int]) -> int:
-    """Return how many values a node stands for; one that holds itself stands for too many."""
+    """Return the number of values of a node with all repetitions; a node that contains itself exceeds the limit."""
     if id(node) not in known:
         known[id(node)] = limits.YAML_VALUES + 1
         inside = node.value if isinstance(node.value, list) else []
-        some = [child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))]
-        known[id(node)] = 1 + sum(_nodes(child, known) for child in some)
+        children = [child for pair in inside for child in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_nodes(child, known) for child in children)
     return known[id(node)]
 
 
 def number_of(value: Any) -> Any:
-    """Return the number that a text in decimals stands for; anything else as it is.
+    """Convert a text in decimal notation to a number; anything else is returned unchanged.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def number_of(value: Any) -> Any:
 
 
 def _holds_huge(value: Any) -> bool:
-    """Whether a whole number in a value is too large to be one of ours; Python would not even write it."""
+    """Whether a value contains a whole number that is too large to be valid, and that Python may refuse to print."""
     if isinstance(value, Mapping):
         return any(_holds_huge(item) for pair in value.items() for item in pair)
     if isinstance(value, list | tuple | set):

@@ -1,7 +1,7 @@
-"""Work units: atomic part files, shards, executors, progress, and what each gets of the machine.
+"""Work units: atomic files, shards, executors, progress, and the processes, threads and GPUs of each.
 
 A unit is a piece of work that writes its result under a temporary name, checks it and renames it into place.
-Resume, crash safety, sharding and concurrent runs all come from that one rule.
+Resuming, crash safety, sharding and concurrent runs all follow from that one rule.
 """
 
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus

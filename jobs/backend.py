@@ -1,4 +1,4 @@
-"""The start of Keras's backend, and the GPUs that it sees; every process of ours starts it here."""
+"""Starts Keras's backend, in every process of bchisto, and finds the GPUs that it uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .processes import hold_interrupts
 _log = logging.getLogger(__name__)
 
 NETWORK_THREADS = "BCHISTO_THREADS"
-"""Variable that says with how many threads a process computes networks on the CPU; workers are told by it."""
+"""Environment variable with the number of threads that a process uses for networks on the CPU, also in workers."""
 
 _AMPERE = 8
 """Major compute capability of the first NVIDIA cards that compute in bfloat16."""
@@ -25,22 +25,22 @@ _AMPERE = 8
 def prepare_backend() -> str:
     """Import Keras so that several processes can share this machine, and return the name of its backend.
 
-    On the CPU TensorFlow and PyTorch get one thread a process, since processes and not threads use the cores, or as
-    many as ``BCHISTO_THREADS`` says. On a GPU memory is taken as it is needed, not all of a card at the start, unless
-    the user's environment says otherwise; no card is claimed before a network is built.
+    On the CPU, TensorFlow and PyTorch use ``BCHISTO_THREADS`` threads per process. The default is one, since bchisto
+    uses the cores by processes. On a GPU, memory is allocated as needed, unless the environment sets it otherwise.
+    No GPU is used before a network is built.
 
     Raises
     ------
     DependencyError
-        The backend named by ``KERAS_BACKEND`` is not installed, or images are set to channels first.
+        The backend named by ``KERAS_BACKEND`` is not installed, or Keras is set to channels first.
     """
-    # One compiled function per encoder is what we want; TensorFlow takes several for a mistake and says so.
+    # bchisto compiles one function per encoder; TensorFlow warns of several compilations as a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # JAX reads it when it first looks for devices, and otherwise takes three quarters of every card there
+    # without it, JAX allocates three quarters of the memory of every GPU when it first looks for devices
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        # an interrupt inside an import would be lost in C code, or leave half a module
+        # an interrupt during an import could be lost in C code, or leave a module half imported
         with hold_interrupts(), hushed_start():
             import keras
 
@@ -61,12 +61,17 @@ def prepare_backend() -> str:
 
 
 def prepare_torch() -> Any:
-    """Import PyTorch for networks that Keras does not run, with the threads that `prepare_backend` gives; return it.
+    """Import PyTorch for networks that do not run in Keras, with as many threads as `prepare_backend` sets.
+
+    Returns
+    -------
+    module
+        ``torch``.
 
     Raises
     ------
     ImportError
-        It is not installed.
+        PyTorch is not installed.
     """
     with hold_interrupts(), hushed_start():
         import torch
@@ -77,12 +82,12 @@ def prepare_torch() -> Any:
 
 
 def asked_threads() -> int | None:
-    """Return with how many threads ``BCHISTO_THREADS`` lets processes compute networks on the CPU; None if it is unset.
+    """Return the number of threads for networks on the CPU that ``BCHISTO_THREADS`` sets; None if it is unset.
 
     Raises
     ------
     InputError
-        The variable is set to no positive number.
+        The variable is not a positive number.
     """
     given = os.environ.get(NETWORK_THREADS)
     if given is None:
@@ -93,9 +98,9 @@ def asked_threads() -> int | None:
 
 
 def computing_threads() -> int | None:
-    """Return with how many threads this process computes networks on the CPU; 0 is all, None where no backend tells.
+    """Return the number of threads with which this process runs networks on the CPU; 0 means all, None unknown.
 
-    TensorFlow cannot change it once it has computed something.
+    TensorFlow cannot change the number once it has computed something.
 
     Raises
     ------
@@ -115,22 +120,24 @@ def computing_threads() -> int | None:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Return the GPUs on which Keras's backend computes, as ``CUDA_VISIBLE_DEVICES`` names them.
+    """Return the GPUs that Keras's backend uses, as ``CUDA_VISIBLE_DEVICES`` names them.
 
-    The backend is asked, not the machine: one that was built for the CPU sees none on a host that has GPUs, and in a
-    container it sees those that were passed in, whatever their numbers are outside.
+    The list comes from the backend, not from the machine: a backend that was built for the CPU uses no GPU, even if the
+    host has some. In a container, it lists the GPUs that were passed in, whatever their numbers are outside.
 
     Returns
     -------
     tuple of str
-        Empty where networks run on the CPU.
+        Empty if networks run on the CPU.
 
     Raises
     ------
     DependencyError
         See `prepare_backend`.
     """
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1":  # all are hidden: no backend need be loaded to ask
+    if (
+        os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
+    ):  # all GPUs are hidden, so the backend need not be loaded
         return ()
     backend = prepare_backend()
     with hushed_start():
@@ -140,7 +147,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def gpus_have_bfloat16() -> bool:
-    """Return whether networks run on GPUs, and all of these compute in bfloat16: NVIDIA's from Ampere on, and others.
+    """Return whether networks run on GPUs that all compute in bfloat16: NVIDIA's since Ampere, and other makes.
 
     Raises
     ------
@@ -169,16 +176,16 @@ def gpus_have_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def hushed_start() -> Iterator[None]:
-    """Catch what is written to file descriptor 2 inside the block; it is logged at debug level, or shown on an error.
+    """Capture file descriptor 2 (stderr) inside the block, and log it at debug level; print it if an error is raised.
 
-    TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read; LightGBM what
-    it refuses.
+    TensorFlow 2.21 writes a dozen lines there on import, before it reads any of its log-level variables. LightGBM
+    writes its error messages there.
     """
     if sys.stderr is not None:
         sys.stderr.flush()
     try:
         terminal = os.dup(2)
-    except OSError:  # no stderr at all (a daemon): nothing to keep quiet
+    except OSError:  # no stderr at all, as in a daemon
         yield
         return
     with tempfile.TemporaryFile() as caught:
@@ -203,9 +210,9 @@ def hushed_start() -> Iterator[None]:
 def _start_tensorflow() -> None:
     import tensorflow as tf
 
-    # Asking for devices loads the libraries of the card, while their messages are caught, and takes no memory on it.
+    # Listing devices loads the libraries of the GPU while their messages are captured, and allocates no GPU memory.
     gpus = tf.config.get_visible_devices("GPU")
-    # Both are refused once TensorFlow has run something, or the user has divided the card; then it stays as it is.
+    # TensorFlow refuses both settings once it has run something, or if the user has divided the GPU.
     with contextlib.suppress(RuntimeError, ValueError):
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -213,7 +220,7 @@ def _start_tensorflow() -> None:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.zeros(1)  # starts it now, while its messages are caught
+        tf.zeros(1)  # starts TensorFlow now, while its messages are captured
 
 
 def _tensorflow_gpus() -> list[int]:
@@ -229,7 +236,7 @@ def _jax_gpus() -> list[int]:
 
 
 def _torch_gpus() -> list[int]:
-    """Follow the order in which Keras chooses a device of PyTorch, without making a tensor, which would claim it."""
+    """Return the GPUs that Keras would choose for PyTorch, without creating a tensor, which would allocate memory."""
     import torch
 
     kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")

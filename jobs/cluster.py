@@ -1,4 +1,4 @@
-"""Units on a Dask cluster, whose workers are asked first what they are and see."""
+"""Runs units on a Dask cluster, after a check of the workers' packages and shared folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _SECONDS = 30
-"""How long a Dask scheduler may be without a worker."""
+"""How long to wait for the first worker of a Dask scheduler."""
 
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Yield a client of a scheduler that has workers."""
+    """Yield a client of a Dask scheduler, once it has a worker."""
     try:
         from distributed import Client
     except ImportError as error:
@@ -35,9 +35,9 @@ def _connected(address: str) -> Iterator[Any]:
             "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`", address, error
         ) from error
     with contextlib.ExitStack() as stack:
-        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
-        stack.callback(its_log.setLevel, its_log.level)
-        its_log.setLevel(logging.CRITICAL + 1)
+        client_log = logging.getLogger("distributed.client")  # logs that the scheduler is gone, as our own error does
+        stack.callback(client_log.setLevel, client_log.level)
+        client_log.setLevel(logging.CRITICAL + 1)
         stack.enter_context(client)
         try:
             client.wait_for_workers(1, timeout=_SECONDS)
@@ -49,34 +49,35 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[dict[str, str]]:
-    """Return the versions of packages that the workers of a Dask cluster have, each set of them once.
+    """Return the versions of packages on the workers of a Dask cluster; workers with equal versions give one entry.
 
     Parameters
     ----------
     address : str
-        Of the scheduler.
+        Address of the scheduler.
     folder : Path
-        What every worker must see.
+        A folder that every worker must see.
     packages : iterable of str
 
     Raises
     ------
     InputError
-        No scheduler, no workers, or a worker that lacks bchisto or one of the packages, or does not see the folder.
+        There is no scheduler or no worker, or a worker lacks bchisto or one of the packages, or does not see the
+        folder.
     DependencyError
         Dask is not installed.
     """
 
-    def answer() -> tuple[bool, dict[str, str]]:  # sent as it is: a worker may have another bchisto
-        known = {}
+    def answer() -> tuple[bool, dict[str, str]]:  # sent with its code, since a worker may have another bchisto
+        versions = {}
         for name in packages:
             with contextlib.suppress(metadata.PackageNotFoundError):
-                known[name] = metadata.version(name)
+                versions[name] = metadata.version(name)
         with contextlib.suppress(ImportError):
-            known["bchisto"] = import_module("bchisto").__version__
-        return os.path.isdir(seen), known  # noqa: PTH112
+            versions["bchisto"] = import_module("bchisto").__version__
+        return os.path.isdir(shared), versions  # noqa: PTH112
 
-    packages, seen = list(packages), str(folder.absolute())
+    packages, shared = list(packages), str(folder.absolute())
     ours = answer()[1]
     with _connected(address) as client:
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
@@ -86,7 +87,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         if not sees:
             raise InputError(
                 "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
-                address, worker, seen,
+                address, worker, shared,
             )  # fmt: skip
         if lacking := sorted(ours.keys() - known.keys()):
             raise InputError(
@@ -109,7 +110,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
 
 
 def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
-    """Yield what a call returns for each unit, in the order in which the workers finish.
+    """Yield the result of a call for each unit, in the order in which the workers finish.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
     DependencyError
         Dask is not installed.
     BchistoError
-        The scheduler is gone, or workers are killed at the same unit.
+        The scheduler is gone, or several workers were killed at the same unit.
     """
     with _connected(address) as client:
         from distributed import CancelledError, KilledWorker, as_completed
@@ -142,7 +143,7 @@ def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address
 
 
 def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
-    """Do a unit where the command runs, so that relative paths mean the same; another unit may do so at once."""
-    with contextlib.suppress(OSError):  # a folder of the client alone: then absolute paths are all that can be meant
+    """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
+    with contextlib.suppress(OSError):  # the worker does not see this folder, so only absolute paths can work
         os.chdir(folder)
     return call(unit)

@@ -1,4 +1,4 @@
-"""Running units, in this process, in worker processes or on a Dask cluster; and items ahead of who needs them."""
+"""Runs units in this process, in worker processes or on a Dask cluster, and computes items ahead of their use."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-"""How often the bar looks at what workers have finished."""
+"""Interval at which the progress bar is updated."""
 
 _SIGNAL_SECONDS = 0.5
-"""How long after a worker's end the signal that ended it may still be on its way to this process."""
+"""Time that a signal to all processes may take to reach this one after it has ended a worker."""
 
 _TAKEN_SECONDS = 0.1
-"""In which the pool's thread has taken in what was submitted."""
+"""Time within which the pool's thread accepts the units that were submitted."""
 
 _KILLED = Message(
     "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer {jobs}"
 )
 
 _TICKS = "ticks"
-"""Below the folder for temporary files, into which workers put other things as well."""
+"""Subfolder of the folder for temporary files, in which workers also put other files."""
 
 _PER_WORKER = 2
-"""Items a worker in advance: one in the making, one ready (more only costs memory)."""
+"""Items in advance for each worker: one being computed and one ready (more would only cost memory)."""
 
 _IDLE_SECONDS = 5.0
-"""After which idle workers end; those of one stretch of work serve the next."""
+"""Time after which idle workers end; until then, the next call uses them again."""
 
 
 def run_units(
@@ -66,30 +66,31 @@ def run_units(
     Parameters
     ----------
     work : callable
-        ``work(unit, ticker)``: does the unit, ticking once per finished step. Must be importable by name when
-        it is not done in this process.
+        ``work(unit, ticker)`` does the unit, and ticks once per finished step. It must be importable by name if it
+        does not run in this process.
     units : sequence
-        What to do, each picklable.
+        Picklable units of work.
     steps : callable
-        The number of steps in a unit, for the progress bar.
+        Returns the number of steps in a unit, for the progress bar.
     resources : Resources
-        A single process is this one, if it computes with the threads; several get a card each, as far as they go.
+        With one process, the work runs in this process, unless that has another number of threads. Several processes
+        get a GPU each, as long as there are enough.
     label, step_name : str
-        What the progress bar says.
+        Names of the task and of a step in the progress bar.
     dask : str, optional
-        Address of a Dask scheduler; its workers are used instead of processes of this machine.
+        Address of a Dask scheduler, whose workers are used instead of processes of this machine.
 
     Returns
     -------
     list
-        The results. An error in a unit is raised here at once; units that were finished stay finished.
+        The results. An error in a unit is raised at once; the results of finished units remain.
 
     Raises
     ------
     InputError
-        No positive number of processes, or no scheduler answers at `dask`.
+        The number of processes is not positive, or no scheduler answers at `dask`.
     DependencyError
-        `dask` is given and the package is not installed.
+        `dask` is given, but the package is not installed.
     BchistoError
         A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
@@ -99,7 +100,7 @@ def run_units(
     total = sum(map(steps, units))
     of_units = total / max(len(units), 1) * min(jobs, len(units))
     with contextlib.ExitStack() as stack:
-        folder = None  # where there is no room for temporary files; only the bar needs them
+        folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
         with contextlib.suppress(OSError):
             folder = stack.enter_context(scratch_folder())
             (folder / _TICKS).mkdir()
@@ -112,7 +113,7 @@ def run_units(
         outcomes = _results(
             functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder
         )
-        # closed at once where the loop is left, or workers would go on until the error is forgotten
+        # closed as soon as the loop ends; otherwise workers would go on until the error is garbage-collected
         stack.enter_context(contextlib.closing(outcomes))
         finished = 0
         try:
@@ -129,7 +130,7 @@ def run_units(
 
 @contextlib.contextmanager
 def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
-    """Move the bar between results, from what workers have ticked."""
+    """Update the progress bar between results, from the ticks of the workers."""
     stop = threading.Event()
 
     def watch() -> None:
@@ -171,14 +172,14 @@ def _results(
 def _in_processes(
     call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
-    # joblib's own pool: workers are new interpreters, started from any script and replaced when their memory grows
+    # joblib's own pool: its workers are new interpreters, work in any script, and are replaced if their memory grows
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
     with warnings.catch_warnings():
-        # a worker whose memory grew is replaced, as when a network was built; nothing is lost
+        # a worker is replaced if its memory grew, for example after it built a network; nothing is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        # without psutil and pgrep the children of a worker are not found; ours have none
+        # without psutil and pgrep loky cannot find a worker's child processes; bchisto's workers have none
         warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
         pool = None
         started = whole = False
@@ -192,7 +193,7 @@ def _in_processes(
                     initargs=(os.getpid(), None if folder is None else str(folder)),
                     env=env,
                 )
-                # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
+                # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
                 for unit in itertools.islice(waiting, 2 * jobs):
                     underway.add(pool.submit(call, unit))
             started = True
@@ -219,7 +220,7 @@ def _in_processes(
                 error.strerror or error,
             ) from error
         except TerminatedWorkerError as error:
-            time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
+            time.sleep(_SIGNAL_SECONDS)  # a signal to all processes is an interrupt, not a lack of memory
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(
@@ -234,20 +235,20 @@ def _in_processes(
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
-    """Yield ``function(item)`` in the order of `items`, made in advance by worker processes.
+    """Yield ``function(item)`` in the order of `items`, computed in advance by worker processes.
 
     Parameters
     ----------
     function : callable
-        Importable by name, without side effects: what was made in advance is dropped when the caller stops early.
+        Importable by name and without side effects, since results are dropped if the caller stops early.
     items : iterable
     processes : int
-        Workers; twice as many items are in memory at most.
+        Number of workers; at most twice as many items are in memory.
 
     Raises
     ------
     BchistoError
-        A worker was killed from outside. An error of `function` is raised as itself, in its place.
+        A worker was killed from outside. An error of `function` is raised unchanged, at its item.
     """
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -266,19 +267,19 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
 
 
 def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
-    """Do as `map_ahead`, in threads of this process: for what leaves Python's lock, or cannot be sent to another."""
+    """Yield the same as `map_ahead`, with threads: for functions that release the GIL, or that cannot be pickled."""
     with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
         yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
 
 
 def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:
     waiting: collections.deque[Future[R]] = collections.deque()
-    rest = iter(items)
+    upcoming = iter(items)
     try:
-        waiting.extend(map(submit, itertools.islice(rest, most)))
+        waiting.extend(map(submit, itertools.islice(upcoming, most)))
         while waiting:
             result = waiting.popleft().result()
-            waiting.extend(map(submit, itertools.islice(rest, 1)))
+            waiting.extend(map(submit, itertools.islice(upcoming, 1)))
             yield result
     finally:
         for future in waiting:

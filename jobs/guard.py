@@ -1,7 +1,7 @@
-"""No output replaces what is read: files are told apart by what they are on the disk, whatever path or link names them.
+"""Protects inputs from being overwritten. Files are compared by device and inode, whatever path or link names them.
 
-A command names what it reads once (`reading`). Everything that writes or removes files (`atomic_output`, `set_aside`,
-`remove_output`) then refuses these, besides what is not a regular file, such as a device or a named pipe.
+A command lists its inputs once (`reading`). All functions that write or remove files (`atomic_output`, `set_aside`,
+`remove_output`) then refuse these, and also anything that is not a regular file, such as a device or a named pipe.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _READ: ContextVar[Mapping[_Identity, Path]] = ContextVar("read", default=Mapping
 
 @contextlib.contextmanager
 def reading(paths: Iterable[Path]) -> Iterator[None]:
-    """Let no file be written in the place of these while the block runs, and no folder be removed that holds one.
+    """Protect input files inside the block: refuse to overwrite them, or to remove a folder that contains one.
 
     Parameters
     ----------
     paths : iterable of Path
-        Files and folders that are read, see `named_files`.
+        Input files and folders, see `named_files`.
     """
     token = _READ.set({**_READ.get(), **_identities(paths)})
     try:
@@ -40,15 +40,15 @@ def reading(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def named_files(*values: Any) -> Iterator[Path]:
-    """Yield the files and folders that values name, as a path or behind ``ENCODER=`` or ``onnx:``.
+    """Yield the existing files and folders that values name, as a path or after a prefix (``ENCODER=``, ``onnx:``).
 
-    Beside a file the JSON of the same name is read too, beside ``x.onnx`` its values (``x.onnx.data``), and of a folder
-    behind a prefix (``hub:``) all its files.
+    A file is followed by the JSON file of the same name, and ``x.onnx`` by its external data (``x.onnx.data``), since
+    these are read too. A folder after a prefix (``hub:``) is followed by all its files.
 
     Parameters
     ----------
     *values : any
-        Texts, paths, or sequences of them; whatever else names nothing.
+        Texts, paths, or sequences of them; other values are ignored.
     """
     for value in values:
         for item in items_of(value):
@@ -61,8 +61,8 @@ def named_files(*values: Any) -> Iterator[Path]:
                     if _identity(path) is None:
                         continue
                     yield path
-                    with contextlib.suppress(OSError):  # a folder that may not be listed
-                        if path.is_file() and path.stem != "run":  # a record of ours, which describes no weights
+                    with contextlib.suppress(OSError):  # no permission to list the folder
+                        if path.is_file() and path.stem != "run":  # run.json is a record, and does not describe weights
                             yield path.with_suffix(".json")
                         if path.suffix == ".onnx":
                             yield from path.parent.glob(f"{glob.escape(path.name)}?*")
@@ -71,13 +71,13 @@ def named_files(*values: Any) -> Iterator[Path]:
 
 
 def check_output(path: Path, *, name: str = "out") -> None:
-    """Refuse to write a file where another is read, and where something lies that is not a regular file.
+    """Refuse an output path that is an input, or that exists and is not a regular file.
 
     Parameters
     ----------
     path : Path
     name : str
-        Parameter that says where is written.
+        The parameter that sets the output path, for the message.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def check_output(path: Path, *, name: str = "out") -> None:
     """
     try:
         status = path.stat()
-    except (OSError, ValueError):  # nothing there, or a link to nothing
+    except (OSError, ValueError):  # the path does not exist, or is a broken link
         return
     if not stat.S_ISREG(status.st_mode):
         raise InputError("{}: is not a regular file, and is not overwritten; choose another {}", path, Parameter(name))
@@ -93,7 +93,7 @@ def check_output(path: Path, *, name: str = "out") -> None:
 
 
 def remove_output(path: Path) -> None:
-    """Remove a file that an earlier call wrote, if it is there.
+    """Remove an output file of an earlier call, if it exists.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def remove_output(path: Path) -> None:
 
 
 def refuse_removing(folder: Path) -> None:
-    """Refuse to remove a folder in which something lies that is read.
+    """Refuse to remove a folder that contains an input.
 
     Raises
     ------
@@ -118,21 +118,21 @@ def refuse_removing(folder: Path) -> None:
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
-    """Refuse to write where something is read, by whatever path or link either is named.
+    """Refuse outputs that are also inputs, whatever path or link names them.
 
     Parameters
     ----------
     outputs : iterable of Path
-        Files that are to be written; those that there are not yet cannot be read.
+        Output files; those that do not exist yet cannot be inputs.
     inputs : iterable of Path
-        Files that are read, besides those that `reading` names.
+        Input files, in addition to those of `reading`.
     name : str
-        Parameter that says where is written.
+        The parameter that sets the output path, for the message.
 
     Raises
     ------
     InputError
-        The first output that is an input.
+        An output is an input; the message names the first.
     """
     known = {**_READ.get(), **_identities(inputs)}
     for path in outputs:
@@ -143,16 +143,16 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
 
 
 def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") -> None:
-    """Refuse to overwrite a file that lies in a folder of images, where tables are read too.
+    """Refuse to overwrite a file in a folder of images, since tables in that folder are read too.
 
     Parameters
     ----------
     output : Path
-        A file that an earlier call did not write.
+        A file that was not written by an earlier call.
     folders : iterable of Path
-        What is read; files among them are passed over.
+        Input folders; files in the list are ignored.
     name : str
-        Parameter that says where is written.
+        The parameter that sets the output path, for the message.
 
     Raises
     ------

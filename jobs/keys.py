@@ -1,4 +1,4 @@
-"""Keys of what is made, and packs: files of arrays that are finished things, each with its key."""
+"""Keys that identify results, and packs: files with the arrays of a finished result and its key."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _KEY = "key"
 
 
 def key_of(kind: str, **content: Any) -> str:
-    """Return the key of a thing.
+    """Return the key of a result: a SHA-256 checksum of everything that it depends on.
 
-    Settings go in as whole values in their plain form, never as a hand-picked list: what is left out of a key gives
-    stale results. Weights, images and models go in by their hashes, so that where a file lies changes nothing.
+    Pass whole settings in their plain form, never a hand-picked list: a setting that is missing from a key leads to
+    stale results. Pass weights, images and models by their checksums, so that the location of a file does not matter.
 
     Parameters
     ----------
     kind : str
-        What is made, and the version of the code that makes it: ``"model 1"``. A change of the code that changes
-        results is another version.
+        The kind of result, and the version of the code that computes it: ``"model 1"``. Code that computes other
+        results needs another version.
     **content : JSON-ready values
-        All that decides the thing.
+        Everything that the result depends on.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def key_of(kind: str, **content: Any) -> str:
     Raises
     ------
     TypeError, ValueError
-        Something is no JSON, or a number is not finite.
+        A value cannot be written as JSON, or a number is not finite.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def key_of(kind: str, **content: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Return a value with its whole numbers as such: Python callers write 3 where the command line reads 3.0."""
+    """Return a value with whole floats as ints: a Python caller may pass 3, while the command line reads 3.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
@@ -68,9 +68,9 @@ def _canonical(value: Any) -> Any:
 
 
 def save_arrays(handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compressed: bool = False) -> None:
-    """Write arrays as `numpy.savez` does, and refuse Python objects; equal arrays give equal bytes.
+    """Write arrays as `numpy.savez` does, but refuse Python objects; equal arrays give equal bytes.
 
-    NumPy before 2.2 takes ``allow_pickle=False`` for one more array.
+    `numpy.savez` itself cannot be used: before NumPy 2.2, it saves ``allow_pickle=False`` as another array.
     """
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
@@ -80,7 +80,7 @@ def save_arrays(handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compr
 
 
 def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> None:
-    """Write the arrays of a finished thing, atomically.
+    """Write the arrays of a finished result to a file, atomically.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> Non
     key : str
         See `bchisto.jobs.key_of`.
     arrays : mapping
-        Name to array; a text or bytes as an array of uint8.
+        Name to array; texts and bytes are arrays of uint8.
 
     Raises
     ------
@@ -100,15 +100,15 @@ def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> Non
 
 
 def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) -> dict[str, npt.NDArray[Any]] | None:
-    """Return the arrays of a finished thing; None if it is not there, or does not hold, which a warning says.
+    """Return the arrays of a finished result; None if the file does not exist, or (with a warning) if it is not valid.
 
     Parameters
     ----------
     path : Path
     key : str
-        Under which it is wanted. A file of another key is not it.
+        The expected key; a file with another key is not valid.
     shapes : mapping
-        Name to the shape of each array that must be there, None for any length.
+        Name to shape of each required array; None stands for any length.
     """
     if not path.is_file():
         return None
@@ -125,7 +125,7 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
 
 
 def _fault(arrays: Mapping[str, npt.NDArray[Any]], key: str, shapes: Mapping[str, Sequence[int | None]]) -> str | None:
-    """Say why arrays are not the thing that is wanted; None if they are."""
+    """Return the reason why arrays do not have the expected key and shapes; None if they have."""
     if arrays[_KEY].tobytes().hex() != key:
         return "made under other settings"
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""Files that are either absent or whole: written under a temporary name, synced, then renamed."""
+"""Writes files so that they are either absent or complete: under a temporary name, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from .processes import temporary_name, unlink_stale
 _log = logging.getLogger(__name__)
 
 _OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
+"""Characters that a terminal acts on and that JSON does not escape; they occur only inside its strings."""
 
 _FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
-"""Names that are one part of a path everywhere, and no option of a command."""
+"""Names that are a single part of a path on every system, and cannot be read as an option of a command."""
 
 _ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
-"""End of the name of what is being overwritten, from the moment it is set aside."""
+"""End of the name of a file or folder that is being overwritten, see `set_aside`."""
 
 _CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-"""Of file systems on which space cannot be claimed ahead: what is written there shows whether it fits."""
+"""Errors of file systems that cannot reserve space in advance."""
 
 _REMOVALS = 5
-"""How often a folder into which another process goes on writing is emptied before that is an error."""
+"""Number of attempts to remove a folder into which another process still writes."""
 
 
 def check_file_name(name: Any, what: str) -> str:
-    """Return a name from a stranger's file that becomes a part of a path, or refuse it.
+    """Return a name from an untrusted file if it is safe as a part of a path.
 
     Parameters
     ----------
     name : any
     what : str
-        What it is the name of, for the message.
+        The kind of name, for the message.
 
     Raises
     ------
     InputError
-        No text, empty or too long; with anything but letters, digits, blanks and ``. _ + - ( )``; or beginning with a
-        dot, a hyphen or a blank.
+        The name is not a text, is empty or too long, or has characters except letters, digits, blanks and
+        ``. _ + - ( )``. Or it does not begin with a letter or digit.
     """
     if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
         raise InputError(
@@ -62,7 +62,7 @@ def check_file_name(name: Any, what: str) -> str:
 
 
 def ensure_folder(path: Path) -> Path:
-    """Create a folder and its parents, or say in one line why it cannot be written.
+    """Create a folder and its parents, and check that it is writable.
 
     Parameters
     ----------
@@ -90,29 +90,29 @@ def ensure_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit sync it and rename it into target.
+    """Yield a temporary path next to `path`; if the block succeeds, sync the file and rename it to `path`.
 
-    On an error the temporary file is removed and `path` is left as it was. After ``kill -9`` only a file named
-    ``<name>.part-<process>-<random>`` can remain, which nothing ever reads, and which the next to write `path` on this
-    host removes.
+    On an error the temporary file is removed, and `path` is unchanged. After ``kill -9``, only a file named
+    ``<name>.part-<process>-<random>`` can remain. It is never read, and the next process on this host that writes
+    `path` removes it.
 
     Parameters
     ----------
     path : Path
-        The final file. Its folder is created where it is missing.
+        The final file. Its folder is created if it does not exist.
 
     Yields
     ------
     Path
-        Where to write. The file must be closed before the block ends.
+        The temporary file to write. It must be closed before the block ends.
 
     Raises
     ------
     InputError
-        What is there is read, or is not a regular file, see `check_output`.
+        The existing file is an input, or not a regular file, see `check_output`.
     OutputError
-        The file cannot be written (permissions), or a name in it is not UTF-8; `DiskFullError` where the disk is
-        full or fails.
+        The file cannot be written (permissions), or a name in it is not UTF-8; `DiskFullError` if the disk is full or
+        fails.
     """
     check_output(path)
     ensure_folder(path.parent)
@@ -123,7 +123,7 @@ def atomic_output(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
-    except (OSError, RuntimeError) as error:  # HDF5 ends in either when a disk is full
+    except (OSError, RuntimeError) as error:  # HDF5 raises either if the disk is full
         named = getattr(error, "filename", None)
         if (
             isinstance(error, OutputError)
@@ -143,9 +143,9 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 def claim_space(path: Path, size: int) -> None:
-    """Make an empty file, and fail where there is no room for one of `size` bytes.
+    """Create an empty file, and fail if there is no room for `size` bytes.
 
-    For HDF5, which on a full disk fails once more in every object that it still holds, long after the first error.
+    This is for HDF5: on a full disk, it fails again in every object that is still open, long after the first error.
 
     Raises
     ------
@@ -178,19 +178,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return indented JSON in which no character is one that a terminal obeys; NaN and infinity are refused."""
+    """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table (UTF-8, LF line ends), atomically; no cell is a formula, see `neutral`."""
+    """Write a CSV table (UTF-8, LF line ends), atomically; formulas are escaped, see `bchisto.core.neutral`."""
     with (
         atomic_output(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as handle,
     ):
         plain = csv.writer(handle, lineterminator="\n")
-        # a carriage return ends a line for whoever reads it, but is not quoted by itself
+        # readers take a carriage return for the end of a line, but csv does not quote it by default
         quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for row in itertools.chain([header], rows):
             cells = [neutral(cell) for cell in row]
@@ -198,7 +198,7 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder; what another process removed meanwhile is no error.
+    """Remove a file or a folder; it is not an error if another process removes parts of it at the same time.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def remove_tree(path: Path) -> None:
         for folder, folders, files in os.walk(path, topdown=False, onerror=_refuse):
             for name in files:
                 _remove(Path(folder, name), os.unlink)
-            for name in folders:  # those that are links; the others were emptied and removed on the way up
+            for name in folders:  # links to folders; real folders were already emptied and removed
                 if Path(folder, name).is_symlink():
                     _remove(Path(folder, name), os.unlink)
             _remove(Path(folder), os.rmdir, patient=attempt < _REMOVALS)
@@ -238,19 +238,19 @@ def _refuse(error: OSError) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Remove a file or folder so that at every moment it is whole or gone: rename it, then remove that.
+    """Remove a file or folder so that it is complete or gone at every moment: rename it first, then remove it.
 
-    What a kill leaves is called ``<name>.old-<random>``, and goes with `remove_leftovers`.
+    If the process is killed, ``<name>.old-<random>`` remains, which `remove_leftovers` removes.
 
     Raises
     ------
     InputError
-        It holds something that is read, see `reading`.
+        It contains an input, see `reading`.
     OutputError
         It cannot be renamed or removed.
     """
     refuse_removing(path)
-    target = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    target = Path(os.path.realpath(path))  # the target of a link, so that the link itself remains
     aside = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
     try:
         target.rename(aside)
@@ -266,7 +266,7 @@ def set_aside(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed overwrites of `path` left; nothing reads it, so what cannot be removed is only a warning."""
+    """Remove what killed calls of `set_aside` left of `path`; what cannot be removed causes only a warning."""
     target = Path(os.path.realpath(path))
     for aside in target.parent.glob(f"{glob.escape(target.name)}.old-*"):
         if not _ASIDE.search(aside.name):
@@ -278,5 +278,5 @@ def remove_leftovers(path: Path) -> None:
 
 
 def is_set_aside(path: Path) -> bool:
-    """Whether a path is, or lies in, what is being overwritten."""
+    """Return whether a path is, or is inside, a file or folder that is being overwritten, see `set_aside`."""
     return any(_ASIDE.search(part) for part in path.parts)

@@ -1,4 +1,4 @@
-"""Processes: interrupts and workers, which process a temporary file belongs to, and whether that still runs."""
+"""Processes: interrupts, worker processes, and temporary files, each with the process that it belongs to."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""
+"""Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
 
 _WATCH_SECONDS = 1.0
-"""How often a worker looks whether its parent lives: cheap, and well below the ten seconds it may live on."""
+"""How often a worker checks that its parent runs: cheap, and well below the ten seconds that it may outlive it."""
 
 
 @contextlib.contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Let an interrupt that comes inside the block wait until its end.
+    """Delay an interrupt that arrives inside the block until its end.
 
-    Around what must not be left half done: starting worker processes and ending them. Processes started inside begin
-    with these signals blocked, so that none kills them before `prepare_worker`.
+    Use it for what must not stop half-way, such as the start and end of worker processes. Processes that are started
+    inside begin with these signals blocked, so that no signal kills them before `prepare_worker`.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _SIGNALS}
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -49,26 +49,26 @@ def hold_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if came:
-            signal.raise_signal(came[0])
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is an interrupt, or what C code made of one: the command line remembers that one came."""
+    """Return whether an error is an interrupt, or an error of C code after one, which the command line has noted."""
     if isinstance(error, KeyboardInterrupt):
         return True
     return any(getattr(signal.getsignal(number), "received", None) is not None for number in _SIGNALS)
 
 
 def prepare_worker(parent: int, folder: str | None = None) -> None:
-    """Make this process a worker: it leaves interrupts to its parent, and ends when its parent is gone.
+    """Set this process up as a worker: it ignores interrupts, and ends when its parent has ended.
 
     Parameters
     ----------
     parent : int
-        Number of the parent process.
+        Process id of the parent.
     folder : str, optional
-        Where temporary files of libraries go; the parent removes it.
+        Folder for temporary files of libraries; the parent removes it.
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -77,84 +77,84 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
     if folder is not None:
         tempfile.tempdir = folder
         home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one
-        if not os.access(home, os.W_OK):  # matplotlib's own would be gone before it removes it at exit
+        if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
             os.environ.setdefault("MPLCONFIGDIR", folder)
-    if logging.lastResort is not None:  # what a worker warns of is printed by it
+    if logging.lastResort is not None:  # this handler prints the warnings of a worker
         logging.lastResort.setFormatter(_Printable())
     hush_readers()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
 
 
 def hush_readers() -> None:
-    """Let the packages that read images print nothing in this process, which is ours; we refuse what matters.
+    """Suppress the warnings of packages that read images, in a process of bchisto, which raises its own errors.
 
-    Pillow warns of damaged tags just before the error that we report with the file's name. pydicom quotes what it finds
-    strange, which may be a patient's name.
+    Pillow warns of damaged tags just before the error that bchisto reports with the file's name. pydicom quotes invalid
+    values, which may be a patient's name.
     """
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger("pydicom").propagate = False  # its level is set anew when it is imported
+    logging.getLogger("pydicom").propagate = False  # not its level, which pydicom sets when it is imported
 
 
 class _Printable(logging.Formatter):
-    """Messages in one line, of which no terminal obeys a sign."""
+    """Formats messages with control characters escaped; those of bchisto in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=record.name.partition(".")[0] != __package__.partition(".")[0])
 
 
 def _follow(parent: int) -> None:
-    # a process whose parent has ended is given another one
+    # a process whose parent has ended gets another parent
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from every other, JSON-ready.
+    """Return a description that identifies this process on any host, JSON-ready.
 
     Returns
     -------
     dict
-        ``host``; ``pid``; ``started``, clock ticks since the machine was started, which tells a process from a later
-        one of the same number; ``space``, the machine's start and the namespace in which the number counts. The last
-        two are None where the system does not tell.
+        ``host``. ``pid``. ``started``, in clock ticks since the machine was started, which differs for a later process
+        with the same id. ``space``, the machine's boot id and the process-id namespace. The last two are None if the
+        system does not provide them.
     """
     pid = os.getpid()
     return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "space": _space()}
 
 
 def is_running(process: Mapping[str, Any]) -> bool | None:
-    """Tell whether a process is still there.
+    """Return whether a process still runs.
 
     Parameters
     ----------
     process : mapping
-        Of `this_process`.
+        The return value of `this_process` in that process.
 
     Returns
     -------
     bool or None
-        None where it cannot be seen from here: another host, or another container of this one.
+        None if it cannot be checked from here: it is on another host, or in another container of this host.
     """
     if process.get("host") != socket.gethostname():
         return None
     mine, its = _space(), process.get("space")
     if mine is not None and its is not None and mine != its:
         same_start = mine.partition(".")[0] == its.partition(".")[0]
-        return None if same_start else False  # this host was started again since
+        return None if same_start else False  # False: this host was restarted since
     pid = int(process["pid"])
     started = process.get("started")
     return _is_there(pid) and (started is None or _started(pid) == started)
 
 
 def temporary_name(name: str) -> str:
-    """Return a name for a temporary file beside `name` that tells which process writes it."""
+    """Return a name for a temporary file next to `name`, which identifies the process that writes it."""
     return f"{name}.part-{_mark()}-{secrets.token_hex(4)}"
 
 
 def unlink_stale(path: Path) -> None:
-    """Remove temporary files of `path` whose process is gone; those of other hosts are left alone."""
+    """Remove temporary files of `path` whose process has ended; those of other hosts remain."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(path.parent)):
             if _is_stale(entry.name, f"{path.name}.part-"):
@@ -164,23 +164,23 @@ def unlink_stale(path: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make a folder for temporary files, removed at the end; also remove those that killed processes left.
+    """Create a temporary folder that is removed at the end; also remove those that killed processes left.
 
     Yields
     ------
     Path
-        Below the folder for temporary files.
+        A folder inside the system's folder for temporary files.
 
     Raises
     ------
     OSError
-        No folder for temporary files can be written.
+        No temporary folder can be created.
     """
     root = Path(tempfile.gettempdir())
     _remove_stale(root)
     folder = None
     try:
-        with hold_interrupts():  # which would fall between making it and knowing its name
+        with hold_interrupts():  # an interrupt between creating the folder and storing its name would leave it behind
             folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
         yield folder
     finally:
@@ -190,7 +190,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _remove_stale(root: Path) -> None:
-    """Remove folders of killed processes, and the semaphores that their pools of workers left."""
+    """Remove the temporary folders of killed processes, and the semaphores that their worker pools left."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(root)):
             if not _is_stale(entry.name, _SCRATCH) or not _is_mine(Path(entry.path)):
@@ -203,7 +203,7 @@ def _remove_stale(root: Path) -> None:
 
 
 def _mark() -> str:
-    """Return what a name says of its process: in which space its number counts, and the number."""
+    """Return the part of a temporary name that identifies this process: its id namespace and its id."""
     space = _space() or socket.gethostname()
     return f"{''.join(filter(str.isalnum, space))}-{os.getpid()}"
 
@@ -211,8 +211,8 @@ def _mark() -> str:
 def _is_stale(name: str, prefix: str) -> bool:
     if not name.startswith(prefix):
         return False
-    space, _, rest = name.removeprefix(prefix).partition("-")
-    pid = rest.partition("-")[0]
+    space, _, remainder = name.removeprefix(prefix).partition("-")
+    pid = remainder.partition("-")[0]
     return space == _mark().partition("-")[0] and pid.isdecimal() and not _is_there(int(pid))
 
 
@@ -221,7 +221,7 @@ def _is_mine(path: Path) -> bool:
 
 
 def _space() -> str | None:
-    """Return in which space process numbers count here: the machine's start and the namespace; None if not told."""
+    """Return the space in which process ids are unique: the machine's boot id and the namespace; None if unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
         return f"{boot}.{(_PROC / 'self/ns/pid').stat().st_ino:x}"
@@ -230,7 +230,7 @@ def _space() -> str | None:
 
 
 def _status(pid: int) -> list[str] | None:
-    """Return what Linux says of a process, from its state on; None where it is gone or nothing is said."""
+    """Return the fields of ``/proc/<pid>/stat`` from the state on; None if there is no such process or no /proc."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -245,13 +245,13 @@ def _started(pid: int) -> int | None:
 
 def _is_there(pid: int) -> bool:
     if (status := _status(pid)) is not None:
-        return status[0] not in "ZX"  # ended, and not yet collected by its parent
+        return status[0] not in "ZX"  # a zombie: ended, but not yet collected by its parent
     if _space() is not None:
         return False
     try:  # a system without /proc
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # the process of another user
         return True
     return True

@@ -14,29 +14,29 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 _LINE_SECONDS = 15.0
-"""Seconds between two lines in a log: rare enough to read, often enough to see that it lives."""
+"""Seconds between two lines in a log: rare enough to read, and often enough to see that the command still works."""
 
 _HONEST = 8
-"""Steps between two looks that a rate rests on: the first steps of a process load networks and compile."""
+"""Steps from which a rate is computed at least: the first steps of a process are slow, since they load networks."""
 
 _MOST_LOOKS = 512
-"""Looks that are remembered."""
+"""Observations that are stored."""
 
 _WORTH_SAYING = 60.0
-"""Seconds from which on it is said how long a unit takes: so much may be lost to Ctrl-C."""
+"""Seconds from which the duration of a unit is printed, since that much work can be lost by Ctrl-C."""
 
 _WORTH_KEEPING = 5.0
-"""Seconds from which on a line stands in the place of a bar that is full."""
+"""Seconds from which a line replaces the progress bar when it is full."""
 
 _KEPT = b"+"
-"""The byte of a step that is kept by itself."""
+"""The byte for a step whose result is kept even if its unit is interrupted."""
 
 _NOTE = ".note"
-"""Suffix of the file in which a process leaves words for the bar."""
+"""Suffix of the file in which a process writes its note for the progress bar."""
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration as ``h:mm:ss``.
+    """Return a duration as ``h:mm:ss``.
 
     Examples
     --------
@@ -48,28 +48,28 @@ def format_seconds(seconds: float) -> str:
 
 
 class Ticker:
-    """Counts finished steps from any process: each process appends one byte per step to a file of its own.
+    """Counts finished steps of several processes: each process appends one byte per step to its own file.
 
-    Needs no lock and no open channel. A worker that cannot see the folder (another host) counts nothing, and
-    the bar then moves when its unit is finished.
+    This needs no lock and no open connection. A worker that does not see the folder (another host) counts nothing, and
+    the bar then moves only when its unit is finished.
 
     Parameters
     ----------
     folder : Path or None
-        Where the counts are kept; ``None`` counts nothing.
+        Folder for the counts; ``None`` counts nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def tick(self, steps: int = 1, *, note: str = "", kept: bool = False) -> None:
-        """Add finished steps, with a few words on how it goes (a loss, a metric), of which the latest are shown.
+        """Add finished steps, with a note (such as a loss or a metric); the bar shows the latest note.
 
-        Steps that are `kept` are not done again where the unit is interrupted.
+        Steps that are `kept` are not repeated if the unit is interrupted.
         """
         if self._folder is None or not self._folder.is_dir():
             return
-        # a full disk must not cost the unit for the sake of the bar
+        # a unit must not fail because a full disk has no room for the progress bar
         with contextlib.suppress(OSError):
             with (self._folder / str(os.getpid())).open("ab") as handle:
                 handle.write((_KEPT if kept else b".") * steps)
@@ -77,14 +77,14 @@ class Ticker:
                 (self._folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
 
     def count(self, *, kept: bool = False) -> int:
-        """Return the steps finished by all processes, or those of them that are kept whatever happens."""
+        """Return the number of steps that all processes finished; with `kept`, only of those that are kept."""
         if self._folder is None or not self._folder.is_dir():
             return 0
         counts = [entry for entry in self._folder.iterdir() if entry.suffix != _NOTE]
         return sum(entry.read_bytes().count(_KEPT) if kept else entry.stat().st_size for entry in counts)
 
     def note(self) -> str:
-        """Return the latest words of any process."""
+        """Return the latest note of any process."""
         if self._folder is None:
             return ""
         notes = list(self._folder.glob(f"*{_NOTE}"))
@@ -92,16 +92,16 @@ class Ticker:
 
 
 class Pace:
-    """Steps a second of the later half of what was finished, so that a slow start is soon forgotten.
+    """Measures steps per second, over the later half of the finished steps, so that a slow start counts little.
 
-    What comes before the first finished step (processes that start, networks that are loaded) is no part of it.
+    The time before the first finished step (start of processes, loading of networks) is not counted.
     """
 
     def __init__(self) -> None:
         self._looks: list[tuple[float, int]] = []
 
     def look(self, now: float, done: int) -> None:
-        """Note at `now`, in seconds, that `done` steps are finished."""
+        """Record that `done` steps are finished at the time `now`, in seconds."""
         looks = self._looks
         looks.append((now, done))
         while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
@@ -110,7 +110,7 @@ class Pace:
             looks[1:-1] = looks[1:-1:2]
 
     def rate(self, least: int = _HONEST) -> float | None:
-        """Return steps a second; None until it rests on at least so many of them."""
+        """Return steps per second; None until at least `least` steps were measured."""
         if not self._looks:
             return None
         (began, first), (ended, last) = self._looks[0], self._looks[-1]
@@ -118,21 +118,21 @@ class Pace:
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
-    """A bar on a terminal, a line every 15 seconds in a log; silent when the log level hides it.
+    """Shows progress: a bar on a terminal, a line every 15 seconds in a log, and nothing if the log level hides it.
 
-    No time left is shown until the rate is known well enough, see `Pace`.
+    The time left is shown as soon as the rate is known well enough, see `Pace`.
 
     Parameters
     ----------
     total : int or None
-        Steps in all; None where that is not known, then no time left is shown.
+        Total number of steps; None if unknown, then no time left is shown.
     label : str
-        What is being done, e.g. ``"featurize"``.
+        Name of the task, e.g. ``"featurize"``.
     unit : str
-        What a step is, e.g. ``"descriptors"``.
+        Name of a step, in the plural, e.g. ``"descriptors"``.
     between : callable
-        Returns how many steps all processes do between two moments at which their work is kept: where these are more
-        than a minute apart, that is said once. 0 says nothing.
+        Returns the number of steps that all processes do between two moments at which their work is kept. If these are
+        more than a minute apart, a line informs of it once. 0 prints nothing.
     """
 
     def __init__(self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0) -> None:
@@ -145,7 +145,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         if total != 0 and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
-            # tqdm's own rate begins with the command and takes long to forget a slow start
+            # tqdm's own rate counts from the start of the command, so a slow start affects it for long
             layout = "{desc}: {n_fmt} {unit} [{elapsed}{postfix}]"
             if total is not None:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
@@ -160,7 +160,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
                 _log.info("%s: %d %s in %s", self._label, self._done, self._unit, format_seconds(seconds))
 
     def update_to(self, done: int, *, note: str = "") -> None:
-        """Show that `done` steps are finished, and `note` behind them; never goes backwards."""
+        """Show that `done` steps are finished, with a note; a smaller number than before is ignored."""
         done = done if self._total is None else min(done, self._total)
         if done <= self._done:
             return
@@ -178,7 +178,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else "")
 
     def _speed(self) -> str:
-        """Return the rate from the second step on, and the time left if that is known."""
+        """Return the rate from the second step on as text, and the time left if it is known."""
         pace, rate = self._pace.rate(), self._pace.rate(1)
         if rate is None:
             return ""
@@ -187,7 +187,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         return speed if left is None else f"{speed}, {format_seconds(left)} left"
 
     def _say_what_is_kept(self) -> None:
-        """Say once how much work Ctrl-C may cost, if it is more than a minute's."""
+        """Log once how much work Ctrl-C can lose, if it is more than a minute."""
         pace = self._pace.rate()
         if self._between is None or pace is None:
             return

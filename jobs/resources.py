@@ -1,4 +1,4 @@
-"""How many processes, threads and GPUs a piece of work gets: one rule for every command."""
+"""The number of processes, threads and GPUs for a piece of work, by the same rules for every command."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
-"""Variables that are 1 in workers: two OpenMP threads on a busy machine spin and cost far more than they bring."""
+"""Environment variables that are 1 in workers: with all cores busy, further OpenMP threads cost more than they gain."""
 
 _CLAIM = "BCHISTO_GPU_CLAIM"
-"""Variable of a worker process that says for which run it holds a card."""
+"""Environment variable of a worker that holds a GPU, with the temporary folder of the run it holds it for."""
 
 _CLAIM_SECONDS = 10.0
-"""How long a new worker waits for the place of one that is just ending."""
+"""How long a new worker waits for the place of a worker that is about to end."""
 
 _TURN_SECONDS = 600.0
-"""How long one waits for the turn of a process that may have been stopped; what it does would only be done twice."""
+"""How long a process waits for its turn. If the other process hangs, the work is merely done twice."""
 
 _TURN = ".turn"
 
 
 @contextlib.contextmanager
 def in_turn(folder: Path) -> Iterator[None]:
-    """Let processes in one after the other, on all machines that see a folder, as far as its file system has locks.
+    """Let only one process at a time into the block, on all machines that share a folder, if its file system has locks.
 
-    A lock ends with its process, so none is left behind; the file of it, and a folder that stays empty, are removed.
+    A lock ends with its process, so none is left behind. The lock file, and the folder if it is empty, are removed.
     """
     import fcntl
 
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # no locks or no right to write: then several do the same
+        with contextlib.suppress(OSError):  # without locks or write permission, several processes do the same work
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(_remove_empty, folder)
             handle = os.open(folder / _TURN, os.O_CREAT | os.O_RDWR)
@@ -61,18 +61,18 @@ def _remove_empty(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a piece of work gets of this machine.
+    """The processes, cores, GPUs and threads of this machine that a piece of work uses.
 
     Attributes
     ----------
     processes : int
-        Units that are worked on at once.
+        Number of units that run at the same time.
     cores : int
-        Cores that this process may use.
+        Number of cores that this process may use.
     gpus : tuple of str
-        GPUs that the networks run on, as ``CUDA_VISIBLE_DEVICES`` names them; empty on the CPU.
+        GPUs for the networks, as ``CUDA_VISIBLE_DEVICES`` names them; empty on the CPU.
     threads : int, optional
-        With which each process computes networks on the CPU, where it can be seen in the result; None where it cannot.
+        Threads of each process for networks on the CPU, if the result depends on the number; None if it does not.
     """
 
     processes: int
@@ -82,11 +82,11 @@ class Resources:
 
     @property
     def recorded(self) -> dict[str, str]:
-        """What a folder notes of them, beside the versions of packages."""
+        """What a folder records of the resources, in addition to the versions of packages."""
         return {} if self.threads is None else {"threads": str(self.threads)}
 
     def helpers(self, units: int) -> int:
-        """Return how many threads or processes prepare the input of each of `units` units, at least 1.
+        """Return the number of threads or processes that prepare the input of each of `units` units, at least 1.
 
         Examples
         --------
@@ -97,27 +97,27 @@ class Resources:
 
 
 def default_jobs() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_resources(jobs: int | None = None) -> Resources:
-    """Return what work without networks gets: a process per core, or as many as the user says."""
+    """Return the resources for work without networks: one process per core, or `jobs` processes."""
     cores = default_jobs()
     return Resources(cores if jobs is None else jobs, cores)
 
 
 def network_resources(jobs: int | None = None) -> Resources:
-    """Return what work with networks gets.
+    """Return the resources for work with networks.
 
-    On the CPU that is a process of one thread per core, or as many as have room with ``BCHISTO_THREADS``. On GPUs it is
-    a process per card that Keras's backend sees, since several processes on one card wait for each other and each takes
-    memory. The other cores prepare their input.
+    On the CPU, that is one single-threaded process per core, or fewer processes with ``BCHISTO_THREADS`` threads each.
+    On GPUs, it is one process per GPU that Keras's backend uses: several processes on one GPU wait for each other, and
+    each needs memory. The other cores prepare the input.
 
     Parameters
     ----------
     jobs : int, optional
-        The user's number of processes, which wins; those beyond the number of cards share them.
+        Number of processes, which replaces that default; processes share GPUs if there are more processes than GPUs.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def network_resources(jobs: int | None = None) -> Resources:
 
 @contextlib.contextmanager
 def one_thread_of_opencv() -> Iterator[None]:
-    """Hold OpenCV to one thread inside the block, where processes or threads of ours use the cores already."""
+    """Limit OpenCV to one thread inside the block, if processes or threads of bchisto already use the cores."""
     import cv2
 
     before = cv2.getNumThreads()
@@ -144,16 +144,16 @@ def one_thread_of_opencv() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GpuClaims:
-    """Deals GPUs out to worker processes: each holds a place for as long as it lives, and the place says which card.
+    """Assigns GPUs to worker processes: each worker holds a numbered place while it runs, and the place gives the GPU.
 
     Attributes
     ----------
     folder : Path
-        Where the places lie, as files that are locked; a lock ends with its process, however that ends.
+        Folder of the places, which are locked files; a lock ends with its process, however that ends.
     gpus : tuple of str
         See `Resources`.
     processes : int
-        Workers, and so places; where there are more than cards, they share them evenly.
+        Number of workers, and so of places; if there are more workers than GPUs, they share them evenly.
     """
 
     folder: Path
@@ -161,14 +161,14 @@ class GpuClaims:
     processes: int
 
     def claim(self) -> None:
-        """Show this process one card alone; call before anything in it has looked for cards. Once done, it stays."""
+        """Make only one GPU visible to this process; must be called before any code looks for GPUs."""
         if len(self.gpus) < 2 or os.environ.get(_CLAIM) == str(self.folder):
             return
         os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[self._place() % len(self.gpus)]
         os.environ[_CLAIM] = str(self.folder)
 
     def _place(self) -> int:
-        """Lock a place that no living process holds; its file stays open for as long as this process lives."""
+        """Lock a free place and return its number; its file stays open until this process ends."""
         import fcntl
 
         until = time.monotonic() + _CLAIM_SECONDS
@@ -182,4 +182,4 @@ class GpuClaims:
                 else:
                     return number
             time.sleep(0.05)
-        return os.getpid()  # no place came free; better to share a card than to stop
+        return os.getpid()  # no place became free; sharing a GPU is better than failing

@@ -1,6 +1,6 @@
-"""How the work of a command is done, and doing what is missing of it.
+"""Settings for the work of a command, and `do_missing`, which does the units that are not finished.
 
-A unit is a piece of work. A shard is every N-th of all units, by arithmetic alone, whatever is finished.
+A unit is a piece of work. A shard is every N-th of all units, whether they are finished or not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `index` (1-based) of `count`."""
+    """Shard `index` (1-based) of `count` shards."""
 
     index: int
     count: int
@@ -42,12 +42,12 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Read ``K/N``.
+        """Parse ``K/N``.
 
         Raises
         ------
         InputError
-            Not two positive integers with K at most N.
+            The text is not two positive integers with K at most N.
 
         Examples
         --------
@@ -65,15 +65,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class Share:
-    """What a shard has of some work, and how much of all of it is done.
+    """The size of a shard, and how much of the whole work is done.
 
     Attributes
     ----------
     shard : Shard
     own, done, units : int
-        Units of the shard, units that are done by whichever shard, and all units.
+        Number of units of the shard, of units that any shard has finished, and of all units.
     unit : str
-        What they are called, in the plural.
+        Name of the units, in the plural.
     """
 
     shard: Shard
@@ -88,18 +88,18 @@ class Share:
         return f"shard {self.shard} {held}; {self.done} of {self.units} done"
 
     def total(self, shares: Sequence[Share]) -> Share:
-        """Return that of several pieces of work together."""
+        """Return the sum of the shares of several pieces of work."""
         own, done, units = (sum(getattr(share, name) for share in shares) for name in ("own", "done", "units"))
         return Share(self.shard, own, done, units, self.unit)
 
     def content(self) -> dict[str, Any]:
-        """Return what the record of a run holds."""
+        """Return the share as the record of a run stores it, JSON-ready."""
         return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
 
 
 @dataclass(frozen=True)
 class Work(Settings):
-    """How work is done; nothing of it but `skip_errors` and `threads` can be seen in a result."""
+    """Settings for how work is done; only `skip_errors` and `threads` can change a result."""
 
     jobs: int | None = option(
         None,
@@ -148,22 +148,22 @@ class Work(Settings):
             )
 
     def recorded_as(self, command: str) -> str:
-        """Return under which name a command is recorded: one that only checks has done nothing of it."""
+        """Return the name under which a command is recorded: ``submit`` if it only checks."""
         return "submit" if self.checks else command
 
     def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
-        """Return the versions of packages of those who do the work, which may not be those of this process.
+        """Return the versions of packages on the Dask workers, which may differ from those of this process.
 
         Parameters
         ----------
         folder : Path
-            What they must see.
+            A folder that the workers must see.
         packages : iterable of str
 
         Returns
         -------
         list of dict
-            Of each kind of Dask worker; without Dask one that is empty.
+            Package to version, for each different set of versions; without Dask one empty dict.
 
         Raises
         ------
@@ -173,11 +173,11 @@ class Work(Settings):
         return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
 
     def cpu(self) -> Resources:
-        """Return what work without networks gets of this machine."""
+        """Return the resources of this machine for work without networks."""
         return cpu_resources(self.jobs)
 
     def networks(self) -> Resources:
-        """Return what work with networks gets of this machine, by what Keras's backend sees.
+        """Return the resources of this machine for work with networks, see `network_resources`.
 
         Raises
         ------
@@ -187,12 +187,12 @@ class Work(Settings):
         return network_resources(self.jobs)
 
     def training(self, units: int, *, begun: int | None = None) -> Resources:
-        """Return what the training of `units` networks gets of this machine.
+        """Return the resources of this machine for the training of `units` networks.
 
         Parameters
         ----------
         units : int
-            All of them, also those of other shards: the threads of a network must not depend on who trains it.
+            Number of networks, including those of other shards: the threads of a network must not depend on its shard.
         begun : int, optional
             Threads with which the first of them were trained.
 
@@ -201,7 +201,7 @@ class Work(Settings):
         DependencyError
             Keras cannot load its backend.
         InputError
-            ``BCHISTO_THREADS`` is no positive number.
+            ``BCHISTO_THREADS`` is not a positive number.
         """
         available = self.networks()
         if available.gpus or self.dask is not None:
@@ -212,7 +212,7 @@ class Work(Settings):
 
 
 def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
-    """Return each unit alone."""
+    """Return each unit as a group of its own."""
     return [(unit,) for unit in units]
 
 
@@ -231,42 +231,42 @@ def do_missing(
     dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
     bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
 ) -> tuple[list[F | None], list[R]]:
-    """Do the units of this share that are not finished.
+    """Do the units of this shard that are not finished.
 
     Parameters
     ----------
     function : callable
-        ``function(units, ticker)`` does some units in one go; see `bchisto.jobs.run_units`.
+        ``function(units, ticker)`` does a group of units; see `bchisto.jobs.run_units`.
     units : sequence
-        All of them, in an order that does not depend on what is finished.
+        All units, in an order that does not depend on which are finished.
     read : callable
-        What a finished unit left; None where it is not finished, or does not hold.
+        Returns the result of a finished unit; None if the unit is not finished, or its result is not valid.
     steps : callable
-        Progress steps of a unit.
+        Returns the number of progress steps of a unit.
     label, step_name : str
-        What the progress bar says.
+        Names of the task and of a step in the progress bar.
     finished : str
-        Clause for the line about units that are finished: ``models are trained``.
+        Clause for the line about finished units: ``models are trained``.
     work : Work
     resources : Resources
     begin : callable
-        Called before the first unit is done, if there is one to do.
+        Called before the first unit is done; not called if all units are finished.
     dealt : callable
-        Into what shards are dealt: units that belong together.
+        Groups units that must be in the same shard.
     bundled : callable
-        What a process does in one go; by default as dealt.
+        Groups units that a process does in one call of the function; by default as `dealt`.
 
     Returns
     -------
     left : list
-        For each unit what it had left before; None where it was not finished, or is not of this share.
+        For each unit its earlier result; None if it was not finished, or is not in this shard.
     made : list
-        What the function returned, in the order in which it ended.
+        Return values of the function, in the order in which the calls ended.
 
     Raises
     ------
     BchistoError
-        See `bchisto.jobs.run_units`; what was finished stays.
+        See `bchisto.jobs.run_units`; the results of finished units remain.
     """
     groups = dealt(units)
     share = [unit for group in (groups if work.shard is None else work.shard.select(groups)) for unit in group]

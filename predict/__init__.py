@@ -1,4 +1,4 @@
-"""A model bundle over new images: image files to one probability per class."""
+"""Predict new images with a model file: one probability per class for each image."""
 
 from .boosted import BoostedModel
 from .export import export

@@ -1,4 +1,4 @@
-"""Boosted models with their encoders, which are checked against the hashes that the models were trained with."""
+"""Predict images with boosted models: build their encoders, check the weights, and compute features."""
 
 from __future__ import annotations
 
@@ -47,9 +47,11 @@ class BoostedModel:
     Attributes
     ----------
     bundle : Bundle
+        The content of the model file.
     settings : dict of str to FeaturizeSettings
-        Store name to what made its descriptors.
+        Name of a feature file to the settings of its feature extraction.
     encoders : dict of str to CropEncoder
+        Name of a feature file to its encoder.
     """
 
     bundle: Bundle
@@ -60,14 +62,14 @@ class BoostedModel:
 
     @property
     def precisions(self) -> dict[str, str]:
-        """Store to the precision in which its descriptors are computed here, if it is another than in training."""
+        """Feature files whose features are computed here in another precision than in training, with that precision."""
         trained = {name: header["precision"] for name, header in self.bundle.stores.items()}
         executed = {name: settings.precision for name, settings in self.settings.items()}
         return {name: precision for name, precision in executed.items() if precision != trained[name]}
 
     @property
     def computed_by(self) -> dict[str, Any]:
-        """What computes the descriptors of each store."""
+        """Weights, backend and precision that compute the features of each feature file."""
         return {
             name: {
                 "weights": encoder.weights_sha256,
@@ -79,39 +81,39 @@ class BoostedModel:
 
     @property
     def on_keras(self) -> bool:
-        """Whether any of its networks runs on Keras, and so on a GPU where that sees one."""
+        """Whether any of its networks runs on Keras, and so on a GPU if Keras finds one."""
         return any(settings.engine == "keras" for settings in self.settings.values())
 
     @property
     def images_per_block(self) -> int:
-        """Images in a unit of work."""
+        """Number of images in a unit of work."""
         return min(images_per_block(settings) for settings in self.settings.values())
 
     @property
     def steps(self) -> int:
-        """Progress steps per image: augmentations, summed over distinct settings."""
+        """Progress steps per image: the number of augmentations, summed over distinct settings."""
         return sum(settings.augmentations for settings, _ in self._passes())
 
     @property
     def needs(self) -> tuple[LeastSize, ...]:
-        """What an image must be large enough for."""
+        """Views for which an image must be large enough."""
         return tuple(view for settings in self.settings.values() for view in settings.needs)
 
     @property
     def views(self) -> tuple[View, ...]:
-        """How it looks at images."""
+        """Distinct views of the models."""
         return tuple(dict.fromkeys(view for settings in self.settings.values() for view in settings.views))
 
     @property
     def trained_mpp(self) -> tuple[float, float] | None:
-        """Least and most micrometres per pixel of the images that trained it; None where these are not known."""
+        """Smallest and largest micrometres per pixel of the training images; None if unknown."""
         header = next(iter(self.bundle.stores.values()))
         if "mpp_least" not in header or "mpp_most" not in header:
             return None
         return float(header["mpp_least"]), float(header["mpp_most"])
 
     def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
-        """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
+        """Group feature files with the same crops and colours, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
             shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
@@ -121,19 +123,19 @@ class BoostedModel:
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
     ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
-        """Predict images one after the other; a failed one comes with its message instead of probabilities.
+        """Predict images one by one. An image that fails gets an error message instead of probabilities.
 
-        `helpers` processes decode and normalise ahead, beside a GPU.
+        If a GPU computes, `helpers` processes decode and normalise the next images meanwhile.
 
         Yields
         ------
         (record, probabilities or message, pixels, compared)
-            The last as by `Bundle.compare`.
+            `pixels` is the SHA-256 of the decoded pixels, and `compared` the result of `Bundle.compare`.
 
         Raises
         ------
         ImageError
-            An image cannot be used and `skip_errors` is off.
+            An image cannot be used and `skip_errors` is False.
         """
         described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
         for record, descriptors, pixels in described:
@@ -145,12 +147,12 @@ class BoostedModel:
     def describe(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
     ) -> Iterator[tuple[ImageRecord, dict[str, npt.NDArray[np.float32]] | str, str]]:
-        """Describe images as `predict` does, before any model sees them.
+        """Compute the features of images that `predict` gives to the models.
 
         Yields
         ------
-        (record, descriptors or message, pixels)
-            Store name to float32 of shape (1, augmentations, d).
+        (record, features or message, pixels)
+            Features are a dict of feature file name to float32 of shape (1, augmentations, d).
         """
         groups = self._passes()
         passes = [
@@ -211,12 +213,12 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
 
 
 def _stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
-    """Return what made the descriptors of each store, by its header in a bundle.
+    """Return the settings of the feature extraction for each feature file, read from its header in the model file.
 
     Raises
     ------
     BundleError
-        Something is missing, of another kind, or would take an image past all bounds.
+        An entry is missing or of the wrong type, or an image would get too many crops.
     """
     settings = {name: _settings(path, name, header) for name, header in stores.items()}
     crops = sum(each.augmentations * each.crops for each in settings.values())
@@ -241,12 +243,12 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
 
 
 def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
-    """Refuse models of other descriptors than their encoder makes, before any image is described."""
+    """Refuse a model that needs another number of features than its encoder computes."""
     for store, encoder in encoders.items():
-        taken = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[store]}
-        if taken != {encoder.dim}:
+        expected = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[store]}
+        if expected != {encoder.dim}:
             raise BundleError(
-                f"{path}: the models of its feature set {store} take {min(taken)} features, {encoder.name} makes "
+                f"{path}: the models of its feature set {store} take {min(expected)} features, {encoder.name} makes "
                 f"{encoder.dim}; the model file is corrupt"
             )
 
@@ -257,10 +259,10 @@ def _encoders(
     options: tuple[str, ...],
     settings: Mapping[str, FeaturizeSettings],
 ) -> dict[str, CropEncoder]:
-    """Return the encoder of every store, each with the weights that the store was made with.
+    """Return the encoder of every feature file, with the weights from which its features were computed.
 
-    Stores of one encoder may come from different weights: where the option that wins by the rule of ``weights`` does
-    not fit a store, those before it are tried.
+    Feature files of one encoder may need different weights. The last matching option of ``weights`` is tried first,
+    then those before it.
     """
     built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
     encoders: dict[str, CropEncoder] = {}
@@ -279,7 +281,7 @@ def _encoders(
 
 
 def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
-    """Return where the weights of a store may come from: the options for its encoder, the one that wins first."""
+    """Return possible sources of the weights of a feature file: the options for its encoder, the last one first."""
     given = [weights_of(("", *options[:end]), header["encoder"]) for end in range(len(options), 0, -1)]
     return list(dict.fromkeys(filter(None, given))) or ["random" if header["weights"] == "random" else "imagenet"]
 
@@ -287,15 +289,16 @@ def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
 def _fitting(
     path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], CropEncoder | WeightsError]
 ) -> CropEncoder | WeightsError:
-    """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
+    """Return the encoder with the weights of `source`, or an error if the feature file needs other weights."""
     name, needed = header["encoder"], str(header["weights_sha256"])
     key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
-    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
+    of_file = str(header.get("weights_file_sha256") or "")  # SHA-256 of the weights file, if there was one
     missing = WeightsError(
         "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
         path, name, (of_file or needed)[:12], name,
     )  # fmt: skip
-    if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
+    # do not let Keras download its own weights only to compare them
+    if header["weights"] == "file" and source == "imagenet":
         return missing
     if key not in built:
         try:
@@ -311,13 +314,13 @@ def _fitting(
     encoder = built[key]
     if isinstance(encoder, WeightsError) or encoder.weights_sha256 == needed:
         return encoder
-    has = encoder.weights_file_sha256 if of_file else ""
-    if has and has == of_file and "runner" in header:
+    found = encoder.weights_file_sha256 if of_file else ""
+    if found and found == of_file and "runner" in header:
         return WeightsError(
             f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
             f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
         )
     return WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
-        path, name, (of_file or needed)[:12], source, (has or encoder.weights_sha256)[:12], name,
+        path, name, (of_file or needed)[:12], source, (found or encoder.weights_sha256)[:12], name,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Embeddings in the place of images: a bundle predicts those of the kind that trained it."""
+"""Predict embeddings instead of images, with models that were trained on embeddings of the same kind."""
 
 from __future__ import annotations
 
@@ -33,28 +33,31 @@ from .records import with_classes
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
-"""Images that are predicted at once."""
+"""Number of images that are predicted in one call of the models."""
 
 
 def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:
-    """Load a bundle, and the embeddings of each of its stores.
+    """Load a model file, and the embeddings for each of its feature files.
 
     Parameters
     ----------
     path : Path
-        The bundle.
+        The model file.
     files : sequence of Path
-        See `bchisto.featurize.read_embeddings`: one for each store, called as it; of a single store any name will do.
+        One file of embeddings for each feature file, with the same name; see `bchisto.featurize.read_embeddings`. If
+        the model has only one feature file, any name is accepted.
 
     Returns
     -------
     Bundle, dict of str to Embeddings
-        By store; all of the same images in the same order. A bundle of images is one that does not know them again.
+        The models, and the embeddings by feature file, all of the same images in the same order. If the models were
+        trained on images, the list of training images is removed, since embeddings cannot be compared with it.
 
     Raises
     ------
     InputError
-        A bundle of networks; not one file for each store; another kind than that of training; other images.
+        The model file contains networks; a file is missing or surplus; the embeddings are of another kind than in
+        training, or not all of the same images.
     """
     bundle = load_bundle(path)
     if not isinstance(bundle, Bundle):
@@ -81,20 +84,20 @@ def embeddings_of_arrays(
     image_ids: Sequence[str],
     encoder: str,
 ) -> tuple[Bundle, dict[str, Embeddings]]:
-    """Take arrays for the embeddings of a bundle, checked as those of files are.
+    """Return arrays as embeddings for a model file, after the same checks as for files.
 
     Parameters
     ----------
     path : Path
-        The bundle, for messages.
+        The model file, for messages.
     bundle : BundleFacts
     features : array_like, or mapping of str to array_like
-        Numbers of shape (images, d) or (images, augmentations, d); of several stores by their names. Tiles are a mean
-        for each image, as in training.
+        Numbers of shape (images, d) or (images, augmentations, d). If the model has several feature files, a mapping of
+        their names to arrays. Embeddings of tiles must be averaged for each image, as in training.
     image_ids : sequence of str
-        Empty: ``image0`` and so on.
+        Names of the images; if empty, ``image0`` and so on.
     encoder : str
-        The network that made them; empty where it is not known.
+        The network that computed the embeddings; empty if unknown.
 
     Raises
     ------
@@ -120,14 +123,14 @@ def embeddings_of_arrays(
 
 
 def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tuple[Bundle, dict[str, Embeddings]]:
-    """Refuse embeddings of another kind or of different images; return them in one order."""
+    """Refuse embeddings of another kind or of different images, and return them in the same order of images."""
     first = named[next(iter(bundle.stores))]
     ordered = {}
     for store, header in bundle.stores.items():
         _check_kind(path, store, header, named[store])
-        if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
+        if unmatched := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(
-                f"{named[store].path} and {first.path}: of different images: {few(strange)} in only one of them"
+                f"{named[store].path} and {first.path}: of different images: {few(unmatched)} in only one of them"
             )
         ordered[store] = named[store].ordered(first.image_ids)
     if bundle.training is not None and not bundle.takes_embeddings:
@@ -141,7 +144,7 @@ def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tup
 
 
 def _needed(path: Path, store: str, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a bundle says of the embeddings of a store."""
+    """Return the facts that a model file states about the embeddings of a feature file."""
     try:
         return settled_facts(path, facts_of(header))
     except DAMAGE as error:
@@ -151,9 +154,10 @@ def _needed(path: Path, store: str, header: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: Embeddings) -> None:
-    """Refuse embeddings that another network or other settings made, as far as both sides say.
+    """Refuse embeddings of another network or other settings than in training, as far as both files record them.
 
-    What a bundle of images needs is known, so its embeddings have to say all of it; how long they are its models know.
+    If the models were trained on images, all facts are known, so the embeddings must state all of them. Their length is
+    then checked by the models.
     """
     imported = header.get("mode") == IMPORTED
     needed, stated = _needed(path, store, header), embeddings.facts
@@ -181,12 +185,12 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: E
             f"{embeddings.path}: embeddings of {embeddings.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
     if pooled != bool(embeddings.pooled):
-        again = (
+        remedy = (
             "; if they are of tiles, too, write them by bchisto features export, which records this" if pooled else ""
         )
         raise InputError(
             f"{embeddings.path}: embeddings of {'tiles' if embeddings.pooled else 'whole images'}, and {store} of "
-            f"{path} was trained on those of {'tiles' if pooled else 'whole images'}{again}"
+            f"{path} was trained on those of {'tiles' if pooled else 'whole images'}{remedy}"
         )
     if imported and "encoder" not in stated:
         _log.warning(
@@ -209,17 +213,17 @@ def predict_embedded(
     ----------
     bundle : Bundle
     embeddings : mapping
-        Of `load_embedded`.
+        Result of `load_embedded`.
 
     Returns
     -------
     list of ImageRecord, dict of str to Prediction or str
-        The images, and the prediction of each by its id.
+        The images, and the prediction of each image by its id.
 
     Raises
     ------
     InputError
-        Embeddings of another length than the models take.
+        The embeddings have another length than those of training.
     """
     first = next(iter(embeddings.values()))
     records = [
@@ -229,7 +233,7 @@ def predict_embedded(
     trained = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):
-        features = {store: some.features[start : start + _AT_ONCE] for store, some in embeddings.items()}
+        features = {store: each.features[start : start + _AT_ONCE] for store, each in embeddings.items()}
         try:
             probabilities, compared = bundle.predict(features), bundle.compare(features)
         except BundleError as error:
@@ -237,16 +241,16 @@ def predict_embedded(
                 "{}: embeddings of another length than those of training ({})", first.path, error
             ) from error
         for row, record in enumerate(records[start : start + _AT_ONCE]):
-            known = bool(trained) and any(row_sha256(some[row]) in trained for some in features.values())
+            known = bool(trained) and any(row_sha256(each[row]) in trained for each in features.values())
             results[record.image_id] = Prediction(probabilities[row], known, compared[row])
     return with_classes(records, bundle.classes), results
 
 
 def embeddings_digest(embeddings: Mapping[str, Embeddings]) -> str:
-    """Return the identity of embeddings: their ids and values."""
+    """Return a checksum of the ids and values of embeddings."""
     digest = hashlib.sha256()
-    for store, some in embeddings.items():
-        digest.update(f"{store}\0{some.features.shape}\0".encode())
-        for image, rows in zip(some.image_ids, some.features, strict=True):
+    for store, each in embeddings.items():
+        digest.update(f"{store}\0{each.features.shape}\0".encode())
+        for image, rows in zip(each.image_ids, each.features, strict=True):
             digest.update(f"{image}\0{row_sha256(rows)}\n".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A model file in a folder that can be published, with its card."""
+"""Copy a model file into a folder for publication, with a model card."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .locate import find_bundle
 from .model import load_bundle
 
 CARD = "README.md"
-"""What hubs of models show of a folder."""
+"""Name of the card; model hubs show this file of a folder."""
 
 
 def export(model: PathInput, *, to: PathInput) -> Path:
-    """Put a model into a folder of its own, with a card that says what is known of it.
+    """Copy a model into a folder of its own, with a model card.
 
-    The card has the header that hubs of models read. What only the author knows is a marked blank. Figures stand in the
-    card; ``metrics.json`` stays where it is, since it may name patients.
+    The card has the header that model hubs read, and marked blanks for what only the author knows. It shows the
+    metrics; ``metrics.json`` itself is not copied, since it may name patients.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     Raises
     ------
     BundleError, MissingInputError
-        No such model, or a damaged one.
+        The model is missing or damaged.
     InputError
-        The folder is there and holds something else.
+        The folder exists and contains other files.
     OutputError
-        It cannot be written.
+        The folder cannot be written.
     """
     source, folder = find_bundle(as_path(model, "model")), as_path(to, "to")
     bundle = load_bundle(source)
@@ -52,12 +52,12 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds other files; give a new folder", folder)
     if copy.is_file() and file_sha256(copy) != sha256:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
-    beside = source.parent / "metrics.json"
-    metrics: dict[str, Any] | None = read_json(beside) if beside.is_file() else None
+    metrics_file = source.parent / "metrics.json"
+    metrics: dict[str, Any] | None = read_json(metrics_file) if metrics_file.is_file() else None
     ensure_folder(folder)
     if not copy.is_file():
         with atomic_output(copy) as temporary:
             shutil.copyfile(source, temporary)
-    if not (folder / CARD).exists():  # the author has filled in the blanks of one that is there
+    if not (folder / CARD).exists():  # keep an existing card: the author may have filled in its blanks
         write_card(folder / CARD, model=source, bundle=bundle, metrics=metrics)
     return folder / CARD

@@ -1,4 +1,4 @@
-"""What a prediction starts from: the bundle of a run folder, and the weights files that its descriptors came from."""
+"""Find the model file of a run folder, and the weights files from which its features were computed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BUNDLE = "model.bchisto"
 
 
 def find_bundle(model: Path) -> Path:
-    """Return a bundle, or the one in a run folder.
+    """Return the model file itself, or the one in a run folder.
 
     Raises
     ------
     MissingInputError
-        No such file or folder, or a folder without a bundle.
+        There is no such file or folder, or the folder contains no model file.
     InputError
-        A folder with several, which are listed.
+        The folder contains several model files; the message lists them.
     """
     if not model.is_dir():
         if model.is_file():
@@ -47,36 +47,36 @@ def find_bundle(model: Path) -> Path:
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return the weights files that the run of a bundle recorded, where they are still what they were.
+    """Return the weights files that the run of a model file recorded, if they exist and are unchanged.
 
     Parameters
     ----------
     bundle : Path
-        ``RUN/boost/<name>/model.bchisto``; one that lies elsewhere has no run.
+        ``RUN/boost/<name>/model.bchisto``; a model file elsewhere has no run.
     options : sequence of str
-        Weights that are given; encoders that these name are left alone.
+        Weights that the caller gives; the encoders that they name are skipped.
 
     Returns
     -------
     list of (encoder, file)
-        Of stores whose weights came from a file or folder; its SHA-256 is that of the store.
+        For feature files whose weights came from a file or folder with the same SHA-256.
     """
-    wanted: dict[str, set[str]] = {}
+    needed: dict[str, set[str]] = {}
     for header in bundle_stores(bundle).values():
         if header.get("weights") == "file" and weights_of(options, header["encoder"]) == "imagenet":
-            wanted.setdefault(header["encoder"], set()).add(str(header.get("weights_file_sha256", "")))
+            needed.setdefault(header["encoder"], set()).add(str(header.get("weights_file_sha256", "")))
     files: dict[tuple[str, str], Path] = {}
-    for encoder, hashes in wanted.items():
+    for encoder, hashes in needed.items():
         for option in _recorded(bundle):
             path = Path(weights_of([option], encoder))
-            with contextlib.suppress(BchistoError):  # one that cannot be read
+            with contextlib.suppress(BchistoError):  # the file cannot be read
                 if path.exists() and (sha256 := source_sha256(path)) in hashes:
                     files.setdefault((encoder, sha256), path)
     return [(encoder, path) for (encoder, _), path in files.items()]
 
 
 def _recorded(bundle: Path) -> Iterator[str]:
-    """Yield the weights options of the run of a bundle, and of the runs that it took stores from."""
+    """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
     for run in list(bundle.absolute().parents)[2:3]:
         for _, records in recorded_runs(run):
             for command, config, folder in records:
@@ -91,7 +91,7 @@ def _recorded(bundle: Path) -> Iterator[str]:
 
 
 def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, Any], Path]]]]:
-    """Yield a run, and the runs that it took stores from, each with what it recorded.
+    """Yield a run, and the runs whose feature files it used, each with its recorded commands.
 
     Parameters
     ----------
@@ -102,20 +102,20 @@ def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, A
     Path
         The run.
     list of (str, dict, Path)
-        Each command with its options and the folder in which it was given; none where that cannot be read.
+        Each command with its options and its working folder; empty if the record cannot be read.
     """
     runs = [run]
-    for known in runs:
+    for current in runs:
         try:
             entries = [
-                entry for entry in read_json(known / "run.json", record=True)["records"] if isinstance(entry, dict)
+                entry for entry in read_json(current / "run.json", record=True)["records"] if isinstance(entry, dict)
             ]
         except (OSError, KeyError, TypeError, ValueError):
             entries = []
         records = [
             (entry.get("command", ""), entry.get("config") or {}, Path(entry.get("folder") or ".")) for entry in entries
         ]
-        yield known, records
+        yield current, records
         for command, config, folder in records:
             for store in config.get("features") or () if command == "boost" else ():
                 other = folder / str(store)

@@ -1,4 +1,4 @@
-"""A model file ready to predict: its networks built, whatever kind of model it holds."""
+"""Load a model file of any kind, and build its networks so that it can predict."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ _log = logging.getLogger(__name__)
 
 
 Model: TypeAlias = "BoostedModel | CnnModel"
-"""What predicts images."""
+"""A model that predicts images."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file with weights for it, by their content: one that was replaced is read again.
+    """A model file and the weights files for it, identified by their content.
+
+    It is the key of a cache, so a file that was replaced is read again.
 
     Attributes
     ----------
     path : Path
     weights : tuple of str
-        As in `bchisto.predict.predict`; encoders that were seeded random are made so again.
+        As in `bchisto.predict.predict`. Random weights of training are drawn again from their seed.
     sha256 : str
+        Checksum of the model file.
     weights_sha256 : tuple of str
-        Of each weights file that is named.
+        Checksum of each named weights file.
     """
 
     path: Path
@@ -47,14 +50,14 @@ class ModelFile:
 
     @classmethod
     def of(cls, path: Path, weights: Sequence[str] = ()) -> ModelFile:
-        """Return a model file with its hashes."""
-        named = [Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text]
-        hashes = tuple(file_sha256(file) for file in named if file.is_file())
+        """Return a model file with its checksums."""
+        files = [Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text]
+        hashes = tuple(file_sha256(file) for file in files if file.is_file())
         return cls(path, tuple(weights), file_sha256(path), hashes)
 
 
 def load_bundle(path: Path) -> Bundle | CnnBundle:
-    """Read a model file, whatever kind of model it holds; its networks are not built.
+    """Read a model file of any kind, without building its networks.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def load_bundle(path: Path) -> Bundle | CnnBundle:
     """
     if bundle_kind(path) == "boosted":
         return Bundle.load(path)
-    from ..finetune import CnnBundle  # who predicts with boosted models does without
+    from ..finetune import CnnBundle  # boosted models do not need this import
 
     return CnnBundle.load(path)
 
@@ -77,9 +80,9 @@ def load_model(file: ModelFile) -> Model:
     BundleError
         See `load_bundle`.
     InputError
-        Weights for a file that holds its own, or models of embeddings.
+        Weights are given although the file contains its own, or the models were trained on embeddings.
     WeightsError
-        Weights that cannot be had, or differ from those that the models were trained with.
+        Weights cannot be loaded, or differ from those of training.
     """
     bundle = load_bundle(file.path)
     if isinstance(bundle, Bundle):
@@ -92,12 +95,12 @@ def load_model(file: ModelFile) -> Model:
 
 
 def load_alike(file: ModelFile, computed_by: Mapping[str, Any]) -> Model:
-    """Load a model file in a worker, which must compute as the process that sends it work.
+    """Load a model file in a worker, which must compute in the same way as the process that started it.
 
     Raises
     ------
     BchistoError
-        It computes in another precision, or with another backend; and see `load_model`.
+        The worker uses another precision or backend. See also `load_model`.
     """
     model = load_model(file)
     if model.computed_by != computed_by:
@@ -116,7 +119,7 @@ def packages_of(model: Model) -> list[str]:
 
 
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:
-    """Load a model file, with the weights that its run recorded where none are given; warn of another precision."""
+    """Load a model file, with the weights that its run recorded if none are given. Warn if the precision differs."""
     recorded = recorded_weights(path, weights)
     for encoder, file in recorded:
         _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, path)

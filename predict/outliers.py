@@ -1,4 +1,4 @@
-"""Images that are further from the training images than nearly all that were left out, and the nearest of these."""
+"""Mark images that are unusually far from the training images, and name the nearest training images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Outliers:
     Attributes
     ----------
     percentiles : ndarray of float64, shape (n,)
-        Share of left-out images, in percent, that were nearer to the training images than each.
+        For each image, the percentage of left-out training images that were nearer to the other training images.
     nearest : tuple of str
-        The nearest training images of each, with class and distance.
+        The nearest training images of each image, with class and distance.
     pictures : tuple of tuple of ndarray of uint8, shape (64, 64, 3)
-        Small pictures of these; none if they were not kept at training.
+        Thumbnails of the nearest training images; empty if the model file contains none.
     meaning : str
-        What a mark means.
+        Explanation of the mark, for readers.
     """
 
     percentiles: npt.NDArray[np.float64]
@@ -43,15 +43,15 @@ class Outliers:
     def of(
         cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
     ) -> Outliers | None:
-        """Return those of some images; None if the model file does not know what its training images look like.
+        """Compare images with the training images. Return None if the model file holds no reference for that.
 
         Parameters
         ----------
         bundle : BundleFacts
         compared : sequence of ndarray of float64, shape (n,)
-            Of each image, see `bchisto.boost.Bundle.compare`.
+            Comparison of each image, see `bchisto.boost.Bundle.compare`.
         model : Path or None
-            The model file. The names of its training images lie beside it, if it is where it was trained.
+            The model file. In the folder of its training, a file next to it lists the names of the training images.
         """
         reference = bundle.reference if isinstance(bundle, Bundle) else None
         if reference is None:
@@ -62,12 +62,12 @@ class Outliers:
 
     @property
     def marked(self) -> npt.NDArray[np.bool_]:
-        """Which images are marked, bool of shape (n,)."""
+        """Which images are marked as outliers, bool of shape (n,)."""
         return np.asarray(self.percentiles >= MARKED)
 
     @property
     def columns(self) -> list[tuple[str, list[str]]]:
-        """Columns of the table."""
+        """Names and cells of the columns for the table of predictions."""
         return [
             ("outlier", ["yes" if far else "no" for far in self.marked]),
             ("outlier_percentile", [f"{share:.1f}" for share in self.percentiles]),
@@ -75,18 +75,18 @@ class Outliers:
         ]
 
     def notes(self, place: int) -> tuple[str, ...]:
-        """Say of one image whether it is marked, and which training images are nearest."""
+        """Return notes about the image at one position: its mark, if any, and its nearest training images."""
         mark = (f"outlier: {self.meaning}",) if self.marked[place] else ()
         return (*mark, f"nearest training images: {self.nearest[place]}")
 
     @property
     def summary(self) -> str:
-        """How many are marked, and what that means."""
+        """Number of marked images, and the meaning of the mark."""
         return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {self.meaning}"
 
 
 def _names_beside(model: Path | None) -> dict[str, str]:
-    """Return the names of training images by the SHA-256 of their pixels, as far as they are known here."""
+    """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
     if model is None:
         return {}
     unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)

@@ -1,12 +1,7 @@
-"""What is written of predictions: the table, the list of images that failed, and the sheet."""
+"""Write the outputs of a prediction: the table, the list of images that failed, and the HTML report."""
 
 from __future__ import annotations
 
-import csv
-import filecmp
-import logging
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,52 +9,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import OutputError, as_frame, html_lines, html_table, neutral
-from ..data import ImageRecord
-from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
+from ..core import as_frame, html_lines, html_table
+from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..formats import Cells
-from ..jobs import atomic_output, remove_output, write_rows
+from ..jobs import remove_output, write_rows
 from .outliers import Outliers
+from .page import write_html
 from .predicted import Predicted, Prediction
 from .records import notes_of_training
 from .settings import OperatingPoint, PredictSettings
 from .sheet import Sheet, make_sheet
-
-_log = logging.getLogger(__name__)
-
+from .table import Table
 
 _SHOWN = ("image_id", "label", "predicted", "trained", "outlier")
-"""Columns that a notebook shows, beside probabilities: the table has the rest."""
+"""Columns of the table that a notebook shows, in addition to probabilities."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was predicted.
+    """The result of a prediction.
 
     Attributes
     ----------
     path : Path
         The table.
     images : int
-        Images predicted.
+        Number of predicted images.
     counts : dict of str to int
-        Images per predicted class.
+        Number of images per predicted class.
     failures : tuple of (image_id, message)
-        Images left out; also in ``<out>.failures.csv``.
+        Images that could not be used; also in ``<out>.failures.csv``.
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     trained : int or None
-        Images that trained a model of the bundle; None where it does not know which did.
+        Number of images that trained a model; None if the model file does not record its training images.
     called : str
-        How many are called positive at which operating point; empty where nothing is called.
+        Number of images predicted positive, with the operating point; empty without an operating point.
     sheet : Path or None
-        The sheet, if one was written.
+        The prediction report, if one was written.
     unsure : int or None
-        Images that a sheet marks as unsure; None without a sheet or a rule.
+        Number of images that the report marks as uncertain; None without a report, or if the model has no rule for it.
     labelled : int
-        Images with a label that the model knows.
+        Number of images whose label is a class of the model.
     outliers : str
-        How many are marked as outliers, and what that means; empty if the model knows too few training images.
+        Number of outliers and what the mark means; empty if the model file holds no reference for it.
     """
 
     path: Path
@@ -93,7 +86,9 @@ class PredictResult:
     def _read(self) -> tuple[list[str], list[list[str]]]:
         with self.path.open(newline="", encoding="utf-8") as handle:
             rows = list(Cells(handle))
-        header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
+        header = (
+            rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
+        )  # rows for the challenge have no header
         return header, rows
 
     def _repr_html_(self) -> str:
@@ -105,89 +100,23 @@ class PredictResult:
 
 
 @dataclass(frozen=True)
-class Table:
-    """What is written.
-
-    Attributes
-    ----------
-    format : str
-        Of `FORMATS`.
-    records : sequence of ImageRecord
-    probabilities : ndarray of float64, shape (n, classes)
-    classes : tuple of str
-    further : sequence of (str, sequence of str)
-        Names and cells of columns after the predicted class.
-    """
-
-    format: str
-    records: Sequence[ImageRecord]
-    probabilities: npt.NDArray[np.float64]
-    classes: Sequence[str]
-    further: Sequence[tuple[str, Sequence[str]]] = ()
-
-    @property
-    def predicted(self) -> list[str]:
-        """The likeliest class of each image."""
-        return [self.classes[index] for index in self.probabilities.argmax(axis=1)] if len(self.records) else []
-
-    def finish(self, path: Path, *, overwrite: bool) -> None:
-        """Write the table; where another process has written it meanwhile, keep that if it says the same.
-
-        Raises
-        ------
-        OutputError
-            Another table lies there by now, or it cannot be written.
-        """
-        if overwrite or not path.exists():
-            self._write(path)
-            return
-        ours = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
-        try:
-            self._write(ours)
-            same = filecmp.cmp(ours, path, shallow=False)
-        finally:
-            ours.unlink(missing_ok=True)
-        if not same:
-            raise OutputError(
-                "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
-            )
-        _log.info("%s: another process finished the same table meanwhile; it is kept", path)
-
-    def _write(self, path: Path) -> None:
-        if self.format == "iciar2018":
-            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-                csv.writer(handle, lineterminator="\n").writerows(
-                    [neutral(Path(record.image_id).name), neutral(name)]
-                    for record, name in zip(self.records, self.predicted, strict=True)
-                )
-        else:
-            write_predictions(
-                path,
-                classes=self.classes,
-                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
-                probabilities=self.probabilities,
-                extra=[("predicted", self.predicted), *self.further],
-            )
-
-
-@dataclass(frozen=True)
 class Tabulated:
-    """Predictions as they are shown.
+    """Predictions with everything that the outputs show of them.
 
     Attributes
     ----------
     table : Table
     raw : ndarray of float64, shape (n, classes)
-        Probabilities as the models give them.
+        Probabilities before calibration.
     failures : dict of str to str
-        Images that cannot be used, and why.
+        Images that cannot be used, with the reason.
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     trained : tuple of bool
-        Which images trained a model.
+        Whether each image trained a model.
     outliers : Outliers or None
     called : str
-        How many are called positive at which operating point; empty where nothing is called.
+        Number of images predicted positive, with the operating point; empty without an operating point.
     """
 
     table: Table
@@ -199,7 +128,7 @@ class Tabulated:
     called: str
 
     def sheet(self, predicted: Predicted, *, title: str) -> Sheet:
-        """Return the sheet of the table, which is called by a title."""
+        """Return the content of the prediction report, with the title `title`."""
         return make_sheet(
             self.table, self.raw, bundle=predicted.bundle, sha256=predicted.sha256, banners=self.banners,
             failures=self.failures, title=title, called=self.called, outliers=self.outliers,
@@ -207,14 +136,14 @@ class Tabulated:
 
 
 def tabulate(predicted: Predicted, *, settings: PredictSettings, point: OperatingPoint | None) -> Tabulated:
-    """Return predictions as they are shown.
+    """Return predictions as a table, with everything else that the outputs show.
 
     Parameters
     ----------
     predicted : Predicted
     settings : PredictSettings
     point : OperatingPoint or None
-        At which images are called positive.
+        Operating point from which an image is predicted positive.
     """
     bundle, results = predicted.bundle, predicted.results
     failures = {image: result for image, result in results.items() if isinstance(result, str)}
@@ -232,9 +161,9 @@ def tabulate(predicted: Predicted, *, settings: PredictSettings, point: Operatin
     columns: list[tuple[str, list[str]]] = []
     if bundle.training is not None:
         columns.append(("trained", ["yes" if known else "no" for known in trained]))
-    if idle := [banner for banner in banners if banner.startswith(NOTHING_LEARNT)]:
-        # how many models, since the others may have learnt
-        columns.append(("note", [idle[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(trained)))
+    if untrained := [banner for banner in banners if banner.startswith(NOTHING_LEARNT)]:
+        # a note that counts these models, since the others may have learnt
+        columns.append(("note", [untrained[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(trained)))
     outliers = Outliers.of(bundle, [prediction.compared for prediction in predictions], model=predicted.model)
     if outliers is not None:
         columns += outliers.columns
@@ -255,7 +184,7 @@ def write_outputs(
     point: OperatingPoint | None,
     overwrite: bool,
 ) -> PredictResult:
-    """Write what the settings ask for.
+    """Write the outputs that the settings select.
 
     Parameters
     ----------
@@ -264,13 +193,13 @@ def write_outputs(
     predicted : Predicted
     settings : PredictSettings
     point : OperatingPoint or None
-        At which images are called positive.
+        Operating point from which an image is predicted positive.
     overwrite : bool
 
     Raises
     ------
     OutputError
-        Something cannot be written, or another table lies there by now.
+        An output cannot be written, or another process has written a different table.
     """
     bundle, shown = predicted.bundle, tabulate(predicted, settings=settings, point=point)
     table = shown.table
@@ -282,8 +211,6 @@ def write_outputs(
         remove_output(problems)
     unsure = None
     if settings.html is not None:
-        from .page import write_html
-
         sheet = shown.sheet(predicted, title=path.name)
         unsure = sheet.unsure
         write_html(sheet, settings.html)

@@ -1,4 +1,4 @@
-"""A sheet as a file: a page that loads nothing, pictures, style and script within it."""
+"""Write the prediction report as one HTML file that contains its pictures, style and script."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..report import render_page, thumbnail
 from .sheet import NOT_A_DEVICE, Sheet, SheetRow
 
 _PICTURE = 160
-"""Longest side of a picture, pixels: some 6 kB."""
+"""Longest side of a picture in pixels; about 6 kB."""
 
 _MOST_PICTURES = 2000
-"""Images that are shown: some 15 MB of page."""
+"""Largest number of pictures; about 15 MB."""
 
 _MOST_ROWS = 10_000
-"""Rows that a browser still sorts at once."""
+"""Largest number of rows; a browser still sorts as many without delay."""
 
 
 def write_html(sheet: Sheet, path: Path) -> None:
-    """Write the page."""
+    """Write the prediction report."""
     shown = sheet.rows[:_MOST_ROWS]
     pictures = list(map_ahead_in_threads(_pictures, shown[:_MOST_PICTURES], threads=default_jobs()))
     render_page(
@@ -42,9 +42,9 @@ def write_html(sheet: Sheet, path: Path) -> None:
 
 
 def _pictures(row: SheetRow) -> tuple[str, list[str]]:
-    """Return pictures of an image and of the nearest training images as data addresses.
+    """Return pictures of an image and of its nearest training images, as data URLs.
 
-    Of the image there is none if its file has gone or changed since it was predicted.
+    The picture of the image is empty if its file can no longer be read.
     """
     nearest = [thumbnail(picture) for picture in row.nearest]
     try:

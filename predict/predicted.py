@@ -1,4 +1,4 @@
-"""Predictions of images as things with keys: those that an interrupted command kept are not made again."""
+"""Predict images in blocks and save each prediction under a key, so that an interrupted command can be resumed."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .model import Model, ModelFile, load_alike, packages_of
 from .records import PARAMETERS
 
 _KIND = "prediction 2"
-"""What the key of a prediction begins with; another number where predicting changes."""
+"""Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
 _GPU_BLOCK = 32
-"""Images in a unit of work on a GPU at least."""
+"""Smallest number of images in a unit of work on a GPU."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model file gives for an image.
+    """The prediction of one image.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Prediction:
     trained : bool
         Whether the image is known to have trained a model.
     compared : ndarray of float64, shape (n,)
-        With the training images, see `bchisto.boost.Bundle.compare`.
+        Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     """
 
     probabilities: npt.NDArray[np.float64]
@@ -51,20 +51,20 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Images with what was predicted of each.
+    """Images with their predictions.
 
     Attributes
     ----------
     records : list of ImageRecord
         In the order of the table.
     results : dict of str to Prediction or str
-        By image id; why an image cannot be used in the place of its prediction.
+        Image id to the prediction, or to the reason why the image cannot be used.
     bundle : BundleFacts
-        The model file, read.
+        Content of the model file.
     model : Path
-        The model file, and
+        The model file.
     sha256 : str
-        its hash.
+        Checksum of the model file.
     """
 
     records: Sequence[ImageRecord]
@@ -85,18 +85,18 @@ class ImageUnit:
 
 @dataclass(frozen=True)
 class PredictBlock:
-    """Predicts some images and keeps what was predicted, in any process.
+    """Predicts a block of images in any process, and saves the predictions.
 
     Attributes
     ----------
     file : ModelFile
     computed_by : mapping
-        See `Model.computed_by`: of the process that named the keys.
+        Backend, precision and weights in the process that computed the keys, see `Model.computed_by`.
     folder : Path
         ``<out>.parts``.
     skip_errors : bool
     helpers : int
-        Processes or threads that prepare images beside the one that predicts.
+        Number of processes or threads that prepare images, in addition to the one that predicts.
     """
 
     file: ModelFile
@@ -106,7 +106,7 @@ class PredictBlock:
     helpers: int = 1
 
     def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> dict[str, Prediction | str]:
-        """Return the prediction of each image by its id, or why it cannot be used."""
+        """Return the prediction of each image by its id, or the reason why it cannot be used."""
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
         predicted = predict_records(model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers)
@@ -123,21 +123,21 @@ def predict_records(
     ----------
     model : Model
     records : sequence of ImageRecord
-        After `check_sizes`.
+        Images that `check_sizes` accepted.
     ticker : Ticker
     skip_errors : bool
     helpers : int
-        Processes or threads that prepare images beside this one.
+        Number of processes or threads that prepare images, in addition to this one.
 
     Returns
     -------
     dict of str to Prediction or str
-        By image id; why an image cannot be used in the place of its prediction.
+        Image id to the prediction, or to the reason why the image cannot be used.
 
     Raises
     ------
     ImageError
-        An image that cannot be used, without `skip_errors`.
+        An image cannot be used and `skip_errors` is False.
     """
     training = model.bundle.training
     predicted: dict[str, Prediction | str] = {}
@@ -153,32 +153,32 @@ def predict_records(
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> None:
-    """Write a pack of predictions by their keys; images that cannot be used are looked at again by the next command.
+    """Save predictions by their keys in one file. Images that failed are not saved; the next command tries them again.
 
     Raises
     ------
     OutputError
-        It cannot be written.
+        The file cannot be written.
     """
-    kept = {key: prediction for key, prediction in predicted.items() if isinstance(prediction, Prediction)}
-    if not kept:
+    usable = {key: prediction for key, prediction in predicted.items() if isinstance(prediction, Prediction)}
+    if not usable:
         return
-    pack = key_of("pack of predictions", keys=list(kept))
+    pack = key_of("pack of predictions", keys=list(usable))
     arrays = {
-        "keys": np.array([list(bytes.fromhex(key)) for key in kept], np.uint8),
-        "probabilities": np.array([prediction.probabilities for prediction in kept.values()]),
-        "trained": np.array([prediction.trained for prediction in kept.values()]),
-        "compared": np.array([prediction.compared for prediction in kept.values()]),
+        "keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8),
+        "probabilities": np.array([prediction.probabilities for prediction in usable.values()]),
+        "trained": np.array([prediction.trained for prediction in usable.values()]),
+        "compared": np.array([prediction.compared for prediction in usable.values()]),
     }
     try:
         write_pack(folder / f"{pack}.npz", pack, arrays)
     except OutputError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
-            raise  # else another process has finished the table, and removed the folder
+            raise  # otherwise another process has finished the table and removed the folder
 
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
-    """Return what an interrupted command kept, by key."""
+    """Return the predictions that an interrupted command saved, by key."""
     kept: dict[str, Prediction] = {}
     shapes = {"keys": (None, 32), "probabilities": (None, None), "trained": (None,), "compared": (None, None)}
     for path in sorted(folder.glob("*.npz")):
@@ -190,7 +190,7 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
 
 
 def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model) -> list[ImageUnit]:
-    """Return images with keys of all that changes their predictions: neither names nor places are in them."""
+    """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
     decides = {"model": file.sha256, "computed_by": model.computed_by}
     rescales = isinstance(model, BoostedModel) and any(view.unit for view in model.views)
     units = []
@@ -198,7 +198,7 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
         sha256 = record_sha256(record, file_sha256(record.path))
         content = {
             "sha256": sha256,
-            "suffix": record.path.suffix.casefold(),  # by which some formats are read
+            "suffix": record.path.suffix.casefold(),  # some formats are recognised by it
             "stretch": record.stretch,
             **({"mpp": record.mpp} if rescales else {}),
         }
@@ -207,37 +207,37 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
 
 
 def images_digest(units: Sequence[ImageUnit]) -> str:
-    """Return the identity of some images: of their ids and contents, in their order."""
+    """Return a checksum of the ids and contents of images, in their order."""
     return hashlib.sha256("".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units).encode()).hexdigest()
 
 
 def predict_missing(
     units: Sequence[ImageUnit], *, file: ModelFile, model: Model, folder: Path, work: Work
 ) -> dict[str, Prediction | str]:
-    """Predict images that are not kept in a folder, and keep them there until the table is whole.
+    """Predict the images whose predictions are not saved yet, and save them until the table is complete.
 
     Returns
     -------
     dict of str to Prediction or str
-        By image id, in the order of the units; why an image cannot be used in the place of its prediction.
+        Image id to the prediction, or to the reason why the image cannot be used; in the order of the units.
 
     Raises
     ------
     OutputError
-        What was predicted cannot be kept.
+        Predictions cannot be saved.
     ImageError
-        An image that cannot be used, without `Work.skip_errors`; finished blocks are kept.
+        An image cannot be used and `Work.skip_errors` is False. Finished blocks stay saved.
     """
-    kept = read_kept(folder)
+    saved = read_kept(folder)
     resources = work.networks() if model.on_keras else work.cpu()
-    # beside a GPU images are prepared ahead, which takes several in a block
+    # a GPU needs several images in a block, so that the next ones are prepared while it computes
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
-    missing = sum(unit.key not in kept for unit in units)
+    missing = sum(unit.key not in saved for unit in units)
     helpers = resources.helpers(-(-missing // size)) if resources.gpus else 1
     _, blocks = do_missing(
         PredictBlock(file, model.computed_by, folder, work.skip_errors, helpers),
         units,
-        read=lambda unit: kept.get(unit.key),
+        read=lambda unit: saved.get(unit.key),
         steps=lambda unit: model.steps,
         label="predict",
         finished="images are predicted",
@@ -249,8 +249,8 @@ def predict_missing(
     )
     if work.checks:
         return {}
-    made = {image: result for block in blocks for image, result in block.items()}
-    return {unit.record.image_id: made.get(unit.record.image_id) or kept[unit.key] for unit in units}
+    predicted = {image: result for block in blocks for image, result in block.items()}
+    return {unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key] for unit in units}
 
 
 def _blocks(units: Sequence[ImageUnit], *, size: int) -> list[tuple[ImageUnit, ...]]:

@@ -1,4 +1,4 @@
-"""A bundle in Python: loaded once, then called with arrays or files."""
+"""Predict in Python with a model file that is loaded once, for arrays or files."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ Image = PathInput | npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of images.
+    """Predictions of images.
 
     Attributes
     ----------
     image_ids : tuple of str
-        Names of files; of arrays ``array0`` and so on, by their place.
+        Names of the files. Arrays are named ``array0`` and so on, by their position.
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
     trained : tuple of bool or None
-        Which images trained the models; None where these do not know.
+        Whether each image trained the models; None if the model file does not record its training images.
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     outliers : Outliers or None
-        How far each is from the training images; None where the model does not know what these look like.
+        Distance of each image from the training images; None if the model file holds no reference for it.
     """
 
     image_ids: tuple[str, ...]
@@ -74,26 +74,34 @@ class Predictions:
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """The likeliest class of each image."""
+        """The most probable class of each image."""
         return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
 
     @property
     def confidence(self) -> npt.NDArray[np.float64]:
-        """The probability of that class, float64 of shape (n,)."""
+        """The probability of the predicted class, float64 of shape (n,)."""
         return np.asarray(self.probabilities.max(axis=1))
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with the columns of the command's table.
+        """Return a `pandas.DataFrame` with the same columns as the table of ``bchisto predict``.
 
         Raises
         ------
         DependencyError
             pandas is not installed.
         """
-        shares = {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
-        known = {} if self.trained is None else {"trained": list(self.trained)}
-        far = {} if self.outliers is None else dict(self.outliers.columns)
-        return as_frame({"image_id": list(self.image_ids), **shares, "predicted": list(self.predicted), **known, **far})
+        columns = {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
+        trained_column = {} if self.trained is None else {"trained": list(self.trained)}
+        outlier_columns = {} if self.outliers is None else dict(self.outliers.columns)
+        return as_frame(
+            {
+                "image_id": list(self.image_ids),
+                **columns,
+                "predicted": list(self.predicted),
+                **trained_column,
+                **outlier_columns,
+            }
+        )
 
     def _repr_html_(self) -> str:
         rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)
@@ -102,29 +110,29 @@ class Predictions:
 
 
 class Predictor:
-    """A model bundle that is loaded once and predicts arrays or files.
+    """A model file that is loaded once and predicts arrays or files.
 
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``, or the folder of a run that holds one.
+        A ``model.bchisto``, or the folder of a run that contains one.
     weights : sequence of str
         As in `predict`.
     calibrated : bool
-        Scale the probabilities by the temperature of the bundle.
+        Calibrate the probabilities with the temperature of the model.
 
     Attributes
     ----------
     path : Path
-        The bundle.
+        The model file.
     classes : tuple of str
     banners : tuple of str
-        What a reader of predictions must know.
+        Warnings that every reader of predictions must see.
 
     Raises
     ------
     BundleError, WeightsError
-        As in `predict`; a bundle without a temperature, where `calibrated` asks for one.
+        As in `predict`. Also if `calibrated` is True and the model file has no temperature.
     """
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
@@ -132,7 +140,7 @@ class Predictor:
         headers = bundle_stores(self.path).values()
         self._model: Model | None = None
         with advised():
-            if any(header.get("mode") == IMPORTED for header in headers):  # it has no network to build
+            if any(header.get("mode") == IMPORTED for header in headers):  # no encoder is needed
                 if options:
                     raise InputError("{weights} {}: embeddings are made already; leave it out", options[0])
                 bundle: BundleFacts = load_bundle(self.path)
@@ -158,24 +166,25 @@ class Predictor:
         image_ids: Many[TextInput] = (),
         encoder: str = "",
     ) -> Predictions:
-        """Predict images, or embeddings in their place, in their order.
+        """Predict images or, instead of them, embeddings. The order is kept.
 
-        An image gets the probabilities that the command gives it: crops are seeded by pixels.
+        The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.
 
         Parameters
         ----------
         images : sequence of path or ndarray, optional
-            Files, folders, manifests, and arrays of uint8 of shape (height, width, 3), RGB; one alone will do, and an
-            array of shape (n, height, width, 3) is n images.
+            Files, folders, manifests, and RGB arrays of uint8 with shape (height, width, 3). A single one is accepted,
+            and an array of shape (n, height, width, 3) is n images.
         mpp : float, optional
-            Micrometres per pixel of all images, where their files do not say them.
+            Micrometres per pixel of all images, if their files do not contain it.
         features : array_like, or mapping of str to array_like, optional
-            Embeddings of the kind that trained the model, numbers of shape (images, d) or (images, augmentations, d);
-            of a model of several stores an array for each by its name. Tiles of a slide are given as their mean.
+            Embeddings of the same kind as in training, numbers of shape (images, d) or (images, augmentations, d). If
+            the model has several feature files, a mapping of their names to arrays. Embeddings of the tiles of a slide
+            must be averaged.
         image_ids : sequence of str, optional
-            What these images are called; by default ``image0`` and so on.
+            Names of the images of `features`; by default ``image0`` and so on.
         encoder : str
-            The network that made the embeddings, which must be that of training; empty if it is not known.
+            The network that computed the embeddings, which must be that of training; empty if unknown.
 
         Returns
         -------
@@ -184,10 +193,10 @@ class Predictor:
         Raises
         ------
         InputError
-            No image, or something that is none; embeddings of another kind or length than those of training, or images
-            for a model of embeddings.
+            There are no images, or an input is not an image; the embeddings are of another kind or length than in
+            training; or images are given to a model that was trained on embeddings.
         ImageError
-            An image that cannot be decoded or used.
+            An image cannot be decoded or used.
         """
         names = as_texts(image_ids, "image_ids")
         if features is not None:
@@ -204,7 +213,7 @@ class Predictor:
         model, bundle = self._model, self._bundle
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-            # an array is a file there meanwhile
+            # messages name an array, not the temporary file in which it is stored
             reworded(
                 lambda text: re.sub(
                     rf"{re.escape(folder + os.sep)}array(\d+)\.png", rf"{in_python('images', '')} \1", text
@@ -212,8 +221,8 @@ class Predictor:
             ),
             advised(),
         ):
-            given = _distinct(self._records(() if images is None else images, Path(folder)))
-            records, _ = check_sizes(given, model=model, mpp=mpp, skip_errors=False)
+            distinct = _distinct(self._records(() if images is None else images, Path(folder)))
+            records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
             rows: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             likeness: list[npt.NDArray[np.float64]] = []
@@ -237,9 +246,9 @@ class Predictor:
                 self.path, self._bundle, features, image_ids=image_ids, encoder=encoder
             )
             records, results = predict_embedded(bundle, embeddings)
-        each = [result for result in results.values() if isinstance(result, Prediction)]
-        trained = None if bundle.training is None else [prediction.trained for prediction in each]
-        rows, compared = [one.probabilities for one in each], [one.compared for one in each]
+        predictions = [result for result in results.values() if isinstance(result, Prediction)]
+        trained = None if bundle.training is None else [prediction.trained for prediction in predictions]
+        rows, compared = [one.probabilities for one in predictions], [one.compared for one in predictions]
         return self._predictions(records, rows, compared, bundle, trained)
 
     def _predictions(
@@ -266,8 +275,8 @@ class Predictor:
         from PIL import Image as Picture
 
         single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3)
-        several: Any = [images] if single else images
-        for index, image in enumerate(several):
+        sources: Any = [images] if single else images
+        for index, image in enumerate(sources):
             if isinstance(image, np.ndarray):
                 if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                     raise InputError(
@@ -283,7 +292,7 @@ class Predictor:
 
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
-    """Return records whose ids differ: files of one name go by their paths."""
+    """Return records with distinct ids: files with the same name get their paths as ids."""
     images = list(records)
     if not images:
         raise InputError(Message("{images}: there is none; give files or arrays"))

@@ -1,4 +1,4 @@
-"""New images as records in a natural order, and what one who predicts with a trained model can change and must know."""
+"""List and check new images for a prediction."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from .settings import PredictSettings
 _log = logging.getLogger(__name__)
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")
-"""Files that list images; any other is one."""
+"""Suffixes of manifests; any other file is an image."""
 
 
 PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
     field.name for field in (*fields(PredictSettings), *fields(Work))
 )
-"""What a caller who predicts can change; a model that is trained has no other options left."""
+"""Options that a caller of a prediction can change. Messages to the caller name no other option as a remedy."""
 
 
 def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]) -> list[ImageRecord]:
-    """Return the images of files, folders and manifests, with labels that are classes of the model.
+    """Return the images of files, folders and manifests, with their labels if these are classes of the model.
 
     Parameters
     ----------
     sources : sequence of Path
     reading : mapping
-        How a dataset is read, see `ImageSelection`.
+        How images are read from a dataset, see `ImageSelection`.
     classes : sequence of str
-        Of the model.
+        Classes of the model.
 
     Raises
     ------
     InputError
-        Nothing there, a dataset with errors, or two images of one id.
+        A source does not exist, a dataset has errors, or two images have the same id.
     """
     records: dict[str, ImageRecord] = {}
     for source in sources:
@@ -67,7 +67,7 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
 
 
 def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Return images in the order of a table: ``test10.tif`` behind ``test9.tif``."""
+    """Return images in natural order of their names: ``test9.tif`` before ``test10.tif``."""
     return sorted(records, key=lambda record: _natural(record.image_id))
 
 
@@ -80,8 +80,8 @@ def check_sizes(
     ----------
     records : sequence of ImageRecord
     model : Model
-        By what it sees. Images of other micrometres than those of training are rescaled by views in micrometres; by
-        views in pixels, and where they are not known, they are warned of.
+        The model. A view in micrometres rescales images whose micrometres per pixel differ from training. If views are
+        in pixels, or the micrometres per pixel are unknown, a warning names the images.
     mpp : float, optional
         Micrometres per pixel of all images.
     skip_errors : bool
@@ -89,39 +89,39 @@ def check_sizes(
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     if isinstance(model, BoostedModel):
-        records = _placed(records, model)
+        records = _scaled(records, model)
     return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
-def _placed(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRecord]:
-    """Return images with what is known of their micrometres; warn of those that the model sees at another scale."""
+def _scaled(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRecord]:
+    """Return images with their micrometres per pixel, if known. Warn of images at another scale than in training."""
     trained, rescales = model.trained_mpp, any(view.unit for view in model.views)
     if trained is None and not rescales:
         return list(records)
     headers = read_headers(records)
-    placed = [record.scaled_by(headers.get(record.image_id)) for record in records]
+    scaled = [record.scaled_by(headers.get(record.image_id)) for record in records]
     if trained is None:
-        return placed
-    unknown = sum(record.mpp is None for record in placed)
+        return scaled
+    unknown = sum(record.mpp is None for record in scaled)
     least, most = trained
-    said = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+    training_mpp = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
     if unknown and (least == most or not rescales):
         _log.warning(
             Message(
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
-                "{mpp} gives them", unknown, len(placed), said,
+                "{mpp} gives them", unknown, len(scaled), training_mpp,
             )
         )  # fmt: skip
     if rescales:
-        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in placed]
-    far = [r for r in placed if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
+        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in scaled]
+    far = [r for r in scaled if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
     if far:
         _log.warning(
             "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; the "
             "views of the model are in pixels, so it sees them at another scale; train with views in micrometres",
-            len(far), len(placed), said, far[0].image_id, far[0].mpp,
+            len(far), len(scaled), training_mpp, far[0].image_id, far[0].mpp,
         )  # fmt: skip
-    return placed
+    return scaled
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
@@ -129,7 +129,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
-    """Keep labels that are classes of the model, in its spelling; folders of new images often have other names."""
+    """Keep labels that are classes of the model, in its spelling. Remove others, such as names of other folders."""
     spelled = spell_labels((record.label for record in records if record.label is not None), classes)
     strange = [label for label, known in spelled.items() if known is None]
     if strange:
@@ -147,9 +147,9 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
 
 
 def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:
-    """Return what a bundle says of itself, so that nobody takes it to be said of the new images.
+    """Return the notes of a model file, worded so that readers do not apply them to the new images.
 
-    Notes that begin with their name in capitals stay as they are in every output.
+    Notes that begin with a title in capitals are the same in every output and stay unchanged.
 
     Examples
     --------
@@ -160,11 +160,13 @@ def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:
 
 
 def advised(*further: str) -> AbstractContextManager[None]:
-    """Let what is refused inside be told to someone who predicts, see `bchisto.core.Message.limited`.
+    """Return a context in which error messages suggest only options of a prediction.
+
+    See `bchisto.core.Message.limited`.
 
     Parameters
     ----------
     *further : str
-        What the caller can change beside `PARAMETERS`.
+        Options that the caller can change, in addition to `PARAMETERS`.
     """
     return limited_to(PARAMETERS.union(further))

@@ -1,4 +1,4 @@
-"""``bchisto predict``: check, load the model, predict the images that are missing, write the table."""
+"""Run ``bchisto predict``: check the inputs, load the model, predict the missing images, and write the outputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .settings import PredictSettings, choose_point
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What is predicted, and by what."""
+    """The images or embeddings to predict, and the model."""
 
     model: Path
     images: tuple[Path, ...]
@@ -51,7 +51,7 @@ class _Inputs:
     weights: tuple[str, ...]
 
     def recorded(self) -> dict[str, object]:
-        """Return what a record says of them."""
+        """Return the entries for the record of the run."""
         texts: dict[str, object] = {
             "model": str(self.model), "images": list(map(str, self.images)), "weights": list(self.weights),
         }  # fmt: skip
@@ -68,26 +68,27 @@ def predict(
     settings: PredictSettings | None = None,
     work: Work | None = None,
 ) -> PredictResult:
-    """Predict new images with a model bundle, resuming an interrupted run.
+    """Predict new images with a model file. An interrupted run is resumed.
 
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``, or the folder of a run that holds one.
+        A ``model.bchisto``, or the folder of a run that contains one.
     images : sequence of path
         Folders, manifests or image files.
     features : sequence of path
-        Embeddings in the place of images, see `bchisto.featurize.read_embeddings`: for each store of the bundle a file
-        or folder that is called as it. They must be of the kind that trained the models.
+        Embeddings instead of images, see `bchisto.featurize.read_embeddings`: for each feature file of the model, a
+        file or folder of the same name. They must be of the same kind as in training.
     out : str or Path
         The CSV table to write.
     weights : sequence of str
-        ``imagenet``, a path, or ``ENCODER=`` one of these. A file that the run of the bundle has recorded is found
-        without, as long as it is what it was.
+        ``imagenet``, a path, or ``ENCODER=`` followed by one of these. It is not needed if the run of the model file
+        recorded the weights file and this file is unchanged.
     settings : PredictSettings, optional
-        What is written: by default the table alone, of probabilities that are not calibrated.
+        What is written; by default only the table, with uncalibrated probabilities.
     work : Work, optional
-        How it is done; by default a process per core, or one per GPU where Keras's backend sees any. It has no shards.
+        How the work is done; by default with a process per core, or one per GPU if Keras's backend finds any.
+        Shards are refused.
 
     Returns
     -------
@@ -96,11 +97,11 @@ def predict(
     Raises
     ------
     BundleError, WeightsError
-        The bundle does not hold, or the encoder weights are not the ones it was trained with.
+        The model file is damaged, or the encoder weights are not those of training.
     InputError
-        Images that are refused before any work.
+        An input is refused before any work.
     ImageError
-        An image that cannot be decoded or used; finished blocks are kept.
+        An image cannot be decoded or used. Finished blocks stay saved.
     """
     settings, work = PredictSettings.of(settings), Work.of(work)
     inputs = _Inputs(
@@ -123,7 +124,7 @@ def predict(
         record_table(table, command=work.recorded_as("predict"), config=config, overwrite=overwrite) as record,
         advised(),
     ):
-        # what the model cannot say is refused before its encoders are loaded
+        # refuse thresholds that the model does not have before its encoders are loaded
         point = choose_point(
             *bundle_view(bundle), threshold=settings.threshold, sensitivity=settings.sensitivity, bundle=bundle
         )
@@ -142,7 +143,7 @@ def predict(
 
 
 def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> None:
-    """Refuse what does not go together."""
+    """Refuse inputs and options that cannot be combined."""
     images, features, weights = inputs.images, inputs.features, inputs.weights
     if features and images:
         raise InputError("{features} {}: replaces images; leave out {}", features[0], images[0])
@@ -159,19 +160,19 @@ def _check_inputs(inputs: _Inputs, settings: PredictSettings, work: Work) -> Non
 
 
 def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: bool) -> Path:
-    """Refuse to write over what is there or is read; make the folders, and return the model file."""
+    """Refuse to overwrite existing outputs or inputs, create the output folders, and return the model file."""
     table = outputs["out"]
-    beside = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
+    companions = [table.with_name(f"{table.name}.{name}") for name in ("run.json", "failures.csv")]
     for name, path in outputs.items():
         if name != "out" and path.absolute() == table.absolute():
             raise InputError("{} {}: is the table of {out}; give the report another name", Parameter(name), path)
         if path.exists() and not overwrite:
             raise OutputError("{}: exists already; use {overwrite} or another {}", path, Parameter(name))
     bundle = find_bundle(inputs.model)
-    read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
+    inputs_read = [bundle, *inputs.images, *files_of(inputs.features), *named_files(inputs.weights)]
     for name, path in outputs.items():
-        refuse_overwriting([path, *(beside if name == "out" else ())], read, name=name)
-        if not beside[0].exists():  # else they are of an earlier call
+        refuse_overwriting([path, *(companions if name == "out" else ())], inputs_read, name=name)
+        if not companions[0].exists():  # otherwise an earlier call of this command wrote them
             refuse_among(path, inputs.images, name=name)
     for path in outputs.values():
         ensure_folder(path.parent)
@@ -179,7 +180,7 @@ def _check_outputs(outputs: Mapping[str, Path], inputs: _Inputs, *, overwrite: b
 
 
 def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, record: RunRecord) -> Predicted:
-    """Predict embeddings, which takes seconds: all at once, in this process."""
+    """Predict embeddings all at once in this process, which takes only seconds."""
     from .embedded import embeddings_digest, load_embedded, predict_embedded
 
     models, embeddings = load_embedded(bundle, inputs.features)
@@ -201,7 +202,7 @@ def _predict_images(
     parts: Path,
     record: RunRecord,
 ) -> Predicted:
-    """Predict the images that are not kept in the folder of parts."""
+    """Predict the images whose predictions are not saved in the folder `parts`."""
     file, model = ready_model(bundle, inputs.weights)
     _check_temperature(bundle, model.bundle, settings)
     records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)

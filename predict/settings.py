@@ -1,4 +1,4 @@
-"""What is written of predictions, and at which operating point new images are called positive."""
+"""Settings of a prediction, and the operating point from which an image is predicted positive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = ("bchisto", "iciar2018")
 
 
 def new_images_mpp() -> Any:
-    """Return the option ``mpp`` of commands on new images."""
+    """Return the option ``mpp`` of all commands that read new images."""
     return option(
         None,
         group="Input",
@@ -31,7 +31,7 @@ def new_images_mpp() -> Any:
 
 @dataclass(frozen=True)
 class PredictSettings(Settings):
-    """What is written of predictions: the form of the table, what is called positive in it, and a sheet beside it."""
+    """Settings of a prediction: format and calibration of the table, threshold, and an optional HTML report."""
 
     html: Path | None = option(
         None,
@@ -62,25 +62,26 @@ class PredictSettings(Settings):
     mpp: float | None = new_images_mpp()
 
     def validate(self) -> None:
-        """Refuse both thresholds at once."""
+        """Refuse a threshold together with a target sensitivity."""
         if self.threshold is not None and self.sensitivity is not None:
             raise InputError(Message("{threshold} and {sensitivity}: give one of them"))
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold of a two-class score.
+    """A threshold on a two-class score.
 
     Attributes
     ----------
     classes, positive : tuple of str
-        All classes, and those of the positive side.
+        All classes, and the positive ones.
     rule : {"sum", "max"}
+        How the score follows from the probabilities, see `bchisto.evaluate.two_class_scores`.
     threshold : float
-        Positive if the score is at least this.
+        An image is predicted positive if its score is at least the threshold.
     sensitivity : float or None
-        That for which the threshold was fitted, on predictions as they are: those are scored, whether or not the table
-        gets calibrated ones.
+        Target sensitivity for which the threshold was fitted. Such a threshold applies to uncalibrated probabilities,
+        even if the table shows calibrated ones.
     """
 
     classes: tuple[str, ...]
@@ -107,26 +108,26 @@ def choose_point(
     sensitivity: float | None,
     bundle: object,
 ) -> OperatingPoint | None:
-    """Return the operating point at which a model calls images positive.
+    """Return the operating point from which a model predicts images positive.
 
-    By default that of its first wanted sensitivity, else 0.5 or the first of those it was measured at; None where it
-    knows no positive classes.
+    The default is that of the first target sensitivity of the model. Without one it is 0.5, if the model was measured
+    there, or else the first threshold at which it was measured. None if the model has no thresholds.
 
     Parameters
     ----------
     classes : tuple of str
-        Of the model.
+        Classes of the model.
     view : dict or None
-        Its ``two_class``.
+        Entry ``two_class`` of the model file.
     threshold, sensitivity : float or None
-        What is asked for, one of them at most.
+        Choice of the caller, at most one of them.
     bundle : any
-        Its name, for a message.
+        Name of the model file, for a message.
 
     Raises
     ------
     InputError
-        The model knows no positive classes, or no threshold for this sensitivity.
+        The model has no positive classes, or no threshold for this sensitivity.
     """
     view = view or {"positive": default_positive(classes), "rule": "sum", "thresholds": [], "wanted": []}
     positive = tuple(view["positive"])

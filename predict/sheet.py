@@ -1,4 +1,4 @@
-"""The sheet of a prediction: each image with its class and how sure that is, and what the mark unsure means."""
+"""The content of the prediction report: each image with its class and confidence, and what its marks mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,7 @@ from ..crossval import BundleFacts, bundle_lines
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
 from .outliers import Outliers
-
-if TYPE_CHECKING:
-    from .outputs import Table
+from .table import Table
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
@@ -37,24 +35,24 @@ _ON_OUTLIERS = (
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row.
+    """A row of the prediction report: one image.
 
     Attributes
     ----------
     image : str
     predicted : str
     confidence : float
-        Of the predicted class.
+        Probability of the predicted class.
     unsure : bool or None
-        None where there is no rule.
+        Whether the image is marked uncertain; None if the model has no rule for it.
     next_class : str
-        The next likeliest class with its share.
+        The second most probable class with its probability.
     further : tuple of str
         Cells of `Sheet.columns`.
     record : ImageRecord
-        Where its picture comes from.
+        The image file, for the picture.
     nearest : tuple of ndarray of uint8, shape (64, 64, 3)
-        Small pictures of the nearest training images, if they are known.
+        Thumbnails of the nearest training images, if known.
     """
 
     image: str
@@ -69,24 +67,24 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is shown, the least sure first.
+    """The content of the prediction report, with the least confident images first.
 
     Attributes
     ----------
     title : str
     banners : tuple of str
-        What a reader must know first.
+        Warnings that every reader must see.
     classes : tuple of str
     rows : tuple of SheetRow
     columns : tuple of str
         Names of further columns.
     summary : tuple of str
-        What is called at which threshold, by which model and when, and what to do next.
+        Sentences on positive images, outliers, the model, the date, and what to do next.
     paragraphs : tuple of str
-        On confidence, and on the rule.
+        Explanations of confidence, of the mark uncertain, and of outliers.
     failures : tuple of (image, message)
     facts : tuple of (str, str)
-        Which model it was.
+        Name and value of facts about the model.
     """
 
     title: str
@@ -101,13 +99,13 @@ class Sheet:
 
     @property
     def unsure(self) -> int | None:
-        """How many images are marked; None where there is no rule."""
+        """Number of images marked uncertain; None if the model has no rule for it."""
         marks = [row.unsure for row in self.rows]
         return None if None in marks else sum(map(bool, marks))
 
     @property
     def counts(self) -> list[tuple[str, int, int]]:
-        """Images and those marked, of each class."""
+        """For each class: its name, the number of images, and how many of them are marked uncertain."""
         images = Counter(row.predicted for row in self.rows)
         unsure = Counter(row.predicted for row in self.rows if row.unsure)
         return [(name, images[name], unsure[name]) for name in self.classes]
@@ -125,24 +123,24 @@ def make_sheet(
     called: str,
     outliers: Outliers | None = None,
 ) -> Sheet:
-    """Return the sheet of a table.
+    """Return the content of the prediction report for a table.
 
     Parameters
     ----------
     table : Table
     raw : ndarray of float64, shape (n, classes)
-        Probabilities as the models give them.
+        Probabilities before calibration.
     bundle : BundleFacts
     sha256 : str
-        Of its file.
+        Checksum of the model file.
     banners, failures
         See `Sheet`.
     title : str
-        What the table is called.
+        Name of the table.
     called : str
-        How many are called positive, at which operating point; empty where nothing is called.
+        Number of images predicted positive, with the operating point; empty without an operating point.
     outliers : Outliers, optional
-        How far the images are from the training images.
+        Distance of the images from the training images.
     """
     on_confidence = (
         "Confidence is the probability of the class, as the models give it: this model holds no temperature."
@@ -158,7 +156,7 @@ def make_sheet(
             on_confidence += f" The table {title} holds the probabilities as the models give them."
     rule = bundle.unsure
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
-        rule = None  # it is about another scale
+        rule = None  # the rule was fitted on another scale of confidence
     labels = [record.label or "" for record in table.records]
     columns = [(name, cells) for name, cells in table.further if name not in ("trained", "outlier") or "yes" in cells]
     if any(labels):
@@ -212,7 +210,9 @@ def make_sheet(
 
 
 def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
-    """Say what unsure means, and what came of it on images that did not train.
+    """Return sentences on what the mark uncertain means, and how often marked and unmarked images were right.
+
+    The numbers come from out-of-fold predictions.
 
     Parameters
     ----------
@@ -253,6 +253,6 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
 
 
 def _shortened(image: str, text: str) -> str:
-    """Return a message without the path that it begins with, which the image's name says already."""
+    """Return a message without the path at its beginning, since the report shows the name of the image."""
     path, _, rest = text.partition(": ")
     return rest if rest and Path(path).name == Path(image).name else text

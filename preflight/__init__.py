@@ -1,7 +1,7 @@
-"""Pre-flight: what can be known of a dataset before the first image is described, as text, JSON and a page.
+"""Pre-flight: checks of a dataset before features are extracted, as text, JSON and an HTML page.
 
-In: an `bchisto.crossval.ImageSelection` and the settings that are planned. Out: a `Preflight`: sizes, views that fit,
-copies, protocols with what each fold lacks, time and disk.
+The input is a `bchisto.data.ImageSelection` and the planned settings. The result is a `Preflight`: image sizes, views
+that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
 from .estimate import DescribingEstimate, duration, estimate_describing

@@ -1,4 +1,4 @@
-"""What the planned `bchisto featurize` will take: reckoned from recorded speeds, or timed on one image here and now."""
+"""Time and disk space of a planned `bchisto featurize`, from recorded speeds or timed on one image."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, tim
 from ..jobs import Work
 
 _RECKONED, _TIMED = 4.0, 1.5
-"""Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,
-since images and the load of a machine do."""
+"""Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
+since images and the load of the machine differ."""
 
 _CALL_SECONDS = 0.01
-"""What an augmentation takes however small the image is, beside the recorded speeds, which are by the pixel; an IDC
-patch of 50 pixels took 0.013 of a busy core."""
+"""Seconds of an augmentation for an image of any size, in addition to the recorded speeds, which are per pixel. An IDC
+patch of 50 pixels took 0.013 seconds of a busy core."""
 
 _START_SECONDS = 12.0
-"""What a process takes to import and build networks before its first image (MobileNetV2 by OpenVINO: 13 of a core)."""
+"""Seconds in which a process imports and builds networks before its first image (MobileNetV2 in OpenVINO: 13 of a
+core)."""
 
 _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class DescribingEstimate:
-    """What describing the images will take.
+    """Estimated time and disk space of a feature extraction.
 
     Attributes
     ----------
     images, stores, units : int
+        Numbers of images, of feature files, and of units (blocks of images).
     processes : int
-        Of this machine that it is reckoned for.
+        Number of processes of this machine that the estimate assumes.
     seconds, shortest, longest : float
-        Time on these processes, and between what it may lie.
+        Time with these processes, and the range in which it plausibly is.
     bytes : int or None
-        Of the finished stores; None where a network's descriptors must be built to be known.
+        Size of the feature files; None if the number of features is unknown until the network is built.
     timed : bool
-        Whether an image was described to know; else the time is from recorded speeds of CPU cores.
+        Whether the time was measured on an image; otherwise it comes from recorded speeds of CPU cores.
     gpus : int
-        That the networks would run on, where timed.
+        Number of GPUs that the networks would use, if the time was measured.
     dense : float or None
-        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed,
-        or where an encoder has no feature maps.
+        Time with ``mode="dense"``, from the same recorded speeds. None if dense mode is planned, the time was measured,
+        or an encoder has no feature maps.
     """
 
     images: int
@@ -69,26 +71,26 @@ def estimate_describing(
     work: Work,
     timed: bool = False,
 ) -> DescribingEstimate:
-    """Estimate time and disk of describing images.
+    """Estimate the time and disk space of a feature extraction.
 
     Parameters
     ----------
     record : ImageRecord or None
-        An image of median size, which is described where `timed`.
+        An image of median size; with `timed`, its features are extracted.
     images : int
-        How many will be described.
+        Number of images.
     pixels : int
-        Of that image.
+        Number of pixels of an image of median size.
     settings : FeaturizeSettings
     work : Work
-        On how many processes.
+        Sets the number of processes.
     timed : bool
-        Load the networks and describe the image with few augmentations.
+        Load the networks, and measure the time of one image with a few augmentations.
 
     Raises
     ------
     ImageError
-        The image cannot be used, where `timed`.
+        The image cannot be used (only with `timed`).
     """
     size: int | None = None
     if timed and record is not None:
@@ -126,7 +128,7 @@ def estimate_describing(
 
 
 def duration(seconds: float) -> str:
-    """Write a time no finer than an estimate is.
+    """Return a duration as text, rounded as roughly as an estimate.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A pre-flight as text for a terminal, and as a page."""
+"""Writes a pre-flight as text for a terminal, and as an HTML page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .sections import Say, findings_section, findings_text, next_section, prefli
 from .views import shown_factor
 
 _DOUBTFUL_SHOWN = 5
-"""Images of doubtful stains that a page shows."""
+"""Number of images with doubtful stains on the page."""
 
 _GROUPS_SHOWN = 10
-"""Patients that a terminal lists."""
+"""Number of patients that are listed on a terminal."""
 
 
 def preflight_text(result: Preflight, *, say: Say = str) -> str:
-    """Write the tables and the findings of a pre-flight for a terminal; what to run next is not among them.
+    """Return the tables and findings of a pre-flight as text, without the commands to run next.
 
     Parameters
     ----------
     result : Preflight
     say : callable
-        Gives a message of the library in the caller's words.
+        Writes a message of the library with the caller's names of options.
     """
     sections = preflight_sections(result, say=say, names=True, most_groups=_GROUPS_SHOWN)
     tables = "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
@@ -49,23 +49,23 @@ def _lines(section: Section, say: Say) -> Iterator[str]:
 
 
 def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
-    """Write a pre-flight as one page with a contact sheet of each class.
+    """Write a pre-flight as one HTML page, with a contact sheet of each class.
 
     Parameters
     ----------
     path : path
-        The HTML file. It names no folder of this machine and no patient; images are named where they have a finding.
-        ``<name>-pictures.csv`` beside it says which images the contact sheet shows.
+        The HTML file. It contains no folders of this machine and no patients, and image names only in findings.
+        ``<name>-pictures.csv`` next to it lists the images of the contact sheet.
     result : Preflight
     commands : sequence of str
-        What to run next.
+        Commands to run next.
     say : callable
-        Gives a message of the library in the caller's words.
+        Writes a message of the library with the caller's names of options.
 
     Returns
     -------
     list of Path
-        What was written.
+        The files that were written.
     """
     path = as_path(path, "path")
     key = path.with_name(f"{path.stem}-pictures.csv")
@@ -104,12 +104,12 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
 
 
 def _without_folders(root: Path) -> dict[str, str]:
-    """Return what paths below a dataset, or beside its manifest, are called on a page: as they lie in it."""
+    """Return replacements of paths for the page, so that it shows only paths relative to the dataset or manifest."""
     renamed = {}
     for path in (root, root.resolve()):
         renamed[str(path)] = path.name
         folder = path.parent if path.is_file() else path
-        if len(folder.parts) > 1:  # the name of one folder may be any word
+        if len(folder.parts) > 1:  # the name of a single folder could be any word of the page
             renamed[f"{folder}/"] = ""
     return renamed
 
@@ -156,7 +156,7 @@ def _sheet(result: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Bl
 
 
 def _doubtful(result: Preflight) -> list[ContactPicture]:
-    """Make pictures of the first images whose normalised stains are in doubt."""
+    """Return pictures of the first images whose normalised stains are doubtful."""
     doubtful = {} if result.stains is None else result.stains.doubtful
     chosen = [record for record in result.dataset.records if record.image_id in doubtful][:_DOUBTFUL_SHOWN]
     return contact_sheet(result.dataset, settings=result.planned, chosen=chosen)
@@ -171,7 +171,7 @@ def _doubtful_figures(result: Preflight, pictures: Sequence[ContactPicture], *, 
 
 
 def _drawn(result: Preflight) -> Iterator[Block]:
-    """Draw the crops of the planned views on an image of median size."""
+    """Yield pictures with the crops of the planned views, drawn on an image of median size."""
     record = result.median
     if record is None:
         return

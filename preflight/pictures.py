@@ -1,4 +1,4 @@
-"""A contact sheet of each class: each picture with its stain as featurize would make it, and what the views see."""
+"""Pictures of a pre-flight: a contact sheet of each class, with normalised stains, and the area that the views see."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ..stains import Normalizer, make_normalizer
 from .views import shown_factor
 
 _MOST = 5
-"""Pictures of a class: a row of the page."""
+"""Largest number of pictures of a class: one row of the page."""
 
 _MOST_CLASSES = 12
-"""Classes that are shown, those of the order first."""
+"""Largest number of classes that are shown, in class order."""
 
 _SIDE, _GAP = 320, 6
-"""Longest side of a picture, and what lies between it and the one beneath, pixels."""
+"""Longest side of a picture, and the gap between it and the picture below, in pixels."""
 
 _VIEW_SIDE = 400
-"""Longest side of the picture on which crops are drawn, pixels."""
+"""Longest side of the picture on which crops are drawn, in pixels."""
 
 _LINE = (0, 60, 255)
-"""Colour of the outline of a crop: blue stands out on haematoxylin and eosin."""
+"""Colour of a crop's outline: blue contrasts with haematoxylin and eosin."""
 
 _PALE = 0.75
-"""Share of white where no crop sees."""
+"""Fraction of white that is mixed into areas outside all crops."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,9 +47,9 @@ class ContactPicture:
     image_id : str
     label : str or None
     source : str
-        A data address: the image, and beneath it with its stain normalised.
+        A data URI: the image, and below it the image with its stain normalised.
     caption : str
-        What is beneath it, or why nothing is.
+        The stain method of the image below, or the reason why there is none.
     """
 
     image_id: str
@@ -59,12 +59,12 @@ class ContactPicture:
 
 
 def choose_records(records: Sequence[ImageRecord], *, most: int) -> list[ImageRecord]:
-    """Choose images evenly from as many patients as there are; the same ones each time.
+    """Choose up to `most` images from as many different patients as possible; the choice is deterministic.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-        Of one class.
+        Images of one class.
     most : int
     """
     by_group: dict[str, list[ImageRecord]] = {}
@@ -86,24 +86,24 @@ def contact_sheet(
     on_picture: Callable[[], None] | None = None,
     chosen: Sequence[ImageRecord] | None = None,
 ) -> list[ContactPicture]:
-    """Make small pictures of each class, or of chosen images, each with its stain normalised beneath it.
+    """Return small pictures of each class, or of chosen images, each with its normalised stain below it.
 
     Parameters
     ----------
     dataset : Dataset
     settings : FeaturizeSettings
-        Stain, and the scale of the first view, at most 1: the picture beneath is what its crops are cut from.
+        The stain method, and the scale of the first view (at most 1), at which the stain is normalised.
     broken : frozenset of str
-        Images that are known not to be readable.
+        Ids of images that cannot be read.
     on_picture : callable, optional
-        Called after each.
+        Called after each picture.
     chosen : sequence of ImageRecord, optional
-        Those to show; by default some of each class.
+        Images to show; by default some of each class.
 
     Returns
     -------
     list of ContactPicture
-        In class order. An image that cannot be decoded is left out.
+        In class order, without images that cannot be decoded.
     """
     normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
     pictures = []
@@ -117,7 +117,7 @@ def contact_sheet(
 
 
 def chosen_of(dataset: Dataset, broken: frozenset[str]) -> list[ImageRecord]:
-    """Return the images that a contact sheet shows."""
+    """Return the images of a contact sheet."""
     by_class: dict[str | None, list[ImageRecord]] = {name: [] for name in dataset.classes}
     for record in dataset.records:
         if record.image_id not in broken:
@@ -148,7 +148,7 @@ def _picture(record: ImageRecord, normalizer: Normalizer | None, scale: float, s
 
 
 def _small(image: Pixels, side: int = _SIDE) -> Pixels:
-    """Bring the longest side of an image to that of a thumbnail; small patches are enlarged."""
+    """Resize an image so that its longest side is that of a thumbnail; small patches are enlarged."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -157,20 +157,20 @@ def _small(image: Pixels, side: int = _SIDE) -> Pixels:
 
 
 def view_picture(image: Pixels, *, view: View, factor: float, settings: FeaturizeSettings) -> str | None:
-    """Show what the crops of an image's first augmentation see of it: one is outlined, what none sees is pale.
+    """Draw the crops of an image's first augmentation: one is outlined, and areas outside all crops are pale.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     view : View
     factor : float
-        By which it resizes the image.
+        The factor by which the view resizes the image.
     settings : FeaturizeSettings
 
     Returns
     -------
     str or None
-        A data address; None where no crop fits.
+        A data URI; None if no crop fits.
     """
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     if min(height, width) < view.crop:

@@ -1,4 +1,4 @@
-"""What describing a dataset will be: settings that fit its images, and the time that they take."""
+"""Plans a feature extraction: settings that fit the images, and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -22,20 +22,26 @@ def plan_describing(
     keep: Collection[str] = (),
     work: Work | None = None,
 ) -> tuple[FeaturizeSettings, DescribingEstimate | None]:
-    """Return settings with views that fit the images, and what describing them will take; all headers are read.
+    """Return settings with views that fit the images, and an estimate for them; this reads all image headers.
 
     Parameters
     ----------
     images : ImageSelection or path
     settings : FeaturizeSettings
-        Its views stay if they fit all images; else there are at most as many. If no view fits its encoders, those that
-        take small crops are taken; if the images have no stain, it is not normalised.
+        The views are kept if they fit all images; otherwise there are at most as many. If no view fits the encoders,
+        encoders for small crops replace them. For images without stain, stain normalisation is turned off.
     fit : bool
-        Without it the settings stay.
+        Whether to adapt the settings.
     keep : collection of str
-        Fields that must stay: ``encoders``, ``stain``.
+        Fields that must not change: ``encoders``, ``stain``.
     work : Work, optional
-        On how many processes.
+        Sets the number of processes.
+
+    Returns
+    -------
+    settings : FeaturizeSettings
+    estimate : DescribingEstimate or None
+        None if no image fits the views.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def plan_describing(
 
 
 def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
-    """Return the dataset with the micrometres per pixel that files say, and sizes of images whose header is known."""
+    """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
     sizes = {
         record.image_id: record.sides(header.width, header.height)
         for record in dataset.records
@@ -68,7 +74,7 @@ def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Data
 def fitted(
     dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
 ) -> tuple[FeaturizeSettings, PlannedViews | None]:
-    """Return the settings with views that fit, encoders that take them, and no stain work without stain."""
+    """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain."""
     mpp = {record.image_id: record.mpp for record in dataset.records}
     planned, fitting = requested, fitting_views(sizes, settings=requested, mpp=mpp)
     if fitting is None and "encoders" not in keep:
@@ -98,7 +104,7 @@ def median_image(records: Iterable[ImageRecord], sizes: Sizes, views: Sequence[V
 def estimate_plan(
     records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
 ) -> DescribingEstimate | None:
-    """Estimate what describing images takes, by one of median size; None if none fits the views."""
+    """Estimate a feature extraction from an image of median size; None if no image fits the views."""
     if (record := median_image(records, sizes, settings.views)) is None:
         return None
     width, height = sizes[record.image_id]
@@ -108,7 +114,7 @@ def estimate_plan(
 
 
 def preset_seconds(dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
-    """Yield the seconds that describing takes with each preset that has views for these images."""
+    """Yield each preset that has views for these images, and the seconds of its feature extraction."""
     for name in PRESETS:
         settings, _ = resolve_settings(preset_options(name), here=False)
         planned, fitting = fitted(dataset, sizes, settings)

@@ -1,4 +1,4 @@
-"""Which protocols the images can be split by, and which class each fold would lack."""
+"""Checks which cross-validation schemes can be used, and which classes would be missing from their folds."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ _PUBLISHED = {
     "cbis-ddsm": ("official",),
     "idc": ("idc-published",),
 }
-"""Published lists of each layout."""
+"""Published fold lists for each layout."""
 
 _SPLIT, _FEWER = ("10", "5"), ("3", "2")
-"""Numbers of folds that are tried, the default first; and where none of them gives every part every class."""
+"""Numbers of folds to try, the default first; `_FEWER` only if no other scheme has every class in every part."""
 
 _MOST_SITES = 20
-"""Values of a column up to which one site is left out after the other: beyond, it is no column of sites."""
+"""Largest number of values for which a column is treated as sites."""
 
 PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class FoldParts:
-    """A fold: its number, the images of each part, and the classes that a part lacks.
+    """A fold: its number, the number of images in each part, and the classes that a part lacks.
 
     Attributes
     ----------
     fold : int
     images : mapping of str to int
-        Of ``train``, ``val`` and ``test``.
+        Number of images in ``train``, ``val`` and ``test``; parts without images are left out.
     missing : mapping of str to (tuple of str)
-        Part to the classes of which it has no image; parts without images are left out.
+        Part to its missing classes; parts with all classes, or without images, are left out.
     """
 
     fold: int
@@ -57,23 +57,23 @@ class FoldParts:
 
 @dataclass(frozen=True)
 class ProtocolCheck:
-    """Whether a protocol can be run on the images.
+    """The result of trying a cross-validation scheme on the images.
 
     Attributes
     ----------
     folds : str
-        What ``folds`` takes.
+        Value of the option ``folds``.
     group_by : str or None
-        What ``group_by`` takes; None for the default.
+        Value of the option ``group_by``; None for its default.
     kept : str
-        What is kept whole: ``by patient``, ``by image``, ``published``, ...
+        How images are kept together: ``by patient``, ``by image``, ``published``, ...
     refused : str
-        Why it cannot be run; empty where it can.
+        The reason why it cannot be used; empty if it can.
     parts : tuple of FoldParts
     warnings : tuple of str
-        What a reader of its numbers must know.
+        Caveats for readers of its results.
     compared : bool
-        Whether it is here for comparison alone: folds by image where patients are known.
+        Whether it is included only for comparison: folds by image, although patients are known.
     """
 
     folds: str
@@ -86,7 +86,7 @@ class ProtocolCheck:
 
     @property
     def of_slides(self) -> bool:
-        """Whether it is a published list of slides, of which some may be here; a list of images fits whole or not."""
+        """Whether it is a published list of slides, which can be used with some of them, unlike a list of images."""
         return self.kept == "published" and self.folds not in PUBLISHED_FOLDS
 
     @property
@@ -96,7 +96,7 @@ class ProtocolCheck:
 
     @property
     def hopeless(self) -> bool:
-        """Whether there is no fold in which every class trains and is tested."""
+        """Whether no fold has every class in both its training and its test part."""
         return bool(self.parts) and all({"train", "test"} & fold.missing.keys() for fold in self.parts)
 
 
@@ -110,26 +110,28 @@ def check_protocols(
     group_is: str = "group",
     seed: int = 0,
 ) -> list[ProtocolCheck]:
-    """Make the folds of protocols and see what each fold holds.
+    """Make the folds of cross-validation schemes, and count the images and classes of each part.
 
     Parameters
     ----------
     dataset : Dataset
     folds : sequence of str
-        As `fold_plan` takes them; by default those that may fit: the split in which the images came, the published
-        lists of the layout, 10 and 5 folds, by patient if patients are known, by image for comparison, and each column
-        of a manifest that may name sites, if there is a site that has every class.
+        Schemes, as for `fold_plan`. By default all that may fit: the split in which the images were published, the
+        published lists of the layout, and 10 and 5 folds. If patients are known, these folds keep patients together,
+        and folds by image are added for comparison. Columns of a manifest are tried as sites, and kept if a site has
+        every class.
     group_by : {"group", "none"}, optional
-        Whether they keep groups whole; of 10 and 5 folds without `folds`.
+        Whether groups are kept together; without `folds`, it is used for 10 and 5 folds only.
     copies : sequence of Copy
+        Near-duplicates.
     image_is, group_is : str
-        What these are called: patch, patient, slide.
+        Words for an image and a group, such as patch, patient or slide.
     seed : int
 
     Returns
     -------
     list of ProtocolCheck
-        Of the images that have a label; empty if there are none.
+        For the images that have a label; empty if there are none.
     """
     records = tuple(record for record in dataset.records if record.label)
     if not records:
@@ -140,17 +142,17 @@ def check_protocols(
     groups = [record.group for record in records]
     named = sum(group is not None for group in groups)
     given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))
-    wanted: list[tuple[str, str | None]] = [(name, group_by) for name in given]
-    if not wanted:
-        came = given_parts(known)
-        wanted = [(name, None) for name in (*([GIVEN] if came else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
-        if named:  # as well the other way than by default
-            wanted.append((_SPLIT[0], "none" if named == len(groups) else "group"))
+    schemes: list[tuple[str, str | None]] = [(name, group_by) for name in given]
+    if not schemes:
+        split = given_parts(known)
+        schemes = [(name, None) for name in (*([GIVEN] if split else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
+        if named:  # also with the setting that is not the default
+            schemes.append((_SPLIT[0], "none" if named == len(groups) else "group"))
         owner = {record.image_id: record.group for record in records if record.group is not None}
-        wanted += [
+        schemes += [
             (f"site:{name}", None)
             for name, of in columns.items()
-            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and (came is None or name != came[0])
+            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and (split is None or name != split[0])
         ]
     label_of = {record.image_id: record.label or "" for record in records}
     ids, labels = list(label_of), list(label_of.values())
@@ -165,10 +167,10 @@ def check_protocols(
         return ProtocolCheck(name, by, kept, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
 
     protocols = []
-    with Progress(total=len(wanted), label="checking folds", unit="protocols") as progress:
-        for done, (name, by) in enumerate(wanted, start=1):
+    with Progress(total=len(schemes), label="checking folds", unit="protocols") as progress:
+        for done, (name, by) in enumerate(schemes, start=1):
             protocol = check(name, by)
-            if given or not (name.startswith("site:") and protocol.hopeless):  # a column that names no sites
+            if given or not (name.startswith("site:") and protocol.hopeless):  # probably not a column of sites
                 protocols.append(protocol)
             progress.update_to(done)
     if not given and all(outcome.refused or outcome.lacking for outcome in protocols if outcome.group_by is None):
@@ -190,7 +192,7 @@ def _kept(name: str, group_by: str | None, image_is: str, group_is: str, named: 
 
 
 def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[FoldParts, ...]:
-    """Count, in one pass, the images of each class in each part of each fold."""
+    """Return the folds of a plan, with the images and missing classes of each part."""
     counts: dict[int, dict[str, Counter[str]]] = {}
     for image, fold, part in plan.rows:
         counts.setdefault(fold, {}).setdefault(part, Counter())[label_of[image]] += 1

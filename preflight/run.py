@@ -1,4 +1,4 @@
-"""Pre-flight of a dataset: everything that can be known of it before the first image is described."""
+"""Pre-flight of a dataset: all checks that are possible before features are extracted."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from .views import PlannedViews, ViewFit, fit_views
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found out of a dataset.
+    """The result of a pre-flight.
 
     Attributes
     ----------
     dataset : Dataset
     survey : DatasetSurvey
     requested : FeaturizeSettings
-        As they were asked for.
+        The settings that were requested.
     planned : FeaturizeSettings
-        The same with views that fit, without encoders that take no crop so small, and without stain work on images that
-        have no stain.
+        The same, but with views that fit, without encoders that need larger crops, and without stain normalisation if
+        the images have no stain.
     views, planned_views : tuple of ViewFit
-        Of the views asked for, and of those planned.
+        How the requested and the planned views fit.
     fitting : PlannedViews or None
-        The views planned; None where the images are too small for any.
+        The planned views; None if the images are too small for any.
     protocols : tuple of ProtocolCheck
     estimate : DescribingEstimate or None
-        Of what is planned; None where no image can be described.
+        Estimate for the planned settings; None if no image can be used.
     presets : mapping of str to float
-        Seconds that describing the images with each preset will take.
+        Seconds of the feature extraction with each preset.
     used : tuple of ImageRecord
-        Images that can be described, every content once.
+        Images that can be used; of identical files only one.
     """
 
     dataset: Dataset
@@ -70,18 +70,18 @@ class Preflight:
 
     @functools.cached_property
     def stains(self) -> StainSurvey | None:
-        """What the planned normalisation makes of a sample, which is decoded for it; None if no stain is normalised."""
+        """Check of the planned stain normalisation on a sample, which this decodes; None without normalisation."""
         return survey_stains(self.used, settings=self.planned)
 
     @property
     def image_is(self) -> str:
-        """What an image is called: image or patch."""
+        """The word for an image: image or patch."""
         layout = find_layout(self.dataset.name)
         return "image" if layout is None else layout.image_is
 
     @property
     def group_is(self) -> str:
-        """What a group is called: patient, slide or group."""
+        """The word for a group: patient, slide or group."""
         layout = find_layout(self.dataset.name)
         return "group" if layout is None else layout.group_is
 
@@ -92,7 +92,7 @@ class Preflight:
 
     @property
     def refused(self) -> list[Finding]:
-        """Errors that keep the dataset from being used at all, even where bad images are left out."""
+        """Errors with which the dataset cannot be used at all, even if unreadable images are left out."""
         broken = self.survey.broken
         return [finding for finding in self.survey.findings if finding.level == "error" and finding.file not in broken]
 
@@ -103,10 +103,10 @@ class Preflight:
 
     @property
     def protocol(self) -> ProtocolCheck | None:
-        """The protocol to take: the split that the images came in, else one in which every part has every class.
+        """The recommended scheme: the split in which the images came, else one with every class in every part.
 
-        Folds that were made for comparison are not offered, nor are those of which each lacks a class, and published
-        lists of slides, which may have been made for more images than are here, after all others.
+        Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
+        that have a warning come last, since they may list more images than there are.
         """
         usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
 
@@ -117,17 +117,17 @@ class Preflight:
 
     @property
     def median(self) -> ImageRecord | None:
-        """An image of median size among those that fit the planned views, or all."""
+        """An image of median size among those that fit the planned views; None if none fits."""
         sound = [record for record in self.dataset.records if record.image_id not in self.survey.broken]
         return median_image(sound, self.survey.sizes, self.planned.views)
 
     def content(self, say: Callable[[str], str] = str) -> dict[str, Any]:
-        """Return all of it, JSON-ready.
+        """Return the whole result, JSON-ready.
 
         Parameters
         ----------
         say : callable
-            Gives a message of the library in the caller's words.
+            Writes a message of the library with the caller's names of options.
         """
         survey, records = self.survey, self.dataset.records
         label_of = {record.image_id: record.label for record in records}
@@ -174,7 +174,7 @@ class Preflight:
         }
 
     def groups(self) -> dict[str, Counter[str]]:
-        """Return how many images of each class a group has, for groups that are known."""
+        """Return the number of images of each class in each known group."""
         counts: dict[str, Counter[str]] = {}
         for record in self.dataset.records:
             if record.group is not None:
@@ -182,7 +182,7 @@ class Preflight:
         return counts
 
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
-        """Return each size in pixels with how many images have it, the most frequent first."""
+        """Return each size (width, height in pixels) with its number of images, the most frequent first."""
         return sorted(Counter(self.survey.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -208,23 +208,23 @@ def preflight(
     timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
-    """Check a dataset, and say what can be done with it.
+    """Check a dataset, and find the views and cross-validation schemes that can be used with it.
 
     Parameters
     ----------
     images : ImageSelection or path
     settings : FeaturizeSettings, optional
-        Of the descriptors that are planned; the published ones by default.
+        Planned settings of the features; those of the paper by default.
     folds : FoldChoice, optional
-        Protocols to try; by default those that may fit, see `check_protocols`.
+        Schemes to try; by default all that may fit, see `check_protocols`.
     work : Work, optional
-        On how many processes the descriptors will be made.
+        Sets the number of processes that will extract features.
     decode : bool
         Also decode every image, which finds truncated files.
     copies : bool
-        Look for pictures that show the same pixels, for which every image is decoded.
+        Search for near-duplicates, for which every image is decoded.
     timed : bool
-        Load the networks and time them on one image, instead of reckoning from recorded speeds.
+        Load the networks and time them on one image, instead of an estimate from recorded speeds.
     keep : collection of str
         As for `plan_describing`.
 
@@ -235,7 +235,7 @@ def preflight(
     Raises
     ------
     MissingInputError, InputError
-        There are no images, or no such layout; what is wrong with images is a finding.
+        There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
     selection = ImageSelection.of(images)
     requested = FeaturizeSettings() if settings is None else settings

@@ -1,4 +1,4 @@
-"""A pre-flight in sections of blocks: one content for the terminal and for the page."""
+"""The content of a pre-flight as sections of blocks, for both the terminal and the HTML page."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from .stains import stain_blocks
 from .views import ViewFit, unscaled
 
 _MOST_SIZES = 8
-"""Sizes that are listed, the most frequent first."""
+"""Largest number of image sizes that are listed, the most frequent first."""
 
 _MOST_GROUPS = 40
-"""Patients that are listed, those of most images first."""
+"""Largest number of patients that are listed, those with most images first."""
 
 _MOST_PAIRS = 50
-"""Pairs of copies that are listed."""
+"""Largest number of near-duplicate pairs that are listed."""
 
 _MOST_FOLDS = 30
-"""Folds that are listed as lacking the same class."""
+"""Largest number of folds that are listed as lacking the same class."""
 
 _LONG = 600
-"""Seconds from which shorter ways are named."""
+"""Estimated seconds above which a faster way is suggested."""
 
 _MOST_FINDINGS = 100
-"""Findings that a page lists, errors first."""
+"""Largest number of findings that a page lists, errors first."""
 
 _MOST_FILES = 6
-"""Files that a page names of those with the same finding."""
+"""Largest number of files that a page names for one finding."""
 
 Say = Callable[[str], str]
 
 
 def preflight_sections(result: Preflight, *, say: Say, names: bool, most_groups: int = _MOST_GROUPS) -> list[Section]:
-    """Return all but findings, pictures and what to run next.
+    """Return all sections except findings, pictures and the commands to run next.
 
     Parameters
     ----------
     result : Preflight
     say : callable
-        Gives a message of the library in the caller's words.
+        Writes a message of the library with the caller's names of options.
     names : bool
-        Whether patients are named, as on a terminal, where findings name the copies; else patients are numbered, and
-        copies listed.
+        True for a terminal: patients are named, and findings list the near-duplicates. False for a page: patients are
+        numbered, and a table lists the near-duplicates.
     most_groups : int
-        Patients that are listed.
+        Largest number of patients that are listed.
     """
     return [
         Section("Images", list(_image_blocks(result))),
@@ -223,7 +223,7 @@ def _protocol_row(protocol: ProtocolCheck) -> list[str]:
 
 
 def _lacking_rows(protocol: ProtocolCheck) -> list[Sequence[str]]:
-    """Return a row for each set of classes that a part lacks in some folds."""
+    """Return a row for each part and set of missing classes, with the folds."""
     folds: dict[tuple[str, str], list[str]] = {}
     for fold in protocol.lacking:
         for part, classes in fold.missing.items():
@@ -277,7 +277,7 @@ def _bytes(number: int) -> str:
 
 
 def short_section(result: Preflight) -> Section:
-    """Return what it all comes to, in a few sentences."""
+    """Return a summary in a few sentences."""
     dataset, image = result.dataset, result.image_is
     groups = result.groups()
     of = f" of {counted(len(groups), result.group_is)}" if groups else ""
@@ -298,7 +298,7 @@ def short_section(result: Preflight) -> Section:
 
 
 def grouped_findings(result: Preflight, findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
-    """Return level, message and files of findings, those with the same message together, without the paths of files."""
+    """Return level, message and files of findings, grouped by message; messages are without the paths of files."""
     paths = {record.image_id: f"{record.path}: " for record in result.dataset.records}
     named = [(finding, paths.get(finding.file, "\n")) for finding in findings]
     return grouped(
@@ -308,13 +308,13 @@ def grouped_findings(result: Preflight, findings: Iterable[Finding]) -> list[tup
 
 
 def findings_text(result: Preflight, *, say: Say) -> str:
-    """Write all findings for a terminal, files with the same one in one line."""
+    """Return all findings as text, with files of the same finding in one line."""
     ranked = grouped_findings(result, result.survey.findings)
     return "\n".join(f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked)
 
 
 def findings_section(result: Preflight, *, say: Say) -> Section:
-    """Return the findings, files with the same one together; copies within a class stand in their own section."""
+    """Return the findings, grouped by message; near-duplicates within a class are only counted."""
     label_of = {record.image_id: record.label for record in result.dataset.records}
     pairs = [copy for copy in result.survey.copies or () if label_of[copy.first] == label_of[copy.second]]
     first_of: dict[str, list[str]] = {}
@@ -342,7 +342,7 @@ def findings_section(result: Preflight, *, say: Say) -> Section:
 
 
 def next_section(result: Preflight, commands: Sequence[str]) -> Section:
-    """Return what to run next."""
+    """Return the commands to run next."""
     blocks = []
     if result.refused:
         what = "this error" if len(result.refused) == 1 else f"these {len(result.refused)} errors"

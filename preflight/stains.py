@@ -1,4 +1,4 @@
-"""Which images the planned stain normalisation would not suit: counted on a sample before the first is described."""
+"""Checks the planned stain normalisation on a sample of the images."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .views import shown_factor
 _TOO_LITTLE = "too little tissue"
 
 _MOST_CHECKED = 100
-"""Images that are normalised to see: some 20 seconds of a core for images of BACH."""
+"""Largest number of images in the sample: 20 seconds of a core for images of BACH."""
 
 
 @dataclass(frozen=True)
 class StainSurvey:
-    """What the planned normalisation makes of a sample of the images.
+    """The result of checking the planned stain normalisation on a sample.
 
     Attributes
     ----------
     stain : str
-        The method.
+        The stain method.
     checked : int
-        Images of the sample that could be decoded.
+        Number of images in the sample that could be decoded.
     skipped : tuple of str
-        Ids of those with too little tissue.
+        Ids of images with too little tissue.
     doubtful : dict of str to tuple of str
-        Ids of those whose normalised stains are in doubt, each with why.
+        Ids of images whose normalised stains are doubtful, each with the reasons.
     """
 
     stain: str
@@ -43,13 +43,13 @@ class StainSurvey:
 
 
 def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings) -> StainSurvey | None:
-    """Normalise a sample of images, taken evenly, at the scales of the views, and check what comes of it.
+    """Normalise an evenly spaced sample of images, at the scales of the views, and check the result.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     settings : FeaturizeSettings
-        Stain and views.
+        The stain method and the views.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings
 
 
 def stain_blocks(survey: StainSurvey | None, *, images: int, image_is: str) -> Iterator[Block]:
-    """Say how many images the planned normalisation does not suit; images are named only in notes of the survey."""
+    """Yield text on the images for which the planned normalisation does not work."""
     if survey is None or not survey.checked:
         return
     of = "" if survey.checked == images else f", a sample of {images:,}"

@@ -1,4 +1,4 @@
-"""Which views fit the images, what share of an image they see, and which would fit all."""
+"""Finds views that fit the images, and the fraction of an image that they see."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from ..encoders import EncoderChoice, encoder_facts
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 
 _SHARES = (400 / 768, 650 / 768)
-"""Side of a crop over the short side of the image: those of the published views in an image of BACH."""
+"""Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
 
 _SCALES = (0.5, 1.0)
-"""Scales that are tried, the published one first: enlarged, an image takes more time and shows no more."""
+"""Scales to try, the published one first. A scale above 1 would cost time without showing more."""
 
 _WANTED = 128
-"""Pixels that a small crop should have, for networks that were trained on pictures of 224."""
+"""Side in pixels that the smaller crop should at least have, since networks were trained on images of 224 pixels."""
 
 _SMALLEST = 32
-"""Pixels of the smallest crop that a view takes."""
+"""Side in pixels of the smallest possible crop."""
 
 _ODD_ONES = 0.05
-"""Share of images that may be left out for two views to fit the others; for more, one will do."""
+"""Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
 
 NO_SCALE = "needs micrometres per pixel, which are not known"
-"""What is wrong with a view in micrometres of images that say none."""
+"""Problem of a view in micrometres, if the scale of an image is unknown."""
 
 _DRAWN = 8
-"""Augmentations that are drawn to see what their crops cover."""
+"""Number of augmentations that are drawn to measure what their crops cover."""
 
 _GRID = 512
-"""Side of the grid on which crops are laid down."""
+"""Largest number of grid points along a side, for measuring what crops cover."""
 
 Sizes = Mapping[str, tuple[int, int]]
 """Image id to width and height."""
@@ -52,14 +52,14 @@ class ViewFit:
     ----------
     view : View
     fits : int
-        Images that are large enough at its scale.
+        Number of images that are large enough at its scale.
     too_small : tuple of str
-        Ids of the others.
+        Ids of the other images.
     single, together : float or None
-        Share of the area of an image of median size that one crop sees, and all crops of an augmentation together; None
-        where no image is large enough.
+        Fraction of the area of an image of median size that one crop sees, and that all crops of an augmentation see
+        together. None if no image is large enough.
     problem : str
-        Why it cannot be used whatever the images are; empty where it can.
+        The reason why it cannot be used at all; empty if it can.
     """
 
     view: View
@@ -77,13 +77,13 @@ class ViewFit:
 
 @dataclass(frozen=True)
 class PlannedViews:
-    """Views that fit.
+    """Views that fit the images.
 
     Attributes
     ----------
     views : tuple of View
     left_out : int
-        Images that are too small even for these.
+        Number of images that are too small even for these.
     """
 
     views: tuple[View, ...]
@@ -91,14 +91,14 @@ class PlannedViews:
 
 
 def fit_views(sizes: Sizes, *, settings: FeaturizeSettings, mpp: Scales = MappingProxyType({})) -> list[ViewFit]:
-    """Say of each view how many images it fits, and what share of an image its crops see.
+    """Return for each view how many images it fits, and the fraction of an image that its crops see.
 
     Parameters
     ----------
     sizes : mapping of str to (int, int)
         Image id to width and height in pixels.
     settings : FeaturizeSettings
-        Views, crops, seed and encoders are taken from here.
+        Its views, crops, seed and encoders are used.
     mpp : mapping of str to float or None
         Image id to micrometres per pixel, which views in micrometres need.
     """
@@ -127,7 +127,7 @@ def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings, mpp: Scales) -> 
 
 
 def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings) -> float:
-    """Return the mean share of an image that the crops of an augmentation see, as they are really drawn."""
+    """Return the mean fraction of an image that the crops of an augmentation see, from actual draws."""
     step = max(1, math.ceil(max(width, height) / _GRID))
     rows, columns = (np.arange(step // 2, side, step) for side in (height, width))
     shares = []
@@ -142,12 +142,12 @@ def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings)
 
 
 def shown_factor(view: View, record: ImageRecord) -> float:
-    """Return the factor by which a view resizes an image; 1 where its micrometres are not known, but needed."""
+    """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
     return 1.0 if view.unit and record.mpp is None else view.factor(record.mpp)
 
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
-    """Say which image lacks the micrometres per pixel that a view needs; None if none does."""
+    """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
     lacking = (record for record in records if record.mpp is None)
     view = next((view for view in views if view.unit), None)
     return next((view.misfit(record, width=1, height=1) for record in lacking), None) if view else None
@@ -156,9 +156,9 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
 def fitting_views(
     sizes: Sizes, *, settings: FeaturizeSettings, mpp: Scales = MappingProxyType({})
 ) -> PlannedViews | None:
-    """Return the views as they are where they fit all images, else two that are made for the smallest image.
+    """Return the views unchanged if they fit all images, else two views that fit the smallest image.
 
-    Those in micrometres stay so, with the largest field that fits all images.
+    Views in micrometres keep their scale, and get the largest crop that fits all images.
 
     Parameters
     ----------
@@ -170,8 +170,8 @@ def fitting_views(
     Returns
     -------
     PlannedViews or None
-        None where the images are too small for any view. Where the very smallest ones are too small, a few percent of
-        the images are left out.
+        None if the images are too small for any view. If only the smallest images are too small, a few percent of the
+        images are left out.
     """
     if not sizes:
         return None
@@ -204,13 +204,13 @@ def _largest_fields(sizes: Sizes, settings: FeaturizeSettings, mpp: Scales, leas
 
 
 def encoders_for_small(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with those encoders only that take the smallest crops; with MobileNetV2 if none does."""
+    """Return the settings with only the encoders that accept the smallest crops; with MobileNetV2 if none does."""
     small = tuple(choice for choice in settings.encoders if encoder_facts(choice).least <= _SMALLEST)
     return replace(settings, encoders=small or (EncoderChoice("mobilenetv2"),))
 
 
 def _made_for(side: int, *, least: int) -> tuple[View, ...]:
-    """Return views with the published shares of a short side, at the first scale that gives crops of a fair size."""
+    """Return views with the published fractions of a short side, at the first scale with crops of sufficient size."""
 
     def crops(scale: float) -> list[int]:
         return [int(share * scaled_side(side, scale)) // 10 * 10 for share in _SHARES]

@@ -1,4 +1,4 @@
-"""Whole experiments in one call: the demo, and published systems by their recipes."""
+"""Whole experiments in one call: the demo, the trial, and published systems by their recipes."""
 
 from .demo import DemoResult, demo
 from .estimate import ChosenImages, Estimate, estimate_step, estimate_text

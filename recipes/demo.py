@@ -1,4 +1,4 @@
-"""``bchisto demo``: the whole main road on synthetic tissue."""
+"""``bchisto demo``: all main steps, from images to a cross-validated ensemble, on synthetic tissue."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _SETTINGS = FeaturizeSettings(
     augmentations=4,
     crops=4,
 )
-"""Small but real: two of the paper's encoders, a quarter of its scale, fewer augmentations and crops."""
+"""A small version of the paper: two of its encoders, a quarter of the full scale, fewer augmentations and crops."""
 
 _FOLDS, _SEEDS = "5", 2
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made.
+    """The result of the demo.
 
     Attributes
     ----------
     images : Path
         The synthetic dataset.
     weights : str
-        ``imagenet``, or ``random`` where Keras could not get them.
+        ``imagenet``, or ``random`` if Keras could not download these.
     boost : CrossValidation
     """
 
@@ -46,17 +46,17 @@ class DemoResult:
 
 
 def demo(out: PathInput, *, images_per_class: int = 12, seed: int = 0, work: Work | None = None) -> DemoResult:
-    """Draw a synthetic BACH set, describe it, boost it.
+    """Draw a synthetic BACH dataset, extract its features, and train classifiers on them.
 
     Parameters
     ----------
     out : str or Path
-        The run folder; the images go to ``out/images``.
+        The run folder; images are written to ``out/images``.
     images_per_class : int
         At least 5, the number of folds.
     seed : int
     work : Work, optional
-        How it is done; by default on as many processes as each stage has.
+        Settings of processes and shards; by default each stage uses as many processes as it can.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def demo(out: PathInput, *, images_per_class: int = 12, seed: int = 0, work: Wor
 
 
 def _weights() -> str:
-    """Return ``imagenet`` where Keras has or can fetch all of them, else ``random``, and say so."""
+    """Return ``imagenet`` if Keras has all weights or can download them, else (with a warning) ``random``."""
     try:
         for choice in _SETTINGS.encoders:
             Encoder(choice.name, layers=choice.layers)

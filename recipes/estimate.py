@@ -1,4 +1,4 @@
-"""What the steps of a recipe will take: units, time and disk, from a few units that are timed here and now."""
+"""Estimates units, time and disk space of the steps of a recipe, from a few units that are timed on this machine."""
 
 from __future__ import annotations
 
@@ -21,21 +21,33 @@ from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
 
 _FEW, _MORE = 1, 3
-"""Boosting rounds over 2 of the two timed models; their difference is the cost of one."""
+"""Half the numbers of boosting rounds of the two timed models; their difference gives the cost of a round."""
 
 _TRAIN_SHARE = 0.9
-"""Of the images that train in a fold of ten."""
+"""Fraction of the images in the training part of a fold, with ten folds."""
 
 _MOST_FITTED = 200
-"""Images on which another head than LightGBM is timed."""
+"""Largest number of images on which classifiers other than LightGBM are timed."""
 
 _OFFICIAL_FOLDS = {"breakhis": 5}
-"""Hold-outs of the authors of a dataset; other published parts test once."""
+"""Number of official hold-outs of a dataset; the official splits of other datasets have one."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One stage: how many units, seconds on the given processes, bytes it leaves, and how often it saves a unit."""
+    """The estimate of one stage.
+
+    Attributes
+    ----------
+    stage : str
+    units : int
+    seconds : float
+        Time with the given processes.
+    bytes : int
+        Size of the files that the stage writes.
+    saves : int
+        How often the stage saves its progress within a unit.
+    """
 
     stage: str
     units: int
@@ -45,7 +57,7 @@ class Estimate:
 
 
 class PlannedImages:
-    """The images of a recipe as a plan sees them: all magnifications at once, none of them decoded.
+    """The images of a recipe for an estimate: all magnifications together, and not decoded.
 
     Parameters
     ----------
@@ -55,9 +67,9 @@ class PlannedImages:
     Attributes
     ----------
     work : Work
-        How the work would be done.
+        Settings of the planned work.
     parts : int
-        Into how many the images are divided, each with folds of its own.
+        Number of parts into which the images are divided, each with its own folds.
     """
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
@@ -67,7 +79,7 @@ class PlannedImages:
         self._kept: list[Any] = []
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
-        """Return the images, and those of them that would be used."""
+        """Return the dataset, and the images of it that would be used."""
         dataset = self._part.read(reading)
         if not self._request.quick:
             return dataset, dataset.records
@@ -83,7 +95,7 @@ class PlannedImages:
         return _count_folds(name, str(self._part.layout))
 
     def is_new(self, kept: Any) -> bool:
-        """Return whether nothing of this kind was kept by an earlier step."""
+        """Return whether no earlier step keeps the same intermediate files, such as normalised images."""
         new = kept not in self._kept
         self._kept.append(kept)
         return new
@@ -91,14 +103,14 @@ class PlannedImages:
 
 @dataclass(frozen=True)
 class ChosenImages:
-    """The images of one command, as `PlannedImages` has those of a recipe."""
+    """The images of one command, with the methods of `PlannedImages`."""
 
     dataset: Dataset
     work: Work
     parts: int = 1
 
     def read(self, _: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
-        """Return the images, and those that have a label."""
+        """Return the dataset, and the images of it that have a label."""
         return self.dataset, [record for record in self.dataset.records if record.label is not None]
 
     def folds(self, name: str) -> int:
@@ -106,7 +118,7 @@ class ChosenImages:
         return _count_folds(name, self.dataset.name)
 
     def is_new(self, _: Any) -> bool:
-        """Return that nothing was kept."""
+        """Return True: a single command has no earlier step."""
         return True
 
 
@@ -117,14 +129,14 @@ def _count_folds(name: str, layout: str) -> int:
 
 
 def estimate_step(step: Step, ahead: PlannedImages | ChosenImages) -> Estimate:
-    """Return what a step would take, from a few units of it."""
+    """Estimate a step from a few of its units, which are timed."""
     if isinstance(step, FeaturizeStep):
         return _estimate_featurize(step, ahead)
     return _estimate_boost(step, ahead) if isinstance(step, BoostStep) else _estimate_finetune(step, ahead)
 
 
 def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages | ChosenImages) -> Estimate:
-    """Describe the first image with few augmentations, and scale that up."""
+    """Time the feature extraction of the first image with few augmentations, and scale it up."""
     _, records = ahead.read(step.reading)
     cost = time_describing(records[0], settings=step.settings)
     return Estimate(
@@ -136,10 +148,10 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages | ChosenImages
 
 
 def _estimate_boost(step: BoostStep, ahead: PlannedImages | ChosenImages) -> Estimate:
-    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
+    """Time the training on random features of each dimension, with a few boosting rounds, and scale it up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
-    # weights of networks with feature maps are random, since neither time nor size depends on them
+    # for networks with feature maps, weights are random, since neither time nor size depends on them
     dims = [
         cached_encoder(
             choice,
@@ -165,12 +177,12 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages | ChosenImages) -> Est
             models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
             units += models
             seconds += models * model_seconds
-            size += 2 * models * model_bytes  # in the folder and, compressed to about a third, in the bundle
+            size += 2 * models * model_bytes  # in the folder, and in the model file, compressed to about a third
     return Estimate("boost", units, seconds / ahead.work.cpu().processes, round(size * 2 / 3))
 
 
 def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset: Preset) -> TrainingPart:
-    """Return descriptors with a little structure, as a part to train on."""
+    """Return random features that depend a little on the class, as a training part."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % classes
     centres = rng.normal(0, 1, (classes, dim)).astype(np.float32)
@@ -180,7 +192,7 @@ def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset:
 
 
 def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
-    """Return seconds and bytes of one model, from two with few rounds."""
+    """Return seconds and bytes of one LightGBM model, from two models with few rounds."""
     params = model_params(preset, classes=part.classes, seed=0, fold_position=0)
     timed = []
     for rounds in (2 * _FEW, 2 * _MORE):
@@ -195,18 +207,20 @@ def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
 
 
 def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, float]:
-    """Return seconds and bytes of one model of a head, from one on some of the images: time by their number."""
+    """Return seconds and bytes of a classifier, from one on some of the images; time is scaled by their number."""
     spec, images = get_head(name), len(part.labels)
-    some = min(images, _MOST_FITTED)
-    few = replace(part, features=part.features[:some], labels=part.labels[:some], groups=part.groups[:some])
+    fitted_on = min(images, _MOST_FITTED)
+    few = replace(
+        part, features=part.features[:fitted_on], labels=part.labels[:fitted_on], groups=part.groups[:fitted_on]
+    )
     params = spec.params(TrainingTerms(preset, 0, images), classes=part.classes, seed=0, fold_position=0)
     started = time.perf_counter()
     (fitted,) = spec.fit(few, [params])
-    return (time.perf_counter() - started) * images / some, len(fitted.data)
+    return (time.perf_counter() - started) * images / fitted_on, len(fitted.data)
 
 
 def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages | ChosenImages) -> Estimate:
-    """Time a few steps of training and scale them up: at most so long, since training stops early."""
+    """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
     new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
@@ -214,20 +228,20 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages | ChosenImages) 
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
-    # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
-    # threads make it faster by a factor that depends on the network.
+    # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
+    # would make it faster, by a factor that depends on the network and is not included here.
     side_by_side = {name: ahead.work.training(ahead.folds(name)).processes for name in folds.folds}
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
     seconds = turns * fold + (len(records) * cost.read / ahead.work.cpu().cores if new else 0.0)
     number = sum(map(ahead.folds, folds.folds))
-    # weights lie in the folder and in the bundle
+    # weights are in the folder and in the model file
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
     return Estimate("finetune", number * ahead.parts, seconds, size, settings.epochs)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
-    """Write the stages as a table for a terminal."""
+    """Return the stages as a text table."""
     total = Estimate(
         "in all",
         sum(stage.units for stage in stages),

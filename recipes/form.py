@@ -1,8 +1,9 @@
-"""Recipes as files: one YAML file per published system, every setting with its source.
+"""Reads and checks recipe files: one YAML file per published system, every setting with its source.
 
-A recipe of ours is a file of this folder. Another package adds one through the entry-point group ``bchisto.recipes``:
-the entry point is the path of its YAML file, a resource of its package, or what such a file holds; or a function
-without arguments that returns one of these. It has the name of the recipe, and cannot take that of one of ours.
+The recipes of bchisto are files in this folder. Another package adds one through the entry-point group
+``bchisto.recipes``. The entry point is the path of its YAML file, a resource of its package, or the content of such a
+file as a mapping; or a function without arguments that returns one of these. It has the name of the recipe. If bchisto
+has a recipe of the same name, bchisto's is used.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from .tables import KINDS, check_claim, claims_of
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
 _NEEDED = {"featurize": ("encoders", "views"), "boost": ("heads", "folds"), "finetune": ("network", "folds")}
-"""Settings that a step cannot do without."""
+"""Settings that a step requires."""
 
 _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
-"""How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
+"""Number of images of a quick run: for each class and fold of the published lists, or for each class."""
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
 
@@ -40,38 +41,38 @@ _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
 
 
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
-"""Parts whose numbers no option of a command declares."""
+"""Parts with numbers that are not options of a command, and so have no declared type."""
 
 _WORDS = frozenset({
     "key", "title", "source", "kind", "note", "variant", "metric", "level", "of", "classes", "stores", "says", "why",
     "row", "better", "than", "alike",
 })  # fmt: skip
-"""What of a published table are names and sentences."""
+"""Keys of a published table whose values are names and sentences, even if they look like numbers."""
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Return the names of all recipes, ours and those of other packages, sorted."""
+    """Return the names of all recipes, of bchisto and of other packages, sorted."""
     return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
 
 
 def _own() -> dict[str, Traversable]:
-    """Return the files of ours by name."""
+    """Return the recipe files of bchisto by name."""
     files = resources.files(__package__).iterdir()
     return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read a recipe.
+    """Load a recipe by its name or from a YAML file.
 
     Parameters
     ----------
     name : str
-        Of `list_recipes`, or the path of a YAML file of the same form.
+        One of `list_recipes`, or the path of a YAML file of the same form.
 
     Raises
     ------
     InputError
-        No recipe of this name, or a file that is none; or another package's that cannot be loaded.
+        There is no recipe of this name, the file is not a recipe, or another package's recipe cannot be loaded.
     """
     own = _own()
     if name in own:
@@ -88,7 +89,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _as_written(value: Any) -> Any:
-    """Return a value of another package's mapping as a YAML file gives it: numbers and words are texts."""
+    """Return a value of another package's mapping as if it were read from YAML: numbers and booleans become texts."""
     if isinstance(value, Mapping):
         return {str(key): _as_written(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -102,7 +103,7 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
     Raises
     ------
     InputError
-        It cannot be read, or holds no mapping.
+        The file cannot be read, or is not a mapping.
     """
     try:
         with file.open("rb") as handle:
@@ -121,25 +122,24 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
 
 
 def parse_recipe(content: Mapping[str, Any]) -> Recipe:
-    """Check the parts of a recipe.
+    """Check the content of a recipe file, and return the recipe.
 
     Raises
     ------
     InputError
-        A part is missing or unknown, or has another form than it must have; a setting names no source; a name that
-        becomes a part of a path is none.
+        A part is missing, unknown or of a wrong form, a setting has no source, or a name cannot be a part of a path.
     """
     try:
         return _parsed(content)
     except InputError:
         raise
-    except DAMAGE as error:  # a list where a mapping should be, a number where a text
+    except DAMAGE as error:  # such as a list instead of a mapping, or a number instead of a text
         name = str(content.get("name"))[:100]
         raise InputError("recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error) from error
 
 
 def _typed(value: Any, name: str = "") -> Any:
-    """Return a part of a recipe with its numbers, which a file holds as texts; names and sentences stay texts."""
+    """Convert texts of a recipe's part to numbers; names and sentences stay texts."""
     if isinstance(value, Mapping):
         return {key: _typed(item, key) for key, item in value.items()}
     if isinstance(value, list):
@@ -188,7 +188,7 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
 
 
 def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
-    """Refuse parts that are not of their kind, and names of variants and tables that become parts of paths."""
+    """Refuse parts of a wrong type, and names of variants that cannot be parts of paths."""
     for key, kind in _KINDS_OF_PARTS.items():
         if key in content and (not isinstance(content[key], kind) or isinstance(content[key], bool)):
             raise InputError(f"recipe {name}: {key} is {type(content[key]).__name__}; see docs/reproduce.md")
@@ -209,7 +209,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _check_steps(recipe: Recipe) -> None:
-    """Refuse steps that there are not, changes of steps that a variant does not have, and steps that lack a setting."""
+    """Refuse unknown steps, changes of steps that a variant does not have, and steps without a required setting."""
     if not recipe.variants:
         raise InputError(f"recipe {recipe.name}: no variant")
     for variant, change in recipe.variants.items():
@@ -231,7 +231,7 @@ def _check_steps(recipe: Recipe) -> None:
 
 
 def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
-    """Refuse a published table without what its kind needs."""
+    """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
     kind = table.get("kind")
     if kind not in KINDS:
         raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}")

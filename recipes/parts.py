@@ -1,4 +1,4 @@
-"""The images of a recipe: all, or those of each magnification apart; for a quick run the first of each class."""
+"""The images of a recipe: all, or separately by magnification; for a quick run, only a few of each class."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from .recipe import Recipe, ReproduceRequest
 _log = logging.getLogger(__name__)
 
 READING = frozenset({"lesions", "context"})
-"""Settings of a step that say how images are read."""
+"""Settings of a step that determine how images are read."""
 
 _SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
-"""What the banner of a quick run says of its settings."""
+"""Settings that the banner of a quick run lists."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images that have a run folder of their own.
+    """A set of images of a recipe, with its own run folder.
 
     Attributes
     ----------
     images : Path
         The dataset.
     layout : str or None
-        None to have it recognised.
+        Layout of the dataset; None to recognise it.
     run : Path
         The run folder.
     magnification : int or None
-        Of these images; None for all.
+        Magnification of these images; None for all.
     only : Path, optional
-        A list of the images that a quick run takes.
+        List of the images of a quick run.
     lists : mapping of str to str
-        Published fold list to what a quick run takes in its place.
+        Published fold list to the list that replaces it in a quick run.
     notes : tuple of str
-        What must be said of a quick run.
+        Notes on a quick run for readers of the results.
     known : dict
-        What was read before, by how: a dataset is indexed once.
+        Datasets that were read before, by `key`, so that each is indexed only once.
     """
 
     images: Path
@@ -59,11 +59,11 @@ class Part:
 
     @property
     def where(self) -> str:
-        """Which images these are, for a sentence about them; nothing for all."""
+        """The magnification as the end of a sentence; empty for all images."""
         return "" if self.magnification is None else f" at {self.magnification}x"
 
     def selection(self, reading: Mapping[str, Any]) -> ImageSelection:
-        """Return these images, read as the settings of a step say."""
+        """Return the selection of these images, with the settings of a step for reading them."""
         magnifications = () if self.magnification is None else (self.magnification,)
         return from_options(
             ImageSelection, reading, images=self.images, dataset=self.layout, magnifications=magnifications,
@@ -71,16 +71,16 @@ class Part:
         )  # fmt: skip
 
     def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return what tells images that are read apart."""
+        """Return a key that is different for images that are read differently."""
         return self.layout, self.magnification, self.only, repr(sorted(reading.items()))
 
     def read(self, reading: Mapping[str, Any]) -> Dataset:
-        """Read them.
+        """Return the dataset, read only once.
 
         Raises
         ------
         InputError
-            There are none.
+            There are no images.
         """
         if (key := self.key(reading)) not in self.known:
             self.known[key] = self.selection(reading).read()
@@ -91,16 +91,16 @@ class Part:
         return dataset
 
     def folds(self, choice: FoldChoice) -> FoldChoice:
-        """Return the protocols, with the lists that a quick run takes."""
+        """Return the folds, with published lists replaced by those of a quick run."""
         return replace(choice, folds=tuple(self.lists.get(name, name) for name in choice.folds))
 
     def plans(self, choice: FoldChoice, *, reading: Mapping[str, Any], seed: int) -> list[FoldPlan]:
-        """Make the folds of protocols.
+        """Return the folds of each cross-validation scheme.
 
         Raises
         ------
         InputError
-            The images do not fit them.
+            The images do not fit a scheme.
         """
         dataset = self.read(reading)
         return self.folds(choice).plans(
@@ -114,17 +114,17 @@ class Part:
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of the settings of a step says how images are read."""
+    """Return the settings of a step that determine how images are read."""
     return {name: values[name] for name in READING & values.keys()}
 
 
 def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
-    """Return all images, whose layout is known and which have been read.
+    """Read all images of a request, and recognise their layout.
 
     Raises
     ------
     InputError
-        No images, or in none of the recipe's layouts.
+        There are no images, or their layout is not one of the recipe.
     """
     _log.info("reading the names of the images in %s", request.images)
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
@@ -138,19 +138,19 @@ def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
 
 
 def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
-    """Return the images of each magnification, or all; a quick run's lists are written.
+    """Return the images of each magnification, or all images; for a quick run, also write its lists.
 
     Parameters
     ----------
     recipe : Recipe
     request : ReproduceRequest
     notes : list of str
-        Gets a line for each magnification that a quick run leaves out.
+        A line is appended for each magnification that a quick run leaves out.
 
     Raises
     ------
     InputError
-        No images, or none of a magnification; in a quick run too few for it.
+        There are no images, or none of a magnification, or too few for a quick run.
     """
     whole = open_images(recipe, request)
     parts = []
@@ -172,8 +172,8 @@ def _first_reading(recipe: Recipe) -> dict[str, Any]:
 
 
 def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:
-    """Cut a part down to what a quick run takes of it."""
-    folder = request.run / "quick" / part.run.relative_to(request.run)  # no run folder of images that are left out
+    """Return a part with only the images of a quick run."""
+    folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
         names = fold_names(recipe, request)
         paths, only = write_quick(dataset, names, count=count, folder=folder)
@@ -192,20 +192,20 @@ def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset
 
 
 def fold_names(recipe: Recipe, request: ReproduceRequest) -> list[str]:
-    """Return the protocols of the chosen variants, each once."""
+    """Return the cross-validation schemes of the chosen variants, without repetitions."""
     every = [recipe.steps_of(variant, quick=request.quick) for variant in recipe.chosen(request.variants)]
     return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
 
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
-    """Write a list of images, as `ImageSelection` takes it for `only`."""
+    """Write a list of images, for the parameter `only` of `ImageSelection`."""
     ensure_folder(path.parent)
     write_rows(path, ["image_id"], [[image] for image in images])
     return path
 
 
 def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folder: Path) -> tuple[list[str], Path]:
-    """Cut published fold lists down to a few images of each class, and write them.
+    """Reduce published fold lists to a few images of each class, and write them.
 
     Parameters
     ----------
@@ -213,29 +213,29 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
     protocols : sequence of str
         Published fold lists.
     count : int
-        Images of each class in each test part; five times as many in a training part that is listed.
+        Images of each class in each test part; five times as many in a listed training part.
     folder : Path
-        Gets ``<protocol>-quick.csv`` and ``images.csv``.
+        Folder for ``<protocol>-quick.csv`` and ``images.csv``.
 
     Returns
     -------
     list of str, Path
-        The fold lists, and the list of the images that they name.
+        The fold lists, and the list of their images.
 
     Raises
     ------
     InputError
-        Fewer than two folds, or a class or part, would be left.
+        Fewer than two folds would remain, or a class or part would have no image.
     """
     labels = {record.image_id: record.label or "" for record in dataset.records}
     listed = {name: [row for row in published_folds(name) if row[0] in labels] for name in protocols}
     chosen = {image for rows in listed.values() for image in _first(rows, labels, count)}
     paths = []
     for name, rows in listed.items():
-        kept = [row for row in rows if row[0] in chosen]
-        partition = all(part == "" for _, _, part in kept)
-        folds, parts = {fold for _, fold, _ in kept}, {part for _, _, part in kept}
-        classes = {labels[image] for image, _, _ in kept}
+        remaining = [row for row in rows if row[0] in chosen]
+        partition = all(part == "" for _, _, part in remaining)
+        folds, parts = {fold for _, fold, _ in remaining}, {part for _, _, part in remaining}
+        classes = {labels[image] for image, _, _ in remaining}
         if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
             raise InputError(
                 "{}: too few images of the list {} are present for {quick} ({}); give more of the "
@@ -245,7 +245,7 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
             )  # fmt: skip
         path = ensure_folder(folder) / f"{name}-quick.csv"
         header = ["image_id", "fold", "part"][: 2 if partition else 3]
-        write_rows(path, header, [row[: len(header)] for row in kept])
+        write_rows(path, header, [row[: len(header)] for row in remaining])
         paths.append(str(path))
     return paths, write_list(folder / "images.csv", sorted(chosen))
 
@@ -263,15 +263,15 @@ def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], coun
 
 
 def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
-    """Choose a few images of each class, from as many patients or slides as there are, and list them.
+    """Choose a few images of each class, from as many patients or slides as possible, and write a list of them.
 
     Parameters
     ----------
     dataset : Dataset
     count : int
-        Images of each class; fewer where there are not so many.
+        Images of each class; fewer if a class does not have so many.
     folder : Path
-        Gets ``images.csv``.
+        Folder for ``images.csv``.
 
     Returns
     -------
@@ -281,7 +281,7 @@ def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
     Raises
     ------
     InputError
-        A class without an image.
+        A class has no image.
     """
     chosen: list[str] = []
     for label in dataset.classes:

@@ -1,4 +1,4 @@
-"""The pictures of a source: what ``explain`` draws of the networks of a recipe, of a few images of each class."""
+"""Draws the pictures of a source: explanations of a recipe's networks, for a few images of each class."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _KNOWN = (*_NEEDED, "layer", "target")
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is drawn.
+    """Settings of the pictures of a recipe.
 
     Attributes
     ----------
     variants : tuple of str
-        Of whose networks.
+        Variants whose networks are explained.
     asked : tuple of ExplainSettings
-        One for each method.
+        Settings of each method.
     images_per_class : int
     """
 
@@ -50,7 +50,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Trained:
-    """The network of a variant.
+    """A trained network of a variant.
 
     Attributes
     ----------
@@ -68,12 +68,12 @@ class Trained:
 
 
 def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
-    """Return the pictures of a recipe, None where it has none.
+    """Return the settings of a recipe's pictures; None if it has none.
 
     Raises
     ------
     InputError
-        A setting, variant or method that there is not, or is not of a network.
+        A setting, variant or method does not exist, or a variant trains no network.
     """
     if not (own := recipe.values("explain")):
         return None
@@ -91,8 +91,8 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
             raise InputError(f"{where}.variants: {name}: trains no network")
     try:
         layer, target = values.get("layer", ""), values.get("target", "")
-        asked = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
-        return Pictures(variants, tuple(asked), number_of(values["images_per_class"]))
+        settings = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
+        return Pictures(variants, tuple(settings), number_of(values["images_per_class"]))
     except InputError as error:
         raise InputError("{}: {}", where, error) from error
 
@@ -100,18 +100,23 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
 def make_pictures(
     pictures: Pictures | None, trained: Sequence[Trained], *, work: Work, failed: list[str]
 ) -> Iterator[Path]:
-    """Draw what is missing, and yield each contact sheet.
+    """Draw the missing pictures, and yield the page of each contact sheet.
 
-    They lie in ``explain/<variant>/<method>/`` of the run folder; ``explain/<variant>/images.csv`` lists the images.
+    Pictures are written to ``explain/<variant>/<method>/`` in the run folder; ``explain/<variant>/images.csv`` lists
+    the images.
 
     Parameters
     ----------
     pictures : Pictures or None
     trained : sequence of Trained
     work : Work
-        `overwrite` and `skip_errors` of it.
+        Only its `overwrite` and `skip_errors` are used.
     failed : list of str
-        Gets a line for each method that failed, which costs nothing else.
+        A line is appended for each method that failed; the others go on.
+
+    Yields
+    ------
+    Path
     """
     for network in trained:
         if pictures is None or network.variant not in pictures.variants or network.result.panel is None:
@@ -131,7 +136,7 @@ def make_pictures(
 
 
 def _surest(table: PredictionTable, count: int) -> list[str]:
-    """Return images of each class: the surest right one, the surest wrong one, the next right one, and so on."""
+    """Return the images of each class with the most confident predictions, right and wrong ones in turn."""
     right = table.predicted == table.labels
     chosen: list[str] = []
     for label in range(len(table.classes)):

@@ -1,4 +1,4 @@
-"""A published system: its steps with their settings, each with its source, its figures, and what is asked of it."""
+"""A published system as a recipe (steps, settings with their sources, published figures), and a request to run it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..formats import number_of
 from ..jobs import Work
 
 STEPS = ("featurize", "boost", "finetune")
-"""What a variant is made of: the commands whose settings it gives."""
+"""The possible steps of a variant, which are the names of commands."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value and where it stands: a section of the paper, the authors' code, or ``ours``."""
+    """A value and its source: a section of the paper, the authors' code, or ``ours`` for bchisto's choice."""
 
     value: Any
     source: str
@@ -31,27 +31,27 @@ class Recipe:
     ----------
     name, title, citation : str
     steps : tuple of str
-        Of `STEPS`, in their order: those of every variant that names none of its own.
+        Some of `STEPS`, in this order, for every variant that has no steps of its own.
     datasets : tuple of str
         Layouts that its images may have.
     images : int
-        Images of the published dataset.
+        Number of images in the published dataset.
     sections : dict of str to dict of str to Setting
-        Step to its settings; ``explain`` to those of the pictures.
+        Step to its settings; ``explain`` to the settings of the pictures.
     magnifications : tuple of int
-        The system is run for each of them apart; empty runs it once.
+        The system is run separately for each of them; if empty, it is run once.
     full_scale : dict
-        What ``--full-scale`` adds, with its source.
+        The views that ``--full-scale`` adds, with their source.
     variants : dict of str to dict
-        Name to what the variant changes of each step, with its source; the first is the published one.
+        Name of a variant to its changes of each step, with their source; the first variant is the published one.
     quick : dict
-        What ``--quick`` changes of each step, with its source, and how it chooses images.
+        The changes of each step with ``--quick``, with their source, and how images are chosen.
     published : list of dict
         Tables of published figures.
     notes : tuple of str
-        What a reader of the figures must know.
+        Caveats for readers of the figures.
     raised : int
-        By how much its seeds are raised.
+        Number that is added to all seeds.
     """
 
     name: str
@@ -76,16 +76,16 @@ class Recipe:
 
     @property
     def measures_encoder(self) -> bool:
-        """Whether it describes images by an encoder that the caller names."""
+        """Whether its encoder is chosen by the caller."""
         return "featurize" in self.sections and not self.values("featurize").get("encoders")
 
     def chosen(self, variants: Sequence[str]) -> list[str]:
-        """Return the variants to run; by default the published one, or all that measure an encoder.
+        """Return the variants to run; by default the published one, or all if the recipe measures an encoder.
 
         Raises
         ------
         InputError
-            A variant that the recipe does not have.
+            The recipe does not have a variant.
         """
         if unknown := [name for name in variants if name not in self.variants]:
             raise InputError("{variants} {}: {} has the variants {}", unknown[0], self.name, ", ".join(self.variants))
@@ -96,21 +96,21 @@ class Recipe:
         return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
 
     def reseeded(self, by: int) -> Recipe:
-        """Return the recipe with every seed raised."""
+        """Return the recipe with a number added to all seeds."""
         return replace(self, raised=by)
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False
     ) -> list[tuple[str, dict[str, Any]]]:
-        """Return the steps of a variant, each with its settings: the recipe's, and what the variant changes.
+        """Return the steps of a variant with their settings: those of the recipe, changed by the variant.
 
         Parameters
         ----------
         variant : str
         quick : bool
-            With what a quick run makes smaller; folds that are a variant's point stay.
+            Apply the changes of a quick run; named folds that a variant sets stay.
         full_scale : bool
-            With the views at full scale.
+            Add the views at full scale.
         """
         change = self.variants[variant]
         seed = next((values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0)
@@ -128,7 +128,7 @@ class Recipe:
         return steps
 
     def _smaller(self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a quick run changes of a step."""
+        """Return the settings that a quick run changes in a step."""
         fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
         smaller = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
         kind, *rest = str(values.get("patches", "")).split(":")
@@ -137,7 +137,7 @@ class Recipe:
         return smaller
 
     def describe(self) -> list[str]:
-        """Return one line per setting: step, name, value, source."""
+        """Return one line for each setting: step, name, value, source."""
         return [
             f"{section:10}{name:18}{_text(setting.value):52}{setting.source}"
             for section, settings in self.sections.items()
@@ -151,7 +151,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Scope(Settings):
-    """Which parts of a published system are run, and how often."""
+    """Options for which parts of a published system are run, and how often."""
 
     quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
     variants: tuple[str, ...] = option(
@@ -175,7 +175,7 @@ class Scope(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceRequest(Scope):
-    """What is run, on which images and with which weights: the arguments of `reproduce`.
+    """A request to run a recipe: its scope, images and weights, as passed to `reproduce`.
 
     Attributes
     ----------
@@ -190,5 +190,5 @@ class ReproduceRequest(Scope):
     work: Work = option(factory=Work, recorded=False)
 
     def at_seed(self, number: int) -> ReproduceRequest:
-        """Return the request of one seed, which has a run folder of its own beside the first."""
+        """Return the request of one seed; further seeds have their own folder in the run folder of the first."""
         return replace(self, seeds=1, run=self.run if number == 0 else self.run / f"seed-{number}")

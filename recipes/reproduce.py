@@ -1,4 +1,4 @@
-"""``bchisto reproduce``: a published system by its recipe, published and obtained figures side by side."""
+"""``bchisto reproduce``: run a published system by its recipe, and compare published and obtained figures."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from .steps import FeaturizeStep
 
 @dataclass(frozen=True)
 class ReproduceResult:
-    """What a recipe made.
+    """The result of a recipe.
 
     Attributes
     ----------
     recipe : Recipe
     folder : Path
-        ``RUN/reproduce/<name>``: the tables as CSV, and ``report.html``.
+        ``RUN/reproduce/<name>``, with the tables as CSV, and ``report.html``.
     protocols : sequence of CrossValidation
+        Results of each variant and cross-validation scheme.
     published : list of PublishedTable
-        Published figures beside those of this run; empty for a shard, or where no published variant was run.
+        Published and obtained figures; empty for a shard, or if no published variant was run.
     banners : tuple of str
-        What a reader must know first.
+        Warnings at the top of the report.
     pictures : tuple of Path
-        Contact sheets of the pictures of the source, as pages.
+        HTML pages with the contact sheets of explanations.
     """
 
     recipe: Recipe
@@ -56,13 +57,13 @@ def estimate_recipe(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> list[Estimate]:
-    """Estimate what `reproduce` would take, without writing anything.
+    """Estimate units, time and disk space of `reproduce`, without writing anything.
 
     Parameters
     ----------
     name, images, scope, weights, work
-        As in `reproduce`. Weights are those of an encoder that is measured; others are random, since time does not
-        depend on them.
+        As in `reproduce`. Weights are used only for an encoder that the recipe measures; other networks have random
+        weights, since the time does not depend on them.
 
     Returns
     -------
@@ -82,23 +83,25 @@ def reproduce(
     explain: int = 0,
     work: Work | None = None,
 ) -> ReproduceResult:
-    """Run a published system by its recipe; does only what is missing.
+    """Run a published system by its recipe, and compare its figures with the published ones.
+
+    Work that was finished by an earlier call is not repeated.
 
     Parameters
     ----------
     name : str
-        Of `list_recipes`, or the path of a recipe of your own.
+        One of `list_recipes`, or the path of your own recipe.
     images : str or Path
         The dataset, in its official layout.
     out : str or Path
         The run folder.
     scope : Scope, optional
-        Which parts of the system are run, and how often; by default the published variant, whole and once.
+        Which parts of the system are run, and how often; by default the complete published variant, once.
     weights : sequence of str
-        As ``bchisto featurize --weights``, for encoders and networks; those of the recipe by default.
+        Weights of encoders and networks, as in ``bchisto featurize --weights``; by default those of the recipe.
     explain : int
-        Show so many of the surest right cases of each class in the reports, and as many wrong ones, with maps; see
-        `bchisto.explain.show_cases`.
+        Number of the most confident right cases of each class to show in the reports with maps, and as many wrong
+        ones; see `bchisto.explain.show_cases`.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
@@ -109,9 +112,9 @@ def reproduce(
     Raises
     ------
     InputError
-        No such recipe or variant, or images that are not the published ones.
+        The recipe or a variant does not exist, or the images are not the published ones.
     ReportError
-        A report could not be written; all else is, and ``results`` holds what would have been returned.
+        A report could not be written, but everything else was; its ``results`` is the return value.
     """
     if explain:
         check_count(explain)
@@ -183,9 +186,9 @@ def _prepared(
     weights: Many[TextInput],
     work: Work | None,
 ) -> tuple[Recipe, ReproduceRequest]:
-    """Return a recipe and what is asked of it, where the recipe has that."""
-    asked = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
-    request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **asked)
+    """Return the recipe and the request, after checking that the recipe supports the request."""
+    options = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
+    request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **options)
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)

@@ -1,4 +1,4 @@
-"""Runs the variants of a recipe and times their networks, or says what they would take: the same steps either way."""
+"""Runs the variants of a recipe and times their networks, or estimates the time of the same steps."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _REPLICATES = 2000
 """Bootstrap replicates of paired differences."""
 
 _ROUNDS = 3
-"""How often each network is timed; in turns, so that other work on the machine meets all of them."""
+"""How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a recipe made.
+    """The results of all variants of a recipe.
 
     Attributes
     ----------
     protocols : list of CrossValidation
-        Those of each variant, in request.
+        Results of each variant, in the order of the request.
     published : list of PublishedTable
     banners : tuple of str
-        What a reader must know first.
+        Warnings at the top of the report.
     pairs : list of dict
-        Paired tests between variants, of `compare_pairs`.
+        Paired tests between variants, from `compare_pairs`.
     unreported : tuple of str
-        One line for each report that could not be written on the way.
+        One line for each report of a step that could not be written.
     trained : sequence of Trained
         The networks of the first seed.
     """
@@ -61,14 +61,14 @@ class Outcome:
 
 
 def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
-    """Run every chosen variant, at each magnification where the recipe has them and with each seed, and compare.
+    """Run every chosen variant with each seed (and at each magnification of the recipe), and compare the figures.
 
-    Figures and reports are those of the first seed; the others say how far conclusions carry.
+    Figures and reports are those of the first seed; the other seeds are used to judge conclusions.
 
     Raises
     ------
     InputError
-        See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
+        See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
     run, *others = [_run_seed(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
     of_results = (banner for result in run.results for banner in result.banners)
@@ -76,10 +76,10 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
     banners = tuple(dict.fromkeys([*of_results, *of_parts, *recipe.notes, *run.notes]))
     if request.work.shard is not None:
         return Outcome(run.results, [], banners)
-    looked_at: dict[int | None, list[PredictionTable]] = {}
+    compared: dict[int | None, list[PredictionTable]] = {}
     for (_, magnification), obtained in run.obtained.items():
-        looked_at.setdefault(magnification, []).append(obtained.panel.table)
-    banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
+        compared.setdefault(magnification, []).append(obtained.panel.table)
+    banners += tuple(dict.fromkeys(note for tables in compared.values() for note in selection_notes(tables)))
     times = {}
     if not request.quick:
         ran = {name: run.variants[name] for name, _ in run.obtained}
@@ -99,7 +99,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
 def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
     """Run everything with one seed."""
     run = _Run(recipe, request)
-    if not request.quick:  # a whole run refuses what does not fit before it works for days
+    if not request.quick:  # a complete run checks everything first, since it may work for days
         for part, steps in product(run.parts, run.variants.values()):
             for step in steps:
                 step.check(part)
@@ -112,7 +112,7 @@ def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
         run.notes.append(f"{what}{where} was left out: {reason}")
         _log.warning(run.notes[-1])
     for part in run.parts:
-        part.known.clear()  # a seed more takes no more memory
+        part.known.clear()  # so that further seeds do not need more memory
     left_out = sum(map(len, run.left_out.values())) == len(run.parts) * len(run.variants)
     if left_out or (not run.results and request.work.shard is None):
         raise InputError("{}: too few images for {quick}: {}", request.images, run.notes[-1])
@@ -120,7 +120,7 @@ def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
 
 
 class _Run:
-    """What is run of a recipe with one seed, on which images, what a reader must know, and what it has given so far."""
+    """A run of a recipe with one seed: its variants and images, and the results and notes so far."""
 
     def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
         self._recipe, self._request = recipe, request
@@ -134,24 +134,24 @@ class _Run:
         self.left_out: dict[tuple[str, str], list[str]] = {}
 
     def classes(self, name: str) -> Sequence[str]:
-        """Return the classes of a variant; none of one that was not run."""
+        """Return the classes of a variant; empty if it was not run."""
         return next((ran.panel.table.classes for (variant, _), ran in self.obtained.items() if variant == name), ())
 
     def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
-        """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
+        """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
         results: list[CrossValidation] = []
         try:
-            if self._request.quick:  # nothing is begun that does not fit
+            if self._request.quick:  # check all steps before the first begins
                 for step in self.variants[name]:
                     step.check(part)
             for step in self.variants[name]:
-                if step in done:  # an encoder's descriptors serve every variant that trains on them
+                if step in done:  # variants that train on the same features share their extraction
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 notes = [*part.notes, *self._recipe.notes]
                 try:
                     trained = step.run(part, work=self._request.work, notes=notes)
-                except ReportError as error:  # all else is done; told at the end
+                except ReportError as error:  # everything else is done; reported at the end
                     self.failed.append(str(error))
                     trained = error.results
                 if isinstance(step, FinetuneStep):
@@ -161,8 +161,8 @@ class _Run:
                 results += trained
                 done.append(step)
         except InputError as error:
-            whole = len(self.variants) == 1 and part.magnification is None
-            if not self._request.quick or whole or isinstance(error, SettingsConflictError):
+            only_one = len(self.variants) == 1 and part.magnification is None
+            if not self._request.quick or only_one or isinstance(error, SettingsConflictError):
                 raise
             self.left_out.setdefault((part.where, str(error)), []).append(name)
             return
@@ -175,14 +175,14 @@ class _Run:
 
 
 def _named(result: CrossValidation, name: str) -> CrossValidation:
-    """Name the table after its variant, since variants may share a network or a head."""
+    """Return a result with its table named after the variant, since variants may share a network or a classifier."""
     if result.panel is None:
         return result
     return replace(result, panel=replace(result.panel, table=replace(result.panel.table, name=name)))
 
 
 def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
-    """Test the first variant against each other one, at the same magnification and where both test the same images."""
+    """Test the first variant against each other variant, at the same magnification."""
     first: dict[int | None, Panel] = {}
     pairs = []
     for (_, magnification), run in obtained.items():
@@ -196,7 +196,7 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
 
 
 def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimate]:
-    """Estimate what `run_variants` would take, without writing anything.
+    """Estimate units, time and disk space of `run_variants`, without writing anything.
 
     Raises
     ------
@@ -224,12 +224,11 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
 
 
 _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
-"""What the source did not know either, or a variant does on purpose: that qualifies figures, and does not keep them
-from being compared."""
+"""Banners with which figures can still be compared: the source has the same limitation, or the variant is meant so."""
 
 
 def comparable_note(banners: Sequence[str]) -> str:
-    """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
+    """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
     kinds = [
         kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
     ]
@@ -239,22 +238,22 @@ def comparable_note(banners: Sequence[str]) -> str:
 def training_times(
     recipe: Recipe, variants: Mapping[str, Sequence[Step]], part: Part, *, folder: Path
 ) -> dict[str, list[float]]:
-    """Time a step of training of each network that a table of kind ``time`` is about.
+    """Time a training step of each network in the recipe's tables of kind ``time``.
 
     Parameters
     ----------
     recipe : Recipe
     variants : mapping
-        Those that were run, with their steps.
+        The variants that were run, with their steps.
     part : Part
-        Images, of which the first serves.
+        Images, of which the first is used.
     folder : Path
-        Gets ``training-time.csv``; a file there that has every network is believed.
+        Folder for ``training-time.csv``; an existing file with every network is used instead of timing again.
 
     Returns
     -------
     dict of str to list of float
-        Variant to the seconds that a sample took in each round; empty where no table asks for them.
+        Variant to the seconds per sample in each round; empty if no table needs them.
     """
     steps = _networks(recipe, variants, kind="time")
     if not steps:
@@ -275,7 +274,7 @@ def training_times(
 
 
 def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:
-    """Return the trainings that tables of a kind are about."""
+    """Return the training steps of the variants that tables of a kind list."""
     rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
     return {
         name: step for name, steps_of_variant in variants.items() for step in steps_of_variant
@@ -284,7 +283,7 @@ def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: s
 
 
 def _read_times(path: Path) -> dict[str, list[float]]:
-    """Return what was timed before; nothing where there is no such table, or it is damaged."""
+    """Return earlier times from a table; empty if there is no such table, or it is damaged."""
     times: dict[str, list[float]] = {}
     try:
         for row in read_rows(path):

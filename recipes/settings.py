@@ -1,4 +1,4 @@
-"""From the settings of a recipe to steps: every name is one of the command's options, and means what it means there."""
+"""Builds steps from the settings of a recipe, whose names and meanings are those of the command's options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
 
 @dataclass(frozen=True)
 class NetworkExtras(Settings):
-    """Settings of ``finetune`` in a recipe that are no fields of the values that the command has."""
+    """Settings of ``finetune`` that only recipes have."""
 
     tensorboard: bool = option(False, help="Whether curves of training are written for TensorBoard.")
     test_fold: int | None = option(None, help="The part of a split that tests every network.")
@@ -33,7 +33,7 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
     "boost": (BoostSettings, FoldChoice, TwoClassView),
     "finetune": (FinetuneSettings, FoldChoice, TwoClassView, NetworkExtras),
 }
-"""Whose options the settings of a step are, beside those of how images are read."""
+"""Classes whose fields are the settings of a step, in addition to those that determine how images are read."""
 
 
 def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list[Step]:
@@ -42,7 +42,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     Raises
     ------
     InputError
-        A setting that there is not, or that is out of range.
+        A setting does not exist, or is out of range.
     """
     steps: list[Step] = []
     try:
@@ -56,7 +56,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
                 steps.append(_finetune_step(recipe, request, variant, values))
     except InputError:
         raise
-    except DAMAGE as error:  # a list where a number should be
+    except DAMAGE as error:  # such as a list instead of a number
         raise InputError(
             "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
         ) from error
@@ -111,7 +111,7 @@ def _finetune_step(recipe: Recipe, request: ReproduceRequest, variant: str, valu
 
 
 def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, Any]) -> FoldChoice:
-    """Return the split of which one part is a fixed test list: one more than the variant (or the first) has folds."""
+    """Return the split with a fixed test part: it has one part more than the variant (or the first) has folds."""
     own = from_options(FoldChoice, values)
     if own.folds == ("none",):
         own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=request.quick))["finetune"])
@@ -123,7 +123,7 @@ def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, An
 def _network_settings(
     values: Mapping[str, Any], variant: str, *, weights: Sequence[str], pretrained: bool
 ) -> tuple[FinetuneSettings, tuple[str, ...]]:
-    """Return the settings of the network, and what must be said of them; the variant is a part of the folder's name."""
+    """Return the settings of the network, and remarks on them; the variant becomes a part of the folder's name."""
     network = str(values["network"])
     default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
     chosen = weights_of((default, *weights), network)

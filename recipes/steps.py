@@ -1,7 +1,7 @@
-"""The steps of a variant: what each trains or describes, and whether the images fit it.
+"""The steps of a variant: feature extraction, training of classifiers, and training of networks.
 
-Each has a `kind`, the command that does the same; `check` refuses images that do not fit before anything is done; `run`
-does what is missing and returns what was trained, or raises a `ReportError` where only a report could not be written.
+The `kind` of a step is the name of the corresponding command. `check` refuses unsuitable images before any work. `run`
+does the missing work and returns what was trained, or raises a `ReportError` if only a report could not be written.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeaturizeStep:
-    """Describe the images with frozen encoders.
+    """Extract features with frozen encoders.
 
     Attributes
     ----------
     reading : mapping
-        How images are read, by the options of `ImageSelection`.
+        How images are read: options of `ImageSelection`.
     settings : FeaturizeSettings
     fresh : bool
-        Whether colours and crops are drawn anew for each store, by a seed of its own.
+        Whether each feature file has its own seed, and so its own colours and crops.
     brought : mapping
-        Those of the settings that the encoder which is measured brings.
+        Settings that are defaults of the measured encoder.
     """
 
     reading: Mapping[str, Any]
@@ -51,40 +51,40 @@ class FeaturizeStep:
     kind = "featurize"
 
     def check(self, part: Part) -> None:
-        """Refuse nothing: `featurize` reads every header first."""
+        """Do nothing, since `featurize` itself checks all images first."""
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Describe the images; a shard describes its share, and the last one puts the stores together."""
+        """Extract features, with a shard only its share; the last shard combines the results into feature files."""
         if self.brought:
             _log.info("%s", defaults_text(self.brought, self.settings))
         for settings in self._drawn():
             result = featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
             share = result.share
-            if share is not None and share.done == share.units and not work.checks:  # the last of all shards
+            if share is not None and share.done == share.units and not work.checks:  # this was the last shard
                 featurize(part.selection(self.reading), out=part.run, settings=settings, work=replace(work, shard=None))
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
-        """Yield what shares its draws: everything, or each store alone, whose name then moves the seed."""
+        """Yield settings with the same random draws: for all feature files, or for each, with a seed from its name."""
         if not self.fresh:
             yield self.settings
             return
         for choice, view in product(self.settings.encoders, self.settings.views):
-            moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
-            seed = self.settings.seed + 1000 * moved
+            offset = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
+            seed = self.settings.seed + 1000 * offset
             yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
 
 @dataclass(frozen=True)
 class BoostStep:
-    """Train classifiers on the descriptors of the step before.
+    """Train classifiers on the features of the previous step.
 
     Attributes
     ----------
     reading : mapping
     settings : BoostSettings
     features : FeaturizeSettings
-        Of the step before.
+        Settings of the previous step.
     folds : FoldChoice
     view : TwoClassView
     """
@@ -102,7 +102,7 @@ class BoostStep:
         part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Train; a shard trains its share, unless other shards still describe: then it must be called again."""
+        """Train classifiers. A shard trains its share; it trains nothing while other shards still extract features."""
         if work.shard is not None and not is_described(part.run):
             return []
         return train(
@@ -111,32 +111,32 @@ class BoostStep:
         )  # fmt: skip
 
     def _own(self, folder: Path) -> list[Path]:
-        """Return the stores of the step before where another variant has left others beside them; else none."""
+        """Return the feature files of the previous step, if there are also files of other variants; else none."""
         paths = sorted(folder.glob("*.h5"))
+        choices = product(self.features.encoders, self.features.views)
+        planned = {(choice.label, view) for choice, view in choices}
         own = []
         for path in paths:
             with open_store(path) as store:
-                made = store.header["encoder"], View.of(store.header)
-            wanted = product(self.features.encoders, self.features.views)
-            if made in {(choice.label, view) for choice, view in wanted}:
-                own.append(path)
+                if (store.header["encoder"], View.of(store.header)) in planned:
+                    own.append(path)
         return own if len(own) < len(paths) else []
 
 
 @dataclass(frozen=True)
 class FixedTest:
-    """A test list that is fixed: one part of a split, which no fold trains on; the other parts are the folds.
+    """A fixed test list: one part of a split, on which no fold trains; the other parts are the folds.
 
     Attributes
     ----------
     fold : int
-        The part that tests.
+        Number of the test part.
     split : FoldChoice
-        Into as many parts as there are folds, and that one.
+        The split, with one part more than there are folds.
     folder : Path
-        Below the run folder; gets the lists.
+        Folder for the lists, relative to the run folder.
     seed : int
-        Of the split: the same whatever networks are drawn by, so that every one is tested on the same images.
+        Seed of the split. It does not depend on the seed of the networks, so that all are tested on the same images.
     """
 
     fold: int
@@ -150,16 +150,16 @@ class FixedTest:
     )
 
     def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
-        """Write the lists of a part, and return the protocol that tests on the fixed one.
+        """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
 
         Parameters
         ----------
         part : Part
         folds : FoldChoice
-            ``none`` trains one network on all the rest, any other one for each fold.
+            ``none`` trains one network on all other images; any other value trains one network per fold.
         reading : mapping
         held : bool
-            Whether the images that a fold leaves out of its training part validate.
+            Whether the images that a fold leaves out of its training part are its validation part.
         """
         (plan,) = part.plans(self.split, reading=reading, seed=self.seed)
         if self.fold not in plan.folds:
@@ -169,13 +169,13 @@ class FixedTest:
         listed = write_list(folder / "test-list.csv", tested)
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
-        rest = [fold for fold in plan.folds if fold != self.fold]
+        folds_left = [fold for fold in plan.folds if fold != self.fold]
         rows: list[tuple[str, int, str]] = []
-        for number, left_out in enumerate(rest, start=1):
-            trained = [image for fold in rest if fold != left_out for image in plan.images(fold, "test")]
+        for number, left_out in enumerate(folds_left, start=1):
+            trained = [image for fold in folds_left if fold != left_out for image in plan.images(fold, "test")]
             listed_as = {"test": tested, "val": plan.images(left_out, "test") if held else (), "train": trained}
             rows += [(image, number, part_of) for part_of, images in listed_as.items() for image in images]
-        path = folder / f"{len(rest)}-fixed-test{'' if held else '-unvalidated'}.csv"
+        path = folder / f"{len(folds_left)}-fixed-test{'' if held else '-unvalidated'}.csv"
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
 
@@ -192,9 +192,9 @@ class FinetuneStep:
     view : TwoClassView
     tensorboard : bool
     remarks : tuple of str
-        What a reader must know of the settings.
+        Caveats on the settings for readers of the results.
     test : FixedTest, optional
-        What all its networks are tested on; without, each fold tests its own part.
+        A fixed test part for all networks; without it, each fold has its own.
     """
 
     reading: Mapping[str, Any]
@@ -213,7 +213,7 @@ class FinetuneStep:
         part.plans(folds, reading=self.reading, seed=seed)
 
     def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
-        """Train; a shard trains its share of the folds."""
+        """Train the networks of all folds; a shard trains its share."""
         folds, remarks, settings = part.folds(self.folds), [*notes, *self.remarks], self.settings
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)

@@ -1,4 +1,4 @@
-"""``bchisto trial``: a first answer on images of one's own."""
+"""``bchisto trial``: a quick first result on your own images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..preflight import Preflight, duration, preflight, unscaled
 _log = logging.getLogger(__name__)
 
 _CROPS = 6
-"""Of an augmentation for encoders without maps, which take time by the crop."""
+"""Crops per augmentation for encoders without feature maps, whose time is proportional to the number of crops."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial made.
+    """The result of a trial.
 
     Attributes
     ----------
     check : Preflight
-        Of the images.
+        Pre-flight of the images.
     results : tuple of CrossValidation
-        One for each classifier, the one that was better on real BACH first; only LightGBM's where the patients are too
-        few for folds inside the training part.
+        One for each classifier, first the one that was better on the real BACH images. Only LightGBM if there are too
+        few patients for folds within the training part.
     """
 
     check: Preflight
@@ -45,7 +45,7 @@ def trial(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> TrialResult:
-    """Check images, describe them with the preset ``quick``, and train two classifiers on folds that they allow.
+    """Check images, extract features with the preset ``quick``, and train two classifiers on suitable folds.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def trial(
     out : str or Path
         The run folder.
     encoders : str or sequence of str
-        Instead of those of the preset; such as give vectors, not maps, see six crops of each augmentation.
+        Encoders that replace those of the preset; encoders without feature maps get six crops of each augmentation.
     weights : str or sequence of str
-        As in `bchisto.featurize.FeaturizeSettings`; ImageNet's by default.
+        As in `bchisto.featurize.FeaturizeSettings`; by default ImageNet weights.
     work : Work, optional
-        How it is done.
+        Settings of processes and of what is skipped.
 
     Returns
     -------
@@ -66,10 +66,10 @@ def trial(
     Raises
     ------
     InputError
-        Images that cannot be used, or too few for any folds. A few that are too small for a view that fits the
-        others are left out.
+        Images cannot be used, or are too few for any folds. A few images that are too small for a view that fits the
+        others do not raise; they are left out.
     ReportError
-        A report could not be written; it holds the result.
+        A report could not be written; its ``results`` is the result.
     """
     run, selection, work = as_path(out, "out"), ImageSelection.of(images).read_once(), Work.of(work)
     selection.refuse_as_run(run)
@@ -86,7 +86,7 @@ def trial(
     if brought:
         _log.info("%s", defaults_text(brought, quick))
     _log.info("1/3 checking the images")
-    # the work decodes every image anyway, and prints what it finds
+    # not decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
     protocol = _usable(check, work)
     if small := sorted({image for fit in check.planned_views for image in fit.too_small}):
@@ -104,7 +104,7 @@ def trial(
     try:
         try:
             results = train(out=run, settings=settings, folds=protocol, work=work)
-        except InputError as error:  # few patients leave no folds inside the training part: LightGBM needs none
+        except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
             _log.warning(Message("{}; going on with lightgbm only", error))
             results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
@@ -120,7 +120,7 @@ def _about(check: Preflight) -> str:
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:
-    """Return folds that the images allow; refuse images of which none, or not all, can be used."""
+    """Return suitable folds, or refuse the images if they cannot be used."""
     stops = [*check.refused, *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors)]
     if stops:
         raise InputError("{}: {}", stops[0].file, stops[0].message)

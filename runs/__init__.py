@@ -1,4 +1,4 @@
-"""The run folder: what ran, with which settings, versions, hardware and results."""
+"""The run folder and its records: the commands that ran, with settings, versions, hardware and results."""
 
 from .changes import ImageChange, Known
 from .compare import describe_differences, differences

@@ -1,4 +1,4 @@
-"""What changed between the images that something was made of and those that are there now."""
+"""Differences between the images that a result was computed from and the images of now."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 Known = tuple[str, str]
-"""Label and group of an image; empty where unknown."""
+"""Label and group of an image; empty if unknown."""
 
 _NAMED = 20
-"""Removed images that are named on one line."""
+"""Largest number of removed images that one line names."""
 
 
 @dataclass(frozen=True)
 class ImageChange:
-    """How a set of images changed.
+    """The differences between an old and a new set of images.
 
     Attributes
     ----------
     added, removed : tuple of str
-        Ids of images that one of the two sets lacks.
+        Ids of images that are only in the new set, or only in the old set.
     relabelled, regrouped : tuple of str
-        Ids of images of both, whose label or group is another.
+        Ids of images in both sets whose label, or group, has changed.
     """
 
     added: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class ImageChange:
 
     @classmethod
     def between(cls, old: Mapping[str, Known], new: Mapping[str, Known]) -> ImageChange:
-        """Compare two sets: image id to label and group.
+        """Compare two sets of images, each given as image id to label and group.
 
         Examples
         --------
@@ -61,7 +61,7 @@ class ImageChange:
             (self.regrouped, "group", "changed"),
         ):
             if images:
-                # what is gone is named, what is there can be looked at
+                # removed images are named, since they cannot be looked up any more
                 shown = images[: _NAMED if images is self.removed else 1]
                 more = len(images) - len(shown)
                 named = f"first {shown[0]}" if more and len(shown) == 1 else ", ".join(shown)
@@ -69,5 +69,5 @@ class ImageChange:
                 yield f"{len(images)} {noun}{'' if len(images) == 1 else 's'} {what} ({named})"
 
     def json(self) -> dict[str, Any]:
-        """Return all of it, for a record."""
+        """Return all non-empty fields as lists, JSON-ready."""
         return {name: list(images) for name, images in vars(self).items() if images}

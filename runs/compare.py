@@ -1,4 +1,4 @@
-"""Which settings differ between what exists and what is asked for."""
+"""Differences between the settings of an existing result and those of a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HASH = "_sha256"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the keys whose values differ, each with the old and the new value (``None`` where absent).
+    """Return the keys whose values differ, each with the old and the new value (``None`` if missing).
 
     Examples
     --------
@@ -24,13 +24,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 def describe_differences(
     old: Mapping[str, Any], new: Mapping[str, Any], *, texts: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """Return the differences as one line; of what is known by its hash, that it is another.
+    """Return the differences as one line; a checksum is not printed, but described as "other images", for example.
 
     Parameters
     ----------
     old, new : mapping
     texts : mapping
-        Key to what is said of it instead, if it differs.
+        Key to the text that replaces the old and new value, if they differ.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The settings of a folder of work: a command that wants others is refused, unless it overwrites.
+"""The settings of a folder of work: a command with other settings is refused, unless it overwrites the folder.
 
-What a folder holds is named by keys, so two commands never mix their work. The settings, written whole into
-``settings.json``, say so to people before hours of work, and keep the outputs of a folder those of its settings.
+Files in the folder carry keys, so two commands never mix their work. ``settings.json`` lists the settings for people:
+a command with other settings stops before hours of work, and all outputs of a folder belong to the same settings.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ _log = logging.getLogger(__name__)
 _FILE = "settings.json"
 _SCHEMA = 1
 _STORES = "stores"
-"""The setting that may grow: name of a store to its settings."""
+"""The only setting to which later commands may add: name of a feature file to its settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSettings:
-    """What the work in a folder is done under.
+    """The settings with which the work in a folder is done.
 
     Attributes
     ----------
     folder : Path
     settings : mapping
-        JSON-ready. Of ``stores`` only those are compared that both sides name: further stores extend a folder.
+        JSON-ready. Of ``stores``, only those on both sides are compared: further feature files extend a folder.
     work : sequence of str
-        Patterns of the files that are work done. In a folder without any, other settings are no conflict.
+        Glob patterns of finished work. In a folder without such files, other settings are not a conflict.
     made_with : mapping
-        Package to version, of this process. Another minor version is no conflict; it is warned of and noted.
+        Package to version, of this process. Another minor version is not a conflict, but recorded, with a warning.
     loose : frozenset of str
-        Settings that are noted and may differ from those of the work that is there.
+        Settings that are recorded, but may differ from those of the existing work.
     otherwise : str
-        What a message proposes beside ``overwrite``.
+        The alternative to ``overwrite`` that a message suggests.
     """
 
     folder: Path
@@ -55,11 +55,11 @@ class FolderSettings:
 
     @property
     def begun(self) -> bool:
-        """Whether the folder holds work."""
+        """Whether the folder contains finished work."""
         return any(next(self.folder.glob(pattern), None) is not None for pattern in self.work)
 
     def check(self) -> None:
-        """Refuse a folder that holds work of other settings; writes nothing.
+        """Refuse a folder with work of other settings; this writes nothing.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class FolderSettings:
             raise other_settings(self.folder, differences, otherwise=self.otherwise)
 
     def begin(self, *, overwrite: bool = False) -> None:
-        """Check, or empty the folder if it is to be overwritten; then write the settings.
+        """Check the folder, or remove its contents if `overwrite` is set; then write the settings.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class FolderSettings:
         else:
             self.check()
         remove_leftovers(self.folder)
-        ensure_folder(Path(os.path.realpath(self.folder)))  # of a link whose target was set aside, the target anew
+        ensure_folder(Path(os.path.realpath(self.folder)))  # of a link, this creates the target that was set aside
         content = self._read() if self.begun else {}
         settings = _plain(self.settings)
         if _STORES in settings:
@@ -96,12 +96,12 @@ class FolderSettings:
         self._write(settings, content.get("made_with", []))
 
     def hold(self) -> None:
-        """Check that the folder is still of these settings: called before results are put together.
+        """Check that the folder still has these settings; called before results are combined.
 
         Raises
         ------
         OverwrittenError
-            Another command has overwritten the folder with other settings meanwhile.
+            Another command has overwritten the folder with other settings in the meantime.
         """
         content = self._read()
         if not content or self._differences(content["settings"]):
@@ -111,14 +111,14 @@ class FolderSettings:
             )
 
     def begun_with(self, name: str) -> str | None:
-        """Return a version or circumstance of the first work, "" if it is not noted; None if there is no work."""
+        """Return a version or circumstance of the first work; "" if it was not recorded, None if there is no work."""
         content = self._read() if self.begun else {}
         return str((content.get("made_with") or [{}])[0].get(name, "")) if content else None
 
     def note_work(self, environments: Iterable[Mapping[str, str]], **circumstances: str) -> None:
-        """Note what the work is done with: versions of this process, or those of workers, and circumstances.
+        """Record the environment of the work: versions of this process, or of workers, and circumstances.
 
-        Another minor version of a package than that which began the folder is warned of.
+        A warning is logged if a package has another minor version than in the first work of the folder.
         """
         content = self._read()
         known: list[dict[str, str]] = content.get("made_with", [])
@@ -140,7 +140,7 @@ class FolderSettings:
             self._write(content["settings"], known)
 
     def _differences(self, old: Mapping[str, Any]) -> str:
-        """Describe how the settings of the folder differ from these; empty if they do not."""
+        """Describe how the settings of the folder differ from these; empty if they are the same."""
         new = _plain(self.settings)
         stores = [
             (name, old[_STORES][name], new[_STORES][name]) for name in old.get(_STORES, {}) if name in new[_STORES]
@@ -153,7 +153,7 @@ class FolderSettings:
         return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes if clash)
 
     def _read(self) -> dict[str, Any]:
-        """Read the file of settings; empty if there is none."""
+        """Return the content of the settings file; empty if there is none."""
         path = self.folder / _FILE
         try:
             if not path.is_file():
@@ -183,7 +183,7 @@ def other_settings(path: Path, differences: str, *, otherwise: str = Message("an
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping as JSON has it: tuples as lists."""
+    """Return a mapping in the types of JSON, with tuples as lists."""
     plain: dict[str, Any] = json.loads(json.dumps(value))
     return plain
 

@@ -1,4 +1,4 @@
-"""Reading run folders: what ran, with which settings and results, and how two runs differ."""
+"""Reads run folders: the commands that ran, their settings and results, and the differences between two runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .record import process_runs
 _log = logging.getLogger(__name__)
 
 _MOST_SECONDS = 1e9
-"""More seconds than a command can have taken: what is above is no time."""
+"""A recorded duration of this many seconds or more is invalid."""
 
 
 _SHOWN = 10
-"""Shards that a message names."""
+"""Largest number of shards that a message names."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class RunEntry:
     run : Path
         The run folder.
     command, status, started : str
-        The verb; running, ok, error, interrupted, or ``not checked here`` where a process of another host ran it and
-        left no end; UTC time.
+        The name of the command; its status; its start in UTC. The status is running, ok, error, interrupted, or
+        ``not checked`` if a process on another host ran it and did not record its end.
     seconds : float or None
-        None while it runs, or after it was killed.
+        Duration; None while it runs, or if it was killed.
     config : dict
-        Its options.
+        Options of the command.
     notes : dict
-        Its results.
+        Results of the command.
     versions : dict
         Package to version.
     error : str
-        What went wrong, empty if nothing did.
+        The error message; empty if there was no error.
     shard : str
-        ``K/N``; empty for the whole.
+        ``K/N``; empty without a shard.
     """
 
     run: Path
@@ -62,7 +62,7 @@ class RunEntry:
 
     @property
     def outcome(self) -> str:
-        """The status; of a shard that ended well also which it was, and how much of the work was done by then."""
+        """The status; for a finished shard also its number, and how much of the work was done at its end."""
         if self.status != "ok":
             return self.status
         share = _share(self)
@@ -77,9 +77,9 @@ def read_run(run: str | Path) -> list[RunEntry]:
     Raises
     ------
     MissingInputError
-        No ``run.json`` there.
+        The folder has no ``run.json``.
     InputError
-        The file is not one that bchisto wrote.
+        The file was not written by bchisto.
     """
     path = Path(run) / "run.json"
     if not path.is_file():
@@ -88,12 +88,12 @@ def read_run(run: str | Path) -> list[RunEntry]:
 
 
 def read_records(path: Path) -> list[RunEntry]:
-    """Read the commands of a ``run.json``, or of the record beside a table, oldest first.
+    """Read the commands of a ``run.json``, or of the record next to a table, oldest first.
 
     Raises
     ------
     InputError
-        The file is not one that bchisto wrote.
+        The file was not written by bchisto.
     """
     try:
         content = read_json(path, record=True)
@@ -111,7 +111,7 @@ def read_records(path: Path) -> list[RunEntry]:
 
 
 def _entry(run: Path, record: Any) -> RunEntry | None:
-    """Read a record; None for one without a command and a status, and nothing in place of a value that is none."""
+    """Return a record as an entry, without invalid values; None if it has no command or no status."""
     if not isinstance(record, Mapping) or not all(isinstance(record.get(k), str) for k in ("command", "status")):
         return None
 
@@ -136,14 +136,14 @@ def _entry(run: Path, record: Any) -> RunEntry | None:
 
 
 def _status(record: Mapping[str, Any]) -> str:
-    """Return how a command ended; one that could not write its end (``kill -9``) was interrupted."""
+    """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
     if record["status"] != "running":
         return str(record["status"])
     return {True: "running", False: "interrupted", None: "not checked"}[process_runs(record.get("process"))]
 
 
 def _share(entry: RunEntry) -> dict[str, Any] | None:
-    """Return what the record of a shard says of the share, if it is one."""
+    """Return the share in the record of a shard; None if it is not the record of a shard."""
     share = entry.notes.get("share")
     kinds = {"shard": str, "done": int, "units": int, "unit": str}
     if not isinstance(share, dict) or not all(isinstance(share.get(name), kind) for name, kind in kinds.items()):
@@ -152,21 +152,23 @@ def _share(entry: RunEntry) -> dict[str, Any] | None:
 
 
 def _shard(value: Any) -> str:
-    """Return a shard as it is recorded; empty for what is none."""
+    """Return a recorded shard as text; empty if it is not valid."""
     return value if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value) else ""
 
 
 def unfinished_work(run: Path, commands: Sequence[str]) -> str:
-    """Say what a run lacks whose last of these commands was a shard; nothing if it was not.
+    """Describe the missing work of a run, if the last of these commands was a shard.
 
     Parameters
     ----------
     run : Path
     commands : sequence of str
+        Commands to consider.
 
     Returns
     -------
     str
+        Empty if the last of the commands was not a shard.
     """
     try:
         entries = [entry for entry in read_run(run) if entry.command in commands]
@@ -187,7 +189,7 @@ def unfinished_work(run: Path, commands: Sequence[str]) -> str:
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:
-    """Return the last command of every run at or below `folder`, by path; what cannot be read is a warning."""
+    """Return the last command of every run in `folder` and below, sorted by path; an unreadable run is a warning."""
     root = Path(folder)
     if not root.is_dir():
         raise MissingInputError(f"{root}: no such folder")
@@ -202,12 +204,12 @@ def list_runs(folder: str | Path) -> list[RunEntry]:
 
 
 def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any, Any]]:
-    """Compare two runs: the settings and versions of the last of each command, and the accuracies.
+    """Compare two runs: settings and versions of the last run of each command, and accuracies.
 
     Yields
     ------
     tuple of (name, value of the first, value of the second)
-        What differs only; None where one of them has no such value.
+        Only differences; None if a run does not have the value.
     """
     for name, sides in differences(_facts(read_run(first)), _facts(read_run(second))).items():
         yield name, *sides
@@ -215,7 +217,7 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    for entry in entries:  # later ones of the same command win; `out` differs between any two runs
+    for entry in entries:  # later entries of the same command replace earlier ones; `out` differs in any two runs
         facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k != "out"})
         facts.update({f"version of {name}": version for name, version in entry.versions.items()})
         facts.update(_results(entry.notes))
@@ -224,7 +226,7 @@ def _facts(entries: list[RunEntry]) -> dict[str, Any]:
 
 def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
     of_folders = notes.get("results")
-    # boost notes several facts of a folder, finetune its accuracy alone
+    # boost records several results for a folder, finetune only the accuracy
     accuracies = {
         f"accuracy of {name}": result.get("accuracy") if isinstance(result, Mapping) else result
         for name, result in (of_folders.items() if isinstance(of_folders, Mapping) else ())

@@ -1,6 +1,7 @@
-"""What a folder of work lists of its units, so that anybody can tell from files alone what is missing.
+"""The list of a folder's units, ``units.json``, which shows what is missing from file names only.
 
-Keys follow from images, weights and settings; whoever only looks has none of them at hand, and reads this list.
+Keys depend on images, weights and settings. Code that only reports the progress does not have these, and reads this
+list.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class Listing:
     Attributes
     ----------
     unit : str
-        What they are called, in the plural.
+        Name of the units, in the plural.
     groups : tuple of tuple of str
-        What is dealt to shards as a whole: of each unit the file that it leaves, relative to the folder; empty where
-        what it is of use for is there already.
+        Groups of units that belong to the same shard: for each unit its file, relative to the folder. The name is empty
+        if the unit's file is not needed any more.
     """
 
     unit: str
@@ -37,7 +38,7 @@ class Listing:
 
 
 def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> None:
-    """Write the list, unless it is there as it should be: shards that begin at once write the same."""
+    """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
     content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
     with contextlib.suppress(InputError):
         if (folder / _FILE).is_file() and read_json(folder / _FILE) == content:
@@ -46,7 +47,7 @@ def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> N
 
 
 def read_listing(folder: Path) -> Listing | None:
-    """Return the list of a folder whose work is not put together yet; None if there is none.
+    """Return the list of a folder whose results are not combined yet; None if there is no list.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def read_listing(folder: Path) -> Listing | None:
     except InputError:
         if path.is_file():
             raise
-        return None  # put together at this moment
+        return None  # another process has just combined the results and removed the list
     if content is None:
         return None
     try:
@@ -69,7 +70,7 @@ def read_listing(folder: Path) -> Listing | None:
 
 
 def remove_listing(folder: Path) -> None:
-    """Remove the list, when all its units are put together."""
+    """Remove the list, once the results of all units are combined."""
     try:
         (folder / _FILE).unlink(missing_ok=True)
     except OSError as error:

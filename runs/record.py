@@ -1,7 +1,7 @@
-"""``run.json``: opened before the work, closed ok or error.
+"""``run.json``: the record of each command, written before the work and completed with its status at the end.
 
-Every command writes a record of its own below ``RUN/records/`` and then rewrites ``RUN/run.json`` from all of
-them. So shards that run at once on several hosts need no lock: the last writer sees every record.
+Every command writes its own record to ``RUN/records/``, and then rewrites ``RUN/run.json`` from all records. So shards
+on several hosts need no lock: the last writer sees every record.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from ..jobs import (
 _log = logging.getLogger(__name__)
 
 _PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html")
-"""Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
+"""Options whose values are paths; values of `_MAYBE_PATHS` are paths only if such a file or folder exists."""
 
 _WRITTEN = ("out", "html")
-"""Options that say where is written; whatever else they name is read."""
+"""Options that are output paths; files that other options name are inputs."""
 
 _MAYBE_PATHS = ("folds", "weights")
 
@@ -54,38 +54,39 @@ _PACKAGES = (
 
 
 class RunRecord:
-    """What one command did; `note` adds to it while it runs."""
+    """The record of one command; `note` adds results to it while the command runs."""
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self.path = path
         self.content = content
 
     def note(self, **values: Any) -> None:
-        """Add results worth keeping (weights hashes, unit size, outputs)."""
+        """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
         self.content.setdefault("notes", {}).update(values)
 
 
 @contextlib.contextmanager
 def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: object = None) -> Iterator[RunRecord]:
-    """Record a command in ``RUN/run.json``: opened first, closed with ``ok``, ``error`` or ``interrupted``.
+    """Record a command in ``RUN/run.json``, at its start and again at its end.
 
-    A command that was refused leaves no folder that was not there before.
+    The status at the end is ``ok``, ``error`` or ``interrupted``. If a command is refused, a run folder that did not
+    exist before is removed again.
 
     Parameters
     ----------
     run : Path
-        The run folder, created where missing.
+        The run folder, created if it does not exist.
     command : str
-        The verb, e.g. ``"featurize"``.
+        Name of the command, e.g. ``"featurize"``.
     config : mapping
         The resolved options, JSON-ready, under the names of the command-line options.
     shard : Shard, optional
-        Which share of the work it does.
+        The shard that the command does.
 
     Yields
     ------
     RunRecord
-        To note results on.
+        The record, to which results can be added.
     """
     new = not run.exists()
     ensure_folder(run)
@@ -104,17 +105,17 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: obj
 
 
 def _next_stamp(folder: Path) -> str:
-    """Return the time as text that sorts, and never before an earlier record: a clock may have been set back."""
+    """Return the time as sortable text, later than all earlier records even if the clock was set back."""
     now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
     return max(now, latest) + "1" * (latest >= now)
 
 
 def _take_back(run: Path, record: RunRecord) -> None:
-    """Remove a record, and the run folder where nothing else is in it."""
+    """Remove a record, and the run folder if it contains nothing else."""
     with contextlib.suppress(OSError):
         record.path.unlink()
-        record.path.parent.rmdir()  # not empty where another command records itself
+        record.path.parent.rmdir()  # fails, and so ends the block, if another command has a record there
         (run / "run.json").unlink()
         run.rmdir()
 
@@ -123,16 +124,16 @@ def _take_back(run: Path, record: RunRecord) -> None:
 def record_table(
     table: Path, *, command: str, config: Mapping[str, Any], overwrite: bool = False
 ) -> Iterator[RunRecord]:
-    """Record a command that writes one table, in ``<table>.run.json`` beside it, as `record_run` does a folder's.
+    """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
     Parameters
     ----------
     table : Path
-        What the command writes.
+        The table that the command writes.
     command, config
-        As in `record_run`. The file holds this command alone; ``--config`` takes it as any ``run.json``.
+        As in `record_run`. The file records only this command; ``--config`` accepts it like any ``run.json``.
     overwrite : bool
-        Whether the command replaces a table that lies there, which one that resumes it does too.
+        Whether the command replaces an existing table. It is recorded, so that a command that resumes does so too.
 
     Yields
     ------
@@ -148,15 +149,20 @@ def record_table(
 
 
 def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the record of the last command that wrote a table where it was this one and did not come to its end.
+    """Return the record next to a table if it is of the same command and options, and the command did not finish.
 
-    A table is there from the moment that it is whole; a command that is killed after that has its record left to write.
-    Who calls it again is not told that the table exists.
+    A command that is killed after it wrote the table has not completed its record yet. With this function, the same
+    command can be run again without an error that the table exists.
 
     Parameters
     ----------
     table, command, config
-        Of `record_table`.
+        As in `record_table`.
+
+    Returns
+    -------
+    mapping or None
+        None if there is no such record.
     """
     path = _beside(table)
     if not path.is_file():
@@ -165,17 +171,17 @@ def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -
         (record,) = read_json(path, record=True)["records"]
         same = (record["command"], record["config"]) == (command, json.loads(json.dumps(dict(config))))
         return record if same and record["status"] != "ok" else None
-    except (InputError, KeyError, TypeError, ValueError):  # not a record of ours
+    except (InputError, KeyError, TypeError, ValueError):  # not a record of bchisto
         return None
 
 
 def _beside(table: Path) -> Path:
-    """Return where the record of a table lies."""
+    """Return the path of the record of a table."""
     return table.with_name(f"{table.name}.run.json")
 
 
 def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of a command that begins."""
+    """Return the record of a command at its start."""
     return {
         "command": command,
         "status": "running",
@@ -191,7 +197,7 @@ def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
-    """Save a record now, and again with how the work ended and how long it took; what its options name is kept."""
+    """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
     save()
     clock = time.monotonic()
     named = (value for name, value in record.content["config"].items() if name not in _WRITTEN)
@@ -218,7 +224,7 @@ def _save(run: Path, record: RunRecord) -> None:
 
 
 def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the records that are whole; one that is not is named in a warning, and stops no command."""
+    """Yield the path and content of each readable record; for any other, log only a warning."""
     for path in sorted(folder.glob("*.json")):
         try:
             content = read_json(path, record=True)
@@ -234,22 +240,22 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _mark_interrupted(folder: Path) -> None:
-    """Close the records of commands whose process on this host is gone: it could not do so itself (``kill -9``)."""
+    """Mark records as interrupted if their process on this host is gone and could not do so itself (``kill -9``)."""
     for path, content in _read_records(folder):
         if content.get("status") == "running" and process_runs(content.get("process")) is False:
             write_json(path, {**content, "status": "interrupted", "error": "its process is gone"})
 
 
 def process_runs(process: Any) -> bool | None:
-    """Tell whether the process that a record names is still there; None where that cannot be seen from here."""
+    """Return whether the process of a record still runs; None if it cannot be checked from here."""
     try:
         return is_running(process)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # not what bchisto writes
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # not written by bchisto
         return None
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of those of these packages that are installed."""
+    """Return the versions of packages; those that are not installed are left out."""
     versions = {}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -272,21 +278,20 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     Parameters
     ----------
     config : Path
-        A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``, of
-        which the last record of `command` is taken that was not refused; its relative paths begin in the folder in
-        which it ran.
+        A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``. Of the latter,
+        the last record of `command` that was not refused is used; its paths are relative to the folder in which it ran.
     command : str
-        The verb.
+        Name of the command.
 
     Returns
     -------
     dict
-        Option name (with underscores) to value: texts of YAML as they are written, and what JSON holds.
+        Option name (with underscores) to value: unconverted texts from YAML, or the values of JSON.
 
     Raises
     ------
     InputError
-        The file is not a mapping, or holds no record of `command`.
+        The file is not a mapping, or has no record of `command`.
     """
     if not config.is_file():
         raise MissingInputError("{config} {}: no such file", config)
@@ -311,10 +316,10 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
 
 
 def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Return the options of a record, with paths that hold from the present folder."""
+    """Return the options of a record, with paths that are valid in the current folder."""
     config = dict(entry["config"])
     if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
-        config["features"] = [str(Path(config["out"]) / "features")]  # what the default was then
+        config["features"] = [str(Path(config["out"]) / "features")]  # the default, which depends on the folder
     folder = entry.get("folder")
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
@@ -325,7 +330,7 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
 
 
 def _placed(value: Any, folder: str, *, always: bool) -> Any:
-    """Return a relative path as one from anywhere; of ``ENCODER=PATH`` the path."""
+    """Return a path, or the path in ``ENCODER=PATH``, as relative to `folder`."""
     if not isinstance(value, str):
         return value
     key, equals, path = ("", "", value) if always else value.rpartition("=")

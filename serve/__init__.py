@@ -1,4 +1,4 @@
-"""The web page: images in, and what a model says of them; a page of runs; the same as JSON."""
+"""The web page: predicts images that are dropped on it, lists runs, and has the same functions as a JSON API."""
 
 from .run import serve
 from .settings import ServeSettings

@@ -1,4 +1,4 @@
-"""The process that the page starts to read images and to compute."""
+"""Runs the worker process of the web page, which reads images and predicts them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What is asked of the page: images in, results, pictures, tables; as JSON for programs, as HTML for people."""
+"""The web application: routes for images, results, pictures and tables, as JSON for programs and HTML for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS = ("picture", "stains", "map")
 
 @dataclass
 class ImageAnswer:
-    """An image and what a model says of it.
+    """An image and its prediction.
 
     Attributes
     ----------
@@ -37,18 +37,19 @@ class ImageAnswer:
     state : str
         waiting, working, done or failed.
     error : str
-        Why it cannot be used.
+        The reason why it cannot be used; empty if it can.
     notes : list of str
-        What was warned of.
+        Warnings.
     predicted : str or None
+        The predicted class.
     confidence : float or None
-        Calibrated probability of that class.
+        Calibrated probability of the predicted class.
     uncertain : bool or None
-        None if the model has no rule.
+        Whether the prediction is uncertain; None if the model has no rule for this.
     probabilities : dict
-        As in the table.
+        Class to probability, as in the table.
     calibrated : dict
-        The same, calibrated: the highest is the confidence.
+        Class to calibrated probability; the highest is the confidence.
     further : dict
         Other cells of the table: outlier, nearest training images, the result at the threshold.
     """
@@ -68,7 +69,7 @@ class ImageAnswer:
 
     @classmethod
     def of(cls, item: Item) -> ImageAnswer:
-        """Return what is known of an image."""
+        """Return the answer for an image; values that are not known yet are None."""
         names = ("predicted", "confidence", "uncertain", "probabilities", "calibrated", "further")
         row = {name: item.row.get(name) for name in names}
         return cls(item.number, item.name, item.model, item.state, item.error, item.notes, **row)
@@ -76,18 +77,18 @@ class ImageAnswer:
 
 @dataclass
 class Queue:
-    """What waits.
+    """The state of the queue.
 
     Attributes
     ----------
     waiting, working, done, failed : int
-        Images.
+        Number of images in each state.
     room : int
-        Images that may come now.
+        Number of images that can be added now.
     version : int
-        Another one when anything has changed.
+        Number that changes when anything has changed.
     restarts : int
-        How often the process that reads images has died.
+        How often the process that reads images has crashed and was restarted.
     """
 
     waiting: int
@@ -101,7 +102,7 @@ class Queue:
 
 @dataclass
 class ModelAnswer:
-    """A model of the page."""
+    """A model that the page can use."""
 
     number: int
     name: str
@@ -110,7 +111,7 @@ class ModelAnswer:
 
 
 def make_app(session: Session, pages: Pages) -> FastAPI:
-    """Return what answers; `Guard` stands before it."""
+    """Return the web application, without access control, see `Guard`."""
 
     @asynccontextmanager
     async def work(_: FastAPI) -> AsyncIterator[None]:
@@ -164,7 +165,7 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/images", status_code=202)
     async def add_image(request: Request, name: str, model: int = 0, mpp: Mpp = None) -> ImageAnswer:
-        """Take in an image: its file is the body."""
+        """Add an image; the request body is its file."""
         session.check_model(model)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
@@ -196,12 +197,12 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
     @app.get("/api/images/{number}/nearest-{place}.jpg")
     async def nearest(number: int, place: int) -> Response:
-        """Return a small picture of a near training image, if the model file holds some."""
+        """Return a small picture of one of the nearest training images, if the model file contains these."""
         return _file(session.item(number).work / f"nearest-{place}.jpg")
 
     @app.get("/api/images/{number}/{kind}.jpg")
     async def picture(number: int, kind: str, part: Part = None, target: str = "") -> Response:
-        """Return the image (`picture`), with normalised stains (`stains`), or under a map (`map`)."""
+        """Return the image (`picture`), the image with normalised stains (`stains`) or with a heat map (`map`)."""
         if kind not in _KINDS:
             raise HTTPException(404, f"there is no {kind}; ask for {', '.join(_KINDS)}")
         item = session.item(number)

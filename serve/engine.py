@@ -1,4 +1,4 @@
-"""The worker process as the server sees it: asked one thing at a time, started anew when it has died."""
+"""Runs tasks in the worker process, one at a time, and restarts it after a crash."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..formats import limits
 from ..jobs import THREADS
 
 MARKS = ("\x02", "\x03")
-"""Signs around a parameter in what a worker says, which no name of a file has."""
+"""Characters around a parameter in a worker's message, which cannot occur in file names."""
 
 _LINE = 64 * 1024**2
-"""Bytes of an answer at most."""
+"""Largest size of an answer in bytes."""
 
 
 class Busy(Exception):
-    """Too much waits for the worker."""
+    """Too many requests wait for the worker."""
 
 
 class Engine:
-    """Asks the worker.
+    """Runs tasks in a worker process.
 
     Attributes
     ----------
     restarts : int
-        How often a worker has died.
+        How often a worker has crashed or was stopped.
     """
 
     def __init__(self) -> None:
@@ -42,18 +42,18 @@ class Engine:
         self._waiting = 0
 
     async def ask(self, task: Mapping[str, Any], *, view: bool = False) -> dict[str, Any]:
-        """Have a task done; its answer holds an ``error`` if it could not be.
+        """Run a task in the worker and return its answer, which has an ``error`` if the task failed.
 
         Parameters
         ----------
         task : mapping
         view : bool
-            Whether somebody waits for it: refused if many do.
+            Whether a user waits for the answer; such tasks are refused if too many wait already.
 
         Raises
         ------
         Busy
-            A view, and too many wait.
+            `view` is set, and too many tasks wait.
         """
         if view and self._waiting >= limits.SERVED_VIEWS:
             raise Busy
@@ -77,7 +77,7 @@ class Engine:
         except OSError:
             line = b""
         except asyncio.CancelledError:
-            await self.stop()  # its answer would be taken for that of the next task
+            await self.stop()  # otherwise its answer would be read as the answer of the next task
             raise
         if not line.endswith(b"\n"):
             return await self._died("ended the process that reads images, as for lack of memory")
@@ -100,11 +100,11 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Number of the worker process, if there is one."""
+        """Process id of the worker; None if it was not started."""
         return None if self._process is None else self._process.pid
 
     async def stop(self) -> None:
-        """End the worker."""
+        """Kill the worker."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGKILL)
@@ -113,12 +113,12 @@ class Engine:
 
 
 async def load_models(engine: Engine, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Load models in the worker, and return what each is.
+    """Load models in the worker, and return the facts of each for the page.
 
     Raises
     ------
     InputError, BchistoError
-        One cannot be used.
+        A model cannot be used.
     """
     facts = []
     for model in models:

@@ -1,4 +1,4 @@
-"""The pages: images with what a model says of them, one image closely, and runs."""
+"""The HTML pages: images with their predictions, one image in detail, and runs."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from .session import Item, Refused, Session
 from .views import PARTS
 
 _MOST_ROWS = 500
-"""Rows of the page: the sheet and the table have them all."""
+"""Largest number of rows on the page; the sheet and the table have all rows."""
 
 _OF_REPORTS = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""What a report may do, which holds its style and pictures itself."""
+"""Content security policy for reports, which contain their styles and pictures."""
 
 _NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
-"""Columns of the table whose names need words for people."""
+"""Columns of the table with another title on the page."""
 
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
 class Pages:
-    """Makes the pages.
+    """Renders the HTML pages.
 
     Parameters
     ----------
     models : sequence of dict
-        As `load_models` returns them.
+        The return value of `load_models`.
     csrf : str
         See `Guard`.
     runs : Path, optional
-        A folder of runs.
+        A folder of runs to list.
     """
 
     def __init__(self, models: Sequence[dict[str, Any]], *, csrf: str, runs: Path | None) -> None:
@@ -55,7 +55,7 @@ class Pages:
         self._static = {"page.css": style_of(__package__, "page.css"), "page.js": source}
 
     def add(self, app: FastAPI, session: Session) -> None:
-        """Let an app answer with the pages."""
+        """Add the routes of the pages to an app."""
 
         @app.get("/", include_in_schema=False)
         async def images(model: int = 0) -> Response:
@@ -85,7 +85,7 @@ class Pages:
 
         @app.get("/report", include_in_schema=False)
         async def report(run: str, of: str) -> Response:
-            # only what is listed: no path that is asked for is opened
+            # only reports in the list: a path from the request is never opened
             listed = await asyncio.to_thread(self._list_runs)
             path = next(
                 (path for row in listed if row["run"] == run for name, path in row["reports"] if name == of), None
@@ -107,7 +107,7 @@ class Pages:
         return HTMLResponse(text)
 
     def _results(self, session: Session, model: int) -> dict[str, Any]:
-        """Return the images of a model, the least confident first."""
+        """Return the template's values for the images of a model, sorted by confidence, lowest first."""
         items = session.items(model)
         done = sorted((item for item in items if item.state == "done"), key=lambda item: item.row["confidence"])
         by_class = Counter(item.row["predicted"] for item in done)
@@ -147,7 +147,7 @@ class Pages:
 
 
 def _marks(item: Item) -> list[str]:
-    """Return what marks an image."""
+    """Return the marks of an image in the list."""
     further = item.row["further"]
     marks = ["uncertain"] if item.row["uncertain"] else []
     marks += ["unlike the training images"] if further.get("outlier") == "yes" else []
@@ -155,6 +155,6 @@ def _marks(item: Item) -> list[str]:
 
 
 def _columns(item: Item) -> list[tuple[str, str]]:
-    """Return the further cells of the table, named for people."""
+    """Return the further cells of the table, with readable titles."""
     further = item.row.get("further", {}).items()
     return [(_NAMES.get(name, name.replace("_", " ").capitalize()), cell) for name, cell in further if cell]

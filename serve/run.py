@@ -1,4 +1,4 @@
-"""``bchisto serve``: load the models, answer until interrupted, and remove what is not to be kept."""
+"""``bchisto serve``: load models, serve the web page until interrupted, and remove its temporary files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import ServeSettings
 _log = logging.getLogger(__name__)
 
 _END_SECONDS = 3
-"""How long answers that are under way may take when the page ends."""
+"""Time in which open requests must end when the server stops."""
 
 
 def serve(
@@ -27,17 +27,17 @@ def serve(
     settings: ServeSettings | None = None,
     ready: Callable[[str], object] = lambda address: None,
 ) -> None:
-    """Answer as a web page, until interrupted.
+    """Serve the web page, until interrupted.
 
     Parameters
     ----------
     models : sequence of path
-        Model files, or folders of runs that hold one.
+        Model files, or run folders with a model file.
     weights : sequence of str
         As in `bchisto.predict.predict`.
     settings : ServeSettings, optional
     ready : callable
-        Gets the address, with the token, when the page answers.
+        Called with the address, including the token, once the server is ready.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def serve(
     BundleError, WeightsError
         As in `bchisto.predict.predict`.
     InputError
-        The address is taken, or is none of this machine.
+        The address is in use, or is not an address of this machine.
     """
     settings = ServeSettings.of(settings)
     paths, options = as_paths(models, "models"), as_texts(weights, "weights")
@@ -62,7 +62,7 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
         ensure_folder(settings.keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
-    # an interrupt is how it ends
+    # an interrupt is the normal end
     with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:
         asyncio.run(_serve(paths, options, settings, listener, folder, token, ready))
 

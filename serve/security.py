@@ -1,4 +1,4 @@
-"""Who may ask: the host that was asked, the token, and that a page of ours asks for what changes something."""
+"""Access control: checks the host name, the token, and that changes are requested by bchisto's own page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""What every answer says, unless it says something itself."""
+"""Headers of every answer, unless the answer sets them itself."""
 
 _SAFE = ("GET", "HEAD")
 
@@ -35,32 +35,33 @@ _ENTER = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0;url=/"><title>bchisto</title><p><a href="/">Go on</a></p></html>'
 )
-"""A page of ours that leads on: a cookie that is only for us does not come with a link from elsewhere."""
+"""A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 
 
 def known_hosts(host: str) -> frozenset[str]:
-    """Return the names under which the page may be asked for; of an address that stands for all, every number.
+    """Return the host names with which the page can be requested.
 
-    What a browser asks for is checked since a name of a stranger may lead to this machine (DNS rebinding).
+    The name is checked since an attacker's host name could point to this machine (DNS rebinding).
     """
     names = {"127.0.0.1", "localhost", "::1", host, socket.gethostname()}
     return frozenset(name.casefold() for name in names)
 
 
 class Guard:
-    """Lets requests through that may pass, and says what a browser may do with the answers.
+    """Passes only authorised requests to an app, and adds security headers to the answers.
 
     Parameters
     ----------
     app : callable
-        What answers.
+        The ASGI app.
     token : str
-        In the address that is printed, or as ``Authorization: Bearer``.
+        Secret in the printed address, or in ``Authorization: Bearer``.
     csrf : str
-        What a page of ours sends along as ``X-CSRF`` where something is changed.
+        Secret that bchisto's page sends as ``X-CSRF`` with requests that change something.
     host : str
+        Address of the server.
     cookie : str
-        Name of the cookie: a browser has one for all ports.
+        Name of the cookie. It includes the port, since browsers share cookies between ports.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, csrf: str, host: str, cookie: str) -> None:
@@ -70,7 +71,7 @@ class Guard:
         self._ticket = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request, or pass it to the app."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -126,11 +127,11 @@ def _is_number(name: str) -> bool:
 
 
 def _same(given: str, wanted: str) -> bool:
-    """Compare in a time that tells nothing."""
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def _same_origin(headers: Headers) -> bool:
-    """Whether a browser says that the page itself asks; programs say nothing."""
+    """Return whether the Origin header names this page; programs send no such header."""
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")

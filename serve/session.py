@@ -1,4 +1,4 @@
-"""The images of a session: kept in a folder, predicted one after the other, listed the least confident first."""
+"""The images of a session: stored in a folder, and predicted one after the other."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .engine import Engine
 _log = logging.getLogger(__name__)
 
 _IMAGES = "images"
-"""Folder of images that are kept."""
+"""Name of the folder for images that are kept."""
 
 _MOST_PARTS = 10
-"""Folders of a name, and the name."""
+"""Largest number of parts of an image's name: folders and the file name."""
 
 
 class Refused(Exception):
-    """An image that is not taken.
+    """A request that is refused.
 
     Attributes
     ----------
     status : int
-        Of HTTP.
+        HTTP status.
     reason : str
     """
 
@@ -42,27 +42,27 @@ class Refused(Exception):
 
 @dataclass
 class Item:
-    """An image.
+    """An image of the session.
 
     Attributes
     ----------
     number : int
     name : str
     model : int
-        Of the page's models.
+        Number of the model.
     path : Path
         The file.
     mpp : float or None
-        Micrometres per pixel, as its owner has them.
+        Micrometres per pixel, as entered by the user.
     state : {"waiting", "working", "done", "failed"}
     row : dict
-        What the worker answered.
+        The worker's answer.
     error : str
-        Why it cannot be used.
+        The reason why it cannot be used; empty if it can.
     notes : list of str
-        What was warned of.
+        Warnings.
     shown : dict
-        Pictures that were made of it, with what stands beside them.
+        Pictures of it that exist, with the facts shown next to them.
     """
 
     number: int
@@ -78,32 +78,32 @@ class Item:
 
     @property
     def work(self) -> Path:
-        """Where what is made of it lies."""
+        """Folder of the image and of its pictures."""
         return self.path.parent
 
     @property
     def task(self) -> dict[str, Any]:
-        """What the worker is told of it."""
+        """The image as a part of a task for the worker."""
         return {"name": self.name, "path": str(self.path), "mpp": self.mpp}
 
 
 class Session:
-    """The images, and what predicts them.
+    """The images of the page, and the queue of their predictions.
 
     Parameters
     ----------
     engine : Engine
     models : sequence of dict
-        As `load_models` returns them.
+        The return value of `load_models`.
     folder : Path
-        Where files lie while the page is up.
+        Folder for temporary files.
     keep : Path, optional
-        Where they stay.
+        Folder for images, tables and reports that are kept.
 
     Attributes
     ----------
     version : int
-        Changes with what is shown.
+        Number that changes when anything on the page changes.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Session:
         self._coming = self._next = self._held = 0
 
     def items(self, model: int | None = None) -> list[Item]:
-        """Return the images of a model, or all, in the order in which they came."""
+        """Return the images of a model, or all images, in the order in which they were added."""
         return [item for item in self._items.values() if model in (None, item.model)]
 
     def item(self, number: int) -> Item:
@@ -125,24 +125,24 @@ class Session:
         Raises
         ------
         Refused
-            There is none.
+            There is no such image.
         """
         if number not in self._items:
             raise Refused(404, "there is no such image; it may have been removed")
         return self._items[number]
 
     def check_model(self, model: int) -> None:
-        """Refuse a number that no model has."""
+        """Refuse a number without a model."""
         if not 0 <= model < len(self.models):
             raise Refused(404, "there is no such model")
 
     def counts(self, model: int | None = None) -> dict[str, int]:
-        """Return how many images are in which state."""
+        """Return the number of images in each state."""
         states = [item.state for item in self.items(model)]
         return {state: states.count(state) for state in ("waiting", "working", "done", "failed")}
 
     def room(self) -> None:
-        """Refuse an image for which there is no room.
+        """Refuse an image if too many wait, or there is no room for another.
 
         Raises
         ------
@@ -157,12 +157,12 @@ class Session:
             raise Refused(507, "the images on the page fill the room that it has; remove some first")
 
     async def add(self, name: str, content: AsyncIterator[bytes], *, model: int, mpp: float | None = None) -> Item:
-        """Take in an image, and let it wait for its turn.
+        """Receive an image, and add it to the queue.
 
         Raises
         ------
         Refused
-            There is no room, or it is too large, empty or too slow.
+            There is no room, or the image is too large or empty, or arrives too slowly.
         """
         self.room()
         self._coming += 1
@@ -203,7 +203,7 @@ class Session:
         return next(other for other in numbered if other not in taken)
 
     def remove(self, number: int) -> None:
-        """Remove an image, and all that was made of it."""
+        """Remove an image and its pictures."""
         item = self._items.pop(number)
         self._held -= item.path.stat().st_size if item.path.is_file() else 0
         shutil.rmtree(item.work, ignore_errors=True)
@@ -212,7 +212,7 @@ class Session:
         self.version += 1
 
     async def run(self) -> None:
-        """Predict what waits, for as long as the page is up."""
+        """Predict images from the queue, until cancelled."""
         while True:
             item = await self._queue.get()
             if item.number not in self._items:
@@ -229,7 +229,7 @@ class Session:
                 await self.keep()
 
     async def keep(self) -> None:
-        """Write the tables and reports that are to stay."""
+        """Write the tables and reports to the folder of what is kept, if there is one."""
         for number in range(len(self.models) if self._keep is not None else 0):
             assert self._keep is not None
             name = "predictions" if len(self.models) == 1 else f"predictions-{number + 1}"
@@ -239,14 +239,14 @@ class Session:
                     _log.warning("%s", answer["error"])
 
     async def show(self, item: Item, kind: str, *, part: int | None, target: str = "") -> tuple[Path, dict[str, Any]]:
-        """Have a picture of an image made, unless it is there; return it with what stands beside it.
+        """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
 
         Raises
         ------
         Refused
             The image is not predicted, or the model has no such class.
         Busy
-            Many wait for pictures.
+            Too many users wait for pictures.
         """
         classes = self.models[item.model]["classes"]
         if item.state != "done":
@@ -265,7 +265,7 @@ class Session:
         return path, item.shown[key]
 
     async def write(self, model: int, out: Path, html: Path | None = None) -> dict[str, Any]:
-        """Write the table of a model's images, and the sheet; return what went wrong."""
+        """Write the table of a model's images, and the sheet; return an ``error`` if that failed."""
         images = [
             {**item.task, "kept": item.row.get("kept"), "error": item.error}
             for item in self.items(model)
@@ -281,7 +281,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
-    """Write what comes, as long as it comes and is no more than a picture."""
+    """Write an upload to a file; refuse it if it is too slow, too large or empty."""
     size = 0
     with path.open("xb") as handle:
         while True:
@@ -297,7 +297,7 @@ async def _receive(content: AsyncIterator[bytes], path: Path) -> None:
 
 
 def _readable(name: str) -> str:
-    """Return a name as it is shown: of any alphabet, in one line, and below the folder that was given.
+    """Return a name of an upload for display: any alphabet, one line, and without parts such as "..".
 
     Examples
     --------
@@ -310,7 +310,7 @@ def _readable(name: str) -> str:
 
 
 def _file_name(name: str) -> str:
-    """Return a name for the file of an image: what it is called, as any file system takes it."""
+    """Return a file name for an image that is valid on any file system."""
     path = PurePosixPath(name)
     stem, suffix = (re.sub(r"[^\w.-]+", "_", part, flags=re.ASCII) for part in (path.stem, path.suffix))
     return f"{stem.strip('.')[:80] or 'image'}{suffix[:12]}"

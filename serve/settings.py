@@ -1,4 +1,4 @@
-"""Where the page answers, who may see it, and what it keeps."""
+"""Settings of the web page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from ..core import InputError, Settings, option
 
 _LEAST_TOKEN = 20
-"""Characters of a token that nobody guesses."""
+"""Least number of characters of a token, so that it cannot be guessed."""
 
 _MOST_TOKEN = 1000
 
 
 @dataclass(frozen=True)
 class ServeSettings(Settings):
-    """Where the page answers, who may see it, and what it keeps."""
+    """Settings of the web page: its address, its access token, and what it keeps."""
 
     runs: Path | None = option(
         None, group="Input", help="A folder of runs: list them on a second page, with state and report."
@@ -46,7 +46,7 @@ class ServeSettings(Settings):
             return False
 
     def validate(self) -> None:
-        """Refuse an address that others can reach, without a token of the user's."""
+        """Refuse an address that other machines can reach, unless there is a token file."""
         if not self.is_local and self.token_file is None:
             raise InputError(
                 "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",

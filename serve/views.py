@@ -1,4 +1,4 @@
-"""Pictures of an image as files that any browser shows: itself, with other stains, under a map; whole or a part."""
+"""Writes pictures for the browser: the image, with normalised stains, or with a heat map; the whole or a part."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Picture = npt.NDArray[np.uint8]
 PARTS = (
     "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
 )  # fmt: skip
-"""Parts of an image by their places: each has half of its width and height."""
+"""Parts of an image; each has half of its width and height."""
 
 _SHOWN, _SMALL = 1024, 160
-"""Longest side of a picture, and of a small one, pixels."""
+"""Longest side of a picture, and of a thumbnail, in pixels."""
 
 _STAINED = 2048
-"""Longest side of a picture whose stains are normalised: it takes 24 bytes a pixel and more."""
+"""Longest side of a picture whose stains are normalised, which needs at least 24 bytes per pixel."""
 
 
 def write_thumbnail(record: ImageRecord, path: Path) -> None:
-    """Write a small picture."""
+    """Write a thumbnail of an image."""
     write_picture(_sized(decode_record(record), _SMALL), path)
 
 
 def show_picture(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
-    """Write an image."""
+    """Write an image, or a part of it, and return its size."""
     image = decode_record(record)
     write_picture(_sized(_cut(image, part), _SHOWN), path)
     return {"height": image.shape[0], "width": image.shape[1]}
 
 
 def show_stains(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
-    """Write an image with its stains normalised: by the method of the model, or by Macenko's if it has none.
+    """Write an image with its stains normalised, by the model's method, or by Macenko's if the model has none.
 
     Raises
     ------
     TissueError
-        Too little tissue.
+        The image has too little tissue.
     """
     stain = own_stain(model)
     image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(_sized(decode_record(record), _STAINED))
@@ -56,7 +56,7 @@ def show_stains(model: Model, record: ImageRecord, *, part: int | None, path: Pa
 
 
 def own_stain(model: Model) -> str:
-    """Return the method by which a model normalises stains; empty if it does not."""
+    """Return the stain normalisation method of a model; empty if it has none."""
     if isinstance(model, BoostedModel):
         stain = next(iter(model.settings.values())).stain
     else:
@@ -67,18 +67,24 @@ def own_stain(model: Model) -> str:
 def draw_map(
     model: Model, record: ImageRecord, *, target: str, part: int | None, path: Path, file: Path
 ) -> dict[str, Any]:
-    """Write the map of an image over it; return what stands beside it.
+    """Write a heat map laid over an image, and return the facts shown next to it.
 
-    The map itself is kept beside the picture, so that a part of it takes no second one. So are its regions.
+    The values of the map and its regions are saved next to the picture, so that further parts do not compute it again.
 
     Parameters
     ----------
+    model : Model
+    record : ImageRecord
+    target : str
+        The class; empty for the predicted class.
+    part : int or None
+        Number of a part in `PARTS`; None for the whole image.
+    path : Path
+        The picture to write.
     file : Path
         The model file.
-    model, record, target, part, path
-        Of what and where to.
     """
-    work = f"{file} {target}"  # the folder of the image is of one model
+    work = f"{file} {target}"  # the folder of an image belongs to one model
     arrays = path.with_name(f"{path.stem.partition('-')[0]}-{model.bundle.classes.index(target) if target else ''}.npz")
     explanation = Explanation.load(arrays, work=work)
     if explanation is None:
@@ -116,7 +122,7 @@ def _cut(image: Any, part: int | None) -> Any:
 
 
 def _sized(image: Picture, side: int) -> Picture:
-    """Return an image that is at most so large."""
+    """Return an image whose longest side is at most `side` pixels."""
     import cv2
 
     longest = max(image.shape[:2])
@@ -134,7 +140,7 @@ def _enlarged(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.ND
 
 
 def write_picture(image: Picture, path: Path) -> None:
-    """Write a JPEG."""
+    """Write a picture as a JPEG file."""
     from PIL import Image
 
     with atomic_output(path) as temporary, temporary.open("wb") as handle:

@@ -1,7 +1,7 @@
-"""The process that reads images and computes. It may die; the page then answers for the image and starts another.
+"""The worker process that reads images and predicts them. If it crashes, the server reports this and starts another.
 
-A task is a line of JSON on standard input, its answer a line of JSON on what was standard output. Files are named by
-their paths, so that no pixels pass through the lines. It runs nothing that it reads.
+A task is a line of JSON on standard input, and its answer a line of JSON on the original standard output. Images are
+passed by their paths, so the lines contain no pixels. The worker never runs code from its input.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ from .engine import MARKS
 from .views import draw_map, own_stain, show_picture, show_stains, write_picture, write_thumbnail
 
 Task = Mapping[str, Any]
-"""What is asked: ``do`` names it, ``model`` and ``image`` say of what."""
+"""A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
 
 _MODELS = 8
-"""Models that are held at once."""
+"""Largest number of models in memory."""
 
 
 def main() -> int:
-    """Answer tasks until there are no more."""
+    """Answer tasks until standard input ends."""
     prepare_worker(os.getppid())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # so that output of libraries does not mix with answers
     for line in sys.stdin:
         answers.write(json.dumps(_answer(json.loads(line))) + "\n")
         answers.flush()
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _answer(task: Task) -> dict[str, Any]:
-    """Do a task; what goes wrong is a line under ``error``."""
+    """Do a task and return its answer; an exception becomes a line under ``error``."""
     with _noted(task) as notes:
         try:
             answer = _TASKS[task["do"]](task)
@@ -82,7 +82,7 @@ def _answer(task: Task) -> dict[str, Any]:
 
 @contextmanager
 def _noted(task: Task) -> Iterator[list[str]]:
-    """Gather what is warned of inside."""
+    """Collect the warnings that are logged inside the block."""
     notes: list[str] = []
 
     class Gather(logging.Handler):
@@ -101,7 +101,10 @@ def _noted(task: Task) -> Iterator[list[str]]:
 
 
 def _in_words(text: str, task: Task) -> str:
-    """Return a message in the words of the page; before there is one, with its parameters marked for the command."""
+    """Return a message with the page's names of parameters; while models are loaded, with marked parameters.
+
+    The command replaces marked parameters by its flags.
+    """
 
     def write(name: str, value: str) -> str:
         if task["do"] == "facts":
@@ -112,7 +115,7 @@ def _in_words(text: str, task: Task) -> str:
 
 
 def _named(value: Any, task: Task) -> Any:
-    """Return texts with the name of the image in the place of its path."""
+    """Return a value with the path of the image in texts replaced by its name."""
     image = task.get("image")
     if image is None:
         return value
@@ -132,7 +135,7 @@ def _model(task: Task) -> tuple[ModelFile, Model]:
 
 
 def _record(image: Task, model: Model) -> ImageRecord:
-    """Return an image as it is predicted; refuse it by what its header says."""
+    """Return the record of an image for prediction, after a check of its header."""
     record = ImageRecord(image_id=image["name"], path=Path(image["path"]), label=None)
     with advised():
         (usable,), _ = check_sizes([record], model=model, mpp=image["mpp"], skip_errors=False)
@@ -140,7 +143,7 @@ def _record(image: Task, model: Model) -> ImageRecord:
 
 
 def _facts(task: Task) -> dict[str, Any]:
-    """Load a model, and say what it is."""
+    """Load a model, and return facts on it for the page."""
     path = find_bundle(Path(task["model"]["path"]))
     file, model = _model({"model": {**task["model"], "path": str(path)}})
     bundle, beside = model.bundle, path.parent / "metrics.json"
@@ -160,7 +163,7 @@ def _facts(task: Task) -> dict[str, Any]:
 
 
 def _predict(task: Task) -> dict[str, Any]:
-    """Predict an image: its numbers, and the cells of the table."""
+    """Predict an image, and return its probabilities and its cells of the table."""
     file, model = _model(task)
     image, classes = task["image"], model.bundle.classes
     record = _record(image, model)
@@ -172,7 +175,7 @@ def _predict(task: Task) -> dict[str, Any]:
     settings = PredictSettings()
     shown = tabulate(predicted, settings=settings, point=_point(model, file))
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
-    temperature = model.bundle.temperature or 1.0  # as the confidence
+    temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
     (calibrated,) = apply_temperature(result.probabilities[None], temperature)
     small = Path(task["thumbnail"])
     write_thumbnail(record, small)
@@ -196,7 +199,7 @@ def _point(model: Model, file: ModelFile) -> Any:
 
 
 def _write(task: Task) -> dict[str, Any]:
-    """Write the table of images that were predicted, and the sheet if it is asked for."""
+    """Write the table of predicted images, and the sheet if requested."""
     file, model = _model(task)
     records, results = [], {}
     for image in task["images"]:
@@ -226,7 +229,7 @@ def _show(task: Task) -> dict[str, Any]:
 
 
 def _explain(task: Task) -> dict[str, Any]:
-    """Write the map of an image, or of a part of it, and its regions."""
+    """Write the heat map of an image, or of a part of it, and its regions."""
     file, model = _model(task)
     record = _record(task["image"], model)
     return draw_map(model, record, target=task["target"], part=task["part"], path=Path(task["out"]), file=file.path)

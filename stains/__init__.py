@@ -1,6 +1,6 @@
-"""Stain handling on uint8 RGB images of any size: normalisation, H&E augmentation, adapters.
+"""Stain normalisation and H&E augmentation of RGB images of any size.
 
-In and out: ``uint8`` arrays of shape (height, width, 3), channels in the order red, green, blue.
+Input and output are ``uint8`` arrays of shape (height, width, 3), with channels in the order red, green, blue.
 """
 
 from .check import StainCheck, check_stains, stain_notes

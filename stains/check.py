@@ -1,7 +1,7 @@
-"""Whether an image's normalised stains can be trusted: what share of the stained tissue turned white, and why.
+"""Check whether stain normalisation damaged an image, such as by turning stained tissue white.
 
-The published method keeps pixels that absorb in all three channels. In pale or eosin-rich tissue hardly any pixel does,
-and stains that are estimated from a few dark nuclei bleach the rest.
+The published method estimates stains from pixels that absorb light in all three channels. Pale or eosin-rich tissue
+has hardly any such pixels. Stains estimated from a few dark nuclei then bleach the other tissue.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from .od import Image, check_rgb
 from .ruifrok import RUIFROK_FROM_HED
 
 WHITE: Final = 235
-"""A pixel is white if all its channels reach this grey level: less than 2 % absorbed of the light
-through glass, 240."""
+"""A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that
+passes empty glass (240)."""
 
 MOST_WHITENED: Final = 0.05
-"""Most stained pixels that may turn white: one in twenty is lost tissue that a reader of the picture sees."""
+"""Largest acceptable share of stained pixels that turn white. From one in twenty on, the loss is visible."""
 
 LEAST_BASIS: Final = 0.05
-"""Least share of the stained pixels that stains may be estimated from (below it 74 of 86 images lost more than
-`MOST_WHITENED`, from a half on none of 540: docs/methods.md)."""
+"""Smallest acceptable share of stained pixels from which stains are estimated. Below it, 74 of 86 images lost more
+than `MOST_WHITENED`. With a share of at least one half, none of 540 images did (docs/methods.md)."""
 
 LEAST_COMPONENT: Final = -0.05
-"""Least component of a stain vector: a stain absorbs, and only noise makes it slightly negative."""
+"""Smallest acceptable component of a stain vector. Stains absorb light, so only noise makes a component slightly
+negative."""
 
 LEAST_ANGLE: Final = 8.0
-"""Least angle between the two stains, degrees: the condition of their matrix, which is the cotangent of half of it, is
-14 there, and every error of a density grows by as much (99 of 100 images of BreakHis are above 14)."""
+"""Smallest acceptable angle between the two stains, degrees. The condition number of the stain matrix is the cotangent
+of half the angle, here 14. Errors of a density grow by this factor. 99 of 100 BreakHis images have more than 14
+degrees."""
 
 FARTHEST: Final = 45.0
-"""Farthest that a stain may be from Ruifrok's haematoxylin or eosin, degrees (99 of 100 images of BreakHis are
-within 23 and 36)."""
+"""Largest acceptable angle between a stain and Ruifrok's haematoxylin or eosin, degrees. 99 of 100 BreakHis images
+are within 23 and 36 degrees."""
 
 
 @dataclass(frozen=True)
 class StainCheck:
-    """How far the normalised stains of an image can be trusted.
+    """Result of a check of the normalised stains of an image.
 
     Attributes
     ----------
@@ -52,9 +54,9 @@ class StainCheck:
         Share of the stained pixels that turned white, 0 to 1. A pixel is stained if the optical density of its green
         channel is at least 0.15.
     basis : float
-        Share of the stained pixels that the stains were estimated from, 0 to 1; NaN if the method estimates none.
+        Share of the stained pixels from which the stains were estimated, 0 to 1; NaN if the method estimates no stains.
     reasons : tuple of str
-        What is out of bounds; empty if nothing is.
+        Reasons for doubt, such as implausible stains; empty if there are none.
     """
 
     whitened: float
@@ -63,14 +65,14 @@ class StainCheck:
 
 
 def check_stains(before: Image, after: Image, estimate: StainEstimate | None) -> StainCheck:
-    """Check what a normalisation made of an image.
+    """Check a normalised image for tissue that turned white and for implausible stains.
 
     Parameters
     ----------
     before, after : ndarray of uint8, shape (height, width, 3)
-        The image and the normalised image, RGB.
+        The image before and after normalisation, RGB.
     estimate : StainEstimate or None
-        The stains that were estimated.
+        The stains that were estimated; None if the method does not estimate any.
 
     Examples
     --------
@@ -114,16 +116,17 @@ def _angle(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 
 
 def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: int | None, stain: str) -> list[str]:
-    """Return a line on images without normalisation, and one on those whose normalised stains are in doubt.
+    """Return notes about images that were not normalised and images whose normalised stains are doubtful.
 
     Parameters
     ----------
     skipped, doubtful : collection of str
-        Their names.
+        Names of these images.
     images : int or None
-        Of how many; None of new images, which come some at a time, and for which the method is that of training.
+        Number of all images. None for the prediction of new images, whose number is unknown and whose stain method
+        cannot be changed.
     stain : str
-        The method.
+        The stain method.
 
     Examples
     --------

@@ -15,14 +15,14 @@ from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_dens
 Array = npt.NDArray[np.float64]
 
 MACENKO_BETA: Final = 0.15
-"""A pixel is tissue where all three optical densities (natural log) reach this. Macenko et al. 2009, sec. 2;
+"""A pixel is tissue if its three optical densities (natural log) all reach this value. Macenko et al. 2009, sec. 2;
 Rakhlin et al. 2018, published code."""
 
 MACENKO_ALPHA: Final = 1.0
-"""Percentile (and 100 minus it) of the angle taken as the extreme stains. Macenko et al. 2009, sec. 2."""
+"""This percentile of the angle, and 100 minus it, define the two stains. Macenko et al. 2009, sec. 2."""
 
 MACENKO_MAX_PERCENTILE: Final = 99.0
-"""Percentile of a stain's concentration taken as its maximum. Macenko et al. 2009, sec. 2."""
+"""Percentile of a stain's concentration that is used as its maximum. Macenko et al. 2009, sec. 2."""
 
 REFERENCE_STAINS: Final = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
 """Reference stain matrix: rows red, green, blue; columns haematoxylin, eosin (natural-log optical density).
@@ -32,27 +32,26 @@ REFERENCE_MAXIMA: Final = np.array([1.9705, 1.0308])
 """Reference 99th percentiles of the haematoxylin and eosin concentrations. Source as `REFERENCE_STAINS`."""
 
 MIN_TISSUE_PIXELS: Final = 100
-"""Fewer tissue pixels than this are too little to estimate stains from (a 1st percentile of fewer
-pixels is the minimum)."""
+"""Smallest number of tissue pixels from which stains are estimated. With fewer, the 1st percentile is the minimum."""
 
 RANK_TOLERANCE: Final = 1e-6
-"""The tissue covariance is rank deficient where its second eigenvalue is below this share of the first
-(a uint8 image of one flat colour with rounding noise stays below it)."""
+"""The tissue covariance is rank deficient if its second eigenvalue is below this share of the first. A uint8 image of
+one flat colour with rounding noise is below it."""
 
 
 _MEAN = np.full((1, 3), 1 / 3)
-"""Takes the mean over the channels."""
+"""Matrix that averages the channels."""
 
 _SAMPLE = 64
-"""Every so many values guess where the tail begins."""
+"""One in this many values is sampled to estimate where the tail of the distribution begins."""
 
 _MARGIN = 1.0
-"""Percentage points by which the guessed tail is longer than needed; too short a guess costs only time."""
+"""Percentage points by which the estimated tail is longer than needed. A tail that is too short only costs time."""
 
 
 @dataclass(frozen=True)
 class StainEstimate:
-    """The stains of one image.
+    """The estimated stains of one image.
 
     Attributes
     ----------
@@ -74,11 +73,11 @@ class StainEstimate:
 
 @dataclass(frozen=True)
 class MacenkoNormalizer:
-    """Bring the H&E stains of an image to a reference.
+    """Normalise the H&E stains of an image to a reference with Macenko's method.
 
-    The stain plane is spanned by the eigenvectors of the two largest eigenvalues of the tissue covariance
-    (``eigh``, so always the largest two). The angle in that plane is measured around the largest eigenvector,
-    oriented along the tissue, so that it cannot wrap.
+    The eigenvectors of the two largest eigenvalues of the tissue covariance (by ``eigh``) span the stain plane. Angles
+    in this plane are measured from the first eigenvector, which is oriented towards the tissue, so that they cannot
+    wrap.
 
     Parameters
     ----------
@@ -87,15 +86,15 @@ class MacenkoNormalizer:
     beta : float
         Optical density that all three channels of a tissue pixel reach.
     alpha : float
-        Percentile of the angle (and 100 minus it) taken as the extreme stains.
+        This percentile of the angle, and 100 minus it, define the two stains.
     stains : ndarray, shape (3, 2)
         Reference stain vectors as columns: haematoxylin, eosin.
     maxima : ndarray, shape (2,)
         Reference 99th percentiles of their concentrations.
     robust : bool
-        Estimate from every pixel whose mean optical density over the channels reaches beta, and not only from those
-        that reach it in all three: there are few of these in pale or eosin-rich tissue. Components of a stain below 0
-        are taken for 0.
+        Estimate the stains from every pixel whose mean optical density over the channels reaches beta. By default, all
+        three channels must reach beta, which few pixels of pale or eosin-rich tissue do. Negative components of a
+        stain are set to 0.
 
     References
     ----------
@@ -111,7 +110,7 @@ class MacenkoNormalizer:
     robust: bool = False
 
     def tissue_share(self, image: Image) -> float:
-        """Return the share of pixels that stains are estimated from, 0 to 1."""
+        """Return the share of pixels from which stains are estimated, 0 to 1."""
         return float(self._tissue(check_rgb(image)).mean())
 
     def estimate(self, image: Image) -> StainEstimate:
@@ -129,7 +128,7 @@ class MacenkoNormalizer:
         Raises
         ------
         TissueError
-            Fewer than 100 tissue pixels, or tissue of one colour only, so that two stains cannot be told apart.
+            Fewer than 100 tissue pixels, or tissue of only one colour, in which two stains cannot be distinguished.
         """
         od = optical_density(image, light=self.light)
         tissue = self._tissue(image)
@@ -145,12 +144,12 @@ class MacenkoNormalizer:
         maxima = np.array([upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()])
         if not np.all(maxima > 0):
             raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
-        # the sum of squares that the projection onto the stain plane leaves, from second moments alone
-        rest = np.trace((np.eye(3) - stains @ unmixing) @ _second_moments(pixels)) / pixels.size
-        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(rest, 0.0))))
+        # mean square that the two stains do not explain, computed from second moments only
+        unexplained = np.trace((np.eye(3) - stains @ unmixing) @ _second_moments(pixels)) / pixels.size
+        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))))
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
-        """Replace the estimated stains by the reference.
+        """Replace the estimated stains of an image by the reference stains.
 
         Returns
         -------
@@ -163,12 +162,12 @@ class MacenkoNormalizer:
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
         exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
-        # The saturating cast rounds where the published code truncates. Nothing is below -0.5 here, so the absolute
-        # value that this call takes rounds to 0 as well.
+        # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
+        # is harmless: no value is below -0.5, so negative values also round to 0.
         return np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
 
     def normalize(self, image: Image) -> Image:
-        """Estimate and replace the stains of an image.
+        """Estimate the stains of an image and replace them by the reference stains.
 
         Parameters
         ----------
@@ -189,7 +188,7 @@ class MacenkoNormalizer:
         return self.normalize_with_estimate(image)[0]
 
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate]:
-        """Return the normalised image, see `normalize`, and the estimated stains."""
+        """Return the normalised image and the estimated stains; see `normalize`."""
         estimate = self.estimate(image)
         return self.apply(image, estimate), estimate
 
@@ -222,7 +221,7 @@ class MacenkoNormalizer:
 
 
 def _darker(image: Image, channels: str, *, light: float, beta: float) -> npt.NDArray[np.uint8]:
-    """Return a mask, 255 if the optical densities of these channels, letters of RGB, all reach beta."""
+    """Return a mask that is 255 if the optical densities of all given channels (letters of RGB) reach beta."""
     import cv2
 
     # od falls with the grey level, so "reaches beta" is a bound on the grey level
@@ -232,7 +231,7 @@ def _darker(image: Image, channels: str, *, light: float, beta: float) -> npt.ND
 
 
 def stained_pixels(image: Image) -> npt.NDArray[np.uint8]:
-    """Return a mask, 255 if the optical density of the green channel, which both stains absorb, reaches 0.15."""
+    """Return a mask that is 255 if the optical density of the green channel reaches 0.15; both stains absorb green."""
     return _darker(image, "G", light=TRANSMITTED_LIGHT, beta=MACENKO_BETA)
 
 
@@ -253,7 +252,7 @@ def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.
 def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     """Return a percentile by linear interpolation, as `numpy.percentile` does.
 
-    A sample guesses where the upper tail begins; the order statistics are then selected within the tail alone.
+    It is faster than NumPy: a sample shows where the upper tail begins, and only the tail is partially sorted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The stain methods by name: what ``stain`` takes."""
+"""Stain methods by name, as the parameter ``stain`` accepts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .od import Image
 from .treatments import TREATMENTS, treat
 
 ROBUST = "macenko-robust"
-"""Macenko's method, estimated from all of the stained tissue."""
+"""Name of Macenko's method with stains estimated from all stained tissue."""
 
 STAIN_METHODS = (
     "macenko",
@@ -22,17 +22,17 @@ STAIN_METHODS = (
     "staintools-reinhard",
     *TREATMENTS,
 )
-"""Names that ``stain`` takes."""
+"""Names that the parameter ``stain`` accepts."""
 
 CHECKED = frozenset(STAIN_METHODS) - {"none", *TREATMENTS}
-"""Methods that normalise stains, the outcome of which `check_stains` judges."""
+"""Methods that normalise stains. `check_stains` checks their results."""
 
 
 class Normalizer(Protocol):
-    """Normalises an image and says which stains it found."""
+    """Interface of objects that normalise an image and return the stains that they estimated."""
 
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        """Return the normalised image and the estimated stains, ``None`` where the method knows none.
+        """Return the normalised image and the estimated stains; ``None`` if the method does not estimate any.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class Normalizer(Protocol):
 
 @dataclass(frozen=True)
 class _Plain:
-    """A method that knows no stains."""
+    """A method that does not estimate stains."""
 
     method: str
 
@@ -53,14 +53,19 @@ class _Plain:
 
 
 def make_normalizer(stain: str) -> Normalizer:
-    """Return the normaliser of that name.
+    """Return the normaliser of the given name.
+
+    Parameters
+    ----------
+    stain : str
+        One of `STAIN_METHODS`.
 
     Raises
     ------
     InputError
-        No such method; the message lists them.
+        There is no such method; the message lists all methods.
     DependencyError
-        A StainTools stain without StainTools.
+        A StainTools method, but StainTools is not installed.
     """
     if stain in ("macenko", ROBUST):
         return MacenkoNormalizer(robust=stain == ROBUST)

@@ -1,4 +1,4 @@
-"""Optical density: od = -ln((x + 1) / 240)."""
+"""Optical density od of a grey level x: od = -ln((x + 1) / 240)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TRANSMITTED_LIGHT: Final = 240.0
 
 
 def check_rgb(image: npt.NDArray[Any]) -> Image:
-    """Return `image` if it is a uint8 RGB image.
+    """Return `image` unchanged after checking that it is a uint8 RGB image.
 
     Raises
     ------
     ImageError
-        Another dtype or shape.
+        The image has another dtype or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}")
@@ -46,7 +46,7 @@ def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> npt.ND
     Returns
     -------
     ndarray of float32, shape (height, width, 3)
-        Slightly negative where a channel is brighter than `light`.
+        Slightly negative if a channel is brighter than `light`.
 
     References
     ----------

@@ -1,8 +1,8 @@
-"""H&E augmentation by Ruifrok deconvolution: scale haematoxylin and eosin, recompose.
+"""H&E augmentation: separate the stains by Ruifrok deconvolution, scale haematoxylin and eosin, and recombine them.
 
 With a pixel as a row: od = -log10((x + 1)/240), c = od D^T, out = 240 * 10^-((c * [h, e, 1]) M) - 1. The three
-linear steps are one 3x3 matrix, so an augmentation costs one affine map and one exponential per pixel, and the
-optical density is computed once per image.
+linear steps are combined into one 3x3 matrix. An augmentation therefore costs one affine map and one exponential per
+pixel. The optical density is computed once per image.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ RUIFROK_TO_HED: Final = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-
 deconvolution", rounded to two decimals as in the published code of Rakhlin et al. 2018."""
 
 RUIFROK_FROM_HED: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-"""Stain matrix M: rows haematoxylin, eosin, residual. It inverts D^T only to two decimals, so factors of 1 are
-nearly but not exactly the identity. Source as `RUIFROK_TO_HED`."""
+"""Stain matrix M: rows haematoxylin, eosin, residual. It inverts D^T only to two decimals, so factors of 1 change an
+image slightly. Source as `RUIFROK_TO_HED`."""
 
 
 class HeAugmenter:
-    """Make many H&E augmentations of one image; works in a buffer of its own, so one thread at a time.
+    """Create many H&E augmentations of one image.
+
+    It reuses an internal buffer, so only one thread may use it at a time.
 
     Parameters
     ----------
@@ -46,12 +48,12 @@ class HeAugmenter:
         self._buffer = np.empty_like(self._density)
 
     def augment(self, *, hematoxylin: float, eosin: float) -> Image:
-        """Scale the two stains.
+        """Scale the two stains of the image.
 
         Parameters
         ----------
         hematoxylin, eosin : float
-            Factors; the paper draws both from U[0.7, 1.3].
+            Factors of the stain concentrations; the paper draws both from U[0.7, 1.3].
 
         Returns
         -------
@@ -63,24 +65,24 @@ class HeAugmenter:
         mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T  # cv2.transform takes columns
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
         bright = cv2.exp(cv2.transform(self._density, affine, dst=self._buffer), dst=self._buffer)
-        # Minus 1 as published, and minus 0.5 because the saturating cast rounds where the published code truncates. A
-        # very dark pixel is below 0 then and must saturate: convertScaleAbs would take its absolute value.
+        # Subtract 1 as published, and 0.5 because this cast rounds and the published code truncates. Very dark pixels
+        # become negative and must saturate at 0; convertScaleAbs would return their absolute values.
         return np.asarray(cv2.subtract(bright, (1.5, 1.5, 1.5, 0.0), dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def augmentation_matrix(*, hematoxylin: float, eosin: float) -> npt.NDArray[np.float64]:
-    """Return the three linear steps of an augmentation as one matrix.
+    """Return the matrix that combines the three linear steps of an augmentation.
 
     Parameters
     ----------
     hematoxylin, eosin : float
-        Factors.
+        Factors of the stain concentrations.
 
     Returns
     -------
     ndarray of float64, shape (3, 3)
-        A, so that with a pixel as a row ``out = 240 exp(-(od A)) - 1`` for ``od = -ln((x + 1)/240)``: the bases of the
-        published logarithm and power cancel.
+        A matrix A such that, with a pixel as a row, ``out = 240 exp(-(od A)) - 1`` for ``od = -ln((x + 1)/240)``. The
+        published formulas use base 10 for both logarithm and power, and the base cancels.
     """
     return np.asarray(RUIFROK_TO_HED.T @ np.diag([hematoxylin, eosin, 1.0]) @ RUIFROK_FROM_HED)
 
@@ -93,7 +95,7 @@ def augment_he(image: Image, *, hematoxylin: float, eosin: float) -> Image:
     image : ndarray of uint8, shape (height, width, 3)
         RGB.
     hematoxylin, eosin : float
-        Factors.
+        Factors of the stain concentrations.
 
     Returns
     -------
@@ -106,6 +108,6 @@ def augment_he(image: Image, *, hematoxylin: float, eosin: float) -> Image:
 
     Notes
     -----
-    Factors of 1 are nearly the identity, not exactly: the published matrices invert each other to two decimals.
+    Factors of 1 change an image slightly, because the published matrices invert each other only to two decimals.
     """
     return HeAugmenter(image).augment(hematoxylin=hematoxylin, eosin=eosin)

@@ -1,4 +1,4 @@
-"""StainTools behind the `Normalizer` interface (extra ``staintools``)."""
+"""Adapter that offers StainTools (extra ``staintools``) as a `Normalizer`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _RAMP_PIXELS = 256
 
 
 def reference_ramp() -> Image:
-    """Return an H&E image of every mixture of the reference stains, from none to their reference maxima.
+    """Return an image of all mixtures of the two reference stains, from none to their reference maxima.
 
-    StainTools fits its target from an image. This one holds the reference stain matrix and maxima of Rakhlin
-    et al. 2018, so that all normalisers aim at the same colours.
+    StainTools needs a target image. This one is made from the reference stain matrix and maxima of Rakhlin et al. 2018,
+    so that all normalisers have the same target colours.
 
     Returns
     -------
@@ -36,7 +36,7 @@ class StainToolsNormalizer:
     Parameters
     ----------
     method : {"macenko", "vahadane", "reinhard"}
-        StainTools' name of the method.
+        Name of the method in StainTools.
 
     Raises
     ------
@@ -61,12 +61,12 @@ class StainToolsNormalizer:
         self._method = method
 
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        """Normalise an image; the estimate is ``None`` unless the method is Macenko's.
+        """Normalise an image; the returned estimate is ``None`` unless the method is Macenko's.
 
         Raises
         ------
         TissueError
-            Too little tissue. Asked before StainTools runs, which crashes on blank images.
+            Too little tissue. This is checked first, because StainTools crashes on blank images.
         """
         estimate = MacenkoNormalizer().estimate(image)
         try:

@@ -1,7 +1,7 @@
-"""Contrast treatments: what an image may be brought to instead of reference stains, or for grey mammograms.
+"""Contrast treatments, which can be used instead of stain normalisation, or for grey mammograms.
 
-Their names are those of the BreakHis system (seed ``breakhis-resnet``); it prints no constants, so all of them here
-are ours.
+Their names are those of the BreakHis system (recipe ``breakhis-resnet``). It does not publish its constants, so all
+constants here are bchisto's choice.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ..core import InputError, one_of
 from .od import Image, check_rgb
 
 _CLIP, _TILES = 2.0, 8
-"""Clip limit and tiles a side of CLAHE: OpenCV's tutorial values."""
+"""Clip limit of CLAHE and its number of tiles per side, as in OpenCV's tutorial."""
 
 _SIGMA_SHARE = 1 / 32
-"""Width of the Gaussian as a share of the shorter side."""
+"""Standard deviation of the Gaussian as a share of the shorter side of the image."""
 
 _MIDDLE, _DEVIATION = 128.0, 42.0
-"""Level and spread that centred images are shown at: three deviations fill the range."""
+"""Mean and standard deviation of a whitened image, grey levels: three deviations fill the range."""
 
 _LEAST_VARIANCE = 1.0
-"""Variances below a grey level are noise of rounding and are not blown up."""
+"""Smaller variances are rounding noise and are not amplified."""
 
 
 def _clahe(image: Image) -> Image:
-    """Equalise the lightness in tiles, with limited contrast (Zuiderveld 1994); colours stay."""
+    """Equalise the lightness in tiles, with limited contrast (Zuiderveld 1994), without changing colours."""
     import cv2
 
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
@@ -37,30 +37,30 @@ def _clahe(image: Image) -> Image:
 
 
 def _whitening(image: Image) -> Image:
-    """Decorrelate the colour channels of the image and give them one variance (ZCA, Bell & Sejnowski 1997)."""
+    """Decorrelate the colour channels and scale them to equal variance (ZCA, Bell & Sejnowski 1997)."""
     pixels = image.reshape(-1, 3).astype(np.float64)
     centred = pixels - pixels.mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     scale = np.where(variances > _LEAST_VARIANCE, 1.0 / np.sqrt(np.maximum(variances, _LEAST_VARIANCE)), 0.0)
     white = centred @ (directions * scale) @ directions.T
-    return _shown(_MIDDLE + _DEVIATION * white).reshape(image.shape)
+    return _to_uint8(_MIDDLE + _DEVIATION * white).reshape(image.shape)
 
 
 def _demean(image: Image) -> Image:
-    """Bring the mean colour of the image to middle grey."""
-    return _shown(image - image.reshape(-1, 3).mean(axis=0) + _MIDDLE)
+    """Shift the mean colour of the image to middle grey."""
+    return _to_uint8(image - image.reshape(-1, 3).mean(axis=0) + _MIDDLE)
 
 
 def _gaussian_clahe(image: Image) -> Image:
-    """Take the smoothed image away, which leaves local detail, and equalise that."""
+    """Subtract the smoothed image, which leaves local detail, and equalise the difference."""
     import cv2
 
     sigma = max(1.0, _SIGMA_SHARE * min(image.shape[:2]))
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
-    return _clahe(_shown(image - smooth + _MIDDLE))
+    return _clahe(_to_uint8(image - smooth + _MIDDLE))
 
 
-def _shown(values: Any) -> Image:
+def _to_uint8(values: Any) -> Image:
     return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 
@@ -74,20 +74,20 @@ _STEPS: dict[str, tuple[Callable[[Image], Image], ...]] = {
 }
 
 TREATMENTS = tuple(_STEPS)
-"""Names of the treatments."""
+"""Names of the contrast treatments."""
 
 
 def treat(image: Image, method: str) -> Image:
-    """Treat an image.
+    """Apply a contrast treatment to an image.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
         RGB; grey as three equal channels.
     method : str
-        Of `TREATMENTS`: ``clahe`` (contrast-limited adaptive histogram equalisation of the lightness), ``whitening``
-        (channels decorrelated), ``demean``, ``gaussian-clahe`` (smoothed image subtracted, then CLAHE), and both orders
-        of CLAHE and whitening.
+        One of `TREATMENTS`: ``clahe`` (contrast-limited adaptive histogram equalisation of the lightness),
+        ``whitening`` (channels decorrelated), ``demean`` (mean colour shifted to grey), ``gaussian-clahe`` (smoothed
+        image subtracted, then CLAHE), ``clahe-whitening`` or ``whitening-clahe``.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def treat(image: Image, method: str) -> Image:
     Raises
     ------
     InputError
-        No such treatment.
+        There is no such treatment.
     ImageError
         Not a uint8 RGB image.
     """

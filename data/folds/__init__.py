@@ -1,4 +1,4 @@
-"""Folds: which images train, validate and test; split, published, or given as a list.
+"""Folds: decide which images train, validate and test. Folds are drawn, published, or given as a list.
 
-In: ids, labels and groups of images. Out: a `FoldPlan`, whose rows are image id, fold and part.
+The input is the IDs, labels and groups of images. The output is a `FoldPlan`, with rows of image ID, fold and part.
 """

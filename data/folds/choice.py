@@ -1,4 +1,4 @@
-"""Which folds a classifier is trained and tested on."""
+"""The user's choice of cross-validation schemes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
 
 @dataclass(frozen=True)
 class FoldChoice(Settings):
-    """Protocols by name, and how split folds are made."""
+    """A choice of cross-validation schemes (protocols), with options for folds that are drawn."""
 
     folds: tuple[str, ...] = option(
         (),
@@ -39,7 +39,7 @@ class FoldChoice(Settings):
 
     @classmethod
     def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:
-        """Return a choice from what a caller passes: one, or the names of protocols alone."""
+        """Return a choice from a choice, from only the names of protocols, or from None for the default."""
         if value is None:
             return cls()
         return value if isinstance(value, FoldChoice) else cls(as_texts(value, "folds"))
@@ -55,25 +55,25 @@ class FoldChoice(Settings):
         failed: Mapping[str, str] | Iterable[str] = (),
         known: DatasetFacts | None = None,
     ) -> list[FoldPlan]:
-        """Make the folds of each protocol.
+        """Create the folds of each protocol.
 
         Parameters
         ----------
         image_ids, labels, groups : sequence
-            Of the images that can be used.
+            One entry per usable image.
         seed : int
-            Moves split folds.
+            Seed of folds that are drawn.
         default : str
-            The protocol where none is named.
+            The protocol if none is named.
         failed : iterable of str
-            Images that could not be used, which a list may name.
+            Images that could not be used. A fold list may still contain them.
         known : DatasetFacts, optional
-            Further columns and copies of these images.
+            Further columns and near-duplicates of these images.
 
         Raises
         ------
         InputError
-            See `bchisto.data.fold_plans`; or `repeats` with folds that are fixed.
+            See `bchisto.data.fold_plans`; or `repeats` is above 1 with fixed folds.
         """
         known = replace(DatasetFacts.of(known), failed=tuple(failed))
         splits = [

@@ -1,4 +1,4 @@
-"""Fold lists: published, split by scikit-learn, or given as a file. Images and groups are never split."""
+"""Create the folds of a protocol: a published list, a list from a file, or folds that are drawn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .split import split_together
 from .units import split_copies, split_groups
 
 GROUPINGS = ("group", "none")
-"""Whether split folds keep groups whole."""
+"""Choices of `group_by`: whether drawn folds keep groups together."""
 
 
 def fold_plan(
@@ -36,27 +36,27 @@ def fold_plan(
     test_list: Path | None = None,
     known: DatasetFacts | None = None,
 ) -> FoldPlan:
-    """Make the folds of a protocol for these images.
+    """Create the folds of a protocol for these images.
 
     Parameters
     ----------
     folds : str
         A number of folds, shares such as ``70/30`` or ``80/10/10``, ``folder`` (the split that came with the images, in
         folders or a column), ``site:COLUMN`` (one fold for each value of a column of the manifest), a published list,
-        the path of a fold list, or ``none``: all images train but those of `test_list`.
+        the path of a fold list, or ``none`` (all images train except those of `test_list`).
     image_ids, labels, groups : sequence
-        One entry per image; a group is None where unknown. Images whose label is empty are in no fold.
+        One entry per image; a group is None if unknown. Images with an empty label are left out.
     group_by : {"group", "none"}, optional
-        Whether split folds keep groups whole; by default where all groups are known. With ``group`` an image whose
+        Whether drawn folds keep groups together; by default if all groups are known. With ``group``, an image whose
         group is unknown is a group of its own.
     seed : int
-        Moves split folds.
+        Seed of folds that are drawn.
     test_list : Path, optional
-        With ``none`` alone: a CSV with a column ``image_id``.
+        A CSV with a column ``image_id``; only with ``none``.
     known : DatasetFacts, optional
-        Further columns of the manifest; copies of one image, which split folds keep together (lists and sites are not
-        changed for copies, they are named in the warnings); and images that failed: these and those without a label,
-        and no others, may stand in a list and not be here.
+        Further columns of the manifest, near-duplicates, and failed images. Drawn folds keep near-duplicates together;
+        lists and sites are not changed, but near-duplicates in different parts cause a warning. A fold list may
+        contain images that failed or have no label, but no other missing images.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def fold_plan(
     Raises
     ------
     InputError
-        A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
-        without one of the classes, or a group in two parts under ``group_by="group"``.
+        A class has fewer images (or groups) than folds, a list does not fit the images, a training part lacks a class,
+        or a group is in two parts under ``group_by="group"``.
     """
     folds = as_text(folds, "folds")
     if test_list is not None and folds != "none":
@@ -77,10 +77,10 @@ def fold_plan(
     absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
     if unlabelled:
         failed = {*failed, *unlabelled}
-        kept = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
-        if not kept:
+        labelled = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
+        if not labelled:
             raise InputError("no image has a label; folds need labels")
-        image_ids, labels, groups = zip(*kept, strict=True)
+        image_ids, labels, groups = zip(*labelled, strict=True)
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
@@ -116,12 +116,12 @@ def fold_plan(
 
 
 def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
-    """Make the folds of several protocols, each of which gets a folder by its name; see `fold_plan`.
+    """Create the folds of several protocols, whose names must differ; see `fold_plan`.
 
     Raises
     ------
     InputError
-        See `fold_plan`; or two files of one name with different folds.
+        See `fold_plan`; or two fold lists have the same name but different folds.
     """
     plans: dict[str, tuple[str, FoldPlan]] = {}
     for name in dict.fromkeys(folds):
@@ -135,7 +135,7 @@ def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
 
 
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
-    """Say which images no fold holds."""
+    """Return a warning that names images that are in no fold; nothing if there are none."""
     if not images:
         return ()
     text = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
@@ -152,7 +152,7 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
 
 
 def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]) -> FoldPlan:
-    """Make one fold that tests a list and trains on everything else."""
+    """Create one fold that tests the images of a list and trains on all others."""
     tested: set[str] = set()
     if test_list is not None:
         rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))]
@@ -178,7 +178,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
     Raises
     ------
     InputError
-        A missing column, a fold that is no integer, an unknown part, an image listed twice in a fold.
+        A column is missing, a fold is not an integer, a part is unknown, or an image is listed twice in a fold.
     """
     path = as_path(path, "path")
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
@@ -186,7 +186,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
     table.log_columns(chosen)
     ids, folds, parts = chosen.values()
     rows: list[Row] = []
-    seen: set[tuple[str, int | None]] = set()
+    keys: set[tuple[str, int | None]] = set()
     for number, row in table.rows:
         image, text, part = row[ids], row[folds], row.get(parts) or "test"
         if not re.fullmatch(r"[0-9]{1,9}", text):
@@ -195,9 +195,9 @@ def read_fold_list(path: PathInput) -> list[Row]:
             raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
         fold = int(text)
         key = (image, fold if parts else None)
-        if key in seen:
+        if key in keys:
             raise InputError(f"{path}:{number}: {image} is listed twice; keep one row")
-        seen.add(key)
+        keys.add(key)
         rows.append((image, fold, part if parts else ""))
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
@@ -209,7 +209,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
 def _fit(
     name: str, listed: Sequence[Row], image_ids: Sequence[str], failed: Collection[str], *, where: str
 ) -> FoldPlan:
-    """Bring a list to these images: ids match whole or by file name; both sides must be complete."""
+    """Match the rows of a fold list to the images, by ID or by file name; both must be complete."""
     find = _finder([*image_ids, *failed], where)
     partition = listed[0][2] == ""
     rows: list[Row] = []
@@ -232,13 +232,15 @@ def _fit(
     rows = [row for row in rows if row[0] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
-        raise InputError("{}: {} images are in no fold, first {}; add them to the list", where, len(unlisted), unlisted[0])
+        raise InputError(
+            "{}: {} images are in no fold, first {}; add them to the list", where, len(unlisted), unlisted[0]
+        )
     warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
     return FoldPlan(name, tuple(spread(rows)), partition, warnings)
 
 
 def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]:
-    """Return what finds an image by its id, else by its file name; either Unicode form of a name will do."""
+    """Return a function that finds an image by its ID, or else by its file name, in any Unicode form."""
     exact = set(image_ids)
     by_path: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
@@ -258,9 +260,9 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
 
 
 def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
-    wanted = {classes[image] for image, _, _ in plan.rows}
+    present = {classes[image] for image, _, _ in plan.rows}
     for fold in plan.folds:
-        if missing := sorted(wanted - {classes[image] for image in plan.images(fold, "train")}):
+        if missing := sorted(present - {classes[image] for image in plan.images(fold, "train")}):
             text = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
             raise InputError("{folds} {}: {}", plan.name, text)
         if not plan.images(fold, "test") and plan.name != "none":
@@ -268,7 +270,7 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:
-    """Write ``image_id,label,group,fold[,part]``; a partition lists the fold in which each image is tested."""
+    """Write a fold list ``image_id,label,group,fold[,part]``; a partition has only the fold that tests each image."""
     body = [
         (image, labels[image], groups[image] or "", fold, part)
         for image, fold, part in sorted(plan.rows, key=lambda row: (row[1], row[0]))

@@ -1,4 +1,4 @@
-"""Protocols by what came with the images: their split, and one site of a column left out after the other."""
+"""Protocols from information that came with the images: a given split, and leave-one-site-out by a column."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..facts import GIVEN, DatasetFacts, given_parts
 from .plans import PARTS, FoldPlan, spread
 
 SITES = "site:"
-"""What a protocol that leaves one site out begins with; the name of the column follows."""
+"""Prefix of a leave-one-site-out protocol; the name of the column follows."""
 
 
 def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
-    """Train, validate and test once, each image in the part that it came in.
+    """Create the plan of the split that came with the images.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     Raises
     ------
     InputError
-        No image names its part, some do not, or none trains or tests.
+        The part of an image is unknown, or no image is in the training part or in the test part.
     """
     parts = given_parts(known)
     if parts is None:
@@ -43,14 +43,14 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     counts = Counter(part_of[image] for image in image_ids)
     for part in ("train", "test"):
         if not counts[part]:
-            there = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
-            raise InputError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, there)
+            present = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
+            raise InputError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, present)
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
 
 def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
-    """Say where folds do not keep the split that came with the images."""
+    """Return a warning if folds mix the parts of the split that came with the images, else nothing."""
     parts = given_parts(known)
     if parts is None or plan.origin in ("given", "none"):
         return ()
@@ -63,19 +63,19 @@ def mixed_parts(plan: FoldPlan, known: DatasetFacts) -> tuple[str, ...]:
 
 
 def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
-    """Make a fold for each value of a column, sorted, in which its images test and all others train.
+    """Create one fold for each value of a column (sorted), in which the images with this value test.
 
     Parameters
     ----------
     column : str
-        Of the manifest; case, and ``_`` for spaces and hyphens, do not count.
+        Column of the manifest. Case does not matter, and ``_`` is the same as a space or hyphen.
     image_ids : sequence of str
     known : DatasetFacts
 
     Raises
     ------
     InputError
-        No such column, an image without a value, or fewer than two values.
+        There is no such column, an image has no value, or all images have the same value.
     """
     if not column.strip():
         raise InputError("{folds} {}: name a column of the manifest, such as {}hospital", SITES, SITES)
@@ -91,11 +91,11 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     if len(sites) < 2:
         raise InputError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
     number = {site: fold for fold, site in enumerate(sites, start=1)}
-    named = few((f"{fold} {site}" for site, fold in number.items()), most=10)
+    numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
         "site-" + re.sub(r"[^\w.-]+", "-", column),
         tuple(spread([(image, number[values[image]], "") for image in image_ids])),
         partition=True,
         origin="site",
-        source=f"{column}; {named}",
+        source=f"{column}; {numbered}",
     )

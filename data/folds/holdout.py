@@ -1,4 +1,8 @@
-"""One hold-out by shares: 80/10/10 with validation and test parts balanced by class, 70/30 stratified; groups whole."""
+"""A single hold-out split by shares, which keeps groups together.
+
+A split in three, such as 80/10/10, has validation and test parts that are balanced by class. A split in two, such as
+70/30, is stratified.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,22 @@ from ...core import InputError
 from .plans import FoldPlan, Row
 
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
-"""Shares in percent that train, validate and test, or train and test."""
+"""Shares in percent for training, validation and test, or for training and test."""
 
 _TRIES = 200
-"""Orders of the groups that are tried for the best balance."""
+"""Number of random orders of the groups that are tried to find the best balance."""
 
 _NEAR = 0.05
-"""Of a class's images: how many more or fewer than its share may test before it is said."""
+"""Largest deviation of a class from its share of test images without a warning, as a fraction of its images."""
 
 _Image = tuple[str, str, str]
-"""Image id, class, and what it is kept whole with."""
+"""Image ID, class, and unit (images that are kept together)."""
 
 
 def holdout_plan(
     spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
 ) -> FoldPlan:
-    """Split once: into three with as many images of each class to validate and to test, or in two, stratified.
+    """Split once: into three parts, of which validation and test are balanced by class, or into two, stratified.
 
     Parameters
     ----------
@@ -36,26 +40,26 @@ def holdout_plan(
     image_ids, labels : sequence
         One entry per image.
     units : sequence of str
-        Kept whole: groups, or images with their copies.
+        The unit of each image, which is kept together: a group, or an image with its near-duplicates.
     grouped : bool
-        Whether they are groups, for the name.
+        Whether units are groups, for the name of the plan.
     seed : int
 
     Returns
     -------
     FoldPlan
-        Of one fold. Groups stay whole. Of three parts surplus images of a class in the validation and test parts are
-        left out, which a warning counts; another one says so where too few groups hold a class. Of two parts all
-        images are used, and a warning names classes whose share is not met.
+        A plan of one fold, which keeps units together. With three parts, surplus images of a class in the validation
+        and test parts are left out. A warning counts them, and another one reports classes with too few groups. With
+        two parts, all images are used, and a warning names classes whose share is not reached.
 
     Raises
     ------
     InputError
-        Shares that do not add up to 100, or too few images of a class.
+        The shares do not add up to 100, or a class has too few images.
 
     References
     ----------
-    Seed of ``ddsm-masses``: 80/10/10 by patient, validation and test balanced.
+    Recipe ``ddsm-masses``: 80/10/10 by patient, with balanced validation and test parts.
     """
     shares = [int(part) for part in spec.split("/")]
     if sum(shares) != 100 or min(shares) < 1:
@@ -73,7 +77,7 @@ def holdout_plan(
 def _stratified(
     spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
-    """Train and test, with the same share of every class; at least one image of each does either."""
+    """Split into training and test with the same share of every class, and at least one image of each in both."""
     counts = Counter(label for _, label, _ in images)
     if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
         raise InputError(
@@ -89,14 +93,14 @@ def _stratified(
         for label, count in sorted(counts.items())
         if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
     ]
-    text = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(off)}"
-    return rows, [text] if off else []
+    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(off)}"
+    return rows, [warning] if off else []
 
 
 def _balanced(
     spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
-    """Train, validate and test, with as many images of every class in the last two."""
+    """Split into three parts, of which validation and test each have the same number of images of every class."""
     counts = Counter(label for _, label, _ in images)
     classes = sorted(counts)
     quota = {part: round(shares[index] / 100 * len(images) / len(classes)) for index, part in ((1, "val"), (2, "test"))}
@@ -113,7 +117,7 @@ def _balanced(
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
-    for index in rng.permutation(len(images)).tolist():  # which images of a patient are left out is chance
+    for index in rng.permutation(len(images)).tolist():  # random order: surplus images are left out by chance
         image, label, unit = images[index]
         part = part_of.get(unit, "train")
         held[part, label] += 1
@@ -127,8 +131,8 @@ def _balanced(
     ]
     for part, most in quota.items():
         if any(held[part, label] < most for label in classes):
-            there = ", ".join(f"{label} {min(held[part, label], most)}" for label in classes)
-            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {there}")
+            present = ", ".join(f"{label} {min(held[part, label], most)}" for label in classes)
+            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {present}")
     return rows, warnings
 
 
@@ -140,10 +144,10 @@ def _draw(
     *,
     near: bool = False,
 ) -> list[str]:
-    """Draw groups that fill the quota of every class with the least surplus; the best of several orders.
+    """Draw groups that reach the quota of every class with the least surplus, the best of several random orders.
 
-    One group of each class is always left to train. With `near` they come as near to the quotas as they can, from
-    either side, with some of every class.
+    One group of each class is always left for training. With `near`, the numbers come as close to the quotas as
+    possible, from above or below, with some images of every class.
     """
     members: dict[str, Counter[str]] = {}
     for _, label, unit in images:
@@ -163,10 +167,10 @@ def _draw(
             group = members[free[index]]
             if near:
                 nearer = distance(held + group, group) < distance(held, group)
-                wanted = nearer or not all(held[label] for label in group)
+                useful = nearer or not all(held[label] for label in group)
             else:
-                wanted = any(held[label] < quota[label] for label in group)
-            if wanted and all(left[label] > 1 for label in group):
+                useful = any(held[label] < quota[label] for label in group)
+            if useful and all(left[label] > 1 for label in group):
                 held += group
                 left -= Counter(list(group))
                 chosen.append(free[index])

@@ -1,4 +1,4 @@
-"""The plan of a protocol: which images train, validate and test in each fold; and several splits as one plan."""
+"""The plan of a protocol, with the images that train, validate and test in each fold, and repeated splits."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Row = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Which images train, validate and test in each fold.
+    """The images that train, validate and test in each fold.
 
     Attributes
     ----------
     name : str
-        Folder name of the protocol: ``rakhlin10``, ``eva``, ``10``, ``5-grouped``, or a file's stem, with ``-file``
-        where that is the name of another protocol.
+        Folder name of the protocol, such as ``rakhlin10``, ``eva``, ``10`` or ``5-grouped``. For a fold list it is the
+        stem of the file, with ``-file`` if that is the name of another protocol.
     rows : tuple of (image_id, fold, part)
         One row per image and fold. Folds are numbered as in the source.
     partition : bool
         Whether every image is tested exactly once and trains in all other folds.
     warnings : tuple of str
-        What a reader of the numbers must know.
+        Warnings that concern the results.
     origin : {"split", "given", "site", "published", "part", "none", "file"}
-        Split by us, as the images came, one site after the other left out, a published list, some images of one, no
-        folds at all, or a list of the user's own.
+        Drawn at random, the split that came with the images, leave one site out, a published list, a part of a
+        published list, no folds, or a list of the user.
     source : str
-        The published list, where it is one or a part of one; of sites the column, and which site each fold tests; of a
-        given split its column.
+        Name of the published list, for origins ``published`` and ``part``; the column of a given split; for sites, the
+        column and the site that each fold tests.
     whole : int
-        Images of that list, where it is a part.
+        Number of images of the published list, for the origin ``part``.
     units : mapping of str to str
-        Image id to what split folds kept whole, where that is not the images' groups: copies of one image are one unit,
-        and so is an image whose group is unknown.
+        Image ID to unit, if the units that drawn folds keep together differ from the groups. Near-duplicates form one
+        unit, and an image whose group is unknown is a unit of its own.
     repeats : int
-        Splits that it is made of, each of as many folds.
+        Number of splits in the plan, each with the same number of folds.
     """
 
     name: str
@@ -65,17 +65,17 @@ class FoldPlan:
         return sorted(image for image, number, role in self.rows if number == fold and role == part)
 
     def kept_whole(self, image_ids: Sequence[str], groups: Sequence[str | None]) -> tuple[str | None, ...]:
-        """Return what folds inside the training part must keep whole, for each image: its unit, else its group."""
+        """Return the unit of each image, or else its group; folds inside the training part must keep these together."""
         return tuple(self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True))
 
     @property
     def sha256(self) -> str:
-        """Hash of the rows, whatever their order."""
+        """Checksum of the rows, independent of their order."""
         return hashlib.sha256(json.dumps(sorted(self.rows)).encode()).hexdigest()
 
 
 def spread(rows: Sequence[Row]) -> list[Row]:
-    """Write a list out: in a partition, whose parts are empty, an image trains wherever it is not tested."""
+    """Return one row per image and fold: in a partition (with empty parts), an image trains in all other folds."""
     if any(part for _, _, part in rows):
         return list(rows)
     folds = sorted({fold for _, fold, _ in rows})
@@ -84,22 +84,22 @@ def spread(rows: Sequence[Row]) -> list[Row]:
 
 
 def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
-    """Put splits of one protocol under several seeds together, the folds of each after those of the one before.
+    """Combine splits of one protocol with different seeds into one plan.
 
     Parameters
     ----------
     plans : sequence of FoldPlan
-        Of the same images and shares; fold f of split r (both from 1) becomes fold ``(r - 1) * folds + f``.
+        Splits of the same images and shares. Fold f of split r (both from 1) becomes fold ``(r - 1) * folds + f``.
 
     Returns
     -------
     FoldPlan
-        Every image is tested once a split, so it is no partition. Called ``<name>-repeated<splits>``.
+        A plan named ``<name>-repeated<splits>``. It is not a partition, because every image is tested once per split.
 
     Raises
     ------
     InputError
-        The folds are not drawn: other splits would be the same.
+        The folds are fixed, so all splits would be the same.
     """
     first, splits = plans[0], len(plans)
     if splits == 1:
@@ -121,7 +121,7 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
 
 
 def _warnings(plans: Sequence[FoldPlan]) -> Iterator[str]:
-    """Say once what holds for every split, and of which one what does not."""
+    """Yield the warnings of all splits once, and other warnings with the number of their split."""
     shared = set.intersection(*(set(plan.warnings) for plan in plans))
     yield from (text for text in plans[0].warnings if text in shared)
     for split, plan in enumerate(plans, start=1):

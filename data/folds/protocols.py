@@ -1,4 +1,4 @@
-"""Published fold lists, of images and of whole slides, and what a protocol is: told by its folds, not a file's name."""
+"""Published fold lists of images and of slides, and recognition of protocols by their folds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv", "thunder": "thunder.csv"}
-"""Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
+"""Fold lists that ship with the package; ``published/SOURCES.md`` lists their sources."""
 
 SLIDE_FOLDS = {
     "official": "breakhis_official.csv",
     "official-corrected": "breakhis_official.csv",
     "idc-published": "idc_published.csv",
 }
-"""Lists of slides that ship with the package. ``official-corrected`` takes a patient who tests in a fold out of its
+"""Lists of slides that ship with the package. ``official-corrected`` removes patients who test in a fold from its
 training part."""
 
 _SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*")
-"""Names of protocols that are no file."""
+"""Names of protocols that are neither published nor from a file."""
 
 
 def published_folds(name: str) -> list[Row]:
@@ -34,7 +34,7 @@ def published_folds(name: str) -> list[Row]:
     Raises
     ------
     InputError
-        No such list.
+        There is no such list.
     """
     if name not in PUBLISHED_FOLDS:
         raise InputError("{name} {}: no published list of this name; {}", name, one_of(name, PUBLISHED_FOLDS))
@@ -43,24 +43,24 @@ def published_folds(name: str) -> list[Row]:
 
 
 def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
-    """Bring a published list of slides to these images.
+    """Create the folds of a published list of slides for these images.
 
     Parameters
     ----------
     spec : str
-        Of `SLIDE_FOLDS`.
+        One of `SLIDE_FOLDS`.
     group_of : dict
-        Image id to its patient or slide.
+        Image ID to patient or slide.
 
     Returns
     -------
     FoldPlan
-        Images of slides in no list are left out; they are counted and named in its warnings.
+        Images of slides that are not in the list are left out; a warning counts and names them.
 
     Raises
     ------
     InputError
-        No image of a listed slide.
+        No image belongs to a listed slide.
     """
     if spec == "official" and group_of:
         cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
@@ -101,7 +101,7 @@ def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
 
 
 def _slide(image: str) -> str:
-    """Return the slide that an official file name of BreakHis or IDC carries; empty for any other name."""
+    """Return the slide from an official file name of BreakHis or IDC; empty for any other name."""
     name = PurePosixPath(image).name
     if match := BREAKHIS_NAME.fullmatch(name):
         return "-".join(match.group(2, 3, 4))
@@ -109,57 +109,61 @@ def _slide(image: str) -> str:
 
 
 def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
-    """Say of a list from a file whether it is a published one, and give it a name that is not mistaken for one.
+    """Recognise whether a list from a file is a published one, and rename it if its name would mislead.
 
     Parameters
     ----------
     plan : FoldPlan
-        As read, named by the file's stem.
+        As read, with the stem of the file as its name.
     group_of : dict
-        Image id to patient or slide.
+        Image ID to patient or slide.
 
     Returns
     -------
     FoldPlan
-        Of origin ``published`` where its folds are those of a published list for these images, ``part`` where they are
-        those of the list for some of its images, else ``file``. A file named like another protocol keeps that name if
-        it is that protocol; else ``-file`` is added.
+        Its origin is ``published`` if its folds are those of a published list for these images, ``part`` if they are
+        those of the list for some of its images, else ``file``. ``-file`` is added to its name if that is the name of
+        a different protocol.
     """
     recognised = _recognised(plan, group_of)
-    ours = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
-    ours |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
-    taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in ours}
-    itself = (plan.name, recognised.origin) in ours and plan.name in (recognised.source, f"{recognised.source}-quick")
+    built_in = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
+    built_in |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
+    taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in built_in}
+    itself = (plan.name, recognised.origin) in built_in and plan.name in (
+        recognised.source,
+        f"{recognised.source}-quick",
+    )
     return recognised if itself or not taken else replace(recognised, name=f"{plan.name}-file")
 
 
 def _recognised(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
-    """Return the plan with its origin, by its rows alone."""
-    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
-    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
+    """Return the plan with its origin, recognised only by its rows."""
+    rows = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
+    images, folds = {image for image, _, _ in rows}, {fold for _, fold, _ in rows}
     for name in PUBLISHED_FOLDS:
-        known = set(spread(published_folds(name)))
-        if mine == known:
+        published = set(spread(published_folds(name)))
+        if rows == published:
             return replace(plan, origin="published", source=name)
-        if mine == {row for row in known if row[0] in images and row[1] in folds}:
-            return replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
-    for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
-        with contextlib.suppress(InputError):  # these are images of other datasets
+        if rows == {row for row in published if row[0] in images and row[1] in folds}:
+            return replace(plan, origin="part", source=name, whole=len({image for image, _, _ in published}))
+    # the name of the plan first, since two of these lists are the same for some images
+    for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):
+        with contextlib.suppress(InputError):  # the images are not of this dataset
             if set(fit_slides(name, group_of).rows) == set(plan.rows):
                 return replace(plan, origin="published", source=name)
     return replace(plan, origin="file")
 
 
 def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
-    """Say in words what a protocol assumes.
+    """Describe a protocol in words.
 
     Parameters
     ----------
     plan : FoldPlan
     seed : int
-        What split folds were made with.
+        Seed of folds that were drawn.
     dataset : str
-        The layout that the images were read in.
+        Layout of the images.
     """
     name = plan.name.removesuffix(f"-repeated{plan.repeats}")
     if plan.repeats > 1:

@@ -1,6 +1,6 @@
-"""Folds that are split: stratified, groups whole where they are known, and copies of one image in one part.
+"""Folds that are drawn: stratified, with groups and near-duplicates kept together.
 
-Also folds inside a training part, for whoever chooses or stops by images that do not train.
+Also inner folds of a training part, for model selection and early stopping.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def split_together(
     grouped: bool,
     seed: int,
 ) -> FoldPlan:
-    """Split, with groups whole if asked to, and copies of an image always."""
+    """Draw folds that keep near-duplicates together and, with `grouped`, groups."""
     owners = groups if grouped else [None] * len(groups)
     make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
 
@@ -42,11 +42,11 @@ def split_together(
         return make(spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed)
 
     plan = split(())
-    here = set(image_ids)
-    copies = [pair for pair in known.copies or () if here.issuperset(pair)]
+    present = set(image_ids)
+    copies = [pair for pair in known.copies or () if present.issuperset(pair)]
     if copies:
         joined: FoldPlan | None = None
-        with contextlib.suppress(InputError):  # too much is joined
+        with contextlib.suppress(InputError):  # the joined units may be too large
             joined = split(copies)
         if joined is not None and _is_of_use(joined, plan, dict(zip(image_ids, labels, strict=True))):
             group_of = dict(zip(image_ids, groups, strict=True))
@@ -56,28 +56,28 @@ def split_together(
                 "as an image of its own"
             )
             plan = replace(joined, warnings=(*joined.warnings, *([note] if apart else ())))
-        else:  # those that train and test at once are named
+        else:  # near-duplicates stay in different parts; `fold_plan` warns of them
             copies = []
     if copies or (grouped and None in groups):
-        whole = groups if None not in groups else owners  # inside a training part groups are whole where all are known
-        units = join_units(image_ids, whole, copies)
+        together = groups if None not in groups else owners  # inner folds keep groups together if all are known
+        units = join_units(image_ids, together, copies)
         plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))
     return plan
 
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
-    """Whether images of every class train in every fold, and each part that had images before has some."""
-    wanted = set(label_of.values())
+    """Whether every class has training images in every fold, and no part of `before` has become empty."""
+    classes = set(label_of.values())
     filled = {(fold, part) for _, fold, part in plan.rows}
     return filled >= {(fold, part) for _, fold, part in before.rows} and all(
-        {label_of[image] for image in plan.images(fold, "train")} == wanted for fold in plan.folds
+        {label_of[image] for image in plan.images(fold, "train")} == classes for fold in plan.folds
     )
 
 
 def _stratified_plan(
     spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
 ) -> FoldPlan:
-    """Split units of images by scikit-learn; by image where they are not groups."""
+    """Draw stratified folds with scikit-learn, of groups or else of images with their near-duplicates."""
     count = int(spec)
     if count < 2:
         raise InputError("{folds} {}: give at least 2 folds", count)
@@ -90,7 +90,7 @@ def _stratified_plan(
         if len(set(units)) < count:
             raise InputError("{} groups are fewer than the {} folds; use fewer {folds}", len(set(units)), count)
     else:
-        # one image stands for its copies, so that without any the folds are what they always were
+        # one image represents its near-duplicates; without near-duplicates, the folds are those of plain scikit-learn
         chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
             raise InputError(
@@ -111,21 +111,21 @@ def _stratified_plan(
 def inner_splits(
     labels: Indices, groups: Sequence[str | None], *, count: int, seed: int
 ) -> list[tuple[Indices, Indices]]:
-    """Split training images again, groups whole where all are known.
+    """Split training images into inner folds, which keep groups together if all are known.
 
     Parameters
     ----------
     labels : ndarray of int, shape (images,)
     groups : sequence of str or None
     count : int
-        Folds; fewer where a class has fewer images, or there are fewer groups.
+        Number of folds; fewer if a class has fewer images, or if there are fewer groups.
     seed : int
 
     Returns
     -------
     list of (ndarray, ndarray)
-        Positions of images that train and that are held out. A split whose training side lacks a class is left out, so
-        there may be none.
+        Positions of the images that train and of those that are held out. Splits whose training side lacks a class are
+        left out, so the list may be empty.
     """
     owners = [group for group in groups if group is not None]
     grouped = len(owners) == len(labels)
@@ -133,18 +133,18 @@ def inner_splits(
     count = min(count, int(np.bincount(labels)[np.unique(labels)].min()), units)
     if count < 2:
         return []
-    wanted = set(labels.tolist())
+    classes = set(labels.tolist())
     return [
         (train, held)
         for train, held in _stratified(labels, owners if grouped else None, count=count, seed=seed)
-        if len(held) and set(labels[train].tolist()) == wanted
+        if len(held) and set(labels[train].tolist()) == classes
     ]
 
 
 def _stratified(
     labels: Sequence[str] | Indices, groups: Sequence[str] | None, *, count: int, seed: int
 ) -> Iterator[tuple[Indices, Indices]]:
-    """Split by scikit-learn: positions that train and that are held out, groups whole where there are any."""
+    """Yield splits by scikit-learn as positions that train and that are held out; groups are kept together if given."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold

@@ -1,4 +1,4 @@
-"""What split folds keep whole: groups as far as they are known, and copies of one image."""
+"""Units that drawn folds keep together: groups, if known, and near-duplicates; and warnings if folds divide them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from ..findings import pairs_alike
 from .plans import FoldPlan
 
 Copies = Sequence[tuple[str, str]]
-"""Pairs of image ids that show the same pixels."""
+"""Pairs of image IDs of near-duplicates."""
 
 
 def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: Copies) -> list[str]:
-    """Return the unit of each image: its group, or itself where that is unknown, joined with those of its copies.
+    """Return the unit of each image: its group, or the image itself, joined with the units of its near-duplicates.
 
     Parameters
     ----------
     image_ids : sequence of str
     groups : sequence of str or None
-        None where unknown, or where folds are by image.
+        None if unknown, or if folds are by image.
     copies : sequence of (str, str)
-        Pairs; images that are not in `image_ids` join nothing.
+        Pairs of near-duplicates; pairs with images that are not in `image_ids` are ignored.
 
     Returns
     -------
     list of str
-        Groups that nothing joins keep their names.
+        Names of units. Groups that are not joined keep their names.
 
     Examples
     --------
     >>> join_units(["a", "b", "c"], ["p", "q", "q"], [("a", "b")])
     ['p', 'p', 'p']
     """
-    # no file name holds a null character, so that an image is never taken for a group
+    # no name contains a null character, so an image is never mistaken for a group
     own = {i: f"\0{i}" if g is None else g for i, g in zip(image_ids, groups, strict=True)}
     leader = {unit: unit for unit in own.values()}
 
@@ -52,7 +52,7 @@ def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: C
 
 
 def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
-    """Say what a reader must know where some images name no patient or slide, or none does."""
+    """Return a warning if the patient or slide of some or all images is unknown; nothing if all are known."""
     missing = sum(group is None for group in groups)
     if missing == 0:
         return ()
@@ -68,16 +68,17 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False) -> tuple[str, ...]:
-    """Say how many groups are in two parts of a fold; which, where they are to be `named`.
+    """Return warnings with the number of groups that are in two parts of a fold.
 
-    A warning goes into every output of a protocol, also into bundles, which name no patient.
+    Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
+    model files, which must not contain names of patients.
     """
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
         if (group := group_of[image]) is not None:
             parts.setdefault((group, fold), set()).add(part)
-    tested = {group for (group, _), of in parts.items() if "test" in of and len(of) > 1}
-    stopped = {group for (group, _), of in parts.items() if {"train", "val"} <= of} - tested
+    tested = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
+    stopped = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - tested
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
@@ -104,7 +105,7 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
 
 
 def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
-    """Name images that test in a fold in which a copy of them trains."""
+    """Return a warning that names near-duplicates of which one trains or validates and the other tests in a fold."""
     placed = {(image, fold): part for image, fold, part in plan.rows}
     folds, apart = plan.folds, ({"train", "test"}, {"val", "test"})
     split = [

@@ -1,6 +1,7 @@
-"""Images of a dataset: decoded by record, their content by hash, copies, and restained ones.
+"""Images of a dataset: decoding, checksums, near-duplicates, and restaining.
 
-Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). Here stands what the rest of `bchisto.data` uses.
+Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module exports what the other modules of
+`bchisto.data` use.
 """
 
 from .content import ImageFiles, UniqueImages, compare_contents, same_content, unique_images

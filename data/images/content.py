@@ -1,4 +1,4 @@
-"""What files hold, by hash: equal images under different names, and the identity of a dataset."""
+"""Checksums of images: find equal images under different names, and compute the identity of a dataset."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ..findings import Finding
 
 _log = logging.getLogger(__name__)
 
-_SAID = 3
-"""Repeated images that are named before the rest is counted."""
+_NAMED = 3
+"""Number of repeated images that are named in warnings; further ones are only counted."""
 
 _MOST_CONTRADICTIONS = 50
-"""Images of two labels or groups that one message names."""
+"""Number of contradicting images that one message names."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
 CROP_SEEDS = ("id", "pixels")
-"""What seeds everything random about an image: its id, as in training, or its decoded pixels, as for new images, whose
-name and place say nothing about them."""
+"""Sources of the random seed of an image: its ID, as in training, or its decoded pixels, as for new images, so that
+their predictions do not depend on file names."""
 
 
 def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of an image as decoded, hexadecimal: of its shape, then its pixels.
+    """Return the SHA-256 of the shape and the pixels of a decoded image, hexadecimal.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
     Returns
     -------
     str
-        Of the text ``HEIGHTxWIDTHx3`` and a line feed, then the pixels row by row. The same for one picture as PNG and
-        as TIFF.
+        Checksum of the text ``HEIGHTxWIDTHx3`` and a line feed, then the pixels row by row. It is the same for an image
+        as PNG and as TIFF.
 
     Examples
     --------
@@ -60,12 +60,12 @@ def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
 
 
 def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: str) -> str:
-    """Return what seeds the crops, colours and patches of an image, by a rule of `CROP_SEEDS`.
+    """Return the text that seeds the crops, colours and patches of an image, by a rule of `CROP_SEEDS`.
 
     Raises
     ------
     InputError
-        No such rule.
+        There is no such rule.
     """
     if crop_seed not in CROP_SEEDS:
         raise InputError(f"crop_seed {crop_seed}: choose one of {', '.join(CROP_SEEDS)}")
@@ -73,30 +73,30 @@ def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: st
 
 
 def record_sha256(record: ImageRecord, whole: str) -> str:
-    """Return the SHA-256 of an image from that of its file: of that and the box, where the image is a part of it."""
+    """Return the checksum of an image, given that of its file (`whole`); it includes the box of the image, if any."""
     return whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
 
 
 def same_content(first: Path, second: Path) -> bool:
-    """Whether two files hold the same bytes."""
+    """Whether two files contain the same bytes."""
     return first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
 
 
 @dataclass(frozen=True)
 class UniqueImages:
-    """A dataset in which every content stands once, with the hash of each image.
+    """A dataset without repeated images, with a checksum of each image.
 
     Attributes
     ----------
     dataset : Dataset
-        Without the repeated images.
+        The dataset without repeated images.
     sha256 : dict of str to str
-        Image id to the SHA-256 of the file, or of that and the box where the image is a part of it.
+        Image ID to the SHA-256 of the file, or of that and the box if the image is a part of its file.
     digest : str
-        SHA-256 over ids, contents, labels and groups: the identity of the dataset. Groups that are known apart from the
-        images (`Dataset.patients_apart`) are left out of it: they may be named or corrected without describing anew.
+        SHA-256 of all IDs, contents, labels and groups: the identity of the dataset. It excludes groups from another
+        source (`Dataset.patients_apart`), so that these can be corrected without extracting features again.
     repeated : tuple of (str, str)
-        Left-out image id and the id it repeats.
+        ID of an image that is left out, and the ID of the image that it repeats.
     """
 
     dataset: Dataset
@@ -106,12 +106,12 @@ class UniqueImages:
 
 
 class ImageFiles:
-    """Hashes and headers of image files, read once; those of a cache where size, times and inode are unchanged.
+    """Checksums and headers of image files, from a cache if size, times and inode of a file are unchanged.
 
     Parameters
     ----------
     cache : Path, optional
-        A CSV that an earlier look left.
+        A CSV that an earlier run wrote.
     """
 
     def __init__(self, cache: Path | None = None) -> None:
@@ -120,7 +120,7 @@ class ImageFiles:
         self._headers: dict[Path, ImageHeader] = {}
 
     def know(self, records: Sequence[ImageRecord]) -> bool:
-        """Tell whether no file need be opened."""
+        """Whether the cache has an up-to-date entry with a header for every image."""
         try:
             return all(self._known.get(self._stamp(record.path), ("", ""))[1] for record in records)
         except ImageError:
@@ -143,7 +143,7 @@ class ImageFiles:
         return header
 
     def hashes(self, records: Sequence[ImageRecord]) -> list[str]:
-        """Return the SHA-256 of each file, and write the cache anew.
+        """Return the SHA-256 of each file, and rewrite the cache.
 
         Raises
         ------
@@ -154,12 +154,12 @@ class ImageFiles:
         stamps = [self._stamp(path) for path in paths]
         known = [self._known.get(stamp, ("", ""))[0] for stamp in stamps]
         with ThreadPoolExecutor(default_jobs()) as pool:
-            hashes = list(pool.map(lambda sha256, path: sha256 or file_sha256(path), known, paths))
+            checksums = list(pool.map(lambda sha256, path: sha256 or file_sha256(path), known, paths))
         if self._cache is not None:
             headers = [json.dumps(astuple(self._headers[path])) if path in self._headers else "" for path in paths]
-            rows = [(*stamp, sha256, header) for stamp, sha256, header in zip(stamps, hashes, headers, strict=True)]
+            rows = [(*stamp, sha256, header) for stamp, sha256, header in zip(stamps, checksums, headers, strict=True)]
             write_rows(self._cache, _CACHE_COLUMNS, rows)
-        return hashes
+        return checksums
 
     def _stamp(self, path: Path) -> tuple[str, ...]:
         if path not in self._stamps:
@@ -168,14 +168,14 @@ class ImageFiles:
 
 
 def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -> UniqueImages:
-    """Hash every image and leave out those whose content stands in the dataset already.
+    """Compute the checksum of every image, and leave out repeated images.
 
     Parameters
     ----------
     dataset : Dataset
-        Any.
     cache : Path or ImageFiles, optional
-        A CSV of earlier hashes, reused where size, times and inode of a file are unchanged, and written anew.
+        A CSV of earlier checksums, which is rewritten. Checksums are reused if size, times and inode of a file are
+        unchanged.
 
     Returns
     -------
@@ -184,43 +184,43 @@ def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -
     Raises
     ------
     InputError
-        The same content under two labels or in two groups; the message names every pair.
+        The same image has two labels or groups; the message names up to 50 such images.
     ImageError
         A file cannot be read.
     """
     unique, contradictions = compare_contents(dataset, cache=cache)
     if contradictions:
         raise InputError(few(map(str, contradictions), most=_MOST_CONTRADICTIONS))
-    for image, first_id in unique.repeated[:_SAID]:
+    for image, first_id in unique.repeated[:_NAMED]:
         _log.warning("%s: the same image as %s; used once", image, first_id)
-    if len(unique.repeated) > _SAID:
-        _log.warning("%d more images are in the dataset twice; each is used once", len(unique.repeated) - _SAID)
+    if len(unique.repeated) > _NAMED:
+        _log.warning("%d more images are in the dataset twice; each is used once", len(unique.repeated) - _NAMED)
     return unique
 
 
 def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -> tuple[UniqueImages, list[Finding]]:
-    """Return what `unique_images` does, and an error for each image of a content that has another label or group.
+    """Return the result of `unique_images`, and an error for each repeated image with another label or group.
 
     Raises
     ------
     ImageError
         A file cannot be read.
     """
-    hashes = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(dataset.records)
+    checksums = (cache if isinstance(cache, ImageFiles) else ImageFiles(cache)).hashes(dataset.records)
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
     contradictions: list[Finding] = []
-    for record, whole in zip(dataset.records, hashes, strict=True):
+    for record, whole in zip(dataset.records, checksums, strict=True):
         sha = record_sha256(record, whole)
         original = first.setdefault(sha, record)
         if original.image_id == record.image_id:
             kept[record.image_id] = sha
             continue
-        # a copy without a label or a group has those that the other names
+        # a repeated image without a label or a group gets those of the other one
         pairs = (("labelled", record.label, original.label), ("of group", record.group, original.group))
         if differing := [
-            f"{what} {here}, not {there}" for what, here, there in pairs if here and there and here != there
+            f"{what} {value}, not {other}" for what, value, other in pairs if value and other and value != other
         ]:
             message = f"the same image as {original.image_id}, but {' and '.join(differing)}; remove one or correct it"
             contradictions.append(Finding("error", record.image_id, message))
@@ -243,6 +243,6 @@ def _read_cache(path: Path | None) -> dict[tuple[str, ...], tuple[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(Cells(handle))[1:]
-    except DAMAGE:  # it saves time alone
+    except DAMAGE:  # the cache only saves time
         return {}
     return {tuple(row[:-2]): (row[-2], row[-1]) for row in rows if len(row) == len(_CACHE_COLUMNS)}

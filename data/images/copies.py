@@ -1,4 +1,4 @@
-"""Copies of one picture among many: candidates by points alike, confirmed on aligned pixels."""
+"""Search for near-duplicates: fingerprints yield candidates, which are confirmed by comparing aligned pixels."""
 
 from __future__ import annotations
 
@@ -19,59 +19,62 @@ from .decode import decode_record
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
 MOST_COMPARED = 20_000
-"""Images up to which copies are looked for: of 8,000 of BreakHis it takes minutes."""
+"""Largest number of images among which near-duplicates are searched for. For 8,000 of BreakHis it takes minutes."""
 
 _TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
-"""Hash tables, bits of a key, and how many that follow in a bucket are compared."""
+"""Number of hash tables, bits of a key, and number of subsequent points in a bucket with which a point is compared."""
 
 _COMPONENTS = 24
-"""Directions of most variance that keys are made of."""
+"""Number of principal components from which hash keys are computed."""
 
 _ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
-"""Distance up to which two points, or two pictures, are alike; descriptors have unit length."""
+"""Largest distance between the descriptors of two similar points, or of two similar images. Descriptors have unit
+length."""
 
 _ROWS = 512
-"""Pictures as wholes that are compared with all others at once."""
+"""Number of images whose whole-image descriptors are compared with all others at once."""
 
 _LEAST_POINTS = 3
-"""Points that must agree on one shift and orientation."""
+"""Smallest number of points that must agree on one shift and orientation."""
 
 _SAME_PIXELS = 0.9
-"""Correlation of aligned grey levels from which two pictures are copies."""
+"""Smallest correlation of the aligned grey levels of near-duplicates."""
 
 _SURE = 0.98
-"""Correlation from which no shift by a pixel is tried."""
+"""From this correlation on, shifts by one pixel are not tried."""
 
 _ASIDE, _DISTINCT = 3, 0.5
-"""Pixels by which a picture is shifted against itself, and how much less two copies may differ than it then does: in
-`benchmarks/duplicates.py` copies differ by 0.02 of it (99 %: 0.17), other pictures that correlate by more than 1.2."""
+"""To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
+shifted by so many pixels. In `benchmarks/duplicates.py` near-duplicates differ by 0.02 of it (99 %: 0.17), and other
+images that correlate differ by more than 1.2 of it."""
 
 _THUMB, _SQUEEZED = 32, 0.05
-"""Side at which orientations are tried, pixels; logarithm of the ratio of two aspects up to which they are equal."""
+"""Side in pixels at which orientations are tried, and the largest logarithm of the ratio of two aspect ratios that
+count as equal."""
 
 _LEAST_SHARE = 0.2
-"""Share of the smaller picture that the other must cover."""
+"""Smallest share of the smaller image that the overlap must cover."""
 
 _GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
-"""Parts on a side of an overlap, how many must be alike, and the correlation from which one is: a single strong object
-on a plain ground makes the whole correlate, at any place where another picture has such an object."""
+"""An overlap is divided into parts (so many per side), of which so many must have at least this correlation. Otherwise
+a single strong object on a plain background would make any two images correlate that both have such an object."""
 
 _SEED = 0
-"""Of the directions of hash keys."""
+"""Seed of the random directions of hash keys."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Two pictures that seem to show the same pixels.
+    """A pair of near-duplicates: two images that seem to show the same pixels.
 
     Attributes
     ----------
     first, second : str
-        Image ids, sorted.
+        Image IDs, sorted.
     correlation : float
-        Of the grey levels where they overlap.
+        Correlation of the grey levels where the images overlap.
     share : float
-        Of the smaller picture that the other shows, 0 to 1.
+        Share of the smaller image that is in the overlap, 0 to 1.
     """
 
     first: str
@@ -81,23 +84,22 @@ class Copy:
 
 
 def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
-    """Find pictures that show the same pixels: in another format, turned, mirrored, cropped, or encoded again.
+    """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-        Images that cannot be decoded, and those without tissue, which would all be copies of each other, are passed
-        over.
+        Images that cannot be decoded are ignored. So are images without tissue, which would all resemble each other.
 
     Returns
     -------
     tuple of Copy, or None
-        Sorted by ids. None where there are more than `MOST_COMPARED` images, which are not looked at.
+        Sorted by IDs. None, without a search, if there are more than `MOST_COMPARED` images.
 
     Notes
     -----
-    Fields of one slide that overlap show the same pixels too. Crops are found at the size of the
-    original; a picture as a whole also after it was scaled. The work grows with the number of images, not with its
+    Overlapping fields of one slide are found, too, since they show the same pixels. Crops are found only if they were
+    not resized; whole images are also found if they were. The time grows with the number of images, not with its
     square.
 
     References
@@ -161,17 +163,17 @@ def _scale(records: Sequence[ImageRecord]) -> Scale:
 
 
 Alignment = tuple[int, int, int]
-"""Orientation, and the shift in rows and columns."""
+"""Orientation (0 to 7), shift in rows and shift in columns."""
 
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
-    """Yield pairs that look alike as a whole, then pairs whose points agree on an alignment."""
+    """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
     known = [(index, item) for index, item in enumerate(prints) if item is not None]
     if len(known) < 2:
         return
     places = np.array([index for index, _ in known])
     whole = np.stack([item.whole for _, item in known]).astype(np.float32)
-    for top in range(0, len(whole), _ROWS):  # every pair: keys of few pictures miss some
+    for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(places[top + left]), int(places[right]), None
@@ -184,7 +186,7 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs, owners = pairs[order], owners[order]
     edges = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
-    for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):  # few of the pictures have enough
+    for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):
         if stop - start >= _LEAST_POINTS:
             group = pairs[start:stop]
             left, right = owner[group[0]].tolist()
@@ -194,33 +196,33 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
 
 
 def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return pairs of vectors of different owners that lie within `_ALIKE_POINTS`, found by hash keys, shape (n, 2)."""
+    """Find pairs of vectors of different owners within a distance of `_ALIKE_POINTS` by hash keys; shape (n, 2)."""
     if len(vectors) < 2:
         return np.empty((0, 2), np.int64)
     rng = np.random.default_rng(_SEED)
-    some = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
-    centre = some.mean(axis=0)
-    spread, axes = np.linalg.eigh(np.cov((some - centre).T) + 1e-6 * np.eye(CELLS**2))
+    sample = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
+    centre = sample.mean(axis=0)
+    spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(CELLS**2))
     basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
     coordinates = (vectors.astype(np.float32) - centre) @ basis
     weights = 1 << np.arange(_BITS)
     pairs = [np.empty(0, np.int64)]
     for _ in range(_TABLES):
-        turned = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
-        keys = (turned[:, :_BITS] > 0) @ weights
-        order = np.lexsort((turned[:, _BITS], keys))
+        projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
+        keys = (projected[:, :_BITS] > 0) @ weights
+        order = np.lexsort((projected[:, _BITS], keys))
         for step in range(1, _NEIGHBOURS + 1):
             left, right = order[:-step], order[step:]
             near = (keys[left] == keys[right]) & (owner[left] != owner[right])
             left, right = left[near], right[near]
-            apart = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
-            left, right = left[apart <= _ALIKE_POINTS**2], right[apart <= _ALIKE_POINTS**2]
+            distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
+            left, right = left[distance <= _ALIKE_POINTS**2], right[distance <= _ALIKE_POINTS**2]
             pairs.append(np.minimum(left, right) * len(vectors) + np.maximum(left, right))
     return np.stack(np.divmod(np.unique(np.concatenate(pairs)), len(vectors)), axis=1)
 
 
 def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
-    """Return where points of a picture lie once it is mirrored (from 4 on) and turned by quarters, as `_oriented`."""
+    """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
     rows, columns = points[:, 0], points[:, 1]
     height, width = shape
     if orientation >= 4:
@@ -235,7 +237,7 @@ def _oriented(image: Grey, orientation: int) -> Grey:
 
 
 def _align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
-    """Return the orientation of the second picture and the shift on which most points agree; None if too few do."""
+    """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
     best, most = None, _LEAST_POINTS - 1
     for orientation in range(8):
         shifts = left - _turn(right, shape, orientation)
@@ -250,10 +252,10 @@ def _align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tup
 
 
 def _compare_aligned(left: Grey, right: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
-    """Return the correlation where two pictures overlap, and the share of the smaller one that is."""
+    """Return the correlation of two images where they overlap, and the share of the smaller one in the overlap."""
     turned = _oriented(right, orientation)
     best = _overlap(left, turned, rows, columns)
-    if best[0] < _SURE:  # a reduced picture may lie half a pixel aside
+    if best[0] < _SURE:  # reduced images may be shifted by half a pixel
         best = max(_overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
     return best
 
@@ -263,15 +265,16 @@ def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float,
     bottom, right = min(first.shape[0], rows + second.shape[0]), min(first.shape[1], columns + second.shape[1])
     if bottom <= top or right <= left:
         return 0.0, 0.0
-    shared, there = first[top:bottom, left:right], second[top - rows : bottom - rows, left - columns : right - columns]
-    correlation = _same(shared, there)
-    if correlation >= _SAME_PIXELS and not _alike_throughout(shared, there):
+    part = first[top:bottom, left:right]
+    other = second[top - rows : bottom - rows, left - columns : right - columns]
+    correlation = _same(part, other)
+    if correlation >= _SAME_PIXELS and not _alike_throughout(part, other):
         correlation = 0.0
-    return correlation, shared.size / min(first.size, second.size)
+    return correlation, part.size / min(first.size, second.size)
 
 
 def _alike_throughout(left: Grey, right: Grey) -> bool:
-    """Whether enough parts of an overlap are alike each by itself, and not only the few objects in it."""
+    """Whether enough parts of an overlap correlate by themselves, so that a few strong objects do not decide."""
     parts = (
         _correlate(*pair, spread=1.0)
         for rows in zip(*(np.array_split(image, _GRID) for image in (left, right)), strict=True)
@@ -281,26 +284,26 @@ def _alike_throughout(left: Grey, right: Grey) -> bool:
 
 
 def _compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
-    """Return the correlation of two pictures as a whole, brought to one size, in the orientation that fits best."""
+    """Return the correlation of two whole images, resized to one size, in the orientation that fits best."""
     import cv2
 
-    def brought(image: Grey, shape: tuple[int, ...]) -> Grey:
+    def resized(image: Grey, shape: tuple[int, ...]) -> Grey:
         contiguous = np.ascontiguousarray(image)
         return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
 
-    small, thumb = brought(left, (_THUMB, _THUMB)), brought(right, (_THUMB, _THUMB))
+    small, thumb = resized(left, (_THUMB, _THUMB)), resized(right, (_THUMB, _THUMB))
     turned = _oriented(right, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
     if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
         return 0.0, 0.0
     shape = left.shape if left.size <= turned.size else turned.shape
-    return _same(brought(left, shape), brought(turned, shape)), 1.0
+    return _same(resized(left, shape), resized(turned, shape)), 1.0
 
 
 def _same(left: Grey, right: Grey) -> float:
-    """Return the correlation of aligned grey levels; 0 where the picture is about as alike to itself aside.
+    """Return the correlation of aligned grey levels; 0 if a shifted image correlates about as well with itself.
 
-    An edge of tissue or of the slide, and other patterns that look alike along a line, fit each other at many places;
-    the pixels of a copy fit at one.
+    Edges of tissue or of a slide, and other patterns along a line, match at many positions. The pixels of a
+    near-duplicate match at only one.
     """
     step = _ASIDE
     if min(left.shape) <= 4 * step:
@@ -310,15 +313,15 @@ def _same(left: Grey, right: Grey) -> float:
         return correlation
     middle = left[step:-step, step:-step]
     height, width = middle.shape
-    aside = max(
+    shifted = max(
         _correlate(middle, left[step + r : step + r + height, step + c : step + c + width])
         for r, c in ((0, step), (step, 0), (step, step), (step, -step))
     )
-    return correlation if 1 - correlation <= _DISTINCT * (1 - aside) else 0.0
+    return correlation if 1 - correlation <= _DISTINCT * (1 - shifted) else 0.0
 
 
 def _correlate(left: Grey, right: Grey, *, spread: float = LEAST_SPREAD) -> float:
-    """Return the correlation of grey levels; 0 where either is blank, by a standard deviation under `spread`."""
+    """Return the correlation of grey levels; 0 if an image is blank, judged by a standard deviation of `spread`."""
     first, second = left - left.mean(), right - right.mean()
     norms = float(np.linalg.norm(first) * np.linalg.norm(second))
     return 0.0 if norms < spread**2 * left.size else float((first * second).sum() / norms)

@@ -1,4 +1,4 @@
-"""The image of a record, decoded and brought to a scale."""
+"""Decode and resize the image of a record."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..dataset import ImageRecord
 
 
 def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
-    """Decode the image of a record: its file, or the part of it in the record's box.
+    """Decode the image of a record: its file, or only the part in the box of the record.
 
     Raises
     ------
     ImageError
-        As `decode_image`; a box that leaves the file.
+        As `decode_image`, or the box exceeds the image of the file.
     """
     image, (left, top, right, bottom) = decode_whole(record)
     return np.ascontiguousarray(image[top:bottom, left:right])
 
 
 def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
-    """Decode the file of a record, and say which part of it is the image: left, top, right, bottom.
+    """Decode the whole file of a record, and return its pixels and the box of the image: left, top, right, bottom.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
     image : ndarray of uint8, shape (height, width, 3)
         RGB.
     scale : float
-        Factor of both sides; the new sides are rounded. 1 returns the image itself.
+        Factor for both sides, which are rounded. With 1, the image itself is returned.
 
     Returns
     -------
@@ -66,5 +66,5 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
 
 
 def scaled_side(pixels: int, scale: float) -> int:
-    """Return the length of a side after `resize_image`, pixels."""
+    """Return the length in pixels of a side after `resize_image`."""
     return max(1, round(pixels * scale))

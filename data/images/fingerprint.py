@@ -1,8 +1,9 @@
-"""What recognises a picture again whatever its format, turn, mirror image or crop: descriptors of points in it.
+"""Fingerprints that find near-duplicates even if an image was converted, turned, mirrored or cropped.
 
-A point is an extremum of a difference of Gaussians. Its descriptor are the means of 8 x 8 cells around it, where cells
-that turns and mirror images of the square exchange are sorted, so that all eight orientations have one descriptor. The
-picture as a whole is described likewise. Whoever has two pictures with points alike compares their pixels.
+A fingerprint contains descriptors of points, which are extrema of a difference of Gaussians. A descriptor has the means
+of 8 x 8 cells around the point. Cells that turning or mirroring exchanges are sorted, so that all eight orientations
+have the same descriptor. One more descriptor describes the image as a whole. Images with similar descriptors are
+candidates, whose pixels are then compared.
 """
 
 from __future__ import annotations
@@ -13,30 +14,30 @@ import numpy as np
 import numpy.typing as npt
 
 CELLS = 8
-"""Cells on a side of a descriptor."""
+"""Number of cells per side of a descriptor."""
 
 LEAST_SPREAD = 4.0
-"""Standard deviation of grey levels under which there is no tissue in a picture, or around a point."""
+"""An image, or the surroundings of a point, has tissue if the standard deviation of its grey levels reaches this."""
 
 _SIGMAS = (0.4, 0.64)
-"""Widths of the two Gaussians, in cells; their ratio is that of Lowe 2004, sec. 3."""
+"""Standard deviations of the two Gaussians, in cells. Their ratio is that of Lowe 2004, sec. 3."""
 
 _MOST_POINTS = 96
-"""Points of a picture that are described, the strongest."""
+"""Largest number of points of an image; the strongest are used."""
 
 Grey = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """At what size pictures are looked at: one for a dataset, since a crop is found at its own size only.
+    """The scale at which all images of a dataset are compared. It is the same for all, so that crops can be found.
 
     Attributes
     ----------
     reduction : int
-        Pixels on a side that become one.
+        Factor by which the sides of images are reduced.
     cell : int
-        Side of a cell of a descriptor, pixels after the reduction; even.
+        Side of a cell of a descriptor in pixels after the reduction; an even number.
     """
 
     reduction: int
@@ -45,7 +46,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What recognises a picture with tissue.
+    """The fingerprint of an image with tissue.
 
     Attributes
     ----------
@@ -54,9 +55,9 @@ class Fingerprint:
     points : ndarray of int32, shape (n, 2)
         Row and column of each point.
     local : ndarray of float16, shape (n, 64)
-        Descriptor of each point: of unit length.
+        Descriptor of each point, of unit length.
     whole : ndarray of float16, shape (64,)
-        That of the picture.
+        Descriptor of the whole image, of unit length.
     """
 
     shape: tuple[int, ...]
@@ -66,7 +67,7 @@ class Fingerprint:
 
 
 def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
-    """Return the reduced grey levels of a picture, float32 of shape (height, width)."""
+    """Return the reduced grey levels of an image, float32 of shape (height, width)."""
     import cv2
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -79,12 +80,12 @@ def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
 
 
 def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
-    """Describe a picture; None where it shows no tissue.
+    """Compute the fingerprint of an image; None if it shows no tissue.
 
     Parameters
     ----------
     grey : ndarray of float32, shape (height, width)
-        Of `grey_levels`.
+        Reduced grey levels, from `grey_levels`.
     scale : Scale
     """
     import cv2
@@ -96,13 +97,13 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
     means = cv2.blur(grey, (scale.cell + 1, scale.cell + 1))
     cells = means[points[:, :1, None] + reach[None, :, None], points[:, 1:, None] + reach[None, None, :]]
     flat = cells.reshape(-1, CELLS**2)
-    kept = flat.std(axis=1) >= LEAST_SPREAD
+    has_tissue = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
-    return Fingerprint(grey.shape, points[kept], _invariant(flat[kept]), _invariant(whole)[0])
+    return Fingerprint(grey.shape, points[has_tissue], _invariant(flat[has_tissue]), _invariant(whole)[0])
 
 
 def _points(grey: Grey, cell: int) -> npt.NDArray[np.int32]:
-    """Return extrema whose descriptor lies in the picture, the strongest first."""
+    """Return the extrema whose descriptor is completely inside the image, the strongest first."""
     import cv2
 
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * cell) for sigma in _SIGMAS)
@@ -118,14 +119,14 @@ def _points(grey: Grey, cell: int) -> npt.NDArray[np.int32]:
 
 
 def _orbits() -> list[npt.NDArray[np.int64]]:
-    """Return the cells of a descriptor that the eight orientations of a square exchange, together."""
+    """Return groups of cells of a descriptor that the eight orientations of a square exchange with each other."""
     reach = np.abs(np.arange(1 - CELLS, CELLS, 2))
     key = np.maximum.outer(reach, reach) * 2 * CELLS + np.minimum.outer(reach, reach)
     return [np.flatnonzero(key.ravel() == value) for value in np.unique(key)]
 
 
 def _invariant(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Return descriptors of unit length from the means of cells, shape (n, 64)."""
+    """Compute descriptors, of unit length and independent of orientation, from the means of cells, shape (n, 64)."""
     centred = cells - cells.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     return np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _orbits()], axis=1).astype(np.float16)

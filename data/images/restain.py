@@ -1,4 +1,4 @@
-"""``bchisto stain``: image files to restained image files, with a before/after sheet."""
+"""Restain image files, and write them as PNG with a before/after sheet (``bchisto stain``)."""
 
 from __future__ import annotations
 
@@ -32,15 +32,27 @@ from ..walk import walk_files
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
 _SHEET_ROWS = 24
-"""Side of a picture in the sheet, pixels, and most rows of it."""
+"""Side of an image in the sheet in pixels, and the largest number of rows of the sheet."""
 
 _TABLES = ("stains.csv", "failures.csv", "before-after.png")
-"""What is written beside the images."""
+"""Files that are written in addition to the images."""
 
 
 @dataclass(frozen=True)
 class RestainResult:
-    """What was written: the images, the sheet, (file, message) of what failed, and files whose stains are in doubt."""
+    """Results of `stain_images`.
+
+    Attributes
+    ----------
+    written : tuple of Path
+        The images that were written.
+    sheet : Path
+        The sheet of images before and after.
+    failures : tuple of (str, str)
+        File and message of each image that failed.
+    doubtful : tuple of str
+        Names of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
+    """
 
     written: tuple[Path, ...]
     sheet: Path
@@ -57,21 +69,21 @@ def stain_images(
     eosin: float = 1.0,
     skip_errors: bool = False,
 ) -> RestainResult:
-    """Normalise images, scale their stains, and write them as PNG.
+    """Normalise images, optionally scale their stains, and write them as PNG.
 
     Parameters
     ----------
     sources : sequence of path
         Image files, or folders of them.
     out : str or Path
-        Gets one PNG per image, ``stains.csv`` (stain vectors, tissue, residual, and what is in doubt, see
+        Folder for one PNG per image, ``stains.csv`` (stain vectors, tissue, residual and reasons for doubt, see
         `bchisto.stains.check_stains`) and ``before-after.png``.
     stain : str
-        Of `bchisto.stains.STAIN_METHODS`.
+        One of `bchisto.stains.STAIN_METHODS`.
     hematoxylin, eosin : float
-        Factors; 1 leaves the normalised image as it is.
+        Factors of the stain concentrations; with 1 they are not changed after normalisation.
     skip_errors : bool
-        Leave out images that cannot be used.
+        Leave out images that cannot be used, instead of raising an error.
 
     Returns
     -------
@@ -80,10 +92,10 @@ def stain_images(
     Raises
     ------
     InputError
-        No image, two of the same name, an unknown method, factors that are not positive, an image that would be
-        overwritten.
+        There are no images, two have the same name, the method is unknown, a factor is not positive, or an image would
+        be overwritten.
     ImageError
-        An image that cannot be decoded or has too little tissue; images before it are written.
+        An image cannot be decoded or has too little tissue; the images before it were written.
     """
     folder = as_path(out, "out")
     if min(hematoxylin, eosin) <= 0:
@@ -163,7 +175,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 
 def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Fit an image into a square of white."""
+    """Fit an image into a white square."""
     import cv2
 
     height, width = image.shape[:2]

@@ -1,10 +1,10 @@
-"""Layouts: one module per dataset, with its `LayoutSpec`: how it is recognised and read, and what is known of it.
+"""Layouts of datasets: one module per dataset, with a `LayoutSpec` that describes how it is recognised and read.
 
-In: a folder, or a manifest file. Out: a list of `ImageRecord` and a list of `Finding`. A module of this folder that has
-a `LayoutSpec` called ``LAYOUT`` is a layout, and so is an entry point of the group ``bchisto.datasets``; no other file
-lists them.
+The input is a folder or a manifest file. The output is a list of `ImageRecord` and a list of `Finding`. Layouts are all
+modules of this folder with a `LayoutSpec` named ``LAYOUT``, and all entry points of the group ``bchisto.datasets``;
+they need not be listed anywhere else.
 
-Here stands what the rest of `bchisto.data` uses.
+This module exports what the other modules of `bchisto.data` use.
 """
 
 from .breakhis import BREAKHIS_NAME

@@ -29,7 +29,7 @@ _DEBRIS = frozenset({"thumbs.db", ".ds_store", "desktop.ini", "bchisto-synthetic
 
 
 def find_photos(root: Path) -> Path | None:
-    """Return the folder that holds the four class folders, at `root` or up to two levels below; None if none."""
+    """Return the folder that contains the four class folders, at `root` or up to two levels below; None if none."""
     for folder in (root, root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"):
         if sum(is_folder(folder / name) for name in BACH_CLASSES) >= 2 and any(_official(folder)):
             return folder
@@ -37,10 +37,10 @@ def find_photos(root: Path) -> Path | None:
 
 
 def _official(photos: Path) -> Iterator[Path]:
-    """Yield files with an official name in the folder of their class."""
+    """Yield the files with an official name in the folder of their class."""
     for name, prefix in _PREFIX.items():
         folder = photos / name
-        with contextlib.suppress(OSError):  # a folder that cannot be listed is named by the reader
+        with contextlib.suppress(OSError):  # the reader will report a folder that cannot be listed
             yield from (path for path in folder.iterdir() if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name))
 
 
@@ -50,7 +50,7 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Parameters
     ----------
     root : Path
-        ``ICIAR2018_BACH_Challenge``, its ``Photos``, or a folder that holds the former.
+        ``ICIAR2018_BACH_Challenge``, its folder ``Photos``, or the folder above it.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Raises
     ------
     InputError
-        No ``Photos`` folder with class folders below `root`.
+        There is no folder ``Photos`` with class folders below `root`.
     """
     photos = find_photos(root)
     if photos is None:
@@ -101,7 +101,7 @@ def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Find
 
 
 def _patients() -> dict[str, str]:
-    """Return the patient of each image whose patient was published: 145 of 400, see ``published/SOURCES.md``."""
+    """Return image ID to patient for the 145 of 400 images with published patients, see ``published/SOURCES.md``."""
     return {row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")}
 
 

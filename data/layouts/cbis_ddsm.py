@@ -1,6 +1,6 @@
 """The layout of CBIS-DDSM: four tables, and a folder of DICOM files for each mammogram and each abnormality.
 
-A row of the dataset is one abnormality, whose image is its crop.
+Each record is one abnormality. Its image is the published crop.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .spec import LayoutSpec
 
 CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
 CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
-"""Pattern of an abnormality's folder, which is also its id: kind, part of the official split, patient, side, view,
-number."""
+"""Pattern of the folder of an abnormality, which is also its ID, with groups kind, part of the official split, patient,
+side, view and number."""
 
 _IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "ROI mask file path"
 _COLUMNS = ("patient_id", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
@@ -45,22 +45,22 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
     Parameters
     ----------
     root : Path
-        A folder that holds the tables and the image folders, at any depth.
+        A folder that contains the tables and the image folders, at any depth.
     lesions : iterable of {"mass", "calcification"}
-        Read the tables of these kinds only; empty reads all that are there.
+        Kinds of abnormalities whose tables are read; empty reads all tables.
 
     Returns
     -------
     list of ImageRecord, list of Finding
-        ``path`` is the crop, ``mask`` the outline in the frame of the whole mammogram, ``frame`` the latter. Crop and
-        mask are told apart by their size, since the download often swaps them. The group is the patient.
+        ``path`` is the crop, ``frame`` the whole mammogram, and ``mask`` the mask of the abnormality in the mammogram.
+        Crop and mask are distinguished by their size, because the download often swaps them. The group is the patient.
 
     Raises
     ------
     InputError
-        No table, a table without its columns, or no image of any row.
+        There is no table, a table lacks a column, or the images of all rows are missing.
     """
-    wanted = set(lesions) or set(_KIND.values())
+    kinds = set(lesions) or set(_KIND.values())
     findings: list[Finding] = []
     tables: list[Path] = []
     files: dict[Path, list[Path]] = {}
@@ -69,7 +69,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
             for folder in path.relative_to(root).parents:
                 if "_P_" in folder.name:
                     files.setdefault(root / folder, []).append(path)
-        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in wanted:
+        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in kinds:
             tables.append(path)
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
@@ -107,7 +107,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
 
 
 def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
-    """Read a table; cells hold line breaks, so that its rows are not its lines."""
+    """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
     rows = []
     empty = 0
     lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=[])
@@ -143,12 +143,12 @@ def _parse(row: dict[str, str]) -> _Row | str:
 
 
 def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord:
-    """Tell the crop from the mask: the mask has the size of the mammogram, the crop is smaller.
+    """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 
     Raises
     ------
     ImageError
-        They cannot be told apart, or one cannot be read.
+        Crop and mask cannot be distinguished, or a file cannot be read.
     """
     headers = {path: read_header(path) for path in (*files, *whole[:1])}
     sizes = {path: (header.width, header.height) for path, header in headers.items()}

@@ -1,4 +1,4 @@
-"""How much of a mammogram is shown around a mass."""
+"""Widen the image of an abnormality by its surroundings in the mammogram."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ..dataset import ImageRecord
 from ..findings import Finding
 
 CONTEXTS = ("tight", "small", "large")
-"""``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.
-The latter two are those of the published system ``ddsm-masses``."""
+"""``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: a box of twice the size around
+its centre. The last two are those of the published system ``ddsm-masses``."""
 
 _PADDING = 50
-"""Pixels of the small context, as published."""
+"""Pixels that the small context adds on each side, as published."""
 
 Box = tuple[int, int, int, int]
 
 
 def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[ImageRecord], list[Finding]]:
-    """Widen each abnormality to its context, within its mammogram.
+    """Widen the box of each abnormality to its context, within its mammogram.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-        With a `box` (DDSM), or with `frame` and `mask` (CBIS-DDSM), whose outline is then read.
+        Records with a `box` (DDSM), or with `frame` and `mask` (CBIS-DDSM), from which the box is computed.
     context : {"small", "large"}
 
     Returns
     -------
     list of ImageRecord, list of Finding
-        Records whose path is the mammogram and whose box is the context. One without its mammogram or mask is left out
-        and named.
+        Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
+        out, with a finding of level error.
     """
     shown: list[ImageRecord] = []
     findings: list[Finding] = []

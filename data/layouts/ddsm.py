@@ -1,6 +1,6 @@
-"""The layout of the DDSM: per case an ``.ics``, and per view an image and, where something was marked, an overlay.
+"""The layout of the DDSM: an ``.ics`` file per case, an image per view, and an overlay per view with abnormalities.
 
-A row of the table is one marked abnormality: the part of its view within the boundary's box.
+Each record is one marked abnormality. Its image is the part of the view inside the box of its boundary.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VIEW = re.compile(
     r"RESOLUTION [0-9.]{1,20} (OVERLAY|NON_OVERLAY)"
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""A case's name, which becomes that of files in the folder of its ``.ics``."""
+"""Pattern of the name of a case, from which the names of files in the folder of its ``.ics`` are formed."""
 
 _CONVERTED = (".tif", ".tiff", ".png")
 
@@ -35,7 +35,7 @@ _Size = tuple[int, int]
 
 
 def pathology_label(text: str) -> str | None:
-    """Return benign or malignant; BENIGN_WITHOUT_CALLBACK counts as benign, UNPROVEN as unknown."""
+    """Return benign or malignant, or None if unknown, such as UNPROVEN. BENIGN_WITHOUT_CALLBACK counts as benign."""
     return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
 
 
@@ -47,19 +47,19 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
     root : Path
         Any folder above the cases.
     lesions : iterable of {"mass", "calcification"}
-        Keep abnormalities of these kinds only; empty keeps all.
+        Kinds of abnormalities to keep; empty keeps all.
 
     Returns
     -------
     list of ImageRecord, list of Finding
-        Ids are ``B_3159_1.LEFT_CC_1`` (case, view, abnormality), the group is the case, which is one patient.
+        IDs look like ``B_3159_1.LEFT_CC_1`` (case, view, abnormality). The group is the case, which is one patient.
 
     Raises
     ------
     InputError
-        No ``.ics`` file below `root`.
+        There is no ``.ics`` file below `root`.
     """
-    wanted = set(lesions) or set(LESIONS)
+    kinds = set(lesions) or set(LESIONS)
     findings: list[Finding] = []
     files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
     if not files and not findings:
@@ -77,7 +77,7 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
         for view, size in views.items():
             if size is not None:
                 stem, group = f"{case.replace('-', '_')}.{view}", case.replace("_", "-")
-                records.extend(_marked(path.parent, stem, group, size, wanted, other, findings))
+                records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
     if unmarked:
         findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
     for kind, count in sorted(other.items()):
@@ -86,7 +86,7 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
 
 
 def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
-    """Return the name of a case, and the size of each of its views that was marked; note values that cannot be true."""
+    """Return the name of a case, and the size of each view (None if unmarked); note values that mean unknown."""
     name = path.stem
     views: dict[str, _Size | None] = {}
     for line in (
@@ -111,9 +111,9 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
 
 
 def _marked(
-    folder: Path, stem: str, group: str, size: _Size, wanted: set[str], other: Counter[str], findings: list[Finding]
+    folder: Path, stem: str, group: str, size: _Size, kinds: set[str], other: Counter[str], findings: list[Finding]
 ) -> list[ImageRecord]:
-    """Return the abnormalities of a view that have a known pathology."""
+    """Return the abnormalities of a view with a known pathology and of the given kinds; count all others in `other`."""
     image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():
@@ -129,7 +129,7 @@ def _marked(
         label = pathology_label(mark.pathology)
         if label is None:
             other[f"of pathology {mark.pathology or 'not given'}"] += 1
-        elif wanted.isdisjoint(mark.lesions):
+        elif kinds.isdisjoint(mark.lesions):
             other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
         elif image is not None:
             name = f"{stem}_{mark.number}"
@@ -138,7 +138,7 @@ def _marked(
 
 
 def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:
-    """Find the image of a view: a converted file where there is one, else the lossless JPEG."""
+    """Return the image of a view: a converted file if there is one, else the lossless JPEG; None if unusable."""
     by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
     path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
     if path is None:

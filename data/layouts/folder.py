@@ -1,4 +1,4 @@
-"""A layout of the user's own: a folder per class, alone or below the parts of a split."""
+"""A layout for the user's own images: a folder per class, optionally inside folders for the parts of a split."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .spec import LayoutSpec
 def read_folder(
     root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a folder of images: the first folder below `root` is the class.
+    """Read a folder of images, in which the first folder below `root` is the class.
 
-    Images directly in `root` have no label, and are used only where there are no class folders. Where all first folders
-    are parts of a split, such as ``train`` and ``test``, the class is the folder below, and an image keeps its part in
-    the column ``part``.
+    Images directly in `root` have no label, and are used only if there are no class folders. If all first folders are
+    parts of a split, such as ``train`` and ``test``, the class is the folder below. The part of an image is then
+    stored in its column ``part``.
 
     Parameters
     ----------
     root : Path
     classes : sequence of str
-        Class order that the user names; folders that are parts of a split are the classes where it names them.
+        Class order from the user. Folders that look like parts of a split are classes if it names them.
     group_from, label_from : str, optional
-        Where in the path below `root` group and label stand, see `PathRule`; all images are used then, and one that the
-        rule does not fit has none.
+        Rules that find group and label in the path below `root`, see `PathRule`. With ``label_from``, images directly
+        in `root` are used, too. An image that a rule does not fit has no label or group.
 
     Returns
     -------
@@ -41,10 +41,10 @@ def read_folder(
     Raises
     ------
     InputError
-        No TIFF, PNG, JPEG or DICOM file below `root`, and nothing that could not be read; or a rule that is none.
+        There is no TIFF, PNG, JPEG or DICOM file below `root` although all folders could be read, or a rule is invalid.
     """
-    given = {"group": group_from, "label": label_from}
-    rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in given.items() if rule is not None}
+    options = {"group": group_from, "label": label_from}
+    rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in options.items() if rule is not None}
     findings: list[Finding] = []
     files: dict[str, Path] = {}
     for path in sorted(walk_files(root, findings)):
@@ -83,14 +83,14 @@ def read_folder(
 
 
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
-    """Name folders in the place of a class that hold no image."""
+    """Return warnings for folders that could be classes but contain no image."""
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith(".") and is_folder(path))
     message = "no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class"
     return [Finding("warning", f"{name}/", message) for name in names if name not in used]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
-    """Name folders below the classes."""
+    """Return a note on folders below the class folders, which might be patients."""
     deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
     message = Message(
         "these folders below the classes are not taken for patients",
@@ -106,7 +106,7 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
 
 
 def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findings: list[Finding]) -> dict[str, str]:
-    """Return the part that each first folder is, where all of them are parts of a split with folders below."""
+    """Return a dict from each first folder to its part of a split; empty unless all are parts with folders below."""
     folders: dict[str, set[str]] = {}
     for name in names:
         first, *below = name.split("/")

@@ -16,25 +16,25 @@ from ..walk import walk_files
 from .spec import LayoutSpec
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
-"""Pattern of all file names: slide, place in the slide, class."""
+"""Pattern of all file names, with groups slide, x and y in the slide, and class."""
 
 IDC_CLASSES = ("negative", "positive")
 """Class 0 and class 1: without and with invasive ductal carcinoma."""
 
 IDC_SIZE = (50, 50)
-"""Width and height of a patch, pixels; some at the edge of their slide are smaller."""
+"""Width and height of a patch in pixels. Some patches at the edge of their slide are smaller."""
 
 IDC_PATCHES = 277_524
 
 
 def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a tree of IDC patches.
+    """Read the IDC patches in a folder.
 
     Parameters
     ----------
     root : Path
-        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive repeats the whole tree: a patch at
-        two paths is used once where both files are equal.
+        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive contains the whole tree twice; a patch
+        at two paths is used once if both files are equal.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Raises
     ------
     InputError
-        No IDC file name below `root`.
+        There is no IDC patch below `root`.
     """
     findings: list[Finding] = []
     records: dict[str, ImageRecord] = {}
@@ -75,7 +75,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
 
 
 def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]:
-    """Compare patches that lie at two paths."""
+    """Return findings for patches at two paths: an error if their content differs, else a warning."""
     findings = []
     equal = 0
     with (
@@ -98,7 +98,7 @@ def _compare(repeated: Sequence[tuple[Path, Path]], root: Path) -> list[Finding]
 
 
 def _in_place(root: Path, path: Path) -> bool:
-    """Whether a patch is in the folder of its class, in that of its slide."""
+    """Whether a patch is in the folder of its class inside the folder of its slide."""
     match = IDC_NAME.fullmatch(path.name)
     return match is not None and path.absolute().parent.parts[-2:] == (match[1], match[4])
 

@@ -15,18 +15,18 @@ from ..walk import walk_files
 from .spec import LayoutSpec
 
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
-"""Pattern of the file names: image number, hash of the patient, side, view."""
+"""Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
 
 BIRADS_CLASSES = ("negative", "positive")
-"""BI-RADS 1 to 3, and 4 (also 4a, 4b, 4c), 5 and 6."""
+"""Negative is BI-RADS 1 to 3; positive is BI-RADS 4 (also 4a, 4b, 4c), 5 and 6."""
 
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
-"""Folders of the release that are neither listed nor opened."""
+"""Folders of the release that are neither listed nor opened, with the reason."""
 
 INBREAST_IMAGES = 410
 _TABLES = ("inbreast.csv", "inbreast.xls")
 _COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
-"""All that is used of the table; ages and dates are passed over."""
+"""Columns of the table that are used. Ages and dates are ignored."""
 
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
 
@@ -42,19 +42,19 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the hash in the file name, which stands for the patient. Of an ``.xls`` only the first sheet is
-        read, of the folder ``MedicalReports`` nothing: both hold personal data.
+        The group is the code of the patient in the file name. Only the first sheet of an ``.xls`` is read, and nothing
+        in the folder ``MedicalReports``, because both contain personal data.
 
     Raises
     ------
     InputError
-        No table, more than one, or a table without its columns.
+        There is no table or more than one, or a column is missing.
     """
     findings: list[Finding] = []
     table, images = _files(root, findings)
     labels = _labels(table, findings)
     records = []
-    seen = set()
+    numbers = set()
     for path in sorted(images):
         match = INBREAST_NAME.fullmatch(path.name)
         if match is None:
@@ -69,9 +69,9 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         if (side, _VIEWS.get(view, view)) != (match[3], match[4]):
             message = f"its name has {match[3]} {match[4]}, {table.name} has {side} {view}"
             findings.append(Finding("warning", path.name, message))
-        seen.add(match[1])
+        numbers.add(match[1])
         records.append(ImageRecord(path.name, path, label, match[2], source="inbreast"))
-    for number in sorted(set(labels) - seen):
+    for number in sorted(set(labels) - numbers):
         message = "there is no such image; download it again or remove the row"
         findings.append(Finding("error", f"{table.name}: {number}", message))
     if len(records) != INBREAST_IMAGES:
@@ -81,7 +81,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
 
 
 def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
-    """Find the table and the DICOM files; nothing below ``MedicalReports`` is opened or listed."""
+    """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
     tables: dict[str, list[Path]] = {".csv": [], ".xls": []}
     images = []
     for path in walk_files(root, findings, skip=PRIVATE_FOLDERS):
@@ -98,7 +98,7 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
 
 
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
-    """Return image number to class, side and view."""
+    """Return a dict from image number to class, side and view."""
     labels: dict[str, tuple[str, str, str]] = {}
     for number, row in _columns(table, findings):
         image, grade, view, where = row["File Name"], row["Bi-Rads"], row["View"], f"{table.name}:{number}"
@@ -121,7 +121,7 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
 
 
 def _columns(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and the used columns; blank lines come too, so that they are named."""
+    """Yield line number and the used columns of each row, including blank rows, which the caller reports."""
     notes: list[str] = []
     lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=notes)
     _, header = next(lines, (1, []))

@@ -1,4 +1,4 @@
-"""A layout of the user's own: a manifest, as CSV."""
+"""A layout for the user's own images: a manifest, which is a table of paths and labels."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def read_manifest(
 ) -> tuple[list[ImageRecord], list[Finding]]:
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
-    Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label,
-    group or mpp (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.formats.columns`;
-    blanks around a cell do not count.
+    Paths are relative to the folder of the manifest, and may be written with ``\``. An empty label, group or mpp
+    (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.formats.columns`. Blanks around
+    cells do not matter.
 
     Parameters
     ----------
     path : Path
         A table, see `read_csv`.
     path_column, label_column, group_column : str, optional
-        Other names of the columns.
+        Names of these columns in the table.
     group_from, label_from : str, optional
-        Where in the path group and label stand, in the place of a column, see `PathRule`.
+        Rules that find group and label in the path, instead of in a column, see `PathRule`.
 
     Returns
     -------
@@ -61,7 +61,8 @@ def read_manifest(
     Raises
     ------
     InputError
-        No table, no header, a column that is not there, two columns of one name, or no rows; a rule that is none.
+        The file is not a table, a column is missing, two columns have the same name, there are no rows, or a rule is
+        invalid.
     """
     rules: dict[str, PathRule] = {}
     for what, rule, column in (("group", group_from, group_column), ("label", label_from, label_column)):
@@ -89,7 +90,7 @@ def read_manifest(
         if role.name not in columns:
             columns[role.name] = _column(table, role, columns, findings)
     findings.extend(_unused(table, columns, {*rules, *chosen}))
-    kept = {columns[what] for what in ("path", "label", "image_id", "mpp")}
+    used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     rows: list[tuple[int, str, dict[str, str]]] = []
     for number, row in table.rows:
         name = _settled(path.parent, row[columns["path"]])
@@ -111,7 +112,7 @@ def read_manifest(
             values[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
         )
         image = row.get(columns["image_id"]) or written
-        further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
+        further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
         mpp = plausible_mpp(number_of(row.get(columns["mpp"])))
         records.append(
             ImageRecord(image, path.parent / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
@@ -134,9 +135,9 @@ def read_manifest(
 
 
 def _settled(folder: Path, name: str) -> str:
-    r"""Return a path as it is found here: one written on Windows has ``\`` between its folders."""
-    turned = name.replace("\\", "/")
-    return turned if turned != name and _missing(folder / name) and not _missing(folder / turned) else name
+    r"""Return a path, with ``\`` (as on Windows) replaced by ``/`` if the file is only found so."""
+    posix = name.replace("\\", "/")
+    return posix if posix != name and _missing(folder / name) and not _missing(folder / posix) else name
 
 
 def _missing(file: Path) -> str | None:
@@ -147,7 +148,7 @@ def _missing(file: Path) -> str | None:
 
 
 def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list[Finding]) -> str:
-    """Return the column that holds something, and say which it is if it is not called plainly."""
+    """Return the column with a role, and add a finding if it does not have the standard name; empty if none."""
     column = table.choose(
         role,
         cure=Message("name the one that does with {}", Parameter(f"{role.name}_column")),
@@ -166,9 +167,12 @@ def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list
 
 
 def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
-    """Name columns that are not used, and those that may hold what is looked for in vain.
+    """Return findings on columns that are not used, and on those that may contain missing labels or patients.
 
-    `told` are those of label and group that the user says the place of.
+    Parameters
+    ----------
+    given : set of str
+        Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
     groups = {name for tier in GROUP.matching(table.columns) for name in tier}
     used = {*columns.values(), *(() if "group" in given else groups)}
@@ -184,10 +188,10 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     unused = [written for key, written in table.columns.items() if key not in used]
     if not unused:
         return findings
-    if not columns["group"] and "group" not in given and (may := may_hold_patients(unused)):
+    if not columns["group"] and "group" not in given and (candidates := may_hold_patients(unused)):
         message = Message(
             "the column {} may hold the patients, and is not used",
-            may[0],
+            candidates[0],
             remedies=[Message("if it does, name it with {group_column}")],
         )
         findings.append(Finding("warning", table.path.name, message, labels_only=True))

@@ -1,4 +1,4 @@
-"""DDSM overlays: what a radiologist marked in a view, as keywords and chain-coded outlines."""
+"""DDSM overlays: the marks of a radiologist in a view, as keywords and chain-coded outlines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ...core import InputError
 from ...formats import limits
 
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
-"""dx, dy of the chain codes 0 to 7: north, then clockwise. Heath et al. 2001, overlay format of the DDSM."""
+"""dx and dy of the chain codes 0 to 7, from north clockwise. Heath et al. 2001, overlay format of the DDSM."""
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
-"""A place or a count: mammograms have some thousand pixels on a side."""
+"""A coordinate or a count. Mammograms have some thousand pixels per side."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Abnormality:
     Attributes
     ----------
     number : int
-        As in the file, from 1.
+        Number in the file, from 1.
     lesions : tuple of str
         ``mass`` or ``calcification``, one per LESION_TYPE line.
     pathology : str
-        In the file's words: MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK, UNPROVEN.
+        As in the file: MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK or UNPROVEN.
     boundary : ndarray of int, shape (points, 2)
         x and y of every point of the outer outline, pixels.
     cores : tuple of ndarray of int, shape (points, 2)
-        Further outlines within it.
+        Further outlines inside the boundary.
     """
 
     number: int
@@ -52,22 +52,22 @@ class Abnormality:
 
 
 def outline_points(text: str) -> npt.NDArray[np.int64]:
-    """Follow a chain ``x y c c c ... #``.
+    """Decode a chain ``x y c c c ... #`` into points.
 
     Parameters
     ----------
     text : str
-        Start and codes, ended by ``#``.
+        Start and codes, followed by ``#``.
 
     Returns
     -------
     ndarray of int, shape (codes + 1, 2)
-        x and y, the start first.
+        x and y of each point, beginning with the start.
 
     Raises
     ------
     InputError
-        No start, a code that is none of 0 to 7, or no ``#`` at the end.
+        The start or the final ``#`` is missing, or a code is not one of 0 to 7.
 
     Examples
     --------
@@ -89,14 +89,14 @@ def outline_points(text: str) -> npt.NDArray[np.int64]:
 
 
 def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
-    """Read an overlay.
+    """Read the abnormalities from an overlay file.
 
     Parameters
     ----------
     path : Path
         The ``.OVERLAY`` file.
     width, height : int
-        Size of the view, pixels; an outline that leaves it is broken.
+        Size of the view in pixels. Outlines outside of it are errors.
 
     Returns
     -------
@@ -105,7 +105,8 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     Raises
     ------
     InputError
-        Unreadable, fewer abnormalities than it announces, a broken chain; the message names file and abnormality.
+        The file is unreadable, has another number of abnormalities than it states, or has an invalid chain. The
+        message names file and abnormality.
     """
     try:
         return _abnormalities(
@@ -121,7 +122,7 @@ def ascii_text(path: Path, what: str, *, most: int) -> str:
     Raises
     ------
     InputError
-        More than `most` bytes, not readable, or not ASCII; the message does not name the file.
+        The file has more than `most` bytes, is not readable, or is not ASCII. The message does not name the file.
     """
     try:
         if path.stat().st_size > most:

@@ -1,8 +1,8 @@
-"""Layouts, ours and those of other packages: by name, by the files of a folder, and what all of them say of classes.
+"""Find layouts by name or by the files of a folder, and collect the classes of all layouts.
 
-A layout of ours is a module of this folder with a `LayoutSpec` called ``LAYOUT``. Another package adds one through the
-entry-point group ``bchisto.datasets``: the entry point is a `LayoutSpec`, or a function without arguments that returns
-one, and has its name. It takes the place of one of ours of the same name, as an encoder does.
+A built-in layout is a module of this folder with a `LayoutSpec` named ``LAYOUT``. Other packages add layouts through
+the entry-point group ``bchisto.datasets``. The entry point has the name of the layout, and is a `LayoutSpec` or a
+function without arguments that returns one. It replaces a built-in layout of the same name.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "bchisto.datasets"
 
 _ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-"""The order in which layouts are listed and looked for; any other stands behind them, by name."""
+"""Order in which built-in layouts are listed and tried. Others follow, sorted by name."""
 
 
 @functools.cache
 def built_in_layouts() -> tuple[LayoutSpec, ...]:
-    """Return the layouts of this package, in the order in which they are listed."""
+    """Return the layouts of this package, in the order of `_ORDER`."""
     specs = []
     for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
         spec = getattr(import_module(f"{__package__}.{info.name}"), "LAYOUT", None)
@@ -41,22 +41,22 @@ def built_in_layouts() -> tuple[LayoutSpec, ...]:
 
 
 def layouts_with(option: str) -> list[str]:
-    """Return the names of our layouts that take an option, see `LayoutSpec.options`."""
+    """Return the names of the built-in layouts that accept an option, see `LayoutSpec.options`."""
     return [spec.name for spec in built_in_layouts() if option in spec.options]
 
 
 def list_layouts() -> list[str]:
-    """Return the names of all layouts: ours, then those of other packages."""
+    """Return the names of all layouts: built-in ones, then those of other packages."""
     return list(dict.fromkeys((*DATASET_NAMES, *extension_names(ENTRY_POINT_GROUP))))
 
 
 def find_layout(name: str) -> LayoutSpec | None:
-    """Return the layout of that name; None where there is none.
+    """Return the layout with a name; None if there is none.
 
     Raises
     ------
     InputError
-        It is another package's, and broken.
+        The layout is from another package, and broken.
     """
     if name not in extension_names(ENTRY_POINT_GROUP):
         return next((spec for spec in built_in_layouts() if spec.name == name), None)
@@ -64,12 +64,12 @@ def find_layout(name: str) -> LayoutSpec | None:
 
 
 def get_layout(name: str) -> LayoutSpec:
-    """Return the layout of that name.
+    """Return the layout with a name.
 
     Raises
     ------
     InputError
-        No such layout; the message lists them. Or it is another package's, and broken.
+        There is no such layout; the message lists all layouts. Or it is from another package, and broken.
     """
     spec = find_layout(name)
     if spec is None:
@@ -78,13 +78,13 @@ def get_layout(name: str) -> LayoutSpec:
 
 
 def added_layouts() -> tuple[LayoutSpec, ...]:
-    """Return the layouts of other packages; one that is broken is said once and left out."""
+    """Return the layouts of other packages; broken ones are left out, with one warning each."""
     return _added(tuple(sys.path))
 
 
 @functools.lru_cache(maxsize=32)
 def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
-    """Load them, once for each state of Python's search path."""
+    """Load the layouts of other packages, once for each state of Python's search path."""
     specs = []
     for name in extension_names(ENTRY_POINT_GROUP):
         try:
@@ -99,52 +99,52 @@ def _orders(specs: Iterable[LayoutSpec]) -> tuple[tuple[str, ...], ...]:
 
 
 DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
-"""Layouts of this package that can be read; `list_layouts` also has those of others."""
+"""Names of the built-in layouts; `list_layouts` also returns those of other packages."""
 
 MAMMOGRAMS = frozenset(spec.name for spec in built_in_layouts() if not spec.stained)
-"""Layouts of this package of grey images without a stain."""
+"""Names of the built-in layouts of grey images without a stain."""
 
 KNOWN_CLASSES = _orders(built_in_layouts())
-"""Class orders of published datasets; `known_classes` also has those of layouts that other packages add."""
+"""Class orders of the built-in layouts; `known_classes` also returns those of other packages."""
 
 
 def known_classes() -> tuple[tuple[str, ...], ...]:
-    """Return the class orders of all layouts, ours first."""
+    """Return the class orders of all layouts, built-in ones first."""
     return tuple(dict.fromkeys((*KNOWN_CLASSES, *_orders(added_layouts()))))
 
 
 def known_positive() -> tuple[tuple[str, ...], ...]:
-    """Return the classes of the positive side of all layouts, ours first."""
+    """Return the positive classes of the two-class view of all layouts, built-in ones first."""
     specs = (*built_in_layouts(), *added_layouts())
     return tuple(dict.fromkeys(spec.positive for spec in specs if spec.positive))
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the class order of a dataset that does not set one.
+    """Return the class order for labels of a dataset without a class order of its own.
 
-    The order and spelling of a known dataset where the labels are exactly its classes, but for case, spaces, ``_`` and
-    ``-``; else sorted.
+    It is the order and spelling of a known dataset if the labels are exactly its classes, ignoring case, spaces, ``_``
+    and ``-``. Otherwise the labels are sorted.
     """
     return find_order(labels, known_classes())
 
 
 def recognise_layout(root: Path) -> LayoutSpec:
-    """Return the layout of a folder or a file: one of ours, else of another package, else the user's own.
+    """Recognise the layout of a folder or a file: a built-in one, one of another package, or the user's own.
 
     Parameters
     ----------
     root : Path
-        Exists.
+        An existing folder or file.
     """
-    ours = built_in_layouts()
-    layout = _first([spec for spec in ours if not spec.fallback], root) or _first(added_layouts(), root)
+    built_in = built_in_layouts()
+    layout = _first([spec for spec in built_in if not spec.fallback], root) or _first(added_layouts(), root)
     if layout is None:
-        layout = next(spec for spec in ours if spec.fallback and spec.manifest == root.is_file())
+        layout = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
     return get_layout(layout.name)
 
 
 def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
-    """Return the first layout that knows the folder; else the first that knows the name of a file in it."""
+    """Return the first layout that recognises the folder, or else a file name in it; None if there is none."""
     manifest = root.is_file()
     fitting = [spec for spec in specs if spec.manifest == manifest]
     for spec in fitting:
@@ -154,10 +154,10 @@ def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
     if not by_name:
         return None
     skip = {name: why for spec in (*built_in_layouts(), *fitting) for name, why in spec.unopened.items()}
-    # what cannot be read is named by the reader
+    # the findings of this walk are dropped, since the reader will report them again
     for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True):
-        for spec, knows in by_name:
-            if knows(path.name) and spec.in_place(root, path):
+        for spec, recognise_name in by_name:
+            if recognise_name(path.name) and spec.in_place(root, path):
                 _log.debug("%s: a file of %s", path, spec.name)
                 return spec
     return None

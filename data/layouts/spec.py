@@ -1,4 +1,4 @@
-"""What is known of a layout: how it is recognised and read, its classes, and how its images look."""
+"""The description of a layout: how it is recognised and read, its classes, and properties of its images."""
 
 from __future__ import annotations
 
@@ -11,70 +11,71 @@ from ..dataset import ImageRecord
 from ..findings import Finding
 
 LABEL_LEVELS = ("class", "type")
-"""What a label is where a layout has types within its classes: the class, or the type."""
+"""What labels are if a layout has types within its classes: the class, or the type."""
 
 LESIONS = ("mass", "calcification")
-"""Kinds of abnormality that a layout may be restricted to."""
+"""Kinds of abnormalities to which a layout may be restricted."""
 
 OWN_OPTIONS = ("group_from", "label_from", "path_column", "label_column", "group_column")
-"""Options of `read_dataset` that say where path, label and group of one's own images stand; a layout that does not take
-one of these refuses it."""
+"""Options of `read_dataset` that find path, label and group of the user's own images. Layouts that do not accept such
+an option refuse it."""
 
 LAYOUT_OPTIONS = frozenset({"classes", "context", "label_level", "lesions", "magnifications", *OWN_OPTIONS})
-"""Options of `read_dataset` that a layout may take."""
+"""Options of `read_dataset` that a layout may accept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutSpec:
-    """A layout: one per dataset.
+    """The layout of a dataset.
 
-    A folder is recognised by `recognise`, else by the first of its files whose name `recognise_name` knows. A layout
-    with neither is read where it is asked for by name.
+    A folder has this layout if `recognise` accepts it, or else if `recognise_name` accepts the name of a file in it. A
+    layout with neither function must be selected by name.
 
     Attributes
     ----------
     name : str
-        What ``dataset`` calls it; lower case.
+        Value of the option ``dataset``; lower case.
     read : callable
-        ``read(root, **options)`` returns a list of `ImageRecord` and a list of `Finding`; it gets the options that
-        the layout takes, but for ``context``.
+        ``read(root, **options)`` returns a list of `ImageRecord` and a list of `Finding`. It receives the options that
+        the layout accepts, except ``context``.
     recognise : callable, optional
         ``recognise(root)``: whether a folder (a file, for a manifest) has this layout.
     recognise_name : callable, optional
         ``recognise_name(name)``: whether a file of that name belongs to this layout.
     in_place : callable, optional
-        ``in_place(root, path)``: whether a file whose name `recognise_name` knows lies where the published dataset has
-        it. Such a file in folders of the user's own recognises nothing. By default any place will do.
+        ``in_place(root, path)``: whether a file with such a name is in the same folders as in the published dataset. If
+        not, the file does not count for recognition. By default, all folders are accepted.
     unopened : mapping of str to str
-        Names of folders, in lower case, that no layout lists or opens while it is looked for, and why.
+        Names of folders, in lower case, that must not be listed or opened during recognition, with the reason.
     classes : tuple of str
-        Class order; empty sorts the labels.
+        Class order; if empty, labels are sorted.
     types : tuple of str
-        Class order of ``label_level="type"``.
+        Class order for ``label_level="type"``.
     positive : tuple of str
-        Classes of the positive side of the two-class view.
+        Positive classes of the two-class view.
     size : (int, int), optional
-        Width and height of every published image, pixels.
+        Width and height in pixels of every published image.
     stained : bool
         False for images without a stain, such as mammograms.
     options : frozenset of str
-        Of `LAYOUT_OPTIONS`: what it takes. An option that it does not take changes nothing, but for `OWN_OPTIONS`.
+        Those of `LAYOUT_OPTIONS` that the layout accepts. Other options are ignored, except `OWN_OPTIONS`, which are
+        refused.
     image_is, group_is : str
-        What an image and a group are called in a report: image or patch; patient or slide, group where that is not
-        known.
+        Names of an image and a group in reports: ``image`` or ``patch``; ``patient``, ``slide``, or ``group`` if
+        unknown.
     manifest : bool
-        Whether it is read from a file and not from a folder.
+        Whether it is read from a file instead of a folder.
     fallback : bool
-        Whether anything is recognised as it that is nothing else.
+        Whether it is used if no other layout is recognised.
     patients : callable, optional
-        Returns file name to patient, where these were published apart from the images. They are set after reading,
-        where the images are real, and are no part of a dataset's identity: what was made before they were known stays
-        usable.
+        Returns a mapping from file name to patient, if patients were published separately from the images. They are
+        set after reading, unless the images are synthetic. They are not a part of the identity of a dataset, so that
+        existing features stay usable when patients become known.
 
     Raises
     ------
     InputError
-        An unknown option, or a positive class that is none of the classes.
+        An option is unknown, or the positive classes are not some of the classes.
     """
 
     name: str
@@ -103,5 +104,5 @@ class LayoutSpec:
             raise InputError(f"layout {self.name}: its positive classes must be some, and not all, of its classes")
 
     def class_order(self, label_level: str = "class") -> tuple[str, ...]:
-        """Return the class order at a label level; empty where the layout sets none."""
+        """Return the class order at a label level; empty if the layout does not set one."""
         return self.types if self.types and label_level != "class" else self.classes

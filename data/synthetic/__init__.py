@@ -1,8 +1,7 @@
-"""Synthetic H&E tissue: seeded images whose four classes differ in architecture, not in colour.
+"""Synthetic H&E tissue for demonstrations and tests: images of four classes that differ in architecture, not in colour.
 
-Drawn in concentration space (how much haematoxylin, how much eosin at each pixel), then stained with the
-vectors of a "laboratory" and written in the official BACH layout. For the demo and the tests; no number made
-from them says anything about medicine.
+Images are drawn as concentrations of haematoxylin and eosin, stained with the stain vectors of a virtual laboratory,
+and written in the official layout of BACH. Results with them have no medical meaning.
 """
 
 from .layout import make_bach

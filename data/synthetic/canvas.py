@@ -1,4 +1,4 @@
-"""A canvas of stain concentrations, measured in micrometres."""
+"""A canvas of stain concentrations, with coordinates in micrometres."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Point = tuple[float, float]
 Box = tuple[slice, slice]
 
 _LANES = 64
-"""Columns that OpenCV may work on at once, more than any processor's: where a part of the canvas is cut between
-such, a blur rounds in it as in the whole."""
+"""Parts of the canvas begin and end at multiples of so many columns. This is more than any vector unit processes at
+once, so that blurring a part rounds exactly as blurring the whole canvas."""
 
 
 @dataclass(frozen=True)
 class Nuclei:
-    """How a population of nuclei looks.
+    """Appearance of a population of nuclei.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class Canvas:
         self.eosin: Field = np.zeros((height, width), np.float32)
 
     def noise(self, size: float, *, stretch: float = 1.0, shape: tuple[int, int] | None = None) -> Field:
-        """Smooth noise of unit variance with features of `size` micrometres, `stretch` times longer in x.
+        """Return smooth noise of unit variance with structures of `size` micrometres, `stretch` times longer in x.
 
-        It covers the canvas, or as many rows and columns of its pixels as `shape` says.
+        It covers the canvas, or `shape` (rows and columns of pixels) if given.
         """
         import cv2
 
@@ -72,7 +72,7 @@ class Canvas:
         return smooth
 
     def fibres(self, *, thickness: float, waviness: float) -> Field:
-        """Wavy bundles of fibres: stretched noise along a smoothly bent direction, unit variance or so."""
+        """Return wavy bundles of fibres: stretched noise along a smoothly bent direction, with about unit variance."""
         import cv2
 
         rows, columns = self.haem.shape
@@ -93,7 +93,7 @@ class Canvas:
         return fibres
 
     def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
-        """Points about `distance` micrometres apart (a jittered hexagonal grid), optionally within a mask."""
+        """Return points about `distance` micrometres apart (a jittered hexagonal grid), optionally inside a mask."""
         grid = [
             (x, y)
             for row, y in enumerate(_steps(-distance, self.height + distance, distance * 0.87))
@@ -102,14 +102,14 @@ class Canvas:
         places = np.array(grid) + self.rng.uniform(-0.3, 0.3, size=(len(grid), 2)) * distance
         if inside is not None:
             columns, rows = (places / self.mpp).astype(np.int64).T
-            seen = (rows >= 0) & (rows < inside.shape[0]) & (columns >= 0) & (columns < inside.shape[1])
-            places = places[seen][inside[rows[seen], columns[seen]]]
+            visible = (rows >= 0) & (rows < inside.shape[0]) & (columns >= 0) & (columns < inside.shape[1])
+            places = places[visible][inside[rows[visible], columns[visible]]]
         return [(x, y) for x, y in places.tolist()]
 
     def outline(
         self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0
     ) -> npt.NDArray[np.float64]:
-        """A closed, irregular contour in micrometres, shape (points, 2)."""
+        """Return a closed, irregular contour in micrometres, shape (points, 2)."""
         angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         r = np.ones_like(angle)
         for wave in range(2, 7):
@@ -121,17 +121,17 @@ class Canvas:
         return np.asarray(points @ rotation + np.asarray(centre))
 
     def mask(self, outline: npt.NDArray[np.float64], *, blur: float = 0.0) -> Field:
-        """The inside of a contour, 0 to 1, with an edge softened over `blur` micrometres."""
+        """Return a mask of the inside of a contour, 0 to 1, with an edge softened over `blur` micrometres."""
         import cv2
 
         sigma = blur / self.mpp
-        box, inside = self._drawn(outline, pixels=math.ceil(4 * sigma) + 3)  # four sigma is where the blur ends
+        box, inside = self._drawn(outline, pixels=math.ceil(4 * sigma) + 3)  # the blur ends at four sigma
         field: Field = np.zeros(self.haem.shape, np.float32)
         field[box] = cv2.GaussianBlur(inside, (0, 0), sigma) if sigma > 0.3 and inside.size else inside
         return field
 
     def ring(self, outline: npt.NDArray[np.float64], *, thickness: float) -> Field:
-        """A line along a contour, 0 to 1."""
+        """Return a mask of a line along a contour, 0 to 1."""
         width = max(1, round(thickness / self.mpp))
         box, line = self._drawn(outline, pixels=width + 3, width=width)
         field: Field = np.zeros(self.haem.shape, np.float32)
@@ -139,9 +139,10 @@ class Canvas:
         return field
 
     def _drawn(self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0) -> tuple[Box, Field]:
-        """The part of the canvas that a contour covers and some pixels around it, and in it the contour, 0 to 1.
+        """Draw a contour; return the box of its part of the canvas, `pixels` wider on each side, and a mask, 0 to 1.
 
-        The part's columns are whole `_LANES`. The contour is filled, or a line of a `width` in pixels.
+        The columns of the part begin and end at multiples of `_LANES`. The contour is filled, or with `width` it is a
+        line of so many pixels.
         """
         import cv2
 
@@ -150,7 +151,7 @@ class Canvas:
         left = left // _LANES * _LANES
         box = slice(top, max(top, bottom)), slice(left, -(-right // _LANES) * _LANES)
         drawn = np.zeros(self.haem[box].shape, np.uint8)
-        # in sixteenths of a pixel, as OpenCV draws it
+        # coordinates in sixteenths of a pixel (shift=4 of OpenCV)
         points = np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([left, top], np.int32) * 16
         if drawn.size and width:
             cv2.polylines(drawn, [points], True, 255, width, cv2.LINE_AA, 4)
@@ -169,7 +170,7 @@ class Canvas:
             self._blend(box, mask[box], haem, eosin)
 
     def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
-        """As `paint` inside a small contour, touching only the pixels around it."""
+        """Replace both concentrations inside a small contour; faster than `paint` with a mask."""
         box, cover = self._drawn(outline, pixels=1)
         self._blend(box, cover, haem, eosin)
 

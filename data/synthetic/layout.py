@@ -1,4 +1,4 @@
-"""Writing synthetic tissue in the official BACH layout."""
+"""Write synthetic tissue in the official layout of BACH."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def make_bach(
     size: tuple[int, int] = (2048, 1536),
     jobs: int = 1,
 ) -> Path:
-    """Write a synthetic dataset in the official BACH layout; images that are already there are kept.
+    """Write a synthetic dataset in the official layout of BACH, and keep existing images.
 
     Parameters
     ----------
     out : str or Path
-        Gets ``ICIAR2018_BACH_Challenge/Photos/{Normal,Benign,InSitu,Invasive}/*.tif``, the ground-truth table,
-        and a mark that says that the images are synthetic.
+        Folder for ``ICIAR2018_BACH_Challenge/Photos/{Normal,Benign,InSitu,Invasive}/*.tif``, the ground-truth table,
+        and a file that marks the images as synthetic.
     images_per_class : int
         1 to 999.
     seed : int
-        The images are functions of the seed, their class and their number.
+        Each image depends only on the seed, its class, its number and `size`.
     size : tuple of int
         Width and height, pixels.
     jobs : int
-        Processes.
+        Number of processes.
 
     Returns
     -------
@@ -46,9 +46,9 @@ def make_bach(
     Raises
     ------
     InputError
-        A number out of range.
+        A number is out of range.
     OutputError
-        The folder cannot be written, or holds a dataset of other settings.
+        The folder cannot be written, or contains other images or a synthetic dataset with other settings.
     """
     if not 1 <= images_per_class <= 999:
         raise InputError("{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)", images_per_class)

@@ -1,4 +1,4 @@
-"""Pieces of breast tissue: stroma, fat, glands, ducts, nests."""
+"""Structures of breast tissue: stroma, fat, glands, ducts and nests of tumour cells."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def gland(
     roughness: float,
     stretch: float,
 ) -> None:
-    """An open gland: a basement membrane, one or more rows of regular nuclei, a lumen of relative size `lumen`."""
+    """Draw an open gland: a basement membrane, rows of regular nuclei, and a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)
     canvas.paint(canvas.mask(outline, blur=0.8), haem=0.22, eosin=0.48)
     canvas.paint(canvas.ring(outline, thickness=1.4), haem=0.1, eosin=0.8)
@@ -80,7 +80,7 @@ def gland(
 
 
 def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
-    """A contour shrunk or grown about its middle."""
+    """Return a contour scaled around its centre."""
     middle = outline.mean(axis=0)
     return np.asarray(middle + (outline - middle) * share)
 
@@ -88,7 +88,7 @@ def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.fl
 def _row(
     canvas: Canvas, outline: npt.NDArray[np.float64], depth: float, kind: Nuclei, *, spacing: float, along: bool
 ) -> None:
-    """Nuclei along a contour shrunk to `depth`, lying along it or pointing inwards."""
+    """Draw nuclei along a contour scaled by `depth`, parallel to it (`along`) or pointing inwards."""
     path, middle = _scaled(outline, depth), outline.mean(axis=0)
     closed = np.vstack([path, path[:1]])
     steps = np.hypot(*np.diff(closed, axis=0).T)
@@ -102,7 +102,7 @@ def _row(
 
 
 def filled_duct(canvas: Canvas, centre: Point, radius: float, *, pattern: str) -> None:
-    """A duct filled with tumour cells behind an intact border: solid, comedo (necrosis) or cribriform."""
+    """Draw a duct that is filled with tumour cells and has an intact border: solid, comedo (necrosis) or cribriform."""
     outline = canvas.outline(centre, radius, roughness=0.12, stretch=canvas.rng.uniform(1.0, 1.35))
     canvas.paint(canvas.mask(_scaled(outline, 1.0 + 9.0 / radius), blur=2.0), haem=0.05, eosin=0.75)
     canvas.paint(canvas.mask(outline, blur=0.6), haem=0.3, eosin=0.5)
@@ -126,7 +126,7 @@ def filled_duct(canvas: Canvas, centre: Point, radius: float, *, pattern: str) -
 
 
 def nest(canvas: Canvas, centre: Point, *, cells: int, cord: bool) -> None:
-    """An invading nest or cord of tumour cells without a border."""
+    """Draw an invasive nest or cord of tumour cells, without a border."""
     heading = canvas.rng.uniform(0, 2 * np.pi)
     x, y = centre
     placed: list[Point] = []

@@ -1,4 +1,4 @@
-"""The four classes as compositions of structures, and their staining."""
+"""Draw images of the four classes from structures, and stain them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .canvas import Canvas
 from .structures import fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 
 FIELD_WIDTH = 2048 * 0.42
-"""Width of the field of view, micrometres: that of a BACH image."""
+"""Width of the field of view in micrometres, as in BACH."""
 
 _LIGHT = 240.0
 _LABORATORIES = 6
@@ -21,7 +21,7 @@ _EOSIN = np.array([0.14, 0.88, 0.45])
 
 
 def _lobule(canvas: Canvas) -> None:
-    """A lobule of small open acini in loose stroma, anywhere in the field."""
+    """Draw a lobule of small open acini in loose stroma, at a random position."""
     x, y = canvas.rng.uniform(0.12, 0.88, size=2) * (canvas.width, canvas.height)
     bed = canvas.outline((x, y), canvas.rng.uniform(90, 140), roughness=0.2, stretch=1.2)
     canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
@@ -39,7 +39,7 @@ def _lobule(canvas: Canvas) -> None:
 
 
 def _normal(canvas: Canvas) -> None:
-    """Lobules of small open acini, and a duct."""
+    """Draw lobules of small open acini, and ducts."""
     for _ in range(int(canvas.rng.integers(1, 5))):
         _lobule(canvas)
     for _ in range(int(canvas.rng.integers(1, 3))):
@@ -48,7 +48,7 @@ def _normal(canvas: Canvas) -> None:
 
 
 def _benign(canvas: Canvas) -> None:
-    """Crowded proliferation of larger, irregular, open glands with several rows of regular nuclei."""
+    """Draw many crowded, large, irregular and open glands, with several rows of regular nuclei."""
     for centre in canvas.scatter(canvas.rng.uniform(115, 190)):
         if canvas.rng.random() < 0.8:
             lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
@@ -65,7 +65,7 @@ def _benign(canvas: Canvas) -> None:
 
 
 def _in_situ(canvas: Canvas) -> None:
-    """Ducts filled with tumour cells, every border intact."""
+    """Draw ducts that are filled with tumour cells, with intact borders."""
     pattern = str(canvas.rng.choice(["solid", "comedo", "cribriform"]))
     for centre in canvas.scatter(canvas.rng.uniform(260, 380)):
         if canvas.rng.random() < 0.75:
@@ -73,7 +73,7 @@ def _in_situ(canvas: Canvas) -> None:
 
 
 def _invasive(canvas: Canvas) -> None:
-    """Scattered nests and cords that run through the stroma."""
+    """Draw scattered nests and cords of tumour cells in the stroma."""
     cords = canvas.rng.uniform(0.2, 0.8)
     for centre in canvas.scatter(canvas.rng.uniform(55, 85)):
         if canvas.rng.random() < 0.85:
@@ -100,9 +100,9 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
     label : str
         One of `TISSUE_CLASSES`.
     seed, index : int
-        The image is a function of `seed`, `label`, `index` and `size` alone.
+        The image depends only on `seed`, `label`, `index` and `size`.
     size : tuple of int
-        Width and height, pixels; the field of view stays 860 micrometres wide.
+        Width and height in pixels. The field of view is always 860 micrometres wide.
 
     Returns
     -------
@@ -111,12 +111,12 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
     Raises
     ------
     InputError
-        No such class, or a side below 64 pixels.
+        There is no such class, or a side is below 64 pixels.
 
     Notes
     -----
-    The laboratory, the amount of fat and inflammation and the mean colour are drawn from the same
-    distributions for all classes, so that architecture alone separates them.
+    The laboratory, the amounts of fat and inflammation, and the mean colour have the same distributions for all
+    classes, so that the classes differ only in architecture.
     """
     if label not in _COMPOSE:
         raise InputError(f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}")
@@ -128,7 +128,7 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
     stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))
     fat(canvas, share=max(0.0, rng.uniform(-0.1, 0.25)))
     spindles(canvas, distance=rng.uniform(26, 40))
-    if label != "Normal" and rng.random() < 0.5:  # a field is of its predominant class, not of it alone
+    if label != "Normal" and rng.random() < 0.5:  # images of other classes may contain normal tissue, too
         _lobule(canvas)
     _COMPOSE[label](canvas)
     lymphocytes(canvas, clusters=int(rng.integers(0, 4)))
@@ -136,7 +136,7 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2
 
 
 def _stain(canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Stain the concentrations with a laboratory's vectors, to a mean colour drawn without regard to the class."""
+    """Stain the concentrations with the vectors of a random laboratory, to a random mean colour."""
     import cv2
 
     vectors = np.stack([_HAEMATOXYLIN, _EOSIN])
@@ -147,15 +147,15 @@ def _stain(canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.
     amounts = np.stack([canvas.haem, canvas.eosin], axis=2)
     scale = _match_colour(amounts[::6, ::6].reshape(-1, 2), vectors, target)
     density = cv2.transform(amounts, (vectors * scale[:, np.newaxis]).T.astype(np.float32))
-    light = cv2.GaussianBlur(_LIGHT * cv2.exp(-density), (0, 0), 0.7)  # the microscope's blur
-    light += rng.standard_normal(light.shape, dtype=np.float32) * 2.0  # and the camera's noise
+    light = cv2.GaussianBlur(_LIGHT * cv2.exp(-density), (0, 0), 0.7)  # blur of the microscope
+    light += rng.standard_normal(light.shape, dtype=np.float32) * 2.0  # noise of the camera
     return np.asarray(np.clip(light, 0, 255), dtype=np.uint8)
 
 
 def _match_colour(
     amounts: npt.NDArray[np.float32], vectors: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Find factors of the two stains that give the mean transmission `target` in red and green (Newton)."""
+    """Return factors of the two stains that result in the mean transmission `target` in red and green (Newton)."""
     scale = np.ones(2)
     for _ in range(8):
         transmitted = np.exp(-(amounts * scale) @ vectors[:, :2])

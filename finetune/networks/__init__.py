@@ -1,1 +1,1 @@
-"""CNNs in Keras 3, one file each; inputs are RGB in 0..255, outputs probabilities."""
+"""CNNs in Keras 3, one module each. Inputs are RGB in 0..255, outputs are probabilities."""

@@ -1,4 +1,4 @@
-"""AlexNet with its two groups of channels."""
+"""AlexNet, with grouped convolutions as published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .spec import CaffeLayers, NetworkSpec
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
-    """Convolve two halves of the channels apart, as the two graphics cards of the paper did."""
+    """Convolve the two halves of the channels separately, as the two GPUs of the paper did."""
     from keras import layers
 
     half = x.shape[-1] // 2
@@ -21,7 +21,7 @@ def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
 
 
 def build(*, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed") -> Any:
-    """Build the network.
+    """Build AlexNet.
 
     References
     ----------
@@ -48,7 +48,7 @@ _CAFFE = CaffeLayers(
     {name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")} | {"classes": "fc8"},
     flattened={"fc6": 256},
 )
-"""Of the published model bvlc_alexnet."""
+"""Layers of the published Caffe model bvlc_alexnet."""
 
 SPECS = (
     NetworkSpec(

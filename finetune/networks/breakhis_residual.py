@@ -1,4 +1,4 @@
-"""The residual CNN from scratch of the published system ``breakhis-resnet``, and its five variants."""
+"""The residual CNN of the published system ``breakhis-resnet``, which is trained from scratch, and its variants."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from .layers import conv_norm, finish, rescaled_input, residual_stages
 from .spec import NetworkSpec
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
-"""The published one and its variants: first kernel 3x3 instead of 7x7, first stride 2, feature maps doubled, two
-pooling layers before the residual blocks, dropout."""
+"""The published network and its variants: first kernel 3x3 instead of 7x7, first stride 2, twice the feature maps, two
+pooling layers before the residual blocks, and dropout."""
 
 PURE = 128
-"""Side, pixels, up to which residual blocks work on the input as it is: larger ones exhausted the memory of the
-source's GPU, so pooling or a stride of 2 reduces them first."""
+"""Largest side, in pixels, at which residual blocks get the input unreduced.
+
+Larger inputs exhausted the memory of the GPU of the source, so pooling or a stride of 2 reduces them first."""
 
 _FILTERS = (16, 32, 64)
 _BLOCKS = 2
-"""Feature maps and residual blocks of each stage: ours, the source shows them as a drawing without numbers."""
+"""Feature maps and residual blocks of each stage. bchisto's choice: the source draws them without numbers."""
 
 _DROPOUT = 0.5
 
 
 def pools_of(size: int, variant: str) -> int:
-    """Return the pooling layers before the residual blocks: two where they are the point, else as few as will do.
+    """Return the number of pooling layers before the residual blocks: two in ``two-pools``, else as few as necessary.
 
-    How many is ours, but for the two: the source draws one structure for inputs of 256, in a picture.
+    Except for ``two-pools``, the number is bchisto's choice: the source draws only the structure for inputs of 256.
 
     Examples
     --------
@@ -56,15 +57,15 @@ def build(
     ----------
     classes, size : int
     variant : str
-        Of `VARIANTS`.
+        One of `VARIANTS`.
     dropout, l2 : float
     by_size : bool
-        Whether the input's size says how often it is pooled, see `pools_of`; without, once, or twice in ``two-pools``,
-        as networks of 0.1 have it.
+        Whether the number of pooling layers depends on the input size, see `pools_of`. Otherwise there is one, or two
+        in ``two-pools``, as in the networks of bchisto 0.1.
 
     References
     ----------
-    Seed ``breakhis-resnet``; L2 and early stopping as there, its strength is ours.
+    Published system ``breakhis-resnet``, with L2 and early stopping. The strength of L2 is bchisto's choice.
     """
     from keras import layers
 
@@ -93,6 +94,6 @@ def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
 
 SPECS = (
     *(_spec("breakhis-resnet", variant, by_size=True) for variant in VARIANTS),
-    # with a pooling layer at every size: models of 0.1 are of these
+    # with a pooling layer at every size, as in models of bchisto 0.1
     *(_spec("breakhis-residual", variant, by_size=False) for variant in VARIANTS),
 )

@@ -1,4 +1,4 @@
-"""The shallow baseline of the published system ``ddsm-masses``: three blocks, three fully connected layers."""
+"""The shallow baseline of the published system ``ddsm-masses``: three blocks and three fully connected layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from .spec import NetworkSpec
 
 
 def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
-    """Build the network: 3x3 convolution, batch normalisation, ReLU, 2x2 max pooling with 32, 32, 64 filters; 128, 64.
+    """Build the network: three convolutional blocks, then fully connected layers of 128 and 64 units, then softmax.
+
+    A block is a 3x3 convolution with 32, 32 or 64 filters, batch normalisation, ReLU, and 2x2 max pooling.
 
     References
     ----------
-    Seed ``ddsm-masses``, sec. 4.1. Pooling by 2 and "same" padding are ours.
+    Published system ``ddsm-masses``, sec. 4.1. Pooling by 2 and "same" padding are bchisto's choice.
     """
     from keras import layers
 

@@ -8,7 +8,7 @@ from .layers import conv, finish, local_response, rescaled_input
 from .spec import CaffeLayers, NetworkSpec
 
 _MODULES = {
-    # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
+    # filters: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -22,11 +22,12 @@ _MODULES = {
 
 
 def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed") -> Any:
-    """Build the network; its inception modules are named ``inception_3a`` to ``inception_5b``.
+    """Build GoogLeNet. Its inception modules are named ``inception_3a`` to ``inception_5b``.
 
     References
     ----------
-    Szegedy et al. 2015, Table 1; dropout 0.2 and no auxiliary classifiers as in seed ``ddsm-masses``, sec. 4.
+    Szegedy et al. 2015, Table 1; dropout 0.2 and no auxiliary classifiers as in the published system
+    ``ddsm-masses``, sec. 4.
     """
     from keras import layers
 
@@ -37,7 +38,7 @@ def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, con
         return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
 
     images, x = rescaled_input(size, convention)
-    # three pixels on every side, where Keras would put two and three
+    # three pixels on every side, as in Caffe; "same" padding of Keras is two and three
     x = layers.ZeroPadding2D(3, name="pad1")(x)
     x = conv_relu(x, 64, 7, "conv1", strides=2, padding="valid")
     x = local_response(pool(x, "pool1"), name="norm1")
@@ -77,7 +78,7 @@ _CAFFE = CaffeLayers(
         "classes": "loss3/classifier",
     }
 )
-"""Of the published model bvlc_googlenet."""
+"""Layers of the published Caffe model bvlc_googlenet."""
 
 SPECS = (
     NetworkSpec(

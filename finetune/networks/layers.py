@@ -1,4 +1,4 @@
-"""Parts that several networks are built of, and what follows the last feature map of an encoder."""
+"""Building blocks of several networks, and the layers after the last feature map of an encoder."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 _MOMENTUM = 0.9
-"""Of the moving statistics of batch normalisation: Keras's 0.99 needs hundreds of steps, more than a few hundred
-images give in the first epochs."""
+"""Momentum of the moving statistics of batch normalisation.
+
+Keras's default of 0.99 needs hundreds of steps, more than the first epochs have with a few hundred images."""
 
 _TOP_FILTERS = 64
-"""Of the convolution of a top; with its 3x3 kernel and 2x2 pooling ours, the source draws them without numbers."""
+"""Filters of the convolution in a top.
+
+Like its 3x3 kernel and 2x2 pooling it is bchisto's choice, since the source draws them without numbers."""
 
 _CAFFE_MEAN = (104.0, 117.0, 123.0)
 """Mean blue, green and red of ImageNet, which the published Caffe models subtract."""
 
 
 def rescaled_input(size: int, convention: str = "signed") -> tuple[Any, Any]:
-    """Return an input of RGB in 0..255, and the tensor that a network of ours starts from.
+    """Return an input layer for RGB in 0..255, and the rescaled tensor.
 
-    That is scaled to -1..1, or for weights of a published Caffe model in the order BGR and less the mean.
+    It is scaled to -1..1 or, for weights of a published Caffe model, in the order BGR minus the mean.
     """
     from keras import Input, layers
 
@@ -31,14 +34,14 @@ def rescaled_input(size: int, convention: str = "signed") -> tuple[Any, Any]:
 
 
 def penalty(l2: float) -> Any:
-    """Return the L2 penalty of a layer's kernel; none at 0."""
+    """Return the L2 penalty of a layer's kernel, or None if `l2` is 0."""
     from keras import regularizers
 
     return regularizers.L2(l2) if l2 else None
 
 
 def conv(x: Any, filters: int, kernel: int, *, l2: float = 0.0, name: str, **options: Any) -> Any:
-    """Convolve with these options of Keras's layer; without `padding`, a stride of 1 leaves the size as it is."""
+    """Apply a convolution with options of the Keras layer. The default padding is ``same``."""
     from keras import layers
 
     options = {"padding": "same", **options}
@@ -46,7 +49,7 @@ def conv(x: Any, filters: int, kernel: int, *, l2: float = 0.0, name: str, **opt
 
 
 def norm(x: Any, *, name: str, relu: bool = True) -> Any:
-    """Normalise the batch, and rectify."""
+    """Apply batch normalisation and ReLU."""
     from keras import layers
 
     x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
@@ -54,12 +57,12 @@ def norm(x: Any, *, name: str, relu: bool = True) -> Any:
 
 
 def conv_norm(x: Any, filters: int, kernel: int, *, name: str, relu: bool = True, **options: Any) -> Any:
-    """Convolve, normalise the batch, and rectify; with options of `conv`."""
+    """Apply a convolution with options of `conv`, batch normalisation and ReLU."""
     return norm(conv(x, filters, kernel, use_bias=False, name=name, **options), name=name, relu=relu)
 
 
 def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, l2: float) -> Any:
-    """Follow stages of so many filters, each of so many residual blocks; all but the first halve the map."""
+    """Apply stages of residual blocks; `stages` are their filters. All except the first halve the feature map."""
     for stage, filters in enumerate(stages, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
@@ -68,7 +71,7 @@ def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, l2: float) ->
 
 
 def _residual_block(x: Any, filters: int, *, stride: int, l2: float, name: str) -> Any:
-    """Add two 3x3 convolutions to their input, projected where its shape differs. He et al. 2016, sec. 3.3."""
+    """Add two 3x3 convolutions to their input, projected if its shape differs. He et al. 2016, sec. 3.3."""
     from keras import layers
 
     short = x
@@ -100,7 +103,7 @@ def local_response(x: Any, *, name: str) -> Any:
     height, width, channels = x.shape[1:]
     # channels become the second axis of an image of one channel, so that pooling runs along them
     rows = layers.Reshape((height * width, channels, 1), name=f"{name}_rows")(squares)
-    # zeros beyond the ends count in the mean, as in Caffe
+    # zeros beyond the ends are part of the mean, as in Caffe
     rows = layers.ZeroPadding2D((0, 2), name=f"{name}_ends")(rows)
     mean = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}_mean")(rows)
     mean = layers.Reshape((height, width, channels), name=f"{name}_back")(mean)
@@ -111,7 +114,7 @@ def local_response(x: Any, *, name: str) -> Any:
 def add_top(
     features: Any, images: Any, *, classes: int, top: str, dropout: float = 0.0, l2: float = 0.0, name: str
 ) -> Any:
-    """Return the model from images to probabilities that has a top on the last feature map of an encoder.
+    """Return a model from images to probabilities, with a top on the last feature map of an encoder.
 
     Parameters
     ----------
@@ -119,11 +122,12 @@ def add_top(
         The feature map, and the input that it was computed from.
     classes : int
     top : {"average", "conv"}
-        Global average; or convolution, max pooling, ReLU and flattening, in that order, as seed ``inbreast-inception``.
+        Global average; or convolution, max pooling, ReLU and flattening, in that order, as in the published system
+        ``inbreast-inception``.
     dropout : float
-        Before the softmax.
+        Dropout before the softmax.
     l2 : float
-        Of the kernels of the top, those of the softmax among them.
+        L2 penalty of the kernels of the top, including the softmax layer.
     name : str
     """
     from keras import layers
@@ -138,7 +142,7 @@ def add_top(
 
 
 def finish(x: Any, images: Any, *, classes: int, dropout: float = 0.0, l2: float = 0.0, name: str) -> Any:
-    """Return the model that ends in a softmax over classes, in float32 whatever the policy."""
+    """Return a model that ends in a softmax over the classes, which is float32 in every precision policy."""
     import keras
     from keras import layers
 

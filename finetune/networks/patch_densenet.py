@@ -1,4 +1,4 @@
-"""A small densely connected network for 50-pixel patches. Its size is ours."""
+"""A small densely connected network for 50-pixel patches. Its size is bchisto's choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small residual network for 50-pixel patches. Its size is ours."""
+"""A small residual network for 50-pixel patches. Its size is bchisto's choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .spec import NetworkSpec
 
 
 def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
-    """Build a residual network of 20 layers, as He et al. 2016, sec. 4.2, have it for pictures of 32 pixels."""
+    """Build a residual network of 20 layers, as in He et al. 2016, sec. 4.2, for images of 32 pixels."""
     from keras import layers
 
     images, x = rescaled_input(size)

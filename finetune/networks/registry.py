@@ -1,8 +1,8 @@
-"""The networks by name: one module each in this folder, and those of other packages.
+"""Find networks by name: those of the modules in this folder, and those of other packages.
 
-A module of a network has ``SPECS``, a tuple of `NetworkSpec`. Another package adds a network through the entry-point
-group ``bchisto.networks``: the entry point is a `NetworkSpec`, or a function without arguments that returns one, and
-has its name. It takes the place of one of ours of the same name, as an encoder does.
+The module of a network defines ``SPECS``, a tuple of `NetworkSpec`. Another package adds a network through the
+entry-point group ``bchisto.networks``. The entry point has the name of the network, and is a `NetworkSpec` or a
+function without arguments that returns one. It replaces a network of bchisto with the same name, as for encoders.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ def _own() -> Mapping[str, NetworkSpec]:
 
 
 NETWORKS = _own()
-"""The networks that bchisto brings, by name."""
+"""The networks of bchisto by name."""
 
 
 def list_networks() -> list[str]:
-    """Return the names of all networks, sorted; encoders, which get a top, are not among them."""
+    """Return the sorted names of all networks, without encoders."""
     return sorted({*NETWORKS, *extension_names(ENTRY_POINT_GROUP)})
 
 
 def get_network(name: str) -> NetworkSpec:
-    """Return the network of that name.
+    """Return the network with this name.
 
     Raises
     ------
     InputError
-        No such network, and the message lists them; or another package's that cannot be loaded.
+        There is no such network (the message lists all), or the network of another package cannot be loaded.
     """
     if name not in list_networks():
         raise InputError("{network} {}: {}", name, one_of(name, list_networks()))
     if name not in NETWORKS:
-        prepare_backend()  # what another package offers may import Keras when it is loaded
+        prepare_backend()  # another package may import Keras when it is loaded
     return load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]
 
 
@@ -57,8 +57,9 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     Parameters
     ----------
     name : str
-        Of `list_networks`.
+        One of `list_networks`.
     classes : int
+        Number of classes.
     options
         ``size``, ``dropout``, ``l2``; by default those of the network. AlexNet and GoogLeNet also
         ``convention``: ``signed`` input in -1..1, or ``caffe``.
@@ -66,12 +67,12 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     Returns
     -------
     keras.Model
-        From float RGB in 0..255, shape (n, size, size, 3), to probabilities (n, classes).
+        Model from float RGB in 0..255, shape (n, size, size, 3), to probabilities (n, classes).
 
     Raises
     ------
     InputError
-        No such network.
+        There is no such network.
     """
     spec = get_network(name)
     prepare_backend()  # one thread a process, before anything runs

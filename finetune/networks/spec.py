@@ -1,4 +1,4 @@
-"""What a network is: how it is built, and how its source trains it."""
+"""The specification of a network: how it is built, and how its source trains it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CaffeLayers:
-    """Where a published Caffe model holds the weights of a network.
+    """Layer names by which a published Caffe model holds the weights of a network.
 
     Attributes
     ----------
     names : mapping of str to str
-        Our layer to theirs. Two layers of ours that end in ``_a`` and ``_b`` are the halves of a grouped one, which
-        stands here without them.
+        bchisto's layer to the Caffe layer. Two layers of bchisto that end in ``_a`` and ``_b`` are the halves of a
+        grouped layer, which is listed here without the ending.
     flattened : mapping of str to int
-        Fully connected layers behind a feature map, each with the channels of that map: it is flattened by channel
-        there, by place here.
+        Fully connected layers after a feature map, with the number of channels of that map. Caffe flattens it channel
+        by channel, Keras position by position.
     """
 
     names: Mapping[str, str]
@@ -32,23 +32,23 @@ class NetworkSpec:
     Attributes
     ----------
     name : str
-        What ``network`` takes, lower case.
+        Name for the option ``network``, in lower case.
     build : callable
         ``build(classes=..., size=..., dropout=..., l2=...)`` returns a Keras model from float RGB in 0..255, shape
-        (n, size, size, 3), to probabilities (n, classes). Without `dropout` and `l2` it takes those of its source. Only
-        networks with `caffe` need take ``convention=...``: ``signed`` input in -1..1, or ``caffe``.
+        (n, size, size, 3), to probabilities (n, classes). `dropout` and `l2` default to those of its source. Only
+        networks with `caffe` must accept ``convention=...``: ``signed`` input in -1..1, or ``caffe``.
     size : int
-        Side of its input, pixels.
+        Side of its input, in pixels.
     optimizer : {"adam", "sgd"}
     learning_rate : float
         Learning rate.
     batch_size : int
     weights : str
-        What it starts from where nothing else is asked for: ``random``, or ``imagenet`` of an encoder.
+        Default initial weights: ``random``, or ``imagenet`` for an encoder.
     caffe : CaffeLayers or None
-        Its layers in the published Caffe model, where there is one.
+        Its layers in the published Caffe model, if there is one.
     source : str
-        Where these stand; ``ours`` where the source is silent.
+        Publication of the network and its training; ``ours`` if it is bchisto's choice.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Ways to look into a network that only published systems ask for; a recipe names them beside those of `explain`."""
+"""Explanation methods that only published systems use; a recipe can use them in addition to those of `explain`."""
 
 from ...explain import METHODS, Method
 from .deconvnet import DECONVNET
@@ -12,4 +12,4 @@ RECIPE_METHODS: dict[str, Method] = {
     **METHODS,
     **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION)},
 }
-"""All methods of recipes, by name."""
+"""All explanation methods that a recipe can use, by name."""

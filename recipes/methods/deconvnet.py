@@ -1,4 +1,4 @@
-"""The deconvnet: what may have excited the unit of a network that matters most for a class."""
+"""The deconvnet: an image of what may have activated the most important unit for a class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ...explain import Floats, Graph, Method, Step, activation_and_gradient, pul
 
 
 def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
-    """Return what a deconvnet draws of the unit of a feature map that matters most, shape (n, size, size).
+    """Return the deconvnet's map for the most important unit of a feature map, shape (n, size, size).
 
-    It is the one, of all places and channels, whose activation times the gradient of the score of the class is largest.
-    Max pooling is undone at the places of its maxima (the switches), rectifiers let through what is positive on the
-    way back.
+    That unit has, of all positions and channels, the largest product of its activation and the gradient of the class
+    score. On the way back, max pooling is inverted at the positions of its maxima (the switches), and rectifiers pass
+    only positive values.
 
     References
     ----------
@@ -35,7 +35,7 @@ def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> 
 
 
 def check_switches(graph: Graph, tensor: int | None) -> None:
-    """Refuse a deconvnet without max pooling on the way: then it draws the same of every image.
+    """Refuse a layer without max pooling before it: the map would be the same for every image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A picture seen through the units of a network that matter most for a class."""
+"""Masking: an image reduced to the areas where the most important units for a class are active."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import numpy as np
 from ...explain import Floats, Graph, Method, UnitPictures, activation_and_gradient, mean_colour
 
 _MASKED = 9
-"""Units whose masks are shown."""
+"""Number of units whose masks are shown."""
 
 _KEPT = 0.5
-"""Of a unit's greatest activation: a mask keeps the places from there up. That it is a constant below 1 is of seed
-``inbreast-inception``; a half is bchisto's choice."""
+"""A mask keeps positions with at least this fraction of the unit's largest activation. The source
+``inbreast-inception`` uses a constant below 1; a half is bchisto's choice."""
 
 
 def masks(graph: Graph, images: Floats, target: int, tensor: int | None) -> UnitPictures:
-    """Return the first image seen through the units that matter most for a class.
+    """Return the first image, masked by the most important units for a class.
 
-    A mask keeps the places where a unit has at least half of its greatest activation; units are ordered by the sum of
-    activation times gradient of the score.
+    A mask keeps the positions where a unit has at least half of its largest activation. Units are ranked by the sum of
+    activation times gradient of the class score.
 
     Returns
     -------
     UnitPictures
-        The image, its mean colour, and each mask, where all outside has that colour, with the probability of the class;
-        in how many of the masks a pixel is, as a share; and the units.
+        Pictures with the probability of the class: the image, its mean colour, and the image under each mask, with the
+        mean colour outside. Also the fraction of masks that include each pixel, and the units.
 
     References
     ----------

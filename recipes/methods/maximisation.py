@@ -1,4 +1,4 @@
-"""Activation maximisation: the pictures that excite a class, or a unit of a network, most."""
+"""Activation maximisation: pictures that maximise the score of a class, or the activation of a unit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from ...explain import ExplainSettings, Floats, Graph, Method, UnitPictures, compiled_gradient
 
 _UNITS = 20
-"""Channels of a layer that are drawn."""
+"""Largest number of channels of a layer that are drawn."""
 
 _STEPS, _RATE, _JITTER, _BLUR_EVERY, _BLUR = 64, 12.0, 4, 4, 0.8
-"""Steps, their length in grey levels, jitter in pixels, and a blur of 0.8 pixels every fourth step: bchisto's choice,
-in the manner of the source."""
+"""Number of steps, their length in grey levels, jitter in pixels, and a blur of 0.8 pixels every fourth step. The
+values are bchisto's choice, similar to the source."""
 
 
 def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Floats:
-    """Return the pictures that excite some units, or classes, most: float32 of shape (units, size, size, 3) in 0..255.
+    """Return pictures that maximise units or classes: float32 of shape (units, size, size, 3) in 0..255.
 
-    Gradient ascent from grey noise, with jitter and blur.
+    The method is gradient ascent from grey noise, with jitter and blur.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
 def maximise(
     graph: Graph, classes: Sequence[str], target: int | None, tensor: int | None, settings: ExplainSettings
 ) -> UnitPictures:
-    """Return the pictures that excite each class (or `target`), or the first units of a layer."""
+    """Return pictures that maximise each class (or only `target`), or the first units of a layer."""
     if tensor is None:
         units = list(range(len(classes))) if target is None else [target]
         names = [classes[unit] for unit in units]

@@ -1,6 +1,6 @@
-"""Deep Taylor decomposition: a score is shared out, layer by layer, among what raised it, back to the pixels.
+"""Deep Taylor decomposition: distributes a score, layer by layer, over the inputs that raised it, back to the pixels.
 
-Nothing is added or lost, so that the pixels sum to the score.
+The sum is the same in each layer, so the relevance of all pixels sums to the score.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _SAME = frozenset({
     "SpatialDropout2D", "Subtract", "TrueDivide", "Divide", "Multiply", "Add", "Cast", "PReLU", "ELU", "LayerScale",
     "LayerNormalization",
 })  # fmt: skip
-"""Kinds that leave every value where it is: relevance passes them unchanged where they have one source."""
+"""Kinds of layers that do not move values: relevance passes unchanged if they have one source."""
 
 _MOVED = frozenset({
     "Concatenate", "Cropping2D", "Flatten", "GetItem", "Identity", "MaxPooling2D", "Permute", "Reshape",
     "Stack", "ZeroPadding2D", "GlobalMaxPooling2D",
 })  # fmt: skip
-"""Kinds that choose or move values: relevance goes back to where they came from."""
+"""Kinds of layers that select or move values: relevance goes back to the original positions."""
 
 _MEANS = frozenset({"AveragePooling2D", "GlobalAveragePooling2D"})
 
 _SUMS = frozenset({"Add", "CustomScaleLayer"})
-"""Kinds that add several sources up: each gets what it brings; that of Inception-ResNet scales the second."""
+"""Kinds of layers that add several sources: each gets relevance by its size. Inception-ResNet's scales the second."""
 
 
 def check_rules(graph: Graph, tensor: int | None = None) -> None:
-    """Refuse a network with a layer that relevance cannot be carried through.
+    """Refuse a network with a layer for which there is no relevance rule.
 
     Raises
     ------
@@ -57,10 +57,10 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
 
 
 def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
-    """Return the deep Taylor decomposition of a positive score: what speaks for the class, shape (n, size, size).
+    """Return the deep Taylor decomposition of a positive score: the evidence for the class, shape (n, size, size).
 
-    A convolution and the batch normalisation behind it are one linear layer. The first layer takes into account that
-    pixels have bounds.
+    A convolution and the batch normalisation after it are treated as one linear layer. The rule of the first layer uses
+    the bounds of pixel values.
 
     References
     ----------
@@ -85,7 +85,7 @@ def _last(graph: Graph) -> Step:
 
 
 def _begin(graph: Graph, values: Values, target: int) -> Floats:
-    """Share the score of a class among the features that raise it; they sum to it if it is positive."""
+    """Distribute the score of a class over the features that raise it; the sum is the score if that is positive."""
     last = _last(graph)
     features = to_numpy(values[last.sources[0]])
     kernel = to_numpy(last.operation.kernel)
@@ -98,7 +98,7 @@ def _begin(graph: Graph, values: Values, target: int) -> Floats:
 def _shared(
     step: Step, values: Values, ahead: Floats, bounds: tuple[Floats, Floats] | None, factor: Floats | None
 ) -> list[Floats]:
-    """Share relevance behind a step among its sources."""
+    """Distribute the relevance of a step's results over its sources."""
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
         return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
@@ -112,18 +112,18 @@ def _shared(
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
         return [np.asarray(ahead * size / sum(sizes), np.float32) for size in sizes]
-    if step.kind == "Multiply":  # a gate of one value a channel only weighs what it is multiplied with
+    if step.kind == "Multiply":  # a gate with one value per channel is only a weight, and gets no relevance
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
         return [ahead if index == largest else np.zeros(t.shape, np.float32) for index, t in enumerate(tensors)]
     behind = pull_back(lambda *x: step(*x)[0], tensors, ahead)
-    if step.kind == "ZeroPadding2D":  # what fell on the padding is spread over the image
+    if step.kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
         lost = (ahead.sum(axis=(1, 2, 3)) - behind[0].sum(axis=(1, 2, 3))) / behind[0][0].size
         behind[0] = behind[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
     return behind
 
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:
-    """Return, by the number of the result of a linear step, the factors of the batch normalisation behind it."""
+    """Return the factors of the batch normalisation after a linear step, by the number of the step's result."""
     users: dict[int, list[Step]] = {}
     for step in graph.steps:
         for number in step.sources:
@@ -140,7 +140,7 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
 
 
 def _kernel(step: Step, factor: Floats | None) -> Floats:
-    """Return a kernel with the factors of the normalisation behind it."""
+    """Return a kernel multiplied by the factors of the normalisation after it."""
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
         return kernel
@@ -149,9 +149,9 @@ def _kernel(step: Step, factor: Floats | None) -> Floats:
 
 
 def _by_sign(step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None) -> Floats:
-    """Share by the parts that raise the output; of pixels by how far they are from their bounds.
+    """Distribute relevance over the inputs that raise the output; over pixels, by their distance from their bounds.
 
-    Where nothing but a bias raised it, it is spread evenly over all that the kernel sees.
+    Relevance of an output that only a bias raised is spread evenly over all inputs of the kernel.
     """
     layer, up, down = step.operation, np.maximum(kernel, 0), np.minimum(kernel, 0)
     if bounds is None:
@@ -173,7 +173,7 @@ def _by_sign(step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple
 
 
 def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: Floats) -> Floats:
-    """Carry shares back through some kernels, and weigh each by what went into it."""
+    """Carry shares back through kernels, and multiply each by its input."""
     relevance = np.zeros_like(x)
     for part, weights in pairs:
         (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares)

@@ -1,4 +1,4 @@
-"""Tables of published figures beside those of a run: one registry of their kinds."""
+"""Tables that compare published figures with those of a run, with one registry of all kinds."""
 
 from .claims import check_claim, claims_of
 from .kinds import KINDS, TableKind, compare_published

@@ -1,4 +1,4 @@
-"""Conclusions of a source, judged by paired intervals over seeds and images."""
+"""Checks whether the conclusions of a source hold in a run, by paired intervals over seeds and images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .networks import value_at
 from .obtained import Key, Obtained, Runs, Value, mean_change
 
 SEEDS = 3
-"""Seeds from which a conclusion is judged: one training says nothing of how much another would differ."""
+"""Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
 
 _FORMS = (
     {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
@@ -35,32 +35,33 @@ _FORMS = (
 )  # fmt: skip
 _NUMBERS = ("margin", "least", "by", "less_than")
 _LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
-"""What a conclusion says beside ``says``: rows beat others; by so much or more; not by so much; are alike to a margin;
-are above a value; a row is better at some magnifications than at others; or why nothing can be judged."""
+"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
+others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
+at some magnifications than at others; or the reason why nothing can be judged."""
 
 _PAIRED = {
     "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
     "f1": "f1",
 }  # fmt: skip
-"""Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy unless
-their table says otherwise."""
+"""Metrics whose difference has an interval over images, to their names in a comparison. Tables of rules are compared by
+accuracy, unless they name a metric."""
 
 _OF_IMAGES = ("variants", "scores", "rules", "levels")
-"""Kinds of tables whose values have one."""
+"""Kinds of tables whose values have such an interval."""
 
 _UNPAIRED = "no paired interval over images"
 
 
 @dataclass(frozen=True)
 class _Contrast:
-    """A difference that a conclusion is about: of two rows, or of a row and a constant.
+    """A difference that a conclusion states: between two rows, or between a row and a constant.
 
     Attributes
     ----------
     better, than : (row, magnification)
         `than` is None for a constant.
     least, most : float
-        The conclusion holds of a difference between them.
+        The conclusion holds if the difference is between these.
     constant : float
     """
 
@@ -77,7 +78,7 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
-    """Refuse a conclusion that is not of one of the forms, or not about the rows of its table.
+    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
 
     Raises
     ------
@@ -108,25 +109,28 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
 def judge(
     claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
 ) -> str:
-    """Say where a conclusion of the source holds here.
+    """Describe whether a conclusion of the source holds in this run, at each magnification.
 
-    It holds where the interval of each difference that it is about lies where the conclusion puts it (above 0, or
-    within its margin), and does not where one lies wholly elsewhere; the interval takes in the scatter over seeds and
-    that over images (or groups). Where there is none over images, nothing is judged: seeds alone say nothing of other
-    images.
+    It holds if the interval of each of its differences is inside the stated bounds (above 0, or within a margin). It
+    does not hold if an interval is completely outside. The interval includes the variation over seeds and over images
+    (or groups). Without an interval over images nothing is judged, since seeds do not show how other images would vary.
 
     Parameters
     ----------
     claim : mapping
-        ``says``, and one of the forms that `check_claim` knows; maybe ``at``, the magnifications, and ``metric``, where
-        it is not that of the table.
+        ``says``, and the keys of one of the forms of `check_claim`. Optional are ``at``, the magnifications, and
+        ``metric``, if it is not the metric of the table.
     points : mapping
-        The values that the table is about, of the first seed.
+        The values of the table's rows, for the first seed.
     runs : Runs
     table : mapping
-        The published table, of which ``kind``, ``metric``, ``variant`` and ``level`` say what is compared.
+        The published table, whose ``kind``, ``metric``, ``variant`` and ``level`` define what is compared.
     note : str
-        Why nothing can be judged, or empty.
+        The reason why nothing can be judged, or empty.
+
+    Returns
+    -------
+    str
     """
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
@@ -141,7 +145,9 @@ def judge(
             values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
         if any(seed.get(key) is None for seed in values for key in keys):
             verdict = "not run"
-        elif note and table["kind"] != "parameters":  # which are counted
+        elif (
+            note and table["kind"] != "parameters"
+        ):  # numbers of parameters are counted, so a note does not affect them
             verdict = "not judged (not comparable)"
         else:
             intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]
@@ -154,7 +160,7 @@ def judge(
 
 
 def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
-    """Return the differences that a conclusion is about, at each magnification, or at once if about these."""
+    """Return the differences of a conclusion at each magnification; together, if it compares magnifications."""
     if "row" in claim:
         pairs = product(claim["better_at"], claim["than_at"])
         return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
@@ -175,7 +181,7 @@ def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Co
 def _verdict(
     contrasts: Sequence[_Contrast], intervals: Sequence[tuple[float, float] | str], *, shown_points: bool
 ) -> str:
-    """Say whether intervals lie between the bounds that a conclusion puts them into; one alone is shown, in points."""
+    """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
     known = [interval for interval in intervals if not isinstance(interval, str)]
     if len(known) < len(intervals):
         return f"not judged ({next(reason for reason in intervals if isinstance(reason, str))})"
@@ -202,10 +208,10 @@ def _interval(
     runs: Runs,
     table: Mapping[str, Any],
 ) -> tuple[float, float] | str:
-    """Return a difference and half its 95 % interval, or why it has none.
+    """Return a difference and half its 95 % interval, or the reason why it has none.
 
-    Times have that over the turns in which both networks were timed, gains that over the folds (one run has as many
-    trainings as folds), counts none.
+    The interval of times is over the rounds in which both networks were timed. The interval of gains is over the folds,
+    since a run has as many trainings as folds. Counts have the interval 0.
     """
     better, than, kind = contrast.better, contrast.than, table["kind"]
     if kind == "time":
@@ -237,13 +243,13 @@ def _interval(
 
 @dataclass(frozen=True)
 class Shown:
-    """What stands behind a row of a table.
+    """The predictions and the value of a row of a table.
 
     Attributes
     ----------
     table : PredictionTable or None
     value : (float, (float, float)), or None in place of either
-        The figure, and the interval of its own.
+        The figure and its own interval.
     """
 
     table: PredictionTable | None = None
@@ -251,10 +257,10 @@ class Shown:
 
 
 def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
-    """Return what stands behind a row of one seed."""
+    """Return the predictions and the value of a row, for one seed."""
     (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
     if table["kind"] in ("variants", "scores"):
-        if level == "patch":  # of which one table is not the other's, row by row
+        if level == "patch":  # the patches of two tables do not correspond row by row
             return Shown(None, value)
         predictions = seed[key].panel.table
         return Shown(aggregate(predictions) if level == "patient" else predictions, value)
@@ -270,10 +276,10 @@ def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> 
 
 
 def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
-    """Return half the interval over images of a figure, or of its difference to another; None where there is none.
+    """Return half the interval over images of a figure, or of its difference to another figure; None if unknown.
 
-    Of the same images the difference is paired. Two tables of which one tests an image in several folds, or both do,
-    are paired fold by fold, and the mean of those intervals stands for that of the mean, which is no wider.
+    If both have the same images, the difference is paired. If a table tests images in several folds, they are paired
+    fold by fold, and the mean of these intervals is used for the mean, whose own interval is not wider.
     """
     if than is None:
         return _own(better.value)
@@ -287,18 +293,18 @@ def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
             return sum(known) / len(known) if len(known) == len(widths) else None
         if metric == "auc_mean":
             return None
-    own = _own(better.value), _own(than.value)  # of other images: then each has an interval of its own
+    own = _own(better.value), _own(than.value)  # different images, so the intervals are independent
     return None if own[0] is None or own[1] is None else (own[0] ** 2 + own[1] ** 2) ** 0.5
 
 
 def _own(value: Value) -> float | None:
-    """Return the longer side of an interval, which need not be in the middle, or may end at 1."""
+    """Return the longer side of an interval, since the figure need not be in its middle."""
     figure, interval = value
     return None if figure is None or interval is None else max(interval[1] - figure, figure - interval[0])
 
 
 def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[PredictionTable, PredictionTable]]:
-    """Return the folds of two tables, every one of which tests the same images, side by side; else nothing."""
+    """Return pairs of folds of two tables if all folds test the same images, else an empty list."""
     parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
     if not all(parts) or len({frozenset(fold.keys) for folds in parts for fold in folds}) > 1:
         return []

@@ -1,4 +1,4 @@
-"""Published figures of a boosted ensemble beside those of a run."""
+"""Compares published figures of a boosted ensemble with those of a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, fi
 
 
 def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the mean accuracy over folds of each store, and of their fusion.
+    """Compare the mean accuracy over folds of each feature file, and of the ensemble.
 
-    A row that names a variant is about a store of that one, and stands there without a figure where it was not run.
+    A row with a variant is a feature file of that variant; if it was not run, the row has no obtained figure.
     """
     main, rows = str(table.get("variant", runs.first)), table["rows"]
     ran = runs.get(main, at)
@@ -37,9 +37,9 @@ def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[float]) -> PublishedFigure:
     """Compare a mean over folds; the interval resamples images and keeps the seeds.
 
-    The spread is that over all folds and seeds: the paper's is larger than that of its row of seed means, which is all
-    that it can mean otherwise. Where the source gives each fold of the partition, so does the interval of the
-    difference: models of both share their training parts from fold to fold, hence the correction of Nadeau and Bengio.
+    The SD is over all folds and seeds, since the paper's SD is larger than the SD of its printed means over seeds. If
+    the source prints each fold of the partition, the difference has an interval over folds. Folds share training
+    images, so it uses the correction of Nadeau and Bengio.
     """
     per_fold = 100 * store.by_fold
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
@@ -62,7 +62,7 @@ def _percent(interval: Interval | None) -> tuple[float, float] | None:
 
 
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the accuracy of the fusion in each fold."""
+    """Compare the accuracy of the ensemble in each fold."""
     if (run := runs.of(table, at)) is None:
         return
     fusion = run.stores[FUSION]
@@ -78,20 +78,21 @@ def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figu
 def gain_by_fold(
     seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, of: str
 ) -> npt.NDArray[np.float64]:
-    """Return by how much the fusion, or the mean of its seeds, is better than a store in each fold.
+    """Return the gain in accuracy of the ensemble, or of averaging seeds, over a single feature file in each fold.
 
     Parameters
     ----------
     seeds : sequence of mapping
-        What was run; of several seeds the gain is their mean.
+        The results of each seed; the gain is the mean over seeds.
     key : (store, magnification)
+        The feature file, and a magnification.
     variant : str
     of : {"fusion", "seeds"}
 
     Returns
     -------
     ndarray of float64, shape (folds,)
-        Nothing of a store that was not run.
+        Empty if the feature file was not used.
     """
     store, at = key
     gains = [_gains(seed[variant, at].stores, store, of) for seed in seeds if (variant, at) in seed]
@@ -107,7 +108,7 @@ def _gains(stores: Mapping[str, StoreHits], name: str, of: str) -> npt.NDArray[n
 
 
 def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare by how much the fusion of stores, or the mean of the seeds of each, is better than each store."""
+    """Compare the gain of the ensemble, or of averaging seeds, over each feature file."""
     for name, published in table["rows"].items():
         folds = gain_by_fold([runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"])
         value: Value = (float(folds.mean()) if folds.size else None, None)
@@ -118,7 +119,7 @@ def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 
 def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare standard deviations of accuracies: over the stores in each fold, and over the folds (and seeds)."""
+    """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
     if (run := runs.of(table, at)) is None:
         return
     accuracies = [100 * run.stores[name].by_fold for name in table["stores"] if name in run.stores]
@@ -144,11 +145,11 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the two-class view of the fusion: accuracy, AUC, and both sides at each threshold."""
+    """Compare the two-class view of the ensemble: accuracy, AUC, sensitivity and specificity at each threshold."""
     if (run := runs.of(table, at)) is None:
         return
     metrics = run.files["tables"]["fusion"]
-    # classes without a known positive side have none
+    # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
     yield figure_of(
@@ -165,7 +166,7 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 
 def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the confusion matrix of the fusion, as shares of the true class."""
+    """Compare the confusion matrix of the ensemble, as fractions of the true class."""
     if (run := runs.of(table, at)) is None:
         return
     predictions = run.panel.table

@@ -1,4 +1,4 @@
-"""Published tables of a recipe beside what its variants gave: their kinds, and a verdict on each conclusion."""
+"""The kinds of published tables, and their comparison with the variants of a recipe, with a verdict on conclusions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class TableKind:
     Attributes
     ----------
     needs : tuple of str
-        Keys that such a table of a recipe has, beside ``key``, ``title`` and ``source``.
+        Keys that a table of this kind requires, in addition to ``key``, ``title`` and ``source``.
     figures : callable
         ``figures(runs, magnification, table)`` yields its rows at one magnification.
     once : bool
-        Whether it is about the first magnification of which something was run, which is then not named.
+        Whether only the first magnification with results is used, without naming it.
     """
 
     needs: tuple[str, ...]
@@ -49,11 +49,11 @@ KINDS = {
     "time": TableKind(("rows",), training_time, once=True),
     "parameters": TableKind(("digits", "rows"), parameters, once=True),
 }
-"""The first six are about a boosted ensemble, the last seven about a network; the others about either."""
+"""The first six kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
 
 
 def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
-    """Put the published tables of a recipe beside its variants.
+    """Compare the published tables of a recipe with the results of its variants.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
         The recipe's ``published``.
     runs : Runs
     note : str
-        Why figures cannot be compared, or empty.
+        The reason why figures cannot be compared, or empty.
 
     Returns
     -------
     list of PublishedTable
-        Of the tables of which something was run, row by row, each at every magnification. Intervals are 95 %, over
-        images, or groups where known.
+        Tables with at least one obtained figure; each row is repeated for every magnification. Intervals are 95 %, over
+        groups if known, else over images.
     """
     compared = []
     for table in tables:
@@ -79,7 +79,7 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
                 if point is not None:
                     points[figure.name, at] = point
                 where = "" if at is None or kind.once else f" at {at}x"
-                paired = None if note else figure.paired  # a difference that is none has no interval
+                paired = None if note else figure.paired  # no interval if the figures cannot be compared
                 shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
                 rows.setdefault(figure.name, []).append(shown)
         if not points:
@@ -93,7 +93,7 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
 
 
 def _cited(name: str, printed: Any) -> PublishedFigure:
-    """Return a row of others, which a source sets beside its own and nothing here can obtain."""
+    """Return a row for a result of others that the source cites, which has no obtained figure."""
     if isinstance(printed, (int, float)):
         return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
     return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))

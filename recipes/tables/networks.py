@@ -1,4 +1,4 @@
-"""Published figures of networks and of variants beside those of a run."""
+"""Compares published figures of networks and of variants with those of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...evaluate import default_positive
 from .obtained import PATIENTS, Figures, Key, Obtained, Runs, Value, figure_of
 
 LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
-"""What a row of a table of levels begins with, to the end of the name of that table."""
+"""First word of a row in a table of levels, to the end of the name of that level's table."""
 
 _METRICS = ("accuracy", "precision", "recall", "f1", "auc")
 
@@ -20,8 +20,8 @@ _METRICS = ("accuracy", "precision", "recall", "f1", "auc")
 def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     """Return a metric of a table and its interval.
 
-    Precision, recall and others are those of the one positive class; ``auc_mean`` is the mean AUC over the networks of
-    the folds, which has no interval where there are several.
+    Precision, recall and others are those of the one positive class. ``auc_mean`` is the mean AUC over the networks of
+    the folds, which has an interval only with a single fold.
     """
     if metrics is None:
         return None, None
@@ -42,12 +42,12 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
 
 
 def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
-    """Return the metric of a row, of a table of variants, scores, rules or levels; nothing of one that was not run.
+    """Return the metric of a row in a table of variants, scores, rules or levels; None if it was not run.
 
     Parameters
     ----------
     seed : mapping
-        What the variants gave, of one seed.
+        Results of the variants with one seed.
     key : (row, magnification)
     table : mapping
         The published table.
@@ -65,14 +65,14 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
 
 
 def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare one metric: of variants, of rules that make an image of its patches, or of levels (all by default)."""
+    """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default)."""
     rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
     for name, published in rows.items():
         yield figure_of(name, value_at(runs.obtained, (name, at), table), published)
 
 
 def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare several metrics of several variants; a conclusion is about the ``metric`` that it names."""
+    """Compare several metrics of several variants; a conclusion names the ``metric`` that it compares."""
     for name, row in table["rows"].items():
         for metric, published in row.items():
             value = value_at(runs.obtained, (name, at), {**table, "metric": metric})
@@ -80,7 +80,7 @@ def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 
 def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Show AUC and confusion matrix of each fold, and the mean AUC: what a ROC and a confusion matrix say."""
+    """Show AUC and confusion matrix of each fold, and the mean AUC."""
     if (run := runs.of(table, at)) is None:
         return
     metrics, predictions = run.panel.metrics, run.panel.table
@@ -102,7 +102,7 @@ def _mean(values: list[float]) -> Value:
 
 
 def validation(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the accuracy on the validation part at the epoch that was kept, the mean over folds."""
+    """Compare the accuracy on the validation part at the selected epoch, as mean over folds."""
     for name, published in table["rows"].items():
         run = runs.get(name, at)
         folds = run.files["run"].get("validation", {}).values() if run else ()
@@ -111,7 +111,7 @@ def validation(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 
 def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Show by how much the accuracy of the last epoch is higher in training than in validation, the mean over folds."""
+    """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
         run = runs.get(name, at)
         curves = run.files["run"].get("curves", {}).values() if run else ()
@@ -120,13 +120,13 @@ def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figure
 
 
 def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
-    """Show how long a sample takes to train, in milliseconds: the median of the times that it was measured."""
+    """Show the training time per sample in milliseconds, as median of all measurements."""
     for name, published in table["rows"].items():
         times = runs.times.get(name)
         yield figure_of(name, (float(np.median(times)) if times else None, None), published, digits=2, times=1000.0)
 
 
 def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare how many parameters a network has, in millions."""
+    """Compare the number of parameters of each network, in millions."""
     for name, published in table["rows"].items():
         yield figure_of(name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6)

@@ -1,4 +1,4 @@
-"""What the variants of a recipe gave, as the tables of published figures look it up, and how it becomes a figure."""
+"""The results of a recipe's variants, as the tables of published figures use them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from ...formats import read_json, read_records
 from ...report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]
-"""A value (a share, or seconds) and its 95 % interval; None where it was not obtained."""
+"""A value (a fraction, or seconds) and its 95 % interval; None if it was not obtained."""
 
 Key = tuple[str, int | None]
 """A row or a variant, and a magnification."""
 
 Figures = Iterator[tuple[float | None, PublishedFigure]]
-"""Rows of a table at one magnification: the value that a conclusion is about, and the figure."""
+"""Rows of a table at one magnification: the value that conclusions compare, and the figure."""
 
 PATIENTS = "group, average"
-"""The level of patients, each the mean of its images."""
+"""Name of the table of patients, each with the mean of its images."""
 
 FUSION = "Model fusion"
-"""The row of all stores of an ensemble together."""
+"""Name of the row for the ensemble of all feature files."""
 
 
 @dataclass(frozen=True)
 class StoreHits:
-    """Whether the models of a store, or the fusion of all, are right.
+    """Whether the models of a feature file, or the ensemble, predict each image correctly.
 
     Attributes
     ----------
     hits : ndarray of float64, shape (rows, seeds)
+        1 if the model of a seed is right, else 0.
     averaged : ndarray of float64, shape (rows,)
-        Whether the mean of the seeds is right.
+        The same for the mean over seeds.
     folds : ndarray of int64, shape (rows,)
     units : ndarray of str, shape (rows,)
         The unit of resampling of each row: its group, or the image.
@@ -59,12 +60,12 @@ class StoreHits:
 
 @dataclass(frozen=True)
 class Obtained:
-    """What a variant gave.
+    """The results of a variant.
 
     Attributes
     ----------
     folder : Path
-        With ``metrics.json``.
+        Folder with ``metrics.json``.
     panel : Panel
         Predictions of images and their metrics.
     """
@@ -74,12 +75,12 @@ class Obtained:
 
     @functools.cached_property
     def files(self) -> dict[str, Any]:
-        """What ``metrics.json`` holds."""
+        """The content of ``metrics.json``."""
         content: dict[str, Any] = read_json(self.folder / "metrics.json")
         return content
 
     def table(self, suffix: str = "") -> dict[str, Any] | None:
-        """Return the metrics of another level, such as ``image, vote``; None where there are none."""
+        """Return the metrics of another level, such as ``image, vote``; None if there are none."""
         if not suffix:
             return self.panel.metrics
         tables: dict[str, dict[str, Any]] = self.files["tables"]
@@ -88,15 +89,15 @@ class Obtained:
 
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
-        """The metrics of patients, which an ensemble does not write."""
+        """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
         try:
             return measure(aggregate(self.panel.table))
-        except InputError:  # groups unknown, or of two classes
+        except InputError:  # groups are unknown, or have images of two classes
             return None
 
     @functools.cached_property
     def stores(self) -> dict[str, StoreHits]:
-        """Of an ensemble, what each store and the fusion got right."""
+        """For an ensemble, the correct predictions of each feature file and of the ensemble."""
         scores: dict[str, dict[tuple[str, int], list[list[float]]]] = {}
         labels: dict[tuple[str, int], int] = {}
         units: dict[tuple[str, int], str] = {}
@@ -112,10 +113,10 @@ class Obtained:
                     store.setdefault(key, []).append([float(row[column]) for column in columns])
         stores = {}
         for name, by_image in scores.items():
-            shares, wanted = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
+            shares, true = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
             stores[name] = StoreHits(
-                (shares.argmax(axis=2) == wanted[:, np.newaxis]).astype(np.float64),
-                (shares.sum(axis=1).argmax(axis=1) == wanted).astype(np.float64),
+                (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64),
+                (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64),
                 np.array([fold for _, fold in by_image]),
                 np.array([units[key] for key in by_image]),
             )
@@ -124,22 +125,22 @@ class Obtained:
 
 @dataclass(frozen=True)
 class Runs:
-    """What all variants gave, at each magnification.
+    """The results of all variants at each magnification.
 
     Attributes
     ----------
     first : str
-        The published variant, which tables are about that name none.
+        The published variant, which is used for tables without a variant.
     obtained : mapping
-        Variant and magnification (None where the recipe does not tell them apart) to what it gave.
+        Variant and magnification (None if the recipe does not separate them) to the results.
     magnifications : sequence of int or None
-        All of the recipe.
+        All magnifications of the recipe.
     further : sequence of mapping
-        The same as `obtained`, of further seeds.
+        The same as `obtained`, for further seeds.
     times : mapping of str to sequence of float
-        Variant to the seconds that a sample took to train, timed several times in turns.
+        Variant to the training seconds per sample, measured in several rounds.
     sizes : mapping of str to int
-        Variant to the number of parameters of its network, of those that a table asks for.
+        Variant to the number of parameters of its network, for the variants in tables of parameters.
     """
 
     first: str
@@ -151,20 +152,20 @@ class Runs:
 
     @property
     def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:
-        """What was run, of each seed."""
+        """The results of each seed."""
         return [self.obtained, *self.further]
 
     @property
     def at(self) -> list[int | None]:
-        """Magnifications at which something was run."""
+        """Magnifications with results."""
         return [at for at in self.magnifications if any(key[1] == at for key in self.obtained)]
 
     def get(self, variant: str, magnification: int | None) -> Obtained | None:
-        """Return what a variant gave; None where it was not run."""
+        """Return the results of a variant; None if it was not run."""
         return self.obtained.get((variant, magnification))
 
     def of(self, table: Mapping[str, Any], magnification: int | None) -> Obtained | None:
-        """Return what the one variant gave that a table is about."""
+        """Return the results of the variant of a table; None if it was not run."""
         return self.get(str(table.get("variant", self.first)), magnification)
 
 
@@ -178,7 +179,7 @@ def figure_of(
     published_spread: float | None = None,
     spread: float | None = None,
 ) -> tuple[float | None, PublishedFigure]:
-    """Return a value and its figure: in percent, as it is where three decimals are printed, or by `times`."""
+    """Return a value and its figure: in percent, multiplied by `times` if given, or unchanged with three decimals."""
     obtained, interval = value
     if times is None:
         times = 1.0 if digits == 3 else 100.0
@@ -194,7 +195,7 @@ def figure_of(
 
 
 def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:
-    """Return the mean of at least two differences and half its 95 % interval; `share` as in `fold_error`."""
+    """Return the mean of at least two differences, and half its 95 % interval; `share` is as in `fold_error`."""
     from scipy.stats import t as student
 
     middle, error = fold_error(changes, [1.0] * len(changes), share=share)
