@@ -203,15 +203,16 @@ def draw_results():
     return "\n".join([*parts, "</svg>\n"])
 
 
-def overview(report, check):
-    """Return the beginning of a report and, beside it, images before and after stain normalisation."""
-    height = 312
-    report = report.convert("RGB").crop((0, 0, 1100, 520)).resize((660, height), Image.Resampling.LANCZOS)
-    tissue = check.crop((0, 298, 735, 550)).resize((418, 143), Image.Resampling.LANCZOS)
-    benign = check.crop((0, 0, 735, 246)).resize((418, 140), Image.Resampling.LANCZOS)
-    whole = Image.new("RGB", (660 + 8 + 418, height), "white")
-    for part, place in ((report, (0, 0)), (benign, (668, 8)), (tissue, (668, 164))):
-        whole.paste(part, place)
+def overview(report, sheet, heat_map):
+    """Return the beginning of a report and, beside it, a row of a prediction report above a heat map."""
+    parts = [
+        (report.convert("RGB").crop((0, 0, 1100, 520)).resize((760, 360), Image.Resampling.LANCZOS), (0, 0)),
+        (sheet.crop((16, 245, 572, 548)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
+        (heat_map.crop((8, 52, 1288, 432)).resize((418, 124), Image.Resampling.LANCZOS), (768, 236)),
+    ]
+    whole = Image.new("RGB", (1186, 360), "white")
+    for part, corner in parts:
+        whole.paste(part, corner)
     return whole
 
 
@@ -223,7 +224,7 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
     os.chdir(folder)  # the pages name the paths that they were given
     training, new = write_manifests(folder)
-    run("data", "check", "--images", training.name, "--html", "check.html", codes=(0, 1))
+    run("data", "check", "--images", training.name, "--stain", "macenko-robust", "--html", "check.html", codes=(0, 1))
     run("trial", "--images", training.name, "--out", "study", "--weights", WEIGHTS, "--jobs", "1")
     model = Path("study/boost/5-grouped-svm/model.bchisto")
     run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
@@ -240,7 +241,8 @@ def main():
         save_small(correct_cases(browser, folder / "cases" / "report.html"), "explain-cases.jpg")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
-    save_small(overview(Image.open(IMAGES / "report.png"), Image.open(IMAGES / "check.jpg")), "overview.jpg")
+    shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]
+    save_small(overview(*shown), "overview.jpg")
     shutil.rmtree(folder)
 
 
