@@ -167,8 +167,8 @@ class Outputs:
             "no temperature: it is fitted across folds, and there is only one"
             if facts.temperature is None
             else f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
-            f"{single:.3f} was fitted on out-of-fold predictions, drawn towards 1 as by five more "
-            f"{names.get(unit, unit)}s. This could not be verified: no labelled image is left"
+            f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
+            f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
         )
         return {
             "temperature": facts.temperature,

@@ -24,4 +24,4 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
     )  # fmt: skip
     outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=lambda _: None)
     text = outputs._calibration(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["text"]
-    assert f"drawn towards 1 as by five more {unit}" in text
+    assert f"a penalty that weighs as much as five {unit}" in text
