@@ -202,7 +202,7 @@ KNN = array_head(
     fit=fit_neighbours,
     model=NeighbourModel,
     shapes=_KNN_SHAPES,
-    method="votes of the nearest training images, whose number folds inside the training part chose",
+    method="votes of the nearest training images, whose number folds inside the training set chose",
     few="kept",
 )
 """Nearest neighbours by the angle between centred features."""

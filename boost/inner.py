@@ -169,7 +169,7 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
     if not folds:
         raise InputError(
             Message(
-                "this classifier chooses its settings by folds inside the training part, and there a class is "
+                "this classifier chooses its settings by folds inside the training set, and there a class is "
                 "left with no image to train on; use {heads:lightgbm}, more {folds}, or add images "
                 "(patients) of that class"
             )
@@ -189,7 +189,7 @@ def check_held_out(folds: Folds, labels: Places) -> None:
     if len(held) < len(np.unique(labels)):
         raise InputError(
             Message(
-                "this classifier turns its decisions into probabilities by folds inside the training part, and "
+                "this classifier turns its decisions into probabilities by folds inside the training set, and "
                 "these hold out no image of one of the classes; use {heads:lightgbm} or "
                 "{heads:logistic}, more {folds}, or add images (patients) of that class"
             )

@@ -184,7 +184,7 @@ SVM = array_head(
     model=KernelModel,
     shapes=_SHAPES,
     method="support-vector machines with an RBF kernel [@cortes1995], their cost and width chosen by folds inside the "
-    "training part",
+    "training set",
     few="was fitted on",
 )
 """Scikit-learn's support-vector machine, with cost and width chosen by inner folds."""

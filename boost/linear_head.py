@@ -208,6 +208,6 @@ LOGISTIC = array_head(
     fit=fit_logistic,
     model=LinearModel,
     shapes=_SHAPES,
-    method="L2-regularised logistic regressions, their strength chosen by folds inside the training part",
+    method="L2-regularised logistic regressions, their strength chosen by folds inside the training set",
 )
 """Scikit-learn's logistic regression, with ``C`` chosen by inner folds."""

@@ -59,7 +59,7 @@ def methods_of(
     over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
     return [
         *dict.fromkeys(_described(headers, stains or {})),
-        f"Classifiers were {method}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
+        f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "
         f"({_count(len(units), 'model')} in all).",
         f"The prediction of an image averages {listed(['its draws', *over])}.",
     ]
