@@ -185,7 +185,7 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     by_patient = 100 * (units - 1 / sizes[-1]) / units
     sentence = {
         "image": f"{n - 1} of {n} images right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
-        "patient": f"{by_patient:.1f} % right by patient, each of {units} counting the same "
+        "patient": f"{by_patient:.1f} % right on average over {units} patients, each counting the same "
         f"(95 % CI {ends['patient']})",
     }
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)], banners=["a note", "LEAKING folds"])
