@@ -4,7 +4,8 @@ A plan lies in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `
 command that a person could type, and whether it is done is read from the units on disk.
 """
 
-from .folders import count_groups, is_described
+from .folders import count_groups, is_described, stores_of
+from .live import cancel, refuse_live
 from .plan import SINGLE, STAGES
 from .status import RunStatus, ShardState, Stage, read_status
 from .status_text import status_lines
@@ -12,11 +13,9 @@ from .submission import (
     SCHEDULERS,
     Length,
     Request,
-    cancel,
     describe,
     make_plan,
     preview,
-    refuse_live,
     start,
     was_submitted,
 )
@@ -40,5 +39,6 @@ __all__ = [
     "refuse_live",
     "start",
     "status_lines",
+    "stores_of",
     "was_submitted",
 ]

@@ -25,11 +25,14 @@ class Unit:
         Whether its file is there; whether one that is being written is.
     changed : float or None
         When one of its files last changed, in seconds since 1970.
+    epochs : int
+        Of a network, the saved epochs of its fold.
     """
 
     done: bool
     begun: bool
     changed: float | None
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,12 @@ def is_described(run: Path) -> bool:
     return bool(folders) and all(folder.complete for folder in folders)
 
 
+def stores_of(run: Path) -> set[Path]:
+    """Return the feature files that a run has or began, and their folder, as absolute paths."""
+    folder = run.absolute() / "features"
+    return {folder, *(folder / f"{store.name}.h5" for store in read_folders(run, "featurize"))}
+
+
 def count_groups(run: Path, command: str) -> int:
     """Return into how many pieces the work of a command can be divided: a shard has its share of each folder."""
     return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
@@ -120,7 +129,7 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     groups = tuple(
         tuple(
             Unit(not file or file in files, bool(file) and file not in files and _stem(file) in changed,
-                 changed.get(_stem(file)) if file else None)
+                 changed.get(_stem(file)) if file else None, _epochs(path, file))
             for file in group
         )
         for group in listing.groups
@@ -132,6 +141,14 @@ def _stem(file: str) -> str:
     """Return what the file of a unit and those beside it begin with: the state of a fold, what is being written."""
     folder, _, name = file.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
+
+
+def _epochs(folder: Path, file: str) -> int:
+    """Return the saved epochs of a fold of a network, which has a line for each in its log; 0 for other units."""
+    if folder.parent.name != "finetune":
+        return 0
+    log = folder / "logs" / f"{Path(file).name.partition('-')[0]}.csv"
+    return max(0, log.read_bytes().count(b"\n") - 1) if log.is_file() else 0
 
 
 def _environments(path: Path) -> tuple[str, ...]:

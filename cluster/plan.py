@@ -122,9 +122,12 @@ class Plan:
         return self.folder / f"{number + 1}-{self.stages[number].command}.sh"
 
     def write(self) -> None:
-        """Write ``plan.json``."""
-        content = asdict(self)
+        """Write ``plan.json``; outputs in the run are relative to it, since a run can be moved."""
+        content, run = asdict(self), self.folder.parent.parent
         del content["folder"]
+        for stage in content["stages"]:
+            output = Path(stage["run"])
+            stage["run"] = str(output.relative_to(run)) if output.is_relative_to(run) else stage["run"]
         write_json(self.folder / "plan.json", {"schema_version": _SCHEMA, **content})
 
 
@@ -146,6 +149,8 @@ def read_plan(folder: Path) -> Plan:
     try:
         del content["schema_version"]
         stages = [JobStage(**stage) for stage in content.pop("stages")]
+        for stage in stages:
+            stage.run = str(folder.parent.parent / stage.run)
         return Plan(folder=folder, stages=stages, **content)
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder") from error
@@ -181,13 +186,14 @@ def is_complete(stage: JobStage) -> bool:
 
 
 def progress(stage: JobStage, task: str = MERGE) -> int:
-    """Return how much of a task is done, as a number that grows: units, or files where there are none."""
+    """Return how much of a task is done, as a number that grows: units, or else files, and epochs of networks."""
+    folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES else []
+    index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
+    units = [unit for folder in folders for unit in folder.of_shard(index, count)]
+    epochs = sum(unit.epochs for unit in units)
     if not stage.shards:
         apart = ("jobs", "records")
         output, parts = Path(stage.run), Path(f"{stage.run}.parts")
         files = (path.relative_to(output.parent).parts for path in (*output.rglob("*"), *parts.rglob("*")))
-        return sum(names[1] not in apart for names in files)
-    folders = list(read_folders(Path(stage.run), stage.command))
-    index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
-    done = sum(unit.done for folder in folders for unit in folder.of_shard(index, count))
-    return done + sum(folder.complete for folder in folders)
+        return sum(names[1] not in apart for names in files) + epochs
+    return sum(unit.done for unit in units) + epochs + sum(folder.complete for folder in folders)

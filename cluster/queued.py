@@ -12,6 +12,11 @@ from .plan import MERGE, JobStage, Plan, read_plans
 
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
+_FAILED = ("error:", "stopped:")
+"""First words of the last line of a log: of a command that failed, and of a task that gives up, see `task`."""
+
+_TAIL_BYTES = 4096
+
 
 @dataclass(frozen=True)
 class Queued:
@@ -25,18 +30,41 @@ class Queued:
         Shard or ``merge`` to its state (running or queued) and the scheduler's reason.
     answered : bool
         Whether what is not among `tasks` is not at work.
+    over : bool
+        Whether the plan was submitted and none of its tasks is in the queue any more, so that nobody continues.
     logs : tuple of Path
     """
 
     stage: JobStage | None = None
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     answered: bool = False
+    over: bool = False
     logs: tuple[Path, ...] = ()
 
     @property
     def shards(self) -> int:
         """How many shards there are, if one of them is in the queue; else 0."""
         return self.stage.shards if self.stage is not None and self.tasks.keys() - {MERGE} else 0
+
+    @property
+    def log(self) -> Path | None:
+        """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
+        words = [word for word in reversed(_FAILED) if any(_last_line(path).startswith(word) for path in self.logs)]
+        logs = [path for path in self.logs if not words or _last_line(path).startswith(words[-1])]
+        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+
+    @property
+    def failure(self) -> str:
+        """The last line of the log to read, if that is an error or a stop; else empty."""
+        line = _last_line(self.log) if self.log is not None else ""
+        return line if line.startswith(_FAILED) else ""
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as handle:
+        handle.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        lines = handle.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def last_plan(run: Path) -> Plan | None:
@@ -51,6 +79,10 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
         return {}
     jobs = slurm.queue() if plan.scheduler == "slurm" else None
     waits = bool(plan.process) and is_running(plan.process) is not False
+    if plan.scheduler == "slurm":
+        over = bool(plan.jobs) and jobs is not None and not any(job.number in plan.jobs for job in jobs)
+    else:
+        over = not waits
     return {
         stage.command: Queued(
             stage,
@@ -61,6 +93,7 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
             }
             or ({MERGE: ("queued", "")} if waits else {}),
             jobs is not None,
+            over,
             tuple(plan.logs.glob(f"{position + 1}-{stage.command}-*.log")),
         )
         for position, stage in enumerate(plan.stages)

@@ -13,6 +13,9 @@ from pathlib import Path
 from ..core import BchistoError
 from .plan import MERGE, Plan
 
+_MOST_SECONDS = 60
+"""For an answer of Slurm, whose programs give up after 10 s if the controller is silent, unless that was changed."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -72,6 +75,7 @@ def submit(plan: Plan, first: int = 0) -> None:
     BchistoError
         This node cannot submit, and the message ends with what to type elsewhere; or ``plan.json`` cannot be written.
     """
+    refuse_without_sbatch(plan)
     after, numbers = None, list[str]()
     try:
         for position in range(first, len(plan.stages)):
@@ -88,13 +92,25 @@ def submit(plan: Plan, first: int = 0) -> None:
         raise
 
 
+def refuse_without_sbatch(plan: Plan) -> None:
+    """Refuse to submit on a machine that cannot; the message ends with what to type elsewhere."""
+    if shutil.which("sbatch") is None:
+        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
+
+
 def _call(words: Sequence[str]) -> str:
     program = shutil.which(words[0])
     if program is None:
-        raise BchistoError(
-            f"{words[0]}: not found on this machine; on one that submits to Slurm type: {shlex.join(words)}"
+        raise BchistoError(f"{words[0]}: not found on this machine; on one with Slurm type: {shlex.join(words)}")
+    try:
+        ended = subprocess.run(  # nosec B603
+            [program, *words[1:]], capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
         )
-    ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)  # nosec B603
+    except subprocess.TimeoutExpired as error:
+        raise BchistoError(
+            f"{words[0]}: no answer in {_MOST_SECONDS} s; try again later, the command was: {shlex.join(words)}"
+        ) from error
     if ended.returncode:
         cause = " ".join(ended.stderr.split()) or f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")

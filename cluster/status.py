@@ -9,8 +9,8 @@ import csv
 import datetime
 import shlex
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,26 +145,25 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder")
     now = time.time() if now is None else now
-    entries = read_run(run) if (run / "run.json").is_file() else []
     plan = last_plan(run)
-    queued = ask(plan)
+    queued = ask(plan)  # before the files are read: what ended since then has left all of its files
+    entries = read_run(run) if (run / "run.json").is_file() else []
     whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
     commands = [command for command in STAGES if (command == "reproduce") == whole]  # it has the others within
     known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in commands]
     known += [_single(queued[command]) for command in SINGLE if command in queued]
-    stages = tuple(stage for stage in known if stage is not None)
+    stages = _left_alone([stage for stage in known if stage is not None], queued)
     state = _whole([stage.state for stage in stages])
     failed = next((stage.command for stage in stages if stage.state == "failed"), None)
-    logs = queued[failed].logs if failed in queued else ()
-    log = max(logs, key=lambda path: path.stat().st_mtime, default=run / "run.json")
+    log = (queued[failed].log if failed in queued else None) or run / "run.json"
     return RunStatus(
         run=str(run),
         state=state,
-        exit_code=_exit_code(state, stages),
+        exit_code=_exit_code(state, queued),
         stages=stages,
         failed_images=_failures(run / "failures.csv"),
         log=str(log) if failed is not None else "",
-        then=_then(run, state, stages, plan),
+        then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
     )
 
 
@@ -176,14 +175,27 @@ def _whole(states: Sequence[str]) -> str:
     return "done" if states else "not started"
 
 
-def _exit_code(state: str, stages: Sequence[Stage]) -> int:
-    if state in _STUCK:
+def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[Stage, ...]:
+    """Return the stages; if no job is left, the first submitted one that is not done is failed or interrupted."""
+    first = next((stage for stage in stages if stage.state != "done" and stage.command in queued), None)
+    if first is None or first.state not in ("not started", "interrupted") or not queued[first.command].over:
+        return tuple(stages)
+    failure = queued[first.command].failure
+    state = "failed" if failure else "interrupted"
+    shards = first.shards or (ShardState("", state, 0, 0, failure or "no job is left that does it"),)
+    return tuple(replace(stage, state=state, shards=shards) if stage is first else stage for stage in stages)
+
+
+def _exit_code(state: str, queued: Mapping[str, Queued]) -> int:
+    if state in ("done", *_WORKING):
+        return 0 if state == "done" else 3
+    if state in _STUCK or any(own.over for own in queued.values()):
         return 1
-    begun = any(stage.state != "not started" for stage in stages)
-    return 0 if state == "done" else 3 if begun or state in _WORKING else 4
+    submitted = any(own.stage is not None and own.stage.jobs for own in queued.values())
+    return 3 if state == "ready to merge" or submitted else 4
 
 
-def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None) -> str:
+def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, recorded: set[str]) -> str:
     if state in _WORKING:
         return f"bchisto status {shlex.quote(str(run))} --watch"
     lacking = next((stage for stage in stages if stage.state != "done"), None)
@@ -191,6 +203,8 @@ def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None) -> 
         return ""
     if plan is not None:
         return plan.line if plan.cwd == str(Path.cwd()) else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+    if lacking.command not in recorded:  # it was only checked, so no record has its options
+        return ""
     config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
     return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
 
@@ -228,7 +242,7 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued,
     done = sum(unit.done for unit in units)
     states = [shard.state for shard in shards]
     states += [queued.tasks[MERGE][0]] if MERGE in queued.tasks and "" not in latest else []
-    state = _stage_state(folders, states, left=len(units) - done)
+    state = _stage_state(folders, states, left=len(units) - done, untouched=not any(u.done or u.begun for u in units))
     working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
     rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
     changed = [unit.changed for unit in units if unit.changed is not None]
@@ -286,7 +300,7 @@ def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
     return now - max([started or 0.0, *changed]) > max(_QUIET_SECONDS, _SLOWER * usual)
 
 
-def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int) -> str:
+def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int, untouched: bool) -> str:
     for state in ("running", "stalled", "queued"):
         if state in states:
             return state
@@ -296,7 +310,7 @@ def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int)
         return "failed"
     if folders and not left and any(folder.groups for folder in folders):
         return "ready to merge"
-    return "not started" if set(states) == {"not started"} and not folders else "interrupted"
+    return "not started" if set(states) == {"not started"} and untouched else "interrupted"
 
 
 def _started(entry: RunEntry) -> float | None:

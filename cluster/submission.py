@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
-import signal
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import InputError, Message, counted
-from ..jobs import ensure_folder, format_seconds, is_running, this_process
+from ..jobs import ensure_folder, format_seconds, this_process
 from . import local, slurm
 from .folders import read_folders
 from .limits import check_time, lead_seconds, limit_of
@@ -26,12 +25,20 @@ from .plan import (
     missing_shards,
     new_folder,
     progress,
-    read_plans,
     was_planned,
 )
 from .scripts import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
+
+_MEGABYTE = 1_000_000
+
+_LIMITS = ("time", "t")
+_OWN = (
+    "array", "dependency", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
+    "signal", "test-only", "wait", "wrap",
+)  # fmt: skip
+"""Options of sbatch on which the order, the logs and the signals of tasks depend."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,14 @@ class Length:
         Seconds of all of it; None if every piece takes as long.
     units : int or None
         Pieces that its commands count, if they are not listed yet.
+    bytes : int
+        Size of its files on the disk; 0 if that is not known.
     """
 
     unit: float
     whole: float | None = None
     units: int | None = None
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,9 +125,10 @@ def make_plan(
     Raises
     ------
     InputError
-        An option that bchisto sets itself, or a limit that is too short.
+        An option that bchisto sets itself, a limit that is too short, or too little space.
     """
     stages: list[JobStage] = []
+    size = 0.0
     for request in requests:
         if request.there and not stages:
             continue
@@ -141,14 +152,30 @@ def make_plan(
             length = request.length()
         unit = None if length is None else length.unit
         stage.lead = lead_seconds(unit)
-        stage.on_gpu = any("gpu" in option for option in _options(options, None, request))
+        gpus = any("gpu" in option for option in _options(options, None, request))
+        stage.on_gpu = gpus and request.command != "boost"  # which uses none
         if time is not None:  # a GPU takes less, by a factor that is not known here
             check_time(time, request.command, None if stage.on_gpu else unit)
         stage.options = _options(options, time or _limit(length, request, stage), request)
         _count(stage, length, request)
         stages.append(stage)
+        left = stage.left / stage.units if stage.units and stage.left is not None else 1.0
+        size += left * (length.bytes if length is not None else 0)
+    _refuse_full(run, size)
     cwd, python = str(Path.cwd()), sys.executable
     return Plan(new_folder(run), scheduler, line, cwd, python, stages)
+
+
+def _refuse_full(run: Path, size: float) -> None:
+    """Refuse a run whose files do not fit on its disk; quotas cannot be read."""
+    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        needed = math.ceil(size / _MEGABYTE)
+        raise InputError(
+            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
+            folder, free // _MEGABYTE, needed,
+        )  # fmt: skip
 
 
 def _limit(length: Length | None, request: Request, stage: JobStage) -> str | None:
@@ -200,43 +227,17 @@ def _options(options: Sequence[str], time: str | None, request: Request) -> list
     for option in options:
         key, _, value = option.partition("=")
         command, colon, name = key.rpartition(":")
-        if name in ("array", "dependency", "output", "parsable", "wrap"):
+        if not name:
+            raise InputError("{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option))
+        if name in _LIMITS:
+            raise InputError("{sbatch} {}: give the limit of a task as {time}, which is checked", option)
+        if name in _OWN:
             raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
+        if colon and command not in (*STAGES, *SINGLE):
+            raise InputError("{sbatch} {}: {} is not a stage; give {}", option, command, ", ".join((*STAGES, *SINGLE)))
         if not colon or command == request.command:
             chosen.append(f"--{name}={value}" if "=" in option else f"--{name}")
     return chosen
-
-
-def refuse_live(run: Path, *, force: bool) -> None:
-    """Refuse a run of which jobs live, or may live.
-
-    Raises
-    ------
-    InputError
-        The message names them.
-    """
-    if force:
-        return
-    plans = read_plans(run)
-    for plan in plans:
-        if plan.scheduler == "local" and plan.process and is_running(plan.process) is not False:
-            raise InputError(
-                Message(
-                    "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
-                )
-            )
-    known = {job for plan in plans for job in plan.jobs}
-    if not known:
-        return
-    waiting = slurm.queue()
-    if waiting is None:
-        raise InputError(
-            Message("{}: Slurm does not answer whether earlier jobs still run; ask again, or use {force}", run)
-        )
-    if live := sorted({job.number for job in waiting} & known):
-        raise InputError(
-            Message("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
-        )
 
 
 def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
@@ -273,6 +274,8 @@ def start(plan: Plan) -> int:
     BchistoError
         Slurm refused it, or there is none on this machine.
     """
+    if plan.scheduler == "slurm":
+        slurm.refuse_without_sbatch(plan)
     ensure_folder(plan.logs)
     write_scripts(plan)
     if plan.scheduler == "local":
@@ -287,15 +290,3 @@ def start(plan: Plan) -> int:
     plan.write()
     slurm.submit(plan)
     return len(plan.stages)
-
-
-def cancel(run: Path) -> list[str]:
-    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return what was ended."""
-    plans = read_plans(run)
-    known = {job for plan in plans for job in plan.jobs}
-    live = sorted({job.number for job in slurm.queue() or ()} & known) if known else []
-    slurm.cancel(live)
-    local_ones = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
-    for process in local_ones:
-        os.kill(process, signal.SIGTERM)
-    return [*live, *(f"process {process}" for process in local_ones)]

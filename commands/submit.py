@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _THEN = "then"
 
+_ROW_BYTES = 100
+"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
+
 
 def _options() -> Iterator[click.Parameter]:
     from ..cluster import SCHEDULERS
@@ -253,6 +256,7 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
     from ..cluster import Length
     from ..core import from_options
     from ..data import FoldChoice, ImageSelection
+    from ..encoders import encoder_facts
     from ..evaluate import TwoClassView
     from ..featurize import images_per_block, reckon_seconds, resolve_settings
     from ..finetune import FinetuneSettings
@@ -261,7 +265,11 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
 
     if name == "featurize":
         settings, _ = resolve_settings(options)
-        return Length(images_per_block(settings) * reckon_seconds(settings))
+        dims = [encoder_facts(choice).dim or 0 for choice in settings.encoders for _ in settings.views]
+        rows = len(from_options(ImageSelection, options).table().records) * settings.augmentations
+        sizes = [rows * (4 * dim + _ROW_BYTES) for dim in dims]
+        # parts of all feature files, and one that is merged before its parts are removed
+        return Length(images_per_block(settings) * reckon_seconds(settings), bytes=sum(sizes) + max(sizes))
     work = Work(jobs=1)
     try:
         if name == "reproduce":
@@ -283,7 +291,8 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
         _log.info("%s: how long it takes is not known: %s", name, error)
         return None
     unit = max(stage.seconds / stage.units / stage.saves for stage in stages)
-    return Length(unit, sum(stage.seconds for stage in stages), sum(stage.units for stage in stages))
+    size = sum(stage.bytes for stage in stages)
+    return Length(unit, sum(stage.seconds for stage in stages), sum(stage.units for stage in stages), size)
 
 
 def _earlier(run: Path) -> click.Context:

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import pytest
+from bchisto.cluster.plan import JobStage, progress, read_plan
 from bchisto.jobs import this_process
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
@@ -130,6 +131,30 @@ def planned(run, change, **values):
     (run / "jobs" / "1" / "plan.json").write_text(json.dumps(content))
 
 
+def without_an_answer(run, change):
+    """The queue does not answer with this machine's `squeue` out of reach, see the fixture `no_slurm`."""
+    planned(run, change, scheduler="slurm")
+    path = run / "jobs" / "1" / "plan.json"
+    content = json.loads(path.read_text())
+    content["stages"][1]["jobs"] = ["12"]
+    path.write_text(json.dumps(content))
+
+
+def failed_log(run, change):
+    """A task that failed before it had a record, and the merge that gave up later."""
+    planned(run, change)
+    logs = run / "jobs" / "1" / "logs"
+    (logs / "2-evaluate-1.log").write_text("12 images\nerror: no such column\n")
+    os.utime(logs / "2-evaluate-1.log", (time.time() - 60,) * 2)
+    (logs / "2-evaluate-merge.log").write_text("stopped: shard 1 of 1 lacks units\n")
+
+
+def only_checked(run, change):
+    change(command="submit", status="ok")
+    for path in run.glob("features/*.parts/*.h5*"):
+        path.unlink()
+
+
 def failed_evaluation(run, change):
     planned(run, change)
     record = json.loads((run / "run.json").read_text())["records"][-1]
@@ -151,15 +176,25 @@ STATES = {
     "merged": (merged, 0, "done", ["stores complete: 1 of 1"]),
     "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
     "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
-    "planned": (planned, 3, "not started", ["evaluate: not started", "&& bchisto submit -- ..."]),
+    "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted\n  no job is left that does it",
+                                                                "&& bchisto submit -- ..."]),
+    "planned, and Slurm does not answer": (without_an_answer, 3, "not started", ["&& bchisto submit -- ..."]),
+    "the log of a plan ends in an error": (failed_log, 1, "failed", ["evaluate: failed\n  error: no such column\n",
+                                                                     "read: ", "2-evaluate-1.log"]),
+    "only checked": (only_checked, 4, "not started", ["featurize: not started; blocks done: 0 of "]),
     "waits for this process": (lambda run, change: planned(run, change, process=this_process()), 3, "queued",
                                ["evaluate: queued", "--watch"]),
     "evaluation failed": (failed_evaluation, 1, "failed", ["evaluate: failed\n  InputError: no table", "2-evaluate-"]),
 }  # fmt: skip
 
 
+@pytest.fixture
+def no_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+
+
 @pytest.mark.parametrize("name", STATES)
-def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied):
+def test_a_prepared_state_has_its_words_and_its_exit_code(name, status, copied, no_slurm):
     prepare, code, state, words = STATES[name]
     run = copied()
     prepare(run, copied)
@@ -249,6 +284,48 @@ def test_a_shard_that_was_refused_failed(status, cli, described, tmp_path):
     assert (code, state) == (1, "failed")
     assert [shard["state"] for shard in stage["shards"]] == ["not started", "failed"]
     assert "  shard 2 of 2: failed (" in lines
+
+
+def test_jobs_that_ended_without_a_result_are_not_under_way(status, copied, tmp_path, monkeypatch):
+    """Otherwise ``status --watch`` would never end."""
+    run, squeue = copied(), tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+    without_an_answer(run, copied)
+    squeue.write_text("#!/bin/sh\necho '12|N/A|PENDING|Priority'\n")
+    squeue.chmod(0o755)
+    assert status(run)[:2] == (3, "queued")
+    squeue.write_text("#!/bin/sh\n")
+    code, state, stage, lines = status(run, "evaluate")
+    assert (code, state, stage["state"]) == (1, "interrupted", "interrupted"), lines
+
+
+def test_an_evaluation_is_found_in_a_run_that_was_moved(status, copied, tmp_path, monkeypatch):
+    run, moved = copied(), tmp_path / "moved"
+    failed_evaluation(run, copied)
+    plan = read_plan(run / "jobs" / "1")
+    assert plan.stages[1].run == str(run / "evaluation")
+    plan.write()
+    run.rename(moved)
+    code, state, stage, lines = status(moved, "evaluate")
+    assert (code, state, stage["state"]) == (1, "failed", "failed"), lines
+
+
+def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
+    folder, run = tmp_path / "finetune" / "3-speck", str(tmp_path)
+    (folder / "logs").mkdir(parents=True)
+    (folder / "settings.json").write_text("{}")
+    groups = [[f"models/fold{fold}-abc.npz"] for fold in (1, 2, 3)]
+    (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "folds", "groups": groups}))
+    shards, one_job = JobStage("finetune", [], run, shards=3), JobStage("finetune", [], run)
+    before = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    log = folder / "logs" / "fold2.csv"
+    log.write_text("epoch,loss\n1,0.5\n")
+    first = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    log.write_text("epoch,loss\n1,0.5\n2,0.4\n3,0.3\n")
+    later = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
+    assert [now - then for now, then in zip(later, first, strict=True)] == [0, 2, 2, 2]
+    assert [now > then for now, then in zip(first, before, strict=True)] == [False, True, True, True]
 
 
 def test_4000_parts_take_less_than_two_seconds(cli, copied):

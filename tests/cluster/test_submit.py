@@ -1,12 +1,23 @@
 """`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
 
+import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+from bchisto.cluster import Request, make_plan
+from bchisto.cluster.plan import JobStage, Plan
+from bchisto.commands.flags import in_flags
+from bchisto.commands.submit import submit
+from bchisto.core import InputError, message_of
 from job_chain import BOOST, FEATURES, assert_equal, chain
+
+LATER = ("boost", "--out", "RUN", "--folds", "3", "then")
 
 
 def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
@@ -50,6 +61,9 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
         (("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then", "boost", "--out", "RUN",
           "--head", "forest"), "boost: "),
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
+        (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN", "--plan"), "reproduce --plan: only prints"),
+        (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: only prints"),
+        (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such file or folder"),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
     ],
@@ -60,6 +74,38 @@ def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, 
     code, out, err = cli("submit", "--scheduler", "local", "--time", "3", "--", *words)
     assert (code, out) == (2, ""), err
     assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err  # click words it by its version
+    assert not (run / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
+        (("boost", "--out", "RUN", "--param", "num_iterations=abc"), "boost: --param num_iterations=abc"),
+        (("boost", "--out", "RUN", "--features", "nosuch"), "boost: nosuch: no such feature file"),
+        (("boost", "--out", "RUN", "--labels", "nosuch.csv"), "boost: nosuch.csv: no such file"),
+        (("boost", "--out", "OTHER"), "other: no such run folder"),
+        (("boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
+        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such file or folder"),
+        ((*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
+         "evaluate: --positive nosuch"),
+        ((*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold", "5"),
+         "predict: --threshold 5"),
+        ((*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"),
+         "predict: nosuch: no such file or folder"),
+        ((*LATER, "explain", "nosuch", "--images", "IMAGES", "--out", "OTHER"),
+         "explain: nosuch: no such model file"),
+        ((*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"),
+         "explain: "),
+    ],
+)  # fmt: skip
+def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli, tissue, tmp_path, words, named):
+    run = tmp_path / "run"
+    words = [{"IMAGES": tissue, "RUN": run, "OTHER": tmp_path / "other"}.get(word, word) for word in words]
+    before = ("featurize", "--images", tissue, "--out", run, *FEATURES, "then")
+    code, out, err = cli("submit", "--scheduler", "local", "--", *before, *words)
+    assert (code, out) == (2, ""), err
+    assert named in err.splitlines()[-1], err
     assert not (run / "jobs").exists()
 
 
@@ -82,8 +128,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     subprocess.run(["bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
-    code, _, err = cli("submit", "--dry-run", "--sbatch", "array=1-4", "--", *chain(tissue, run))
-    assert (code, "--sbatch array=1-4: bchisto sets this itself" in err) == (2, True)
+    assert cli("status", run)[0] == 4  # it was only checked
     code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
     limited = ["--time=0:30:00" in line for line in out.splitlines() if line.startswith("sbatch ")]
     assert limited == [True, True, True, True, False]
@@ -105,11 +150,102 @@ def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
     assert code == 2
     assert "a task of boost does not do 3 units of about 3000 s; give 2:34:00" in err
     code, _, _ = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "boost:gres=gpu:1", *words)
-    assert code == 0  # a GPU takes less
-    code, out, _ = cli("submit", "--dry-run", "--tasks", 3, "--sbatch", "gres=gpu:1", *words)
+    assert code == 2  # boost uses no GPU
+    networks = ("finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", "3", "--epochs", "2",
+                "--size", "32", "--weights", "random")  # fmt: skip
+    code, _, err = cli("submit", "--dry-run", "--time", "2:00:00", "--", *networks)
+    assert (code, "a task of finetune does not do 3 units" in err) == (2, True), err
+    code, _, err = cli("submit", "--dry-run", "--time", "2:00:00", "--sbatch", "gres=gpu:1", "--", *networks)
+    assert code == 0, err  # a GPU takes less
+    code, out, _ = cli("submit", "--dry-run", "--tasks", 3, "--sbatch", "gres=gpu:1", "--", *networks)
     submitted = [line for line in out.splitlines() if line.startswith("sbatch ")]
-    assert ["--time=4:00:00" in line for line in submitted] == [False, False, True, True, False], submitted
-    assert all("--signal=B:USR1@120" in line for line in submitted[2:]), submitted
+    assert ["--time=4:00:00" in line for line in submitted] == [True, True], submitted
+    assert all("--signal=B:USR1@120" in line for line in submitted), submitted
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("array=1-4", "--sbatch array=1-4: bchisto sets this itself; leave it out"),
+        ("signal=USR1@5", "--sbatch signal=USR1@5: bchisto sets this itself"),
+        ("no-requeue", "--sbatch no-requeue: bchisto sets this itself"),
+        ("boost:open-mode=truncate", "--sbatch boost:open-mode=truncate: bchisto sets this itself"),
+        ("time=5", "--sbatch time=5: give the limit of a task as --time, which is checked"),
+        ("featurise:gres=gpu:1", "--sbatch featurise:gres=gpu:1: featurise is not a stage; give featurize, boost, "),
+        ("", "--sbatch '': names no option of sbatch; write it as KEY=VALUE"),
+        ("boost:=5", "--sbatch 'boost:=5': names no option of sbatch"),
+    ],
+)
+def test_options_of_sbatch_that_would_break_a_chain_are_refused(tmp_path, option, named):
+    request = Request("boost", (), tmp_path / "run", most=2)
+    with pytest.raises(InputError) as caught:
+        make_plan(tmp_path / "run", [request], scheduler="slurm", tasks=2, options=[option], time=None, line="")
+    assert message_of(caught.value).written(in_flags(submit)).startswith(named)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Put programs in the place of those of Slurm, by the lines of their scripts; without any, there is no Slurm."""
+
+    def put(**scripts):
+        folder = tmp_path / "programs"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, lines in scripts.items():
+            (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+
+    return put
+
+
+def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(cli, described, run_copy, programs):
+    run = run_copy(described)
+    programs()
+    code, _, err = cli("submit", "--tasks", 2, "--", "boost", "--out", run, *BOOST)
+    assert code == 1
+    typed = f"cd {Path.cwd()} && bchisto submit --scheduler slurm --tasks 2 -- boost --out {run} "
+    assert f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}" in err
+    assert not (run / "jobs").exists()
+    assert cli("status", run)[0] == 4
+
+
+def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monkeypatch):
+    run = tmp_path / "run"
+    programs()
+    assert cli("submit", "--cancel", run) == (
+        2, "", f"error: {run}: no such folder; give the run of which jobs are cancelled\n"
+    )  # fmt: skip
+    plan = Plan(run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])])
+    plan.logs.mkdir(parents=True)
+    plan.write()
+    silent = f"error: {run}: Slurm does not answer whether its jobs live; on one of its machines type: scancel 7 8\n"
+    assert cli("submit", "--cancel", run) == (1, "", silent)
+    monkeypatch.setattr("bchisto.cluster.slurm._MOST_SECONDS", 0.2)
+    programs(squeue="while :; do :; done")
+    assert cli("submit", "--cancel", run) == (1, "", silent)
+    assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")
+    programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
+    assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
+    assert (run / "cancelled").read_text() == "8\n"
+    code, _, err = cli("submit", "--cancel", run, "other")
+    assert (code, "'other': --cancel takes one run; leave it out" in err) == (2, True), err
+
+
+def test_files_that_do_not_fit_on_the_disk_are_refused_before_anything_is_queued(cli, tissue, tmp_path, monkeypatch):
+    run, free = tmp_path / "run", 1_500_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
+    words = ("featurize", "--images", tissue, "--out", run, *FEATURES[:6], "--augmentations")
+    code, out, err = cli("submit", "--dry-run", "--", *words, 2000)
+    # 12 images, 2000 augmentations, 100 bytes beside the numbers; twice during the merge
+    assert (code, out) == (2, ""), err
+    assert err.splitlines()[-1] == (
+        f"error: {run}: 1 MB are free, but the files take about 5 MB; make room, or use another folder"
+    )
+    assert not (run / "jobs").exists()
+    assert cli("submit", "--dry-run", "--", *words[:-1], "--augmentations", 60)[0] == 0
+    free = 10**9
+    assert cli("submit", "--dry-run", "--", *words, 2000)[0] == 0
 
 
 def test_an_earlier_featurize_tells_how_long_boost_takes(cli, described, run_copy):
@@ -193,3 +329,57 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
     assert_equal(run, alone)
     assert "they are submitted again" in logs["1-featurize-merge.log"]
     assert logs["1-featurize-1.log"].count("interrupted; run the same command again to resume") == 1
+
+
+@pytest.mark.slow
+def test_jobs_on_slurm_that_fail_before_their_first_record_are_a_failed_run(slurm, cli, described, run_copy):
+    """Their options are changed after the check, as by an update of bchisto while they wait."""
+    run = run_copy(described)
+    code, _, err = cli("submit", "--tasks", 2, "--sbatch", "hold", "--", "boost", "--out", run, *BOOST)
+    assert code == 0, err
+    (path,) = run.glob("jobs/*/plan.json")
+    content = json.loads(path.read_text())
+    (stage,) = content["stages"]
+    stage["words"] += ["--param", "foo=bar"]
+    stage["options"].remove("--hold")
+    path.write_text(json.dumps(content))
+    try:
+        code, out, _ = cli("status", run)
+        assert (code, "boost: queued" in out) == (3, True), out
+        subprocess.run(["scontrol", "release", *stage["jobs"]], check=True)
+        wait(lambda: cli("status", run)[0] != 3, 200)
+        code, out, _ = cli("status", run)
+        assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
+        assert "\n  error: --param foo: LightGBM has no parameter of this name" in out
+        assert re.search(r"\nread: .*/logs/1-boost-[12]\.log\n", out), out
+    finally:
+        cli("submit", "--cancel", run)
+
+
+@pytest.mark.slow
+def test_a_network_that_saves_epochs_goes_on_after_each_limit(cli, tissue, tmp_path, programs, monkeypatch):
+    """A fold may take more than two limits; the signal of Slurm is sent by hand."""
+    run, path = tmp_path / "run", os.environ["PATH"]
+    programs(sbatch="echo 7", scontrol=f'echo "$@" >> {tmp_path}/requeued', squeue="")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{path}")
+    networks = ("--network", "speck", "--folds", "2", "--epochs", "100000", "--size", "32", "--weights", "random")
+    code, _, err = cli("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
+    assert code == 0, err
+    (script,) = run.glob("jobs/*/1-finetune.sh")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+
+    def epochs():
+        return sum(log.read_bytes().count(b"\n") - 1 for log in run.glob("finetune/*/logs/fold*.csv"))
+
+    for limit in (1, 2, 3):
+        saved = epochs()
+        with (tmp_path / "log").open("ab") as log:
+            process = subprocess.Popen(["bash", script, "merge"], stdout=log, stderr=log)
+        deadline = time.monotonic() + 150
+        while epochs() <= saved:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGUSR1)
+        process.wait(60)
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n" * limit, (tmp_path / "log").read_text()
