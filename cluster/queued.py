@@ -49,8 +49,9 @@ class Queued:
     @property
     def log(self) -> Path | None:
         """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
-        words = [word for word in reversed(_FAILED) if any(_last_line(path).startswith(word) for path in self.logs)]
-        logs = [path for path in self.logs if not words or _last_line(path).startswith(words[-1])]
+        ends = {path: _last_line(path) for path in self.logs}
+        failed = ([path for path, line in ends.items() if line.startswith(word)] for word in _FAILED)
+        logs = next(filter(None, failed), list(ends))
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
     @property

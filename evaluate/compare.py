@@ -216,8 +216,8 @@ def compare_tables(
     whole = differences["accuracy"]
     basis = whole if whole["interval"] else differences.get("by_unit", whole)  # if one patient outweighs the others
     comparison = {
-        "difference": differences["accuracy"]["difference"],
-        "interval": differences["accuracy"]["interval"],
+        "difference": whole["difference"],
+        "interval": whole["interval"],
         "differences": differences,
         **paired_test(change, units),
         **_sample_size(basis, units),

@@ -68,7 +68,7 @@ class PaperTable:
         return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
     def header(self, first: str = "") -> list[str]:
-        """Column names, where asked for with a star at each fold that hardly trained on a class."""
+        """Return the column names; `first` is that of the names of the rows."""
         return [first, *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
 
     def cells(self) -> list[list[str]]:

@@ -83,9 +83,11 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         whole, label = roc_curve(truth, scores)[:2], f"AUC {view['auc']:.3f}"
     points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
 
+    single = curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else []
+
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        for curve in curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else ():
+        for curve in single:
             axes.plot(*curve, color=_GREY, linewidth=0.6, alpha=0.5)
         axes.plot(*whole, color=_BLUE, linewidth=1.8, label=label)
         for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
@@ -100,8 +102,7 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         for at, sensitivity, specificity in points
     )
     kind = "ROC" if len(curves) < 2 else "Mean ROC of the folds"
-    kind += " (each in grey)" if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else ""
-    caption = f"{kind}; operating points give sensitivity / specificity"
+    caption = f"{kind}{' (each in grey)' if single else ''}; operating points give sensitivity / specificity"
     return Figure(_drawn(draw), f"ROC curve of {title}: {label}{reached}.", caption)
 
 
