@@ -180,11 +180,12 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def image(number: int) -> ImageAnswer:
         return ImageAnswer.of(session.item(number))
 
-    @app.delete("/api/images/{number}", status_code=204)
+    # response_model=None: FastAPI 0.115 takes the annotation `None` for a body, which a 204 cannot have
+    @app.delete("/api/images/{number}", status_code=204, response_model=None)
     async def remove_image(number: int) -> None:
         session.remove(session.item(number).number)
 
-    @app.delete("/api/images", status_code=204)
+    @app.delete("/api/images", status_code=204, response_model=None)
     async def remove_images(model: int | None = None) -> None:
         for item in session.items(model):
             session.remove(item.number)

@@ -1,9 +1,11 @@
+import gc
 import http.server
 import importlib.util
 import os
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -205,6 +207,10 @@ def keras_server(tmp_path, monkeypatch):
     yield files, tmp_path / "cache" / "models"
     server.shutdown()
     server.server_close()
+    # Keras leaves the answer of a server that refuses open, of which Python 3.13 warned in the middle of another test
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 PUBLISHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
