@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import BchistoError, InputError, Message, MissingInputError
 from ..jobs import is_running
 from . import slurm
-from .plan import read_plans
+from .plan import Plan, read_plans
 
 
 def refuse_live(run: Path, *, force: bool) -> None:
@@ -30,15 +31,15 @@ def refuse_live(run: Path, *, force: bool) -> None:
                     "{}: a local submit works on it (process {}); wait, or use {cancel}", run, plan.process.get("pid")
                 )
             )
-    known = {job for plan in plans for job in plan.jobs}
-    if not known:
-        return
-    waiting = slurm.queue()
+    waiting = slurm.queue(plans)
     if waiting is None:
         raise InputError(
-            Message("{}: Slurm does not answer whether earlier jobs still run; ask again, or use {force}", run)
-        )
-    if live := sorted({job.number for job in waiting} & known):
+            Message(
+                "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}",
+                run, _slurm_of(plans),
+            )
+        )  # fmt: skip
+    if live := sorted({job.number for job in waiting}):
         raise InputError(
             Message("{}: its jobs {} are in the queue; wait for them, or use {cancel}", run, ", ".join(live))
         )
@@ -57,17 +58,24 @@ def cancel(run: Path) -> list[str]:
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder; give the run of which jobs are cancelled")
     plans = read_plans(run)
-    known = {job for plan in plans for job in plan.jobs}
-    waiting = slurm.queue() if known else []
+    waiting = slurm.queue(plans)
     if waiting is None:
-        typed = f"scancel {' '.join(sorted(known))}"
-        raise BchistoError(f"{run}: Slurm does not answer whether its jobs live; on one of its machines type: {typed}")
+        typed = f"scancel {' '.join(sorted({job for plan in plans for job in plan.jobs}))}"
+        raise BchistoError(
+            f"{run}: {_slurm_of(plans)} does not answer here whether its jobs run; on one of its machines type: {typed}"
+        )
     elsewhere = [plan.process.get("host") for plan in plans if plan.process and is_running(plan.process) is None]
     if elsewhere:
         raise BchistoError(f"{run}: a local submit was started on {elsewhere[0]}; cancel it on that machine")
-    live = sorted({job.number for job in waiting} & known)
+    live = sorted({job.number for job in waiting})
     slurm.cancel(live)
-    local_ones = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
-    for process in local_ones:
+    processes = [int(plan.process["pid"]) for plan in plans if plan.process and is_running(plan.process)]
+    for process in processes:
         os.kill(process, signal.SIGTERM)
-    return [*live, *(f"process {process}" for process in local_ones)]
+    return [*live, *(f"process {process}" for process in processes)]
+
+
+def _slurm_of(plans: Sequence[Plan]) -> str:
+    """Return the name of the Slurm that got the jobs of plans."""
+    names = sorted({plan.cluster for plan in plans if plan.cluster})
+    return f"Slurm of cluster {', '.join(names)}" if names else "Slurm"

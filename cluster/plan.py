@@ -88,15 +88,16 @@ class Plan:
     ----------
     folder : Path
         ``RUN/jobs/<id>``: scripts, logs and ``plan.json``.
-    scheduler : str
-        slurm or local.
+    scheduler : {"slurm", "local"}
     line : str
         The command that submitted it, for a shell.
     cwd, python : str
         Where it was typed, and the interpreter.
     stages : list of JobStage
     process : mapping
-        Of a local plan who works on it, see `bchisto.jobs.this_process`.
+        For a local plan the process that works on it, see `bchisto.jobs.this_process`.
+    cluster : str
+        Name of the cluster that got its jobs; empty for a local plan, or if Slurm did not tell it.
     """
 
     folder: Path
@@ -106,6 +107,7 @@ class Plan:
     python: str
     stages: list[JobStage]
     process: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str = ""
 
     @property
     def logs(self) -> Path:

@@ -78,12 +78,9 @@ def ask(plan: Plan | None) -> dict[str, Queued]:
     """Return command to what a plan and the queue say of it."""
     if plan is None:
         return {}
-    jobs = slurm.queue() if plan.scheduler == "slurm" else None
+    jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None
     waits = bool(plan.process) and is_running(plan.process) is not False
-    if plan.scheduler == "slurm":
-        over = bool(plan.jobs) and jobs is not None and not any(job.number in plan.jobs for job in jobs)
-    else:
-        over = not waits
+    over = bool(plan.jobs) and jobs == [] if plan.scheduler == "slurm" else not waits
     return {
         stage.command: Queued(
             stage,

@@ -14,7 +14,10 @@ from ..core import BchistoError
 from .plan import MERGE, Plan
 
 _MOST_SECONDS = 60
-"""For an answer of Slurm, whose programs give up after 10 s if the controller is silent, unless that was changed."""
+"""Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
+
+_FORGOTTEN = "Invalid job id"
+"""What squeue answers if it is asked for only one job, and that ended some minutes ago."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,30 @@ def _call(words: Sequence[str]) -> str:
     return ended.stdout
 
 
-def queue() -> list[Job] | None:
-    """Return this user's jobs that have not ended; None if Slurm does not answer."""
+def cluster_name() -> str:
+    """Return the name of the cluster that this machine submits to; empty if Slurm does not answer."""
     try:
-        lines = _call(["squeue", "-h", "-r", "--me", "-o", "%F|%K|%T|%r"]).splitlines()
+        lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
+        return ""
+    names = (line.partition("=")[2].strip() for line in lines if line.startswith("ClusterName"))
+    return next(names, "")
+
+
+def queue(plans: Sequence[Plan]) -> list[Job] | None:
+    """Return the jobs of plans that have not ended, whoever submitted them.
+
+    None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
+    """
+    known = [job for plan in plans for job in plan.jobs]
+    if not known:
+        return []
+    if (clusters := {plan.cluster for plan in plans if plan.jobs and plan.cluster}) and clusters != {cluster_name()}:
         return None
+    try:
+        lines = _call(["squeue", "-h", "-r", f"--jobs={','.join(known)}", "-o", "%F|%K|%T|%r"]).splitlines()
+    except BchistoError as error:
+        return [] if _FORGOTTEN in str(error) else None
     rows = [line.split("|", 3) for line in lines]
     return [
         Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3])

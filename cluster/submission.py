@@ -31,6 +31,9 @@ from .scripts import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
 
+_NETWORKS = ("featurize", "finetune", "reproduce", "predict", "explain")
+"""Commands that a GPU makes faster."""
+
 _MEGABYTE = 1_000_000
 
 _LIMITS = ("time", "t")
@@ -102,6 +105,7 @@ def make_plan(
     scheduler: str,
     tasks: int,
     options: Sequence[str],
+    gpus: int = 0,
     time: str | None,
     line: str,
 ) -> Plan:
@@ -117,6 +121,8 @@ def make_plan(
         Shards of a stage, at most.
     options : sequence of str
         Of the scheduler, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
+    gpus : int
+        Number of GPUs of each task of the stages that compute networks.
     time : str, optional
         Limit of a task, as Slurm writes it; by default by what its units take, if that is known.
     line : str
@@ -129,6 +135,7 @@ def make_plan(
     """
     stages: list[JobStage] = []
     size = 0.0
+    options = [*(f"{command}:gres=gpu:{gpus}" for command in _NETWORKS if gpus), *options]
     for request in requests:
         if request.there and not stages:
             continue
@@ -152,8 +159,8 @@ def make_plan(
             length = request.length()
         unit = None if length is None else length.unit
         stage.lead = lead_seconds(unit)
-        gpus = any("gpu" in option for option in _options(options, None, request))
-        stage.on_gpu = gpus and request.command != "boost"  # which uses none
+        asked = any("gpu" in option for option in _options(options, None, request))
+        stage.on_gpu = asked and request.command in _NETWORKS
         if time is not None:  # a GPU takes less, by a factor that is not known here
             check_time(time, request.command, None if stage.on_gpu else unit)
         stage.options = _options(options, time or _limit(length, request, stage), request)
@@ -276,6 +283,7 @@ def start(plan: Plan) -> int:
     """
     if plan.scheduler == "slurm":
         slurm.refuse_without_sbatch(plan)
+        plan.cluster = slurm.cluster_name()
     ensure_folder(plan.logs)
     write_scripts(plan)
     if plan.scheduler == "local":

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..core import InputError, Message, MissingInputError, from_options
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+_TABLE = f"{__name__}.table"
 
 
 def is_made(path: Path, outputs: Iterable[Path]) -> bool:
@@ -37,11 +42,21 @@ def waits_for(run: Path, out: Path, features: Sequence[Path]) -> bool:
     return not is_described(run) and any(path.absolute() in stores for path in features or [out / "features"])
 
 
-def check_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:
+def images_of(context: click.Context) -> Dataset:
+    """Return the table of images that a command selects, which is read once."""
+    from ..data import ImageSelection
+
+    if _TABLE not in context.meta:
+        context.meta[_TABLE] = from_options(ImageSelection, context.params).table()
+    table: Dataset = context.meta[_TABLE]
+    return table
+
+
+def check_boost(options: dict[str, Any], describing: click.Context) -> int:
     """Check options of boost for images without features yet, and return the number of pieces of its work."""
     from ..boost import BoostSettings, FeatureChoice
     from ..cluster import stores_of
-    from ..data import FoldChoice, ImageSelection
+    from ..data import FoldChoice
     from ..evaluate import TwoClassView
     from ..featurize import resolve_settings
 
@@ -49,10 +64,10 @@ def check_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:
     _ = settings.lightgbm  # refuses parameters
     if "none" in from_options(FoldChoice, options).folds:
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
-    stores = stores_of(Path(describing["out"]))
+    stores = stores_of(Path(describing.params["out"]))
     labels = [] if chosen.labels is None else [chosen.labels]
     refuse_missing([*(path for path in chosen.features if path.absolute() not in stores), *labels], ())
-    table = from_options(ImageSelection, describing).table()
+    table = images_of(describing)
     records = [record for record in table.records if record.label is not None]
     from_options(TwoClassView, options).check(table.classes)
     plans = from_options(FoldChoice, options).plans(
@@ -62,7 +77,7 @@ def check_boost(options: dict[str, Any], describing: dict[str, Any]) -> int:
         seed=settings.seed,
         default="10",
     )
-    features, _ = resolve_settings(describing)
+    features, _ = resolve_settings(describing.params)
     number = len(chosen.features) or len(features.encoders) * len(features.views)
     return number * max(len(plan.folds) for plan in plans)
 
@@ -79,15 +94,20 @@ def check_single(name: str, options: dict[str, Any], outputs: Sequence[Path], se
     selecting : click.Context, optional
         The stage before it that takes labelled images.
     """
-    from ..data import ImageSelection
-    from ..evaluate import TwoClassView
+    from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions
     from ..explain import settings_of
     from ..predict import PredictSettings
 
     if name == "evaluate":
-        refuse_missing([*options["sources"], *options["against"]], outputs)
+        sources, view = [*options["sources"], *options["against"]], from_options(TwoClassView, options)
+        refuse_missing(sources, outputs)
+        from_options(Aggregation, options)
+        choice = from_options(TableChoice, options)
+        for path in (source for source in sources if source.is_file() and not is_made(source, outputs)):
+            for table in read_predictions(path, classes=choice.classes, predicted_from=choice.predicted_from):
+                view.check(table.classes)
         if selecting is not None and all(is_made(source, outputs) for source in options["sources"]):
-            from_options(TwoClassView, options).check(from_options(ImageSelection, selecting.params).table().classes)
+            view.check(images_of(selecting).classes)
         return
     refuse_missing([options["model"], *map(Path, (*options["images"], *options["more_images"]))], outputs)
     if name == "predict":

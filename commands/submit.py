@@ -45,6 +45,12 @@ def _options() -> Iterator[click.Parameter]:
         metavar="[COMMAND:]KEY=VALUE",
         help="Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable.",
     )
+    yield flag(
+        "--gpus",
+        type=click.IntRange(0),
+        default=0,
+        help="GPUs of each task that computes networks; boost and evaluate get none.",
+    )
     yield flag("--dry-run", is_flag=True, help="Check and print all of it, and submit nothing.")
     yield flag("--cancel", is_flag=True, help="Cancel the jobs of a run: bchisto submit --cancel RUN.")
     yield flag("--force", is_flag=True, help="Submit although earlier jobs of the run live, or may live.")
@@ -57,7 +63,7 @@ def _options() -> Iterator[click.Parameter]:
     cls=Command,
     options=_options,
     context_settings={"allow_interspersed_args": False},
-    first=("tasks", "time", "sbatch", "dry_run", "cancel"),
+    first=("tasks", "time", "gpus", "dry_run", "cancel"),
 )
 @click.pass_context
 def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) -> None:
@@ -88,7 +94,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     line = shlex.join(["bchisto", *_typed(options), "--", *words])
     requests = _checked(stages)
     given = {"scheduler": options["scheduler"], "tasks": options["tasks"], "options": options["sbatch"]}
-    plan = make_plan(run, requests, **given, time=options["time"], line=line)
+    given |= {"gpus": options["gpus"], "time": options["time"]}
+    plan = make_plan(run, requests, **given, line=line)
     for stage in plan.stages:
         echo(describe(stage))
     if not plan.stages:
@@ -108,6 +115,7 @@ def _typed(options: dict[str, Any]) -> list[str]:
     """Return the command `submit` with the options that are needed to submit again."""
     words = ["submit", "--scheduler", options["scheduler"], "--tasks", str(options["tasks"])]
     words += ["--time", options["time"]] if options["time"] else []
+    words += ["--gpus", str(options["gpus"])] if options["gpus"] else []
     return words + [word for option in options["sbatch"] for word in ("--sbatch", option)]
 
 
@@ -163,14 +171,14 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
         if name in STAGES:
             with _named(command):
                 if waits and describing is not None:
-                    most = check_boost(context.params, describing.params)
+                    most = check_boost(context.params, describing)
                 else:
                     if not was_submitted(run, name, words):
                         _look(command, context)
                     most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
             selecting = context if name in ("featurize", "finetune") else selecting
-            length = functools.partial(_unseen(_length), name, context.params, describing)
+            length = functools.partial(_unseen(_length), name, context, describing)
             requests.append(Request(name, words, out, cpus, most=most, length=length, checked=not waits))
         else:
             finished = not context.params["overwrite"] and _is_finished(name, out)
@@ -250,23 +258,25 @@ def _unseen(call: Callable[..., Any]) -> Callable[..., Any]:
     return silent
 
 
-def _length(name: str, options: dict[str, Any], describing: click.Context | None) -> Length | None:
+def _length(name: str, context: click.Context, describing: click.Context | None) -> Length | None:
     """Estimate how long a command takes, by recorded speeds or a few units that are timed here; None if unknown."""
     from ..boost import BoostSettings
     from ..cluster import Length
     from ..core import from_options
-    from ..data import FoldChoice, ImageSelection
+    from ..data import FoldChoice
     from ..encoders import encoder_facts
     from ..evaluate import TwoClassView
     from ..featurize import images_per_block, reckon_seconds, resolve_settings
     from ..finetune import FinetuneSettings
     from ..jobs import Work
     from ..recipes import BoostStep, ChosenImages, FinetuneStep, Scope, estimate_recipe, estimate_step
+    from .later_stages import images_of
 
+    options = context.params
     if name == "featurize":
         settings, _ = resolve_settings(options)
         dims = [encoder_facts(choice).dim or 0 for choice in settings.encoders for _ in settings.views]
-        rows = len(from_options(ImageSelection, options).table().records) * settings.augmentations
+        rows = len(images_of(context).records) * settings.augmentations
         sizes = [rows * (4 * dim + _ROW_BYTES) for dim in dims]
         # parts of all feature files, and one that is merged before its parts are removed
         return Length(images_per_block(settings) * reckon_seconds(settings), bytes=sum(sizes) + max(sizes))
@@ -280,13 +290,13 @@ def _length(name: str, options: dict[str, Any], describing: click.Context | None
             step: BoostStep | FinetuneStep
             if name == "boost":
                 describing = describing or _earlier(Path(options["out"]))
-                images = from_options(ImageSelection, describing.params)
+                images = images_of(describing)
                 features, _ = resolve_settings(describing.params)
                 step = BoostStep({}, from_options(BoostSettings, options), features, folds, view)
             else:
-                images = from_options(ImageSelection, options)
+                images = images_of(context)
                 step = FinetuneStep({}, from_options(FinetuneSettings, options), folds, view)
-            stages = [estimate_step(step, ChosenImages(images.table(), work))]
+            stages = [estimate_step(step, ChosenImages(images, work))]
     except (BchistoError, click.ClickException) as error:
         _log.info("%s: how long it takes is not known: %s", name, error)
         return None

@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from job_chain import BOOST, FEATURES, assert_equal, chain
+from job_chain import assert_equal, chain
 from PIL import Image
 
 LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
@@ -97,16 +97,3 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
         same = tmp_path / "run" / path.relative_to(tmp_path / "alone")
         assert path.read_bytes() == same.read_bytes(), path
     assert cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)[:2] == (0, "nothing is missing\n")
-
-
-@pytest.mark.slow
-def test_networks_are_trained_in_a_chain(cli, tissue, tmp_path):
-    run = tmp_path / "run"
-    networks = ("--network", "speck", "--folds", "2", "--epochs", "1", "--size", "32", "--weights", "random")
-    words = ("featurize", "--images", tissue, "--out", run, *FEATURES, "then", "boost", "--out", run, *BOOST,
-             "then", "finetune", "--images", tissue, "--out", run, *networks)  # fmt: skip
-    code, out, err = cli(*LOCAL, "--", *words)
-    assert (code, "finetune: 2 tasks of 2 and a merge; " in out) == (0, True), err
-    code, out, _ = cli("status", run)
-    assert (code, out.splitlines()[0]) == (0, f"{run}: done")
-    assert list(run.glob("finetune/*/model.bchisto"))

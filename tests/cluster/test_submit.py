@@ -25,14 +25,15 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
     words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run))
     code, out, err = cli(*words)
     assert code == 0, err
-    assert re.sub(r"[0-9]:[0-9]{2}:[0-9]{2}", "H:MM:SS", out).splitlines()[:3] == [
+    assert re.sub(r"[0-9]:[0-9]{2}:[0-9]{2}", "H:MM:SS", out).splitlines()[:4] == [
         "featurize: 2 tasks of 2 and a merge; 2 blocks; about H:MM:SS in one process, H:MM:SS side by side",
         "boost: 2 tasks of 2 and a merge; 6 units; about H:MM:SS in one process, H:MM:SS side by side",
+        "finetune: 2 tasks of 2 and a merge; 2 folds; about H:MM:SS in one process, H:MM:SS side by side",
         "evaluate: one job; time not known before the first part",
     ]
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
     assert {
-        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
+        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost", "3-finetune") for task in ("1", "2", "merge")
     } <= logs.keys()
     assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
     assert_equal(run, alone)
@@ -64,13 +65,15 @@ def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN", "--plan"), "reproduce --plan: only prints"),
         (("reproduce", "rakhlin2018", "--out", "RUN", "--settings"), "reproduce --settings: only prints"),
         (("evaluate", "nosuch.csv", "--out", "RUN"), "evaluate: nosuch.csv: no such file or folder"),
+        (("evaluate", "TABLE", "--out", "RUN"), "evaluate: ... table.csv:2: the probabilities of 1 sum to"),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
     ],
 )  # fmt: skip
 def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(cli, tissue, tmp_path, words, named):
-    run = tmp_path / "run"
-    words = [{"IMAGES": tissue, "RUN": run}.get(word, word) for word in words]
+    run, table = tmp_path / "run", tmp_path / "table.csv"
+    table.write_text("image_id,label,p_a,p_b\n1,a,0.5,0.9\n")
+    words = [{"IMAGES": tissue, "RUN": run, "TABLE": table}.get(word, word) for word in words]
     code, out, err = cli("submit", "--scheduler", "local", "--time", "3", "--", *words)
     assert (code, out) == (2, ""), err
     assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err  # click words it by its version
@@ -111,27 +114,27 @@ def test_a_stage_that_waits_for_another_is_checked_before_anything_is_queued(cli
 
 def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path):
     run = tmp_path / "ein Lauf"
-    options = ("--tasks", 9, "--time", "1:00:00", "--sbatch", "featurize:gres=gpu:1", "--sbatch", "account=lab")
+    options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab")
     code, out, err = cli("submit", "--dry-run", *options, "--", *chain(tissue, run))
     assert code == 0, err
     lines = out.splitlines()
     assert lines[0].startswith("featurize: 2 tasks of 2 and a merge; 2 blocks; ")  # there are no more blocks
     assert lines[1].startswith("boost: 3 tasks of 3 and a merge; 6 units; about ")
     submitted = [line for line in lines if line.startswith("sbatch ")]
-    assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, False]
+    assert ["--gres=gpu:1" in line for line in submitted] == [True, True, False, False, True, True, False]
     assert all("--account=lab" in line and "--time=1:00:00" in line for line in submitted)
     assert lines[0].split(",")[0].endswith(" in one process without a GPU")
     assert "--array=1,2 " in submitted[0]
     assert "--dependency=afterok:PREVIOUS" in submitted[2]
     assert ",afterok:PREVIOUS" in submitted[3]  # a merge waits for the stage before, too: its array may be cancelled
-    scripts = "\n".join(line for line in lines[3:] if not line.startswith("sbatch "))
+    scripts = "\n".join(line for line in lines[4:] if not line.startswith("sbatch "))
     subprocess.run(["bash", "-n"], input=scripts, text=True, check=True)
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
     code, out, err = cli("submit", "--dry-run", "--", *chain(tissue, run))
     limited = ["--time=0:30:00" in line for line in out.splitlines() if line.startswith("sbatch ")]
-    assert limited == [True, True, True, True, False]
+    assert limited == [True] * 6 + [False]
 
 
 def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
@@ -145,7 +148,7 @@ def test_limits_follow_from_what_units_take(cli, tissue, tmp_path, monkeypatch):
     assert code == 0, err
     submitted = [line for line in out.splitlines() if line.startswith("sbatch ")]
     # four hours are too short for three units of 3000 s on a core three times slower
-    assert ["--time=7:34:00" in line for line in submitted] == [False, False, True, True, False], submitted
+    assert ["--time=7:34:00" in line for line in submitted] == [False, False, *[True] * 4, False], submitted
     code, _, err = cli("submit", "--dry-run", "--time", "2:00:00", *words)
     assert code == 2
     assert "a task of boost does not do 3 units of about 3000 s; give 2:34:00" in err
@@ -219,7 +222,9 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     plan = Plan(run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])])
     plan.logs.mkdir(parents=True)
     plan.write()
-    silent = f"error: {run}: Slurm does not answer whether its jobs live; on one of its machines type: scancel 7 8\n"
+    silent = (
+        f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: scancel 7 8\n"
+    )
     assert cli("submit", "--cancel", run) == (1, "", silent)
     monkeypatch.setattr("bchisto.cluster.slurm._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
@@ -228,6 +233,17 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
     assert cli("submit", "--cancel", run)[:2] == (0, "cancelled: 8\n")
     assert (run / "cancelled").read_text() == "8\n"
+    programs(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")  # of one that ended long ago
+    assert cli("submit", "--cancel", run)[:2] == (
+        0,
+        "no job of this run is in the queue, and no local submit works on it\n",
+    )
+    plan.cluster = "far"
+    plan.write()
+    programs(squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'")
+    assert cli("submit", "--cancel", run) == (1, "", silent.replace("Slurm", "Slurm of cluster far"))
+    code, _, err = cli("submit", "--", "boost", "--out", run)
+    assert (code, "Slurm of cluster far does not answer here whether earlier jobs still run" in err) == (2, True), err
     code, _, err = cli("submit", "--cancel", run, "other")
     assert (code, "'other': --cancel takes one run; leave it out" in err) == (2, True), err
 
@@ -301,7 +317,7 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
     code, out, err = cli(*words)
     assert code == 0, err
     jobs = out.splitlines()[-1].removeprefix("jobs: ").split(", ")
-    assert len(jobs) == 5
+    assert len(jobs) == 7
     try:
         code, _, err = cli(*words)
         assert (code, "its jobs " in err, "--cancel" in err) == (2, True, True)

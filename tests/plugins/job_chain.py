@@ -7,13 +7,19 @@ import numpy as np
 
 FEATURES = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "60", "--crops", "3")
 BOOST = ("--folds", "3", "--seeds", "2", "--param", "num_iterations=3", "--param", "min_data_in_leaf=2")
-RESULTS = ("boost/3-lightgbm/predictions.csv", "boost/3-lightgbm/metrics.json", "boost/3-lightgbm/model.bchisto")
+NETWORK = ("--network", "speck", "--folds", "2", "--epochs", "1", "--size", "32", "--weights", "random")
+RESULTS = tuple(
+    f"{folder}/{name}"
+    for folder in ("boost/3-lightgbm", "finetune/2-speck")
+    for name in ("predictions.csv", "metrics.json", "model.bchisto")
+)
 
 
 def chain(images, run, *, features=FEATURES):
     return (
         "featurize", "--images", images, "--out", run, *features,
         "then", "boost", "--out", run, *BOOST,
+        "then", "finetune", "--images", images, "--out", run, *NETWORK,
         "then", "evaluate", run, "--out", run / "evaluation", "--bootstrap", "20",
     )  # fmt: skip
 
