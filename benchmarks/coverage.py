@@ -5,7 +5,7 @@ real cross-validation of classifiers on made-up data, where the truth is that of
 (of linear ones worked out, of LightGBM on 4,000). Each table is seeded by its design and number, so that neither the
 number of tables nor that of processes changes any. Only figures that are measured are computed, as commands do.
 
-Run: python benchmarks/coverage.py [--tables 400] [--jobs 2] [--only patients] [--out coverage.md]
+Run: python benchmarks/coverage.py [--tables 400] [--jobs 2] [--only patients] [--figures ppv npv] [--out coverage.md]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import warnings
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain, repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,13 +31,15 @@ from bchisto.evaluate.compare import paired_test  # noqa: E402
 from bchisto.evaluate.differences import difference_parts  # noqa: E402
 from bchisto.evaluate.influence import agreement, auc_part, matthews, share_part  # noqa: E402
 from bchisto.evaluate.known_metrics import parts_of  # noqa: E402
+from bchisto.evaluate.operating import point_intervals  # noqa: E402
 from bchisto.evaluate.variance import Units, difference_interval, interval  # noqa: E402
 from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtrit  # noqa: E402
 
 FRESH, ENDLESS, FOLDS = 4000, 200_000, 10
 BETTER = 0.4  # by how much the second classifier is better for the power, in standard deviations
+CALLED = ("ppv", "npv", "lr_positive", "lr_negative")
 FIGURES = ("accuracy", "sensitivity", "balanced_accuracy", "macro_f1", "cohen_kappa", "matthews_corrcoef", "auc",
-           "patient_recognition_rate", "brier", "slope", "intercept")  # fmt: skip
+           "patient_recognition_rate", "brier", "slope", "intercept", *CALLED)  # fmt: skip
 DIFFERENCES = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity", "by_unit")
 
 
@@ -172,8 +175,19 @@ class Crossed:
         )
         return of_matrices(matrix) | {"auc": ndtr(moved / spread / 2**0.5)}
 
+    def recalibrated(self, weights, apart, share):
+        """Return the calibration of linear classifiers on endless new cases, each classifier weighed by its share."""
+        nodes = ndtri((np.arange(NODES) + 0.5) / NODES)
+        spread = np.linalg.norm(weights[:, 1:], axis=1) * (2.0 if self.per > 1 else 1.0) ** 0.5
+        of_no = weights[:, :1] + spread[:, None] * nodes
+        of_yes = of_no + apart * weights[:, 1:].sum(axis=1)[:, None]
+        weight = np.tile(np.repeat(share, NODES), 2)
+        odds, right = np.abs(np.r_[of_no, of_yes]).ravel(), np.r_[of_no <= 0, of_yes > 0].ravel()
+        return {name: recalibrated(name, odds, right, weight)[0][-1] for name in ("slope", "intercept")}
+
 
 APART, APART_BETTER = 0.4, 0.55
+NODES = 400  # quantiles that stand for a normal score
 ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {
@@ -227,6 +241,23 @@ def figures(labels, probabilities):
     }
 
 
+def ratios(sensitivity, specificity, prevalence):
+    """Return predictive values and likelihood ratios, the latter as `even_odds`."""
+    yes, no = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    spared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    return {
+        "ppv": yes / (yes + no),
+        "npv": spared / (spared + missed),
+        "lr_positive": even_odds(sensitivity / (1 - specificity)),
+        "lr_negative": even_odds((1 - sensitivity) / specificity),
+    }
+
+
+def even_odds(ratio):
+    """Return the probability that a likelihood ratio makes of even odds, so that an infinite one has a width too."""
+    return 1 - 1 / (1 + np.asarray(ratio, dtype=float))
+
+
 @cache
 def truth_of(design):
     """Return the figures of a design, and its calibration, which is perfect where patients shift nothing."""
@@ -236,32 +267,113 @@ def truth_of(design):
     probabilities = endless.probabilities(rng, patient, labels)
     hits = probabilities.argmax(axis=1) == labels
     calibrated = recalibration(probabilities.max(axis=1), hits, units=Units(patient))
-    return figures(labels, probabilities) | {key: calibrated[key] for key in ("slope", "intercept")}
+    known = figures(labels, probabilities) | {key: calibrated[key] for key in ("slope", "intercept")}
+    return known | ratios(known["sensitivity at 0.5"], known["specificity at 0.5"], (labels == 1).mean())
 
 
-def parts_by_figure(table):
+def recalibrated(name, odds, right, weight):
+    """Return the coefficients of a logistic regression of what is right on log odds, and its rows and their slopes."""
+    design = np.c_[np.ones(len(odds)), odds] if name == "slope" else np.ones((len(odds), 1))
+    offset, at = (0.0 if name == "slope" else odds), np.zeros(design.shape[1])
+    for _ in range(50):
+        share = expit(design @ at + offset)
+        curved = weight * share * (1 - share)
+        step = np.linalg.solve((design.T * curved) @ design, design.T @ (weight * (right - share)))
+        at = at + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-9:
+            break
+    return at, design, share
+
+
+def usual_calibration(table, units):
+    """Yield Wald's interval of the calibration of images, that of a sandwich over patients (CR1) of others."""
+    confidence, right = table.probabilities.max(axis=1), table.predicted == table.labels
+    odds = logit(np.clip(confidence, 1e-12, 1 - 1e-12))
+    for name in ("slope", "intercept"):
+        if right.all() or not right.any():
+            continue
+        yes, no = odds[right], odds[~right]
+        if name == "slope" and not (yes.min() < no.max() and no.min() < yes.max()):
+            continue
+        at, design, share = recalibrated(name, odds, right, np.ones(len(odds)))
+        bread = np.linalg.inv((design.T * (share * (1 - share))) @ design)
+        if units.count == len(table):
+            half = ndtri(0.975) * bread[-1, -1] ** 0.5
+        else:
+            summed = np.zeros((units.count, len(at)))
+            np.add.at(summed, units.member, design * (right - share)[:, None])
+            spread = bread @ (summed.T @ summed) @ bread * units.count / (units.count - 1)
+            half = stdtrit(units.count - 1, 0.975) * spread[-1, -1] ** 0.5
+        yield name, (at[-1] - half, at[-1] + half)
+
+
+def usual_ratios(units, truth, called):
+    """Yield intervals of likelihood ratios on logarithms: of Simel, and of influences of patients with CR2."""
+    images = units.count == len(truth)
+    for name, side in (("lr_positive", called), ("lr_negative", ~called)):
+        yes, no, true, false = ((rows).sum() * 1.0 for rows in (side & truth, side & ~truth, truth, ~truth))
+        if not (true and false):
+            continue
+        if not images and (not (yes and no) or np.ptp(units.member[truth]) == 0 or np.ptp(units.member[~truth]) == 0):
+            continue
+        if not (yes and no):
+            yes, no, true, false = yes + 0.5, no + 0.5, true + 0.5, false + 0.5
+        ratio, spread = np.log(yes / true / (no / false)), 1 / yes - 1 / true + 1 / no - 1 / false
+        quantile = ndtri(0.975)
+        if not images:
+            total = np.zeros(units.count)
+            for rows, sign in ((truth, 1), (~truth, -1)):
+                size = np.bincount(units.member, rows, units.count)
+                share = side[rows].mean()
+                summed = np.bincount(units.member, np.where(rows, side - share, 0.0), units.count)
+                total += sign * summed / size.sum() / share / np.sqrt(np.maximum(1 - size / size.sum(), 1e-9))
+            spread, quantile = np.square(total).sum(), stdtrit(units.count - 1, 0.975)
+        yield name, even_odds(np.exp(ratio + np.array([-1, 1]) * quantile * spread**0.5))
+
+
+def parts_by_figure(table, wanted):
     """Return the parts of each figure of a table, and the limits of a part."""
     of_metrics = {
-        spec.name: (parts_of(spec, table), spec.limits(table)) for spec in list_metrics() if spec.name in FIGURES
+        spec.name: (parts_of(spec, table), spec.limits(table)) for spec in list_metrics() if spec.name in wanted
     }
+    truth, called = sides(table)
+    of_metrics |= {
+        name: ([part for part in [share_part(truth == (name == "ppv"), rows)] if part], (0.0, 1.0))
+        for name, rows in (("ppv", called), ("npv", ~called))
+        if name in wanted
+    }
+    if not {"sensitivity", "brier"} & {*wanted}:
+        return of_metrics
     yes = share_part(table.predicted == table.labels, table.labels == 1)
     loss = np.square(table.probabilities - np.eye(len(table.classes))[table.labels]).sum(axis=1)
     squared = share_part(loss, np.ones(len(table), dtype=bool))
     return of_metrics | {"sensitivity": ([yes], (0.0, 1.0)), "brier": ([replace(squared, finer=np.inf)], (0.0, 2.0))}
 
 
-def intervals_of(table, units, parts):
+def sides(table):
+    """Return which rows are of the second class, and which are called so."""
+    return table.labels == 1, table.probabilities[:, 1] >= 0.5
+
+
+def called_intervals(table, units):
+    """Return our intervals of predictive values and likelihood ratios."""
+    known = point_intervals(units, *sides(table))
+    ends = {name: known[name] and known[name].ends for name in CALLED}
+    return {name: even_odds(some) if some and name.startswith("lr") else some for name, some in ends.items()}
+
+
+def intervals_of(table, units, parts, wanted):
     """Return our intervals of a table by figure, None where there is none."""
     hits, everywhere = table.predicted == table.labels, np.ones(len(table), dtype=bool)
     inside = {"accuracy": everywhere, "sensitivity": table.labels == 1}
     ends = {name: (units.share(hits, inside[name]) if name in inside else interval(some, units, limits=limits)).ends
-            for name, (some, limits) in parts.items() if some and name != "brier"}  # fmt: skip
-    sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
-    return ends | {
-        "brier": brier_interval(table, units).ends,
-        "slope": sure["slope_interval"],
-        "intercept": sure["intercept_interval"],
-    }
+            for name, (some, limits) in parts.items() if some and name not in ("brier", *CALLED)}  # fmt: skip
+    if {"slope", "intercept"} & {*wanted}:
+        sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
+        ends |= {name: sure[f"{name}_interval"] for name in ("slope", "intercept")}
+    if {*CALLED} & {*wanted}:
+        ends |= called_intervals(table, units)
+    return ends | ({"brier": brier_interval(table, units).ends} if "brier" in wanted else {})
 
 
 def others(table, units, parts):
@@ -275,7 +387,7 @@ def others(table, units, parts):
         if not some:
             continue
         value = np.mean([part.value for part in some])
-        if images and name in ("accuracy", "sensitivity") and limits == (0.0, 1.0):
+        if images and name in ("accuracy", "sensitivity", "ppv", "npv") and limits == (0.0, 1.0):
             yield name, exact(value, some[0].sides[0].sum())
             continue
         total = np.zeros(units.count)
@@ -310,22 +422,23 @@ def held(counts, ends, truth, key):
     counts[key] += (1, known, known and low <= truth <= high, high - low if known else 0.0)
 
 
-def note(counts, tables, truths):
+def note(counts, tables, truths, wanted):
     """Note what the intervals of the first table hold, those of its difference from two others, and what tests reject.
 
     The second table is of a classifier as good as the first's, the third of a better one.
     """
     first, (truth, *_) = tables[0], truths
     units = Units.of(first)
-    parts = parts_by_figure(first)
-    for figure, ends in intervals_of(first, units, parts).items():
-        if figure in truth:
+    parts = parts_by_figure(first, wanted)
+    for figure, ends in intervals_of(first, units, parts, wanted).items():
+        if figure in truth and figure in wanted:
             held(counts, ends, truth[figure], (figure, "ours"))
-    for figure, ends in others(first, units, parts):
-        if figure in truth:
+    usual = (others(first, units, parts), usual_calibration(first, units), usual_ratios(units, *sides(first)))
+    for figure, ends in chain(*usual):
+        if figure in truth and figure in wanted:
             held(counts, ends, truth[figure], (figure, "usual"))
     for second, against, key, rejected in zip(
-        tables[1:], truths[1:], ("equal", "better"), ("rejects", "power"), strict=True
+        tables[1:], truths[1:], ("equal", "better"), ("rejects", "power"), strict=False
     ):
         apart = {
             name: against.get(called := f"{name} at 0.5", against[name]) - truth.get(called, truth[name])
@@ -341,17 +454,22 @@ def note(counts, tables, truths):
         counts[rejected, "usual"] += (1, 1, usual_test(change, units) <= 0.05, 0)
 
 
-def fixed(counts, name, number):
+def fixed(counts, name, number, wanted):
     design = DESIGNS[name]
     better = replace(design, distance=design.distance + BETTER)
     rng = np.random.default_rng([list(DESIGNS).index(name), number])
     patient, labels = design.rows(rng)
-    three = (design, design, better)
+    three = (design, design, better)[: compared(wanted)]
     tables = [tabled(labels, each.probabilities(rng, patient, labels), patient, design.per) for each in three]
-    note(counts, tables, [truth_of(each) for each in three])
+    note(counts, tables, [truth_of(each) for each in three], wanted)
 
 
-def crossed(counts, name, number):
+def compared(wanted):
+    """Return how many tables are needed: differences and tests are only measured along with all figures."""
+    return 3 if len(wanted) == len(FIGURES) else 1
+
+
+def crossed(counts, name, number, wanted):
     """Cross-validate two classifiers that are worth the same, and a better one, each on dimensions of its own."""
     case = CROSSED[name]
     rng = np.random.default_rng([100 + list(CROSSED).index(name), number])
@@ -364,35 +482,44 @@ def crossed(counts, name, number):
     share = 1 - training.mean(axis=1)
     tables, truths = [], []
     fresh = case.draw(rng, FRESH, 1) if case.learner == "lightgbm" else None
-    for side, apart in enumerate((APART, APART, APART_BETTER)):
+    for side, apart in enumerate((APART, APART, APART_BETTER)[: compared(wanted)]):
         part = slice(20 * side, 20 * side + 20)
         if fresh is None:
             weights = case.linear(x[:, part], y, training)
             scores = expit((weights[folds, 1:] * x[:, part]).sum(axis=1) + weights[folds, 0])
-            each = case.truth(weights, apart)
+            each, known = case.truth(weights, apart), case.recalibrated(weights, apart, share)
         else:
             models = [case.fit(x[row > 0, part], y[row > 0]) for row in training]
             scores = np.stack([predict(x[:, part]) for predict in models])[folds, np.arange(len(y))]
             new = [predict(fresh[0][:, part]) for predict in models]
             some = [figures(fresh[1], np.stack([1 - of_new, of_new], axis=1)) for of_new in new]
             each = {figure: np.array([values[figure] for values in some]) for figure in some[0]}
+            odds, right = (np.concatenate(rows) for rows in zip(*map(confident, new, repeat(fresh[1])), strict=True))
+            weight = np.repeat(share, FRESH)
+            known = {key: recalibrated(key, odds, right, weight)[0][-1] for key in ("slope", "intercept")}
         tables.append(tabled(y, np.stack([1 - scores, scores], axis=1), patient, case.per, tuple(folds.tolist())))
-        truths.append({figure: value @ share for figure, value in each.items()})
-    note(counts, tables, truths)
+        known |= {figure: value @ share for figure, value in each.items()}
+        truths.append(known | ratios(known["sensitivity"], known["specificity"], 0.5))
+    note(counts, tables, truths, wanted)
+
+
+def confident(scores, labels):
+    """Return the log odds of the predicted class of each case, and whether it is right."""
+    return np.abs(logit(np.clip(scores, 1e-12, 1 - 1e-12))), (scores >= 0.5) == labels
 
 
 def work(task):
     """Do some tables of one design."""
-    name, start, stop = task
+    name, start, stop, *wanted = task
     total = defaultdict(lambda: np.zeros(4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sets of images without one class
         for number in range(start, stop):
-            (fixed if name in DESIGNS else crossed)(total, name, number)
+            (fixed if name in DESIGNS else crossed)(total, name, number, wanted or FIGURES)
     return name, dict(total)
 
 
-def measure(names, *, tables, jobs, first=0):
+def measure(names, *, tables, jobs, first=0, wanted=FIGURES):
     """Yield after every round, of up to `ROUND` tables a design, how many were drawn so far, and the counts by design.
 
     Counts are, by figure and method, tables, known intervals, how many hold the truth (or reject), and widths, summed.
@@ -401,7 +528,11 @@ def measure(names, *, tables, jobs, first=0):
     with get_context("spawn").Pool(jobs) as pool:
         for start in range(0, tables, ROUND):
             stop = min(start + ROUND, tables)
-            tasks = [(name, first + at, first + min(at + 50, stop)) for name in names for at in range(start, stop, 50)]
+            tasks = [
+                (name, first + at, first + min(at + 50, stop), *wanted)
+                for name in names
+                for at in range(start, stop, 50)
+            ]
             for name, part in pool.imap_unordered(work, tasks):
                 for key, more in part.items():
                     counts[name][key] += more
@@ -441,13 +572,13 @@ def interval_cell(ours, usual):
     return f"{text}; {min(map(percent, usual)):.1f}, {ratio if all(map(valid, usual)) else f'({ratio})'}"
 
 
-def tables_of(found):
+def tables_of(found, wanted=FIGURES):
     """Return the lines of Markdown tables: intervals of figures, of differences, and rejections."""
     lines = []
     for title, names, kinds in (
-        ("covers: bchisto (mean width), usual method, ratio of widths", FIGURES, [()]),
+        ("covers: bchisto (mean width), usual method, ratio of widths", wanted, [()]),
         ("covers: difference of", DIFFERENCES, [("equal",), ("better",)]),
-    ):
+    )[: 2 if compared(wanted) > 1 else 1]:
         lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ')} |", "| --- " * (len(names) + 1) + "|"]
         for design, counts in found.items():
             cells = [
@@ -455,6 +586,8 @@ def tables_of(found):
                 for name in names
             ]
             lines.append(f"| {design} | {' | '.join(cells)} |")
+    if compared(wanted) == 1:
+        return lines
     heads = [("rejects", "ours"), ("rejects", "usual"), ("power", "ours"), ("power", "usual")]
     lines += ["", f"| percent | {' | '.join(map(', '.join, heads)).replace('ours', 'bchisto')} |", "| --- " * 5 + "|"]
     for design, counts in found.items():
@@ -468,13 +601,15 @@ def main(arguments=None):
     parser.add_argument("--first", type=int, default=0, help="number of the first table, so that others are drawn")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="designs whose names hold this text")
+    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=FIGURES, help="only these, and no differences")
     parser.add_argument("--out", type=Path, help="write the tables here too")
     options = parser.parse_args(arguments)
     names = [name for name in (*DESIGNS, *CROSSED) if options.only in name]
     started = time.monotonic()
-    for drawn, found in measure(names, tables=options.tables, jobs=options.jobs, first=options.first):
+    rounds = measure(names, tables=options.tables, jobs=options.jobs, first=options.first, wanted=options.figures)
+    for drawn, found in rounds:
         lines = [f"{drawn} tables a design, {time.monotonic() - started:.0f} s.",
-                 machine("numpy", "scipy", "lightgbm"), *tables_of(found)]  # fmt: skip
+                 machine("numpy", "scipy", "lightgbm"), *tables_of(found, options.figures)]  # fmt: skip
         text = "\n".join(lines) + "\n"
         if options.out:  # after each round, so that what is stopped leaves what it has
             options.out.write_text(text, encoding="utf-8")

@@ -177,6 +177,18 @@ class Outputs:
             "trained": facts.training and {"images": facts.training.count},
         }
 
+    def _parts(self) -> list[dict[str, Any]]:
+        """Return how many images and groups of each class are in each part of each fold."""
+        images = self.training.images
+        parts: dict[tuple[int, str, str], list[str | None]] = {}
+        for image, fold, part in self.training.plan.rows:
+            if image in images.labels:
+                parts.setdefault((fold, images.labels[image], part), []).append(images.groups[image])
+        return [
+            {"fold": fold, "class": label, "part": part, "images": len(groups), "groups": len({*groups} - {None})}
+            for (fold, label, part), groups in sorted(parts.items())
+        ]
+
     def _facts(self, result: CrossValidation) -> dict[str, Any]:
         plan, images = self.training.plan, self.training.images
         try:
@@ -201,6 +213,7 @@ class Outputs:
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
+            "parts": self._parts(),
             "two_class": self.training.view.recorded(images.classes),
             **({} if spread is None else {"variance": spread}),
             **self.facts,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..data import DatasetFacts, FoldPlan, protocol_text, unknown_groups, write_fold_list
-from ..evaluate import PredictionTable, TwoClassView, fold_notes
+from ..evaluate import PredictionTable, TwoClassView
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
 from ..report import reporting, write_run_report
@@ -115,12 +115,8 @@ class LabelledImages:
             groups=groups,
             protocol=protocol,
         )
-        named = {fold: [self.classes[label] for label in positions] for fold, positions in trained.items()}
-        return replace(
-            table,
-            fold_notes=fold_notes(named, self.classes),
-            trained=tuple(len(named[fold]) for fold in table.fold_numbers),
-        )
+        counts = (np.bincount(trained[fold], minlength=len(self.classes)).tolist() for fold in table.fold_numbers)
+        return replace(table, trained=tuple(map(tuple, counts)))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .metrics import compute_metrics
 from .operating import fold_curves
 from .panel import Panel, Sample, html_confusion
 from .paper import PaperTable, paper_table, spread_sentence, variance_split
-from .predictions import FEW_IMAGES, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
+from .predictions import PredictionTable, sampling_units, take_rows, write_predictions
 from .read_table import TableChoice, read_predictions
 from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
 from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, positive_mask, two_class_scores, two_sides
@@ -30,7 +30,6 @@ __all__ = [
     "AGGREGATIONS",
     "CLASS_METRICS",
     "CROSS_VALIDATION",
-    "FEW_IMAGES",
     "HEADLINE",
     "LEVELS",
     "NOTHING_LEARNT",
@@ -58,7 +57,6 @@ __all__ = [
     "evaluate",
     "fold_curves",
     "fold_error",
-    "fold_notes",
     "holm",
     "html_confusion",
     "images_tested",

@@ -130,7 +130,6 @@ def _join(
         groups=tuple(table.groups[rows[0]] for rows in members.values()),
         protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + suffix).lstrip("; "),
         patches=None,
-        trained=table.trained if level == "image" else (),  # images, not groups
         not_new=frozenset(
             owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..formats import read_json
-from .predictions import FoldNote, PredictionTable
+from .predictions import PredictionTable
 from .two_class import TwoClassView
 from .words import joined_versions
 
@@ -41,11 +41,10 @@ class Facts:
         """Return the table with its protocol and the folds to be noted."""
         if not self.run:
             return table
-        notes = tuple(FoldNote(**note) for note in self.metrics.get("fold_notes", ()))
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
         names = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
-        trained = tuple(self.metrics.get("trained_per_fold") or ())
-        return replace(table, protocol=str(protocol), fold_notes=notes, trained=trained, **names)
+        trained = tuple(map(tuple, self.metrics.get("trained_per_fold") or ()))
+        return replace(table, protocol=str(protocol), trained=trained, **names)
 
 
 def read_facts(path: Path) -> Facts:

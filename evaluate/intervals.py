@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .binomial import LEVEL
-from .influence import auc_part, f1_part
-from .known_metrics import CLASS_METRICS, drawn_value, list_metrics, parts_of, two_class_auc
+from .influence import Part
+from .known_metrics import CLASS_METRICS, class_parts, drawn_value, list_metrics, parts_of, two_class_auc
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .two_class import two_sides
-from .variance import Interval, Units, interval
+from .variance import Interval, Units, interval, spread
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
 """What an interval is about; see ``docs/evaluation.md``."""
+
+PRECISE = 0.05
+"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual (ours)."""
+
+_HEADLINES = ("accuracy", "patient_recognition_rate")
 
 
 def table_intervals(
@@ -46,7 +52,8 @@ def table_intervals(
     -------
     dict
         ``[low, high]`` under the names of the metrics, ``two_class`` and ``per_class``, null where it cannot be
-        estimated; ``not_estimable``, the reason for each of these; ``unit`` (``image`` or ``group``), ``units`` (their
+        estimated; ``not_estimable``, the reason for each of these; ``units_needed``, see `units_needed`, of the
+        accuracy and of that by group; ``unit`` (``image`` or ``group``), ``units`` (their
         number), ``largest`` (share of the rows that the largest unit holds), ``ungrouped`` (images or patches without a
         group where others have one), ``estimand``, and ``methods`` by figure.
 
@@ -67,10 +74,24 @@ def table_intervals(
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped(take_rows(table, table.first_rows)) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(unit=units.kind),
+        "units_needed": {
+            spec.name: units_needed(parts_of(spec, table)[0], units)
+            for spec in list_metrics()
+            if spec.name in _HEADLINES and (made := known.get(spec.name)) and made.ends
+        },
         "methods": {name: made.method for name, made in known.items() if made and made.ends},
         "not_estimable": {name: made.reason for name, made in known.items() if made and made.reason},
         **_nest({name: made.ends for name, made in known.items() if made}, table.classes),
     }
+
+
+def units_needed(part: Part, units: Units) -> int | None:
+    """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others."""
+    from scipy.special import ndtri
+
+    rows = float(part.sides[0].sum())  # as in intervals, units are worth no more rows than they have
+    variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)
+    return math.ceil(units.count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2) or None
 
 
 def _known(
@@ -83,14 +104,8 @@ def _known(
         if spec.interval and spec.name != "accuracy" and (parts := parts_of(spec, table)):
             yield spec.name, interval(parts, units, limits=spec.limits(table))
     for k, name in enumerate(table.classes):
-        true, called = table.labels == k, table.predicted == k
-        yield f"per_class.{name}.precision", units.share(true, called)
-        yield f"per_class.{name}.recall", units.share(called, true)
-        yield f"per_class.{name}.specificity", units.share(~called, ~true)
-        if (f1 := f1_part(true, called)) is not None:
-            yield f"per_class.{name}.f1", interval([f1], units)
-        if table.probabilities is not None and (auc := auc_part(true, table.probabilities[:, k], table.fold_array)):
-            yield f"per_class.{name}.auc", interval([auc], units)
+        for figure, part in class_parts(table, k).items():
+            yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
     if positive:
         truth, scores = two_sides(table, positive, rule)
         yield "two_class.accuracy", units.share((scores >= 0.5) == truth)

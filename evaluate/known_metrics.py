@@ -92,6 +92,19 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
     return parts if None not in parts else [auc_part(*pair) for pair in pairs]
 
 
+def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
+    """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
+    true, called = table.labels == k, table.predicted == k
+    scored = table.probabilities is not None
+    return {
+        "precision": share_part(true, called),
+        "recall": share_part(called, true),
+        "specificity": share_part(~called, ~true),
+        "f1": f1_part(true, called),
+        "auc": auc_part(true, np.asarray(table.probabilities)[:, k], table.fold_array) if scored else None,
+    }
+
+
 def two_class_auc(table: PredictionTable, truth: Any, scores: Values) -> Part | None:
     """Return the AUC of pairs within folds; of all pairs if no fold holds a pair."""
     return auc_part(truth, scores, table.fold_array) or auc_part(truth, scores)
@@ -149,7 +162,6 @@ CLASS_METRICS = {
     "specificity": ("specificity", "percent"),
     "f1": ("F1", "percent"),
     "auc": ("AUC", "number"),
-    "average_precision": ("average precision", "number"),
 }
 """Metrics of a class against the rest, in the order of the tables: key and column, title in a report, and unit."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,13 @@ import numpy.typing as npt
 
 from .calibration import calibration, calibration_note, recalibration
 from .influence import auc_part
-from .known_metrics import by_patient, class_aucs, list_metrics, mean_spread, metric_values, two_class_auc
+from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, two_class_auc
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
+from .training_notes import fold_notes
 from .two_class import PREDICTED_CLASS, TwoClassView, default_thresholds, positive_mask, two_class_scores, two_sides
 from .variance import Units
-
-_ORDER = (
-    "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
-    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "auc_pooled", "calibration", "calibration_note",
-    "two_class",
-)  # fmt: skip
-"""Keys of ``metrics.json`` in their order; further metrics follow."""
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
@@ -67,9 +60,9 @@ def compute_metrics(
         ``n``, ``unlabelled`` (rows of the file that have no label, where there are any), ``tested`` (see
         `PredictionTable`), ``protocol``, ``classes``, ``accuracy``, ``folds``,
         ``accuracy_per_fold``, ``accuracy_mean``, ``accuracy_std`` (over folds, population), ``trained_per_fold``
-        (images; null where unknown), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
-        ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
-        precision; null where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
+        (images of each class; null where unknown), ``fold_notes`` (see `fold_notes`), ``balanced_accuracy``,
+        ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc; null
+        where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
         null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs), ``chance``
         (``largest_class``, its share of the rows; ``by_group``, the mean over groups of that share; ``balanced``, one
         over the classes that have rows),
@@ -94,11 +87,15 @@ def compute_metrics(
         "protocol": table.protocol,
         "classes": list(table.classes),
         "folds": table.fold_numbers,
-        "trained_per_fold": list(table.trained) or None,
-        "fold_notes": [asdict(note) for note in table.fold_notes],
+        "trained_per_fold": list(map(list, table.trained)) or None,
+        "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": confusion.tolist(),
-        "per_class": _of_classes(table, confusion),
+        "per_class": {
+            name: {figure: part and part.value for figure, part in class_parts(table, k).items()}
+            | {"n": int(confusion[k].sum())}
+            for k, name in enumerate(table.classes)
+        },
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
     }
@@ -116,37 +113,7 @@ def compute_metrics(
             tuple(prevalences),
         )  # fmt: skip
         metrics["two_class"] = _two_class(table, view)
-    return {name: metrics[name] for name in dict.fromkeys((*_ORDER, *metrics)) if name in metrics}
-
-
-def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
-    """Compute the metrics of each class against the rest, and its rows ``n``."""
-    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
-
-    precision, recall, f1, support = precision_recall_fscore_support(
-        table.labels, table.predicted, labels=list(range(len(table.classes))), zero_division=0.0
-    )
-    others = confusion.sum() - confusion.sum(axis=1)  # rows of other classes, and those called this class
-    miscalled = confusion.sum(axis=0) - confusion.diagonal()
-    figures: dict[str, dict[str, Any]] = {}
-    for k, name in enumerate(table.classes):
-        truth = table.labels == k
-        auc = average_precision = None
-        if table.probabilities is not None and truth.any() and not truth.all():
-            part = auc_part(truth, table.probabilities[:, k], table.fold_array)
-            auc = part and part.value
-            average_precision = float(average_precision_score(truth, table.probabilities[:, k]))
-        specificity = float(1.0 - miscalled[k] / others[k]) if others[k] else None
-        figures[name] = {
-            "precision": float(precision[k]) if confusion[:, k].any() else None,
-            "recall": float(recall[k]) if support[k] else None,
-            "specificity": specificity,
-            "f1": float(f1[k]),
-            "auc": auc,
-            "average_precision": average_precision,
-            "n": int(support[k]),
-        }
-    return figures
+    return metrics
 
 
 def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,53 +14,8 @@ import numpy.typing as npt
 from ..core import as_frame, html_table
 from ..jobs import write_rows
 
-FEW_IMAGES = 5
-"""Images of a class below which a training part hardly teaches it (ours: a handful, from at most as many patients)."""
-
-
 _CELLS = 2_000_000
 """Weights of rows at a time, which draws make: 16 MB in each of the few arrays of a figure (ours)."""
-
-
-@dataclass(frozen=True)
-class FoldNote:
-    """A class that a fold hardly trained on.
-
-    Attributes
-    ----------
-    fold : int
-    label : str
-        The class.
-    trained : int
-        Its images in the training part of the fold, fewer than `FEW_IMAGES`.
-    """
-
-    fold: int
-    label: str
-    trained: int
-
-
-def fold_notes(trained: Mapping[int, Sequence[str]], classes: Sequence[str]) -> tuple[FoldNote, ...]:
-    """Find the classes that each fold hardly trained on.
-
-    Parameters
-    ----------
-    trained : mapping
-        Fold to the label of each image that it trains on.
-    classes : sequence of str
-
-    Examples
-    --------
-    >>> fold_notes({1: ["a"] * 9 + ["b"] * 2}, ["a", "b"])
-    (FoldNote(fold=1, label='b', trained=2),)
-    """
-    counts = {fold: Counter(labels) for fold, labels in trained.items()}
-    return tuple(
-        FoldNote(fold, label, counts[fold][label])
-        for fold in sorted(counts)
-        for label in classes
-        if counts[fold][label] < FEW_IMAGES
-    )
 
 
 @dataclass(frozen=True)
@@ -85,12 +40,11 @@ class PredictionTable:
         How folds were made; empty where unknown.
     patches : tuple of str, optional
         Patch of its image that each row is about; None for a table of whole images.
-    fold_notes : tuple of FoldNote
-        Folds whose training part holds next to nothing of a class, where that is known.
     image_is, group_is : str
         What an image and a group are called, see `LayoutSpec`.
-    trained : tuple of int
-        Images that each fold trained on, in fold order; empty where that is not known.
+    trained : tuple of tuple of int
+        Images of each class that each fold trained on, in the order of folds and classes; empty where that is not
+        known.
     votes : bool
         Whether the probabilities are shares of votes.
     not_new : frozenset of str
@@ -110,10 +64,9 @@ class PredictionTable:
     groups: tuple[str | None, ...]
     protocol: str = ""
     patches: tuple[str, ...] | None = None
-    fold_notes: tuple[FoldNote, ...] = ()
     image_is: str = "image"
     group_is: str = "group"
-    trained: tuple[int, ...] = ()
+    trained: tuple[tuple[int, ...], ...] = ()
     votes: bool = False
     not_new: frozenset[str] = frozenset()
     unlabelled: int = 0

@@ -173,11 +173,18 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
 def two_sides(
     table: PredictionTable, positive: Sequence[str], rule: str | None
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return which rows are truly positive, and the score of each; 1 or 0 where only the predicted class is known."""
+    """Return which rows are truly positive, and the score of each; 1 or 0 where only the predicted class is known.
+
+    Of two classes with the same probability the predicted one holds: a score of 0.5 is one just below if that is
+    negative, so that the operating point 0.5 calls every row as the confusion matrix does.
+    """
     mask = positive_mask(table.classes, positive)
-    called = mask[table.predicted].astype(np.float64)
-    scores = called if table.probabilities is None else two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return mask[table.labels], scores
+    called = mask[table.predicted]
+    if table.probabilities is None:
+        return mask[table.labels], called.astype(np.float64)
+    scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
+    tied = (scores == 0.5) & ~called & (len(mask) == 2)
+    return mask[table.labels], np.where(tied, np.nextafter(0.5, 0.0), scores)
 
 
 def two_class_scores(

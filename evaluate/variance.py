@@ -36,6 +36,9 @@ are both mostly that unit's, and grow together. Shares have no such bound. Ours,
 DIFFERENCE = 0.75
 """Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
 
+MODEL_ROWS = 10.0
+"""Rows that the variance by the model counts for in calibration of single images. Ours, as above."""
+
 WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
 COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
 
@@ -120,8 +123,6 @@ class Units:
     def share(self, hits: npt.ArrayLike, inside: Mask | None = None) -> Interval | None:
         """Return the interval of the share of the rows `inside` that are right; None where there are none.
 
-        Where every row is a unit it is exact (Clopper & Pearson 1934), else that of `interval`.
-
         Parameters
         ----------
         hits : array of bool or float, shape (n,)
@@ -129,15 +130,9 @@ class Units:
         inside : ndarray of bool, shape (n,), optional
             All rows by default.
         """
-        right = np.asarray(hits, dtype=np.float64)
-        inside = np.ones(len(right), dtype=np.bool_) if inside is None else inside
-        if (part := share_part(right, inside)) is None:
-            return None
-        rows = int(inside.sum())
-        if len(np.unique(self.member[inside])) == rows and np.isin(right[inside], (0.0, 1.0)).all():
-            widen = self.factor([part])
-            return Interval(*exact(part.value, rows / widen), named(EXACT, widen))
-        return interval([part], self)
+        inside = np.ones(len(self.member), dtype=np.bool_) if inside is None else inside
+        part = share_part(hits, inside)
+        return None if part is None else interval([part], self)
 
 
 @dataclass(frozen=True)
@@ -239,24 +234,33 @@ def freedom(influence: Values, units: int, most: float) -> float:
     return max(1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most)
 
 
-def normal_interval(value: float, influence: Values, units: Units, *, most: float = np.inf) -> Interval:
-    """Return the interval of a number without limits, such as a calibration slope, from the influence of each unit.
+def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Interval:
+    """Return the interval of a coefficient of a logistic regression, from the influence of each unit.
+
+    With few wrong rows a coefficient hangs on each of them, and so does the sum of squared influences. Where rows are
+    units it is therefore drawn towards the variance by the model (Wald), as if `MODEL_ROWS` more rows had that.
 
     Parameters
     ----------
     value : float
     influence : ndarray of float64, shape (units,)
     units : Units
-    most : float
-        The most degrees of freedom.
+    model : float
+        The variance by the model.
+    few : int
+        Wrong rows or right rows, whichever are fewer: the most degrees of freedom of larger units.
     """
     from scipy.special import stdtrit
 
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
-    free = max(1.0, min(most, freedom(influence, len(sizes), kish(sizes) - 1.0)))
-    half = float(stdtrit(free, LEVEL) * np.sqrt(np.square(influence).sum() * units.widen))
+    variance = float(np.square(influence).sum())
+    free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
+    if len(sizes) == len(units.member):
+        free = few + MODEL_ROWS - 1.0
+        variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
+    half = float(stdtrit(free, LEVEL)) * (variance * units.widen) ** 0.5
     return Interval(value - half, value + half, named("influences of units, t", units.widen))
 
 
@@ -328,7 +332,8 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
     if variation.counted:
         ends = mid_p if of_matrix else exact
-        return Interval(*ends(share, rows / widen), named(EFFECTIVE, widen)).scaled(*limits)
+        of_rows = share_only and not of_matrix and parts[0].finer == 1.0
+        return Interval(*ends(share, rows / widen), named(EXACT if of_rows else EFFECTIVE, widen)).scaled(*limits)
     low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
     return Interval(low, high, named(WILSON, widen)).scaled(*limits)
 

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate import FEW_IMAGES, called, images_tested, name_of, nested
+from ..core import counted
+from ..evaluate import called, images_tested, name_of, nested
 from .page import render
 
 _LARGE = 0.2
@@ -68,6 +69,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "unknown": not by_group and row != group,
         "expected": intervals.get(figure),
         "expected_value": metrics[figure],
+        "needed": nested(intervals, "units_needed", figure),
         "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),
     }
 
@@ -79,9 +81,15 @@ def _reason(metrics: Mapping[str, Any], name: str) -> str:
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
-    text = render("warnings.txt", m=metrics, accuracy=accuracy, least=FEW_IMAGES)
-    return [*by_weight(banners), *filter(None, text.splitlines())]
+    notes = list(metrics["fold_notes"])
+    if missing := nested(metrics, "intervals", "ungrouped"):
+        row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
+        notes.insert(
+            0,
+            f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a "
+            f"unit of its own, which makes intervals too narrow if images share a {group}",
+        )
+    return [*by_weight(banners), *notes]
 
 
 def by_weight(banners: Sequence[str]) -> list[str]:

@@ -27,10 +27,15 @@ _FLOW = {
 }
 
 
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     """Show the flow of each run and the classes of each set of images, once."""
     for flow in {repr(panel.run.get("flow")): panel.run.get("flow") for panel in panels}.values():
         yield from flow_blocks(flow or {})
+    for panel in {repr(panel.run.get("parts")): panel for panel in panels if panel.run.get("parts")}.values():
+        yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if name_of(panel.metrics, "row") != name_of(panel.metrics, "group"):
@@ -133,6 +138,33 @@ def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
     ]
     if rows:
         yield Block(grid=Grid("Flow of images", ("images", "number"), rows))
+
+
+def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> Grid:
+    """Return the images, and in brackets the groups, of each class in the parts of each fold.
+
+    Parameters
+    ----------
+    parts : sequence of mapping
+        Of ``run`` in ``metrics.json``.
+    metrics : mapping
+        Of a table of the run.
+    """
+    counts = {(row["fold"], row["class"], row["part"]): row for row in parts}
+    columns = [
+        (label, part)
+        for label in metrics["classes"]
+        for part in _PARTS
+        if any(key[1:] == (label, part) for key in counts)
+    ]
+    known = any(row["groups"] for row in parts)
+    rows = []
+    for fold in dict.fromkeys(row["fold"] for row in parts):
+        cells = [counts.get((fold, *column), {"images": 0, "groups": 0}) for column in columns]
+        rows.append([f"fold {fold}", *(f"{c['images']:,}" + f" ({c['groups']:,})" * known for c in cells)])
+    of = f" ({plural(name_of(metrics, 'group'))})" * known
+    caption = f"{plural(name_of(metrics, 'image')).capitalize()}{of} of each class in training and test of each fold"
+    return Grid(caption, ["", *(f"{label}, {_PARTS[part]}" for label, part in columns)], rows)
 
 
 def cohort_blocks(table: PredictionTable) -> Iterator[Block]:

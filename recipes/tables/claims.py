@@ -315,7 +315,7 @@ def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[Predic
 
 def _fold(table: PredictionTable, number: int) -> PredictionTable:
     rows = take_rows(table, np.flatnonzero(table.fold_array == number))
-    return replace(rows, folds=(None,) * len(rows), fold_notes=(), trained=())
+    return replace(rows, folds=(None,) * len(rows), trained=())
 
 
 def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:

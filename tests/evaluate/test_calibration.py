@@ -18,6 +18,7 @@ from bchisto.evaluate.calibration import recalibration
 from bchisto.evaluate.temperature import fold_temperatures
 from bchisto.evaluate.variance import freedom
 from scipy.special import expit, logit, softmax
+from scipy.stats import t as t_of
 
 CLASSES = ("a", "b", "c")
 
@@ -159,3 +160,25 @@ def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
         assert np.flatnonzero(rest).tolist() == others
         assert temperatures[fold] == pytest.approx(shrunk_temperature(take_rows(twice, np.array(others))), rel=1e-6)
         np.testing.assert_allclose(scaled[inside], apply_temperature(twice.probabilities[inside], temperatures[fold]))
+
+
+def test_intervals_of_calibration_weigh_the_model_against_the_influences(rng):
+    """Of images: a weighted mean of statsmodels' variance and of the squares of leaving one out."""
+    import statsmodels.api as sm
+
+    scores = rng.uniform(0.05, 0.95, 80)
+    truth = rng.random(80) < scores**1.5
+    found = recalibration(scores, truth, units=Units(np.arange(80)))
+    odds = np.log(scores / (1 - scores))
+    design = sm.add_constant(odds)
+    fit = sm.GLM(truth.astype(float), design, family=sm.families.Binomial()).fit()
+    working = fit.mu * (1 - fit.mu)
+    changes = []
+    for row in range(80):  # one Newton step without the row
+        rest = np.arange(80) != row
+        information = (design[rest].T * working[rest]) @ design[rest]
+        changes.append(np.linalg.solve(information, design[row] * (truth[row] - fit.mu[row]))[1])
+    few = min(truth.sum(), (~truth).sum())
+    variance = (few * np.square(changes).sum() + 10 * fit.cov_params()[1, 1]) / (few + 10)
+    half = t_of.ppf(0.975, few + 9) * variance**0.5
+    assert found["slope_interval"] == pytest.approx([fit.params[1] - half, fit.params[1] + half], abs=1e-6)

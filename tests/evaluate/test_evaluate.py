@@ -32,8 +32,11 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     assert result["tables"][name]["accuracy"] == own["accuracy"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
     lines = (boosted / "boost" / "3-lightgbm" / "folds.csv").read_text().splitlines()
-    folds = [row["fold"] for row in csv.DictReader(lines)]
-    expected = [len(folds) - folds.count(str(fold)) for fold in (1, 2, 3)]
+    rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
+    expected = [
+        [sum(label == name and number != str(fold) for label, number in rows) for name in own["classes"]]
+        for fold in (1, 2, 3)
+    ]
     assert result["tables"][name]["trained_per_fold"] == own["trained_per_fold"] == expected
     assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
 

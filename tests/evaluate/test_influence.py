@@ -140,7 +140,7 @@ def test_what_one_unit_outweighs_cannot_be_estimated():
     everywhere = np.ones(60, dtype=bool)
     units = Units(np.repeat([0, 1, 2], [36, 12, 12]), noun="patient", row="patch")
     change = difference(share_part(hits, everywhere), share_part(~hits, everywhere))
-    for one in (difference_interval([change], units), normal_interval(1.0, np.ones(3), units)):
+    for one in (difference_interval([change], units), normal_interval(1.0, np.ones(3), units, model=1.0, few=3)):
         assert (one.ends, one.reason) == (None, "one patient holds 60 % of the 60 patches")
     truth = np.arange(60) < 36
     assert interval([auc_part(truth, hits * 1.0)], Units(np.repeat([0, 1, 2, 3], [18, 18, 12, 12]))).ends

@@ -221,3 +221,17 @@ def test_every_fold_needs_enough_in_the_others():
     (point,) = view(table, sensitivities=[0.95])["wanted"]
     assert (point["fitted"], point["enough"]) == ("other folds", False)
     assert view(replace(table, folds=(None,) * 40), sensitivities=[0.95])["wanted"][0]["enough"]
+
+
+@pytest.mark.parametrize(("predicted", "sensitivity"), [(0, 0.5), (1, 1.0)])
+def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicted, sensitivity):
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("benign", "malignant"), image_ids=list("abcd"), labels=["malignant"] * 2 + ["benign"] * 2,
+        probabilities=np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2], [0.7, 0.3]]), folds=[None] * 4, groups=[None] * 4,
+    )  # fmt: skip
+    table = replace(table, predicted=np.array([predicted, 1, 0, 0]))
+    metrics = compute_metrics(table, positive=["malignant"], thresholds=[0.5])
+    (point,) = metrics["two_class"]["thresholds"]
+    assert point["confusion"] == metrics["confusion"]
+    assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"] == sensitivity
+    assert metrics["two_class"]["accuracy"] == metrics["accuracy"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from bchisto.evaluate import (
     PredictionTable,
     TwoClassView,
     evaluate,
-    fold_notes,
     measure,
     write_predictions,
 )
@@ -100,12 +100,9 @@ def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
 
 
 def test_folds_that_hardly_trained_on_a_class_are_named(rng):
-    from dataclasses import replace
-
-    notes = fold_notes({1: ["a"] * 9 + ["b"] * 4, 2: ["a"] * 9 + ["b"] * 5, 3: ["a"] * 9}, ["a", "b"])
-    assert [(note.fold, note.label, note.trained) for note in notes] == [(1, "b", 4), (3, "b", 0)]
-    metrics = measure(replace(own_table(("a", "b"), rng=rng), fold_notes=notes), bootstrap=0)
-    assert metrics["fold_notes"] == [{"fold": 1, "label": "b", "trained": 4}, {"fold": 3, "label": "b", "trained": 0}]
+    table = replace(own_table(("a", "b"), rng=rng), trained=((5, 4), (5, 5), (9, 0)))
+    metrics = measure(table, bootstrap=0)
+    assert metrics["trained_per_fold"] == [[5, 4], [5, 5], [9, 0]]
     share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
     lines = headline("t", metrics)
     assert [line for line in lines if line.startswith("  fold")] == [
@@ -114,11 +111,25 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
     ]
 
 
-def test_many_such_folds_are_one_line(rng):
-    from dataclasses import replace
+def test_a_fold_that_learnt_another_prevalence_is_named(rng):
+    """Where one patient with most images of a class is tested, the others train; the table has 50 % of each class."""
+    table = replace(own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11)))  # 20 points are not over 20
+    (note,) = measure(table, bootstrap=0)["fold_notes"]
+    assert note == (
+        "fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"
+    )
+    assert note in " ".join(line.strip() for line in headline("t", measure(table, bootstrap=0)))
+    many = replace(own_table(("a", "b"), rng=rng, folds=4), trained=((30, 10),) * 4)
+    assert measure(many, bootstrap=0)["fold_notes"] == [
+        "4 folds trained on classes in far other shares than those of all images"
+    ]
+    by_patient = replace(many, groups=many.image_ids)
+    assert measure(by_patient, bootstrap=0)["fold_notes"] == []
 
-    notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
-    metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
+
+def test_many_such_folds_are_one_line(rng):
+    table = own_table(tuple("abcde"), rng=rng, folds=5)
+    metrics = measure(replace(table, trained=((1,) * 5,) * 5), bootstrap=0)
     assert "  5 folds trained on fewer than 5 images of a class and their results mean little" in headline("t", metrics)
 
 

@@ -1,9 +1,12 @@
 """What of the spread of an accuracy is seed, fold and split, against components that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, variance_split
+from bchisto.evaluate import PredictionTable, table_intervals, variance_split
 from bchisto.evaluate.paper import spread_sentence
+from scipy.stats import norm
 
 
 def member(right, splits, folds):
@@ -64,3 +67,23 @@ def test_of_one_there_is_no_spread():
     assert found["fold"] == pytest.approx(np.std([2 / 3, 1], ddof=1))
     said = "The spread of the accuracy (standard deviation, points) is 23.6 from fold to fold of 2."
     assert spread_sentence(found) == said
+
+
+def test_how_many_units_an_interval_of_five_points_takes():
+    """Of single images n p (1 - p) is the textbook's; patients alike within multiply it by their images."""
+    labels = np.repeat([0, 1], 50)
+    table = PredictionTable(
+        name="t", classes=("a", "b"), image_ids=tuple(map(str, range(100))), labels=labels, probabilities=None,
+        predicted=np.where(np.arange(100) % 5 == 0, 1 - labels, labels), folds=(None,) * 100, groups=(None,) * 100,
+    )  # fmt: skip
+    textbook = 0.8 * 0.2 * (norm.ppf(0.975) / 0.05) ** 2
+    needed = table_intervals(table)["units_needed"]
+    assert needed == {"accuracy": pytest.approx(textbook, rel=0.03)}
+    alike = replace(table, predicted=np.where(np.arange(100) // 5 % 5 == 0, 1 - labels, labels),
+                    groups=tuple(f"p{row // 5}" for row in range(100)))  # fmt: skip
+    of_patients = table_intervals(alike)["units_needed"]
+    assert of_patients["accuracy"] == pytest.approx(textbook, rel=0.15)  # as many patients as single images
+    assert of_patients["accuracy"] == of_patients["patient_recognition_rate"]
+    assert table_intervals(replace(table, predicted=labels))["units_needed"] == {"accuracy": None}
+    folds = table_intervals(replace(table, folds=tuple(row % 2 for row in range(100))))["units_needed"]
+    assert folds["accuracy"] == pytest.approx(1.35 * textbook, rel=0.03)
