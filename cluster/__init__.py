@@ -1,7 +1,7 @@
-"""Runs that are left alone: a run as a chain of jobs, and what of it is done, by its files.
+"""A run as a chain of jobs, and the progress of a run, read from its files.
 
-A plan lies in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `local` on this machine); each task is a
-command that a person could type, and whether it is done is read from the units on disk.
+A plan is in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `local` on this machine). Each task is a
+command that a person could type. Whether it is done is read from the files of its units.
 """
 
 from .folders import count_groups, is_described, stores_of

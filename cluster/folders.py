@@ -1,4 +1,4 @@
-"""Folders of work: which of their units are done, by the files that lie there."""
+"""Folders of work: which of their units are done, read from their files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Unit:
     Attributes
     ----------
     done, begun : bool
-        Whether its file is there; whether one that is being written is.
+        Whether its file exists; whether a file in progress exists.
     changed : float or None
         When one of its files last changed, in seconds since 1970.
     epochs : int
-        Of a network, the saved epochs of its fold.
+        Number of saved epochs of the fold of a network.
     """
 
     done: bool
@@ -37,19 +37,19 @@ class Unit:
 
 @dataclass(frozen=True)
 class Folder:
-    """A store, or a protocol with its classifier or network.
+    """A feature file, or a cross-validation scheme with its classifier or network.
 
     Attributes
     ----------
     name : str
     complete : bool
-        Whether its units are put together.
+        Whether its units are merged.
     unit : str
-        What they are called, in the plural.
+        Name of the units, in the plural.
     groups : tuple of tuple of Unit
-        As they are dealt to shards; none if all is put together.
+        Units as shards share them; empty if all is merged.
     made_with : tuple of str
-        The kinds of environments in which they were made.
+        The environments in which they were made.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Folder:
 
     @property
     def units(self) -> list[Unit]:
-        """All of them."""
+        """All units."""
         return [unit for group in self.groups for unit in group]
 
     def of_shard(self, index: int, count: int) -> list[Unit]:
@@ -98,19 +98,19 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
 
 
 def is_described(run: Path) -> bool:
-    """Tell whether the stores of a run are all put together, so that models can be trained on them."""
+    """Return whether all feature files of a run are merged, so that models can be trained on them."""
     folders = list(read_folders(run, "featurize"))
     return bool(folders) and all(folder.complete for folder in folders)
 
 
 def stores_of(run: Path) -> set[Path]:
-    """Return the feature files that a run has or began, and their folder, as absolute paths."""
+    """Return the paths of the feature files that a run has or has begun, and of their folder, as absolute paths."""
     folder = run.absolute() / "features"
     return {folder, *(folder / f"{store.name}.h5" for store in read_folders(run, "featurize"))}
 
 
 def count_groups(run: Path, command: str) -> int:
-    """Return into how many pieces the work of a command can be divided: a shard has its share of each folder."""
+    """Return the number of pieces into which the work of a command can be divided: shards share each folder."""
     return max((len(folder.groups) for folder in read_folders(run, command)), default=0)
 
 
@@ -138,7 +138,7 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
 
 
 def _stem(file: str) -> str:
-    """Return what the file of a unit and those beside it begin with: the state of a fold, what is being written."""
+    """Return the common beginning of the names of a unit's files: result, state of a fold, file in progress."""
     folder, _, name = file.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
 

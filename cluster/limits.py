@@ -1,4 +1,4 @@
-"""How long a task may run, and how long before that it is told to stop, by what a unit takes."""
+"""The time limit of a task, and how long before it the task gets the signal to stop, by the time of a unit."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import re
 from ..core import InputError
 
 SEVERAL = 3
-"""Units that must fit between the start of a task and its signal: what is under way at the signal is given up."""
+"""Number of units that must fit between the start of a task and its signal: the unit in progress is lost then."""
 
 _START_SECONDS = 120
-"""What a task takes before its first unit: libraries and weights from a shared disk."""
+"""Time of a task before its first unit: libraries and weights from a shared disk."""
 
 _LEADS = (60, 120)
-"""How long before its limit a task is told to stop, if its units are shorter than the first, and else. It gives up what
-is under way, so it need not be longer; Slurm is up to a minute early."""
+"""How long before its limit a task gets the signal: the first if its units are shorter than that, else the second. The
+task does not finish its unit, so more is not needed; Slurm is up to a minute early."""
 
 _SLOWER = 3.0
-"""By how much a task may be slower than was reckoned: cores differ, and disks are shared."""
+"""By how much a task may be slower than estimated: cores differ, and disks are shared."""
 
 _MOST_SECONDS = 4 * 3600
-"""No more is asked for unless several units need it: partitions refuse long jobs, and a task goes on in
-another round."""
+"""Longest limit, unless several units need more: partitions refuse long jobs, and a task continues in another
+round."""
 
 _LEAST_SECONDS = 1800
-"""No less is asked for: a merge has the same limit, and it reads and writes all parts, which does not follow from
-units. At 50 MB/s half an hour is enough for 90 GB."""
+"""Shortest limit: a merge has the same, and its time does not follow from units, since it reads and writes all parts.
+At 50 MB/s half an hour is enough for 90 GB."""
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 
 
 def lead_seconds(unit: float | None) -> int:
-    """Return how long before its limit a task is told to stop; of units of unknown length the longer."""
+    """Return how long before its limit a task gets the signal; the longer one if the time of a unit is not known."""
     return _LEADS[0] if unit is not None and unit < _LEADS[0] else _LEADS[1]
 
 
 def check_time(time: str, command: str, unit: float | None) -> None:
-    """Refuse a limit between whose start and signal not several units of a command fit.
+    """Refuse a limit in which not `SEVERAL` units of a command fit between start and signal.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def check_time(time: str, command: str, unit: float | None) -> None:
         As ``sbatch --time`` takes it.
     command : str
     unit : float or None
-        Seconds that a unit takes; None if that is not known.
+        Seconds of a unit; None if not known.
 
     Raises
     ------
     InputError
-        The message gives a limit that is enough.
+        The limit is too short, and the message gives one that is enough.
     """
     match = _TIME.fullmatch(time.strip())
     if match is None:
@@ -67,15 +67,15 @@ def check_time(time: str, command: str, unit: float | None) -> None:
 
 
 def least_seconds(unit: float | None) -> float:
-    """Return the shortest limit of use."""
+    """Return the shortest useful limit in seconds."""
     return 0.0 if unit is None else _START_SECONDS + lead_seconds(unit) + SEVERAL * unit
 
 
 def limit_of(unit: float, units: int, *, most_known: bool = False) -> str:
-    """Return the limit of a task that has so many units to do one after the other, as Slurm writes it.
+    """Return the limit of a task that does so many units one after the other, as Slurm writes it.
 
-    If `unit` is only known to be the most that one takes, as of a core for work of a GPU, not even several units
-    lengthen the limit above the usual.
+    With `most_known`, `unit` is only an upper bound, such as the time of a core for the work of a GPU. Then units do
+    not lengthen the limit beyond the usual.
     """
     whole = _START_SECONDS + lead_seconds(unit) + _SLOWER * unit * units
     several = 0.0 if most_known else least_seconds(_SLOWER * unit)

@@ -1,4 +1,4 @@
-"""Jobs of earlier submissions of a run that may live: refuse to submit beside them, or cancel them."""
+"""Jobs of earlier submissions of a run: refuses to submit a second time while they may run, and cancels them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .plan import Plan, read_plans
 
 
 def refuse_live(run: Path, *, force: bool) -> None:
-    """Refuse a run of which jobs live, or may live.
+    """Refuse a run if jobs of it run or wait, or if that is not known.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def refuse_live(run: Path, *, force: bool) -> None:
 
 
 def cancel(run: Path) -> list[str]:
-    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return what was ended.
+    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return their names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The scripts of a plan on this machine, by a pool of processes: for laptops and tests."""
+"""Runs the scripts of a plan on this machine, in a pool of processes: for laptops and tests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
     ----------
     plan : Plan
     processes : int
-        Shards at a time.
+        Number of shards at the same time.
 
     Returns
     -------
     plan : Plan
     failed : int
-        Position of the stage that failed; or how many stages there are.
+        Position of the stage that failed, or the number of stages.
     """
     running: list[subprocess.Popen[bytes]] = []
     try:
@@ -37,7 +37,7 @@ def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
             if code:
                 return plan, position
     finally:
-        for process in running:  # an interrupt reaches this process alone
+        for process in running:  # an interrupt reaches only this process
             if process.poll() is None:
                 process.terminate()
         for process in running:

@@ -1,4 +1,4 @@
-"""The plan of a run as jobs: stages in order, each an array of shards and a job that merges, in ``RUN/jobs/<id>``."""
+"""The plan of a chain of jobs: each stage is an array of shards and a job that merges them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .limits import lead_seconds
 _SCHEMA = 1
 
 STAGES = ("featurize", "boost", "finetune", "reproduce")
-"""Commands whose work lies in units, which shards divide."""
+"""Commands whose work consists of units, which shards divide."""
 
 SINGLE = ("evaluate", "predict", "explain")
-"""Those that one job does."""
+"""Commands that one job does."""
 
 MERGE = "merge"
-"""The task of a stage that is no shard: it does what is left and puts all together."""
+"""The task of a stage that is not a shard: it does what is left, and merges."""
 
 
 @dataclass
@@ -35,31 +35,31 @@ class JobStage:
     ----------
     command : str
     words : list of str
-        Its options, as they were typed.
+        Its options as typed.
     run : str
-        Its output: a folder, and of `predict` a table.
+        Its output: a folder, or the table of `predict`.
     cpus : int or None
-        Processes of a task, if that was told.
+        Number of processes of a task, if `--jobs` was given.
     shards : int
-        Into how many its work is divided; 0 for one job.
+        Number of shards; 0 for one job.
     tasks : list of int
         The shards that are submitted.
     jobs : list of str
-        Numbers of the jobs: of the array, if there is one, and of the job that merges.
+        Numbers of the array, if there is one, and of the job that merges.
     options : list of str
-        Of the scheduler.
+        Options of the scheduler.
     lead : int
-        Seconds before its limit at which a task is told to stop.
+        Seconds before its limit at which a task gets the signal to stop.
     done, idle : int
-        Units that were done at the last submission, and submissions in sequence that added none.
+        Number of units that were done at the last submission, and of submissions in sequence that added none.
     units, left : int or None
-        Its units, and those that were missing when it was planned, if that was known.
+        Number of units, and of those that were missing when it was planned, if known.
     unit : str
-        What they are called, in the plural.
+        Name of the units, in the plural.
     seconds : float or None
-        What one process was reckoned to take for those left, without a GPU.
+        Estimated time of one process for the units left, without a GPU.
     on_gpu : bool
-        Whether a GPU is asked for.
+        Whether its tasks get a GPU.
     """
 
     command: str
@@ -82,7 +82,7 @@ class JobStage:
 
 @dataclass
 class Plan:
-    """Stages that follow each other.
+    """A chain of stages.
 
     Attributes
     ----------
@@ -90,9 +90,9 @@ class Plan:
         ``RUN/jobs/<id>``: scripts, logs and ``plan.json``.
     scheduler : {"slurm", "local"}
     line : str
-        The command that submitted it, for a shell.
+        The command that submits it again, for a shell.
     cwd, python : str
-        Where it was typed, and the interpreter.
+        Working directory, and the Python interpreter.
     stages : list of JobStage
     process : mapping
         For a local plan the process that works on it, see `bchisto.jobs.this_process`.
@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def logs(self) -> Path:
-        """The folder of what tasks print."""
+        """The folder of the logs of tasks."""
         return self.folder / "logs"
 
     @property
@@ -124,7 +124,7 @@ class Plan:
         return self.folder / f"{number + 1}-{self.stages[number].command}.sh"
 
     def write(self) -> None:
-        """Write ``plan.json``; outputs in the run are relative to it, since a run can be moved."""
+        """Write ``plan.json``. Outputs in the run are relative to it, because a run can be moved."""
         content, run = asdict(self), self.folder.parent.parent
         del content["folder"]
         for stage in content["stages"]:
@@ -134,7 +134,7 @@ class Plan:
 
 
 def new_folder(run: Path) -> Path:
-    """Return the folder of a new plan, which sorts after those of earlier ones."""
+    """Return the folder of a new plan. It sorts after the folders of earlier plans."""
     now = datetime.datetime.now(datetime.UTC)
     return run.absolute() / "jobs" / f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
@@ -145,7 +145,7 @@ def read_plan(folder: Path) -> Plan:
     Raises
     ------
     InputError
-        The file is none.
+        The file is not a plan.
     """
     content = read_json(folder / "plan.json")
     try:
@@ -164,13 +164,13 @@ def read_plans(run: Path) -> list[Plan]:
 
 
 def was_planned(run: Path, command: str, words: Sequence[str]) -> bool:
-    """Tell whether the same command was submitted before."""
+    """Return whether the same command was submitted before."""
     stages = (stage for plan in read_plans(run) for stage in plan.stages)
     return any((stage.command, stage.words) == (command, list(words)) for stage in stages)
 
 
 def missing_shards(stage: JobStage) -> list[int]:
-    """Return the shards of a stage that lack units; all if nothing is known of it yet, none if it is complete."""
+    """Return the shards of a stage that lack units: all if it has no list of units yet, none if it is complete."""
     folders = list(read_folders(Path(stage.run), stage.command))
     if not any(folder.groups or folder.complete for folder in folders):
         return list(range(1, stage.shards + 1))
@@ -182,13 +182,13 @@ def missing_shards(stage: JobStage) -> list[int]:
 
 
 def is_complete(stage: JobStage) -> bool:
-    """Tell whether all folders of a stage are put together."""
+    """Return whether all folders of a stage are merged."""
     folders = list(read_folders(Path(stage.run), stage.command))
     return bool(folders) and all(folder.complete for folder in folders)
 
 
 def progress(stage: JobStage, task: str = MERGE) -> int:
-    """Return how much of a task is done, as a number that grows: units, or else files, and epochs of networks."""
+    """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
     folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES else []
     index, count = (1, 1) if task == MERGE else (int(task), stage.shards)
     units = [unit for folder in folders for unit in folder.of_shard(index, count)]

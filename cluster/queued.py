@@ -1,4 +1,4 @@
-"""What a plan and the scheduler's queue add to what files tell: which tasks wait, and why."""
+"""What a plan and the scheduler's queue add to the files of a run: which tasks wait, and why."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .plan import MERGE, JobStage, Plan, read_plans
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
 _FAILED = ("error:", "stopped:")
-"""First words of the last line of a log: of a command that failed, and of a task that gives up, see `task`."""
+"""First words of the last line of a log: of a command that failed, and of a task that stops for good, see `task`."""
 
 _TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Queued:
-    """What is known of a stage beside its files.
+    """What the plan and the queue show of a stage.
 
     Attributes
     ----------
     stage : JobStage or None
-        As it was planned.
+        The stage as planned.
     tasks : mapping
-        Shard or ``merge`` to its state (running or queued) and the scheduler's reason.
+        By shard or ``merge``, the state (running or queued) and the scheduler's reason.
     answered : bool
-        Whether what is not among `tasks` is not at work.
+        Whether Slurm answered, so that only `tasks` run or wait.
     over : bool
-        Whether the plan was submitted and none of its tasks is in the queue any more, so that nobody continues.
+        Whether the plan was submitted and none of its tasks is in the queue any more, so that nothing continues.
     logs : tuple of Path
     """
 
@@ -43,7 +43,7 @@ class Queued:
 
     @property
     def shards(self) -> int:
-        """How many shards there are, if one of them is in the queue; else 0."""
+        """Number of shards if one of them is in the queue; else 0."""
         return self.stage.shards if self.stage is not None and self.tasks.keys() - {MERGE} else 0
 
     @property
@@ -75,7 +75,7 @@ def last_plan(run: Path) -> Plan | None:
 
 
 def ask(plan: Plan | None) -> dict[str, Queued]:
-    """Return command to what a plan and the queue say of it."""
+    """Return, by command, what a plan and the queue show of it."""
     if plan is None:
         return {}
     jobs = slurm.queue([plan]) if plan.scheduler == "slurm" else None

@@ -1,4 +1,4 @@
-"""The job script of a stage: a few lines that a person can read and run by hand."""
+"""The job script of a stage, which a person can read and run by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_scripts(plan: Plan) -> None:
 
 
 def script(plan: Plan, position: int) -> str:
-    """Return the script of a stage; its argument, or else the number of the array's task, is the shard."""
+    """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
     stage = plan.stages[position]
     use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
     return _SCRIPT.format(

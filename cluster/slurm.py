@@ -1,4 +1,4 @@
-"""Slurm: submit a script, ask what became of jobs, cancel them, and put a task back into the queue."""
+"""Slurm: submits scripts, lists and cancels jobs, and puts a task back into the queue."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Job:
     Attributes
     ----------
     number, task : str
-        The task is empty for a job that is none of an array.
+        The task is empty for a job that is not an array.
     state, reason : str
-        PENDING, RUNNING, ...; and why it waits.
+        PENDING, RUNNING, ...; and the reason why it waits.
     """
 
     number: str
@@ -39,20 +39,20 @@ class Job:
 
 
 def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
-    """Return what submits a stage: of its array, if it has one, and of the job that merges.
+    """Return the commands that submit a stage: its array, if it has one, and the job that merges.
 
     Parameters
     ----------
     plan : Plan
     position : int
-        Of the stage.
+        Position of the stage.
     after : str, optional
-        The job that must have ended well before.
+        Number of the job that must succeed first.
 
     Returns
     -------
     list of (str, list of str)
-        The task and the words; ``{array}`` stands for the number of the array.
+        The task and the words of its command; ``{array}`` is replaced by the number of the array.
     """
     stage = plan.stages[position]
     common = [
@@ -71,12 +71,13 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
 
 
 def submit(plan: Plan, first: int = 0) -> None:
-    """Submit stages from one on, each after the one before; ``plan.json`` names the jobs as they are made.
+    """Submit the stages from position `first` on; each waits for the one before. ``plan.json`` names each job at once.
 
     Raises
     ------
     BchistoError
-        This node cannot submit, and the message ends with what to type elsewhere; or ``plan.json`` cannot be written.
+        This machine cannot submit, and the message ends with the command for another one; or ``plan.json`` cannot be
+        written.
     """
     refuse_without_sbatch(plan)
     after, numbers = None, list[str]()
@@ -96,7 +97,7 @@ def submit(plan: Plan, first: int = 0) -> None:
 
 
 def refuse_without_sbatch(plan: Plan) -> None:
-    """Refuse to submit on a machine that cannot; the message ends with what to type elsewhere."""
+    """Refuse to submit on a machine without Slurm; the message ends with the command for another machine."""
     if shutil.which("sbatch") is None:
         typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
         raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
@@ -153,7 +154,7 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs; those that have ended are no error."""
+    """Cancel jobs. One that has ended is not an error."""
     if jobs:
         _call(["scancel", *jobs])
 
@@ -166,5 +167,5 @@ def requeue() -> None:
 
 
 def log_of(plan: Plan, position: int, task: str) -> Path:
-    """Return where a task prints."""
+    """Return the file of what a task prints."""
     return plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"

@@ -1,6 +1,6 @@
-"""What of a run is done, who works on the rest, and the command that goes on: read from its files.
+"""The progress of a run, read from its files: what is done, what runs, and the command that continues.
 
-The scheduler is asked only which tasks wait; without an answer all else is the same.
+The scheduler is only asked which tasks wait. Without its answer the rest is the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted", "stalled")
 
 _QUIET_SECONDS = 1800.0
-"""Without a new file for so long, or for five times what a unit takes, whoever should be at work is taken for stalled:
-longer than 64 images or a usual epoch take."""
+"""A shard without a new file for so long, or for five times the time of a unit, counts as stalled. 64 images or a usual
+epoch take less."""
 
 _SLOWER = 5.0
 
@@ -37,12 +37,12 @@ class ShardState:
     Attributes
     ----------
     shard : str
-        ``K/N``; empty for a stage that one command does.
+        ``K/N``; empty for a stage without shards.
     state : str
         not started, queued, running, stalled, interrupted, failed or done.
     units, done : int
     reason : str
-        Why it failed, or what the scheduler says.
+        Why it failed, or the scheduler's reason.
     """
 
     shard: str
@@ -60,20 +60,20 @@ class Stage:
     ----------
     command : str
     state : str
-        As of a shard; or ready to merge, if all units are done and not yet put together.
+        State as of a shard; or ready to merge, if all units are done but not merged.
     unit : str
-        What units are called.
+        Name of the units.
     units, done, begun : int
-        Of what is not put together: all, those that are done, and those that left a file on their way.
+        Numbers of units that are not merged: all, done, and with a file in progress.
     folders : tuple of (str, bool)
-        Stores, or protocols; and whether each is put together.
+        Feature files, or cross-validation schemes; and whether each is merged.
     shards : tuple of ShardState
     per_minute, seconds_left : float or None
-        Of those at work now.
+        Rate, and time left, of the shards that run.
     newest_seconds : float or None
         Age of the newest file of a unit.
     interrupted : int
-        Records that were interrupted.
+        Number of interrupted records.
     made_with : tuple of str
         The environments in which units were made.
     """
@@ -95,22 +95,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What of a run is done.
+    """The progress of a run.
 
     Attributes
     ----------
     run : str
     state : str
-        That of a stage at which somebody works; if there is none, of the first that is stuck, or not done.
+        State of the stage in progress; without one, of the first that is stuck, or not done.
     exit_code : int
-        0 done, 1 failed, interrupted or stalled, 3 under way, 4 nothing yet.
+        0 done, 1 failed, interrupted or stalled, 3 in progress, 4 nothing yet.
     stages : tuple of Stage
     failed_images : int
         Rows of ``failures.csv``.
     log : str
-        What to read where something failed; else empty.
+        The log to read if something failed; else empty.
     then : str
-        The command that goes on; empty if all is done.
+        The command that continues; empty if all is done.
     """
 
     run: str
@@ -122,18 +122,18 @@ class RunStatus:
     then: str
 
     def content(self) -> dict[str, Any]:
-        """Return it JSON-ready."""
+        """Return the status ready for JSON."""
         return asdict(self)
 
 
 def read_status(run: Path, *, now: float | None = None) -> RunStatus:
-    """Read what of a run is done; writes nothing.
+    """Read the progress of a run. Nothing is written.
 
     Parameters
     ----------
     run : Path
     now : float, optional
-        Seconds since 1970; the clock's by default.
+        Seconds since 1970; by default the present time.
 
     Raises
     ------
@@ -146,10 +146,10 @@ def read_status(run: Path, *, now: float | None = None) -> RunStatus:
         raise MissingInputError(f"{run}: no such folder")
     now = time.time() if now is None else now
     plan = last_plan(run)
-    queued = ask(plan)  # before the files are read: what ended since then has left all of its files
+    queued = ask(plan)  # before the files are read: a job that ends in between has written all its files
     entries = read_run(run) if (run / "run.json").is_file() else []
     whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
-    commands = [command for command in STAGES if (command == "reproduce") == whole]  # it has the others within
+    commands = [command for command in STAGES if (command == "reproduce") == whole]  # which contains the others
     known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in commands]
     known += [_single(queued[command]) for command in SINGLE if command in queued]
     stages = _left_alone([stage for stage in known if stage is not None], queued)
@@ -217,7 +217,7 @@ def _failures(path: Path) -> int:
 
 
 def _single(queued: Queued) -> Stage | None:
-    """Return the stage of a planned command that one job does, by its own record."""
+    """Return the stage of a planned command that one job does, from its own record."""
     assert queued.stage is not None
     command, output = queued.stage.command, Path(queued.stage.run)
     records = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
@@ -231,7 +231,7 @@ def _single(queued: Queued) -> Stage | None:
 
 
 def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued, now: float) -> Stage | None:
-    """Return the stage of a command; None if nothing of it is there."""
+    """Return the stage of a command; None if the run has nothing of it."""
     folders = list(read_folders(run, command))
     own = [entry for entry in entries if entry.command == command]
     if not folders and not own and queued.stage is None:
@@ -264,7 +264,7 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued,
 
 
 def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry | None]:
-    """Return the last record of each shard, in order; of a command that was last run without, that alone."""
+    """Return the last record of each shard, in order; of a command that was last run without shards, only that one."""
     if not shards and (not entries or not entries[-1].shard):
         return {"": entries[-1] if entries else None}
     count = shards or int(entries[-1].shard.partition("/")[2])
@@ -284,7 +284,7 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
     elif entry.status in ("running", "not checked"):
         state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
     elif entry.status == "ok":
-        state = "done" if done == len(units) else "interrupted"  # of what was asked for since it lacks a part
+        state = "done" if done == len(units) else "interrupted"  # it lacks units that were added since
     else:
         state = "failed" if entry.status == "error" else "interrupted"
     reason = entry.error if entry is not None and state == "failed" else ""
@@ -294,7 +294,7 @@ def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued
 
 
 def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
-    """Tell whether nothing was finished for longer than units take."""
+    """Return whether nothing was finished for longer than units take."""
     changed = sorted(unit.changed for unit in units if unit.changed is not None and unit.changed >= (started or 0.0))
     usual = (changed[-1] - changed[0]) / (len(changed) - 1) if len(changed) > 1 else 0.0
     return now - max([started or 0.0, *changed]) > max(_QUIET_SECONDS, _SLOWER * usual)
@@ -321,7 +321,7 @@ def _started(entry: RunEntry) -> float | None:
 
 
 def _rate(units: Sequence[Unit], started: Sequence[float], now: float) -> float | None:
-    """Return units a second, by those that were done since the first of those at work now began."""
+    """Return units per second, counted since the first of the running shards began."""
     if not started:
         return None
     since = min(started)

@@ -17,10 +17,10 @@ def status_lines(status: RunStatus) -> list[str]:
         if stage.units:
             parts.append(f"{stage.unit} done: {stage.done} of {stage.units}")
             if stage.begun:
-                parts.append(f"{stage.begun} under way")
+                parts.append(f"{stage.begun} in progress")
         whole = sum(complete for _, complete in stage.folders)
         if stage.folders:
-            kind = "stores" if stage.command == "featurize" else "folders"
+            kind = "feature files" if stage.command == "featurize" else "folders"
             parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
         if stage.per_minute is not None and stage.seconds_left is not None:
             parts.append(f"{stage.per_minute:.3g} a minute, {format_seconds(stage.seconds_left)} left")

@@ -1,4 +1,4 @@
-"""From stages to jobs: what is missing is divided into shards, and submitted unless earlier jobs of the run live."""
+"""Plans what is missing as stages of shards, and submits them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _OWN = (
     "array", "dependency", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue",
     "signal", "test-only", "wait", "wrap",
 )  # fmt: skip
-"""Options of sbatch on which the order, the logs and the signals of tasks depend."""
+"""Options of sbatch that determine the order, the logs and the signals of tasks."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Length:
     Attributes
     ----------
     unit : float
-        Seconds of what is lost at most if it is interrupted: a block, a model, an epoch of a network.
+        Seconds of work that an interruption costs at most: a block, a model, an epoch of a network.
     whole : float or None
-        Seconds of all of it; None if every piece takes as long.
+        Seconds of all of it; None if every unit takes `unit`.
     units : int or None
-        Pieces that its commands count, if they are not listed yet.
+        Number of units, if there is no list of them yet.
     bytes : int
-        Size of its files on the disk; 0 if that is not known.
+        Size of its files on the disk; 0 if not known.
     """
 
     unit: float
@@ -68,24 +68,24 @@ class Length:
 
 @dataclass(frozen=True)
 class Request:
-    """A stage that was asked for and checked.
+    """A stage that the user wants and that was checked.
 
     Attributes
     ----------
     command : str
     words : tuple of str
     out : Path
-        Its folder of output, or its table.
+        Its output folder, or its table.
     cpus : int or None
-        Processes that it was told to use.
+        Number of processes, if `--jobs` was given.
     most : int or None
-        Pieces into which its work can be divided, if that is known; else as many as it has units.
+        Number of pieces into which its work can be divided; None if not known, or if each unit is one.
     length : callable
-        Returns how long the work takes without a GPU, or None if that is not known.
+        Returns how long the work takes without a GPU, or None if not known.
     checked : bool
-        Whether the list of its units was written just now, so that what is there tells what is missing.
+        Whether the list of its units is up to date, so that it shows what is missing.
     there : bool
-        Whether its outputs are there, and it would refuse to replace them.
+        Whether its outputs exist, so that it would refuse to replace them.
     """
 
     command: str
@@ -109,24 +109,24 @@ def make_plan(
     time: str | None,
     line: str,
 ) -> Plan:
-    """Return the plan of what is missing; a stage that is complete and follows none that is not is left out.
+    """Return the plan of what is missing. It starts with the first stage that is not complete.
 
     Parameters
     ----------
     run : Path
-        Gets the folder of the plan.
+        The run folder, which gets the folder of the plan.
     requests : sequence of Request
     scheduler : {"slurm", "local"}
     tasks : int
-        Shards of a stage, at most.
+        Maximum number of shards of a stage.
     options : sequence of str
-        Of the scheduler, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
+        Options of the scheduler, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
     gpus : int
         Number of GPUs of each task of the stages that compute networks.
     time : str, optional
-        Limit of a task, as Slurm writes it; by default by what its units take, if that is known.
+        Limit of a task, as Slurm writes it; by default it follows from the time of its units, if known.
     line : str
-        The command that asks for it.
+        The command that submits the plan.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def make_plan(
         words = list(request.words)
         if request.there and not was_planned(run, request.command, words):
             raise InputError(Message("{}: exists already; use {overwrite} with {}", request.out, request.command))
-        if request.there:  # made by an earlier submission, of what is made anew
+        if request.there:  # an earlier submission made it from what is computed again now
             words.append("--overwrite")
         stage = JobStage(request.command, words, str(request.out.absolute()), cpus=request.cpus)
         if request.command in STAGES:
@@ -174,7 +174,7 @@ def make_plan(
 
 
 def _refuse_full(run: Path, size: float) -> None:
-    """Refuse a run whose files do not fit on its disk; quotas cannot be read."""
+    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
     folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -186,7 +186,7 @@ def _refuse_full(run: Path, size: float) -> None:
 
 
 def _limit(length: Length | None, request: Request, stage: JobStage) -> str | None:
-    """Return the limit of a task by what its units take; None if that is not known."""
+    """Return the limit of a task by the time of its units; None if not known."""
     if length is None or request.command not in STAGES or (length.whole is None and request.most is None):
         return None
     units = request.most if length.whole is None else length.whole / max(length.unit, 1e-3)
@@ -195,7 +195,7 @@ def _limit(length: Length | None, request: Request, stage: JobStage) -> str | No
 
 
 def _count(stage: JobStage, length: Length | None, request: Request) -> None:
-    """Note how many units a stage has, how many of them are left, and how long these take."""
+    """Set how many units a stage has, how many are left, and how long these take."""
     folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES and request.checked else []
     units = [unit for folder in folders for unit in folder.units]
     listed = 0 if stage.command == "reproduce" else len(units)  # its later steps list theirs when they begin
@@ -248,9 +248,9 @@ def _options(options: Sequence[str], time: str | None, request: Request) -> list
 
 
 def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
-    """Tell whether the same command was submitted before, was checked then, and has units to do.
+    """Return whether the same command was submitted and checked before, and has finished units.
 
-    What lies there was listed by its tasks; on a machine of another kind, say without a GPU, its keys would be others.
+    Its tasks wrote the list of units. A machine of another kind, for example without a GPU, would list other keys.
     """
     return was_planned(run, command, words) and any(
         unit.done for folder in read_folders(run, command) for unit in folder.units
@@ -258,7 +258,7 @@ def was_submitted(run: Path, command: str, words: Sequence[str]) -> bool:
 
 
 def preview(plan: Plan) -> list[str]:
-    """Return the scripts of a plan and what would be typed, as lines."""
+    """Return the scripts of a plan and the commands that submit them, as lines."""
     lines = []
     for position, stage in enumerate(plan.stages):
         lines += [f"# {plan.script(position)}", *script(plan, position).splitlines()]
@@ -274,12 +274,12 @@ def preview(plan: Plan) -> list[str]:
 
 
 def start(plan: Plan) -> int:
-    """Write the plan and submit it; a local one is waited for. Returns how many stages ended well, if that is known.
+    """Write the plan and submit it; wait for a local one. Return how many stages succeeded, or were submitted.
 
     Raises
     ------
     BchistoError
-        Slurm refused it, or there is none on this machine.
+        Slurm refused it, or this machine has no Slurm.
     """
     if plan.scheduler == "slurm":
         slurm.refuse_without_sbatch(plan)

@@ -1,4 +1,4 @@
-"""What a job does: run its share of a stage, stop in time, go back into the queue; or put the shards together."""
+"""What a job does: runs its share of a stage, stops in time, goes back into the queue; or merges the shards."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from . import slurm
 from .plan import MERGE, STAGES, Plan, missing_shards, progress, read_plan
 
 MOST_IDLE = 2
-"""Rounds in sequence that may add nothing: the same would happen again."""
+"""Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
 
 AGAIN = 75
-"""Exit code of a local merge that shards are missing for (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     rounds = folder / "rounds" / f"{position + 1}-{task}"
     idle = 0 if progress(stage, task) > before else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
     if idle >= MOST_IDLE:
-        _say(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
+        _print(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
         return 1
     rounds.parent.mkdir(exist_ok=True)
     rounds.write_text(str(idle))
@@ -65,13 +65,13 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     if received:
         children[0].terminate()
     code = children[0].wait()
-    if code == -signal.SIGTERM:  # before it took care of signals
+    if code == -signal.SIGTERM:  # it got the signal before it handles signals
         code = Terminated.exit_code
     return 128 - code if code < 0 else code, signal.SIGUSR1 in received
 
 
 def _again(plan: Plan, position: int, missing: list[int]) -> int:
-    """Submit shards again that lack units, and all that follows; not for ever, and not if it helps nothing."""
+    """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
     stage = plan.stages[position]
     done = progress(stage)
     stage.idle = 0 if done > stage.done else stage.idle + 1
@@ -79,9 +79,9 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
     plan.write()
     if stage.idle >= MOST_IDLE:
-        _say(f"stopped: shards {named} of {stage.shards} lack units, and doing them again added none; read {plan.logs}")
+        _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
         return 1
-    _say(f"shards {named} of {stage.shards} lack units; they are submitted again")
+    _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
     if plan.scheduler == "local":
         return AGAIN
     slurm.cancel([job for later in plan.stages[position + 1 :] for job in later.jobs])
@@ -89,6 +89,6 @@ def _again(plan: Plan, position: int, missing: list[int]) -> int:
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

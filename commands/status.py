@@ -12,13 +12,13 @@ from .ending import echo
 from .options import PATH, Command, argument, flag
 
 _WATCHED, _WATCH_SECONDS = 3, 10.0
-"""The exit code while work is under way, and the interval of ``--watch``."""
+"""The exit code while work is in progress, and the interval of ``--watch``."""
 
 
 def _options() -> Iterator[click.Parameter]:
     yield argument("run", type=PATH)
     yield flag("--json", is_flag=True, help="Print all of it as JSON.")
-    yield flag("--watch", is_flag=True, help="Print it again every 10 seconds while work is under way.")
+    yield flag("--watch", is_flag=True, help="Print it again every 10 seconds while work is in progress.")
 
 
 @click.command(cls=Command, options=_options)
@@ -26,7 +26,7 @@ def _options() -> Iterator[click.Parameter]:
 def status(context: click.Context, /, run: Path, **shown: bool) -> None:
     """Show which part of RUN is done, who works on the rest, and the next command.
 
-    Exit code 0: done; 1: failed, interrupted or stalled, so that somebody must act; 3: under way; 4: nothing yet.
+    Exit code 0: done; 1: failed, interrupted or stalled, so that somebody must act; 3: in progress; 4: nothing yet.
 
     \b
     Example: bchisto status run --watch

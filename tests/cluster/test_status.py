@@ -173,7 +173,7 @@ STATES = {
     "after a clock was set back": (of_the_future, 3, "running", ["newest part 0:00:00 old"]),
     "failed": (lambda run, change: change(status="error", error="InputError: no"), 1, "failed", ["read: "]),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
-    "merged": (merged, 0, "done", ["stores complete: 1 of 1"]),
+    "merged": (merged, 0, "done", ["feature files complete: 1 of 1"]),
     "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
     "first of two shards": (first_shard, 1, "interrupted", ["shard 1 of 2: done", "shard 2 of 2: not started"]),
     "planned, and no job is left": (planned, 1, "interrupted", ["evaluate: interrupted\n  no job is left that does it",
