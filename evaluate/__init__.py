@@ -12,7 +12,6 @@ from .differences import precision_difference
 from .evaluate import Evaluation, evaluate, measure
 from .finished import read_facts
 from .influence import Part
-from .intervals import table_intervals
 from .known_metrics import CLASS_METRICS, list_metrics
 from .metric import HEADLINE, MetricSpec
 from .metrics import compute_metrics
@@ -78,7 +77,6 @@ __all__ = [
     "share_interval",
     "shrunk_temperature",
     "spread_sentence",
-    "table_intervals",
     "take_rows",
     "two_class_scores",
     "two_sides",

@@ -29,7 +29,6 @@ POWER = 0.8
 def compare_pairs(
     tables: Sequence[PredictionTable],
     *,
-    replicates: int = 1,
     views: Sequence[TwoClassView] = (),
     margin: float | None = None,
 ) -> list[dict[str, Any]]:
@@ -38,8 +37,6 @@ def compare_pairs(
     Parameters
     ----------
     tables : sequence of PredictionTable
-    replicates : int
-        0 leaves intervals out.
     views : sequence of TwoClassView, optional
         Of each table. Two tables whose views differ have no difference of sensitivity and
         specificity.
@@ -57,11 +54,6 @@ def compare_pairs(
         if _unlike(a, b) is not None:
             continue
         pair = {"first": a.name, "second": b.name, **compare_tables(a, b, view=of_a, margin=margin)}
-        if not replicates:
-            pair |= {
-                "interval": None,
-                "differences": {k: {**change, "interval": None} for k, change in pair["differences"].items()},
-            }
         if _sides(a, of_a) != _sides(b, of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)

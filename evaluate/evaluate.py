@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from .metrics import compute_metrics
 from .panel import Panel, Sample, html_confusion
 from .predictions import PredictionTable, ungrouped
 from .read_table import TableChoice, read_predictions
-from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, default_thresholds
-from .words import nested
+from .two_class import TwoClassView, default_positive, default_thresholds
 
 METRICS = "metrics.json"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
@@ -147,7 +146,6 @@ def evaluate(
     compared = [panel.table for panel in panels]
     result["comparisons"] = compare_pairs(
         compared,
-        replicates=bootstrap,
         views=[panel.view for panel in panels],
         margin=None if tables.margin is None else tables.margin / 100,
     )
@@ -161,7 +159,7 @@ def evaluate(
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
-    result["notes"] = [*banners, *apart, *selection_notes(compared), *_unlike_rules(result["tables"]), *unlike]
+    result["notes"] = [*banners, *apart, *selection_notes(compared), *unlike]
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
 
@@ -235,15 +233,6 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "
             "models (column trained); these numbers are too high for new images"
         )
-
-
-def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Say so where two-class figures that stand side by side do not mean the same."""
-    rules = {name: nested(metrics, "two_class", "rule") for name, metrics in tables.items()}
-    probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
-    if len(set(probable.values())) > 1:
-        listing = ", ".join(f"{name} {rule}" for name, rule in probable.items())
-        yield f"two-class results follow two rules and cannot be compared ({listing}); evaluate them under one rule"
 
 
 def _leaks(table: PredictionTable) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Facts:
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
         record = self.run.get("two_class")
-        return TwoClassView.of_record(record) if record else TwoClassView()
+        return TwoClassView(**record) if record else TwoClassView()
 
     def described(self, table: PredictionTable) -> PredictionTable:
         """Return the table with its protocol and the folds to be noted."""

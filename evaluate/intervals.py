@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -91,7 +90,7 @@ def units_needed(part: Part, units: Units) -> int | None:
 
     rows = float(part.sides[0].sum())  # as in intervals, units are worth no more rows than they have
     variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)
-    return math.ceil(units.count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2) or None
+    return int(np.ceil(units.count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
 
 
 def _known(
@@ -133,7 +132,6 @@ def _nest(flat: dict[str, list[float] | None], classes: Sequence[str]) -> dict[s
     nested["per_class"] = {
         name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in CLASS_METRICS} for name in classes
     }
-    if "two_class.accuracy" in flat:
-        names = [name for name in ("accuracy", "auc") if f"two_class.{name}" in flat]
-        nested["two_class"] = {name: flat[f"two_class.{name}"] for name in names}
+    if view := {name.removeprefix("two_class."): ends for name, ends in flat.items() if name.startswith("two_class.")}:
+        nested["two_class"] = view
     return nested

@@ -37,11 +37,6 @@ class PaperRow:
         """Mean over folds."""
         return float(np.mean(self.per_fold))
 
-    @property
-    def std(self) -> float:
-        """Population standard deviation over folds."""
-        return float(np.std(self.per_fold))
-
 
 @dataclass(frozen=True)
 class PaperTable:
@@ -76,7 +71,7 @@ class PaperTable:
         result = []
         for row in self.rows:
             average = "" if row.averaged is None else f"{100 * np.mean(row.averaged):.1f}"
-            spread = f"{100 * row.std:.1f}" if len(self.folds) > 1 else ""
+            spread = f"{100 * np.std(row.per_fold):.1f}" if len(self.folds) > 1 else ""
             result.append([row.name, *(f"{100 * value:.1f}" for value in (*row.per_fold, row.mean)), spread, average])
         return result
 

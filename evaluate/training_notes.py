@@ -48,8 +48,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
                 f"{100 * whole[far]:.0f} % of all images are: its scores do not compare with those of other folds"
             )
     if len(notes) > _MOST:
-        few = f"fewer than {FEW_IMAGES} images of a class"
-        notes = [f"{len(notes)} folds trained on {few} and their results mean little"]
+        notes = [f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"]
     if len(named) > _MOST:
         named = [f"{len(named)} folds trained on classes in far other shares than those of all images"]
     return [*notes, *named]

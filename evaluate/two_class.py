@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -129,25 +129,15 @@ class TwoClassView(Settings):
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
             "thresholds": list(self.thresholds or default_thresholds(classes)),
-            **{name: list(value) for name in _FITTED if (value := getattr(self, name))},
+            "sensitivities": list(self.sensitivities),
+            "prevalences": list(self.prevalences),
         }
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> TwoClassView:
-        """Return the view that `recorded` wrote."""
-        return cls(
-            tuple(record["positive"]), record["rule"], tuple(record["thresholds"]),
-            **{name: tuple(record.get(name, ())) for name in _FITTED},
-        )  # fmt: skip
 
     def over(self, recorded: TwoClassView) -> TwoClassView:
         """Return the view of a table whose run recorded one."""
         return TwoClassView(
             **{field.name: getattr(self, field.name) or getattr(recorded, field.name) for field in fields(self)}
         )
-
-
-_FITTED = ("sensitivities", "prevalences")
 
 
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -26,9 +26,6 @@ from .tables import Obtained, Runs, compare_published
 
 _log = logging.getLogger(__name__)
 
-_REPLICATES = 2000
-"""Bootstrap replicates of paired differences."""
-
 _ROUNDS = 3
 """How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
 
@@ -191,7 +188,7 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
             tables = [panel.table for panel in panels]
             for note in unlike_pairs(tables, rows=False):
                 _log.warning("%s", note)
-            pairs += compare_pairs(tables, replicates=_REPLICATES, views=[panel.view for panel in panels])
+            pairs += compare_pairs(tables, views=[panel.view for panel in panels])
     return holm(pairs)
 
 

@@ -81,15 +81,13 @@ def _reason(metrics: Mapping[str, Any], name: str) -> str:
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    notes = list(metrics["fold_notes"])
-    if missing := nested(metrics, "intervals", "ungrouped"):
-        row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
-        notes.insert(
-            0,
-            f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a "
-            f"unit of its own, which makes intervals too narrow if images share a {group}",
-        )
-    return [*by_weight(banners), *notes]
+    missing = nested(metrics, "intervals", "ungrouped") or 0
+    row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
+    alone = (
+        f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
+        f"its own, which makes intervals too narrow if images share a {group}"
+    )
+    return [*by_weight(banners), *([alone] if missing else []), *metrics["fold_notes"]]
 
 
 def by_weight(banners: Sequence[str]) -> list[str]:
@@ -117,22 +115,19 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
         Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
     """
     warnings = warnings_of(metrics, banners)
-    text = render(
-        "terminal.txt",
-        brief=brief,
-        name=name,
-        a=answer(metrics),
-        metrics=metrics,
-        warnings=warnings,
-        tested=images_tested,
-    )
     lines: list[str] = []
-    for sentence in filter(None, map(str.strip, text.splitlines())):
+    for sentence in sentences(name, metrics, warnings, brief=brief):
         more = _wrapped(sentence, "  " * bool(lines))
         if len(lines) + len(more) > _LINES and sentence not in warnings:
             return [*lines, "  The report has further results."]
         lines += more
     return lines
+
+
+def sentences(name: str, metrics: Mapping[str, Any], warnings: Sequence[str], *, brief: bool = False) -> list[str]:
+    """Return the sentences that `headline` puts in lines."""
+    values = {"name": name, "a": answer(metrics), "metrics": metrics, "warnings": warnings, "tested": images_tested}
+    return [line.strip() for line in render("terminal.txt", brief=brief, **values).splitlines() if line.strip()]
 
 
 def _wrapped(sentence: str, indent: str = "") -> list[str]:

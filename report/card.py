@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .answer import headline
+from .answer import sentences, warnings_of
 from .methods import cite
 from .page import render
 
@@ -82,20 +82,9 @@ def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     tables: Mapping[str, Any] = (metrics or {}).get("tables", {})
     table = tables.get("fusion") or next(iter(tables.values()), None)
     return {
-        "lines": [] if table is None else _sentences(headline(name, table)),
+        "lines": [] if table is None else sentences(name, table, warnings_of(table)),
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
         "counts": [] if table is None else list(zip(table["classes"], map(sum, table["confusion"]), strict=True)),
     }
-
-
-def _sentences(lines: Sequence[str]) -> list[str]:
-    """Return lines for a terminal as sentences: those that go on are indented further."""
-    sentences: list[str] = []
-    for line in lines:
-        if line.startswith("    ") and sentences:
-            sentences[-1] += f" {line.strip()}"
-        else:
-            sentences.append(line.strip())
-    return sentences

@@ -76,17 +76,6 @@ def p_value(p: float | None, *, sign: bool = True) -> str:
     return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
 
 
-def rounded(count: float) -> str:
-    """Write a count with two digits that are not 0.
-
-    Examples
-    --------
-    >>> rounded(1234), rounded(87)
-    ('1,200', '87')
-    """
-    return f"{float(f'{count:.2g}'):,.0f}"
-
-
 def sentence(text: str) -> str:
     """Begin a text with a capital and end it with a full stop.
 
@@ -106,8 +95,7 @@ def _written(value: Figure, form: str, *, times: int = 1, unit: str = "") -> str
 
 
 FORMS: dict[str, Callable[..., Any]] = {
-    "percent": percent, "span": span, "points": points, "number": number, "rounded": rounded, "counted": counted,
-    "listed": listed, "plural": plural, "sentence": sentence, "cell": cell,
-    "p": lambda p, sign=True: p_value(p, sign=sign),
+    "percent": percent, "span": span, "points": points, "number": number, "counted": counted, "listed": listed,
+    "plural": plural, "sentence": sentence, "cell": cell, "p": lambda p, sign=True: p_value(p, sign=sign),
 }  # fmt: skip
 """The filters of templates."""

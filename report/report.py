@@ -191,10 +191,7 @@ def write_report(
             within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
             parts = [Section(panel.table.name, [answer_block(panel, warnings, alone=False), *within])]
         sections += parts
-    learnt: dict[str, Panel] = {}
-    for panel in panels:
-        if curves := panel.run.get("curves"):
-            learnt.setdefault(repr(curves), panel)
+    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
@@ -244,10 +241,7 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 caption = f"Image {len(keys)}: {caption}" + (f". {sample.map}" if sample.map else "")
                 figures.append(Figure(sample.picture, ". ".join(filter(None, (caption, sample.seen))), caption))
             without = len(samples) - len(there)
-            images = "image" if without == 1 else "images"
-            missing = (
-                f"{without} of {len(samples)} images are missing: the {images} could not be read." if without else ""
-            )
+            missing = f"{without} of {len(samples)} images could not be read." if without else ""
             if figures and there[0].map:
                 told = "The most confident of each class, each with a heat map."
                 told += "" if blocks else f" {there[0].caution}"

@@ -151,12 +151,8 @@ def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) ->
         Of a table of the run.
     """
     counts = {(row["fold"], row["class"], row["part"]): row for row in parts}
-    columns = [
-        (label, part)
-        for label in metrics["classes"]
-        for part in _PARTS
-        if any(key[1:] == (label, part) for key in counts)
-    ]
+    present = {(row["class"], row["part"]) for row in parts}
+    columns = [(label, part) for label in metrics["classes"] for part in _PARTS if (label, part) in present]
     known = any(row["groups"] for row in parts)
     rows = []
     for fold in dict.fromkeys(row["fold"] for row in parts):

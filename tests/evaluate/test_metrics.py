@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, table_intervals, two_class_scores
+from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, two_class_scores
+from bchisto.evaluate.intervals import table_intervals
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):

@@ -159,7 +159,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
         with pytest.raises(InputError, match=message):
             TwoClassView(**options).check()
     wanted = TwoClassView(("malignant",), sensitivities=0.9, prevalences=(0.1,))
-    assert TwoClassView.of_record(json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
+    assert TwoClassView(**json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
     table = drawn(rng, n=60)
     rows = ["image_id,label,fold,p_benign,p_malignant"]
     rows += [

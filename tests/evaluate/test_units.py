@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, table_intervals
+from bchisto.evaluate import PredictionTable
+from bchisto.evaluate.intervals import table_intervals
 from bchisto.evaluate.predictions import bootstrap_counts, sampling_units
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, table_intervals, variance_split
+from bchisto.evaluate import PredictionTable, variance_split
+from bchisto.evaluate.intervals import table_intervals
 from bchisto.evaluate.paper import spread_sentence
 from scipy.stats import norm
 
