@@ -391,4 +391,5 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
     middle, mean = float((better - worse).mean()), float(value.mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
-    return Interval(low, high, named("influences of units, t", widen))
+    reason = f"too few {plural(units.noun)}: it would be the whole range" if low == -high == -1.0 else None
+    return Interval(low, high, named("influences of units, t", widen), reason)

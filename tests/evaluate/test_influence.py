@@ -179,3 +179,12 @@ def test_mid_p_by_the_binomial_distribution(right, rows):
 def test_kish_by_hand():
     assert kish([10, 10, 0]) == 2.0
     assert kish([]) == 0.0
+
+
+def test_a_difference_whose_interval_is_the_whole_range_is_not_estimable():
+    everywhere = np.ones(6, dtype=bool)
+    change = difference(
+        share_part([1, 1, 1, 0, 0, 0], everywhere), share_part([0, 0, 0, 1, 1, 1], everywhere), moved=1.0
+    )
+    found = difference_interval([change], Units(np.array([0, 0, 0, 1, 1, 1]), noun="patient"))
+    assert (found.ends, found.reason) == (None, "too few patients: it would be the whole range")
