@@ -289,7 +289,7 @@ class Bundle(BundleFacts):
         if len(set(model_ids)) < len(model_ids):
             raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
         if without_models:
-            raise BundleError(f"{path}: holds no model of its feature set {min(without_models)}; it was altered")
+            raise BundleError(f"{path}: has no model of its feature set {min(without_models)}; it was altered")
         for store, own in models.items():
             if len({getattr(model.classifier, "features", None) for model in own} - {None}) > 1:
                 raise BundleError(f"{path}: models of its feature set {store} take different features; it was altered")

@@ -56,7 +56,7 @@ def cancel(run: Path) -> list[str]:
         Slurm does not answer, or a local submit may run on another machine.
     """
     if not run.is_dir():
-        raise MissingInputError(f"{run}: no such folder; give the run of which jobs are cancelled")
+        raise MissingInputError(f"{run}: no such folder; give the run whose jobs to cancel")
     plans = read_plans(run)
     waiting = slurm.queue(plans)
     if waiting is None:

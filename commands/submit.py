@@ -36,7 +36,7 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag(
         "--time",
-        help="Time limit of a task, as sbatch takes it; a task that reaches it goes on in another round. Default: by "
+        help="Time limit of a task, as sbatch takes it; a task that reaches it continues in another round. Default: by "
         "what its units take; else the partition's.",
     )
     yield flag(

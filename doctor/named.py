@@ -46,7 +46,7 @@ def check_run(run: Path) -> Iterator[Check]:
         if entry.status == "error":
             yield Check("run", "failure", f"{text}: {entry.error}", "correct this, and run the command again")
         elif entry.status == "interrupted":
-            yield Check("run", "warning", text, f"run {command} again: it goes on")
+            yield Check("run", "warning", text, f"run {command} again to continue")
         else:
             yield Check("run", "ok", text)
     last = list(entries.values())[-1].versions
@@ -54,7 +54,7 @@ def check_run(run: Path) -> Iterator[Check]:
     other = [f"{name} {last[name]}, here {version}" for name, version in installed.items() if version != last[name]]
     if other:
         yield Check("run", "warning", f"made with other versions: {'; '.join(other)}",
-                    "make a venv with the versions of run.json to go on with equal numbers")  # fmt: skip
+                    "make a venv with the versions of run.json to continue with equal numbers")  # fmt: skip
 
 
 def check_model(model: Path) -> Iterator[Check]:

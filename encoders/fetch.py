@@ -128,7 +128,7 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
     )
     weights = [file for file in files if file[0].endswith(".safetensors") and "/" not in file[0]]
     if not weights:
-        raise WeightsError("{}: holds no .safetensors; {}", named.repository, named.convert())
+        raise WeightsError("{}: has no .safetensors; {}", named.repository, named.convert())
     whole = [file for file in weights if file[0] == "model.safetensors"]
     texts = [file for file in files if file[0] in _CONFIGS]
     return Offer(named, str(info.sha), tuple(sorted([*texts, *(whole or weights)])))

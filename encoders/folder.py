@@ -56,7 +56,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no mapping; is this the config of a network?")
+        raise InputError(f"{path}: not a JSON object; is it the configuration of a network?")
     return content
 
 

@@ -184,7 +184,7 @@ def _of_fold(
     Raises
     ------
     InputError
-        The model file holds no model of the fold.
+        The model file has no model of the fold.
     """
     if isinstance(model, CnnModel):
         networks = {number: network for number, network in model.bundle.models.items() if number == fold}

@@ -91,7 +91,7 @@ def read_h5(path: Path) -> Embeddings:
             return _of_slides(path, [(path.stem, *_slide(file))])
         names = list(_slides(file))
         if not names:
-            raise InputError(f"{path}: holds no embeddings: no dataset features, and no group with one")
+            raise InputError(f"{path}: has no embeddings: no dataset features, and no group with one")
         if len(names) > limits.EMBEDDING_SLIDES:
             raise InputError(f"{path}: holds more than {limits.EMBEDDING_SLIDES} slides; split it")
         return _of_slides(path, [(name, *_slide(file[name])) for name in names])
@@ -146,7 +146,7 @@ def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
         )
     tiles = int(shape[-2])
     if tiles == 0:
-        raise InputError("holds no tile; leave this slide out")
+        raise InputError("has no tile; leave this slide out")
     total = np.zeros(shape[-1])
     for start in range(0, tiles, _AT_ONCE):
         at = np.s_[start : start + _AT_ONCE]

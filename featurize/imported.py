@@ -200,7 +200,7 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
         if not any(embeddings.labels):
             others = f"; it also has {few(embeddings.unread)}" if embeddings.unread else ""
             raise InputError(
-                "{}: holds no labels; give a table of them with {labels}, or call them label, class, "
+                "{}: has no labels; give a table of them with {labels}, or call them label, class, "
                 "diagnosis, target or y{}",
                 embeddings.path,
                 others,

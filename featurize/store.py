@@ -148,11 +148,11 @@ class Store:
                         result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[index]
                     )
         except OSError as error:  # only reading; a position out of range raises another error
-            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
+            raise StoreError(f"{self.path}: {_remedy(f'damaged, {error}')}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
             fault = f"a feature of {self.image_ids[first]} is not finite"
-            raise StoreError(f"{self.path}: {_mend(fault)}")
+            raise StoreError(f"{self.path}: {_remedy(fault)}")
         return result
 
     def content(self) -> dict[str, str]:
@@ -258,10 +258,10 @@ def look_first(paths: Iterable[Path]) -> None:
 
 def _mending(path: Path, *, busy: bool = False) -> contextlib.AbstractContextManager[None]:
     """Turn errors into a `StoreError` that names the file and a remedy; leave errors that already do."""
-    return reading(path, _mend("damaged, {}", busy=busy), kind=StoreError)
+    return reading(path, _remedy("damaged, {}", busy=busy), kind=StoreError)
 
 
-def _mend(fault: str, *, busy: bool = False) -> str:
+def _remedy(fault: str, *, busy: bool = False) -> str:
     """Return a fault with its remedy. A file that is being written may be intact, so the user should try again."""
     if busy:
         return "open for writing in another program; close it there and try again"
@@ -274,7 +274,7 @@ def check_schema(path: Path, file: Any) -> None:
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
     if int(version) < 1:
-        raise StoreError(f"{path}: {_mend(f'damaged, the schema {version} is none')}")
+        raise StoreError(f"{path}: {_remedy(f'damaged: {version} is not a schema number')}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(

@@ -103,7 +103,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         if not all(least <= end <= most for end in (value if isinstance(value, list | tuple) else [value])):
             raise InputError(f"{name} is {str(value)[:40]}, out of range")
     if header.get("unit", "") not in ("", "um"):
-        raise InputError(f"unit is {str(header['unit'])[:40]}, which is none")
+        raise InputError(f"unit {str(header['unit'])[:40]!r} is not a unit")
     own = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
@@ -157,7 +157,7 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if not 1 <= origin["augmentations"] <= limits.AUGMENTATIONS:
         raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
     if not isinstance(json.loads(origin["selection"]), dict):
-        raise StoreError("the attribute selection holds no options")
+        raise StoreError("the attribute selection has no options")
     with contextlib.suppress(ValueError):  # an invalid card is ignored, but endless nesting is an error
         json.loads(origin.get("card", "{}"))
     try:

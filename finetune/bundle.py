@@ -132,5 +132,5 @@ def _folds(path: Path, archive: Archive) -> dict[int, str]:
         if folds.setdefault(int(match[1]), name) != name:
             raise BundleError(f"{path}: holds two models of one fold; it was altered")
     if not folds:
-        raise BundleError(f"{path}: holds no model")
+        raise BundleError(f"{path}: has no model")
     return dict(sorted(folds.items()))

@@ -14,7 +14,7 @@ from ..core import InputError, Message, one_of
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..jobs import gpus_have_bfloat16, prepare_backend
 from .networks.layers import add_top
-from .networks.registry import build_network, get_network, list_networks
+from .networks.registry import build_network, get_network, list_networks, refuse_small
 from .networks.spec import NetworkSpec
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
@@ -204,7 +204,8 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
         if settings.weights != "random" and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # freezes its statistics; `training=False` has no effect in a nested model
     images = keras.Input((settings.size, settings.size, 3), name="image")
-    features = base(backbone.spec.preprocess(images))
+    with refuse_small(network_of(settings.network), settings.size):
+        features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
     model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
                     l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip

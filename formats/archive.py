@@ -147,7 +147,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{self._path}: a zip file, but not a bchisto model file")
         version = manifest["schema_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BundleError(f"{self._path}: its manifest holds no schema version; the model file is corrupt")
+            raise BundleError(f"{self._path}: its manifest has no schema version; the model file is corrupt")
         if version > schema_version:
             writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
             if _release(writer) <= _release(__version__):

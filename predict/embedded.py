@@ -135,8 +135,8 @@ def _matched(path: Path, bundle: Bundle, named: Mapping[str, Embeddings]) -> tup
         ordered[store] = named[store].ordered(first.image_ids)
     if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
-            "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
-            "it is not recorded",
+            "%s recognises its training images by their pixels, and embeddings have none: training images among these "
+            "are not marked",
             path,
         )
         bundle = replace(bundle, training=None)

@@ -43,7 +43,7 @@ class Outliers:
     def of(
         cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
     ) -> Outliers | None:
-        """Compare images with the training images. Return None if the model file holds no reference for that.
+        """Compare images with the training images. Return None if the model file has no reference for that.
 
         Parameters
         ----------

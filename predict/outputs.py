@@ -52,7 +52,7 @@ class PredictResult:
     labelled : int
         Number of images whose label is a class of the model.
     outliers : str
-        Number of outliers and what the mark means; empty if the model file holds no reference for it.
+        Number of outliers and what the mark means; empty if the model file has no reference for it.
     """
 
     path: Path

@@ -59,7 +59,7 @@ class Predictions:
     banners : tuple of str
         Warnings that every reader must see.
     outliers : Outliers or None
-        Distance of each image from the training images; None if the model file holds no reference for it.
+        Distance of each image from the training images; None if the model file has no reference for it.
     """
 
     image_ids: tuple[str, ...]
@@ -149,7 +149,7 @@ class Predictor:
                 bundle = self._model.bundle
         self._bundle = bundle
         if calibrated and bundle.temperature is None:
-            raise BundleError("{}: holds no temperature; leave out {calibrated}", self.path)
+            raise BundleError("{}: has no temperature; leave out {calibrated}", self.path)
         self._temperature = bundle.temperature if calibrated else None
         self.classes = tuple(bundle.classes)
         self.banners = notes_of_training(bundle.banners)

@@ -222,6 +222,4 @@ def _predict_images(
 
 def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
     if settings.calibrated and bundle.temperature is None:
-        raise BundleError(
-            "{}: holds no temperature, since it was trained in a single fold; leave out {calibrated}", path
-        )
+        raise BundleError("{}: has no temperature, since it was trained in a single fold; leave out {calibrated}", path)

@@ -137,7 +137,7 @@ def choose_point(
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(
-            "{}: holds no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
+            "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
             bundle, sensitivity, known,
         )  # fmt: skip
     measured = view["thresholds"]

@@ -142,9 +142,7 @@ def make_sheet(
     outliers : Outliers, optional
         Distance of the images from the training images.
     """
-    on_confidence = (
-        "Confidence is the probability of the class, as the models give it: this model holds no temperature."
-    )
+    on_confidence = "Confidence is the probability of the class, as the models give it: this model has no temperature."
     probabilities = raw
     if bundle.temperature is not None:
         probabilities = apply_temperature(raw, bundle.temperature)
@@ -228,7 +226,7 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     """
     if rule is None:
         return [
-            "No image is marked uncertain: this model holds no rule for it, which is taken from predictions of images "
+            "No image is marked uncertain: this model has no rule for it, which is taken from predictions of images "
             "that the model did not train on."
         ]
     sure, unsure = rule["sure"], rule["unsure"]

@@ -188,7 +188,7 @@ def _kept(name: str, group_by: str | None, image_is: str, group_is: str, named: 
     whole = named == images > 0 if group_by is None else group_by == "group"
     if not whole:
         return f"by {image_is}"
-    return f"by {group_is}" if named == images else f"by {group_is} where known"
+    return f"by {group_is}" if named == images else f"by {group_is} if known"
 
 
 def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[FoldParts, ...]:

@@ -309,7 +309,7 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
             record for record in content["records"] if isinstance(record, dict) and record.get("command") == command
         ]
         if not entries or not isinstance(entries[-1].get("config"), dict):
-            raise InputError("{config} {}: this run.json holds no `bchisto {}`", config, command)
+            raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
         worked = [record for record in entries if not record.get("refused")]
         content = _recorded((worked or entries)[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -87,7 +87,7 @@ class Engine:
     async def _died(self, what: str) -> dict[str, Any]:
         await self.stop()
         self.restarts += 1
-        return {"error": f"this image {what}; it is left out, and the page goes on", "notes": []}
+        return {"error": f"this image {what}; it is left out, and the page continues", "notes": []}
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

@@ -33,7 +33,7 @@ _SAFE = ("GET", "HEAD")
 
 _ENTER = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">'
-    '<meta http-equiv="refresh" content="0;url=/"><title>bchisto</title><p><a href="/">Go on</a></p></html>'
+    '<meta http-equiv="refresh" content="0;url=/"><title>bchisto</title><p><a href="/">Continue</a></p></html>'
 )
 """A page that redirects to the start page: browsers do not send a strict cookie after a link from another site."""
 

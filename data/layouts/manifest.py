@@ -206,7 +206,7 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     names = [
         columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in given
     ]
-    listed += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a protocol names)"
+    listed += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a fold list names)"
     return [*findings, Finding("note", table.path.name, listed)]
 
 

@@ -7,7 +7,8 @@ function without arguments that returns one. It replaces a network of bchisto wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -72,8 +73,23 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     Raises
     ------
     InputError
-        There is no such network.
+        There is no such network, or `size` is too small for it.
     """
     spec = get_network(name)
     prepare_backend()  # one thread a process, before anything runs
-    return spec.build(classes=classes, **{"size": spec.size, **options})
+    size = options.get("size", spec.size)
+    with refuse_small(spec, size):
+        return spec.build(classes=classes, **{**options, "size": size})
+
+
+@contextmanager
+def refuse_small(spec: NetworkSpec, size: int) -> Iterator[None]:
+    """Turn an error of Keras inside the block into one line, if images are smaller than those of the network."""
+    try:
+        yield
+    except ValueError as error:
+        if size >= spec.size or isinstance(error, InputError):
+            raise
+        raise InputError(
+            "{size} {}: too small for {}, whose own size is {}; give a larger one", size, spec.name, spec.size
+        ) from error

@@ -179,4 +179,4 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
                 right = predictions.predicted == classes.index(predicted)
                 if (share := Units.of(predictions).share(right, inside)) is not None:
                     value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
-            yield figure_of(f"{true} called {predicted}", value, 100 * count / sum(counts))
+            yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))

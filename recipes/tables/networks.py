@@ -92,7 +92,7 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
         np.add.at(matrix, (predictions.labels[inside], predictions.predicted[inside]), 1)
         for (row, true), (column, called) in product(enumerate(predictions.classes), repeat=2):
             count, total = matrix[row, column], matrix[row].sum()
-            name = f"fold {fold}: {true} called {called}, {count:.0f} of {total:.0f}"
+            name = f"fold {fold}: {true} predicted as {called}, {count:.0f} of {total:.0f}"
             yield figure_of(name, (float(count / total) if total else None, None))
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 

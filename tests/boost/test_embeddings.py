@@ -74,10 +74,10 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
         np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
-        # a bundle of images knows those that trained it by their pixels, which embeddings do not show
+        # a bundle of images knows those that trained it by their pixels, and embeddings have none
         known = [row.get("trained") for row in rows(table)]
         assert known == ([None] * 12 if bundle == boosted else ["yes"] * 12)
-        assert "by their pixels, which embeddings do not show" in err or bundle != boosted
+        assert "by their pixels, and embeddings have none" in err or bundle != boosted
         assert "a copy in another format" not in out
     # what the descriptors are known to be travels along
     assert "RANDOM WEIGHTS: tiny ran untrained" in out
@@ -275,7 +275,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cl
         assert err.count("error: ") == 1, err
 
     store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
-    refused("holds no labels; give a table of them with --labels", "--features", folder)
+    refused("has no labels; give a table of them with --labels", "--features", folder)
     refused(
         f"--labels {slides / 'dataset.csv'}: goes with embeddings",
         "--features",

@@ -145,7 +145,7 @@ STRANGE = {
     "a store of text": ("lightgbm", said(stores={STORE: "x"}), "names no feature sets"),
     "a store without models": (
         "lightgbm", lambda m: said(stores={**json.loads(m["manifest.json"])["stores"], "more": {}})(m),
-        "holds no model of its feature set more",
+        "has no model of its feature set more",
     ),
     "two stores in one folder": (
         "lightgbm", lambda m: said(stores={STORE: {}, "b": {}}, folders={"b": STORE})(m), "one folder for several",

@@ -217,7 +217,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     run = tmp_path / "run"
     programs()
     assert cli("submit", "--cancel", run) == (
-        2, "", f"error: {run}: no such folder; give the run of which jobs are cancelled\n"
+        2, "", f"error: {run}: no such folder; give the run whose jobs to cancel\n"
     )  # fmt: skip
     plan = Plan(run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])])
     plan.logs.mkdir(parents=True)

@@ -31,7 +31,7 @@ def test_columns_that_are_not_used_are_named(tmp_path):
     dataset = read_dataset(manifest(tmp_path, "path,label,Age,group,site,\n1.png,a,50,p,x,\n2.png,b,60,q,y,\n"))
     assert findings(dataset, "note") == [
         "m.csv: columns that are not used: Age, site (used are path, label, group and image_id, and those that a "
-        "protocol names)"
+        "fold list names)"
     ]
 
 

@@ -201,7 +201,7 @@ def test_links_that_fan_out_end(tmp_path, name, files):
     if files:
         errors = findings(read_dataset(root, dataset=name), "error")
         assert any("links lead to this folder more than 32 times; remove some" in text for text in errors)
-    else:  # it holds no image, which is said first
+    else:  # it has no image, which is said first
         with pytest.raises(InputError) as error:
             report_findings(read_dataset(root, dataset=name).findings)
         assert "\n" not in str(error.value)

@@ -187,7 +187,7 @@ def test_what_the_hub_refuses(hub, fetch):
     hub.gated = False
     hub.published = {"pytorch_model.bin": b"x"}
     code, _, err = fetch("--yes")
-    assert (code, "holds no .safetensors" in err) == (2, True), err
+    assert (code, "has no .safetensors" in err) == (2, True), err
     code, _, err = fetch("--yes", name="resnet50")
     assert (code, "can be fetched are uni, " in err) == (2, True), err
     code, _, err = fetch("--yes", HF_ENDPOINT="http://127.0.0.1:9")

@@ -313,7 +313,7 @@ SPOILT = {
     "other activation": (_config(hidden_act="own"), "transformers cannot build it"),
     "other family": (_config(model_type="vit"), "which would have .* parameters and not"),
     "no json": (_text("config.json", "{"), "config.json: no JSON, or damaged"),
-    "no mapping": (_text("config.json", "[1]"), "config.json: holds no mapping"),
+    "no mapping": (_text("config.json", "[1]"), "config.json: not a JSON object"),
     "zero deviation": (_processor(image_std=[1, 0, 1]), "image_std is not three numbers that pixels can be"),
     "one mean": (_processor(image_mean=3), "image_mean is not three numbers|cannot read preprocessor_config.json"),
     "huge images": (_processor(size={"shortest_edge": 10**5}), "does not name one side of a square image"),

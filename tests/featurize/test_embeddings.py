@@ -77,7 +77,7 @@ def test_slides_are_the_means_of_their_tiles(tmp_path):
     folder.rename(tmp_path / "FEATURES" / "h5_files")
     clam = read_embeddings(tmp_path / "FEATURES")
     assert (clam.name, clam.image_ids) == ("FEATURES", tuple(tiles))
-    with pytest.raises(InputError, match="holds no labels"):
+    with pytest.raises(InputError, match="has no labels"):
         import_features([tmp_path / "FEATURES"], folder=tmp_path / "features")
     # an encoder of slides leaves one vector for each
     whole = slide(tmp_path / "one.h5", VALUES[0], coords=False)
@@ -89,8 +89,8 @@ def test_slides_are_the_means_of_their_tiles(tmp_path):
 REFUSED = {
     "object ids": ({"features": VALUES, "image_id": np.array(IDS, dtype=object)}, "image_id holds Python objects"),
     "object features": ({"features": np.array([1, "x", None]), "image_id": IDS}, "features holds Python objects"),
-    "no features": ({"image_id": IDS}, r"holds no array features .* it has \['image_id'\]"),
-    "no ids": ({"features": VALUES}, "holds no image_id"),
+    "no features": ({"image_id": IDS}, r"has no array features .* it has \['image_id'\]"),
+    "no ids": ({"features": VALUES}, "has no image_id"),
     "rank": ({"features": VALUES[0], "image_id": IDS}, r"float32 of shape \(4,\); they must be numbers"),
     "empty": ({"features": VALUES[:0], "image_id": np.array([], dtype=str)}, r"of shape \(0, 4\)"),
     "text": ({"features": np.array([["a"]] * 3), "image_id": IDS}, "its features are <U1"),
@@ -219,14 +219,14 @@ STRANGE = {
         lambda f: f.create_dataset("features", (3, 4), "f4", external=[(linked(f), 0, 48)]),
         "are in other files",
     ),
-    "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "holds no tile; leave this slide out"),
+    "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "has no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
     "rows without end": (
         lambda f: f.create_dataset("features", (10**12, 0), "f4", chunks=(1, 1), maxshape=(None, None)),
         "which holds nothing",
     ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
-    "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "holds no embeddings: no dataset features"),
+    "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "has no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is not a dataset"),
 }
 
@@ -295,7 +295,7 @@ def test_an_import_is_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (None, "one.npz: holds no labels; give a table of them with `labels`"),
+        (None, "one.npz: has no labels; give a table of them with `labels`"),
         ("image_id,label\nx,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
         ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* named a b/é.png; here it is x.png"),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),

@@ -209,7 +209,7 @@ ODD = {
     "failures that are no JSON": (dataset("failures", data="[[", dtype=TEXT), "damaged"),
     "failures of one thing": (dataset("failures", data='["a"]', dtype=TEXT), "not a list of images and messages"),
     "failures nested without end": (dataset("failures", data="[" * 50_000, dtype=TEXT), "damaged"),
-    "a selection that is none": (attribute("selection", "[]"), "selection holds no options"),
+    "a selection that is none": (attribute("selection", "[]"), "selection has no options"),
     "a card nested without end": (attribute("card", "[" * 20_000), "damaged"),
     "a card of numbers": (attribute("card", np.arange(3)), "card is not text"),
     "a network of numbers": (attribute("network", 3), "network is not text"),
@@ -224,7 +224,7 @@ ODD = {
     "a seed of 64 bits": (setting("seed", 2**64 - 1), "seed is 18446744073709551615, out of range"),
     "a mode with an escape": (setting("mode", "\x1b[2J$\\frac{$"), "do not fit: `mode` .*choose one of exact, dense"),
     "a mode of embeddings": (setting("mode", "imported"), "its settings have no 'imported'"),
-    "a schema of -1": (attribute("schema_version", -1), "the schema -1 is none"),
+    "a schema of -1": (attribute("schema_version", -1), "-1 is not a schema number"),
     "a schema in words": (attribute("schema_version", "one"), "not a bchisto feature file"),
     "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto feature file"),
 }  # fmt: skip

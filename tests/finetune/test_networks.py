@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.finetune import NETWORKS, build_network
+from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
+from bchisto.finetune.model import build_model
 
 
 def shape(model, name):
@@ -108,3 +109,10 @@ def test_local_response_is_the_published_formula(rng):
 def test_unknown_networks_are_refused():
     with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-residual,"):
         build_network("vgg", classes=2)
+
+
+@pytest.mark.parametrize(("name", "own"), [("alexnet", 227), ("inceptionv3", 224)])
+def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
+    settings = FinetuneSettings(name, size=40, weights="random")
+    with pytest.raises(InputError, match=f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
+        build_model(settings, classes=2, fold=0)

@@ -102,7 +102,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
         assert [row["predicted"] for row in shown] == likeliest
     code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
     assert code == 2
-    assert "holds no threshold for the --sensitivity 0.7 (it holds: 0.8)" in err
+    assert "has no threshold for the --sensitivity 0.7 (it holds: 0.8)" in err
     with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
         PredictSettings(threshold=0.5, sensitivity=0.8)
 
@@ -113,7 +113,7 @@ def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(run, tissue,
 
     monkeypatch.setattr("bchisto.predict.run.ready_model", load)
     model = run / "model.bchisto"
-    with pytest.raises(InputError, match="holds no threshold for the `sensitivity` 0.123"):
+    with pytest.raises(InputError, match="has no threshold for the `sensitivity` 0.123"):
         predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123))
 
 

@@ -149,5 +149,5 @@ def test_a_bundle_without_a_temperature(boosted, tmp_path):
     from archives import altered
 
     model = altered(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
-    with pytest.raises(BundleError, match="holds no temperature; leave out `calibrated`"):
+    with pytest.raises(BundleError, match="has no temperature; leave out `calibrated`"):
         Predictor(model, calibrated=True)

@@ -111,7 +111,7 @@ def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1))
     assert result.unsure is None
     page = (tmp_path / "s.html").read_text()
-    assert "No image is marked uncertain: this model holds no rule" in page
+    assert "No image is marked uncertain: this model has no rule" in page
     assert [mark for *_, mark in cells(page)] == ["no rule"]
     assert "only uncertain" not in page
 

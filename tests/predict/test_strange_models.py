@@ -85,9 +85,9 @@ STRANGE = {
         said(two_class={"positive": ["malignant"], "rule": "sum", "thresholds": [10**400], "wanted": []}),
         "positive classes with thresholds",
     ),
-    "a schema in words": (said(schema_version="3"), "its manifest holds no schema version"),
-    "a schema that is true": (said(schema_version=True), "its manifest holds no schema version"),
-    "a schema of -1": (said(schema_version=-1), "its manifest holds no schema version"),
+    "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
+    "a schema that is true": (said(schema_version=True), "its manifest has no schema version"),
+    "a schema of -1": (said(schema_version=-1), "its manifest has no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "does not write; the model file is corrupt"),
     "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "install bchisto 10.1 or later"),
     "leaves that are NaN": (

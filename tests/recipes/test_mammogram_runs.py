@@ -81,7 +81,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
     cells = [figure.name for figure in folds if "called" in figure.name]
     assert len(cells) == 8
-    assert cells[0].startswith("fold 1: negative called negative, ")
+    assert cells[0].startswith("fold 1: negative predicted as negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
     methods = ("deconvnet", "masking", "taylor", "maximisation")
     pages = [tmp_path / "explain" / "cross-validation" / method / "index.html" for method in methods]

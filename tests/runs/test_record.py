@@ -54,7 +54,7 @@ def test_config_from_yaml_and_from_a_run(tmp_path):
         with record_run(tmp_path, command="boost", config={"seeds": seeds}):
             pass
     assert load_config(tmp_path / "run.json", command="boost") == {"seeds": 3}
-    with pytest.raises(InputError, match="holds no `bchisto featurize`"):
+    with pytest.raises(InputError, match="has no `bchisto featurize`"):
         load_config(tmp_path / "run.json", command="featurize")
 
 
@@ -107,7 +107,7 @@ def test_a_run_is_repeated_from_any_folder(tmp_path, monkeypatch):
         ("a: !!timestamp 2024-99-99", "neither YAML nor JSON"),
         ("a: !!int abc", "neither YAML nor JSON"),
         ("[" * 5000, "nested too deeply|neither YAML nor JSON"),
-        ('{"records": [3, {"command": "boost", "config": 4}]}', "holds no `bchisto boost`"),
+        ('{"records": [3, {"command": "boost", "config": 4}]}', "has no `bchisto boost`"),
     ],
 )
 def test_strange_configs_are_refused_in_one_line(tmp_path, text, message):

@@ -221,7 +221,7 @@ def test_a_worker_that_dies_meanwhile(tab, files, page):
     window.wait_for_selector("text=0 of 4 done, 3 wait")
     os.kill(worker, signal.SIGKILL)
     listed(window, 3)
-    assert "the page goes on" in window.inner_text("#results")
+    assert "the page continues" in window.inner_text("#results")
 
 
 def test_the_server_that_is_gone(chrome, start, run_folders, files):

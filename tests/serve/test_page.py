@@ -255,7 +255,7 @@ def worker_of(process):
 
 
 def test_a_killed_worker(page, tissue):
-    """The image that was being read gets its answer, and the page goes on."""
+    """The image that was being read gets its answer, and the page continues."""
     content = next(tissue.rglob("*.png")).read_bytes()
     worker, restarts = worker_of(page.process), page.client.get("/api/queue").json()["restarts"]
     os.kill(worker, signal.SIGSTOP)
@@ -266,7 +266,7 @@ def test_a_killed_worker(page, tissue):
     os.kill(worker, signal.SIGKILL)
     images = page.wait()
     assert images["0.png"]["state"] == "failed"
-    assert "the page goes on" in images["0.png"]["error"]
+    assert "the page continues" in images["0.png"]["error"]
     assert [images[f"{number}.png"]["state"] for number in (1, 2)] == ["done", "done"]
     assert page.client.get("/api/queue").json()["restarts"] == restarts + 1
 
