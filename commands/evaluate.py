@@ -23,8 +23,8 @@ def _options() -> Iterator[click.Parameter]:
         "--bootstrap",
         type=int,
         default=2000,
-        help="Bootstrap samples for intervals, up to 100,000; Metrics of bchisto take 500 at most, "
-        "proportions none.",
+        help="Bootstrap samples for intervals, up to 100,000; 0 for none (comparisons keep theirs). Metrics of "
+        "bchisto take 500 at most, proportions none.",
     )
     yield from options_of(Aggregation)
     yield flag(
