@@ -59,7 +59,7 @@ def aggregate(
 ) -> PredictionTable:
     """Make one row per image, or per group, and fold.
 
-    Patches become images and these become groups, by the same rule at each step; ``sum`` alone goes to the group at
+    Patches become images and these become groups, by the same rule at each step; only ``sum`` goes to the group at
     once, since a sum of sums is the sum: there an image of more patches weighs more.
 
     Parameters

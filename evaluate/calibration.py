@@ -19,20 +19,20 @@ CALIBRATION_BINS = 15
 """Equal-width bins of the confidence. Guo et al. 2017, sec. 2 ("On Calibration of Modern Neural Networks")."""
 
 _LEAST = 1e-12
-"""Scores nearer to 0 or 1 count as this near: their log odds would be infinite (ours, as for temperatures)."""
+"""Scores nearer to 0 or 1 count as this near: their log odds would be infinite as for temperatures."""
 
 _ROUNDS, _CLOSE = 100, 1e-10
-"""Newton steps at most, and the step at which they end (ours)."""
+"""Maximum number of Newton steps, and the size of a step at which they end."""
 
 _MANY = 400
-"""Rows of a bin from which on the number that is right counts as normal (ours: within a thousandth)."""
+"""With at least so many rows in a bin, the number of right ones counts as normal: exact within a thousandth."""
 
 UNSURE_SHARE = 0.2
-"""Share of out-of-fold predictions that lie below the confidence under which one counts as unsure (ours)."""
+"""Fraction of out-of-fold predictions whose confidence is below the limit under which an image is uncertain."""
 
 
 def calibration_note(table: PredictionTable) -> str | None:
-    """Say why the probabilities of a table cannot be believed or doubted as such; None where they can."""
+    """Return why a table has no calibration: its values are not probabilities; None if they are."""
     if table.probabilities is None:
         return "the table names classes, without probabilities"
     if table.votes:

@@ -19,8 +19,8 @@ from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import Units
 
 FOLDS = 1.2
-"""Factor of the variance of a test of independent rows over folds (ours): at it tests of classifiers that are worth the
-same reject at most 6.5 % of real cross-validations in ``benchmarks/coverage.py``. Of groups it is that of intervals."""
+"""Factor of the variance of a test of independent rows over folds. With it, tests of equal classifiers reject at most
+6.5 % of real cross-validations in ``benchmarks/coverage.py``. Tests of groups use the factor of intervals."""
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
@@ -92,7 +92,7 @@ def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
-    """Say how many tables of the same images are shown, of which a reader would pick the best."""
+    """Return a sentence on how many tables of the same images are shown, because a reader would pick the best."""
     alike = Counter(frozenset((image, patch) for image, patch, _ in table.keys) for table in tables)
     return [
         f"{count} tables of the same images were looked at: the best of them looks better than it is, the more so the "
@@ -103,7 +103,7 @@ def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
-    """Say which two tables cannot be compared, and why: they hold different images or folds, classes or true classes.
+    """Return which two tables cannot be compared, and why: their images, folds, classes or true classes differ.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
 
 
 def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
-    """Say why two tables cannot be compared."""
+    """Return why two tables cannot be compared."""
     of_first, of_second = _keys(first), _keys(second)
     only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
     if only_first or only_second:
@@ -177,7 +177,7 @@ def compare_tables(
         by which that was raised; ``least_p`` that so many units allow; ``detectable``, the difference that would have
         been found with a power of 80 % at the variance that the interval has, and ``units_needed`` to find the one
         that is seen;
-        ``only_first`` and ``only_second``, rows that one alone has right; ``unit`` and ``units``; with a margin,
+        ``only_first`` and ``only_second``, rows that only one has right; ``unit`` and ``units``; with a margin,
         ``margin`` and ``not_inferior``, whether the interval shows that the second loses less than it (null without an
         interval).
 

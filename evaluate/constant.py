@@ -1,4 +1,4 @@
-"""Models that give all images the same probabilities: how they are told, and the sentence for every output."""
+"""Models that give all images the same probabilities: how they are recognised, and the sentence for every output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTHING_LEARNT = "NOTHING LEARNT"
 """How the sentence begins."""
 
 _SAME = 1e-9
-"""What probabilities differ by at most that are the same but for rounding (ours)."""
+"""Probabilities that differ by less than this differ only by rounding."""
 
 
 def nothing_learnt(models: str) -> str:

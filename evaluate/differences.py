@@ -105,7 +105,7 @@ def precision_difference(
     Returns
     -------
     dict or None
-        ``difference``, ``interval`` (None where it cannot be estimated, and ``reason`` says why) and ``method``; None
+        ``difference``, ``interval`` (None if it cannot be estimated, and ``reason`` is why) and ``method``; None
         without a positive side, or where a table calls nothing so.
 
     References

@@ -36,7 +36,7 @@ class Evaluation:
     folder : Path
         Holds ``metrics.json``.
     sources : tuple of Path
-        The tables that were read, and what their runs say of them.
+        The tables that were read, and what their runs record of them.
     panels : list of Panel
     result : dict
         What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``, and of an
@@ -53,10 +53,10 @@ class Evaluation:
 
 
 _MOST_DRAWS = 100_000
-"""Bound on bootstrap draws (ours): percentiles of that many are known to a thousandth."""
+"""Maximum number of bootstrap draws: percentiles of that many are known to a thousandth."""
 
 _MOST_NOTES = 3
-"""Pairs of tables that are named where they cannot be compared (ours)."""
+"""Maximum number of pairs of tables that are named as not comparable."""
 
 
 def measure(
@@ -213,7 +213,7 @@ def _measured(
 
 
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
-    """Say what a reader must know of a table: rows left out, and of one from elsewhere what it leaks."""
+    """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
     if table.unlabelled:
         verb = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
         yield f"{table.name}: {table.unlabelled} {verb} left out; these numbers are about the other {len(table)}"
@@ -236,7 +236,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
 
 
 def _leaks(table: PredictionTable) -> Iterator[str]:
-    """Say so where a fold tests some images of a group but not all: then the others may train it.
+    """Yield a sentence if a fold tests some images of a group but not all: then the others may train it.
 
     Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
     """

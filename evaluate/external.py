@@ -27,7 +27,7 @@ _FIGURES = (
 
 
 _MOST = 40
-"""Values of a column up to which it makes subgroups (ours): one of more names images or patients."""
+"""Maximum number of values of a column for subgroups: a column with more names images or patients."""
 
 _UNKNOWN = "not known"
 
@@ -86,7 +86,7 @@ def external_validations(
 def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     """Compare the figures of a table with those of a table of other images.
 
-    The tables are to share no images, so nothing is paired: the interval of a drop is put together from those of both
+    The tables are to share no images, so nothing is paired: the interval of a drop combines those of both
     figures, whatever was drawn for these (images or patients).
 
     Parameters

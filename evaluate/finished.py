@@ -1,4 +1,4 @@
-"""What finished folders of a run say of their tables."""
+"""What finished folders of a run record of their tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .two_class import TwoClassView
 from .words import joined_versions
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")
-"""Tables of a run, beside which ``metrics.json`` says what a reader must know of them."""
+"""Tables of a run; ``metrics.json`` in the same folder has what a reader must know of them."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run says of one of its tables; all empty for a table from elsewhere.
+    """What a run records of one of its tables; all empty for a table from elsewhere.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Facts:
 
 
 def read_facts(path: Path) -> Facts:
-    """Read what the run says of a predictions file.
+    """Read what the run records of a predictions file.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def read_facts(path: Path) -> Facts:
     Raises
     ------
     InputError
-        A ``metrics.json`` that is no JSON.
+        A ``metrics.json`` that is not JSON.
     """
     metrics = path.parent / "metrics.json"
     content = read_json(metrics) if path.name in _OURS and metrics.is_file() else {}

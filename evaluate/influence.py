@@ -171,7 +171,7 @@ def share_right(matrices: Values) -> Values:
 
 
 def agreement(matrices: Values) -> Values:
-    """Return Cohen's kappa; NaN where chance alone agrees wholly.
+    """Return Cohen's kappa; NaN if chance agrees wholly.
 
     Parameters
     ----------
@@ -188,14 +188,14 @@ def agreement(matrices: Values) -> Values:
 
 
 def least_agreement(matrix: Values) -> float:
-    """Return the kappa of a table with these margins of which no row is right."""
+    """Return the kappa of a table with these margins in which no row is right."""
     whole = matrix.sum()
     agree = float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / whole**2)
     return -agree / (1.0 - agree) if agree < 1.0 else -1.0
 
 
 def matthews(matrices: Values) -> Values:
-    """Return the Matthews correlation coefficient; NaN where one class alone is true or called.
+    """Return the Matthews correlation coefficient; NaN if only one class is true or predicted.
 
     References
     ----------

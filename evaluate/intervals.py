@@ -19,7 +19,7 @@ ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds
 """What an interval is about; see ``docs/evaluation.md``."""
 
 PRECISE = 0.05
-"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual (ours)."""
+"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
 
 _HEADLINES = ("accuracy", "patient_recognition_rate")
 

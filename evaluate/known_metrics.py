@@ -198,7 +198,7 @@ def _written(spec: MetricSpec) -> set[str]:
 
 
 def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
-    """Compute what a metric says of a table.
+    """Compute a metric of a table.
 
     Returns
     -------

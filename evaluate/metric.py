@@ -14,7 +14,7 @@ UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
 
 HEADLINE = "accuracy"
-"""The metric that a report is about: its interval and spread need not be told from others'."""
+"""The main metric of a report: the columns of its interval and spread need no prefix."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -52,7 +52,7 @@ class MetricSpec:
     unit : {"percent", "number"}
         See `UNITS`.
     higher_is_better : bool
-        A report says of others that lower is better.
+        For others a report prints that lower is better.
     shown : bool
         Whether ``tables.csv`` and the report show it; ``metrics.json`` holds it in any case.
 

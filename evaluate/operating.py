@@ -1,4 +1,4 @@
-"""A two-class view by its scores: what operating points are worth, thresholds for a wanted sensitivity, and the ROC."""
+"""A two-class view by its scores: results of operating points, thresholds for a target sensitivity, and the ROC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scores = npt.NDArray[np.float64]
 Curve = tuple[Scores, Scores]
 
 _CURVE = tuple(step / 100 for step in range(1, 100))
-"""Thresholds of a decision curve (ours)."""
+"""Thresholds of a decision curve."""
 
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
@@ -31,7 +31,7 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
 def operating_point(
     truth: Mask, called: Mask, *, threshold: float, prevalences: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """Say what calling these rows positive is worth.
+    """Return the results of calling these rows positive.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _called_as_wanted(
 def wanted_point(
     table: PredictionTable, truth: Mask, scores: Scores, wanted: float, *, prevalences: Sequence[float] = ()
 ) -> dict[str, Any] | None:
-    """Say what a threshold for a wanted sensitivity is worth, each fold called by that of the other folds.
+    """Return the results of a threshold for a target sensitivity, each fold called by that of the other folds.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def called_point(
 ) -> dict[str, Any]:
     """Return an `operating_point` with 95 % intervals, each under the name of its figure with ``_interval``.
 
-    An end that is infinite, as of a likelihood ratio where no row is called falsely, is None.
+    An end that is infinite, as of a likelihood ratio if no row is called falsely, is None.
     """
     point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
     known = point_intervals(Units.of(table), truth, called)

@@ -1,4 +1,4 @@
-"""What a report shows of one table: predictions, metrics, pictures, and what its run says of itself."""
+"""What a report shows of one table: predictions, metrics, pictures, and what its run records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .two_class import TwoClassView
 
 @dataclass(frozen=True)
 class Sample:
-    """An image shown in a report: its thumbnail and what was said of it.
+    """An image shown in a report: its thumbnail, and its true and predicted class.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Panel:
     external : sequence of mapping
         Of `external_validation`: the table against those of the images that its models come from.
     run : mapping
-        ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table says of itself, such as
+        ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table records, such as
         ``flow``, ``methods``, ``settings``, ``curves`` and ``versions``; empty for a table from elsewhere.
     view : TwoClassView
         The two-class view of its metrics.

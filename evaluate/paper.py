@@ -163,7 +163,7 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
 
 
 def spread_sentence(spread: Mapping[str, Any]) -> str:
-    """Say what `variance_split` gave, in points."""
+    """Return the result of `variance_split` as text, in percentage points."""
     of = {"seed": f"one of {spread['seeds']} seeds to another", "fold": f"fold to fold of {spread['folds']}"}
     of["split"] = f"one of {spread['splits']} splits to another"
     parts = [f"{100 * spread[name]:.1f} from {text}" for name, text in of.items() if spread[name] is not None]

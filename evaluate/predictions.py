@@ -15,7 +15,7 @@ from ..core import as_frame, html_table
 from ..jobs import write_rows
 
 _CELLS = 2_000_000
-"""Weights of rows at a time, which draws make: 16 MB in each of the few arrays of a figure (ours)."""
+"""Weights of rows that the bootstrap draws at a time: 16 MB in each of the few arrays of a figure."""
 
 
 @dataclass(frozen=True)

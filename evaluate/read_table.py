@@ -20,7 +20,7 @@ from ..formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, CsvTable, Role, colu
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
-"""What the predicted class of a row is taken from, where a table says it twice and differently."""
+"""Source of the predicted class of a row, if a table gives two that differ."""
 
 _log = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequ
 
 
 def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
-    """Return the class of each name; nothing where a name is no class, or two names are one."""
+    """Return the class of each name; nothing if a name is not a class, or two names are one class."""
     try:
         spelled = spell_labels(names, classes)
     except InputError:

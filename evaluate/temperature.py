@@ -9,21 +9,20 @@ from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
 
 _BOUNDS = (0.05, 20.0)
-"""Temperatures that are searched (ours)."""
+"""Range of the temperatures that are searched."""
 
 _LEAST = 1e-12
-"""Probabilities below this count as this much: a logarithm of 0 has no temperature (ours)."""
+"""Least probability: the logarithm of 0 has no temperature."""
 
 _MOST_WORK = 3_000_000
-"""Folds times rows for which temperatures of folds are fitted: some ten seconds (ours)."""
+"""Maximum of folds times rows for which temperatures of folds are fitted: about ten seconds."""
 
 PENALTY = 5.0
-"""Weight of the square of log T beside the log-likelihood of the units (ours, chosen by
-``benchmarks/temperature.py``)."""
+"""Weight of the square of log T relative to the log-likelihood of the units, chosen by
+``benchmarks/temperature.py``."""
 
 _AVERAGING = 0.3
-"""By how much log T may fall where the models of the folds are averaged (ours, chosen by
-``benchmarks/temperature.py``)."""
+"""By how much log T may fall if the models of the folds are averaged, chosen by ``benchmarks/temperature.py``."""
 
 Probabilities = npt.NDArray[np.float64]
 

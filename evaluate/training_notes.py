@@ -1,4 +1,4 @@
-"""What a reader must know of the training parts of folds: classes that a fold lacks, or holds in other shares."""
+"""Warnings about training sets of folds: a class is missing, or classes have other shares than in all images."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import numpy as np
 from .predictions import PredictionTable
 
 FEW_IMAGES = 5
-"""Images of a class below which a training part hardly teaches it (ours: a handful, from at most as many patients)."""
+"""With fewer training images of a class, a fold hardly learns it: they are of at most as many patients."""
 
 FAR = 0.2
-"""Share of its training images by which a fold differs from all images in their classes, from which on it is noted
-(ours): the odds of a class are then at least 2.25 times too high or too low, and so are the scores."""
+"""Total variation between the classes of training images and of all images above which a fold is named. The odds of a
+class are then at least 2.25 times too high or too low, and so are the scores."""
 
 _MOST = 3
 
 
 def fold_notes(table: PredictionTable) -> list[str]:
-    """Return a sentence on each fold whose training part has next to none of a class, or far other shares of classes.
+    """Return a sentence for each fold whose training set nearly lacks a class, or has very different shares of classes.
 
-    The distance of shares is their total variation. That of the images tested would also be large for a fold that
-    tests a few patients; what matters is whether the models learnt another prevalence than that of the table.
+    The shares are compared with those of all images, not of the test set, which differ for every fold that tests a few
+    patients. What matters is whether the models of a fold learnt another prevalence.
 
     Parameters
     ----------
     table : PredictionTable
-        With ``trained``; else there is no note.
+        With ``trained``; otherwise there is no sentence.
     """
     notes, named = list[str](), list[str]()
     images = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
@@ -50,5 +50,5 @@ def fold_notes(table: PredictionTable) -> list[str]:
     if len(notes) > _MOST:
         notes = [f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"]
     if len(named) > _MOST:
-        named = [f"{len(named)} folds trained on classes in far other shares than those of all images"]
+        named = [f"{len(named)} folds trained on shares of classes far from those of all images"]
     return [*notes, *named]

@@ -112,7 +112,7 @@ class TwoClassView(Settings):
         Raises
         ------
         InputError
-            A positive class that is none, or every class positive.
+            A positive class that is not a class, or every class positive.
         """
         if self.positive:
             positive_mask(classes, self.positive)
@@ -124,7 +124,7 @@ class TwoClassView(Settings):
         return {"two_class": named.pop("rule") or "sum", **named}
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Return what ``metrics.json`` says of the view, so that evaluating the table again follows it."""
+        """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it."""
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
@@ -146,7 +146,7 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     Raises
     ------
     InputError
-        A name that is no class, or every class positive.
+        A name that is not a class, or every class positive.
     """
     names = []
     for text in positive:

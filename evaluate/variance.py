@@ -113,7 +113,7 @@ class Units:
         return min(self.widen, images if counts else OF_IMAGES if most == RANKED else np.inf)
 
     def outweighed(self, inside: Mask) -> str | None:
-        """Say so where one unit holds over half of some rows, more than one of them."""
+        """Return the reason if one unit holds over half of some rows, and more than one of them."""
         sizes = np.bincount(self.member[inside])
         most, rows = int(sizes.max()), int(sizes.sum())
         if most == 1 or 2 * most <= rows:
@@ -265,7 +265,7 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
 
 
 def _dominance(parts: Sequence[Part], units: Units) -> str | None:
-    """Say why an interval cannot be estimated: one unit holds over half of the rows, or all rows of a side."""
+    """Return why an interval cannot be estimated: one unit holds over half of the rows, or all rows of a side."""
     inside = np.any([side for part in parts for side in part.sides], axis=0)
     if not any(part.by_unit for part in parts) and (reason := units.outweighed(inside)):
         return reason

@@ -12,10 +12,10 @@ from ..evaluate import called, images_tested, name_of, nested
 from .page import render
 
 _LARGE = 0.2
-"""Share of the rows that one unit holds from which on the figure by unit leads (ours)."""
+"""If one unit holds more than this share of the rows, the figure by unit comes first."""
 
 _WIDTH, _LINES = 100, 11
-"""Signs of a line, and lines, of a table on a terminal (ours)."""
+"""Characters of a line, and number of lines, of a table on a terminal."""
 
 _LOUD = re.compile(r"\b[A-Z]{4,}\b")
 
@@ -31,8 +31,8 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, where there is none, its
-        ``reason``; the same by ``unit`` (``by_unit`` is None where it says nothing new); ``leads``, whether that comes
+        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, without one, its
+        ``reason``; the same by ``unit`` (``by_unit`` is None if it adds nothing); ``leads``, whether that comes
         first; ``majority`` and its share, also by unit; ``balanced`` accuracy and ``chance``; what to expect of a new
         patient.
     """
@@ -96,7 +96,7 @@ def by_weight(banners: Sequence[str]) -> list[str]:
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:
-    """Say a table in lines for a terminal: the answer first, then what warns of it and what it means.
+    """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _wrapped(sentence: str, indent: str = "") -> list[str]:
 
 
 def comparison_lines(result: Mapping[str, Any]) -> list[str]:
-    """Say in a line each how tables compare, with one another and with those of the images that models come from.
+    """Return a line for each comparison of tables, with one another and with those of the images of training.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def model_card(
     licences : sequence of str
         Of the weights that the model holds or needs, a line each.
     facts : sequence of (str, str)
-        What is said of the models.
+        Description of the models.
     banners : sequence of str
         What a reader of predictions must know.
     metrics : mapping or None

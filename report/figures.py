@@ -1,4 +1,4 @@
-"""Figures as self-contained SVG images, and what they say in words with their numbers, for who cannot see them."""
+"""Figures as self-contained SVG images, and a description with their numbers for those who cannot see them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FEWEST_ROWS, _MOST_CURVES = 100, 100
 """Fewest rows, and most folds, whose curves of single folds are drawn (bchisto's choice)."""
 
 _GRID = np.linspace(0.0, 1.0, 101)
-"""False-positive rates at which the curves of folds are averaged (ours; 0, 0.01, ... 1)."""
+"""False-positive rates at which the curves of folds are averaged (0, 0.01, ... 1)."""
 
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")

@@ -35,7 +35,7 @@ def methods_text(
         Of the tables.
     runs : sequence of mapping
         ``run`` of ``metrics.json`` for each of them; empty for a table from elsewhere. Each has its sentences on what
-        was trained as ``methods``; what is not there is not told.
+        was trained as ``methods``; what is missing is left out.
     pairs : sequence of mapping
         Of `compare_pairs`.
     """

@@ -29,7 +29,7 @@ class Grid:
     Attributes
     ----------
     caption : str
-        What it shows; stands above it, and is what a screen reader says first.
+        What it shows; printed above it, and read first by a screen reader.
     header : sequence of str
         Of its columns.
     rows : sequence of sequence of str
@@ -56,7 +56,7 @@ class Figure:
     source : str
         A data address.
     alt : str
-        What it says, with its numbers, for who cannot see it.
+        Its description, with its numbers, for those who cannot see it.
     caption : str
     """
 

@@ -1,4 +1,4 @@
-"""What a report says of one table: its answer, classes and errors, calibration, and operating points."""
+"""Sections of a report on one table: its answer, classes and errors, calibration, and operating points."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .tables import class_cells, other_figures
 Metrics = Mapping[str, Any]
 
 _BESIDE, _MOST_CLASSES = 6, 30
-"""Classes up to which the confusion matrix stands beside the answer, and up to which it is shown (ours)."""
+"""Maximum number of classes for a confusion matrix next to the answer, and for one at all."""
 
 
 def answer_block(panel: Panel, warnings: Sequence[str], *, alone: bool) -> Block:
-    """Say how good, how sure and for whom, with the confusion matrix and what warns of it.
+    """Return how good, how sure and for whom, with the confusion matrix and the warnings.
 
     Of several tables the first sentence stands at the top of the report.
     """
@@ -57,7 +57,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
     elif len(metrics["classes"]) > _BESIDE:
         yield Block(grid=confusion_grid(metrics))
     points = _points(metrics)
-    if points and len(metrics["classes"]) == 2:  # what is said of one class is said of the other
+    if points and len(metrics["classes"]) == 2:  # one class says all of the other
         yield from points
     else:
         rows = [

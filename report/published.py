@@ -34,7 +34,7 @@ class PublishedFigure:
     cited : bool
         Whether the source sets it beside its own figures, of others' work: shown though nothing here obtains it.
     printed : str
-        What the source prints where that is no single number, such as a range.
+        What the source prints if that is not a single number, such as a range.
     """
 
     name: str
@@ -108,7 +108,7 @@ class PublishedTable:
         ]
 
     def left_out(self) -> str:
-        """Say how many published figures have no row, since nothing that was run gives them; empty where all have."""
+        """Return how many published figures have no row, because no step gives them; empty if all have."""
         count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
         were = "figure was" if count == 1 else "figures were"
         return f"{count} more published {were} not obtained, see {self.key}.csv." if count else ""

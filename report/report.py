@@ -37,10 +37,10 @@ from .tables import side_by_side
 _log = logging.getLogger(__name__)
 
 _THUMBNAIL = 240
-"""Longest side of a thumbnail, pixels (ours)."""
+"""Longest side of a thumbnail, in pixels."""
 
 _SAMPLES = 8
-"""Images shown per heading in a report (ours): of each class the surest right ones; the surest wrong ones of all."""
+"""Images shown per heading: the most confident right ones of each class, and the most confident wrong ones of all."""
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def sample_of(table: PredictionTable, row: int, *, picture: str = "") -> Sample:
 
 
 def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
-    """Return those of some rows of a table with probabilities, the surest first; of an image its surest one alone.
+    """Return some rows of a table with probabilities, the most confident first; only the first of each image.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def write_report(
     ----------
     path : Path
         The HTML file; holds styles, figures and pictures itself and loads nothing. Where pictures are shown,
-        ``pictures.csv`` beside it says which images they are.
+        ``pictures.csv`` in the same folder names the images.
     title : str
     panels : sequence of Panel
         One section each; several are also compared.

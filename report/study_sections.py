@@ -1,4 +1,4 @@
-"""What a report says of the study: question, images, protocol, published figures, methods, settings and versions."""
+"""Sections of a report on the study: question, images, protocol, published figures, methods, settings, versions."""
 
 from __future__ import annotations
 

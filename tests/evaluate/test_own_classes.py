@@ -121,7 +121,7 @@ def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     assert note in " ".join(line.strip() for line in headline("t", measure(table, bootstrap=0)))
     many = replace(own_table(("a", "b"), rng=rng, folds=4), trained=((30, 10),) * 4)
     assert measure(many, bootstrap=0)["fold_notes"] == [
-        "4 folds trained on classes in far other shares than those of all images"
+        "4 folds trained on shares of classes far from those of all images"
     ]
     by_patient = replace(many, groups=many.image_ids)
     assert measure(by_patient, bootstrap=0)["fold_notes"] == []
