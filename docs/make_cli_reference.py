@@ -10,7 +10,7 @@ import click
 from bchisto.cli import cli
 from bchisto.commands import full_help
 
-WIDTH = 100
+WIDTH = 76  # fits a code block of the site at 1280 pixels
 DOCS = Path(__file__).parent
 INTRODUCTION = """\
 # Command line

@@ -108,7 +108,7 @@ _ALL = (
         "gradcam",
         "Grad-CAM of {target}",
         "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
-        "speaks against the class, and no outline of anything.",
+        "speaks against the class, and not an outline of anything.",
         layered=True,
         default_layer=True,
         values=gradcam,

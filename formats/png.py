@@ -156,5 +156,5 @@ def _colours(path: Path, kept: list[tuple[bytes, int, int]]) -> int:
     before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else kinds
     length = next((length for kind, _, length in kept if kind == b"PLTE"), 0)
     if before.count(b"PLTE") != 1 or kinds.count(b"PLTE") != 1 or length % 3 or not 3 <= length <= 768:
-        raise damaged(path, f"a palette of {length} bytes before its pixels, where 3 a colour belong, once")
+        raise damaged(path, f"a palette of {length} bytes before its pixels, not 3 a colour, once")
     return length // 3

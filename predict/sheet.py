@@ -180,10 +180,10 @@ def make_sheet(
     first_to_see = f"the {marked} marked uncertain" if marked else "those of the lowest confidence"
     far = outliers is not None and outliers.marked.any()
     summary = (
-        f"{called[0].upper()}{called[1:]}." if called else "No image is predicted positive or negative.",
+        f"{called[0].upper()}{called[1:]}." if called else "The model has no positive class, so no threshold applies.",
         *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
-        f"Next: look at {first_to_see}, which come first{', and at the outliers' if far else ''}. Where the classes "
+        f"Next: look at {first_to_see}, which come first{', and at the outliers' if far else ''}. If the true classes "
         f"are known, bchisto evaluate compares {title} with them.",
     )
     marked_text = [] if rule is None else [f"Uncertain: {marked} of {len(rows)} images."]

@@ -157,7 +157,7 @@ class Scope(Settings):
     variants: tuple[str, ...] = option(
         (), group="Evaluation", flag="variant", help="A variant of the recipe; default: as published."
     )
-    full_scale: bool = option(False, help="Add the views at full scale, where the recipe has some.")
+    full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
     fresh_draws: bool = option(
         False,
         help="Draw new colours and crops for each feature file, as the published code did; default: shared by all.",

@@ -29,7 +29,7 @@ class FoldChoice(Settings):
         file="input",
         help="With folds none: CSV with a column image_id; these images test, all others train.",
     )
-    repeats: int = option(1, least=1, help="Splits: repeated cross-validation, where folds are drawn.")
+    repeats: int = option(1, least=1, help="Number of splits: cross-validation is repeated with newly drawn folds.")
     group_by: str | None = option(
         None,
         group="Evaluation",

@@ -207,5 +207,5 @@ def _published_text(name: str, dataset: str) -> str:
         return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
     if name == "idc-published":
         return "idc-published: the 84/29/49 published slides, tested once"
-    patient = "" if name == "official" else ", patient 14-13412 taken out of training where tested"
+    patient = "" if name == "official" else ", patient 14-13412 taken out of training in folds that test it"
     return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
