@@ -167,7 +167,7 @@ CLASS_METRICS = {
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:
-    """Return all metrics: ours, then those that other packages add, by name.
+    """Return all metrics: those of bchisto, then those that other packages add, by name.
 
     One of another package that cannot be loaded is left out with a warning, since it must cost nobody's results.
     """

@@ -22,8 +22,8 @@ from .predictions import PredictionTable, sampling_units
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
-what one tests trains the others, and no one table shows by how much (Bengio & Grandvalet 2004). These three are ours,
-the least that covered in ``benchmarks/coverage.py``."""
+what one tests trains the others, and no table shows by how much (Bengio & Grandvalet 2004). These three factors are
+bchisto's choice: the least that covered in ``benchmarks/coverage.py``."""
 
 OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
 """The same for what counts images that are units, or pairs of them (AUC); and for its differences."""
@@ -31,13 +31,13 @@ OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
 LEAST_FREEDOM, LEAST_FREEDOM_OF_MATRICES = 5.0, 8.0
 """Degrees of freedom of the variance of units, at least, if there are so many units: of means and ranks, and of
 differences, kappa and Matthews correlation. If one unit outweighs the others, the error of a figure and its variance
-are both mostly that unit's, and grow together. Shares have no such bound. Ours, as above."""
+are both mostly that unit's, and grow together. Shares have no such bound. Chosen as above."""
 
 DIFFERENCE = 0.75
-"""Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 is CR2. Ours."""
+"""Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 CR2. Chosen as above."""
 
 MODEL_ROWS = 10.0
-"""Rows that the variance by the model counts for in calibration of single images. Ours, as above."""
+"""Rows that the variance by the model counts for in calibration of single images. Chosen as above."""
 
 WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
 COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
