@@ -91,6 +91,7 @@ def serious(window):
 
 
 def fits(window):
+    window.wait_for_load_state()  # with its styles
     return window.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
