@@ -236,7 +236,7 @@ def _interval(
     ]
     known = [half for half in halves if half is not None]
     if len(known) < seeds:
-        return _UNPAIRED
+        return "its interval over images cannot be estimated"
     middle, over_seeds = mean_change(changes)
     return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from importlib.resources import files
 
 import miniatures
@@ -79,7 +78,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"])
     folds = next(one for one in result.published if one.key == "folds").figures
     assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
-    cells = [figure.name for figure in folds if "called" in figure.name]
+    cells = [figure.name for figure in folds if "predicted as" in figure.name]
     assert len(cells) == 8
     assert cells[0].startswith("fold 1: negative predicted as negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
@@ -98,7 +97,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert np.load(pages[3].parent / excited["arrays"], allow_pickle=False)["excited"].shape == (2, 96, 96, 3)
 
 
-def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monkeypatch):
+def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbreast, tmp_path, monkeypatch):
     """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each.
 
     And images of a patient on both sides, without a validation part.
@@ -124,21 +123,8 @@ def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monke
     assert any(line.startswith("NO VALIDATION") for line in image.banners)
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
     (contrast,) = result.published
-    changes = []
-    for folder in ("", "seed-1", "seed-2"):
-        run = tmp_path / "run" / folder / "finetune"
-        found = [json.loads((run / name / "metrics.json").read_text())["tables"]["speck"]
-                 for name in ("none-speck-all-data", "2-fixed-test-speck-cross-validation")]  # fmt: skip
-        changes.append(found[0]["auc"] - np.mean(found[1]["two_class"]["auc_per_fold"]))
     verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
-    said = re.fullmatch(
-        r"(holds|does not hold|not settled) \(difference (\S+) points, 95 % CI (\S+) to (\S+)\).", verdict
-    )
-    assert said, contrast.note
-    middle, low, high = map(float, said.groups()[1:])
-    assert middle == pytest.approx(100 * np.mean(changes), abs=0.051)
-    assert low < middle < high
-    assert (said[1] == "holds") == (low > 0)
+    assert verdict == "not judged (its interval over images cannot be estimated)."  # so few patients
     assert "not run" in contrast.note.splitlines()[1]
 
 
