@@ -236,7 +236,7 @@ def _interval(
     ]
     known = [half for half in halves if half is not None]
     if len(known) < seeds:
-        return "its interval over images cannot be estimated"
+        return _UNPAIRED
     middle, over_seeds = mean_change(changes)
     return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
 

@@ -124,7 +124,7 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbre
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
     (contrast,) = result.published
     verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
-    assert verdict == "not judged (its interval over images cannot be estimated)."  # so few patients
+    assert verdict == "not judged (no paired interval over images)."  # so few patients
     assert "not run" in contrast.note.splitlines()[1]
 
 
