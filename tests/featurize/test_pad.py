@@ -14,7 +14,7 @@ from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, describe_images, open_store
 from bchisto.featurize.crops import pad_image
 from bchisto.jobs import Ticker
-from conftest import write_tissue
+from conftest import assert_same_descriptors, write_tissue
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
@@ -76,7 +76,7 @@ def test_a_padded_image_is_described_as_what_it_shows(pictures, device):
 def test_both_roads_agree(pictures):
     cpu, device = (described(pictures / "small.png", SETTINGS, on) for on in (False, True))
     for name, expected in cpu.items():
-        assert np.abs(device[name] - expected).max() <= 2e-3 * np.abs(expected).max()
+        assert_same_descriptors(device[name], expected)
 
 
 def test_settings_that_do_not_fit():
