@@ -195,7 +195,7 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
 SCRIPT = """
 import sys, dataclasses, numpy as np
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2]).parent)]
 from test_device import *
 from test_device import SETTINGS, counted, described
 settings = dataclasses.replace(SETTINGS, color_range=(1.0, 1.0), stain="none")
