@@ -183,11 +183,13 @@ class Crossed:
         of_yes = of_no + apart * weights[:, 1:].sum(axis=1)[:, None]
         weight = np.tile(np.repeat(share, NODES), 2)
         odds, right = np.abs(np.r_[of_no, of_yes]).ravel(), np.r_[of_no <= 0, of_yes > 0].ravel()
+        odds = np.minimum(odds, SUREST)
         return {name: recalibrated(name, odds, right, weight)[0][-1] for name in ("slope", "intercept")}
 
 
 APART, APART_BETTER = 0.4, 0.55
 NODES = 400  # quantiles that stand for a normal score
+SUREST = logit(1 - 1e-4)  # log odds beyond these count as these in slope and intercept, of the usual method too
 ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {
@@ -288,7 +290,7 @@ def recalibrated(name, odds, right, weight):
 def usual_calibration(table, units):
     """Yield Wald's interval of the calibration of images, that of a sandwich over patients (CR1) of others."""
     confidence, right = table.probabilities.max(axis=1), table.predicted == table.labels
-    odds = logit(np.clip(confidence, 1e-12, 1 - 1e-12))
+    odds = np.minimum(logit(np.clip(confidence, 1e-12, 1 - 1e-12)), SUREST)
     for name in ("slope", "intercept"):
         if right.all() or not right.any():
             continue
@@ -415,11 +417,19 @@ def usual_test(change, units):
     return 2 * stdtr(len(total) - 1, -abs(change.sum()) / spread**0.5)
 
 
-def held(counts, ends, truth, key):
-    """Note whether an interval holds the truth, how wide it is, and whether there is one."""
-    low, high = ends if ends is not None else (np.nan, np.nan)
-    known = np.isfinite(low) and np.isfinite(high)
-    counts[key] += (1, known, known and low <= truth <= high, high - low if known else 0.0)
+def held(counts, ends, usual, truth, figure, *kind):
+    """Note of our interval and of the usual one whether it holds the truth, how wide it is, and whether there is one.
+
+    The widths of both in the tables that have both are noted too, so that each is compared with that of the same table.
+    """
+    widths = []
+    for key, bounds in (("ours", ends), ("usual", usual)):
+        low, high = (np.nan, np.nan) if bounds is None else bounds
+        known = np.isfinite(low) and np.isfinite(high)
+        widths.append(high - low if known else np.nan)
+        counts[figure, key, *kind] += (1, known, known and low <= truth <= high, widths[-1] if known else 0.0)
+    if np.isfinite(widths).all():
+        counts[figure, "both", *kind] += (0, 1, *widths)
 
 
 def note(counts, tables, truths, wanted):
@@ -430,13 +440,12 @@ def note(counts, tables, truths, wanted):
     first, (truth, *_) = tables[0], truths
     units = Units.of(first)
     parts = parts_by_figure(first, wanted)
+    usual = dict(
+        chain(others(first, units, parts), usual_calibration(first, units), usual_ratios(units, *sides(first)))
+    )
     for figure, ends in intervals_of(first, units, parts, wanted).items():
         if figure in truth and figure in wanted:
-            held(counts, ends, truth[figure], (figure, "ours"))
-    usual = (others(first, units, parts), usual_calibration(first, units), usual_ratios(units, *sides(first)))
-    for figure, ends in chain(*usual):
-        if figure in truth and figure in wanted:
-            held(counts, ends, truth[figure], (figure, "usual"))
+            held(counts, ends, usual.get(figure), truth[figure], figure)
     for second, against, key, rejected in zip(
         tables[1:], truths[1:], ("equal", "better"), ("rejects", "power"), strict=False
     ):
@@ -445,10 +454,10 @@ def note(counts, tables, truths, wanted):
             for name in DIFFERENCES
         }
         pairs = difference_parts(first, second, units, TwoClassView(first.classes[1:2]))
+        usual = dict(others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}))
         for figure, some in pairs.items():
-            held(counts, difference_interval(some, units).ends, apart[figure], (figure, "ours", key))
-        for figure, ends in others(first, units, {name: (some, (-1.0, 1.0)) for name, some in pairs.items()}):
-            held(counts, ends, apart[figure], (figure, "usual", key))
+            ends = difference_interval(some, units).ends
+            held(counts, ends, usual.get(figure), apart[figure], figure, key)
         change = (second.predicted == second.labels) * 1 - (first.predicted == first.labels)
         counts[rejected, "ours"] += (1, 1, paired_test(change, units)["p"] <= 0.05, 0)
         counts[rejected, "usual"] += (1, 1, usual_test(change, units) <= 0.05, 0)
@@ -505,7 +514,8 @@ def crossed(counts, name, number, wanted):
 
 def confident(scores, labels):
     """Return the log odds of the predicted class of each case, and whether it is right."""
-    return np.abs(logit(np.clip(scores, 1e-12, 1 - 1e-12))), (scores >= 0.5) == labels
+    odds = np.abs(logit(np.clip(scores, 1e-12, 1 - 1e-12)))
+    return np.minimum(odds, SUREST), (scores >= 0.5) == labels
 
 
 def work(task):
@@ -550,13 +560,14 @@ def valid(counts, *, least=93.0):
     return known > 0.9 * tables and percent(counts) >= least - 200 * (least / 100 * (1 - least / 100) / known) ** 0.5
 
 
-def interval_cell(ours, usual):
+def interval_cell(ours, usual, both):
     """Return cover, mean width in points, percentage without an interval; and the width over that of a usual method.
 
     Of each method, the counts of a figure, or of its difference in pairs that are equal and in pairs that are not: the
-    cover is the lower of both, and a method that does not cover both is not valid.
+    cover is the lower of both, and a method that does not cover both is not valid. `both` are the widths in tables that
+    have both intervals.
     """
-    ours, usual = ([counts for counts in some if counts is not None] for some in (ours, usual))
+    ours, usual, both = ([counts for counts in some if counts is not None] for some in (ours, usual, both))
     if not ours:
         return ""
     tables, known, _, width = np.sum(ours, axis=0)
@@ -565,10 +576,10 @@ def interval_cell(ours, usual):
     text = f"{min(map(percent, ours)):.1f} ({100 * width / known:.1f})"
     if known < tables:
         text += f", without {100 * (1 - known / tables):.1f}"
-    if not usual or not all(counts[1] for counts in usual):
+    if not both or not all(counts[1] for counts in usual):
         return text
-    _, others_known, _, others_width = np.sum(usual, axis=0)
-    ratio = f"{width / known / (others_width / others_known):.2f}"
+    *_, ours_width, usual_width = np.sum(both, axis=0)
+    ratio = f"{ours_width / usual_width:.2f}"
     return f"{text}; {min(map(percent, usual)):.1f}, {ratio if all(map(valid, usual)) else f'({ratio})'}"
 
 
@@ -582,7 +593,9 @@ def tables_of(found, wanted=FIGURES):
         lines += ["", f"| {title} | {' | '.join(names).replace('_', ' ')} |", "| --- " * (len(names) + 1) + "|"]
         for design, counts in found.items():
             cells = [
-                interval_cell(*([counts.get((name, method, *kind)) for kind in kinds] for method in ("ours", "usual")))
+                interval_cell(
+                    *([counts.get((name, key, *kind)) for kind in kinds] for key in ("ours", "usual", "both"))
+                )
                 for name in names
             ]
             lines.append(f"| {design} | {' | '.join(cells)} |")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable, sampling_units
-from .variance import Interval, Units
+from .variance import LEAST_FREEDOM, LEAST_FREEDOM_OF_TERMS, Interval, Units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -100,10 +100,10 @@ def point_intervals(units: Units, truth: Mask, called: Mask) -> dict[str, Interv
     shares = {
         "sensitivity": units.share(called, truth),
         "specificity": units.share(~called, ~truth),
-        "ppv": units.share(truth, called),
-        "npv": units.share(~truth, ~called),
+        "ppv": units.share(truth, called, least=LEAST_FREEDOM),
+        "npv": units.share(~truth, ~called, least=LEAST_FREEDOM),
     }
-    sides = shares["sensitivity"], shares["specificity"]
+    sides = [units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth))]
     if sides[0] is None or sides[1] is None:
         return shares | {"lr_positive": None, "lr_negative": None}
     yes, no = float(called[truth].mean()), float((~called)[~truth].mean())

@@ -28,16 +28,19 @@ bchisto's choice: the least that covered in ``benchmarks/coverage.py``."""
 OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
 """The same for what counts images that are units, or pairs of them (AUC); and for its differences."""
 
-LEAST_FREEDOM, LEAST_FREEDOM_OF_MATRICES = 5.0, 8.0
-"""Degrees of freedom of the variance of units, at least, if there are so many units: of means and ranks, and of
-differences, kappa and Matthews correlation. If one unit outweighs the others, the error of a figure and its variance
-are both mostly that unit's, and grow together. Shares have no such bound. Chosen as above."""
+LEAST_FREEDOM, LEAST_FREEDOM_OF_TERMS = 5.0, 8.0
+"""Degrees of freedom of the variance of units, at least, if there are so many units: of means, ranks and predictive
+values; and of what is made of several terms (differences, likelihood ratios, kappa, Matthews correlation). If one unit
+outweighs the others, the error of a figure and its variance are both mostly that unit's, and grow together. Other
+shares have no such bound. Chosen as above."""
 
 DIFFERENCE = 0.75
 """Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 CR2. Chosen as above."""
 
-MODEL_ROWS = 10.0
-"""Rows that the variance by the model counts for in calibration of single images. Chosen as above."""
+MODEL_ROWS, MODEL_VARIANCES = 10.0, 4.0
+"""Rows that the variance by the model counts for in calibration of single images; and how many times as large the sum
+of squared influences may be: without one image a threshold may separate the others, and it has no bound. Chosen as
+above."""
 
 WILSON, EXACT, EFFECTIVE = "Wilson, effective rows, t", "Clopper-Pearson", "Clopper-Pearson, effective rows"
 COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
@@ -120,7 +123,7 @@ class Units:
             return None
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
 
-    def share(self, hits: npt.ArrayLike, inside: Mask | None = None) -> Interval | None:
+    def share(self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0) -> Interval | None:
         """Return the interval of the share of the rows `inside` that are right; None where there are none.
 
         Parameters
@@ -129,10 +132,12 @@ class Units:
             Right or not; a float where a row is the mean of several predictions.
         inside : ndarray of bool, shape (n,), optional
             All rows by default.
+        least : float
+            The fewest degrees of freedom, if there are more units.
         """
         inside = np.ones(len(self.member), dtype=np.bool_) if inside is None else inside
         part = share_part(hits, inside)
-        return None if part is None else interval([part], self)
+        return None if part is None else interval([part], self, least=least)
 
 
 @dataclass(frozen=True)
@@ -237,8 +242,9 @@ def freedom(influence: Values, units: int, most: float) -> float:
 def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Interval:
     """Return the interval of a coefficient of a logistic regression, from the influence of each unit.
 
-    With few wrong rows a coefficient hangs on each of them, and so does the sum of squared influences. Where rows are
-    units it is therefore drawn towards the variance by the model (Wald), as if `MODEL_ROWS` more rows had that.
+    With few wrong rows a coefficient hangs on each of them, and so does the sum of squared influences. If rows are
+    units it is therefore drawn towards the variance by the model (Wald), as if `MODEL_ROWS` more rows had that, and
+    is at most `MODEL_VARIANCES` times that.
 
     Parameters
     ----------
@@ -255,13 +261,14 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
-    variance = float(np.square(influence).sum())
+    variance, widen = float(np.square(influence).sum()), units.widen
     free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     if len(sizes) == len(units.member):
-        free = few + MODEL_ROWS - 1.0
+        free, widen = few + MODEL_ROWS - 1.0, min(widen, OF_IMAGES)
+        variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
-    half = float(stdtrit(free, LEVEL)) * (variance * units.widen) ** 0.5
-    return Interval(value - half, value + half, named("influences of units, t", units.widen))
+    half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5
+    return Interval(value - half, value + half, named("influences of units, t", widen))
 
 
 def _dominance(parts: Sequence[Part], units: Units) -> str | None:
@@ -284,7 +291,9 @@ def _separate_counts(parts: Sequence[Part], units: Units) -> list[int] | None:
     return sizes if separate else None
 
 
-def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0)) -> Interval:
+def interval(
+    parts: Sequence[Part], units: Units, *, limits: tuple[float, float] = (0.0, 1.0), least: float = 1.0
+) -> Interval:
     """Return the interval of the mean of parts.
 
     Parameters
@@ -293,6 +302,8 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
     units : Units
     limits : (float, float)
         The least and the greatest value that a part can have.
+    least : float
+        The fewest degrees of freedom of a share, if there are more units.
 
     References
     ----------
@@ -309,11 +320,11 @@ def interval(parts: Sequence[Part], units: Units, *, limits: tuple[float, float]
         bounds = np.array([exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)])
         down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
         return Interval(float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
-    least, scale = limits[0], limits[1] - limits[0]
-    parts = [replace(part, value=(part.value - least) / scale, effect=part.effect / scale) for part in parts]
+    low, scale = limits[0], limits[1] - limits[0]
+    parts = [replace(part, value=(part.value - low) / scale, effect=part.effect / scale) for part in parts]
     share_only = len(parts) == 1 and parts[0].finer <= 1.0
     of_matrix = share_only and limits != (0.0, 1.0)
-    bound = LEAST_FREEDOM_OF_MATRICES if of_matrix else 1.0 if share_only else LEAST_FREEDOM
+    bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only else LEAST_FREEDOM
     ranked = RANKED if units.kind == "group" else 2.0 * RANKED
     variation = spread(parts, units.member, least=bound, ranked=ranked)
     widen = units.factor(parts)
@@ -380,7 +391,8 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_MATRICES, power=DIFFERENCE)
+    ranked = RANKED if units.kind == "group" or len(parts) == 1 else 2.0 * RANKED
+    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=DIFFERENCE, ranked=ranked)
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
