@@ -39,7 +39,7 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
-def results(lines: Sequence[str], printed: set[str]) -> None:
+def results(lines: Sequence[str], printed: set[str], *, most: int | None = None) -> None:
     """Print a result, its first sentence in bold; on a terminal, lines are wrapped again to its width.
 
     Parameters
@@ -49,6 +49,8 @@ def results(lines: Sequence[str], printed: set[str]) -> None:
     printed : set of str
         Sentences that the command has already printed for other results, which are not repeated. This function adds to
         it.
+    most : int, optional
+        Print only so many sentences.
     """
     sentences: list[list[str]] = []
     for line in lines:
@@ -57,7 +59,7 @@ def results(lines: Sequence[str], printed: set[str]) -> None:
         else:
             sentences.append([line])
     repeated = False
-    for place, sentence in enumerate(sentences):
+    for place, sentence in enumerate(sentences[:most]):
         text = " ".join([sentence[0], *map(str.strip, sentence[1:])])
         if place and text in printed:
             repeated = True

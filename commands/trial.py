@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done, echo, quoted, reported_last, results
+from .ending import done, quoted, reported_last, results
 from .featurize import featurize
 from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, Command, flag, options_of
@@ -48,14 +48,14 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     encoders, weights = options["encoders"], options["weights"]
     fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
     outcome, failed = reported_last(lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work))
-    best, *others = outcome.results
+    first, *others = outcome.results
     for result in others:
-        echo(*result.figures(brief=True)[:1])
-    results(best.figures(brief=True), set())
+        results(result.figures(brief=True), set(), most=1)
+    results(first.figures(brief=True), set())
     if failed is not None:
         raise failed
-    then = [f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv"]
+    then = [f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv"]
     if not (encoders or weights):
         given = given_options(context, featurize, but=("out",))
         then.insert(0, f"bchisto featurize{given} --out {quoted(f'{out}-standard')} --preset standard")
-    done([out / "report.html"], then=then, failures=len(best.failures), listed=out / "failures.csv")
+    done([out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv")

@@ -39,12 +39,12 @@ def fold_notes(table: PredictionTable) -> list[str]:
         if lacking:
             right = 100 * float((table.predicted == table.labels)[inside].mean())
             listing = ", ".join(lacking[:_MOST]) + " and further classes" * (len(lacking) > _MOST)
-            notes.append(f"fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little")
+            notes.append(f"Fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little")
         away = np.array(counts) / max(sum(counts), 1) - whole
         if not lacking and table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
             far = int(np.abs(away).argmax())
             named.append(
-                f"fold {fold} trained on {100 * (whole + away)[far]:.0f} % {table.classes[far]}, while "
+                f"Fold {fold} trained on {100 * (whole + away)[far]:.0f} % {table.classes[far]}, while "
                 f"{100 * whole[far]:.0f} % of all images are: its scores do not compare with those of other folds"
             )
     if len(notes) > _MOST:

@@ -179,7 +179,10 @@ def write_report(
             {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
             for panel in panels
         ]
-        first = [Block(template="answers.html", values={"tables": tables, "warnings": by_weight(banners)})]
+        shared = [note for note in warned[0] if all(note in others for others in warned)]
+        warned = [[note for note in notes if note not in shared] for notes in warned]
+        values = {"tables": tables, "warnings": [*by_weight(banners), *shared]}
+        first = [Block(template="answers.html", values=values)]
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),
         Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),

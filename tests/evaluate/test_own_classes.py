@@ -105,9 +105,9 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
     assert metrics["trained_per_fold"] == [[5, 4], [5, 5], [9, 0]]
     share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
     lines = headline("t", metrics)
-    assert [line for line in lines if line.startswith("  fold")] == [
-        f"  fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % means little",
-        f"  fold 3 trained on no image of b, fewer than 5: its {share[2]} % means little",
+    assert [line for line in lines if line.startswith("  Fold")] == [
+        f"  Fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % means little",
+        f"  Fold 3 trained on no image of b, fewer than 5: its {share[2]} % means little",
     ]
 
 
@@ -116,7 +116,7 @@ def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     table = replace(own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11)))  # 20 points are not over 20
     (note,) = measure(table, bootstrap=0)["fold_notes"]
     assert note == (
-        "fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"
+        "Fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"
     )
     assert note in " ".join(line.strip() for line in headline("t", measure(table, bootstrap=0)))
     many = replace(own_table(("a", "b"), rng=rng, folds=4), trained=((30, 10),) * 4)

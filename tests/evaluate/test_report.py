@@ -210,6 +210,17 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert max(map(len, lines)) <= 100
 
 
+def test_several_tables_share_their_warnings_on_the_first_screen(tmp_path, rng):
+    """A note that all tables have comes first, once; one that only one table has stays with that table."""
+    panels = [Panel(table, measure(table, bootstrap=0)) for table in (table_of(rng, name=name) for name in "ab")]
+    for panel, right in zip(panels, (40, 41), strict=True):
+        panel.metrics["fold_notes"] = [f"Fold 1 is odd: its {right} % means little", "Fold 2 is odd"]
+    write_report(tmp_path / "r.html", title="x", panels=panels)
+    text = text_of(tmp_path / "r.html")
+    assert text.count("Fold 2 is odd") == 1
+    assert text.index("Fold 2 is odd") < text.index("Side by side") < text.index("its 40 %") < text.index("its 41 %")
+
+
 def test_what_is_not_known_is_said(tmp_path):
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
