@@ -13,7 +13,7 @@ from .known_metrics import CLASS_METRICS, class_parts, drawn_value, list_metrics
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .two_class import two_sides
-from .variance import LEAST_FREEDOM, Interval, Units, interval, spread
+from .variance import Interval, Units, interval, spread
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
 """What an interval is about; see ``docs/evaluation.md``."""
@@ -104,8 +104,10 @@ def _known(
             yield spec.name, interval(parts, units, limits=spec.limits(table))
     for k, name in enumerate(table.classes):
         for figure, part in class_parts(table, k).items():
-            least = LEAST_FREEDOM if figure == "precision" else 1.0  # it is a predictive value
-            yield f"per_class.{name}.{figure}", None if part is None else interval([part], units, least=least)
+            if figure == "precision":
+                yield f"per_class.{name}.{figure}", units.predictive(table.labels == k, table.predicted == k)
+            else:
+                yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
     if positive:
         truth, scores = two_sides(table, positive, rule)
         yield "two_class.accuracy", units.share((scores >= 0.5) == truth)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable, sampling_units
-from .variance import LEAST_FREEDOM, LEAST_FREEDOM_OF_TERMS, Interval, Units
+from .variance import LEAST_FREEDOM_OF_TERMS, Interval, Units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -100,8 +100,8 @@ def point_intervals(units: Units, truth: Mask, called: Mask) -> dict[str, Interv
     shares = {
         "sensitivity": units.share(called, truth),
         "specificity": units.share(~called, ~truth),
-        "ppv": units.share(truth, called, least=LEAST_FREEDOM),
-        "npv": units.share(~truth, ~called, least=LEAST_FREEDOM),
+        "ppv": units.predictive(truth, called),
+        "npv": units.predictive(~truth, ~called),
     }
     sides = [units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth))]
     if sides[0] is None or sides[1] is None:
