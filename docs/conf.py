@@ -23,6 +23,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"  # attributes of a dataclass are not listed twice
 autodoc_member_order = "bysource"
 nitpicky = False
 suppress_warnings = ["ref.python"]  # an attribute that several classes have, such as `name`, is not a link

@@ -1,7 +1,7 @@
 """Prediction tables to metrics, intervals and comparisons.
 
-Knows prediction tables only: a table says for each image (and fold) the true class and either one probability
-per class or a predicted class.
+It knows only prediction tables: a table has for each image (and fold) the true class, and either one probability per
+class or a predicted class.
 """
 
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate

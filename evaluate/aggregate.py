@@ -27,7 +27,7 @@ EXIST_N = 3
 
 @dataclass(frozen=True)
 class Aggregation(Settings):
-    """What a prediction is about where a table is evaluated, and how its rows become one there."""
+    """The levels at which a table is evaluated, and the rules that make one prediction of several rows."""
 
     levels: tuple[str, ...] = option(
         ("row",),
@@ -44,7 +44,7 @@ class Aggregation(Settings):
     )
 
     def steps(self) -> list[tuple[str, str]]:
-        """Return each level with each rule, and the row with ""."""
+        """Return each level with each rule; the level of rows has the rule ``""``."""
         pairs = ((level, rule) for level in self.levels for rule in (self.rules if level != "row" else ("",)))
         return list(dict.fromkeys(pairs))
 
