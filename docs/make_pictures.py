@@ -145,6 +145,40 @@ CHAINS = {
         ),
         (("bchisto finetune", 0, 4), ("bchisto evaluate", 5, 5)),
     ),
+    "evaluation": (
+        "From tables of predictions to a report",
+        (
+            ("Tables", "of bchisto, or of", "other programs"),
+            ("Units", "patients or slides,", "else images"),
+            ("Metrics", "accuracy, AUC,", "calibration"),
+            ("Intervals", "95 % CI of each,", "by unit"),
+            ("Comparisons", "of the same images,", "in pairs"),
+            ("Report", "HTML, JSON", "and CSV"),
+        ),
+        (("bchisto evaluate", 0, 5),),
+    ),
+    "weights": (
+        "From a file of weights to a prediction",
+        (
+            ("Download", "by Keras, or with", "a checksum"),
+            ("Your file", "instead, with", "--weights"),
+            ("Layers", "all must be there,", "in their shapes"),
+            ("Feature file", "keeps the checksum", "of the weights"),
+            ("New images", "only with the same", "weights"),
+        ),
+        (("encoder fetch", 0, 0), ("bchisto featurize", 1, 3), ("bchisto predict", 4, 4)),
+    ),
+    "plugins": (
+        "From a package of your own to a result",
+        (
+            ("Package", "your classes and", "functions"),
+            ("Entry point", "names them, in", "pyproject.toml"),
+            ("Installation", "wherever bchisto", "runs with it"),
+            ("Name", "like those of", "bchisto itself"),
+            ("Results", "tables, reports and", "model files"),
+        ),
+        (("pip install ./package", 0, 2), ("--encoder NAME, --head NAME", 3, 4)),
+    ),
 }
 """Of each drawing of steps: what it shows, the steps, and the commands with the first and last step of each."""
 
