@@ -12,8 +12,9 @@ from .influence import Part
 from .known_metrics import CLASS_METRICS, class_parts, drawn_value, list_metrics, parts_of, two_class_auc
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
+from .spread import spread
 from .two_class import two_sides
-from .variance import Interval, Units, interval, spread
+from .variance import Interval, Units, interval
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
 """What an interval is about; see ``docs/evaluation.md``."""

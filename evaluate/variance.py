@@ -19,6 +19,7 @@ from ..core import plural
 from .binomial import LEVEL, exact, kish, mid_p, wilson
 from .influence import RANKED, Mask, Part, Values, Whole, share_part
 from .predictions import PredictionTable, sampling_units
+from .spread import freedom, spread
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
@@ -145,105 +146,6 @@ class Units:
     def predictive(self, truth: Mask, called: Mask) -> Interval | None:
         """Return the interval of the share of the called rows that are true; None if none is called."""
         return self.share(truth, called, least=LEAST_FREEDOM, power=LESS)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How a mean of parts varies over units.
-
-    Attributes
-    ----------
-    variance : float
-        Of the mean of the parts.
-    each : tuple of float
-        Of each part.
-    worth : tuple of float
-        Independent rows that each part is worth, by how much more it varies over units than over rows.
-    bounds : tuple of (float, float)
-        The fewest and the most rows of a share that each part may be worth.
-    counted : bool
-        Whether every row is a unit, and counts alone make the variance.
-    most : float
-        The most rows of a share that the mean may be worth.
-    freedom : float
-        Degrees of freedom of the variance.
-    """
-
-    variance: float
-    each: tuple[float, ...]
-    worth: tuple[float, ...]
-    bounds: tuple[tuple[float, float], ...]
-    counted: bool
-    most: float
-    freedom: float
-
-
-def spread(
-    parts: Sequence[Part], member: Whole, *, least: float = 1.0, power: float = 1.0, ranked: float = RANKED
-) -> Spread:
-    """Return the variance of the mean of parts, summed by unit.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Of the same rows.
-    member : ndarray of int, shape (n,)
-        The unit of each row, from 0.
-    least : float
-        The fewest degrees of freedom, if there are more units.
-    power : float
-        Of the correction for few units: 1 is the jackknife's (CR3), 1/2 is CR2.
-    ranked : float
-        Rows of a share that a case is worth in an AUC, at most.
-
-    References
-    ----------
-    Bell & McCaffrey 2002 (CR3, the jackknife); Pan & Wall 2002 (degrees of freedom from the squares).
-    """
-    total, free = np.zeros(int(member.max()) + 1), np.inf
-    each: list[float] = []
-    worth: list[float] = []
-    bounds: list[tuple[float, float]] = []
-    inside = np.zeros(len(member), dtype=np.bool_)
-    for part in parts:
-        summed, sizes, worths = np.zeros(len(total)), [], []
-        for side in part.sides:
-            inside |= side
-            size = np.bincount(member[side], minlength=len(total))
-            sizes.append(float(size.sum()))
-            size = np.minimum(size, 1) if part.by_unit else size
-            left = 1.0 - size / size.sum()
-            summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / (left + (left <= 0)) ** power
-            worths.append(kish(size))
-        each.append(float(np.square(summed).sum()))
-        alone = float(np.square(part.effect).sum())
-        finer = ranked if part.finer == RANKED else part.finer
-        rows, units = (finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
-        varies = each[-1] > 1e-12 * alone > 0.0
-        worth.append(min(max(rows * alone / each[-1], units), rows) if varies else units)
-        bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
-        free = min(free, max(sum(worths) - 1.0, least))
-        total += summed / len(parts)
-    units_inside = len(np.unique(member[inside]))
-    free = min(free if len(parts) == 1 else np.inf, units_inside - 1.0)
-    in_ranks, variance = any(part.finer >= RANKED for part in parts), float(np.square(total).sum())
-    counted = units_inside == inside.sum() and not in_ranks
-    most = units_inside if not in_ranks and (counted or variance == 0.0) else np.inf
-    free = free if counted else min(free, max(least, freedom(total, units_inside, free)))
-    return Spread(variance, tuple(each), tuple(worth), tuple(bounds), counted, most, max(free, 1.0))
-
-
-def freedom(influence: Values, units: int, most: float) -> float:
-    """Return the degrees of freedom of the sum of the squared influences of units, at least 1.
-
-    References
-    ----------
-    Pan & Wall 2002.
-    """
-    squares = np.square(influence)
-    variance = float(squares.sum())
-    varying = float(np.square(squares).sum()) - variance**2 / units
-    return max(1.0, min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most)
 
 
 def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Interval:

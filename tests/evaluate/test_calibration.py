@@ -15,8 +15,8 @@ from bchisto.evaluate import (
     take_rows,
 )
 from bchisto.evaluate.calibration import recalibration
+from bchisto.evaluate.spread import freedom
 from bchisto.evaluate.temperature import fold_temperatures
-from bchisto.evaluate.variance import freedom
 from scipy.special import expit, logit, softmax
 from scipy.stats import t as t_of
 

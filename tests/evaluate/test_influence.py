@@ -14,7 +14,8 @@ from bchisto.evaluate.influence import (
     matthews,
     share_part,
 )
-from bchisto.evaluate.variance import difference_interval, freedom, interval, normal_interval, spread
+from bchisto.evaluate.spread import freedom, spread
+from bchisto.evaluate.variance import difference_interval, interval, normal_interval
 from scipy.stats import binom
 
 
