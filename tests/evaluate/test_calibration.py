@@ -54,6 +54,35 @@ def test_slope_and_intercept_are_those_of_statsmodels(rng):
     np.testing.assert_allclose(found["slope_interval"], [found["slope"] - width, found["slope"] + width], rtol=0.02)
 
 
+def test_sure_scores_decide_no_more_than_one_of_0_9999(rng):
+    """One of 60 sure images is wrong; by its own log odds, of 0.999999999, it alone would halve the slope."""
+    import statsmodels.api as sm
+
+    scores = np.r_[expit(rng.normal(0, 1.5, 60)), 1 - 1e-9]
+    truth = np.r_[rng.random(60) < scores[:60], False]
+    found = recalibration(scores, truth, units=Units(np.arange(61)))
+    at_most = np.minimum(scores, 0.9999)
+    slope = sm.Logit(truth, sm.add_constant(logit(at_most))).fit(disp=0).params[1]
+    unbounded = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0).params[1]
+    assert found["slope"] == pytest.approx(slope, rel=1e-6)
+    assert unbounded < 0.75 * slope
+
+
+def test_the_interval_of_a_slope_is_bounded_by_that_of_the_model():
+    """Without the one right image below 0.9, a threshold separates the others, and no step bounds the slope."""
+    import statsmodels.api as sm
+    from scipy.stats import t
+
+    scores = np.r_[np.full(4, 0.55), 0.57, np.linspace(0.9, 0.99, 25)]
+    truth = np.r_[np.zeros(4, bool), True, np.ones(25, bool)]
+    truth[5] = False  # so that there is a slope at all
+    scores[5] = 0.58
+    low, high = recalibration(scores, truth, units=Units(np.arange(30)))["slope_interval"]
+    wald = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0).bse[1]
+    few = int((~truth).sum())
+    assert (high - low) / 2 <= t.ppf(0.975, few + 9) * wald * ((few * 4 + 10) / (few + 10)) ** 0.5 * (1 + 1e-6)
+
+
 def test_slope_says_too_sure_and_separation_has_none(rng):
     assert compute_metrics(drawn(rng, n=2000))["calibration"]["slope"] == pytest.approx(1, abs=0.15)
     assert compute_metrics(drawn(rng, n=2000, sure=2.0))["calibration"]["slope"] == pytest.approx(0.5, abs=0.1)

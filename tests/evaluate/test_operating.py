@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate
+from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate, measure
 from bchisto.evaluate.operating import called_point, decision_curve, sensitive_threshold
 from bchisto.evaluate.temperature import fold_temperatures
 
@@ -138,6 +138,18 @@ def test_likelihood_ratios_and_what_follows_have_intervals(rng):
     all_called = called_point(table, truth, truth, 0.5)
     assert all_called["lr_positive_interval"][1] is None
     assert all_called["lr_negative_interval"][0] == 0.0
+
+
+def test_the_precision_of_a_class_is_its_predictive_value(rng):
+    """Also of patients of unequal size, of whom one has four in ten images: one quantity, one interval."""
+    sizes = [40, *rng.integers(1, 9, 13)]
+    groups = np.repeat([f"p{k}" for k in range(14)], sizes).tolist()
+    table = replace(drawn(rng, n=len(groups), folds=0), groups=tuple(groups))
+    metrics = measure(table, positive=["malignant"], thresholds=[0.5], bootstrap=100)
+    (point,) = metrics["two_class"]["thresholds"]
+    assert point["ppv"] == metrics["per_class"]["malignant"]["precision"]
+    assert point["ppv_interval"] == metrics["intervals"]["per_class"]["malignant"]["precision"]
+    assert point["npv_interval"] == metrics["intervals"]["per_class"]["benign"]["precision"]
 
 
 def test_default_points_are_those_of_bach_for_its_classes_alone(rng):
