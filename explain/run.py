@@ -231,7 +231,7 @@ def _images(
     else:
         records = new_images(sources, reading=model.bundle.reading, classes=model.bundle.classes)
     if not records:
-        raise InputError(Message("{images}: there is none in what was given"))
+        raise InputError(Message("{images}: no image was given"))
     return check_sizes(records, model=model, mpp=mpp, skip_errors=skip_errors)
 
 
