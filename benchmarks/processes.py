@@ -1,9 +1,8 @@
 """Several processes that describe images at once, as workers do: time of the clock, of computing, images a second.
 
-One process tells nothing of several: these may wait for the same core. ``--held`` also runs OpenVINO's processes as
-bchisto 0.2 did, each held to the first core.
+One process tells nothing of several: these may wait for the same core.
 
-Run: python benchmarks/processes.py [--encoder mobilenetv2] [--engines keras,openvino] [--processes 1,2] [--held]
+Run: python benchmarks/processes.py [--encoder mobilenetv2] [--engines keras,openvino] [--processes 1,2]
 """
 
 import argparse
@@ -18,19 +17,13 @@ from timing import machine, pin_one_thread
 AUGMENTATIONS = 2
 
 
-def describe(options, engine, held, path, barrier, results):
+def describe(options, engine, path, barrier, results):
     """Describe an image several times, and send when that began and ended, and the CPU seconds of this process."""
     from bchisto.data import ImageRecord
-    from bchisto.encoders import EncoderChoice, engines, open_encoder
+    from bchisto.encoders import EncoderChoice, open_encoder
     from bchisto.featurize import FeaturizeSettings, View, describe_images
     from bchisto.jobs import Ticker
 
-    if held:
-        plain = engines._openvino_core
-        engines._openvino_core = lambda precision: (
-            plain(precision)[0],
-            plain(precision)[1] | {"ENABLE_CPU_PINNING": True},
-        )
     view = View(0.5, 400)
     settings = FeaturizeSettings(
         encoders=options.encoder, views=view, augmentations=AUGMENTATIONS, mode="dense", engine=engine,
@@ -51,12 +44,12 @@ def describe(options, engine, held, path, barrier, results):
     results.put((began, time.monotonic(), time.process_time() - used))
 
 
-def together(options, engine, held, processes, path):
+def together(options, engine, processes, path):
     """Return seconds of the clock and of all processes."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.Queue()
     workers = [
-        context.Process(target=describe, args=(options, engine, held, path, barrier, results)) for _ in range(processes)
+        context.Process(target=describe, args=(options, engine, path, barrier, results)) for _ in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -75,14 +68,12 @@ def main():
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--processes", default=",".join(map(str, sorted({1, min(2, cores), cores}))))
     parser.add_argument("--images", type=int, default=4, help="for each process")
-    parser.add_argument("--held", action="store_true")
     options = parser.parse_args()
     pin_one_thread()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from bchisto.data.synthetic import make_tissue
     from PIL import Image
 
-    ways = [(engine, False) for engine in options.engines.split(",")] + [("openvino", True)] * options.held
     print(machine("tensorflow", "keras", "openvino"))
     print(f"\n{options.encoder}, {options.precision}, dense mode, images of 2048x1536, {AUGMENTATIONS} augmentations\n")
     print("| engine | processes | seconds of the clock | CPU seconds | cores used | images a second |")
@@ -90,12 +81,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "b001.png"
         Image.fromarray(make_tissue("Benign", seed=0, index=1)).save(path, compress_level=1)
-        for engine, held in ways:
+        for engine in options.engines.split(","):
             for processes in map(int, options.processes.split(",")):
-                wall, used = together(options, engine, held, processes, path)
-                name, speed = f"{engine}{', held to a core' if held else ''}", processes * options.images / wall
+                wall, used = together(options, engine, processes, path)
+                speed = processes * options.images / wall
                 print(
-                    f"| {name} | {processes} | {wall:.1f} | {used:.1f} | {used / wall:.2f} | {speed:.2f} |", flush=True
+                    f"| {engine} | {processes} | {wall:.1f} | {used:.1f} | {used / wall:.2f} | {speed:.2f} |",
+                    flush=True,
                 )
 
 
