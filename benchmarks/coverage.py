@@ -420,7 +420,7 @@ def usual_test(change, units):
 def held(counts, ends, usual, truth, figure, *kind):
     """Note of our interval and of the usual one whether it holds the truth, how wide it is, and whether there is one.
 
-    The widths of both in the tables that have both are noted too, so that each is compared with that of the same table.
+    Of the tables that have both, their number and both widths are noted too, as (0, 1, ours, usual).
     """
     widths = []
     for key, bounds in (("ours", ends), ("usual", usual)):

@@ -27,7 +27,8 @@ what one tests trains the others, and no table shows by how much (Bengio & Grand
 bchisto's choice: the least that covered in ``benchmarks/coverage.py``."""
 
 OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
-"""The same for what counts images that are units, or pairs of them (AUC); and for its differences."""
+"""The same for what counts images that are units, or pairs of them (AUC), and for their calibration slope and
+intercept; and for differences."""
 
 LEAST_FREEDOM, LEAST_FREEDOM_OF_TERMS = 5.0, 8.0
 """Degrees of freedom of the variance of units, at least, if there are so many units: of means, ranks and predictive
@@ -170,10 +171,11 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
-    variance, widen = float(np.square(influence).sum()), units.widen
+    variance = float(np.square(influence).sum())
+    widen = min(units.widen, OF_IMAGES) if units.kind == "image" else units.widen
     free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     if len(sizes) == len(units.member):
-        free, widen = few + MODEL_ROWS - 1.0, min(widen, OF_IMAGES)
+        free = few + MODEL_ROWS - 1.0
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
     half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5

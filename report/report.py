@@ -179,7 +179,7 @@ def write_report(
             {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
             for panel in panels
         ]
-        shared = [note for note in warned[0] if all(note in others for others in warned)]
+        shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
         warned = [[note for note in notes if note not in shared] for notes in warned]
         values = {"tables": tables, "warnings": [*by_weight(banners), *shared]}
         first = [Block(template="answers.html", values=values)]

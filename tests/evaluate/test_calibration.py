@@ -55,7 +55,7 @@ def test_slope_and_intercept_are_those_of_statsmodels(rng):
 
 
 def test_sure_scores_decide_no_more_than_one_of_0_9999(rng):
-    """One of 60 sure images is wrong; by its own log odds, of 0.999999999, it alone would halve the slope."""
+    """A wrong image of 0.999999999 beside 60 others: by its own log odds it takes more than a quarter of the slope."""
     import statsmodels.api as sm
 
     scores = np.r_[expit(rng.normal(0, 1.5, 60)), 1 - 1e-9]

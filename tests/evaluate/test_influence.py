@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
 from bchisto.evaluate.binomial import kish, mid_p
+from bchisto.evaluate.calibration import recalibration
 from bchisto.evaluate.influence import (
     agreement,
     auc_part,
@@ -14,6 +15,7 @@ from bchisto.evaluate.influence import (
     matthews,
     share_part,
 )
+from bchisto.evaluate.operating import point_intervals
 from bchisto.evaluate.spread import freedom, spread
 from bchisto.evaluate.variance import difference_interval, interval, normal_interval
 from scipy.stats import binom
@@ -189,3 +191,78 @@ def test_a_difference_whose_interval_is_the_whole_range_is_not_estimable():
     )
     found = difference_interval([change], Units(np.array([0, 0, 0, 1, 1, 1]), noun="patient"))
     assert (found.ends, found.reason) == (None, "too few patients: it would be the whole range")
+
+
+def by_hand(hits, inside, member, *, least, power):
+    """Return the interval of a share of rows in units: Wilson's of statsmodels, for as many rows as vary as much."""
+    from scipy.stats import norm, t
+    from statsmodels.stats.proportion import proportion_confint
+
+    share, units = hits[inside].mean(), np.unique(member[inside])
+    size = np.array([(member[inside] == one).sum() for one in units])
+    summed = np.array([(hits[inside] - share)[member[inside] == one].sum() for one in units]) / inside.sum()
+    squares = np.square(summed / (1 - size / size.sum()) ** power)
+    rows = share * (1 - share) / squares.sum()
+    worth = size.sum() ** 2 / np.square(size).sum()
+    assert worth < rows < inside.sum()  # otherwise these bound it
+    units_known = member.max() + 1
+    free = 2 * squares.sum() ** 2 / (np.square(squares).sum() - squares.sum() ** 2 / len(units))
+    free = min(max(least, min(free, max(worth - 1, least))), units_known - 1)
+    alpha = 2 * norm.sf(t.ppf(0.975, free))
+    return proportion_confint(share * rows, rows, alpha=alpha, method="wilson")
+
+
+@pytest.fixture
+def outweighed():
+    """Rows of 16 patients, of whom one has 45 of 120; patients differ in truth and in how often they are called."""
+    rng = np.random.default_rng(1)
+    member = np.repeat(np.arange(16), [45] + [5] * 15)
+    tilt = rng.normal(size=(2, 16))[:, member] * 1.5
+    truth, right = rng.random((2, 120)) < 1 / (1 + np.exp(-tilt - [[0.0], [1.0]]))
+    return member, truth, np.where(right, truth, ~truth)
+
+
+def test_predictive_values_by_hand(outweighed):
+    """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
+    member, truth, called = outweighed
+    found = Units(member).predictive(truth, called).ends
+    np.testing.assert_allclose(found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9)
+    assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
+    sensitivity = Units(member).share(called, truth).ends
+    np.testing.assert_allclose(sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9)
+
+
+def test_likelihood_ratios_by_hand(outweighed):
+    """Of terms with at least 8 degrees of freedom, on logarithms (Donner and Zou 2012)."""
+    member, truth, called = outweighed
+    found = point_intervals(Units(member), truth, called)["lr_positive"].ends
+    yes, no = called[truth].mean(), called[~truth].mean()
+    (low, high), (least, most) = (by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth))
+    down = np.hypot(np.log(yes / low), np.log(most / no))
+    up = np.hypot(np.log(high / yes), np.log(no / least))
+    np.testing.assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
+
+
+def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng):
+    """In differences of AUCs of single images: eight, as in an AUC; four if there is one AUC, or patients are units."""
+    labels = np.repeat([0, 1, 2, 3], [30, 30, 30, 2])
+    scores = rng.normal(size=(2, 92, 4)) + 2.5 * np.eye(4)[labels]
+    parts = [
+        difference(*(auc_part(labels == k, of_table[:, k]) for of_table in scores)) for k in range(4)
+    ]  # fmt: skip
+    images, patients = (Units(np.arange(92), kind=kind) for kind in ("image", "group"))
+    widths = [np.ptp(difference_interval(parts, units).ends) for units in (images, patients)]
+    assert widths[0] < 0.99 * widths[1]
+    alone = [difference_interval(parts[3:], units).ends for units in (images, patients)]
+    assert alone[0] == alone[1]
+
+
+def test_the_slope_of_single_images_takes_their_factor_for_folds(rng):
+    truth = rng.random(200) < 0.7
+    scores = np.clip(rng.normal(0.75, 0.1, 200), 0.5, 0.99)
+    width = {
+        (kind, widen): np.ptp(recalibration(scores, truth, units=Units(np.arange(200), widen, kind))["slope_interval"])
+        for kind in ("image", "group") for widen in (1.0, 1.5)
+    }  # fmt: skip
+    assert width["image", 1.5] / width["image", 1.0] == pytest.approx(1.35**0.5)
+    assert width["group", 1.5] / width["group", 1.0] == pytest.approx(1.5**0.5)

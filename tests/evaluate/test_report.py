@@ -221,6 +221,12 @@ def test_several_tables_share_their_warnings_on_the_first_screen(tmp_path, rng):
     assert text.index("Fold 2 is odd") < text.index("Side by side") < text.index("its 40 %") < text.index("its 41 %")
 
 
+def test_a_report_without_tables_has_its_warnings(tmp_path):
+    """As of a run whose only table cannot be read."""
+    write_report(tmp_path / "r.html", title="x", panels=[], banners=["boost/a is not shown: its files cannot be read"])
+    assert "boost/a is not shown" in text_of(tmp_path / "r.html")
+
+
 def test_what_is_not_known_is_said(tmp_path):
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
