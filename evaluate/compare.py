@@ -18,7 +18,7 @@ from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import Units
 
-FOLDS = 1.2
+FOLDS = 1.25
 """Factor of the variance of a test of independent rows over folds. With it, tests of equal classifiers reject at most
 6.5 % of real cross-validations in ``benchmarks/coverage.py``. Tests of groups use the factor of intervals."""
 
