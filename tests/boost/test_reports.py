@@ -158,12 +158,12 @@ def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
     notes = tables["fusion"]["fold_notes"]
     assert any("3 images of malignant" in note for note in notes)
     fold = next(int(note.split()[1]) for note in notes if "1 image of malignant" in note)
-    said = f"old {fold} trained on "
-    assert f"f{said}" in out
+    warning = f"Fold {fold} trained on "
+    assert warning in out
     assert "1 image of malignant" in out
     for page in (folder / "report.html", run / "report.html"):
         text = page.read_text()
-        assert f"f{said}" in text
+        assert warning in text
         assert "1 image of malignant" in text
     result = write_evaluation(evaluate([run], out=tmp_path / "e", bootstrap=0))
     assert result["tables"][folder.name]["fold_notes"] == notes
