@@ -183,13 +183,13 @@ class Crossed:
         of_yes = of_no + apart * weights[:, 1:].sum(axis=1)[:, None]
         weight = np.tile(np.repeat(share, NODES), 2)
         odds, right = np.abs(np.r_[of_no, of_yes]).ravel(), np.r_[of_no <= 0, of_yes > 0].ravel()
-        odds = np.minimum(odds, SUREST)
+        odds = np.minimum(odds, logit(SUREST))
         return {name: recalibrated(name, odds, right, weight)[0][-1] for name in ("slope", "intercept")}
 
 
 APART, APART_BETTER = 0.4, 0.55
 NODES = 400  # quantiles that stand for a normal score
-SUREST = logit(1 - 1e-4)  # log odds beyond these count as these in slope and intercept, of the usual method too
+SUREST = 1 - 1e-4  # a confidence above counts as this in slope and intercept, of the usual method too
 ROUND = 400  # tables of each design, before the next of the same
 
 CROSSED = {
@@ -290,7 +290,7 @@ def recalibrated(name, odds, right, weight):
 def usual_calibration(table, units):
     """Yield Wald's interval of the calibration of images, that of a sandwich over patients (CR1) of others."""
     confidence, right = table.probabilities.max(axis=1), table.predicted == table.labels
-    odds = np.minimum(logit(np.clip(confidence, 1e-12, 1 - 1e-12)), SUREST)
+    odds = logit(np.minimum(confidence, SUREST))
     for name in ("slope", "intercept"):
         if right.all() or not right.any():
             continue
@@ -514,8 +514,7 @@ def crossed(counts, name, number, wanted):
 
 def confident(scores, labels):
     """Return the log odds of the predicted class of each case, and whether it is right."""
-    odds = np.abs(logit(np.clip(scores, 1e-12, 1 - 1e-12)))
-    return np.minimum(odds, SUREST), (scores >= 0.5) == labels
+    return logit(np.minimum(np.maximum(scores, 1 - scores), SUREST)), (scores >= 0.5) == labels
 
 
 def work(task):

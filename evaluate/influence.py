@@ -43,6 +43,8 @@ class Part:
         Of a difference of shares, the share of rows that changed either way.
     by_unit : bool
         Whether units weigh the same, however many rows they have.
+    predictive : bool
+        Whether the number of rows varies too, as of those that are called positive.
     """
 
     value: float
@@ -51,15 +53,16 @@ class Part:
     finer: float = 1.0
     moved: float | None = None
     by_unit: bool = False
+    predictive: bool = False
 
 
-def share_part(hits: npt.ArrayLike, inside: Mask) -> Part | None:
+def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
     if not inside.any():
         return None
     right = np.asarray(hits, dtype=np.float64)
     value = float(right[inside].mean())
-    return Part(value, np.where(inside, right - value, 0.0) / inside.sum(), (inside,))
+    return Part(value, np.where(inside, right - value, 0.0) / inside.sum(), (inside,), predictive=predictive)
 
 
 def f1_part(true: Mask, called: Mask) -> Part | None:

@@ -105,10 +105,7 @@ def _known(
             yield spec.name, interval(parts, units, limits=spec.limits(table))
     for k, name in enumerate(table.classes):
         for figure, part in class_parts(table, k).items():
-            if figure == "precision":
-                yield f"per_class.{name}.{figure}", units.predictive(table.labels == k, table.predicted == k)
-            else:
-                yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
+            yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
     if positive:
         truth, scores = two_sides(table, positive, rule)
         yield "two_class.accuracy", units.share((scores >= 0.5) == truth)

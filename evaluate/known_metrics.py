@@ -97,7 +97,7 @@ def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     true, called = table.labels == k, table.predicted == k
     scored = table.probabilities is not None
     return {
-        "precision": share_part(true, called),
+        "precision": share_part(true, called, predictive=True),
         "recall": share_part(called, true),
         "specificity": share_part(~called, ~true),
         "f1": f1_part(true, called),

@@ -80,11 +80,11 @@ def spread(
             summed += np.bincount(member, np.where(side, part.effect, 0.0), len(total)) / (left + (left <= 0)) ** power
             worths.append(kish(size))
         each.append(float(np.square(summed).sum()))
-        alone = float(np.square(part.effect).sum())
+        by_row = float(np.square(part.effect).sum())
         finer = ranked if part.finer == RANKED else part.finer
         rows, units = (finer * len(counts) / sum(1.0 / count for count in counts) for counts in (sizes, worths))
-        varies = each[-1] > 1e-12 * alone > 0.0
-        worth.append(min(max(rows * alone / each[-1], units), rows) if varies else units)
+        varies = each[-1] > 1e-12 * by_row > 0.0
+        worth.append(min(max(rows * by_row / each[-1], units), rows) if varies else units)
         bounds.append((units / finer, rows if part.finer < RANKED else worth[-1]))
         free = min(free, max(sum(worths) - 1.0, least))
         total += summed / len(parts)

@@ -36,7 +36,7 @@ values; and of what is made of several terms (differences, likelihood ratios, ka
 outweighs the others, the error of a figure and its variance are both mostly that unit's, and grow together. Other
 shares have no such bound. Chosen as above."""
 
-LESS = 0.75
+LESS_CORRECTION = 0.75
 """Power of the jackknife's correction in differences, which favour neither side, and in predictive values, whose rows
 vary in number: 1 is CR3, 1/2 CR2. Chosen as above."""
 
@@ -126,9 +126,7 @@ class Units:
             return None
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
 
-    def share(
-        self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0, power: float = 1.0
-    ) -> Interval | None:
+    def share(self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0) -> Interval | None:
         """Return the interval of the share of the rows `inside` that are right; None where there are none.
 
         Parameters
@@ -137,16 +135,17 @@ class Units:
             Right or not; a float where a row is the mean of several predictions.
         inside : ndarray of bool, shape (n,), optional
             All rows by default.
-        least, power : float
+        least : float
             See `spread`.
         """
         inside = np.ones(len(self.member), dtype=np.bool_) if inside is None else inside
         part = share_part(hits, inside)
-        return None if part is None else interval([part], self, least=least, power=power)
+        return None if part is None else interval([part], self, least=least)
 
     def predictive(self, truth: Mask, called: Mask) -> Interval | None:
         """Return the interval of the share of the called rows that are true; None if none is called."""
-        return self.share(truth, called, least=LEAST_FREEDOM, power=LESS)
+        part = share_part(truth, called, predictive=True)
+        return None if part is None else interval([part], self)
 
 
 def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Interval:
@@ -208,7 +207,6 @@ def interval(
     *,
     limits: tuple[float, float] = (0.0, 1.0),
     least: float = 1.0,
-    power: float = 1.0,
 ) -> Interval:
     """Return the interval of the mean of parts.
 
@@ -219,9 +217,7 @@ def interval(
     limits : (float, float)
         The least and the greatest value that a part can have.
     least : float
-        The fewest degrees of freedom of a share, see `spread`.
-    power : float
-        See `spread`.
+        The fewest degrees of freedom of a share that is not predictive, see `spread`.
 
     References
     ----------
@@ -242,9 +238,10 @@ def interval(
     parts = [replace(part, value=(part.value - low) / scale, effect=part.effect / scale) for part in parts]
     share_only = len(parts) == 1 and parts[0].finer <= 1.0
     of_matrix = share_only and limits != (0.0, 1.0)
-    bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only else LEAST_FREEDOM
+    predictive = any(part.predictive for part in parts)
+    bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only and not predictive else LEAST_FREEDOM
     ranked = RANKED if units.kind == "group" else 2.0 * RANKED
-    variation = spread(parts, units.member, least=bound, power=power, ranked=ranked)
+    variation = spread(parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0, ranked=ranked)
     widen = units.factor(parts)
     values = np.clip([part.value for part in parts], 0.0, 1.0)
     worth, share = np.array(variation.worth), float(values.mean())
@@ -310,7 +307,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
     ranked = RANKED if units.kind == "group" or len(parts) == 1 else 2.0 * RANKED
-    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS, ranked=ranked)
+    variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked)
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])

@@ -253,8 +253,8 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng):
     images, patients = (Units(np.arange(92), kind=kind) for kind in ("image", "group"))
     widths = [np.ptp(difference_interval(parts, units).ends) for units in (images, patients)]
     assert widths[0] < 0.99 * widths[1]
-    alone = [difference_interval(parts[3:], units).ends for units in (images, patients)]
-    assert alone[0] == alone[1]
+    single = [difference_interval(parts[3:], units).ends for units in (images, patients)]
+    assert single[0] == single[1]
 
 
 def test_the_slope_of_single_images_takes_their_factor_for_folds(rng):
