@@ -43,7 +43,7 @@ def main():
         text = fit_text(features, labels, params=params, rounds=preset.rounds)
         theirs = [lightgbm.Booster(model_str=text) for _ in range(options.models)]
         data = pack_text(text)
-        ours = [parse_model(data).forest for _ in range(options.models)]
+        ours = [parse_model(data) for _ in range(options.models)]
         first = ours[0]
         facts = f"| {kind} | {len(first.roots)} | {first.splits:,} | {first.depth}"
 
@@ -62,12 +62,12 @@ def main():
         )
         for count in ROWS:
             some = rows[:: max(1, len(rows) // count)][:count]
-            np.testing.assert_array_equal(ours[0].predict_proba(some), theirs[0].predict(some))
+            np.testing.assert_array_equal(ours[0].predict_rows(some), theirs[0].predict(some))
             compare(
                 f"{count} row{'s' if count > 1 else ''}",
                 {
                     "theirs": lambda some=some, theirs=theirs: [model.predict(some, num_threads=1) for model in theirs],
-                    "ours": lambda some=some, ours=ours: [model.predict_proba(some) for model in ours],
+                    "ours": lambda some=some, ours=ours: [model.predict_rows(some) for model in ours],
                 },
             )
 

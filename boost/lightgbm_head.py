@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .lightgbm_model import BinnedRows, parse_model
+from .lightgbm_model import BinnedRows
 from .presets import model_params
-from .tree_arrays import pack_text
+from .tree_arrays import pack_text, parse_model
 
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:

@@ -1,4 +1,4 @@
-"""One LightGBM model: LightGBM trains it; bchisto stores it as arrays and predicts from them."""
+"""Train LightGBM models and return their text; `tree_arrays` turns it into arrays, `trees` predicts from these."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import BundleError, DependencyError
-from .arrays import Features, Places, Probabilities
-from .tree_arrays import read_forest
-from .trees import Forest
+from ..core import DependencyError
+from .arrays import Features, Places
 
 
 def import_lightgbm() -> Any:
@@ -72,71 +70,3 @@ class BinnedRows:
 def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], rounds: int) -> str:
     """Train one model and return its text, see `BinnedRows`."""
     return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
-
-
-class TreeModel:
-    """A model of trees that was read from arrays, see `read_forest`.
-
-    Attributes
-    ----------
-    forest : Forest
-    """
-
-    def __init__(self, forest: Forest) -> None:
-        self.forest = forest
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.forest.classes
-
-    @property
-    def features(self) -> int:
-        """Number of features."""
-        return self.forest.features
-
-    @property
-    def constant(self) -> bool:
-        """Whether no tree has a split, so that all images get the same probabilities."""
-        return self.forest.splits == 0
-
-    @property
-    def base(self) -> Probabilities | None:
-        """Probabilities before any feature is known, float64 of shape (classes,); None if row counts are missing."""
-        from scipy import special
-
-        base = np.asarray(special.softmax(self.forest.base))
-        return None if np.isnan(base).any() else base
-
-    def predict_proba(self, features: Features) -> Probabilities:
-        """Predict images: the mean over augmentations of the class probabilities.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (images, augmentations, d)
-
-        Returns
-        -------
-        ndarray of float64, shape (images, classes)
-
-        Raises
-        ------
-        BundleError
-            The number of features is wrong.
-        """
-        images, augmentations, dim = features.shape
-        if self.features != dim:
-            raise BundleError(f"the model takes {self.features} features, this feature file has {dim}")
-        shares = self.forest.predict_proba(features.reshape(images * augmentations, dim))
-        return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
-
-
-def parse_model(data: bytes) -> TreeModel:
-    """Read a model from the bytes that `pack_text` returned.
-
-    Raises
-    ------
-    BundleError
-        The model is incomplete or inconsistent, see `read_forest`.
-    """
-    return TreeModel(read_forest(data))

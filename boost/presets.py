@@ -18,8 +18,8 @@ import numpy as np
 from ..core import InputError
 from ..formats import parse_yaml
 from ..jobs import hushed_start
-from .lightgbm_model import fit_text, import_lightgbm, parse_model
-from .tree_arrays import pack_text
+from .lightgbm_model import fit_text, import_lightgbm
+from .tree_arrays import pack_text, parse_model
 
 _ROUND_NAMES = {"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"}
 

@@ -32,7 +32,7 @@ _DECISIONS = frozenset({"0", "2"})
 
 
 def pack_text(text: str) -> bytes:
-    """Return the trees of LightGBM's text as the bytes of an NPZ file, for `read_forest`.
+    """Return the trees of LightGBM's text as the bytes of an NPZ file, for `parse_model`.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _lines(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in text.split("\n"))}
 
 
-def read_forest(data: bytes) -> Forest:
+def parse_model(data: bytes) -> Forest:
     """Read the arrays that `pack_text` wrote, and check everything that predictions rely on.
 
     Raises

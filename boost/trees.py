@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core import BundleError
+from .arrays import Features, Probabilities
+
 _ZERO = np.float32(1e-35)
 """LightGBM treats values up to this as zero (its ``kZeroThreshold``)."""
 
@@ -65,25 +68,55 @@ class Forest:
     value: Floats
     counts: npt.NDArray[np.int64]
 
-    def predict_proba(self, rows: npt.NDArray[Any]) -> Floats:
-        """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features)."""
-        share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
-        parts = [self._scores(rows[start : start + share]) for start in range(0, len(rows), share)]
-        return _softmax(np.concatenate(parts)) if parts else np.zeros((0, self.classes))
+    @property
+    def constant(self) -> bool:
+        """Whether no tree has a split, so that all images get the same probabilities."""
+        return self.splits == 0
 
     @property
-    def base(self) -> Floats:
-        """Raw score of each class before any feature is known: the mean of each tree over its training rows.
+    def base(self) -> Probabilities | None:
+        """Probabilities before any feature is known, float64 of shape (classes,); None if row counts are missing.
 
-        NaN if the row counts are missing.
+        The score of each class is then the mean of its trees over their training rows.
         """
+        from scipy import special
+
         value, ends = self.value.copy(), self.children[: self.splits]
         rows = self.counts[ends].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = rows / rows.sum(axis=1, keepdims=True)
         for _ in range(self.depth):  # level by level, from the leaves to the roots
             value[: self.splits] = (shares * value[ends]).sum(axis=1)
-        return self._per_round(value[self.roots].reshape(-1, self.classes).sum(axis=0))
+        scores = self._per_round(value[self.roots].reshape(-1, self.classes).sum(axis=0))
+        return None if np.isnan(scores).any() else np.asarray(special.softmax(scores))
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """Predict images: the mean over augmentations of the class probabilities.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+
+        Raises
+        ------
+        BundleError
+            The number of features is wrong.
+        """
+        images, augmentations, dim = features.shape
+        if self.features != dim:
+            raise BundleError(f"the model takes {self.features} features, this feature file has {dim}")
+        shares = self.predict_rows(features.reshape(images * augmentations, dim))
+        return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
+
+    def predict_rows(self, rows: npt.NDArray[Any]) -> Floats:
+        """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features)."""
+        share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
+        parts = [self._scores(rows[start : start + share]) for start in range(0, len(rows), share)]
+        return _softmax(np.concatenate(parts)) if parts else np.zeros((0, self.classes))
 
     def _per_round(self, total: Floats) -> Floats:
         return np.asarray(total / (len(self.roots) // self.classes) if self.averaged else total)

@@ -30,7 +30,7 @@ def test_splits_are_counted_as_lightgbm_counts_them(rows, changes, learns):
     text = fit(rows, **changes)
     trees = lightgbm.Booster(model_str=text).dump_model()["tree_info"]
     model = parse_model(pack_text(text))
-    assert model.forest.splits == sum(tree["num_leaves"] - 1 for tree in trees)
+    assert model.splits == sum(tree["num_leaves"] - 1 for tree in trees)
     assert model.constant != learns
 
 

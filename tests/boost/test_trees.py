@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 from bchisto.boost import pack_text, parse_model
-from bchisto.boost.tree_arrays import read_forest
 from bchisto.core import BundleError, InputError
 from bchisto.crossval import pack_arrays
 from hypothesis import given, settings
@@ -55,8 +54,7 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
 
     shape = (150, 6)
     text = train(odd(rng, shape, nan=False, infinite=False), np.arange(150) % classes, **KINDS[kind])
-    theirs, model = lightgbm.Booster(model_str=text), parse_model(pack_text(text))
-    ours = model.forest
+    theirs, ours = lightgbm.Booster(model_str=text), parse_model(pack_text(text))
     assert (ours.classes, ours.features, ours.averaged) == (classes, 6, kind == "forest")
     for rows in (
         odd(rng, shape, nan=True, infinite=True),
@@ -69,12 +67,12 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
         np.full((1, 6), np.nextafter(np.float32(1e-35), np.float32(1))),
     ):
         before = rows.copy()
-        np.testing.assert_array_equal(ours.predict_proba(rows), theirs.predict(rows))
+        np.testing.assert_array_equal(ours.predict_rows(rows), theirs.predict(rows))
         np.testing.assert_array_equal(rows, before)
-    assert ours.predict_proba(np.zeros((0, 6), dtype=np.float32)).shape == (0, classes)
+    assert ours.predict_rows(np.zeros((0, 6), dtype=np.float32)).shape == (0, classes)
     images = odd(rng, (4, 3, 6), nan=False, infinite=False)
     np.testing.assert_array_equal(
-        model.predict_proba(images), theirs.predict(images.reshape(12, 6)).reshape(4, 3, classes).mean(axis=1)
+        ours.predict_proba(images), theirs.predict(images.reshape(12, 6)).reshape(4, 3, classes).mean(axis=1)
     )
 
 
@@ -162,7 +160,7 @@ def altered(arrays, changes):
 def test_altered_trees_are_refused(arrays, name):
     changes, message = ALTERED[name]
     with pytest.raises(BundleError, match=message) as caught:
-        read_forest(altered(arrays, changes))
+        parse_model(altered(arrays, changes))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
 
@@ -171,7 +169,7 @@ def test_a_deep_tree_predicts(arrays):
     """Rows at or below the thresholds go down to the last leaf, the others leave at the first split."""
     rows = np.array([[0.5] * 5, [2.0] * 5], dtype=np.float32)
     deep = parse_model(altered(arrays, chain(300)))
-    np.testing.assert_array_equal(deep.forest.predict_proba(rows), np.full((2, 3), 1 / 3))
+    np.testing.assert_array_equal(deep.predict_rows(rows), np.full((2, 3), 1 / 3))
     none = {name: lambda a: 0 * a for name in ("split_rows", "leaf_rows")}
     assert parse_model(altered(arrays, none)).base is None
 
@@ -190,7 +188,7 @@ def test_any_mutation_is_refused_or_predicts(arrays, data):
             number = data.draw(st.one_of(st.integers(-9, 9), st.integers(int(limits.min), int(limits.max))))
         array[np.unravel_index(data.draw(st.integers(0, array.size - 1)), array.shape)] = number
     try:
-        forest = read_forest(pack_arrays(changed))
+        forest = parse_model(pack_arrays(changed))
     except BundleError as error:
         message = str(error)
     else:
@@ -198,7 +196,7 @@ def test_any_mutation_is_refused_or_predicts(arrays, data):
         if forest.features > 1000:
             return
         rows = np.linspace(-2, 2, 3 * forest.features).reshape(3, -1).astype(np.float32)
-        probabilities = forest.predict_proba(rows)
+        probabilities = forest.predict_rows(rows)
         assert probabilities.shape == (3, forest.classes)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     assert "\n" not in message

@@ -112,7 +112,7 @@ def test_the_command_refuses_it(model, tissue, tmp_path, cli, name):
 
 def test_a_bundle_that_fails_at_its_first_image_leaves_no_parts(model, tissue, tmp_path, cli, monkeypatch):
     """As one of another package's head may: what it gives is no probability."""
-    monkeypatch.setattr("bchisto.boost.trees.Forest.predict_proba", lambda self, rows: rows[:, :2] * float("nan"))
+    monkeypatch.setattr("bchisto.boost.trees.Forest.predict_rows", lambda self, rows: rows[:, :2] * float("nan"))
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 2, err
     assert "give values that are not probabilities" in err
