@@ -27,7 +27,7 @@ from .folds.units import unknown_groups
 from .groups import join_groups
 from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, unique_images
 from .images.copies import Copy, find_copies
-from .images.decode import decode_record, decode_whole, resize_image, scaled_side
+from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP
 from .layouts.registry import (
@@ -98,6 +98,7 @@ __all__ = [
     "report_findings",
     "resize_image",
     "scaled_side",
+    "shrink_image",
     "spell_labels",
     "stain_images",
     "survey_dataset",

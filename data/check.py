@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -49,16 +49,21 @@ class DatasetSurvey:
 
 def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
     """Return a dict from image ID to header; images with an unreadable header are left out."""
+    headers = zip(records, _headers(records), strict=True)
+    return {record.image_id: header for record, header in headers if isinstance(header, ImageHeader)}
 
-    def read(record: ImageRecord) -> ImageHeader | None:
+
+def _headers(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
+    """Yield the header of each image, or why it cannot be read; several files are read at a time."""
+
+    def read(record: ImageRecord) -> ImageHeader | ImageError:
         try:
             return read_header(record.path)
-        except ImageError:
-            return None
+        except ImageError as error:
+            return error
 
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        headers = zip(records, pool.map(read, records), strict=True)
-        return {record.image_id: header for record, header in headers if header is not None}
+    with ThreadPoolExecutor(default_jobs()) as pool:  # cancels pending reads if the caller stops early
+        yield from pool.map(read, records)
 
 
 def survey_dataset(
@@ -87,33 +92,26 @@ def survey_dataset(
     sizes: dict[str, tuple[int, int]] = {}
     broken: set[str] = set()
 
-    def read(record: ImageRecord) -> ImageHeader | ImageError:
+    for record, header in zip(dataset.records, _headers(dataset.records), strict=True):
         try:
-            return read_header(record.path)
+            if isinstance(header, ImageError):
+                raise header
+            headers[record.image_id] = header
+            sizes[record.image_id] = record.sides(header.width, header.height)
+            if expected is not None and (header.width, header.height) != expected:
+                size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
+                findings.append(Finding("warning", record.image_id, size))
+            if header.pages > 1:
+                which = "the first" if header.page == 1 else f"page {header.page}"
+                more = f"{header.pages} pages, only {which} is used"
+                findings.append(Finding("warning", record.image_id, more))
+            if decode:
+                decode_record(record)
         except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(default_jobs()) as pool:  # map cancels pending reads if the loop ends early
-        for record, header in zip(dataset.records, pool.map(read, dataset.records), strict=True):
-            try:
-                if isinstance(header, ImageError):
-                    raise header
-                headers[record.image_id] = header
-                sizes[record.image_id] = record.sides(header.width, header.height)
-                if expected is not None and (header.width, header.height) != expected:
-                    size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
-                    findings.append(Finding("warning", record.image_id, size))
-                if header.pages > 1:
-                    which = "the first" if header.page == 1 else f"page {header.page}"
-                    more = f"{header.pages} pages, only {which} is used"
-                    findings.append(Finding("warning", record.image_id, more))
-                if decode:
-                    decode_record(record)
-            except ImageError as error:
-                broken.add(record.image_id)
-                findings.append(Finding("error", record.image_id, message_of(error)))
-            if on_image is not None:
-                on_image()
+            broken.add(record.image_id)
+            findings.append(Finding("error", record.image_id, message_of(error)))
+        if on_image is not None:
+            on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
     findings.extend(dark_pictures(sound, headers))
     unique, contradictions = compare_contents(replace(dataset, records=sound))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError
-from ..data import ImageRecord, decode_record
+from ..data import ImageRecord, decode_record, shrink_image
 from ..jobs import atomic_output, save_arrays
 
 Picture = npt.NDArray[np.uint8]
@@ -234,13 +234,7 @@ def shown_picture(record: ImageRecord) -> Picture:
     ImageError
         The image cannot be decoded.
     """
-    import cv2
-
     image = decode_record(record)
-    longest = max(image.shape[:2])
-    if not longest:
+    if not image.size:
         raise ImageError(f"{record.path}: has no pixels")
-    if longest <= _SHOWN:
-        return np.ascontiguousarray(image)
-    height, width = (max(1, round(side * _SHOWN / longest)) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return shrink_image(image, _SHOWN)

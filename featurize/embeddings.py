@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, InputError, readable_name
-from ..data import join_groups, report_findings
+from ..data import ImageRecord, join_groups, report_findings
 from ..formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 
 _log = logging.getLogger(__name__)
@@ -154,6 +154,13 @@ class Embeddings:
     def pooled(self) -> str:
         """How tiles of an image were pooled to one row; empty if they were not, or if it is unknown."""
         return str(self.facts.get("pooled", ""))
+
+    def records(self) -> list[ImageRecord]:
+        """Return a record for each image, whose path is that of the embeddings."""
+        return [
+            ImageRecord(image_id=image, path=self.path, label=label or None, group=group or None)
+            for image, label, group in zip(self.image_ids, self.labels, self.groups, strict=True)
+        ]
 
     def ordered(self, image_ids: Sequence[str]) -> Embeddings:
         """Return the embeddings in another order of images."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path, few
-from ..data import FACTS_FILE, DatasetFacts, ImageRecord, missing_labels, order_classes, write_dataset_facts
+from ..data import FACTS_FILE, DatasetFacts, missing_labels, order_classes, write_dataset_facts
 from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
@@ -259,16 +259,12 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
                 path,
                 embeddings.path,
             )
-    records = [
-        ImageRecord(image_id=image, path=embeddings.path, label=label or None, group=group or None)
-        for image, label, group in zip(embeddings.image_ids, embeddings.labels, embeddings.groups, strict=True)
-    ]
     contents = {image: row_sha256(rows) for image, rows in zip(embeddings.image_ids, embeddings.features, strict=True)}
     unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
     write_store(
         path,
-        records,
-        [(0, 0, embeddings.features, stain_columns([unknown] * len(records)))],
+        embeddings.records(),
+        [(0, 0, embeddings.features, stain_columns([unknown] * len(contents)))],
         keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
         contents=contents,
         settings=settings,

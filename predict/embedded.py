@@ -226,10 +226,7 @@ def predict_embedded(
         The embeddings have another length than those of training.
     """
     first = next(iter(embeddings.values()))
-    records = [
-        ImageRecord(image_id=image, path=first.path, label=label or None, group=group or None)
-        for image, label, group in zip(first.image_ids, first.labels, first.groups, strict=True)
-    ]
+    records = first.records()
     trained = frozenset() if bundle.training is None else bundle.training.hashes
     results: dict[str, Prediction | str] = {}
     for start in range(0, len(records), _AT_ONCE):

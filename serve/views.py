@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord, decode_record
+from ..data import ImageRecord, decode_record, shrink_image
 from ..explain import Explanation, colour_limits, explain_image, lay_over, where_highest, write_regions
 from ..jobs import atomic_output
 from ..predict import BoostedModel, Model
@@ -31,13 +31,13 @@ _STAINED = 2048
 
 def write_thumbnail(record: ImageRecord, path: Path) -> None:
     """Write a thumbnail of an image."""
-    write_picture(_sized(decode_record(record), _SMALL), path)
+    write_picture(shrink_image(decode_record(record), _SMALL), path)
 
 
 def show_picture(model: Model, record: ImageRecord, *, part: int | None, path: Path) -> dict[str, Any]:
     """Write an image, or a part of it, and return its size."""
     image = decode_record(record)
-    write_picture(_sized(_cut(image, part), _SHOWN), path)
+    write_picture(shrink_image(_cut(image, part), _SHOWN), path)
     return {"height": image.shape[0], "width": image.shape[1]}
 
 
@@ -50,8 +50,10 @@ def show_stains(model: Model, record: ImageRecord, *, part: int | None, path: Pa
         The image has too little tissue.
     """
     stain = own_stain(model)
-    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(_sized(decode_record(record), _STAINED))
-    write_picture(_sized(_cut(image, part), _SHOWN), path)
+    image, _ = make_normalizer(stain or "macenko").normalize_with_estimate(
+        shrink_image(decode_record(record), _STAINED)
+    )
+    write_picture(shrink_image(_cut(image, part), _SHOWN), path)
     return {}
 
 
@@ -96,7 +98,7 @@ def draw_map(
     limits = colour_limits(explanation)
     shown = replace(explanation, limits=limits)
     if part is not None:
-        picture = _sized(_cut(decode_record(record), part), _SHOWN)
+        picture = shrink_image(_cut(decode_record(record), part), _SHOWN)
         values = _enlarged(_cut(explanation.values, part), picture.shape)
         shown = replace(shown, picture=picture, values=values)
     write_picture(lay_over(shown), path)
@@ -119,17 +121,6 @@ def _cut(image: Any, part: int | None) -> Any:
     height, width = image.shape[:2]
     top, left = part // 3 * height // 4, part % 3 * width // 4
     return image[top : top + -(-height // 2), left : left + -(-width // 2)]
-
-
-def _sized(image: Picture, side: int) -> Picture:
-    """Return an image whose longest side is at most `side` pixels."""
-    import cv2
-
-    longest = max(image.shape[:2])
-    if longest <= side:
-        return np.ascontiguousarray(image)
-    height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _enlarged(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

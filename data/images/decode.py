@@ -65,6 +65,24 @@ def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.u
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
+def shrink_image(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Return an image whose longest side is at most `side` pixels, for display.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+    side : int
+        In pixels.
+    """
+    longest = max(image.shape[:2])
+    if longest <= side:
+        return np.ascontiguousarray(image)
+    import cv2
+
+    height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def scaled_side(pixels: int, scale: float) -> int:
     """Return the length in pixels of a side after `resize_image`."""
     return max(1, round(pixels * scale))
