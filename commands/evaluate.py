@@ -23,8 +23,7 @@ def _options() -> Iterator[click.Parameter]:
         "--bootstrap",
         type=int,
         default=2000,
-        help="Bootstrap samples for intervals, up to 100,000; 0 for none (comparisons keep theirs). Metrics of "
-        "bchisto take 500 at most, proportions none.",
+        help="Bootstrap samples for confidence intervals of metrics of other packages, up to 100,000; 0 for none.",
     )
     yield from options_of(Aggregation)
     yield flag(
@@ -53,7 +52,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..core import from_options
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run
-    from ..report import comparison_lines, headline, write_evaluation
+    from ..report import comparison_lines, headline, wrapped, write_evaluation
     from ..runs import record_run
 
     if not options.pop("overwrite") and is_evaluated(out):
@@ -77,7 +76,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     for name, metrics in result["tables"].items():
         results(headline(name, metrics), printed)
     echo(*comparison_lines(result))
-    echo(*result["notes"], err=True)
+    for note in result["notes"]:
+        echo(*wrapped(note), err=True)
     if failed is not None:
         raise failed
     done([out / "metrics.json", out / "tables.csv", out / "report.html"])

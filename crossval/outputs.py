@@ -35,9 +35,6 @@ from .training import Training
 CARD = "model-card.md"
 """File name of the model card."""
 
-_REPLICATES = 2000
-"""Number of bootstrap replicates for confidence intervals."""
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -62,8 +59,6 @@ class Outputs:
         Accuracy per fold and member, also written as ``table.csv``.
     picture : callable
         Returns the pixels of an image for the report, see `bchisto.report.choose_samples`.
-    most_resampled : int or None
-        Largest number of rows of a table of patches for which intervals are computed. None for no limit.
     """
 
     training: Training[Any, Any]
@@ -75,7 +70,6 @@ class Outputs:
     paper: PaperTable | None = None
     members: Sequence[PredictionTable] = ()
     shown: int | None = None
-    most_resampled: int | None = None
 
     def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]) -> CrossValidation:
         """Write all outputs.
@@ -103,7 +97,7 @@ class Outputs:
         facts = self._facts(result)
         units = {f"{unit}_is": name for unit, name in facts["names"].items()}
         tables = [replace(table, **units) for table in self.tables]
-        metrics = {table.name: self._measure(table) for table in tables}
+        metrics = {table.name: measure(table, **self.training.view.measured) for table in tables}
         bundle_facts = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(bundle_facts, facts["names"])
         measured = {"tables": metrics, "run": facts}
@@ -128,10 +122,6 @@ class Outputs:
             show(*(choose_samples(self.tables[0], self.picture) if panels else ((), ())))
         panel = panels[0] if panels else None
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
-
-    def _measure(self, table: PredictionTable) -> dict[str, Any]:
-        resampled = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
-        return measure(table, bootstrap=_REPLICATES if resampled else 0, **self.training.view.measured)
 
     def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         plan, images = self.training.plan, self.training.images

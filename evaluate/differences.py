@@ -60,8 +60,8 @@ def difference_parts(
         parts["auc"] = [difference(*pair) for pair in zip(*aucs, strict=True)]
     positive = view.positive or default_positive(first.classes)
     if positive:
-        (truth, scores), (_, others) = (two_sides(table, positive, view.rule) for table in (first, second))
-        right = [((score >= 0.5) == truth).astype(np.float64) for score in (scores, others)]
+        sides = [two_sides(table, positive, view.rule) for table in (first, second)]
+        truth, right = sides[0].truth, [side.right.astype(np.float64) for side in sides]
         parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
     return {name: known for name, some in parts.items() if (known := all_or_none(some))}
 

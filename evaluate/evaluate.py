@@ -102,8 +102,7 @@ def evaluate(
     view : TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
-        Draws for intervals, to 100,000; 0 for no intervals. Only metrics of other packages need more than 500, and
-        shares need none; ``intervals.replicates`` holds the number that was made.
+        Draws of units for the intervals of metrics of other packages that give no influences, to 100,000; 0 for none.
     tables : TableChoice, optional
         How tables are read.
     aggregation : Aggregation, optional

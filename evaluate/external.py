@@ -149,10 +149,10 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     """Call a table by the thresholds of another one's view."""
     if table.probabilities is None or not view.get("wanted"):
         return
-    truth, scores = two_sides(table, view["positive"], view["rule"])
+    sides = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
-        called = scores >= point["threshold"]
-        yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
+        called = sides.called(point["threshold"])
+        yield {"wanted": point["wanted"], **called_point(table, sides.truth, called, point["threshold"])}
 
 
 def independent_difference(value: float, other: float, first: list[float], second: list[float]) -> list[float]:

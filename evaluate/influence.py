@@ -66,8 +66,8 @@ def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -
 
 
 def f1_part(true: Mask, called: Mask) -> Part | None:
-    """Return the F1 of what is called; None where no row is true."""
-    if not true.any():
+    """Return the F1 of what is called; None where no row is true or called."""
+    if not (true | called).any():
         return None
     counted = true.astype(np.float64) + called
     value, both = float(2.0 * (true & called).sum() / counted.sum()), (true & called).sum() / (true | called).sum()

@@ -35,9 +35,8 @@ def table_intervals(
 ) -> dict[str, Any]:
     """Compute 95 % intervals.
 
-    Images are the units, or groups where they are known, since images of one patient are not independent. A share of
-    independent rows has the interval of Clopper and Pearson, every other figure that of `variance.interval`; a metric
-    of another package without influences has the percentile bootstrap.
+    Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
+    the intervals of `variance.interval`; a metric of another package without influences has the percentile bootstrap.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ def table_intervals(
     positive, two_class
         As in `compute_metrics`.
     replicates : int
-        Draws of units for the bootstrap; 0 gives no intervals at all.
+        Draws of units for the bootstrap; with 0 such a metric has no interval.
     seed : int
 
     Returns
@@ -61,12 +60,10 @@ def table_intervals(
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``benchmarks/coverage.py``.
     """
-    if replicates <= 0:
-        return {}
     units = Units.of(table)
     known = dict(_known(table, units, positive=positive, rule=two_class))
     for spec in list_metrics():
-        if spec.interval and spec.parts is None:
+        if spec.interval and spec.parts is None and replicates:
             known[spec.name] = _drawn(spec, table, units, replicates=replicates, seed=seed)
     return {
         "unit": units.kind,
@@ -89,9 +86,10 @@ def units_needed(part: Part, units: Units) -> int | None:
     """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others."""
     from scipy.special import ndtri
 
-    rows = float(part.sides[0].sum())  # as in intervals, units are worth no more rows than they have
-    variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)
-    return int(np.ceil(units.count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
+    inside = part.sides[0]
+    rows, count = float(inside.sum()), len(np.unique(units.member[inside]))
+    variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)  # as intervals have
+    return int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
 
 
 def _known(
@@ -107,9 +105,9 @@ def _known(
         for figure, part in class_parts(table, k).items():
             yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
     if positive:
-        truth, scores = two_sides(table, positive, rule)
-        yield "two_class.accuracy", units.share((scores >= 0.5) == truth)
-        if table.probabilities is not None and (auc := two_class_auc(table, truth, scores)) is not None:
+        sides = two_sides(table, positive, rule)
+        yield "two_class.accuracy", units.share(sides.right)
+        if table.probabilities is not None and (auc := two_class_auc(table, sides.truth, sides.scores)) is not None:
             yield "two_class.auc", interval([auc], units)
 
 
@@ -117,8 +115,7 @@ def _drawn(spec: MetricSpec, table: PredictionTable, units: Units, *, replicates
     """Return the percentiles of a metric over draws of units; None where it is never defined."""
     drawn = [
         drawn_value(spec, table, counts[units.member])
-        for some in bootstrap_counts(units.count, replicates=replicates, seed=seed, rows=len(table))
-        for counts in some
+        for counts in bootstrap_counts(units.count, replicates=replicates, seed=seed)
     ]
     defined = np.array(drawn)[np.isfinite(drawn)]
     if not len(defined):

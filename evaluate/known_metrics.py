@@ -20,6 +20,7 @@ from ..core import BchistoError, InputError, extension_names, is_out_of_memory, 
 from .influence import (
     Part,
     Values,
+    Whole,
     agreement,
     all_or_none,
     auc_part,
@@ -72,7 +73,8 @@ def _recalls(table: PredictionTable) -> list[Part | None]:
 
 
 def _f1s(table: PredictionTable) -> list[Part | None]:
-    return [f1_part(table.labels == k, table.predicted == k) for k in np.unique(table.labels)]
+    present = np.union1d(table.labels, table.predicted)
+    return [f1_part(table.labels == k, table.predicted == k) for k in present]
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
@@ -95,13 +97,12 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
     true, called = table.labels == k, table.predicted == k
-    scored = table.probabilities is not None
     return {
         "precision": share_part(true, called, predictive=True),
         "recall": share_part(called, true),
         "specificity": share_part(~called, ~true),
         "f1": f1_part(true, called),
-        "auc": auc_part(true, np.asarray(table.probabilities)[:, k], table.fold_array) if scored else None,
+        "auc": None if table.probabilities is None else two_class_auc(table, true, table.probabilities[:, k]),
     }
 
 
@@ -238,9 +239,9 @@ def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
 
 
-def drawn_value(spec: MetricSpec, table: PredictionTable, counts: Values) -> float:
+def drawn_value(spec: MetricSpec, table: PredictionTable, counts: Whole) -> float:
     """Return a metric of a table whose rows are drawn so often; NaN where it is not defined."""
-    value = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts.astype(np.int64))))
+    value = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts)))
     return np.nan if value is None else value
 
 

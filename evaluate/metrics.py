@@ -63,9 +63,9 @@ def compute_metrics(
         (images of each class; null where unknown), ``fold_notes`` (see `fold_notes`), ``balanced_accuracy``,
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc; null
         where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
-        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs), ``chance``
-        (``largest_class``, its share of the rows; ``by_group``, the mean over groups of that share; ``balanced``, one
-        over the classes that have rows),
+        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs, if it differs),
+        ``chance`` (``largest_class``, its share of the rows; ``by_group``, the largest mean over groups of the share
+        of a class, and ``class_by_group``, that class; ``balanced``, one over the classes that have rows),
         ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
@@ -104,9 +104,11 @@ def compute_metrics(
     counts = confusion.sum(axis=1)
     metrics["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
     if metrics["patient_recognition_rate"] is not None:
-        metrics["chance"]["by_group"] = by_patient(table, table.labels == counts.argmax()).value
-    if metrics["auc"] is not None and len(table.fold_numbers) > 1:
-        metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
+        shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
+        metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
+    if metrics["auc"] is not None:
+        pooled = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
+        metrics |= {"auc_pooled": pooled} if pooled != metrics["auc"] else {}
     if positive:
         view = TwoClassView(
             tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
@@ -118,7 +120,8 @@ def compute_metrics(
 
 def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     mask = positive_mask(table.classes, view.positive)
-    truth, scores = two_sides(table, view.positive, view.rule)
+    sides = two_sides(table, view.positive, view.rule)
+    truth, scores = sides.truth, sides.scores
     auc = pooled = None
     per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
@@ -126,22 +129,21 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     else:
         auc, pooled = two_class_auc(table, truth, scores), auc_part(truth, scores)
         per_fold = fold_curves(table, truth, scores)[0]
-    hits = (scores >= 0.5) == truth
     auc_mean, auc_std = mean_spread(per_fold)
     claimless = calibration_note(table) is not None
     return {
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
         "auc": auc and auc.value,
-        **({"auc_pooled": pooled.value} if pooled and len(table.fold_numbers) > 1 else {}),
-        "accuracy": float(hits.mean()),
-        "accuracy_std": mean_spread(_fold_shares(table, hits))[1],
+        **({"auc_pooled": pooled.value} if pooled and auc and pooled.value != auc.value else {}),
+        "accuracy": float(sides.right.mean()),
+        "accuracy_std": mean_spread(_fold_shares(table, sides.right))[1],
         "auc_per_fold": per_fold,
         "auc_mean": auc_mean,
         "auc_std": auc_std,
         "prevalence": float(truth.mean()),
         "thresholds": [
-            called_point(table, truth, scores >= value, value, view.prevalences) for value in view.thresholds
+            called_point(table, truth, sides.called(value), value, view.prevalences) for value in view.thresholds
         ],
         "wanted": [
             point

@@ -209,13 +209,14 @@ def wanted_point(
     -------
     dict or None
         ``wanted``, ``fitted``: ``other folds``, or ``same rows`` where there are none, which flatters; ``enough``:
-        whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`;
-        ``per_fold``; the keys of `operating_point`, whose ``threshold`` is the one fitted on all rows; and 95 %
-        intervals of both shares. None without positive rows.
+        whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`; ``unit``
+        (``image`` or ``group``); ``per_fold``; the keys of `operating_point`, whose ``threshold`` is the one fitted on
+        all rows; and 95 % intervals of both shares. None without positive rows.
     """
     if not truth.any():
         return None
-    threshold, enough = sensitive_threshold(scores[truth], wanted, units=sampling_units(table)[1][truth])
+    unit, member = sampling_units(table)
+    threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
     others = _called_as_wanted(table, truth, scores, wanted)
     called, thresholds, each = others or (scores >= threshold, {}, True)
     per_fold = []
@@ -227,6 +228,7 @@ def wanted_point(
         "wanted": wanted,
         "fitted": "other folds" if others else "same rows",
         "enough": enough and each,
+        "unit": unit,
         "per_fold": per_fold,
         **called_point(table, truth, called, threshold, prevalences),
     }

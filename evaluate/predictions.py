@@ -14,9 +14,6 @@ import numpy.typing as npt
 from ..core import as_frame, html_table
 from ..jobs import write_rows
 
-_CELLS = 2_000_000
-"""Weights of rows that the bootstrap draws at a time: 16 MB in each of the few arrays of a figure."""
-
 
 @dataclass(frozen=True)
 class PredictionTable:
@@ -250,17 +247,8 @@ def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> Prediction
     )
 
 
-def bootstrap_counts(units: int, *, replicates: int, seed: int, rows: int = 0) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield how often each unit is drawn, float64 of shape (some replicates, units), until all are made.
-
-    Parameters
-    ----------
-    units, replicates, seed : int
-    rows : int
-        Rows that the units hold: of many few replicates come at a time, which are the same replicates.
-    """
+def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield how often each unit is drawn, int64 of shape (units,), for each replicate."""
     rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // max(rows, units))
-    for start in range(0, replicates, step):
-        size = min(step, replicates - start)
-        yield rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
+    for _ in range(replicates):
+        yield rng.multinomial(units, np.full(units, 1.0 / units))

@@ -160,21 +160,46 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     return mask
 
 
-def two_sides(
-    table: PredictionTable, positive: Sequence[str], rule: str | None
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return which rows are truly positive, and the score of each; 1 or 0 where only the predicted class is known.
+@dataclass(frozen=True)
+class TwoSides:
+    """The rows of a table in its two-class view.
 
-    Of two classes with the same probability the predicted one holds: a score of 0.5 is one just below if that is
-    negative, so that the operating point 0.5 calls every row as the confusion matrix does.
+    Attributes
+    ----------
+    truth : ndarray of bool, shape (n,)
+        Which rows are truly positive.
+    scores : ndarray of float64, shape (n,)
+        1 or 0 if only the predicted class is known.
+    negative : ndarray of bool, shape (n,)
+        Rows of two classes that are predicted negative.
     """
+
+    truth: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float64]
+    negative: npt.NDArray[np.bool_]
+
+    def called(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+        """Return which rows are positive: those with at least this score.
+
+        Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
+        row as the confusion matrix does.
+        """
+        return (self.scores >= threshold) & ~(self.negative & (self.scores == 0.5) & (threshold == 0.5))
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether a row is on its true side at 0.5, bool of shape (n,)."""
+        return self.called() == self.truth
+
+
+def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None) -> TwoSides:
+    """Return the two-class view of a table."""
     mask = positive_mask(table.classes, positive)
     called = mask[table.predicted]
     if table.probabilities is None:
-        return mask[table.labels], called.astype(np.float64)
+        return TwoSides(mask[table.labels], called.astype(np.float64), ~called)
     scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    tied = (scores == 0.5) & ~called & (len(mask) == 2)
-    return mask[table.labels], np.where(tied, np.nextafter(0.5, 0.0), scores)
+    return TwoSides(mask[table.labels], scores, ~called & (len(mask) == 2))
 
 
 def two_class_scores(

@@ -112,10 +112,15 @@ class Units:
         """How many units there are."""
         return int(self.member.max()) + 1
 
+    @property
+    def single(self) -> bool:
+        """Whether every row is a unit."""
+        return self.count == len(self.member)
+
     def factor(self, parts: Sequence[Part], *, images: float = OF_IMAGES) -> float:
         """Return the factor of the variance of parts: at most `images`, if they count images or ranks."""
         most = max(part.finer for part in parts)
-        counts = self.kind == "image" and np.isfinite(most)
+        counts = self.single and np.isfinite(most)
         return min(self.widen, images if counts else OF_IMAGES if most == RANKED else np.inf)
 
     def outweighed(self, inside: Mask) -> str | None:
@@ -171,9 +176,9 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
         return Interval(np.nan, np.nan, "", reason)
     variance = float(np.square(influence).sum())
-    widen = min(units.widen, OF_IMAGES) if units.kind == "image" else units.widen
+    widen = min(units.widen, OF_IMAGES) if units.single else units.widen
     free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
-    if len(sizes) == len(units.member):
+    if units.single:
         free = few + MODEL_ROWS - 1.0
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
@@ -186,7 +191,10 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
     inside = np.any([side for part in parts for side in part.sides], axis=0)
     if not any(part.by_unit for part in parts) and (reason := units.outweighed(inside)):
         return reason
-    if any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
+    if np.ptp(units.member[inside]) == 0 and not units.single:
+        return f"only one {units.noun}"
+    counted = units.single and all(part.finer == 1.0 for part in parts)  # then one row has an interval too
+    if not counted and any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
         return f"only one {units.noun} of a class"
     return None
 
@@ -236,12 +244,11 @@ def interval(
         return Interval(float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
     low, scale = limits[0], limits[1] - limits[0]
     parts = [replace(part, value=(part.value - low) / scale, effect=part.effect / scale) for part in parts]
-    share_only = len(parts) == 1 and parts[0].finer <= 1.0
+    share_only = len(parts) == 1 and parts[0].finer == 1.0
     of_matrix = share_only and limits != (0.0, 1.0)
     predictive = any(part.predictive for part in parts)
     bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only and not predictive else LEAST_FREEDOM
-    ranked = RANKED if units.kind == "group" else 2.0 * RANKED
-    variation = spread(parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0, ranked=ranked)
+    variation = spread(parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0)
     widen = units.factor(parts)
     values = np.clip([part.value for part in parts], 0.0, 1.0)
     worth, share = np.array(variation.worth), float(values.mean())
@@ -258,7 +265,7 @@ def interval(
         rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
     if variation.counted:
         ends = mid_p if of_matrix else exact
-        of_rows = share_only and not of_matrix and parts[0].finer == 1.0
+        of_rows = share_only and not of_matrix
         return Interval(*ends(share, rows / widen), named(EXACT if of_rows else EFFECTIVE, widen)).scaled(*limits)
     low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
     return Interval(low, high, named(WILSON, widen)).scaled(*limits)
@@ -306,7 +313,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
 
     if (reason := _dominance(parts, units)) is not None:
         return Interval(np.nan, np.nan, "", reason)
-    ranked = RANKED if units.kind == "group" or len(parts) == 1 else 2.0 * RANKED
+    ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
     variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked)
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     value = np.array([part.value for part in parts])

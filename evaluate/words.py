@@ -49,9 +49,9 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     --------
     >>> names = {"row": "image"}
     >>> images_tested({"names": names, "n": 48, "tested": {"n": 24, "least": 2, "most": 2}})
-    '24 images, each tested 2 times (48 predictions)'
+    '48 predictions of 24 images, each tested 2 times'
     >>> images_tested({"names": names, "n": 40, "tested": {"n": 24, "least": 1, "most": 3}})
-    '24 images, tested 1 to 3 times (40 predictions)'
+    '40 predictions of 24 images, tested 1 to 3 times'
     """
     of = part or metrics
     times = of.get("tested") or {"n": of["n"], "least": 1, "most": 1}
@@ -59,7 +59,7 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     if times["most"] == 1:
         return images
     each, often = ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")
-    return f"{images}, {each}tested {often}{times['most']} times ({counted(of['n'], 'prediction')})"
+    return f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
 
 
 def called(metrics: Mapping[str, Any], text: str) -> str:

@@ -22,11 +22,6 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
-_MOST_RESAMPLED = 20_000
-"""Largest number of patches for which confidence intervals are computed.
-
-For 200,000 patches this takes a minute on one core; ``bchisto evaluate --level row`` computes them on request."""
-
 
 def write_outputs(
     training: Training[FoldUnit, Any],
@@ -54,7 +49,6 @@ def write_outputs(
             "curves": {fold: _curve(rows) for fold, rows in logs.items() if rows},
         },
         picture=lambda image: decode_record(records[image]),
-        most_resampled=_MOST_RESAMPLED,
     )
     bundle = functools.partial(
         CnnBundle.save,

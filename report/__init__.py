@@ -3,7 +3,7 @@
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """
 
-from .answer import comparison_lines, headline
+from .answer import comparison_lines, headline, wrapped
 from .card import measured, model_card
 from .evaluation import write_evaluation
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
@@ -32,6 +32,7 @@ __all__ = [
     "style_of",
     "surest",
     "thumbnail",
+    "wrapped",
     "write_evaluation",
     "write_page",
     "write_published",

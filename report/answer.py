@@ -31,10 +31,10 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, without one, its
-        ``reason``; the same by ``unit`` (``by_unit`` is None if it adds nothing); ``leads``, whether that comes
-        first; ``majority`` and its share, also by unit; ``balanced`` accuracy and ``chance``; what to expect of a new
-        patient.
+        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, without one, its ``reason``;
+        the same by ``unit`` (``by_unit`` is None if it adds nothing); ``leads``, whether that comes first;
+        ``majority`` and its share, and the best class by unit with its; ``balanced`` accuracy and ``chance``; what to
+        expect of a new patient.
     """
     intervals = metrics.get("intervals") or {}
     counts = [sum(row) for row in metrics["confusion"]]
@@ -55,7 +55,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "grouped": grouped,
         "by_unit": by_unit,
         "unit": group,
-        "units": intervals.get("units"),
+        "units": intervals.get("units", 0) - intervals.get("ungrouped", 0),
         "unit_interval": intervals.get("patient_recognition_rate"),
         "unit_reason": _reason(metrics, "patient_recognition_rate"),
         "largest": intervals.get("largest"),
@@ -63,6 +63,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "majority": metrics["classes"][counts.index(max(counts))],
         "majority_share": max(counts) / max(sum(counts), 1),
         "majority_by_unit": nested(metrics, "chance", "by_group") if by_unit is not None else None,
+        "best_by_unit": nested(metrics, "chance", "class_by_group"),
         "balanced": metrics.get("balanced_accuracy"),
         "balanced_interval": intervals.get("balanced_accuracy"),
         "chance": 1.0 / max(len(present), 1),
@@ -117,7 +118,7 @@ def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = 
     warnings = warnings_of(metrics, banners)
     lines: list[str] = []
     for sentence in sentences(name, metrics, warnings, brief=brief):
-        more = _wrapped(sentence, "  " * bool(lines))
+        more = wrapped(sentence, "  " * bool(lines))
         if len(lines) + len(more) > _LINES and sentence not in warnings:
             return [*lines, "  The report has further results."]
         lines += more
@@ -130,8 +131,8 @@ def sentences(name: str, metrics: Mapping[str, Any], warnings: Sequence[str], *,
     return [line.strip() for line in render("terminal.txt", brief=brief, **values).splitlines() if line.strip()]
 
 
-def _wrapped(sentence: str, indent: str = "") -> list[str]:
-    """Return a sentence in lines for a terminal."""
+def wrapped(sentence: str, indent: str = "") -> list[str]:
+    """Return a sentence in lines of 100 characters for a terminal."""
     lines = textwrap.wrap(
         sentence.replace(" %", "\u00a0%"), _WIDTH, initial_indent=indent, subsequent_indent="    ",
         break_long_words=False, break_on_hyphens=False,
@@ -148,4 +149,4 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
         What ``metrics.json`` holds.
     """
     values = {"tables": result["tables"], "pairs": result["comparisons"], "external": result.get("external")}
-    return [line for text in render("lines.txt", **values).splitlines() for line in _wrapped(text)]
+    return [line for text in render("lines.txt", **values).splitlines() for line in wrapped(text)]

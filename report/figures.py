@@ -73,14 +73,15 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     view = metrics.get("two_class")
     if view is None or table.probabilities is None or view["auc"] is None:
         return None
-    truth, scores = two_sides(table, view["positive"], view["rule"])
+    sides = two_sides(table, view["positive"], view["rule"])
+    truth, scores = sides.truth, sides.scores
     curves = fold_curves(table, truth, scores)[1]
     title = f"{' + '.join(view['positive'])} against the rest"
     if len(curves) > 1:
         rates = np.array([np.interp(_GRID, false, true) for false, true in curves])
         whole, label = (_GRID, rates.mean(axis=0)), f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
     else:
-        whole, label = roc_curve(truth, scores)[:2], f"AUC {view['auc']:.3f}"
+        whole, label = curves[0] if curves else roc_curve(truth, scores)[:2], f"AUC {view['auc']:.3f}"
     points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
 
     single = curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else []

@@ -46,7 +46,7 @@ def methods_text(
         tables=metrics,
         rows=list(dict.fromkeys(rows_of(m) for m in metrics)),
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"])),
+        protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"] and m["folds"])),
         units=list(dict.fromkeys(_units(m) for m in measured)),
         about=list(dict.fromkeys(called(m, m["intervals"].get("estimand") or "") for m in measured)),
         pairs=pairs,

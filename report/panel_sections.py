@@ -60,10 +60,10 @@ def _classes(panel: Panel) -> Iterator[Block]:
     if points and len(metrics["classes"]) == 2:  # one class says all of the other
         yield from points
     else:
-        rows = [
-            [name, f"{values['n']:,}", *class_cells(metrics, name)] for name, values in metrics["per_class"].items()
-        ]
-        caption = "Per-class results, one-vs-rest" + ", with 95 % CI" * bool(metrics.get("intervals"))
+        positive = (metrics.get("two_class") or {}).get("positive") or metrics["classes"][1:]
+        names = metrics["classes"] if len(metrics["classes"]) > 2 else positive
+        rows = [[name, f"{metrics['per_class'][name]['n']:,}", *class_cells(metrics, name)] for name in names]
+        caption = "Per-class results, one-vs-rest, with 95 % CI"
         yield Block(
             grid=Grid(caption, ["class", rows_of(metrics), *(title for title, _ in CLASS_METRICS.values())], rows)
         )
@@ -94,7 +94,8 @@ def _two_class(panel: Panel) -> Iterator[Block]:
     if not (view := metrics.get("two_class")):
         return
     several = len(metrics["classes"])
-    values = {"view": view, "ends": nested(metrics, "intervals", "two_class") or {}, "classes": several}
+    ends = nested(metrics, "intervals", "two_class") or {}
+    values = {"view": view, "ends": ends, "classes": several, "names": metrics["names"]}
     yield Block(template="points.html", values=values)
     if several > 2:
         yield from _points(metrics)

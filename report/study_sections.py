@@ -55,7 +55,15 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
         name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
     }
     figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
-    return [Block(template="comparisons.html", values={"pairs": pairs, "names": names, "figures": figures})]
+    metrics = panels[0].metrics
+    reasons = {
+        called(metrics, change["reason"])
+        for pair in pairs
+        for change in pair["differences"].values()
+        if change["reason"]
+    }
+    values = {"pairs": pairs, "names": names, "figures": figures, "reasons": sorted(reasons)}
+    return [Block(template="comparisons.html", values=values)]
 
 
 def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
@@ -101,6 +109,8 @@ def form_block(panels: Sequence[Panel], settings: Mapping[str, str]) -> Block:
         "subgroups": any(table.get("subgroups") for table in metrics),
         "external": any(panel.external for panel in panels),
         "flow": any(panel.run.get("flow") for panel in panels),
+        "probabilities": any(panel.table.probabilities is not None for panel in panels),
+        "points": any(nested(table, "two_class", "thresholds") for table in metrics),
     }
     return Block(template="tripod.html", values=values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
     """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
     specs = shown_metrics(panel.metrics for panel in panels)
     cells = [summary_cells(specs, panel.metrics) for panel in panels]
+    filled = [any(row[column][1] != NOTHING for row in cells) for column in range(len(cells[0]))]
+    cells = [list(compress(row, filled)) for row in cells]
     about = [f"{images_tested(panel.metrics)}, {panel.metrics['protocol']}" for panel in panels]
     same = len(set(about)) == 1
     header = ["table", *([] if same else ["predictions and protocol"]), *(heading for heading, _ in cells[0])]

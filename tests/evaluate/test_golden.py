@@ -17,6 +17,9 @@ GONE = ("abstention", "average_precision")
 ONE_CELL = ("protocol", "predictions", "average precision")
 """Columns that stand in one cell now, or are gone."""
 
+ONE_OF_TWO = ("benign",)
+"""Classes of tables of two of which only the other one is named."""
+
 HERE = Path(__file__).parent
 EXPECTED = HERE / "golden" / "expected"
 
@@ -105,6 +108,8 @@ def test_cells_of_the_report(made):
     for (row, column), values in old.items():
         if "interval" not in column and column not in ONE_CELL:
             column = column.replace("mean ± spread", "mean ± SD")
+            if row in ONE_OF_TWO:
+                continue
             gone = {"0.0 %"} if (row, column) == ("Invasive", "F1") else set()  # of the table that lacks the class
             assert set(values) - gone <= set(new[row, column]), (row, column)
             checked += len(values)

@@ -243,26 +243,38 @@ def test_likelihood_ratios_by_hand(outweighed):
     np.testing.assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
 
 
-def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng):
-    """In differences of AUCs of single images: eight, as in an AUC; four if there is one AUC, or patients are units."""
+def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypatch):
+    """In differences of AUCs of single images: eight rows of a proportion; else four."""
     labels = np.repeat([0, 1, 2, 3], [30, 30, 30, 2])
     scores = rng.normal(size=(2, 92, 4)) + 2.5 * np.eye(4)[labels]
-    parts = [
-        difference(*(auc_part(labels == k, of_table[:, k]) for of_table in scores)) for k in range(4)
-    ]  # fmt: skip
-    images, patients = (Units(np.arange(92), kind=kind) for kind in ("image", "group"))
-    widths = [np.ptp(difference_interval(parts, units).ends) for units in (images, patients)]
-    assert widths[0] < 0.99 * widths[1]
-    single = [difference_interval(parts[3:], units).ends for units in (images, patients)]
-    assert single[0] == single[1]
+    parts = [difference(*(auc_part(labels == k, of_table[:, k]) for of_table in scores)) for k in range(4)]
+    images, pairs = Units(np.arange(92)), Units(np.r_[np.arange(90) // 2, 45, 46])
+
+    for of, units, ranked in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
+        calls = []
+        monkeypatch.setattr(
+            "bchisto.evaluate.variance.spread", lambda *args, to=calls, **more: to.append(more) or spread(*args, **more)
+        )
+        difference_interval(of, units)
+        assert [more["ranked"] for more in calls] == [ranked]
+
+
+def test_a_perfect_auc_of_few_images_is_not_sure(rng):
+    """Of 6 and 6 images in order, the exact test against 0.5 rejects (2 / 924); the interval stays below 1 - 1/6."""
+    truth = np.arange(12) >= 6
+    low, high = interval([auc_part(truth, rng.normal(size=12) + 20.0 * truth)], Units(np.arange(12))).ends
+    assert 0.5 < low < 5 / 6
+    assert high == 1.0
 
 
 def test_the_slope_of_single_images_takes_their_factor_for_folds(rng):
     truth = rng.random(200) < 0.7
     scores = np.clip(rng.normal(0.75, 0.1, 200), 0.5, 0.99)
     width = {
-        (kind, widen): np.ptp(recalibration(scores, truth, units=Units(np.arange(200), widen, kind))["slope_interval"])
-        for kind in ("image", "group") for widen in (1.0, 1.5)
-    }  # fmt: skip
+        (kind, widen): np.ptp(recalibration(scores, truth, units=Units(units, widen, kind))["slope_interval"])
+        for kind, units in (("image", np.arange(200)), ("group", np.arange(200)), ("pair", np.arange(200) // 2))
+        for widen in (1.0, 1.5)
+    }
     assert width["image", 1.5] / width["image", 1.0] == pytest.approx(1.35**0.5)
-    assert width["group", 1.5] / width["group", 1.0] == pytest.approx(1.5**0.5)
+    assert width["group", 1.5] == width["image", 1.5]  # a patient with one image is an image
+    assert width["pair", 1.5] / width["pair", 1.0] == pytest.approx(1.5**0.5)

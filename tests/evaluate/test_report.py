@@ -288,7 +288,7 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
     assert metrics["intervals"]["ungrouped"] == 12
     metrics["subgroups"] = {"site": subgroups(table, dict.fromkeys(table.image_ids[:10], "a"), column="site")}
     said = "\n".join(headline("t", metrics))
-    assert " of 24 images, each tested 2 times (48 predictions) right: " in said
+    assert " of 48 predictions of 24 images, each tested 2 times, right: " in said
     assert "12 images name no patient: each image" in said
     both = [[block.grid.rows for block in cohort_blocks(one) if block.grid] for one in (table, once)]
     assert both[0] == both[1]
@@ -298,11 +298,11 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
         assert len({sample.image_id for sample in samples}) == len(samples) > 1
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, right=found[0], wrong=found[1])])
     text = text_of(tmp_path / "r.html")
-    assert " of 24 images, each tested 2 times (48 predictions) right: " in text
+    assert " of 48 predictions of 24 images, each tested 2 times, right: " in text
     assert "48 images" not in text
     assert "Number of predictions: true class" in text
     uneven = measure(take_rows(table, np.arange(40)), bootstrap=0)
-    assert "of 24 images, tested 1 to 2 times (40 predictions)" in " ".join(headline("t", uneven))
+    assert "of 40 predictions of 24 images, tested 1 to 2 times" in " ".join(headline("t", uneven))
 
 
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
@@ -355,7 +355,7 @@ def test_the_methods_are_those_that_were_run(rng, page):
     table = table_of(rng, folds=0)
     metrics = measure(replace(table, protocol=""), bootstrap=0)
     alone = methods_text([metrics], runs=[{}], pairs=[])
-    for absent in ("fold", "interval", "McNemar", "Holm", "sign of", "trained", "normalised", "protocol"):
+    for absent in ("several folds", "all folds", "McNemar", "Holm", "sign of", "normalised", "protocol"):
         assert absent not in alone
     assert "Metrics were computed with bchisto." in alone
     curves = measure(table_of(rng), bootstrap=0, prevalences=[0.1])

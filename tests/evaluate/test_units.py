@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable
 from bchisto.evaluate.intervals import table_intervals
-from bchisto.evaluate.predictions import bootstrap_counts, sampling_units
+from bchisto.evaluate.predictions import sampling_units
 
 
 def table(hits, *, groups=None, labels=None, folds=None):
@@ -47,13 +47,6 @@ def test_all_right_is_not_certain():
         assert high == 1.0, name
     np.testing.assert_allclose(found["accuracy"], [0.8315666, 1.0], atol=1e-6)  # Clopper & Pearson 1934
     np.testing.assert_allclose(found["per_class"]["a"]["recall"], [0.6915029, 1.0], atol=1e-6)
-
-
-def test_draws_are_the_same_however_many_come_at_a_time():
-    once = np.concatenate(list(bootstrap_counts(9, replicates=700, seed=3)))
-    parts = list(bootstrap_counts(9, replicates=700, seed=3, rows=60_000))
-    assert max(map(len, parts)) * 60_000 <= 2_000_000
-    np.testing.assert_array_equal(np.concatenate(parts), once)
 
 
 def test_an_agreement_of_swapped_classes_is_in_its_interval(rng):
