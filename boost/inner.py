@@ -22,6 +22,8 @@ kernel classifier keeps most of its rows, so its time grows with their square an
 INNER_FOLDS = 5
 """Number of folds inside the training part."""
 
+_MORE = "add images (patients) of that class"
+
 Folds = Sequence[tuple[Places, Places]]
 """Positions of training images and of held-out images, for each inner fold."""
 
@@ -170,8 +172,8 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
         raise InputError(
             Message(
                 "this classifier chooses its settings by folds inside the training set, and there a class is "
-                "left with no image to train on; use {heads:lightgbm}, more {folds}, or add images "
-                "(patients) of that class"
+                "left with no image to train on",
+                remedies=[Message("use {heads:lightgbm}"), Message("more {folds}"), _MORE],
             )
         )
     return folds
@@ -190,8 +192,8 @@ def check_held_out(folds: Folds, labels: Places) -> None:
         raise InputError(
             Message(
                 "this classifier turns its decisions into probabilities by folds inside the training set, and "
-                "these hold out no image of one of the classes; use {heads:lightgbm} or "
-                "{heads:logistic}, more {folds}, or add images (patients) of that class"
+                "these hold out no image of one of the classes",
+                remedies=[Message("use {heads:lightgbm} or {heads:logistic}"), Message("more {folds}"), _MORE],
             )
         )
 

@@ -21,7 +21,7 @@ from .inner import (
     spread_augmentations,
     standardisation,
 )
-from .linear_head import StandardisedModel, held_out_loss, multinomial, softmax
+from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -105,10 +105,48 @@ def _fit_pairs(
     return machine.support_.astype(np.int64), np.array(pairs), machine.intercept_.astype(np.float64)
 
 
+def fit_probabilities(
+    decisions: Probabilities, labels: Places, *, classes: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fit a multinomial logistic regression that turns decisions into probabilities.
+
+    No decision may speak against the class that it is for: if one patient outweighs the others, folds inside the
+    training set may be wrong more often than right, and a negative slope would make the model predict the opposite of
+    what its decisions say. The decision with the most negative slope is left out until none is negative.
+
+    Parameters
+    ----------
+    decisions : ndarray of float64, shape (images, pairs)
+        Of each pair of classes, see `_fit_pairs`.
+    labels : ndarray of int, shape (images,)
+    classes : int
+
+    Returns
+    -------
+    ndarray of shape (classes, pairs), ndarray of shape (classes,)
+        Weights and intercepts. If no decision is left, the probabilities are the shares of the classes.
+    """
+    present = np.unique(labels)
+    first, second = np.array(list(combinations(present, 2))).T
+    if len(present) == 2:  # a positive decision is for the second class, as in scikit-learn
+        first, second = second, first
+    weights, kept = np.zeros((classes, len(first))), np.ones(len(first), dtype=np.bool_)
+    while kept.any():
+        weights[:] = 0.0
+        weights[:, kept], intercepts = multinomial(decisions[:, kept], labels, C=1.0, classes=classes)
+        slopes = weights[first, np.arange(len(first))] - weights[second, np.arange(len(first))]
+        if (slopes >= 0.0).all():
+            return weights, intercepts
+        kept[slopes.argmin()] = False
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    return np.zeros_like(weights), np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
+
+
 def fit_svm(part: TrainingPart) -> bytes:
     """Fit a support-vector machine, and choose its cost and width by grouped folds inside the training part.
 
-    Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes.
+    Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes, see
+    `fit_probabilities`.
 
     Parameters
     ----------
@@ -153,7 +191,7 @@ def fit_svm(part: TrainingPart) -> bytes:
 
         decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
         held_out = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = multinomial(decisions[held_out], labels[held_out], C=1.0, classes=classes)
+        weights, intercepts = fit_probabilities(decisions[held_out], labels[held_out], classes=classes)
         loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
         return loss, weights, intercepts
 

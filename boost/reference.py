@@ -176,8 +176,8 @@ class TrainingReference:
     def meaning(self) -> str:
         """Explanation of a mark, for reports."""
         count, units = len(self.arrays["left_out"]), int(self.arrays["units"])
-        whose = f" of {units} patients or slides" if units < count else ""
-        return f"further from the training images than {MARKED:g} % of {count} images{whose} that were left out"
+        sets = f" in {units} sets (one patient, or near-duplicates)" if units < count else ""
+        return f"further from the training images than {MARKED:g} % of {count} images{sets} that were left out"
 
 
 def fit_reference(

@@ -225,7 +225,8 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
             for parts in sorted(source.glob("*.parts")):
                 if not parts.with_suffix(".h5").is_file():
                     raise StoreError(
-                        "{}: its parts are not merged; run the same bchisto featurize without {shard}", parts
+                        "{}: feature extraction is not finished; run the same bchisto featurize again, without {shard}",
+                        parts,
                     )
                 _log.warning(
                     "%s: images or augmentations were being added and are not in the feature file yet; run the "

@@ -18,7 +18,7 @@ from .arrays import Probabilities
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head
 
-MODEL_KIND = "model 1"
+MODEL_KIND = "model 2"
 """Version in the key of a model; the number increases when training or prediction changes."""
 
 

@@ -33,7 +33,9 @@ def compare_pairs(
     views: Sequence[TwoClassView] = (),
     margin: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Compare every two tables that hold the same images, with the same true classes, in the same folds.
+    """Compare every two tables that hold the same images, with the same true classes and folds.
+
+    A table without folds is compared with one that has some, if that tests each image once.
 
     Parameters
     ----------
@@ -115,15 +117,17 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     return [
         Message("{} and {} are not compared: {}", a.name, b.name, reason)
         for a, b in combinations(tables, 2)
-        if (rows or _keys(a).keys() == _keys(b).keys()) and (reason := _unlike(a, b)) is not None
+        if (rows or _keys(a, b).keys() == _keys(b, a).keys()) and (reason := _unlike(a, b)) is not None
     ]
 
 
 def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     """Return why two tables cannot be compared."""
-    of_first, of_second = _keys(first), _keys(second)
+    of_first, of_second = _keys(first, second), _keys(second, first)
     only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
     if only_first or only_second:
+        if {key[:2] for key in of_first} == {key[:2] for key in of_second}:
+            return "they test the same images in other folds"
         return Message(
             "{} row{} only in the first, {} only in the second{}",
             len(only_first),
@@ -150,8 +154,13 @@ def _called(key: tuple[str, str, int | None]) -> str:
     return f"{image} in fold {fold}" if fold is not None else image
 
 
-def _keys(table: PredictionTable) -> dict[tuple[str, str, int | None], int]:
-    return {key: row for row, key in enumerate(table.keys)}
+def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str, int | None], int]:
+    """Return the place of each row by image, patch and fold; without the fold, if one table names none."""
+    keys = {key: row for row, key in enumerate(table.keys)}
+    if table.fold_numbers and other.fold_numbers:
+        return keys
+    images = {(image, patch, None): row for (image, patch, _), row in keys.items()}
+    return images if len(images) == len(keys) else keys  # else folds test an image several times
 
 
 def compare_tables(
@@ -166,8 +175,8 @@ def compare_tables(
     Parameters
     ----------
     first, second : PredictionTable
-        Over the same images and folds; rows may stand in another order. A group that one of them lacks is taken from
-        the other.
+        Over the same images and folds, or one of them without folds; rows may stand in another order. A group that one
+        of them lacks is taken from the other.
     view : TwoClassView, optional
         Of sensitivity and specificity.
     margin : float, optional
@@ -202,11 +211,12 @@ def compare_tables(
             second.name,
             reason,
         )
-    places = _keys(second)
-    other = take_rows(second, np.array([places[key] for key in _keys(first)], dtype=np.int64))
+    places = _keys(second, first)
+    other = take_rows(second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64))
     groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))
     first = replace(first, groups=groups)
     units = Units.of(first)
+    units = replace(units, widen=max(units.widen, Units.of(other).widen))
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())

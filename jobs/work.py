@@ -106,6 +106,7 @@ class Work(Settings):
         group="Speed",
         recorded=False,
         decides=False,
+        least=1,
         help="Processes; default: one per core, for networks per GPU if Keras sees any.",
     )
     shard: Shard | None = option(

@@ -183,6 +183,7 @@ def make_sheet(
         f"{called[0].upper()}{called[1:]}." if called else "The model has no positive class, so no threshold applies.",
         *([] if outliers is None else [f"{outliers.summary[0].upper()}{outliers.summary[1:]}."]),
         f"Predicted on {day} by {listed(bundle.model_names)}, cross-validated with {bundle.protocol}.",
+        *([] if rule is None else [_accuracy(rule)]),
         f"Next: look at {first_to_see}, which come first{', and at the outliers' if far else ''}. If the true classes "
         f"are known, bchisto evaluate compares {title} with them.",
     )
@@ -241,13 +242,27 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
         f"of {sure['n'] + unsure['n']} predictions of images by models that had not trained on them.",
         f"Correct of those at or above it: {right(sure)}; of those below it: {right(unsure)}.",
     ]
-    if unsure["right"] * sure["n"] >= sure["right"] * unsure["n"]:
+    if _uninformative(rule):
         lines.append("Those below it were not wrong more often: for this model, the mark is uninformative.")
     return [
         *lines,
         "New images are predicted by all models together and may be of another kind: the mark shows where to look "
         "twice, and an unmarked image can still be wrong.",
     ]
+
+
+def _accuracy(rule: Mapping[str, Any]) -> str:
+    """Return how often models were right on images that they had not trained on."""
+    right, count = (rule["sure"][name] + rule["unsure"][name] for name in ("right", "n"))
+    text = f"Models were right in {right:,} of {count:,} predictions ({100 * right / count:.1f} %) of images that they "
+    text += "had not trained on."
+    return text + " The mark uncertain is uninformative for this model." * _uninformative(rule)
+
+
+def _uninformative(rule: Mapping[str, Any]) -> bool:
+    """Return whether marked images were not wrong more often than the others."""
+    sure, unsure = rule["sure"], rule["unsure"]
+    return bool(unsure["right"] * sure["n"] >= sure["right"] * unsure["n"])
 
 
 def _shortened(image: str, text: str) -> str:

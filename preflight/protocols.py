@@ -90,6 +90,11 @@ class ProtocolCheck:
         return self.kept == "published" and self.folds not in PUBLISHED_FOLDS
 
     @property
+    def splits_patients(self) -> bool:
+        """Whether it tests one value of a column at a time, and known patients have images of several values."""
+        return self.folds.startswith("site:") and bool(self.warnings)
+
+    @property
     def lacking(self) -> list[FoldParts]:
         """Folds in which a part lacks a class."""
         return [fold for fold in self.parts if fold.missing]
@@ -173,7 +178,8 @@ def check_protocols(
             if given or not (name.startswith("site:") and protocol.hopeless):  # probably not a column of sites
                 protocols.append(protocol)
             progress.update_to(done)
-    if not given and all(outcome.refused or outcome.lacking for outcome in protocols if outcome.group_by is None):
+    whole = [outcome for outcome in protocols if outcome.group_by is None and not outcome.splits_patients]
+    if not given and all(outcome.refused or outcome.lacking for outcome in whole):
         protocols += [check(name, None) for name in _FEWER]
     return protocols
 

@@ -106,14 +106,27 @@ class Preflight:
         """The recommended scheme: the split in which the images came, else one with every class in every part.
 
         Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
-        that have a warning come last, since they may list more images than there are.
+        that have a warning come last, since they may list more images than there are; before these, folds by site that
+        put images of one patient into training and test sets.
         """
         usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
 
-        def rank(check: ProtocolCheck) -> tuple[bool, bool, bool]:
-            return check.folds != GIVEN, bool(check.lacking), bool(check.warnings) and check.of_slides
+        def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
+            of_other_slides = bool(check.warnings) and check.of_slides
+            return check.folds != GIVEN, check.splits_patients, bool(check.lacking), of_other_slides
 
         return min(usable, key=rank, default=None)
+
+    @property
+    def unfoldable(self) -> str:
+        """The reason why no scheme is recommended; empty if one is, or none was tried."""
+        if not self.protocols or self.protocol is not None:
+            return ""
+        counts = ", ".join(f"{name}: {count}" for name, count in self.dataset.class_counts().items())
+        return (
+            f"no folds that were tried can be used ({counts}): each class needs images in training and test sets, of "
+            "different patients if they are known"
+        )
 
     @property
     def median(self) -> ImageRecord | None:
@@ -266,6 +279,9 @@ def preflight(
         seed=requested.seed,
     )
     result = replace(result, protocols=tuple(protocols), used=once.records)
+    if result.unfoldable and not dataset.untrainable:
+        unfoldable = Finding("warning", str(dataset.root), result.unfoldable)
+        result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
     if fitting is None:
         return result
     work = Work.of(work)

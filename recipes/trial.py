@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from ..boost import PRESET_OPTIONS, BoostSettings, train
-from ..core import InputError, Many, Message, PathInput, ReportError, TextInput, as_path, as_texts
+from ..core import InputError, Many, Message, PathInput, ReportError, TextInput, as_path, as_texts, limited, message_of
 from ..crossval import CrossValidation
 from ..data import FoldChoice, ImageSelection
 from ..encoders import EncoderChoice, gives_maps
@@ -29,8 +29,8 @@ class TrialResult:
     check : Preflight
         Pre-flight of the images.
     results : tuple of CrossValidation
-        One for each classifier, first the one that was better on the real BACH images. Only LightGBM if there are too
-        few patients for folds within the training part.
+        One for each classifier, first the one with the higher balanced accuracy. Only LightGBM if there are too few
+        patients for folds within the training part.
     """
 
     check: Preflight
@@ -105,11 +105,18 @@ def trial(
         try:
             results = train(out=run, settings=settings, folds=protocol, work=work)
         except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
-            _log.warning(Message("{}; going on with lightgbm only", error))
+            _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
             results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
-        raise ReportError(str(error), TrialResult(check, tuple(error.results))) from error
-    return TrialResult(check, tuple(results))
+        raise ReportError(
+            str(error), TrialResult(check, tuple(sorted(error.results, key=_balanced, reverse=True)))
+        ) from error
+    return TrialResult(check, tuple(sorted(results, key=_balanced, reverse=True)))
+
+
+def _balanced(result: CrossValidation) -> float:
+    """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
+    return float(result.metrics["balanced_accuracy"])
 
 
 def _about(check: Preflight) -> str:
@@ -129,5 +136,5 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     if check.fitting is None:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:
-        raise InputError("{}: no folds can be made of these images; give more of each class", check.dataset.root)
+        raise InputError("{}: {}", check.dataset.root, check.unfoldable)
     return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

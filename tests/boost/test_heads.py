@@ -349,3 +349,26 @@ def test_a_class_without_a_training_image_has_probability_zero(rng, head):
     (model,) = fit_head(head, part, params=[{}])
     probabilities = parse_head(head, model.data).predict_proba(features)
     assert probabilities[:, 2].max() < 1e-12
+
+
+def test_no_decision_of_a_support_vector_machine_speaks_against_its_class(rng):
+    """Held-out decisions that are wrong more often than right, as of one patient who outweighs the others."""
+    from bchisto.boost.kernel_head import fit_probabilities
+
+    labels = np.repeat([0, 1], [30, 10])
+    wrong = rng.normal(size=(40, 1)) - 2.0 * labels[:, None]
+    weights, intercepts = fit_probabilities(wrong, labels, classes=3)
+    assert not weights.any()
+    np.testing.assert_allclose(np.exp(intercepts), [0.75, 0.25, 0.0], atol=1e-12)
+    weights, _ = fit_probabilities(-wrong, labels, classes=3)
+    assert weights[1, 0] > 0 > weights[0, 0]
+
+    three = np.arange(60) % 3  # pairs (0, 1), (0, 2), (1, 2): a positive decision is for the first
+    decisions = rng.normal(size=(60, 3)) * 0.3
+    decisions[:, 0] += (three == 1) * 1.0 - (three == 0)  # against its class
+    decisions[:, 1] += (three == 0) * 1.0 - (three == 2)
+    decisions[:, 2] += (three == 1) * 1.0 - (three == 2)
+    weights, _ = fit_probabilities(decisions, three, classes=3)
+    assert not weights[:, 0].any()
+    assert weights[0, 1] > weights[2, 1]
+    assert weights[1, 2] > weights[2, 2]

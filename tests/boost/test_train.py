@@ -258,7 +258,7 @@ def test_unmerged_parts_are_refused(described, run_copy):
     (run / "features" / "other-1.0-64.parts").mkdir()
     with pytest.raises(
         StoreError,
-        match="its parts are not merged; run the same bchisto featurize without `shard`",
+        match="feature extraction is not finished; run the same bchisto featurize again, without `shard`",
     ):
         train(out=run, folds=["3"])
 

@@ -14,6 +14,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, holm, sign_flip
 from bchisto.evaluate.differences import paired_differences
+from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.two_class import TwoClassView
 from bchisto.evaluate.variance import Units
 from bchisto.report import comparison_lines
@@ -240,6 +241,29 @@ def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
     assert unlike_pairs((a, other)) == [f"a and b are not compared: {said}"]
     with pytest.raises(InputError, match=said):
         compare_tables(a, other)
+
+
+def test_tables_that_name_other_patients_are_not_compared(rng):
+    a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
+    grouped, other = replace(a, groups=("p",) * 20), replace(b, groups=("p",) * 19 + ("q",))
+    assert compare_pairs((grouped, other)) == []
+    (note,) = unlike_pairs((grouped, other))
+    assert "they name different groups for the same row, for example p and q of i19" in note
+    assert len(compare_pairs((grouped, b))) == 1  # a table without patients takes those of the other
+
+
+def test_a_table_without_folds_is_compared_by_image(rng):
+    """As a table of another program; its rows are in another order."""
+    a, b = (table(name, rng.random(20) < 0.7, folds=5) for name in "ab")
+    order = rng.permutation(20)
+    bare = take_rows(replace(b, folds=(None,) * 20), order)
+    (expected,), (pair,), (turned,) = compare_pairs((a, b)), compare_pairs((a, bare)), compare_pairs((bare, a))
+    same = ("p", "least_p", "variance_factor", "difference", "interval", "only_first")
+    assert [pair[name] for name in same] == [expected[name] for name in same]
+    assert turned["p"] == pair["p"]
+    assert turned["variance_factor"] == pair["variance_factor"] > 1
+    other = replace(b, folds=b.folds[1:] + b.folds[:1])
+    assert unlike_pairs((a, other)) == ["a and b are not compared: they test the same images in other folds"]
 
 
 def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):

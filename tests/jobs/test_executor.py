@@ -36,7 +36,7 @@ def test_a_worker_that_is_killed_is_one_clear_line():
 
 def test_nothing_to_do_and_bad_numbers():
     assert run_units(square, [], **options()) == []
-    with pytest.raises(InputError, match="`jobs` 0: give at least 1 process"):
+    with pytest.raises(InputError, match="`jobs` 0: give at least 1"):
         run_units(square, [1], **options(jobs=0))
 
 

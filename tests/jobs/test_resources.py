@@ -152,7 +152,6 @@ def test_networks_are_computed_with_the_threads_that_are_asked_for():
         (Work(), 4, None, None, (6, 1)),
         (Work(), 3, None, None, (3, 2)),
         (Work(), 1, None, None, (1, 6)),
-        (Work(jobs=0), 3, None, None, (0, 2)),  # refused when the work begins, as of all commands
         (Work(jobs=1), 3, None, None, (1, 2)),  # the same whatever the processes
         (Work(shard="1/3"), 3, None, None, (3, 2)),
         (Work(), 1, 2, None, (3, 2)),  # a folder goes on as it was begun

@@ -203,8 +203,31 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
     assert code == 0
     assert "site:ward" not in out
     (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
-    _, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
-    assert "boost" not in out.split("NEXT\n")[1]
+    code, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
+    assert (code, "NEXT" in out) == (1, False)
+    assert "no folds that were tried can be used (a: " in " ".join(out.split())
+
+
+def test_a_column_that_splits_known_patients_is_not_recommended(tmp_path, cli):
+    """Folds by patient may lack a class in some fold; those by any column would mix training and test sets."""
+    write_tissue(tmp_path / "t", per_class=6)
+    images = sorted((tmp_path / "t").rglob("*.png"))
+    rows = [f"{path},{path.parent.name},p{place // 3},{'xy'[place % 2]}" for place, path in enumerate(images)]
+    (tmp_path / "m.csv").write_text("path,label,patient,ward\n" + "\n".join(rows))
+    code, out, err = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies", *TINY)
+    assert code == 0, err
+    assert "site:ward" in out
+    assert "site" not in out.split("NEXT\n")[1]
+
+
+def test_a_class_of_one_image_is_a_finding(tmp_path, cli):
+    write_tissue(tmp_path / "t", per_class=4)
+    (first, *_) = sorted((tmp_path / "t").iterdir())
+    for image in sorted(first.iterdir())[1:]:
+        image.unlink()
+    code, out, _ = cli("data", "check", "--images", tmp_path / "t", "--no-copies", *TINY)
+    assert (code, "NEXT" in out) == (1, False)
+    assert f"({first.name}: 1, " in " ".join(out.split())
 
 
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
