@@ -126,7 +126,7 @@ class Handler(logging.StreamHandler[TextIO]):
     def count_repeated(self) -> None:
         """Print the number of repeated warnings of each kind."""
         for kind, count in self._repeated.items():
-            put(f"{self._first[kind]} ({count:,} more like it; -v prints them)", err=True)
+            put(f"{self._first[kind]} ({count:,} more such warnings; -v prints them)", err=True)
         self._repeated.clear()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done, quoted, reported_last, results
+from .ending import done, echo, quoted, reported_last, results
 from .featurize import featurize
 from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, Command, flag, options_of
@@ -52,6 +52,9 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     for result in others:
         results(result.figures(brief=True), set(), most=1)
     results(first.figures(brief=True), set())
+    if others:
+        scores = [f"{100 * score:.1f} %" for score in outcome.balanced]
+        echo(f"{first.folder.name} has the higher balanced accuracy: {scores[0]} against {', '.join(scores[1:])}.")
     if failed is not None:
         raise failed
     then = [f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv"]

@@ -370,7 +370,9 @@ def check_headers(
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
         more = (
-            Message(" ({} more like it; {skip_errors} leaves them out)", len(refused) - 1) if len(refused) > 1 else ""
+            Message(" ({} more cannot be used; {skip_errors} leaves them out)", len(refused) - 1)
+            if len(refused) > 1
+            else ""
         )
         raise InputError("{}{}", refused[0][1], more)
     for _, text in refused:

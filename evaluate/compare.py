@@ -159,7 +159,7 @@ def _keys(table: PredictionTable, other: PredictionTable) -> dict[tuple[str, str
     keys = {key: row for row, key in enumerate(table.keys)}
     if table.fold_numbers and other.fold_numbers:
         return keys
-    images = {(image, patch, None): row for (image, patch, _), row in keys.items()}
+    images: dict[tuple[str, str, int | None], int] = {(*key[:2], None): row for key, row in keys.items()}
     return images if len(images) == len(keys) else keys  # else folds test an image several times
 
 

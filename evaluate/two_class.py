@@ -184,12 +184,13 @@ class TwoSides:
         Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
         row as the confusion matrix does.
         """
-        return (self.scores >= threshold) & ~(self.negative & (self.scores == 0.5) & (threshold == 0.5))
+        tied = self.negative & (self.scores == 0.5) & (threshold == 0.5)
+        return np.asarray((self.scores >= threshold) & ~tied)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """Whether a row is on its true side at 0.5, bool of shape (n,)."""
-        return self.called() == self.truth
+        return np.asarray(self.called() == self.truth)
 
 
 def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None) -> TwoSides:

@@ -9,7 +9,7 @@ from ..boost import PRESET_OPTIONS, BoostSettings, train
 from ..core import InputError, Many, Message, PathInput, ReportError, TextInput, as_path, as_texts, limited, message_of
 from ..crossval import CrossValidation
 from ..data import FoldChoice, ImageSelection
-from ..encoders import EncoderChoice, gives_maps
+from ..encoders import EncoderChoice, check_encoder_name, gives_maps
 from ..featurize import defaults_text, encoder_defaults, featurize, preset_options, resolve_settings
 from ..jobs import Work
 from ..preflight import Preflight, duration, preflight, unscaled
@@ -35,6 +35,11 @@ class TrialResult:
 
     check: Preflight
     results: tuple[CrossValidation, ...]
+
+    @property
+    def balanced(self) -> tuple[float, ...]:
+        """Balanced accuracy of each result."""
+        return tuple(map(_balanced, self.results))
 
 
 def trial(
@@ -77,6 +82,8 @@ def trial(
     if encoders:
         keep = ["encoders"]
         options["encoders"] = tuple(EncoderChoice.parse(name) for name in as_texts(encoders, "encoders"))
+        for choice in options["encoders"]:
+            check_encoder_name(choice)
         if not all(map(gives_maps, options["encoders"])):
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
@@ -116,7 +123,7 @@ def trial(
 
 def _balanced(result: CrossValidation) -> float:
     """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
-    return float(result.metrics["balanced_accuracy"])
+    return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"])
 
 
 def _about(check: Preflight) -> str:

@@ -121,7 +121,7 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
     assert code == 1
     left_out = [line for line in err.splitlines() if "left out: " in line]
     assert len(left_out) == 2, err
-    assert left_out[1].endswith("(3 more like it; -v prints them)")
+    assert left_out[1].endswith("(3 more such warnings; -v prints them)")
     _, _, err = cli(*words, "--overwrite", "-v")
     assert len([line for line in err.splitlines() if "left out: " in line]) == 4
 

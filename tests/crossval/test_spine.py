@@ -169,7 +169,9 @@ def _counted(counts, function, path):
 
 def test_a_selection_opens(pictures, tmp_path, caplog):
     small, torn = "benign/benign01.png", "malignant/malignant02.png"
-    with pytest.raises(InputError, match=r"20x40 is smaller than 32 \(1 more like it; `skip_errors` leaves them out\)"):
+    with pytest.raises(
+        InputError, match=r"20x40 is smaller than 32 \(1 more cannot be used; `skip_errors` leaves them out\)"
+    ):
         opened(pictures, tmp_path)
     assert not (tmp_path / "images.csv").exists()  # refused before anything is hashed
     found = opened(pictures, tmp_path, skip_errors=True)

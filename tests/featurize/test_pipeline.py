@@ -190,7 +190,9 @@ def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
 def test_a_text_file_is_refused_before_any_work(images, tiny_settings, tmp_path):
     (images / "benign" / "text.tif").write_text("x")
     (images / "benign" / "text2.tif").write_text("y")
-    with pytest.raises(InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more like it; `skip_errors`"):
+    with pytest.raises(
+        InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more cannot be used; `skip_errors`"
+    ):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert not list((tmp_path / "run" / "features").glob("*.parts"))
 
