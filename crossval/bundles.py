@@ -216,9 +216,11 @@ def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
     """
     with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         check_manifest(path, archive.manifest)
-        found = archive.manifest["models"]
-        if kind not in (None, found):
-            raise BundleError(f"{path}: a model file of {_KINDS[found][0]}, which have no {_KINDS[str(kind)][1]}")
+        kind_of_file = archive.manifest["models"]
+        if kind not in (None, kind_of_file):
+            raise BundleError(
+                f"{path}: a model file of {_KINDS[kind_of_file][0]}, which have no {_KINDS[str(kind)][1]}"
+            )
         try:
             yield archive
         except BundleError as error:

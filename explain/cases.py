@@ -209,14 +209,14 @@ def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
 
     The places are recorded in the run, and in other runs whose feature files it used, by `featurize` or `finetune`.
     """
-    found = set[str]()
+    yielded = set[str]()
     command = "finetune" if folder.parent.name == "finetune" else "featurize"
     for run, records in recorded_runs(folder.absolute().parents[1]):
         hashes = _hashes(run / ("finetune" if command == "finetune" else "features") / "images.csv")
         for _, config, folder_then in reversed([entry for entry in records if entry[0] == command]):
             for record in _selected(config, folder_then):
-                if record.image_id in wanted - found and _as_it_was(record, hashes):
-                    found.add(record.image_id)
+                if record.image_id in wanted - yielded and _as_it_was(record, hashes):
+                    yielded.add(record.image_id)
                     yield record
 
 

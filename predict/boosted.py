@@ -314,13 +314,13 @@ def _fitting(
     encoder = built[key]
     if isinstance(encoder, WeightsError) or encoder.weights_sha256 == needed:
         return encoder
-    found = encoder.weights_file_sha256 if of_file else ""
-    if found and found == of_file and "runner" in header:
+    file_sha256 = encoder.weights_file_sha256 if of_file else ""
+    if file_sha256 and file_sha256 == of_file and "runner" in header:
         return WeightsError(
             f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
             f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
         )
     return WeightsError(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
-        path, name, (of_file or needed)[:12], source, (found or encoder.weights_sha256)[:12], name,
+        path, name, (of_file or needed)[:12], source, (file_sha256 or encoder.weights_sha256)[:12], name,
     )  # fmt: skip

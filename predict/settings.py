@@ -96,8 +96,9 @@ class OperatingPoint:
         return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)
 
     def __str__(self) -> str:
+        rule = f" (rule {self.rule})" if len(self.classes) > 2 else ""  # of two classes both rules are one
         fitted = "" if self.sensitivity is None else f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
-        return f"{' + '.join(self.positive)} at {self.threshold:.4g} (rule {self.rule}{fitted})"
+        return f"{' + '.join(self.positive)} at {self.threshold:.4g}{rule}{fitted}"
 
 
 def choose_point(

@@ -84,11 +84,11 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
     """Return what a reader must know of a table, the most important first."""
     missing = nested(metrics, "intervals", "ungrouped") or 0
     row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
-    alone = (
+    ungrouped = (
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"
     )
-    return [*by_weight(banners), *([alone] if missing else []), *metrics["fold_notes"]]
+    return [*by_weight(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
 
 
 def by_weight(banners: Sequence[str]) -> list[str]:

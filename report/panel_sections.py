@@ -17,14 +17,14 @@ _BESIDE, _MOST_CLASSES = 6, 30
 """Maximum number of classes for a confusion matrix next to the answer, and for one at all."""
 
 
-def answer_block(panel: Panel, warnings: Sequence[str], *, alone: bool) -> Block:
+def answer_block(panel: Panel, warnings: Sequence[str], *, single: bool) -> Block:
     """Return how good, how sure and for whom, with the confusion matrix and the warnings.
 
     Of several tables the first sentence stands at the top of the report.
     """
     metrics = panel.metrics
     beside = confusion_grid(metrics) if len(metrics["classes"]) <= _BESIDE else None
-    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside, "alone": alone}
+    values = {"a": answer(metrics), "metrics": metrics, "warnings": warnings, "confusion": beside, "single": single}
     return Block(template="answer.html", values={**values, "trained": bool(panel.run.get("methods"))})
 
 

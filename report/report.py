@@ -170,10 +170,10 @@ def write_report(
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
     names = [panel.table.name for panel in panels]
-    alone = len(panels) == 1
-    warned = [warnings_of(panel.metrics, banners if alone else ()) for panel in panels]
-    if alone:
-        first = [answer_block(panels[0], warned[0], alone=True)]
+    single = len(panels) == 1
+    warned = [warnings_of(panel.metrics, banners if single else ()) for panel in panels]
+    if single:
+        first = [answer_block(panels[0], warned[0], single=True)]
     else:
         tables = [
             {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
@@ -190,9 +190,9 @@ def write_report(
     ]
     for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
         parts = [part for part in panel_sections(panel, shown) if part.blocks]
-        if not alone:  # one section a table, so that the list of sections stays short
+        if not single:  # one section a table, so that the list of sections stays short
             within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
-            parts = [Section(panel.table.name, [answer_block(panel, warnings, alone=False), *within])]
+            parts = [Section(panel.table.name, [answer_block(panel, warnings, single=False), *within])]
         sections += parts
     learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():

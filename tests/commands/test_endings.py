@@ -88,7 +88,7 @@ def test_how_many_positives_a_sensitivity_takes(tmp_path, cli):
     (tmp_path / "t.csv").write_text("\n".join(["image_id,label,fold,p_a,p_b", *rows]))
     words = ("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 20, "--positive", "a")
     _, out, _ = cli(*words, "--sensitivity", 0.95)
-    assert "too few positives to guarantee it: 19 are needed outside each fold" in " ".join(out.split())
+    assert "too few positive images to guarantee it: 19 are needed outside each fold" in " ".join(out.split())
 
 
 def test_files_of_one_finding_are_in_one_line(tmp_path, cli):

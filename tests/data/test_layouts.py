@@ -180,8 +180,8 @@ def test_the_command_line_takes_it(tiles, cli, tmp_path):
         assert code == 0, err
         assert out.splitlines()[1].endswith(",calm,p1,,,tiles")
         assert "4 images: wild 2, calm 2" in err
-    code, _, err = cli("data", "check", "--images", tiles, "--dataset", "tiles")
-    assert code == 0, err
+    code, out, err = cli("data", "check", "--images", tiles, "--dataset", "tiles")
+    assert (code, "no folds that were tried can be used (wild: 2, calm: 2)" in out) == (1, True), err
     code, _, err = cli("data", "check", "--images", tiles, "--dataset", "breakhis")
     assert code == 2
     code, _, err = cli("data", "list", "--images", tiles, "--dataset", "camelyon")

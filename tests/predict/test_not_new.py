@@ -68,7 +68,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     assert (result.trained, result.called) == (None, "")
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
     asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), settings=PredictSettings(threshold=0.4))
-    assert asked.called.endswith("malignant at 0.4 (rule sum)")
+    assert asked.called.endswith("malignant at 0.4")
 
 
 def test_networks_know_what_trained_them(tissue, mixed, tmp_path):
@@ -97,7 +97,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
         expected = ["positive" if float(row["p_malignant"]) >= at else "negative" for row in scored]
         shown = rows(tmp_path / f"{name}.csv")
         assert [row["called"] for row in shown] == expected
-        assert f"predicted positive: {expected.count('positive')} of 12, malignant at {at} (rule sum" in out
+        assert f"predicted positive: {expected.count('positive')} of 12, malignant at {at}" in out
         likeliest = ["malignant" if float(row["p_malignant"]) > float(row["p_benign"]) else "benign" for row in shown]
         assert [row["predicted"] for row in shown] == likeliest
     code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
