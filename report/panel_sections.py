@@ -69,7 +69,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
         )
     reasons = dict.fromkeys((nested(metrics, "intervals", "not_estimable") or {}).values())
     spread = panel.run.get("variance")
-    values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons)}
+    values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons), "paper": panel.paper}
     yield Block(template="classes.html", values={**values, "spread": spread and spread_sentence(spread)})
     if panel.paper is not None:
         cells = panel.paper.cells()
