@@ -110,9 +110,9 @@ def fit_probabilities(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fit a multinomial logistic regression that turns decisions into probabilities.
 
-    No decision may speak against the class that it is for: if one patient outweighs the others, folds inside the
-    training set may be wrong more often than right, and a negative slope would make the model predict the opposite of
-    what its decisions say. The decision with the most negative slope is left out until none is negative.
+    A decision that is lower for images of its class than for those of the other is left out: if one patient outweighs
+    the others, folds inside the training set may be wrong more often than right, and the model would predict the
+    opposite of what its decisions mean.
 
     Parameters
     ----------
@@ -130,16 +130,15 @@ def fit_probabilities(
     first, second = np.array(list(combinations(present, 2))).T
     if len(present) == 2:  # a positive decision is for the second class, as in scikit-learn
         first, second = second, first
-    weights, kept = np.zeros((classes, len(first))), np.ones(len(first), dtype=np.bool_)
-    while kept.any():
-        weights[:] = 0.0
+    means = np.stack([decisions[labels == label].mean(axis=0) for label in present])
+    place = np.searchsorted(present, [first, second])
+    kept = means[place[0], np.arange(len(first))] > means[place[1], np.arange(len(first))]
+    weights = np.zeros((classes, len(first)))
+    if kept.any():
         weights[:, kept], intercepts = multinomial(decisions[:, kept], labels, C=1.0, classes=classes)
-        slopes = weights[first, np.arange(len(first))] - weights[second, np.arange(len(first))]
-        if (slopes >= 0.0).all():
-            return weights, intercepts
-        kept[slopes.argmin()] = False
+        return weights, intercepts
     shares = np.bincount(labels, minlength=classes) / len(labels)
-    return np.zeros_like(weights), np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
+    return weights, np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
 
 
 def fit_svm(part: TrainingPart) -> bytes:

@@ -52,7 +52,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     for result in others:
         results(result.figures(brief=True), set(), most=1)
     results(first.figures(brief=True), set())
-    if others:
+    if len(set(outcome.balanced)) > 1:
         scores = [f"{100 * score:.1f} %" for score in outcome.balanced]
         echo(f"{first.folder.name} has the higher balanced accuracy: {scores[0]} against {', '.join(scores[1:])}.")
     if failed is not None:

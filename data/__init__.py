@@ -23,7 +23,7 @@ from .folds.folds import fold_plan, fold_plans, write_fold_list
 from .folds.plans import FoldPlan
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .folds.units import unknown_groups
+from .folds.units import split_groups, unknown_groups
 from .groups import join_groups
 from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, unique_images
 from .images.copies import Copy, find_copies
@@ -100,6 +100,7 @@ __all__ = [
     "scaled_side",
     "shrink_image",
     "spell_labels",
+    "split_groups",
     "stain_images",
     "survey_dataset",
     "unique_images",

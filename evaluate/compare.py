@@ -106,7 +106,7 @@ def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
-    """Return which two tables cannot be compared, and why: their images, folds, classes or true classes differ.
+    """Return which two tables cannot be compared, and why: their images, folds, classes, true classes or groups differ.
 
     Parameters
     ----------
@@ -127,7 +127,9 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
     if only_first or only_second:
         if {key[:2] for key in of_first} == {key[:2] for key in of_second}:
-            return "they test the same images in other folds"
+            if first.fold_numbers and second.fold_numbers:
+                return "they test the same images in other folds"
+            return "one of them tests an image in several folds, and the other names no folds"
         return Message(
             "{} row{} only in the first, {} only in the second{}",
             len(only_first),
@@ -198,7 +200,7 @@ def compare_tables(
     Raises
     ------
     InputError
-        Tables of different rows, classes or true classes.
+        Tables of different rows, folds, classes, true classes or groups.
 
     References
     ----------
@@ -214,9 +216,9 @@ def compare_tables(
     places = _keys(second, first)
     other = take_rows(second, np.array([places[key] for key in _keys(first, second)], dtype=np.int64))
     groups = tuple(a if a is not None else b for a, b in zip(first.groups, other.groups, strict=True))
-    first = replace(first, groups=groups)
+    folds = first.folds if first.fold_numbers else other.folds  # then both have AUCs of the same pairs
+    first, other = replace(first, groups=groups, folds=folds), replace(other, folds=folds)
     units = Units.of(first)
-    units = replace(units, widen=max(units.widen, Units.of(other).widen))
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())

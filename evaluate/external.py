@@ -151,7 +151,7 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
         return
     sides = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
-        called = sides.called(point["threshold"])
+        called = sides.scores >= point["threshold"]
         yield {"wanted": point["wanted"], **called_point(table, sides.truth, called, point["threshold"])}
 
 

@@ -52,8 +52,8 @@ def table_intervals(
     dict
         ``[low, high]`` under the names of the metrics, ``two_class`` and ``per_class``, null where it cannot be
         estimated; ``not_estimable``, the reason for each of these; ``units_needed``, see `units_needed`, of the
-        accuracy and of that by group; ``unit`` (``image`` or ``group``), ``units`` (their
-        number), ``largest`` (share of the rows that the largest unit holds), ``ungrouped`` (images or patches without a
+        accuracy and of that by group; ``unit`` (``image`` or ``group``), ``units`` (their number), ``groups`` (that are
+        named), ``largest`` (share of the rows that the largest unit holds), ``ungrouped`` (images or patches without a
         group where others have one), ``estimand``, and ``methods`` by figure.
 
     References
@@ -68,6 +68,7 @@ def table_intervals(
     return {
         "unit": units.kind,
         "units": units.count,
+        "groups": len({group for group in table.groups if group is not None}),
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped(take_rows(table, table.first_rows)) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(unit=units.kind),

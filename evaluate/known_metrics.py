@@ -11,13 +11,14 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .influence import (
+    Mask,
     Part,
     Values,
     Whole,
@@ -43,7 +44,7 @@ ENTRY_POINT_GROUP = "bchisto.metrics"
 _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "two_class", "intervals", "unit", "units", "replicates", "table",
+        "calibration_note", "two_class", "intervals", "unit", "units", "groups", "table",
         "low", "high", "methods", "ungrouped", "estimand", "trained_per_fold", "subgroups",
         "tested", "fold", "two_class_auc", "auc_pooled", "not_estimable",
     }
@@ -88,10 +89,21 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
     """
     if table.probabilities is None:
         return [None]
-    classes = range(len(table.classes)) if len(table.classes) > 2 else [1]
-    pairs = [(table.labels == k, np.asarray(table.probabilities)[:, k]) for k in classes]
-    parts = [None if pooled else auc_part(*pair, table.fold_array) for pair in pairs]
-    return parts if None not in parts else [auc_part(*pair) for pair in pairs]
+    folds = None if pooled or not ranks_within_folds(table) else table.fold_array
+    return [auc_part(*sides, folds) for sides in _class_sides(table)]
+
+
+def _class_sides(table: PredictionTable) -> Iterator[tuple[Mask, Values]]:
+    """Yield which rows are of a class, and the probability of that class; one of two classes."""
+    for k in range(len(table.classes)) if len(table.classes) > 2 else [1]:
+        yield table.labels == k, np.asarray(table.probabilities)[:, k]
+
+
+def ranks_within_folds(table: PredictionTable) -> bool:
+    """Return whether AUCs are of pairs within folds: there are several, and each class has a pair in one of them."""
+    return len(table.fold_numbers) > 1 and None not in [
+        auc_part(*sides, table.fold_array) for sides in _class_sides(table)
+    ]
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:

@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from .calibration import calibration, calibration_note, recalibration
 from .influence import auc_part
-from .known_metrics import by_patient, class_aucs, class_parts, list_metrics, mean_spread, metric_values, two_class_auc
+from .known_metrics import (
+    by_patient,
+    class_aucs,
+    class_parts,
+    list_metrics,
+    mean_spread,
+    metric_values,
+    ranks_within_folds,
+    two_class_auc,
+)
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
@@ -63,9 +72,9 @@ def compute_metrics(
         (images of each class; null where unknown), ``fold_notes`` (see `fold_notes`), ``balanced_accuracy``,
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc; null
         where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
-        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs, if it differs),
-        ``chance`` (``largest_class``, its share of the rows; ``by_group``, the largest mean over groups of the share
-        of a class, and ``class_by_group``, that class; ``balanced``, one over the classes that have rows),
+        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs; if ``auc`` is of pairs
+        within folds), ``chance`` (``largest_class``, its share of the rows; ``by_group``, the largest mean over groups
+        of the share of a class, and ``class_by_group``, that class; ``balanced``, one over the classes that have rows),
         ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
@@ -106,9 +115,8 @@ def compute_metrics(
     if metrics["patient_recognition_rate"] is not None:
         shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
         metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
-    if metrics["auc"] is not None:
-        pooled = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
-        metrics |= {"auc_pooled": pooled} if pooled != metrics["auc"] else {}
+    if metrics["auc"] is not None and ranks_within_folds(table):
+        metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
     if positive:
         view = TwoClassView(
             tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
@@ -135,7 +143,11 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
         "auc": auc and auc.value,
-        **({"auc_pooled": pooled.value} if pooled and auc and pooled.value != auc.value else {}),
+        **(
+            {"auc_pooled": pooled.value}
+            if pooled and auc_part(truth, scores, table.fold_array) and per_fold[1:]
+            else {}
+        ),
         "accuracy": float(sides.right.mean()),
         "accuracy_std": mean_spread(_fold_shares(table, sides.right))[1],
         "auc_per_fold": per_fold,

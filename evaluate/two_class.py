@@ -170,13 +170,13 @@ class TwoSides:
         Which rows are truly positive.
     scores : ndarray of float64, shape (n,)
         1 or 0 if only the predicted class is known.
-    negative : ndarray of bool, shape (n,)
-        Rows of two classes that are predicted negative.
+    tied : ndarray of bool, shape (n,)
+        Rows of two classes with the score 0.5 that are predicted negative.
     """
 
     truth: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float64]
-    negative: npt.NDArray[np.bool_]
+    tied: npt.NDArray[np.bool_]
 
     def called(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
         """Return which rows are positive: those with at least this score.
@@ -184,8 +184,7 @@ class TwoSides:
         Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
         row as the confusion matrix does.
         """
-        tied = self.negative & (self.scores == 0.5) & (threshold == 0.5)
-        return np.asarray((self.scores >= threshold) & ~tied)
+        return np.asarray((self.scores >= threshold) & ~(self.tied & (threshold == 0.5)))
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -198,9 +197,9 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     mask = positive_mask(table.classes, positive)
     called = mask[table.predicted]
     if table.probabilities is None:
-        return TwoSides(mask[table.labels], called.astype(np.float64), ~called)
+        return TwoSides(mask[table.labels], called.astype(np.float64), np.zeros(len(table), dtype=np.bool_))
     scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return TwoSides(mask[table.labels], scores, ~called & (len(mask) == 2))
+    return TwoSides(mask[table.labels], scores, ~called & (scores == 0.5) & (len(mask) == 2))
 
 
 def two_class_scores(

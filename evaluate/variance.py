@@ -193,7 +193,7 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
         return reason
     if np.ptp(units.member[inside]) == 0 and not units.single:
         return f"only one {units.noun}"
-    counted = units.single and all(part.finer == 1.0 for part in parts)  # then one row has an interval too
+    counted = units.single and all(part.finer < RANKED for part in parts)  # then one row has an interval
     if not counted and any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
         return f"only one {units.noun} of a class"
     return None
@@ -291,7 +291,7 @@ def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float =
     'one group holds 60 % of the 20 images'
     """
     units = np.unique(np.asarray(member), return_inverse=True)[1]
-    return Units(units, widen, "image" if units.max() + 1 == len(units) else "group").share(hits)
+    return Units(units, widen).share(hits)
 
 
 def named(method: str, widen: float) -> str:

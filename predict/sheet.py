@@ -256,7 +256,7 @@ def _accuracy(rule: Mapping[str, Any]) -> str:
     right, count = (rule["sure"][name] + rule["unsure"][name] for name in ("right", "n"))
     text = f"Models were right in {right:,} of {count:,} predictions ({100 * right / count:.1f} %) of images that they "
     text += "had not trained on."
-    return text + " The mark uncertain is uninformative for this model." * _uninformative(rule)
+    return text + ' The mark "uncertain" is uninformative for this model.' * _uninformative(rule)
 
 
 def _uninformative(rule: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from ..data import (
     fold_plan,
     further_columns,
     given_parts,
+    split_groups,
 )
 from ..jobs import Progress
 
@@ -74,6 +75,8 @@ class ProtocolCheck:
         Caveats for readers of its results.
     compared : bool
         Whether it is included only for comparison: folds by image, although patients are known.
+    splits_patients : bool
+        Whether it tests one value of a column at a time, and patients have images of several values.
     """
 
     folds: str
@@ -83,16 +86,12 @@ class ProtocolCheck:
     parts: tuple[FoldParts, ...] = ()
     warnings: tuple[str, ...] = ()
     compared: bool = False
+    splits_patients: bool = False
 
     @property
     def of_slides(self) -> bool:
         """Whether it is a published list of slides, which can be used with some of them, unlike a list of images."""
         return self.kept == "published" and self.folds not in PUBLISHED_FOLDS
-
-    @property
-    def splits_patients(self) -> bool:
-        """Whether it tests one value of a column at a time, and known patients have images of several values."""
-        return self.folds.startswith("site:") and bool(self.warnings)
 
     @property
     def lacking(self) -> list[FoldParts]:
@@ -161,6 +160,7 @@ def check_protocols(
         ]
     label_of = {record.image_id: record.label or "" for record in records}
     ids, labels = list(label_of), list(label_of.values())
+    group_of = dict(zip(ids, groups, strict=True))
 
     def check(name: str, by: str | None) -> ProtocolCheck:
         kept = _kept(name, by, image_is, group_is, named, len(groups))
@@ -169,7 +169,11 @@ def check_protocols(
         except BchistoError as error:
             return ProtocolCheck(name, by, kept, message_of(error))
         compared = by == "none" and group_by is None
-        return ProtocolCheck(name, by, kept, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
+        parts, splits = (
+            _parts(plan, label_of, dataset.classes),
+            name.startswith("site:") and bool(split_groups(plan, group_of)),
+        )
+        return ProtocolCheck(name, by, kept, "", parts, plan.warnings, compared, splits)
 
     protocols = []
     with Progress(total=len(schemes), label="checking folds", unit="protocols") as progress:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..core import PathInput
+from ..core import Message, PathInput
 from ..data import (
     GIVEN,
     Dataset,
@@ -106,7 +106,7 @@ class Preflight:
         """The recommended scheme: the split in which the images came, else one with every class in every part.
 
         Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
-        that have a warning come last, since they may list more images than there are; before these, folds by site that
+        that have a warning come last, since they may list more images than there are; after these, folds by site that
         put images of one patient into training and test sets.
         """
         usable = [check for check in self.protocols if not (check.refused or check.compared or check.hopeless)]
@@ -123,10 +123,10 @@ class Preflight:
         if not self.protocols or self.protocol is not None:
             return ""
         counts = ", ".join(f"{name}: {count}" for name, count in self.dataset.class_counts().items())
-        return (
-            f"no folds that were tried can be used ({counts}): each class needs images in training and test sets, of "
-            "different patients if they are known"
+        reason = self.protocols[-1].refused or (
+            "each class needs images in training and test sets, of different patients if they are known"
         )
+        return Message("no folds that were tried can be used ({}): {}", counts, reason)
 
     @property
     def median(self) -> ImageRecord | None:

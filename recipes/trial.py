@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..boost import PRESET_OPTIONS, BoostSettings, train
@@ -115,10 +116,12 @@ def trial(
             _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
             results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
     except ReportError as error:
-        raise ReportError(
-            str(error), TrialResult(check, tuple(sorted(error.results, key=_balanced, reverse=True)))
-        ) from error
-    return TrialResult(check, tuple(sorted(results, key=_balanced, reverse=True)))
+        raise ReportError(str(error), TrialResult(check, _best_first(error.results))) from error
+    return TrialResult(check, _best_first(results))
+
+
+def _best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
+    return tuple(sorted(results, key=_balanced, reverse=True))
 
 
 def _balanced(result: CrossValidation) -> float:

@@ -14,6 +14,9 @@ from .page import render
 _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
 
+ABOUT = ("rows", "grouped", "units", "majority", "majority_share", "majority_by_unit", "best_by_unit")
+"""What `answer` says of the images, and not of the predictions."""
+
 _WIDTH, _LINES = 100, 11
 """Characters of a line, and number of lines, of a table on a terminal."""
 
@@ -55,7 +58,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "grouped": grouped,
         "by_unit": by_unit,
         "unit": group,
-        "units": intervals.get("units", 0) - intervals.get("ungrouped", 0),
+        "units": intervals["groups"] if grouped else intervals["units"],
         "unit_interval": intervals.get("patient_recognition_rate"),
         "unit_reason": _reason(metrics, "patient_recognition_rate"),
         "largest": intervals.get("largest"),
@@ -71,6 +74,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "expected": intervals.get(figure),
         "expected_value": metrics[figure],
         "needed": nested(intervals, "units_needed", figure),
+        "counted": intervals["groups"] if by_unit is not None else intervals["units"],
         "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),
     }
 

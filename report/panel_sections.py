@@ -60,8 +60,9 @@ def _classes(panel: Panel) -> Iterator[Block]:
     if points and len(metrics["classes"]) == 2:  # one class says all of the other
         yield from points
     else:
-        positive = (metrics.get("two_class") or {}).get("positive") or metrics["classes"][1:]
-        names = metrics["classes"] if len(metrics["classes"]) > 2 else positive
+        names = metrics["classes"]
+        if len(names) == 2:
+            names = (metrics.get("two_class") or {}).get("positive") or names[1:]
         rows = [[name, f"{metrics['per_class'][name]['n']:,}", *class_cells(metrics, name)] for name in names]
         caption = "Per-class results, one-vs-rest, with 95 % CI"
         yield Block(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import BchistoError, ImageError
 from ..evaluate import Panel, PredictionTable, Sample
 from ..jobs import write_rows
-from .answer import answer, by_weight, warnings_of
+from .answer import ABOUT, answer, by_weight, warnings_of
 from .figures import learning_figure
 from .forms import percent
 from .page import Block, Figure, Section, write_page
@@ -181,7 +181,9 @@ def write_report(
         ]
         shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
         warned = [[note for note in notes if note not in shared] for notes in warned]
-        values = {"tables": tables, "warnings": [*by_weight(banners), *shared]}
+        about = [{name: table["a"][name] for name in ABOUT} | {"classes": sorted(table["classes"])} for table in tables]
+        alike = bool(about) and about[1:] == about[:-1]
+        values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
         first = [Block(template="answers.html", values=values)]
     sections = [
         *(Section(table.title, list(published_blocks(table))) for table in published),

@@ -254,13 +254,14 @@ def test_tables_that_name_other_patients_are_not_compared(rng):
 
 def test_a_table_without_folds_is_compared_by_image(rng):
     """As a table of another program; its rows are in another order."""
-    a, b = (table(name, rng.random(20) < 0.7, folds=5) for name in "ab")
+    a, b = (replace(table(name, rng.random(20) < 0.7, folds=5), labels=np.arange(20) % 2) for name in "ab")
     order = rng.permutation(20)
     bare = take_rows(replace(b, folds=(None,) * 20), order)
     (expected,), (pair,), (turned,) = compare_pairs((a, b)), compare_pairs((a, bare)), compare_pairs((bare, a))
     same = ("p", "least_p", "variance_factor", "difference", "interval", "only_first")
     assert [pair[name] for name in same] == [expected[name] for name in same]
     assert turned["p"] == pair["p"]
+    assert pair["differences"]["auc"] == expected["differences"]["auc"]
     assert turned["variance_factor"] == pair["variance_factor"] > 1
     other = replace(b, folds=b.folds[1:] + b.folds[:1])
     assert unlike_pairs((a, other)) == ["a and b are not compared: they test the same images in other folds"]

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, two_class_scores
+from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, measure, two_class_scores
 from bchisto.evaluate.intervals import table_intervals
+from bchisto.report import headline
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
@@ -176,3 +177,62 @@ def test_chance_and_what_is_not_defined():
     found = compute_metrics(t)
     assert found["chance"] == {"largest_class": 0.6, "balanced": 0.5}
     assert (found["per_class"]["b"]["precision"], found["per_class"]["c"]["recall"]) == (None, None)
+
+
+def called_table(labels, predicted, classes, groups=None):
+    rows = len(labels)
+    return PredictionTable(
+        "t", classes, tuple(map(str, range(rows))), np.asarray(labels), None, np.asarray(predicted), (None,) * rows,
+        tuple(groups) if groups is not None else (None,) * rows,
+    )  # fmt: skip
+
+
+def test_macro_f1_counts_a_class_that_is_only_predicted():
+    from sklearn.metrics import f1_score
+
+    labels, predicted = [0, 0, 1, 1, 1, 0], [0, 2, 1, 1, 0, 0]
+    t = called_table(labels, predicted, ("a", "b", "c"))
+    assert compute_metrics(t)["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    low, high = table_intervals(t)["macro_f1"]
+    assert low < compute_metrics(t)["macro_f1"] < high
+
+
+def test_chance_by_patient_is_that_of_the_best_class():
+    """Of 3 patients with 20 images each and 17 with one, most images are malignant and most patients benign."""
+    sizes, classes = [20] * 3 + [1] * 17, [1] * 3 + [0] * 17
+    labels = np.repeat(classes, sizes)
+    t = called_table(labels, labels, ("benign", "malignant"), np.repeat([f"p{k}" for k in range(20)], sizes))
+    metrics = measure(replace(t, predicted=np.where(np.arange(77) % 9, labels, 1 - labels)))
+    assert metrics["chance"]["largest_class"] == pytest.approx(60 / 77)
+    assert (metrics["chance"]["by_group"], metrics["chance"]["class_by_group"]) == (pytest.approx(0.85), "benign")
+    text = " ".join(line.strip() for line in headline("t", metrics))
+    assert "for every image would be right in 77.9 % (benign by group: 85.0 %)" in text
+
+
+def test_images_without_a_patient_are_no_patients():
+    labels = np.arange(48) % 2
+    groups = [f"p{k // 5}" if k < 20 else None for k in range(48)]
+    t = called_table(
+        labels, np.where(np.arange(48) % 4, labels, 1 - labels), ("a", "b"), [*groups[:3], "p9", *groups[4:]]
+    )
+    metrics = measure(t)
+    assert (metrics["intervals"]["units"], metrics["intervals"]["groups"]) == (33, 5)
+    assert " over 5 groups, each counting the same" in " ".join(line.strip() for line in headline("t", metrics))
+
+
+def test_a_class_of_one_image_has_intervals():
+    from scipy.stats import binomtest
+
+    labels = np.r_[np.zeros(19, dtype=np.int64), 1]
+    intervals = table_intervals(called_table(labels, labels, ("a", "b")))
+    exact = binomtest(1, 1).proportion_ci(0.95, "exact")
+    np.testing.assert_allclose(intervals["per_class"]["b"]["recall"], [exact.low, exact.high], atol=1e-9)
+    assert intervals["balanced_accuracy"][1] == 1.0
+
+
+def test_without_bootstrap_patients_stay_known():
+    labels = np.arange(40) % 2
+    t = called_table(labels, labels, ("a", "b"), [f"p{k // 4}" for k in range(40)])
+    text = " ".join(headline("t", measure(t, bootstrap=0)))
+    assert "No patient is known" not in text
+    assert "95 % CI" in text

@@ -247,3 +247,19 @@ def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicte
     assert point["confusion"] == metrics["confusion"]
     assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"] == sensitivity
     assert metrics["two_class"]["accuracy"] == metrics["accuracy"]
+
+
+def test_ties_at_a_half_stay_ties_in_ranks():
+    """The predicted class decides at 0.5, and the AUC counts a tie as half, as scikit-learn does."""
+    from sklearn.metrics import roc_auc_score
+
+    labels, predicted = np.arange(40) % 2, np.arange(40) % 2
+    scores = np.where(np.arange(40) < 20, 0.5, 0.1 + 0.8 * labels)
+    t = PredictionTable(
+        "t", ("a", "b"), tuple(map(str, range(40))), labels, np.stack([1 - scores, scores], 1), predicted,
+        (None,) * 40, (None,) * 40,
+    )  # fmt: skip
+    metrics = measure(t, positive=["b"], thresholds=[0.5])
+    assert metrics["two_class"]["auc"] == metrics["auc"] == roc_auc_score(labels, scores) == 0.875
+    point = metrics["two_class"]["thresholds"][0]
+    assert (point["sensitivity"], point["specificity"], metrics["two_class"]["accuracy"]) == (1.0, 1.0, 1.0)

@@ -95,7 +95,8 @@ def new_images(here, boosted):
 
 def own_images(here, boosted):
     breakhis(here)
-    files = sorted((here / "new").rglob("*.png"))
+    write_tissue(here / "mine", per_class=3, size=(120, 120))
+    files = sorted((here / "mine").rglob("*.png"))
     rows = [f"{path.relative_to(here)},{path.parent.name},P{place}" for place, path in enumerate(files)]
     (here / "manifest.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
     shutil.copy(files[0], here / "slide.png")
