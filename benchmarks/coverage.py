@@ -117,6 +117,9 @@ DESIGNS = {
     "400 patients x 3": Design(400, 3),
     "19 patients, one holds 40 %": Design(19, 10, dominant=0.4),
     "19 patients, one holds 60 %": Design(19, 10, dominant=0.6),
+    "12 images": Design(12),
+    "20 images": Design(20),
+    "24 images of 4 classes": Design(24, classes=4),
 }
 
 
@@ -197,7 +200,7 @@ CROSSED = {
     for name, size, rows in (
         ("logistic", "100 images", (100,)), ("ridge", "100 images", (100,)), ("ridge", "400 images", (400,)),
         ("ridge", "20 patients x 10", (200, 10)), ("ridge", "40 patients x 10", (400, 10)),
-        ("LightGBM", "100 images", (100,)), ("LightGBM", "400 images", (400,)),
+        ("LightGBM", "100 images", (100,)), ("LightGBM", "400 images", (400,)), ("ridge", "40 images", (40,)),
     )
 }  # fmt: skip
 
