@@ -97,7 +97,7 @@ class Outputs:
         facts = self._facts(result)
         units = {f"{unit}_is": name for unit, name in facts["names"].items()}
         tables = [replace(table, **units) for table in self.tables]
-        metrics = {table.name: measure(table, **self.training.view.measured) for table in tables}
+        metrics = {table.name: measure(table, self.training.view) for table in tables}
         bundle_facts = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(bundle_facts, facts["names"])
         measured = {"tables": metrics, "run": facts}

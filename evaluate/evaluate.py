@@ -21,7 +21,7 @@ from .metrics import compute_metrics
 from .panel import Panel, Sample, html_confusion
 from .predictions import PredictionTable, ungrouped
 from .read_table import TableChoice, read_predictions
-from .two_class import TwoClassView, default_positive, default_thresholds
+from .two_class import TwoClassView
 
 METRICS = "metrics.json"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
@@ -59,25 +59,13 @@ _MOST_NOTES = 3
 """Maximum number of pairs of tables that are named as not comparable."""
 
 
-def measure(
-    table: PredictionTable,
-    *,
-    positive: Sequence[str] = (),
-    two_class: str = "sum",
-    thresholds: Sequence[float] = (),
-    sensitivities: Sequence[float] = (),
-    prevalences: Sequence[float] = (),
-    bootstrap: int = 2000,
-) -> dict[str, Any]:
-    """Compute the metrics of a table and their intervals, see `compute_metrics` and `table_intervals`."""
-    chosen = tuple(positive) or default_positive(table.classes)
-    points = tuple(thresholds) or default_thresholds(table.classes)
-    metrics = compute_metrics(
-        table, positive=chosen, two_class=two_class, thresholds=points, sensitivities=sensitivities,
-        prevalences=prevalences,
-    )  # fmt: skip
-    metrics["intervals"] = table_intervals(table, positive=chosen, two_class=two_class, replicates=bootstrap)
-    return metrics
+def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000) -> dict[str, Any]:
+    """Compute the metrics of a table and their intervals, see `compute_metrics` and `table_intervals`.
+
+    What is left open in the view is that of a known dataset.
+    """
+    chosen = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
+    return compute_metrics(table, chosen) | {"intervals": table_intervals(table, chosen, replicates=bootstrap)}
 
 
 def evaluate(
@@ -198,7 +186,7 @@ def _measured(
                 made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
-                metrics = measure(made, bootstrap=bootstrap, **told.measured)
+                metrics = measure(made, told, bootstrap=bootstrap)
                 if values:
                     of = {
                         name: of_groups(table, cells) if level == "group" else cells for name, cells in values.items()

@@ -13,7 +13,7 @@ from .known_metrics import CLASS_METRICS, class_parts, drawn_value, list_metrics
 from .metric import MetricSpec
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
 from .spread import spread
-from .two_class import two_sides
+from .two_class import TwoClassView, two_sides
 from .variance import Interval, Units, interval
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
@@ -26,12 +26,7 @@ _HEADLINES = ("accuracy", "patient_recognition_rate")
 
 
 def table_intervals(
-    table: PredictionTable,
-    *,
-    positive: Sequence[str] = (),
-    two_class: str = "sum",
-    replicates: int = 2000,
-    seed: int = 0,
+    table: PredictionTable, view: TwoClassView | None = None, *, replicates: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
     """Compute 95 % intervals.
 
@@ -41,7 +36,7 @@ def table_intervals(
     Parameters
     ----------
     table : PredictionTable
-    positive, two_class
+    view : TwoClassView, optional
         As in `compute_metrics`.
     replicates : int
         Draws of units for the bootstrap; with 0 such a metric has no interval.
@@ -61,7 +56,7 @@ def table_intervals(
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``benchmarks/coverage.py``.
     """
     units = Units.of(table)
-    known = dict(_known(table, units, positive=positive, rule=two_class))
+    known = dict(_known(table, units, TwoClassView.of(view)))
     for spec in list_metrics():
         if spec.interval and spec.parts is None and replicates:
             known[spec.name] = _drawn(spec, table, units, replicates=replicates, seed=seed)
@@ -93,9 +88,7 @@ def units_needed(part: Part, units: Units) -> int | None:
     return int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
 
 
-def _known(
-    table: PredictionTable, units: Units, *, positive: Sequence[str], rule: str
-) -> Iterator[tuple[str, Interval | None]]:
+def _known(table: PredictionTable, units: Units, view: TwoClassView) -> Iterator[tuple[str, Interval | None]]:
     """Yield the interval of each figure whose influences are known."""
     hits = table.predicted == table.labels
     yield "accuracy", units.share(hits)
@@ -105,8 +98,8 @@ def _known(
     for k, name in enumerate(table.classes):
         for figure, part in class_parts(table, k).items():
             yield f"per_class.{name}.{figure}", None if part is None else interval([part], units)
-    if positive:
-        sides = two_sides(table, positive, rule)
+    if view.positive:
+        sides = two_sides(table, view.positive, view.rule)
         yield "two_class.accuracy", units.share(sides.right)
         if table.probabilities is not None and (auc := two_class_auc(table, sides.truth, sides.scores)) is not None:
             yield "two_class.auc", interval([auc], units)

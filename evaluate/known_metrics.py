@@ -31,7 +31,7 @@ from .influence import (
     matrix_part,
     matthews,
     share_part,
-)
+)  # fmt: skip
 from .metric import MetricSpec
 from .predictions import PredictionTable, take_rows
 

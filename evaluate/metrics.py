@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,12 @@ from .known_metrics import (
     metric_values,
     ranks_within_folds,
     two_class_auc,
-)
+)  # fmt: skip
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
 from .training_notes import fold_notes
-from .two_class import PREDICTED_CLASS, TwoClassView, default_thresholds, positive_mask, two_class_scores, two_sides
+from .two_class import PREDICTED_CLASS, TwoClassView, positive_mask, two_class_scores, two_sides
 from .variance import Units
 
 
@@ -38,30 +37,14 @@ def _fold_shares(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> list[fl
     return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
-def compute_metrics(
-    table: PredictionTable,
-    *,
-    positive: Sequence[str] = (),
-    two_class: str = "sum",
-    thresholds: Sequence[float] = (),
-    sensitivities: Sequence[float] = (),
-    prevalences: Sequence[float] = (),
-) -> dict[str, Any]:
+def compute_metrics(table: PredictionTable, view: TwoClassView | None = None) -> dict[str, Any]:
     """Compute the metrics of a table, JSON-ready.
 
     Parameters
     ----------
     table : PredictionTable
-    positive : sequence of str
-        Classes of the positive side of the two-class view; empty leaves it out.
-    two_class : {"sum", "max"}
-        Rule of the two-class score.
-    thresholds : sequence of float
-        Operating points; positive if score >= threshold. By default those of `default_thresholds`.
-    sensitivities : sequence of float
-        Wanted sensitivities, for each of which a threshold is fitted.
-    prevalences : sequence of float
-        Shares of positives elsewhere, for which predictive values are given too.
+    view : TwoClassView, optional
+        Without positive classes, there is no two-class view.
 
     Returns
     -------
@@ -117,12 +100,8 @@ def compute_metrics(
         metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
     if metrics["auc"] is not None and ranks_within_folds(table):
         metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
-    if positive:
-        view = TwoClassView(
-            tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
-            tuple(prevalences),
-        )  # fmt: skip
-        metrics["two_class"] = _two_class(table, view)
+    if view is not None and view.positive:
+        metrics["two_class"] = _two_class(table, TwoClassView(**view.recorded(table.classes)))
     return metrics
 
 

@@ -117,12 +117,6 @@ class TwoClassView(Settings):
         if self.positive:
             positive_mask(classes, self.positive)
 
-    @property
-    def measured(self) -> dict[str, Any]:
-        """What `measure` takes of the view."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"two_class": named.pop("rule") or "sum", **named}
-
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it."""
         return {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import (
     PredictionTable,
+    TwoClassView,
     Units,
     aggregate,
     apply_temperature,
@@ -154,7 +155,7 @@ def test_the_temperature_of_a_mean_is_nearer_to_one_where_it_softens(rng, sure, 
 def test_what_claims_nothing_has_no_slope(rng):
     rows = drawn(rng, n=60)
     sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
-    view = compute_metrics(sure, positive=["a"])["two_class"]
+    view = compute_metrics(sure, TwoClassView("a"))["two_class"]
     assert view["decision_curves"] == []
     assert "slope" not in view
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import (
     PredictionTable,
+    TwoClassView,
     apply_temperature,
     compute_metrics,
     evaluate,
@@ -44,7 +45,7 @@ def test_fold_curves_are_scikit_learns(rng):
     expected = [roc_auc_score(truth[folds == fold], scores[folds == fold]) for fold in range(1, 6)]
     np.testing.assert_allclose(aucs, expected)
     np.testing.assert_allclose([auc(x, y) for x, y in curves], expected)
-    view = compute_metrics(table, positive=["malignant"])["two_class"]
+    view = compute_metrics(table, TwoClassView("malignant"))["two_class"]
     np.testing.assert_allclose(view["auc_per_fold"], expected)
     assert view["auc_mean"] == pytest.approx(np.mean(expected))
     assert view["auc_std"] == pytest.approx(np.std(expected))
@@ -73,7 +74,7 @@ def test_confusion_at_operating_points_is_scikit_learns(rng):
     from sklearn.metrics import confusion_matrix
 
     table = random_table(rng)
-    view = compute_metrics(table, positive=["malignant"], thresholds=[0.2, 0.5, 0.9])["two_class"]
+    view = compute_metrics(table, TwoClassView("malignant", thresholds=[0.2, 0.5, 0.9]))["two_class"]
     for point in view["thresholds"]:
         called = table.probabilities[:, 1] >= point["threshold"]
         matrix = confusion_matrix(table.labels == 1, called)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, compute_metrics, default_positive, measure, two_class_scores
+from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, default_positive, measure, two_class_scores
 from bchisto.evaluate.intervals import table_intervals
 from bchisto.report import headline
 
@@ -29,7 +29,7 @@ def test_equal_scikit_learn(rng):
     from sklearn import metrics
 
     t = table(rng)
-    found = compute_metrics(t, positive=["c"], thresholds=[0.2, 0.6])
+    found = compute_metrics(t, TwoClassView("c", thresholds=[0.2, 0.6]))
     assert found["accuracy"] == metrics.accuracy_score(t.labels, t.predicted)
     assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
     assert found["confusion"] == metrics.confusion_matrix(t.labels, t.predicted).tolist()
@@ -55,7 +55,7 @@ def test_two_class_view_equals_scikit_learn_at_any_threshold(rng):
 
     t = table(rng)
     truth, scores = t.labels == 2, t.probabilities[:, 2]
-    view = compute_metrics(t, positive=["C"], thresholds=np.linspace(0, 1, 11))["two_class"]
+    view = compute_metrics(t, TwoClassView("C", thresholds=np.linspace(0, 1, 11)))["two_class"]
     assert view["auc_pooled"] == pytest.approx(metrics.roc_auc_score(truth, scores))
     for point in view["thresholds"]:
         called = scores >= point["threshold"]
@@ -76,9 +76,9 @@ def test_positive_classes(rng):
     assert default_positive(["InSitu", "Invasive"]) == ()
     assert default_positive(["a", "b"]) == ()
     with pytest.raises(InputError, match="`positive` d: no such class; choose among a, b, c"):
-        compute_metrics(table(rng), positive=["d"])
+        compute_metrics(table(rng), TwoClassView("d"))
     with pytest.raises(InputError, match="every class is positive"):
-        compute_metrics(table(rng), positive=["a", "b", "c"])
+        compute_metrics(table(rng), TwoClassView(["a", "b", "c"]))
 
 
 def test_a_class_without_images_leaves_auc_undefined(rng):
@@ -87,7 +87,7 @@ def test_a_class_without_images_leaves_auc_undefined(rng):
         name="w", classes=("a", "b", "never"), image_ids=t.image_ids, labels=[t.classes[k] for k in t.labels],
         probabilities=np.column_stack([t.probabilities, np.zeros(len(t))]), folds=t.folds, groups=t.groups,
     )  # fmt: skip
-    found = compute_metrics(wide, positive=["never"])
+    found = compute_metrics(wide, TwoClassView("never"))
     assert found["auc"] is None
     assert found["two_class"]["auc"] is None
     assert found["two_class"]["thresholds"][0]["sensitivity"] is None
@@ -129,14 +129,14 @@ def test_groups_widen_intervals(rng):
 
 def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
     t = table(rng)
-    found = compute_metrics(t, positive=["c"], thresholds=[0.4])
-    intervals = table_intervals(t, positive=["c"])
+    found = compute_metrics(t, TwoClassView("c", thresholds=0.4))
+    intervals = table_intervals(t, TwoClassView("c"))
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert intervals[name][0] <= found[name] <= intervals[name][1]
     assert intervals["two_class"]["auc"][0] <= found["two_class"]["auc"] <= intervals["two_class"]["auc"][1]
     point = found["two_class"]["thresholds"][0]
     assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
-    assert table_intervals(t, positive=["c"], replicates=0) == intervals  # only metrics of other packages are drawn
+    assert table_intervals(t, TwoClassView("c"), replicates=0) == intervals  # only metrics of other packages are drawn
     assert table_intervals(t) == table_intervals(t)
 
 

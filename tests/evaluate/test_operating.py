@@ -27,7 +27,7 @@ def drawn(rng, n=400, folds=5, share=0.4, shift=None):
 
 
 def view(table, **options):
-    return compute_metrics(table, positive=["malignant"], **options)["two_class"]
+    return compute_metrics(table, TwoClassView("malignant", **options))["two_class"]
 
 
 def test_predictive_values_and_ratios(rng):
@@ -145,7 +145,7 @@ def test_the_precision_of_a_class_is_its_predictive_value(rng):
     sizes = [40, *rng.integers(1, 9, 13)]
     groups = np.repeat([f"p{k}" for k in range(14)], sizes).tolist()
     table = replace(drawn(rng, n=len(groups), folds=0), groups=tuple(groups))
-    metrics = measure(table, positive=["malignant"], thresholds=[0.5], bootstrap=100)
+    metrics = measure(table, TwoClassView("malignant", thresholds=0.5), bootstrap=100)
     (point,) = metrics["two_class"]["thresholds"]
     assert point["ppv"] == metrics["per_class"]["malignant"]["precision"]
     assert point["ppv_interval"] == metrics["intervals"]["per_class"]["malignant"]["precision"]
@@ -242,7 +242,7 @@ def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicte
         probabilities=np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2], [0.7, 0.3]]), folds=[None] * 4, groups=[None] * 4,
     )  # fmt: skip
     table = replace(table, predicted=np.array([predicted, 1, 0, 0]))
-    metrics = compute_metrics(table, positive=["malignant"], thresholds=[0.5])
+    metrics = compute_metrics(table, TwoClassView("malignant", thresholds=0.5))
     (point,) = metrics["two_class"]["thresholds"]
     assert point["confusion"] == metrics["confusion"]
     assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"] == sensitivity
@@ -259,7 +259,7 @@ def test_ties_at_a_half_stay_ties_in_ranks():
         "t", ("a", "b"), tuple(map(str, range(40))), labels, np.stack([1 - scores, scores], 1), predicted,
         (None,) * 40, (None,) * 40,
     )  # fmt: skip
-    metrics = measure(t, positive=["b"], thresholds=[0.5])
+    metrics = measure(t, TwoClassView("b", thresholds=0.5))
     assert metrics["two_class"]["auc"] == metrics["auc"] == roc_auc_score(labels, scores) == 0.875
     point = metrics["two_class"]["thresholds"][0]
     assert (point["sensitivity"], point["specificity"], metrics["two_class"]["accuracy"]) == (1.0, 1.0, 1.0)

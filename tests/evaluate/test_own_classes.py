@@ -70,7 +70,7 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
         probabilities=table.probabilities, folds=table.folds, groups=table.groups,
     )  # fmt: skip
     for view in (TwoClassView(), TwoClassView(("c",)), TwoClassView(("a", "b"))):
-        metrics = measure(kept, positive=view.positive, bootstrap=20)
+        metrics = measure(kept, TwoClassView(view.positive), bootstrap=20)
         write_report(tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)])
         assert "± 0.0" not in (tmp_path / "r.html").read_text()
         lines = headline("t", metrics)

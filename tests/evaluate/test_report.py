@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from bchisto.core import Message, Names
-from bchisto.evaluate import Panel, PredictionTable, Sample, aggregate, measure
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, aggregate, measure
 from bchisto.evaluate.external import subgroups
 from bchisto.evaluate.predictions import take_rows
 from bchisto.report import choose_samples, headline, write_evaluation, write_report
@@ -66,8 +66,8 @@ def page(tmp_path_factory):
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
     sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
     panels = [
-        Panel(first, measure(first, bootstrap=100, **view.measured), wrong=[sample], run=RUN),
-        Panel(second, measure(second, bootstrap=100, **view.measured)),
+        Panel(first, measure(first, view, bootstrap=100), wrong=[sample], run=RUN),
+        Panel(second, measure(second, view, bootstrap=100)),
     ]
     write_report(
         path,
@@ -169,7 +169,7 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
         folds=[1] * len(labels), groups=owner, protocol="one part",
     )  # fmt: skip
     table = replace(table, group_is="patient")
-    return table, measure(table, positive=("malignant",), bootstrap=bootstrap)
+    return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_the_methods_are_those_that_were_run(rng, page):
     for absent in ("several folds", "all folds", "McNemar", "Holm", "sign of", "normalised", "protocol"):
         assert absent not in alone
     assert "Metrics were computed with bchisto." in alone
-    curves = measure(table_of(rng), bootstrap=0, prevalences=[0.1])
+    curves = measure(table_of(rng), TwoClassView(prevalences=0.1), bootstrap=0)
     assert "decision curve analysis [@vickers2006]" in methods_text([curves], runs=[{}], pairs=[])
     without = methods_text([{**metrics, "calibration": None, "two_class": None}], runs=[{}], pairs=[])
     assert "alibration" not in without

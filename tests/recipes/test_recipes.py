@@ -295,7 +295,7 @@ def listed(tmp_path, name, right, folds):
         labels=["positive" if k % 2 else "negative" for k, _ in rows], probabilities=np.stack([1 - p, p], axis=1),
         folds=[fold for _, fold in rows], groups=[f"p{k // 2}" for k, _ in rows],
     )  # fmt: skip
-    return Obtained(tmp_path, Panel(table, measure(table, bootstrap=50, positive=("positive",))))
+    return Obtained(tmp_path, Panel(table, measure(table, TwoClassView("positive"), bootstrap=50)))
 
 
 def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from bchisto.core import InputError
 from bchisto.data import make_bach
+from bchisto.evaluate import TwoClassView
 from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
 from bchisto.recipes.tables import Obtained, Runs, compare_published
@@ -140,7 +141,7 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     from bchisto.evaluate import Panel, measure, read_predictions
 
     (table,) = read_predictions(folder / "predictions.csv")
-    metrics = measure(table, two_class="max", bootstrap=200)
+    metrics = measure(table, TwoClassView(rule="max"), bootstrap=200)
     (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
     runs = Runs("published", {("published", None): Obtained(folder, Panel(table, metrics))})
     found = {c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")}
