@@ -131,18 +131,11 @@ def evaluate(
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    result["comparisons"] = compare_pairs(
-        compared,
-        views=[panel.view for panel in panels],
-        margin=None if tables.margin is None else tables.margin / 100,
-    )
+    margin = None if tables.margin is None else tables.margin / 100
+    result["comparisons"] = compare_pairs(compared, views=[panel.view for panel in panels], margin=margin)
     apart: list[str] = []
     if others:
         result["external"], apart = external_validations(panels, internal, steps=len(steps))
-        panels = [
-            replace(panel, external=[row for row in result["external"] if row["table"] == panel.table.name])
-            for panel in panels
-        ]
     unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
@@ -194,8 +187,7 @@ def _measured(
                     metrics["subgroups"] = {name: subgroups(made, cells, column=name) for name, cells in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
                 if shown is not None and level != "group" and made.patches is None:
-                    panels[-1] = replace(panels[-1], right=shown[0], wrong=shown[1])
-                    shown = None
+                    panels[-1], shown = replace(panels[-1], right=shown[0], wrong=shown[1]), None
     return panels
 
 

@@ -107,10 +107,8 @@ def _known(table: PredictionTable, units: Units, view: TwoClassView) -> Iterator
 
 def _drawn(spec: MetricSpec, table: PredictionTable, units: Units, *, replicates: int, seed: int) -> Interval | None:
     """Return the percentiles of a metric over draws of units; None where it is never defined."""
-    drawn = [
-        drawn_value(spec, table, counts[units.member])
-        for counts in bootstrap_counts(units.count, replicates=replicates, seed=seed)
-    ]
+    draws = bootstrap_counts(units.count, replicates=replicates, seed=seed)
+    drawn = [drawn_value(spec, table, counts[units.member]) for counts in draws]
     defined = np.array(drawn)[np.isfinite(drawn)]
     if not len(defined):
         return None

@@ -101,9 +101,8 @@ def _class_sides(table: PredictionTable) -> Iterator[tuple[Mask, Values]]:
 
 def ranks_within_folds(table: PredictionTable) -> bool:
     """Return whether AUCs are of pairs within folds: there are several, and each class has a pair in one of them."""
-    return len(table.fold_numbers) > 1 and None not in [
-        auc_part(*sides, table.fold_array) for sides in _class_sides(table)
-    ]
+    parts = [auc_part(*sides, table.fold_array) for sides in _class_sides(table)]
+    return len(table.fold_numbers) > 1 and None not in parts
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:

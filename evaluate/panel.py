@@ -55,8 +55,6 @@ class Panel:
         The per-fold table of the paper.
     right, wrong : sequence of Sample
         The report numbers them; which images they are stands in ``pictures.csv`` beside it.
-    external : sequence of mapping
-        Of `external_validation`: the table against those of the images that its models come from.
     run : mapping
         ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table records, such as
         ``flow``, ``methods``, ``settings``, ``curves`` and ``versions``; empty for a table from elsewhere.
@@ -69,7 +67,6 @@ class Panel:
     paper: PaperTable | None = None
     right: Sequence[Sample] = ()
     wrong: Sequence[Sample] = field(default_factory=tuple)
-    external: Sequence[Mapping[str, Any]] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
 

@@ -55,12 +55,11 @@ class PaperTable:
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> PaperTable:
         """Make the table from what `content` gave."""
-        rows = [PaperRow(row["name"], row["per_fold"], row["averaged"]) for row in content["rows"]]
-        return cls(list(content["folds"]), rows)
+        return cls(list(content["folds"]), [PaperRow(**row) for row in content["rows"]])
 
     def content(self) -> dict[str, Any]:
         """Return the table JSON-ready, in full precision."""
-        return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
+        return asdict(self)
 
     def header(self, first: str = "") -> list[str]:
         """Return the column names; `first` is that of the names of the rows."""

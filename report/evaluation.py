@@ -42,6 +42,7 @@ def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
             panels=evaluation.panels,
             banners=result["notes"],
             pairs=result["comparisons"],
+            external=result.get("external", ()),
         )
     if failed:
         raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)

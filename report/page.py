@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +192,11 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    own, frame = _folders(package)
-    environment = _environment(own, frame, autoescape=True, finalize=finalize)
-    sheet = style_of(package, style)
-    code, policy = _text(own, script) if script else "", ""
+    sheet, code, policy = style_of(package, style), _text(package, script) if script else "", ""
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
         policy += f"; script-src {_source(code)}" if code else ""
+    environment = _environment(package, finalize=finalize)
     page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -207,37 +204,25 @@ def render_page(
 
 def page_templates(package: str | None) -> Any:
     """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports."""
-    return _environment(*_folders(package), autoescape=True, finalize=None)
+    return _environment(package)
 
 
 def style_of(package: str | None, style: str) -> str:
     """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
-    own, frame = _folders(package)
-    return _text(frame, "report.css") + (_text(own, style) if style else "")
-
-
-def _folders(package: str | None) -> tuple[Traversable, Traversable]:
-    """Return the templates of a package, and those of this room."""
-    return resources.files(package or str(__package__)) / "templates", resources.files(str(__package__)) / "templates"
+    return _text(__package__, "report.css") + (_text(package, style) if style else "")
 
 
 def render(template: str, **values: Any) -> str:
     """Render a template of text of this room."""
-    frame = resources.files(str(__package__)) / "templates"
-    return str(_environment(frame, frame, autoescape=False, finalize=None).get_template(template).render(**values))
+    return str(_environment(__package__, autoescape=False).get_template(template).render(**values))
 
 
-def _environment(
-    own: Traversable, frame: Traversable, *, autoescape: bool, finalize: Callable[[Any], Any] | None
-) -> Any:
-    """Return what renders the templates of a folder, and those of the frame that it lacks."""
-    from jinja2 import ChainableUndefined, Environment, FunctionLoader
-
-    def load(name: str) -> str:
-        return _text(own if (own / name).is_file() else frame, name)
+def _environment(package: str | None, *, autoescape: bool = True, finalize: Callable[[Any], Any] | None = None) -> Any:
+    """Return what renders the templates of a package, and those of this room that it lacks."""
+    from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader
 
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
-        loader=FunctionLoader(load),
+        loader=ChoiceLoader([PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]),
         autoescape=autoescape,
         undefined=ChainableUndefined,
         trim_blocks=True,
@@ -248,8 +233,8 @@ def _environment(
     return environment
 
 
-def _text(folder: Traversable, name: str) -> str:
-    return (folder / name).read_text(encoding="utf-8")
+def _text(package: str | None, name: str) -> str:
+    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
 
 
 def _source(text: str) -> str:

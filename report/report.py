@@ -24,7 +24,6 @@ from .panel_sections import answer_block, panel_sections
 from .published import PublishedTable
 from .study_sections import (
     comparison_blocks,
-    external_blocks,
     form_block,
     image_blocks,
     method_blocks,
@@ -144,6 +143,7 @@ def write_report(
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     pairs: Sequence[Mapping[str, Any]] = (),
+    external: Sequence[Mapping[str, Any]] = (),
     published: Sequence[PublishedTable] = (),
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
@@ -162,6 +162,8 @@ def write_report(
         Name to value, shown at the end, beside those that the panels' runs recorded.
     pairs : sequence of mapping
         Tests of two tables, of `compare_pairs`.
+    external : sequence of mapping
+        Of `external_validation`: tables against those of the images that their models come from.
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
@@ -196,16 +198,20 @@ def write_report(
             within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
             parts = [Section(panel.table.name, [answer_block(panel, warnings, single=False), *within])]
         sections += parts
+    elsewhere = [Block(template="external.html", values={"validations": external})] if external else []
     learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
     sections += [
         Section("Subgroups", subgroup_blocks(panels)),
-        Section("External validation", external_blocks(panels)),
+        Section("External validation", elsewhere),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs))),
-        Section("Reporting form (TRIPOD+AI)", [form_block(panels, settings or {})] if panels else []),
+        Section(
+            "Reporting form (TRIPOD+AI)",
+            [form_block(panels, settings or {}, external=bool(external))] if panels else [],
+        ),
         Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
     ]
     write_page(

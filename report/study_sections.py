@@ -50,19 +50,14 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     """Show tests of two tables, and the differences of all their figures."""
     if not pairs:
         return []
-    names = panels[0].metrics["names"]
+    metrics, names = panels[0].metrics, panels[0].metrics["names"]
     titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
         name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
     }
     figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
-    metrics = panels[0].metrics
-    reasons = {
-        called(metrics, change["reason"])
-        for pair in pairs
-        for change in pair["differences"].values()
-        if change["reason"]
-    }
-    values = {"pairs": pairs, "names": names, "figures": figures, "reasons": sorted(reasons)}
+    changes = [change for pair in pairs for change in pair["differences"].values() if change["reason"]]
+    reasons = sorted({called(metrics, change["reason"]) for change in changes})
+    values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
     return [Block(template="comparisons.html", values=values)]
 
 
@@ -71,12 +66,6 @@ def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
     tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
     values = {"tables": tables, "rows_of": rows_of, "called": called}
     return [Block(template="subgroups.html", values=values)] if tables else []
-
-
-def external_blocks(panels: Sequence[Panel]) -> list[Block]:
-    """Show how far tables fall behind those of the images that their models come from."""
-    validations = [validation for panel in panels for validation in panel.external]
-    return [Block(template="external.html", values={"validations": validations})] if validations else []
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:
@@ -97,17 +86,16 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
             yield Block(grid=grid)
 
 
-def form_block(panels: Sequence[Panel], settings: Mapping[str, str]) -> Block:
+def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external: bool) -> Block:
     """Fill in what a run knows of TRIPOD+AI, and leave open what only authors know."""
     metrics = [panel.metrics for panel in panels]
-    units = [nested(table, "intervals", "unit") == "group" for table in metrics]
     values = {
         "tables": metrics,
         "trained": any(panel.run.get("methods") for panel in panels),
-        "known": any(units),
+        "known": any(nested(table, "intervals", "unit") == "group" for table in metrics),
         "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
         "subgroups": any(table.get("subgroups") for table in metrics),
-        "external": any(panel.external for panel in panels),
+        "external": external,
         "flow": any(panel.run.get("flow") for panel in panels),
         "probabilities": any(panel.table.probabilities is not None for panel in panels),
         "points": any(nested(table, "two_class", "thresholds") for table in metrics),
