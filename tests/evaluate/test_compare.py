@@ -12,14 +12,14 @@ from bchisto.evaluate import (
     unlike_pairs,
 )
 from bchisto.evaluate.calibration import calibration
-from bchisto.evaluate.compare import FOLDS, holm, sign_flip
+from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.differences import paired_differences
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.two_class import TwoClassView
 from bchisto.evaluate.variance import Units
 from bchisto.report import comparison_lines
 from bchisto.report.methods import methods_text
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 
 
 def table(name, hits, *, folds=5, groups=None, order=None, repeated=False):
@@ -271,12 +271,14 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     a, b = hits
     one, several = (compare_pairs([table("a", a, folds=k), table("b", b, folds=k)])[0] for k in (1, 5))
     assert (one["variance_factor"], several["variance_factor"]) == (1.0, FOLDS)
-    assert one["p"] < several["p"]
+    changed = one["only_first"] + one["only_second"]
+    student = 2 * t.sf(norm.isf(one["p"] / 2) / FOLDS**0.5, changed - 1)
+    assert one["p"] < several["p"] == pytest.approx(student)
     flipped = compare_pairs([replace(each, group_is="patient") for each in clustered(rng, 4, 5)])[0]
     named = {"image": "image", "group": "patient"}
     for pair, test in (
         (one, "McNemar p = "), (several, f"McNemar, variance times {FOLDS:g}, p = "),
-        (flipped, "sign flips of 4 patients, variance times 1.5, p = "),
+        (flipped, f"sign flips of 4 patients, variance times {FOLDS_OF_GROUPS:g}, p = "),
     ):  # fmt: skip
         lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
         assert test in " ".join(map(str.strip, lines))
