@@ -253,7 +253,7 @@ def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
     changes = np.bincount(units.member, weights=change).astype(np.int64)
     return {
         "test": "mcnemar" if units.single else "sign_flip",
-        "p": _widened(sign_flip(changes), factor, np.count_nonzero(changes)),
+        "p": _widened(sign_flip(changes), factor, int(np.count_nonzero(changes))),
         "variance_factor": factor,
         "least_p": _widened(2.0**-units.count, factor, units.count),
     }
