@@ -58,7 +58,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "grouped": grouped,
         "by_unit": by_unit,
         "unit": group,
-        "units": intervals["groups"] if grouped else intervals["units"],
+        "units": intervals.get("groups" if grouped else "units"),
         "unit_interval": intervals.get("patient_recognition_rate"),
         "unit_reason": _reason(metrics, "patient_recognition_rate"),
         "largest": intervals.get("largest"),
@@ -74,7 +74,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "expected": intervals.get(figure),
         "expected_value": metrics[figure],
         "needed": nested(intervals, "units_needed", figure),
-        "counted": intervals["groups"] if by_unit is not None else intervals["units"],
+        "counted": intervals.get("groups" if by_unit is not None else "units"),
         "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),
     }
 
