@@ -18,7 +18,7 @@ from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import Units
 
-FOLDS, FOLDS_OF_GROUPS = 1.15, 1.3
+FOLDS, FOLDS_OF_GROUPS = 1.155, 1.3
 """Factors of the variance of a test over folds, of independent rows and of groups with several: bchisto's choice, the
 least with which tests of equal classifiers reject at most 6.5 % of real cross-validations in
 ``benchmarks/coverage.py``, within its error."""
