@@ -17,7 +17,6 @@ from .known_metrics import (
     mean_spread,
     metric_values,
     ranks_within_folds,
-    two_class_auc,
 )  # fmt: skip
 from .operating import called_point, decision_curve, fold_curves, wanted_point
 from .predictions import PredictionTable
@@ -109,24 +108,20 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     mask = positive_mask(table.classes, view.positive)
     sides = two_sides(table, view.positive, view.rule)
     truth, scores = sides.truth, sides.scores
-    auc = pooled = None
+    within = pooled = None
     per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
-        auc, pooled = two_class_auc(table, truth, scores), auc_part(truth, scores)
+        within, pooled = auc_part(truth, scores, table.fold_array), auc_part(truth, scores)
         per_fold = fold_curves(table, truth, scores)[0]
-    auc_mean, auc_std = mean_spread(per_fold)
+    auc, (auc_mean, auc_std) = within or pooled, mean_spread(per_fold)
     claimless = calibration_note(table) is not None
     return {
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
         "auc": auc and auc.value,
-        **(
-            {"auc_pooled": pooled.value}
-            if pooled and auc_part(truth, scores, table.fold_array) and per_fold[1:]
-            else {}
-        ),
+        **({"auc_pooled": pooled.value} if within and pooled and per_fold[1:] else {}),
         "accuracy": float(sides.right.mean()),
         "accuracy_std": mean_spread(_fold_shares(table, sides.right))[1],
         "auc_per_fold": per_fold,
