@@ -50,6 +50,9 @@ class ImageHeader:
     mpp : float or None
         Micrometres per pixel; None if a TIFF or DICOM does not state them with a unit, or they are implausible for a
         microscope.
+    remarks : tuple of str
+        What a person must know of this file: plain texts of one line without its name, which are the same for all
+        files with the same fault.
     """
 
     format: str
@@ -60,6 +63,12 @@ class ImageHeader:
     page: int = 1
     deep: bool = False
     mpp: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def page_remarks(pages: int, page: int = 1) -> tuple[str, ...]:
+    """Return the remark on an image of several pages, of which one is used."""
+    return (f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used",) if pages > 1 else ()
 
 
 def plausible_mpp(value: Any) -> float | None:

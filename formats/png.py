@@ -22,6 +22,7 @@ from .container import (
     Samples,
     damaged,
     exif_orientation,
+    page_remarks,
     truncated,
     xmp_orientation,
 )
@@ -78,7 +79,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         raise damaged(path, f"its header has colours of kind {colour}")
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
-    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16)
+    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=page_remarks(pages))
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
     return Container(header, orientation, lambda: _decode(path, kept, colours))
 

@@ -13,6 +13,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,7 @@ from .container import (
     Samples,
     check_size,
     damaged,
+    page_remarks,
     plausible_mpp,
     truncated,
     xmp_orientation,
@@ -78,6 +80,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     deep = page.bitspersample == 16
     mode = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(samples, f"{samples} colours")
     header = ImageHeader("TIFF", width, height, mode, pages, (number or 0) + 1, deep, _mpp(page))
+    header = replace(header, remarks=page_remarks(header.pages, header.page))
     check_size(path, header)
     _check_samples(path, page)
     _check_parts(path, page)
