@@ -71,6 +71,27 @@ def page_remarks(pages: int, page: int = 1) -> tuple[str, ...]:
     return (f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used",) if pages > 1 else ()
 
 
+def profile_remarks(profile: bytes) -> tuple[str, ...]:
+    """Return the remark on a colour profile, unless it is sRGB by its name.
+
+    Parameters
+    ----------
+    profile : bytes
+        The profile, or its beginning (ICC.1:2010, sec. 7: the tags ``desc`` of versions 2 and 4).
+    """
+    if not profile:
+        return ()
+    tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
+    start, size = struct.unpack(">II", next((tag[4:] for tag in tags if tag[:4] == b"desc"), b"").ljust(8, b"\0"))
+    block = profile[start : start + size].ljust(28, b"\0")
+    text = block[12:].partition(b"\0")[0].decode("latin-1")
+    if block[:4] == b"mluc":  # texts in several languages, of which the first is taken
+        length, offset = struct.unpack(">II", block[20:28])
+        text = block[offset : offset + length].decode("utf-16-be", "ignore")
+    name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
+    return () if "srgb" in name.casefold() else (f"has a colour profile ({name}), which is not applied",)
+
+
 def plausible_mpp(value: Any) -> float | None:
     """Return micrometres per pixel as a number; None if implausible for a microscope, such as the 72 dpi of a screen.
 
