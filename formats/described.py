@@ -28,8 +28,8 @@ _MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
 
 _COLOUR = re.compile(r"(?<![a-z])(r|g|b|red|green|blue)(?![a-z])")
 _STAIN = re.compile(
-    r"dapi|hoechst|[gycmr]fp\b|[ft]ritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|opal|cherry|tomato|rhodamine|atto|fluo|"
-    r"phalloidin|draq|dylight|iodide"
+    r"dapi|hoechst|[gycmr]fp\b|tritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|opal|cherry|tomato|rhodamine|atto|"
+    r"fluo|phalloidin|draq|dylight|iodide"
 )
 """Names of channels that are fluorescent."""
 _LIGHTS = frozenset({"EmissionWavelength", "ExcitationWavelength", "Fluor"})

@@ -23,8 +23,8 @@ from .container import (
     damaged,
     exif_orientation,
     page_remarks,
-    truncated,
     profile_remarks,
+    truncated,
     xmp_orientation,
 )
 
