@@ -66,21 +66,20 @@ class ImageHeader:
     remarks: tuple[str, ...] = ()
 
 
-def page_remarks(pages: int, page: int = 1) -> tuple[str, ...]:
-    """Return the remark on an image of several pages, of which one is used."""
-    return (f"{pages} pages, only {'the first' if page == 1 else f'page {page}'} is used",) if pages > 1 else ()
-
-
-def profile_remarks(profile: bytes) -> tuple[str, ...]:
-    """Return the remark on a colour profile, unless it is sRGB by its name.
+def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[str, ...]:
+    """Return the remarks on several pages, of which one is used, and on a colour profile that is not sRGB by its name.
 
     Parameters
     ----------
     profile : bytes
-        The profile, or its beginning (ICC.1:2010, sec. 7: the tags ``desc`` of versions 2 and 4).
+        The profile, or its beginning (ICC.1:2010, sec. 7: the tag ``desc`` of versions 2 and 4); empty for none.
+    pages, page : int
+        Number of pages, and the page that is used, from 1.
     """
+    which = "the first" if page == 1 else f"page {page}"
+    remarks = (f"{pages} pages, only {which} is used",) if pages > 1 else ()
     if not profile:
-        return ()
+        return remarks
     tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
     start, size = struct.unpack(">II", next((tag[4:] for tag in tags if tag[:4] == b"desc"), b"").ljust(8, b"\0"))
     block = profile[start : start + size].ljust(28, b"\0")
@@ -89,7 +88,7 @@ def profile_remarks(profile: bytes) -> tuple[str, ...]:
         length, offset = struct.unpack(">II", block[20:28])
         text = block[offset : offset + length].decode("utf-16-be", "ignore")
     name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
-    return () if "srgb" in name.casefold() else (f"has a colour profile ({name}), which is not applied",)
+    return remarks if "srgb" in name.casefold() else (*remarks, f"has a colour profile ({name}), which is not applied")
 
 
 def plausible_mpp(value: Any) -> float | None:

@@ -28,14 +28,14 @@ from .container import (
     Samples,
     damaged,
     exif_orientation,
-    profile_remarks,
+    remarks_on,
     truncated,
     xmp_orientation,
 )
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 """Frames that are read: baseline, extended and progressive. Lossless, hierarchical and arithmetic-coded frames are
 rare. They are refused because a single wrong bit in a marker would otherwise decode an image to noise."""
@@ -115,7 +115,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise truncated(path, "pixels are missing")
         return Samples(whole)
 
-    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=profile_remarks(profile))
+    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=remarks_on(profile))
     return Container(header, exif or xmp or 1, decode)
 
 

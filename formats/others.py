@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-_SAVE = "save it as PNG or TIFF"
-_UNPACK = "unpack it, and name the images in it"
-_EXPORT = "export its images as 8-bit RGB TIFF or PNG"
-_AGAIN = "it is what a download saved instead of the image; download it again"
-_REPLACE = "remove it or replace it by the image"
+import re
 
-_BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"crx ": "a raw picture of a camera"}
-_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-"""Brands of pictures in the container of MP4 (ISO/IEC 23008-12); the others are videos."""
-
-_BEGINS = (
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture", _SAVE),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL picture", _SAVE),
-    (b"\xff\x0a", "a JPEG XL picture", _SAVE),
-    (b"II\xbc", "a JPEG XR picture", _SAVE),
-    (b"GIF8", "a GIF picture", _SAVE),
-    (b"8BPS", "a Photoshop document", _SAVE),
-    (b"v/1\x01", "an OpenEXR picture", _SAVE),
-    (b"\0\0\1\0", "an icon", _SAVE),
-    *((b"P%d" % kind, "a PNM picture", _SAVE) for kind in range(1, 8)),
-    (b"%PDF", "a PDF document", "export its images as PNG"),
-    (b"PK\3\4", "a zip archive or a document of Office", _UNPACK),
-    (b"\x1f\x8b", "a gzip archive", _UNPACK),
-    (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
-    (b"Rar!", "a RAR archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
-    (b"\xfd7zXZ", "an xz archive", _UNPACK),
-    (b"\x89HDF", "an HDF5 file", _EXPORT),
-    (b"\x93NUMPY", "a NumPy array", _EXPORT),
-    (b"MATLAB", "a MATLAB file", _EXPORT),
-    (b"SIMPLE  =", "a FITS file", _EXPORT),
-    (b"ZISRAWFILE", "a Zeiss CZI file", _EXPORT),
-    (b"\xda\xce\xbe\x0a", "a Nikon ND2 file", _EXPORT),
-    (b"\x70\0\0\0", "a Leica LIF file", _EXPORT),
-    (b"\xd0\xcf\x11\xe0", "a file of a microscope or an old document of Office", _EXPORT),
-    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the image with `git lfs pull`"),
+_PICTURES = {
+    b"ftypavi": "an AVIF picture", b"ftyphe": "a HEIC picture", b"ftypmif1": "a HEIC picture", b"ftyp": "a video",
+    b"jP  \r\n": "a JPEG 2000 picture", b"\xff\x4f\xff\x51": "a JPEG 2000 picture", b"JXL ": "a JPEG XL picture",
+    b"\xff\x0a": "a JPEG XL picture", b"II\xbc": "a JPEG XR picture", b"GIF8": "a GIF picture", b"<svg": "an SVG drawing",
+    b"8BPS": "a Photoshop document", b"v/1\x01": "an OpenEXR picture", b"\0\0\1\0": "an icon", b"%PDF": "a PDF document",
+    **{b"P%d" % kind + space: "a PNM picture" for kind in range(1, 8) for space in (b"\n", b" ", b"\r")},
+}  # fmt: skip
+_ARCHIVES = {
+    b"PK\3\4": "a zip archive or a document of Office", b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive", b"BZh": "a bzip2 archive", b"\xfd7zXZ": "an xz archive",
+}  # fmt: skip
+_DATA = {
+    b"\x89HDF": "an HDF5 file", b"\x93NUMPY": "a NumPy array", b"MATLAB": "a MATLAB file", b"SIMPLE  =": "a FITS file",
+    b"ZISRAW": "a Zeiss CZI file", b"\xda\xce\xbe\x0a": "a Nikon ND2 file", b"\x70\0\0\0": "a Leica LIF file",
+    b"\xd0\xcf\x11\xe0": "a file of a microscope or an old document of Office",
+}  # fmt: skip
+_CURES = (
+    (_PICTURES, "save it as PNG, TIFF or JPEG"),
+    (_ARCHIVES, "unpack it, and name the images in it"),
+    (_DATA, "export its images as 8-bit RGB TIFF or PNG"),
+    ({b"version https://git-lfs": "a pointer of Git LFS"}, "fetch the image with `git lfs pull`"),
+    (
+        dict.fromkeys((b"<html", b"<!doctype html"), "a web page"),
+        "a download saved it instead of the image; try it again",
+    ),
 )
-"""First bytes, what they show, and the cure. Of two that fit, the first counts."""
-
-_TEXTS = ((b"<svg", "an SVG drawing", _SAVE), (b"<html", "a web page", _AGAIN), (b"<?xml", "an XML file", _REPLACE))
+"""First bytes, or those after the length of a first block, and what they show; and the cure."""
 
 
 def what_else(begin: bytes) -> tuple[str, str]:
@@ -51,32 +39,18 @@ def what_else(begin: bytes) -> tuple[str, str]:
     Examples
     --------
     >>> what_else(b"GIF89a")
-    ('a GIF picture', 'save it as PNG or TIFF')
+    ('a GIF picture', 'save it as PNG, TIFF or JPEG')
     """
-    if begin[4:8] == b"ftyp":
-        kind = _BRANDS.get(begin[8:12], "a HEIC picture" if begin[8:12] in _HEIF else "a video")
-        return kind, _SAVE if kind != "a video" else "save frames of it as PNG"
-    for known, kind, cure in _BEGINS:
-        if begin.startswith(known):
-            return kind, cure
-    if begin[257:262] == b"ustar":
-        return "a tar archive", _UNPACK
-    if not begin.strip(b"\0"):
-        return "a file of zeros", "the disk or the copy was interrupted; copy it again"
-    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in begin.removeprefix(b"\xef\xbb\xbf")):
-        lower = begin.lower()
-        for known, kind, cure in (*_TEXTS, (b"<!doctype html", "a web page", _AGAIN)):
-            if known in lower:
+    start = begin.removeprefix(b"\xef\xbb\xbf").lstrip() if b"<" in begin[:64] else begin
+    if start.startswith((b"<?xml", b"<!--")):  # of SVG and web pages
+        start = start[max(0, start.find(b"<svg"), start.lower().find(b"<html")) :]
+    for kinds, cure in _CURES:
+        for known, kind in kinds.items():
+            if start.startswith((known, known.upper())) or begin.startswith(known, 4):
                 return kind, cure
-        if _is_text(begin):
-            return "a text file", _REPLACE
-    return "", _REPLACE
-
-
-def _is_text(begin: bytes) -> bool:
-    """Whether bytes are UTF-8, of which the last letter may be cut off."""
-    try:
-        begin.decode()
-    except UnicodeDecodeError as error:
-        return error.start > len(begin) - 4
-    return True
+    if begin[257:262] == b"ustar":
+        return "a tar archive", _CURES[1][1]
+    if not begin.strip(b"\0"):
+        return "only zeros", "the copy or the disk failed; copy it again"
+    text = re.search(rb"[\0-\x08\x0e-\x1f\x7f]", begin) is None
+    return "a text file" if text else "", "remove it or replace it by the image"

@@ -22,8 +22,7 @@ from .container import (
     Samples,
     damaged,
     exif_orientation,
-    page_remarks,
-    profile_remarks,
+    remarks_on,
     truncated,
     xmp_orientation,
 )
@@ -83,8 +82,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     mode += "A" if any(kind == b"tRNS" for kind, _, _ in kept) and "A" not in mode else ""
-    remarks = page_remarks(pages) + profile_remarks(profile)
-    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks)
+    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks_on(profile, pages=pages))
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
     return Container(header, orientation, lambda: _decode(path, kept, colours))
 

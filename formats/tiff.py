@@ -22,18 +22,8 @@ import numpy.typing as npt
 
 from ..core import ImageError
 from . import limits
-from .container import (
-    Container,
-    ImageHeader,
-    Samples,
-    check_size,
-    damaged,
-    page_remarks,
-    profile_remarks,
-    truncated,
-    xmp_orientation,
-)
-from .described import Description, describe
+from .container import Container, ImageHeader, Samples, check_size, damaged, remarks_on, truncated, xmp_orientation
+from .described import Description, describe, square_mpp
 from .jpeg import check_jpeg
 from .slides import SLIDE
 
@@ -94,25 +84,21 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         header = ImageHeader("TIFF", width, height, mode, pages, number + 1, deep)
         check_size(path, header)
         stated = describe(
-            str(page.description), samples=samples, resolutions=_resolutions(page), more=lambda: file.imagej_metadata
+            str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
         channels = _channels(path, file, used[:4] or [0], stated)
+        remarks = ("3 grey channels are read as red, green and blue",)
         if channels is None:
-            _check_samples(path, page)
-            _check_parts(path, page)
+            _check_page(path, page)
+            only_colours = f"{samples} samples a pixel, of which only the colours are used"
+            remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
+            remarks += remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)
         if orientation is None:
             xmp = page.tags.valueof(_XMP, b"")
             orientation = xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode()) or 1
-        remarks = profile_remarks(page.tags.valueof(_PROFILE, b""))
-        if channels is not None:
-            header = replace(header, mode="RGB")
-            remarks = ("3 grey channels are read as red, green and blue", *remarks)
-        elif samples - _COLOURS[page.photometric] > 1:
-            remarks = (f"{samples} samples a pixel, of which only the colours are used", *remarks)
-        if channels is None or samples > 1:
-            remarks += page_remarks(len(used) or pages, number + 1)
-        header = replace(header, mpp=_mpp(page, stated), remarks=remarks)
+        remarks += remarks_on(page.tags.valueof(_PROFILE, b""))
+        header = replace(header, mode="RGB" if channels else mode, mpp=_mpp(page, stated), remarks=remarks)
     read = functools.partial(_decode, path, number) if channels is None else lambda: channels
     return Container(header, orientation if orientation in range(1, 9) else 1, read)
 
@@ -130,40 +116,34 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
         Of the first of these pages.
     """
     page = file.pages.get(used[0])
-    planes = max(stated.planes, page.imagedepth)
-    if planes > 1:
-        raise ImageError(f"{path}: a z-stack of {planes} planes; save one of them as 8-bit RGB")
-    if stated.times > 1:
-        raise ImageError(f"{path}: a time series of {stated.times} images; save one of them as 8-bit RGB")
+    for number, kind in ((max(stated.planes, page.imagedepth), "z-stack"), (stated.times, "time series")):
+        if number > 1:
+            raise ImageError(f"{path}: a {kind} of {number} images; save one of them as 8-bit RGB")
     grey = page.photometric in (_WHITE_IS_ZERO, 1)
     inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
     count = max(stated.channels, inside)
-    mixed = stated.channels > 1 and not (grey and inside in (1, stated.channels))
-    if mixed or count not in (1, 3) or (count == 3 and stated.fluorescent):
-        kind = "of fluorescence" if stated.fluorescent else "that are not red, green and blue"
-        raise ImageError(f"{path}: {count} channels {kind}; if they are one image in bright field, {_AS_RGB}")
-    if not grey or (count == 1 and (len(used) != 3 or page.bitspersample < 8)):
+    unstated = count == 1 and grey and len(used) == 3 and page.bitspersample >= 8
+    if count == 1 and not unstated:
         return None
     parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
-    kinds = {(part.shape, part.dtype, part.photometric) for part in parts}
-    if len(kinds) > 1 or len(parts) * page.samplesperpixel != 3:
-        if count == 1:
-            return None
-        raise ImageError(f"{path}: one of {count} channels, of which the others are not in it; {_AS_RGB}")
-    for part in parts:
-        _check_samples(path, part)
-        _check_parts(path, part)
-    values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
-    values = values[..., list(stated.order or range(3))]
-    if stated.order and count == 3:
-        return Samples(values)
-    levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (257 if values.dtype == np.uint16 else 1)
-    bright = bool((np.median(levels, axis=0) >= _DARK).all())
-    if count == 3 and not bright:
-        raise ImageError(
-            f"{path}: 3 channels, dark as in fluorescence; if they are one image in bright field, {_AS_RGB}"
-        )
-    return Samples(values) if count == 3 or (bright and _same_scene(values)) else None
+    alike = len({(part.shape, part.dtype, part.photometric) for part in parts}) == 1
+    complete = grey and alike and len(parts) * page.samplesperpixel == 3 and count in (1, 3)
+    values = None
+    if complete and not stated.fluorescent:
+        for part in parts:
+            _check_page(path, part)
+        values = np.concatenate([_pixels(path, file, part).values for part in parts], axis=2)
+        values = values[..., list(stated.order or range(3))]
+        levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)] / (257 if values.dtype == np.uint16 else 1)
+        bright = (np.median(levels, axis=0) >= _DARK).all()
+        if (stated.order or bright) and not (unstated and not _same_scene(values)):
+            return Samples(values)
+    if unstated:
+        return None
+    kind = (
+        "not red, green and blue" if count != 3 else "of fluorescence, or dark as such" if complete else "not all in it"
+    )
+    raise ImageError(f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}")
 
 
 def _same_scene(values: npt.NDArray[Any]) -> bool:
@@ -177,22 +157,17 @@ def _same_scene(values: npt.NDArray[Any]) -> bool:
 def _resolutions(page: Any) -> list[float]:
     """Return the pixels per unit, across and down; empty if a page does not state them."""
     try:
-        return [pixels / size for pixels, size in map(page.tags.valueof, _RESOLUTIONS)]
+        return [pixels / size for pixels, size in map(page.tags.valueof, _RESOLUTIONS) if pixels]
     except (TypeError, ValueError, ZeroDivisionError):
         return []
 
 
 def _mpp(page: Any, stated: Description) -> float | None:
-    """Return micrometres per pixel by the description, else by the resolution; None if both contradict each other."""
+    """Return micrometres per pixel by the description, else by the resolution; None if they contradict each other."""
     unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
-    resolutions = _resolutions(page)
-    plain = unit and len(resolutions) == 2 and all(resolutions)
-    tagged = Description(size=(unit / resolutions[0], unit / resolutions[1])).mpp if unit and plain else None
-    if stated.size is None:
-        return tagged
-    return (
-        stated.mpp if tagged is None or stated.mpp is None or math.isclose(tagged, stated.mpp, rel_tol=0.01) else None
-    )
+    tagged = square_mpp(tuple(unit / value for value in _resolutions(page))) if unit else None
+    described = square_mpp(stated.size) if stated.size else tagged
+    return described if tagged is None or described is None or math.isclose(tagged, described, rel_tol=0.01) else None
 
 
 def _is_other(page: Any) -> bool:
@@ -201,8 +176,8 @@ def _is_other(page: Any) -> bool:
     return bool(kind & 5) if isinstance(kind, int) else old == 2
 
 
-def _check_samples(path: Path, page: Any) -> None:
-    """Refuse samples without defined colours, and kinds of samples that cannot be decoded."""
+def _check_page(path: Path, page: Any) -> None:
+    """Refuse samples without defined colours, kinds of samples that cannot be decoded, and impossible sizes."""
     bits, kind, packing, photometric = page.bitspersample, page.sampleformat, page.compression, page.photometric
     if _PHOTOMETRIC not in page.tags:
         raise ImageError(f"{path}: a TIFF that does not define its colours; save it as 8-bit RGB")
@@ -215,13 +190,15 @@ def _check_samples(path: Path, page: Any) -> None:
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
     if photometric not in _COLOURS:
-        raise ImageError(f"{path}: this kind of TIFF is not read; save it as 8-bit RGB")
+        kind = getattr(photometric, "name", photometric)
+        raise ImageError(f"{path}: a TIFF with colours of the kind {kind} is not read; save it as 8-bit RGB")
     if page.samplesperpixel < _COLOURS[photometric]:
         raise damaged(path, f"{page.samplesperpixel} samples a pixel, where {_COLOURS[photometric]} colours belong")
     if page.imagewidth * page.imagelength * page.samplesperpixel * bits > 8 * limits.PICTURE_BYTES:
         raise ImageError(f"{path}: {page.samplesperpixel} samples a pixel are too large; save it as 8-bit RGB")
     if bits == 16 and (packing == _JPEG or photometric not in (_WHITE_IS_ZERO, 1, _RGB)):
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
+    _check_parts(path, page)
 
 
 def _check_parts(path: Path, page: Any) -> None:
