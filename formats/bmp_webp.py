@@ -2,7 +2,7 @@
 
 References
 ----------
-WebP Container Specification (RIFF, VP8X); RFC 6386, sec. 9.1; BITMAPFILEHEADER and BITMAPINFOHEADER of Windows.
+BITMAPFILEHEADER and BITMAPINFOHEADER of Windows; WebP Container Specification (RIFF, VP8X); RFC 6386, sec. 9.1.
 """
 
 from __future__ import annotations
@@ -14,89 +14,54 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core import ImageError
-from .container import (
-    Container,
-    ImageHeader,
-    Samples,
-    check_bytes,
-    check_size,
-    damaged,
-    exif_orientation,
-    page_remarks,
-    profile_remarks,
-    truncated,
-    xmp_orientation,
-)  # fmt: skip
-
-_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA"}
-"""Mode of Pillow to the mode in which samples are read."""
+from . import container
+from .container import Container, ImageHeader, Samples
 
 
-def read_bmp(path: Path, handle: BinaryIO) -> Container:
-    """Read the header of a BMP.
-
-    Raises
-    ------
-    ImageError
-        See `_read`.
-    """
-    handle.seek(14)
-    size, *sides = struct.unpack("<Iiihh", handle.read(16))[:3]
-    width, height = struct.unpack("<hh", struct.pack("<i", sides[0])) if size == 12 else sides
-    return _read(path, "BMP", width, abs(height))
-
-
-def read_webp(path: Path, handle: BinaryIO) -> Container:
-    """Read the header of a WebP.
-
-    Raises
-    ------
-    ImageError
-        See `_read`; or the file ends before its last part.
-    """
-    handle.seek(0)
-    head = handle.read(30).ljust(30, b"\0")
+def _size(head: bytes) -> tuple[int, int]:
+    """Return width and height of a BMP, of a WebP with VP8X, and of the two kinds of plain WebP."""
+    if head.startswith(b"BM"):
+        width, height = struct.unpack_from("<HH" if head[14] == 12 else "<ii", head, 18)
+        return width, abs(height)
     if head[12:16] == b"VP8X":
-        width, height = (int.from_bytes(head[start : start + 3], "little") + 1 for start in (24, 27))
-    else:
-        (bits,) = struct.unpack_from("<I", head, 21 if head[12:16] == b"VP8L" else 26)
-        shift = 14 if head[12:16] == b"VP8L" else 16
-        width, height = (value & 0x3FFF for value in (bits, bits >> shift))
-        width, height = (width + 1, height + 1) if shift == 14 else (width, height)
-    if struct.unpack_from("<I", head, 4)[0] + 8 > path.stat().st_size:
-        raise truncated(path, "it has fewer bytes than its header states")
-    return _read(path, "WEBP", width, height)
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", head, 26)
+    return width & 0x3FFF, height & 0x3FFF
 
 
-def _read(path: Path, kind: str, width: int, height: int) -> Container:
-    """Read the header by Pillow, and compare its size with that which was read before.
+def read_bmp_or_webp(path: Path, handle: BinaryIO) -> Container:
+    """Read the header of a BMP or WebP; of an animation, the first frame is used.
 
     Raises
     ------
     ImageError
-        The file is too large or damaged, or of a kind that Pillow does not read.
+        The file is too large, cut off or damaged, or of a kind that Pillow does not read.
     """
     from PIL import Image
 
-    name = {"WEBP": "WebP"}.get(kind, kind)
-    check_bytes(path)
-    check_size(path, ImageHeader(name, width, height, "", 1))
+    handle.seek(0)
+    head = handle.read(34).ljust(34, b"\0")
+    kind, size = "BMP" if head.startswith(b"BM") else "WebP", _size(head)
+    container.check_bytes(path)
+    container.check_size(path, ImageHeader(kind, *size, "", 1))  # before Pillow takes memory
+    if kind == "WebP" and struct.unpack_from("<I", head, 4)[0] + 8 > path.stat().st_size:
+        raise container.truncated(path, "it has fewer bytes than its header states")
     try:
-        with Image.open(path, formats=(kind,)) as image:
-            if image.size != (width, height) or image.mode not in _MODES:
-                raise damaged(path, f"{image.mode} of {image.width}x{image.height} pixels")
-            pages, about = getattr(image, "n_frames", 1), image.info
-            mode = _MODES[image.mode]
+        with Image.open(path, formats=(kind.upper(),)) as image:
+            found, about, pages = image.size, image.info, getattr(image, "n_frames", 1)
+            mode = "RGBA" if image.mode == "RGBA" else "RGB"
     except OSError as error:
-        if "nsupported" in str(error):
-            raise ImageError(f"{path}: this kind of {name} is not read; save it as PNG") from error
-        raise
+        raise ImageError(f"{path}: this {kind} is damaged, or of a rare kind; save it as PNG") from error
+    if found != size:
+        raise container.damaged(path, f"{found[0]}x{found[1]} pixels, not {size[0]}x{size[1]}")
 
     def decode() -> Samples:
-        with Image.open(path, formats=(kind,)) as image:
-            values = np.atleast_3d(np.array(image.convert(mode)))
-        return Samples(values, "unassociated" if mode == "RGBA" else "")
+        with Image.open(path, formats=(kind.upper(),)) as image:
+            return Samples(np.array(image.convert(mode)), "unassociated" if mode == "RGBA" else "")
 
-    exif, xmp = exif_orientation(about.get("exif", b"")), xmp_orientation(about.get("xmp", b""))
-    remarks = page_remarks(pages) + profile_remarks(about.get("icc_profile", b""))
-    return Container(ImageHeader(name, width, height, mode, pages, remarks=remarks), exif or xmp or 1, decode)
+    exif = container.exif_orientation(about.get("exif", b"")) or container.xmp_orientation(about.get("xmp", b""))
+    remarks = container.remarks_on(about.get("icc_profile", b""), pages=pages)
+    return Container(ImageHeader(kind, *size, mode, pages, remarks=remarks), exif or 1, decode)

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, PathInput, as_path
-from .bmp_webp import read_bmp, read_webp
+from .bmp_webp import read_bmp_or_webp
 from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from .jpeg import JPEG_BEGIN, read_jpeg
@@ -52,7 +52,7 @@ _BLOCK = 2**22
 
 _READERS = (
     *((0, begin, read_tiff) for begin in TIFF_BEGINS), (0, PNG_BEGIN, read_png), (0, JPEG_BEGIN, read_jpeg),
-    (0, b"BM", read_bmp), (8, b"WEBP", read_webp),
+    (0, b"BM", read_bmp_or_webp), (8, b"WEBP", read_bmp_or_webp),
 )  # fmt: skip
 """Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 

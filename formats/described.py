@@ -91,7 +91,8 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     if ome:
         inside = _CHANNEL.findall(text)
         names = [_value("Name", channel) for channel in inside]
-        colours = [f"{_count(color) >> 8:06x}" for channel in inside if (color := _value("Color", channel))]  # RGBA
+        stated = filter(None, (_value("Color", channel) for channel in inside))
+        colours = [f"{_count(colour) >> 8:06x}" for colour in stated]  # RGBA
         sides = ("PhysicalSizeX", "PhysicalSizeY")
         size = [_length(_value(side, text), _value(f"{side}Unit", text) or "µm") for side in sides]
         counts[0] = max(1, counts[0] // samples)

@@ -47,23 +47,10 @@ _NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 """Elements from which grey levels are computed."""
 
 _TAGS = (
-    *_NUMBERS,
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PlanarConfiguration",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ModalityLUTSequence",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "PixelData",
-    "PixelSpacing",
-)
+    *_NUMBERS, "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "ModalityLUTSequence", "VOILUTFunction", "VOILUTSequence", "PixelData", "PixelSpacing",
+)  # fmt: skip
 """All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
 
 _DEFER_BYTES = 4096

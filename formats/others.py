@@ -7,8 +7,9 @@ import re
 _PICTURES = {
     b"ftypavi": "an AVIF picture", b"ftyphe": "a HEIC picture", b"ftypmif1": "a HEIC picture", b"ftyp": "a video",
     b"jP  \r\n": "a JPEG 2000 picture", b"\xff\x4f\xff\x51": "a JPEG 2000 picture", b"JXL ": "a JPEG XL picture",
-    b"\xff\x0a": "a JPEG XL picture", b"II\xbc": "a JPEG XR picture", b"GIF8": "a GIF picture", b"<svg": "an SVG drawing",
-    b"8BPS": "a Photoshop document", b"v/1\x01": "an OpenEXR picture", b"\0\0\1\0": "an icon", b"%PDF": "a PDF document",
+    b"\xff\x0a": "a JPEG XL picture", b"II\xbc": "a JPEG XR picture", b"GIF8": "a GIF picture",
+    b"8BPS": "a Photoshop document", b"v/1\x01": "an OpenEXR picture", b"\0\0\1\0": "an icon",
+    b"<svg": "an SVG drawing", b"%PDF": "a PDF document",
     **{b"P%d" % kind + space: "a PNM picture" for kind in range(1, 8) for space in (b"\n", b" ", b"\r")},
 }  # fmt: skip
 _ARCHIVES = {
@@ -26,7 +27,7 @@ _CURES = (
     (_DATA, "export its images as 8-bit RGB TIFF or PNG"),
     ({b"version https://git-lfs": "a pointer of Git LFS"}, "fetch the image with `git lfs pull`"),
     (
-        dict.fromkeys((b"<html", b"<!doctype html"), "a web page"),
+        {b"<html": "a web page", b"<!doctype html": "a web page"},
         "a download saved it instead of the image; try it again",
     ),
 )
@@ -41,12 +42,12 @@ def what_else(begin: bytes) -> tuple[str, str]:
     >>> what_else(b"GIF89a")
     ('a GIF picture', 'save it as PNG, TIFF or JPEG')
     """
-    start = begin.removeprefix(b"\xef\xbb\xbf").lstrip() if b"<" in begin[:64] else begin
-    if start.startswith((b"<?xml", b"<!--")):  # of SVG and web pages
-        start = start[max(0, start.find(b"<svg"), start.lower().find(b"<html")) :]
+    start = begin.lower()
+    if b"<" in start[:64]:  # of SVG and web pages, after a declaration or comments
+        start = start[max(start.find(b"<"), start.find(b"<svg"), start.find(b"<html")) :]
     for kinds, cure in _CURES:
         for known, kind in kinds.items():
-            if start.startswith((known, known.upper())) or begin.startswith(known, 4):
+            if start.startswith(known.lower()) or begin.startswith(known, 4):
                 return kind, cure
     if begin[257:262] == b"ustar":
         return "a tar archive", _CURES[1][1]
