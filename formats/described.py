@@ -22,19 +22,18 @@ from .container import plausible_mpp
 _CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
 _MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
 _COLOURS = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
-_COLOUR_NAME = re.compile(r"(?<![a-z])(r|g|b|red|green|blue)(?![a-z])")
+_COLOUR_NAME = re.compile(r"(?<![a-z])(?:(r)|(g)|(b))(?:ed|reen|lue)?(?![a-z])", re.IGNORECASE)
 _FLUORESCENT = re.compile(
-    r"fluo|emissionw|excitationw|dapi|hoechst|[gycmr]fp\b|tritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|opal|"
-    r"cherry|tomato|rhodamine|atto|phalloidin|draq|dylight|propidium",
-    re.IGNORECASE,
+    r"(?i)fluo|emissionw|excitationw|dapi|hoechst|[gycmr]fp\b|tritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|"
+    r"opal|cherry|tomato|rhodamine|atto|phalloidin|draq|dylight|propidium"
 )
 """Attributes and names of channels that are fluorescent."""
 
-_METRES = {"": 1e6, "deci": 1e5, "centi": 1e4, "milli": 1e3, "micro": 1.0, "nano": 1e-3, "pico": 1e-6}
 _UNITS = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "um": 1.0, "μm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4, "micron": 1.0,
     "angstrom": 1e-4, "in": 25_400.0, "inch": 25_400.0, "inche": 25_400.0, "thou": 25.4,
-    **{prefix + unit: size for prefix, size in _METRES.items() for unit in ("meter", "metre")},
+    **{f"{prefix}met{end}": size for end in ("er", "re") for prefix, size in
+       (("", 1e6), ("centi", 1e4), ("milli", 1e3), ("micro", 1.0), ("nano", 1e-3))},
 }  # fmt: skip
 """Micrometres of a unit of length, without a plural s."""
 
@@ -91,26 +90,21 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     if ome:
         inside = _CHANNEL.findall(text)
         names = [_value("Name", channel) for channel in inside]
-        stated = filter(None, (_value("Color", channel) for channel in inside))
-        colours = [f"{_count(colour) >> 8:06x}" for colour in stated]  # RGBA
-        sides = ("PhysicalSizeX", "PhysicalSizeY")
-        size = [_length(_value(side, text), _value(f"{side}Unit", text) or "µm") for side in sides]
+        colours = [f"{_count(value) >> 8:06x}" for channel in inside if (value := _value("Color", channel))]  # RGBA
+        size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
         counts[0] = max(1, counts[0] // samples)
     else:
         names = inside = [str(label) for label in (beside or {}).get("Labels", ())]
         colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
-        size = [_length(1 / value, _value("unit", text)) for value in resolutions if value]
-    letters = ["".join(match[1][0] for match in _COLOUR_NAME.finditer(name.casefold())) for name in names]
-    orders = [
-        tuple(map(of.index, "rgb"))
-        for of in (letters, [*map(_COLOURS.get, colours)])
-        if len(of) == 3 and {*of} == {*"rgb"}
-    ]
+        size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
+    named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
+    shown = [_COLOURS.get(colour, "") for colour in colours]
+    orders = {tuple(map(three.index, "rgb")) for three in (named, shown) if sorted(three) == ["b", "g", "r"]}
     if orders and sorted(counts) == [1, 1, 3]:  # slices that are named red, green and blue are channels
         counts = [3, 1, 1]
     others = len({*colours}) > 1 and {*colours} != {*_COLOURS}
-    fluorescent = others or len({*orders}) > 1 or any(map(_FLUORESCENT.search, inside))
-    return Description(*counts, orders[0] if orders else (), fluorescent, tuple(filter(None, size)))
+    fluorescent = others or len(orders) > 1 or any(map(_FLUORESCENT.search, inside))
+    return Description(*counts, min(orders, default=()), fluorescent, tuple(filter(None, size)))
 
 
 def _value(key: str, text: str) -> str:
@@ -125,8 +119,8 @@ def _count(text: str) -> int:
 
 
 def _length(value: str | float, unit: str) -> float | None:
-    """Return a length in micrometres; None if it or its unit is unknown."""
-    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip())  # as ImageJ writes it
+    """Return a length in micrometres, the unit of OME if it names none; None if it or its unit is unknown."""
+    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um")  # as in ImageJ
     unit = unicodedata.normalize("NFKC", unit)
     try:
         return float(value) * _UNITS[unit if len(unit) < 3 else unit.casefold().removesuffix("s")]

@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
-from . import limits
+from . import container, limits
 from .container import (
-    BROKEN,
     Container,
     ImageHeader,
     Samples,
@@ -134,15 +133,15 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     ImageError
         Pixels are missing, the size is wrong, or the JPEG cannot be decoded.
     """
-    container = read_jpeg(path, io.BytesIO(data))
-    width, height = container.header.width, container.header.height
+    picture = read_jpeg(path, io.BytesIO(data))
+    width, height = picture.header.width, picture.header.height
     if width * height > limits.PIXELS or size not in (None, (width, height)):
         raise truncated(path, f"a JPEG of {width}x{height} pixels is in it")
     try:
-        container.decode()
+        picture.decode()
     except ImageError:
         raise
-    except BROKEN as error:
+    except container.BROKEN as error:
         raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
 
 

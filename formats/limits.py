@@ -95,10 +95,7 @@ CROPS = 200_000  # of an image: the published experiment takes 6,000
 
 # weights and configs of encoders
 WEIGHTS_ARRAYS, WEIGHTS_BYTES = 20_000, 4 * 1024**3  # unpacked; AlexNet has 240 MB
-WEIGHTS_RATIO, WEIGHTS_SMALL = (
-    40,
-    256 * 1024**2,
-)  # as for archives; weights hardly shrink
+WEIGHTS_RATIO, WEIGHTS_SMALL = 40, 256 * 1024**2  # as for archives; weights hardly shrink
 CONFIG_BYTES = 4 * 1024**2  # also for the index of a model in several files
 CONFIG_NUMBER = 65_536  # no published network has a larger width, depth or size
 CARD_HEADER = 64 * 1024  # characters of a README.md that are searched for its header

@@ -128,7 +128,6 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
     parts = [page] if inside > 1 else [file.pages.get(index) for index in used[:3]]
     alike = len({(part.shape, part.dtype, part.photometric) for part in parts}) == 1
     complete = grey and alike and len(parts) * page.samplesperpixel == 3 and count in (1, 3)
-    values = None
     if complete and not stated.fluorescent:
         for part in parts:
             _check_page(path, part)
@@ -140,9 +139,7 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
             return Samples(values)
     if unstated:
         return None
-    kind = (
-        "not red, green and blue" if count != 3 else "of fluorescence, or dark as such" if complete else "not all in it"
-    )
+    kind = ("not all in it", "of fluorescence, or dark as such")[complete] if count == 3 else "not red, green and blue"
     raise ImageError(f"{path}: {count} channels, {kind}; if they are one image in bright field, {_AS_RGB}")
 
 
@@ -190,8 +187,8 @@ def _check_page(path: Path, page: Any) -> None:
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
     if photometric not in _COLOURS:
-        kind = getattr(photometric, "name", photometric)
-        raise ImageError(f"{path}: a TIFF with colours of the kind {kind} is not read; save it as 8-bit RGB")
+        name = getattr(photometric, "name", photometric)
+        raise ImageError(f"{path}: a TIFF with colours of the kind {name} is not read; save it as 8-bit RGB")
     if page.samplesperpixel < _COLOURS[photometric]:
         raise damaged(path, f"{page.samplesperpixel} samples a pixel, where {_COLOURS[photometric]} colours belong")
     if page.imagewidth * page.imagelength * page.samplesperpixel * bits > 8 * limits.PICTURE_BYTES:
