@@ -90,7 +90,8 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     if ome:
         inside = _CHANNEL.findall(text)
         names = [_value("Name", channel) for channel in inside]
-        colours = [f"{_count(value) >> 8:06x}" for channel in inside if (value := _value("Color", channel))]  # RGBA
+        shown = filter(None, (_value("Color", channel) for channel in inside))  # RGBA
+        colours = [f"{_count(colour) >> 8:06x}" for colour in shown]
         size = [_length(_value(f"PhysicalSize{axis}", text), _value(f"PhysicalSize{axis}Unit", text)) for axis in "XY"]
         counts[0] = max(1, counts[0] // samples)
     else:
@@ -98,8 +99,8 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
         size = [_length(1 / value, _value("unit", text) or "pixel") for value in resolutions]
     named = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
-    shown = [_COLOURS.get(colour, "") for colour in colours]
-    orders = {tuple(map(three.index, "rgb")) for three in (named, shown) if sorted(three) == ["b", "g", "r"]}
+    three = (named, [_COLOURS.get(colour, "") for colour in colours])
+    orders = {tuple(map(letters.index, "rgb")) for letters in three if sorted(letters) == ["b", "g", "r"]}
     if orders and sorted(counts) == [1, 1, 3]:  # slices that are named red, green and blue are channels
         counts = [3, 1, 1]
     others = len({*colours}) > 1 and {*colours} != {*_COLOURS}
