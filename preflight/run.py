@@ -113,7 +113,8 @@ class Preflight:
 
         def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
             of_other_slides = bool(check.warnings) and check.of_slides
-            return check.folds != GIVEN, check.splits_patients, bool(check.lacking), of_other_slides
+            came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
+            return not came, check.splits_patients, bool(check.lacking), of_other_slides
 
         return min(usable, key=rank, default=None)
 

@@ -25,9 +25,8 @@ from ...core import (
 from ...formats import decode_image
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
-from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding, report_findings
-from ..walk import walk_files
+from ..walk import list_images
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -154,15 +153,12 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     for source in sources:
         if source.is_dir():
             findings: list[Finding] = []
-            paths = sorted(walk_files(source, findings))
+            files |= dict.fromkeys(list_images(source, findings).values())
             report_findings(findings)
-            files |= dict.fromkeys(path for path in paths if path.suffix.casefold() in IMAGE_SUFFIXES)
         elif source.exists():
             files[source] = None
         else:
             raise MissingInputError(f"{source}: no such image or folder")
-    if not files:
-        raise MissingInputError(f"{sources[0]}: no TIFF, PNG, JPEG or DICOM image in this folder")
     stems: dict[str, Path] = {}
     for path in files:
         if readable_name(str(path)) != str(path):

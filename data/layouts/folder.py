@@ -1,19 +1,32 @@
-"""A layout for the user's own images: a folder per class, optionally inside folders for the parts of a split."""
+"""A layout for the user's own images: folders of classes, perhaps below or above those of a split, sets or patients."""
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError, Message, few
+from ...core import Message, few
 from ...formats import PART
-from ..classes import match_class
-from ..dataset import IMAGE_SUFFIXES, ImageRecord
-from ..facts import part_of
+from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
-from ..walk import is_folder, refuse_only_slides, walk_files
+from ..walk import is_folder, list_images
+from .levels import Level, Reading, reading_of
 from .spec import LayoutSpec
+
+_ROLES = {
+    "class": "the classes",
+    "part": "the parts of a split",
+    "fold": "folds",
+    "set": "sets",
+    "patient": "patients",
+    "around": "a folder around all",
+    "own": "folds with parts of their own, which are not kept,",
+}
+"""Kind of a level, see `reading_of`, to what it is called."""
 
 
 def read_folder(
@@ -43,54 +56,106 @@ def read_folder(
     InputError
         There is no TIFF, PNG, JPEG or DICOM file below `root` although all folders could be read, or a rule is invalid.
     """
+    from .registry import known_classes  # which imports this module
+
     options = {"group": group_from, "label": label_from}
     rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in options.items() if rule is not None}
     findings: list[Finding] = []
-    files: dict[str, Path] = {}
-    for path in sorted(walk_files(root, findings)):
-        name = path.relative_to(root).as_posix()
-        if path.suffix.casefold() in IMAGE_SUFFIXES:
-            files[name] = path
-        else:
-            findings.append(Finding("note", name, "not a TIFF, PNG, JPEG or DICOM file, left out"))
-    if not files and all(finding.level == "note" for finding in findings):
-        raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
-    if not files:
-        refuse_only_slides(root, findings)
-    parts = _split_parts(root, files, classes, findings)
-    level = 2 if parts else 1
-    labels = {name: name.split("/")[level - 1] if name.count("/") >= level else None for name in files}
+    files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]
+    reading = reading_of(files, known=itertools.chain.from_iterable(known_classes()), classes=classes)
+    level = reading.label.number if reading.label else 0
+    part, outer = reading.part, {level.kind: level.number for level in reversed(reading.outer)}
     if "label" in rules:
-        level = rules["label"].level
+        level, outer = rules["label"].level, {}
     elif len(loose) < len(files):
+        findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
         for name in loose:
             findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
             del files[name]
-        findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
-    if "group" not in rules:
+        findings.extend(_beside(files, part))
+        findings.extend(_meaning(root, files, reading))
+    if "group" not in rules and (part is None or part.number < level) and (reading.other is None or "label" in rules):
         findings.extend(_deeper(files, level))
-    values = {"group": dict.fromkeys(files), "label": labels}
+    unlabelled = reading.label.parts if reading.label and "label" not in rules else {}
+    labels = {name: None if (folder := _at(name, level)) in unlabelled else folder for name in files}
+    patients = {name: _at(name, outer.get("patient", 0)) for name in files}
+    values = {"group": patients, "label": labels}
     for what, rule in rules.items():
         values[what] = rule.find(files)
         findings.extend(rule.findings(root, values[what], what))
     records = []
     for name, path in files.items():
-        part = parts.get(name.partition("/")[0])
-        columns = () if part is None else ((PART.name, part),)
-        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns))
+        columns = {kind: _at(name, outer.get(kind, 0)) for kind in ("fold", "set")}
+        columns[PART.name] = part.parts.get(_at(name, part.number) or "") if part else None
+        cells = tuple((key, cell) for key, cell in columns.items() if cell)
+        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=cells))
     return records, findings
+
+
+def _at(name: str, level: int) -> str | None:
+    """Return the folder at a level of a path; None if there is none."""
+    return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
+
+
+def _beside(files: dict[str, Path], part: Level | None) -> list[Finding]:
+    """Leave out the images next to the parts of a split, with a warning for each folder."""
+    beside = {name: folder for name in files if part and (folder := _at(name, part.number)) not in (None, *part.parts)}
+    for name in beside:
+        del files[name]
+    message = "next to the parts of a split, and none; its {} images are left out; name a part train, val or test"
+    return [
+        Finding("warning", f"{folder}/", message.format(count)) for folder, count in Counter(beside.values()).items()
+    ]
+
+
+def _meaning(root: Path, files: Iterable[str], reading: Reading) -> list[Finding]:
+    """Return what the folders are taken for: a note if that is certain, else both readings, or that none is a class."""
+    label, other = reading.label, reading.other
+    if label is not None and other is not None:
+        low, high = sorted((label, other), key=lambda level: level.number)
+        remedies = [
+            Message("{label_from:{}} takes the first", low.number),
+            Message(
+                "{label_from:{}} the second (and {group_from:{}} if the first are patients)", high.number, low.number
+            ),
+        ]
+        text = "folders at level {} ({}) may be the classes, or those at level {} ({})"
+        message = Message(text, low.number, few(low.names), high.number, few(high.names), remedies=remedies)
+        return [Finding("error", str(root), message, labels_only=True)]
+    part = reading.part
+    levels = [*reading.outer, *([part] if part in reading.deeper else [])]
+    labelled = label is not None and not label.parts
+    if label is not None:
+        split = replace(label, names=tuple(label.parts), kind="part")  # beside classes
+        levels = sorted([*levels, replace(label, kind="class") if labelled else split], key=lambda level: level.number)
+    if labelled and len(levels) == 1:
+        return []
+    roles = ", ".join(f"{_ROLES[level.kind]} at level {level.number} ({few(level.names)})" for level in levels)
+    first = Message("{label_from:{}} takes level {} for the classes", levels[0].number, levels[0].number)
+    if label is None or not labelled:
+        remedies = ["put them into a folder for each class", first]
+        message = Message(
+            "folders are taken for {}, not for classes, so images have no label", roles, remedies=remedies
+        )
+        return [Finding("warning", str(root), message, labels_only=True)]
+    whole = {part.parts.get(_at(name, part.number) or "") for name in files if part and _at(name, label.number)}
+    kept = {name: f"{{folds:site:{name}}} tests one {name} after the other" for name in ("fold", "set")}
+    if {"train", "test"} <= whole:
+        kept["part"] = "{folds:folder} keeps the split"
+    keeps = [Message(kept[level.kind]) for level in levels if level.kind in kept]
+    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=[*keeps, first]))]
 
 
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
     """Return warnings for folders that could be classes but contain no image."""
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith(".") and is_folder(path))
-    message = "no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class"
+    message = f"no {IMAGE_KINDS} image is in this folder, so it is not used as a class"
     return [Finding("warning", f"{name}/", message) for name in names if name not in used]
 
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
-    """Return a note on folders below the class folders, which might be patients."""
+    """Return a note on folders below the class folders, which might be patients or classes."""
     deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
     message = Message(
         "these folders below the classes are not taken for patients",
@@ -99,37 +164,11 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
                 "if the path names them, use {group_from:{}}, or give them as the column group of a manifest (`bchisto "
                 "data list` writes one to fill in)",
                 level + 1,
-            )
+            ),
+            Message("if they are the classes, {label_from:{}}", level + 1),
         ],
     )
     return [Finding("note", few(deeper), message)] if deeper else []
-
-
-def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findings: list[Finding]) -> dict[str, str]:
-    """Return a dict from each first folder to its part of a split; empty unless all are parts with folders below."""
-    folders: dict[str, set[str]] = {}
-    for name in names:
-        first, *below = name.split("/")
-        if not below:
-            return {}
-        folders.setdefault(first, set()).update(below[:-1][:1])
-    parts = {name: part for name in folders if (part := part_of(name)) is not None}
-    if not parts or len(parts) < len(folders) or (classes and all(match_class(name, classes) for name in folders)):
-        return {}
-    text = f"the folders {' and '.join(sorted(folders))}"
-    below = sorted(set().union(*folders.values()))
-    if not below:
-        message = f"{text} look like parts of a split, and are taken for the classes"
-        findings.append(Finding("warning", str(root), f"{message}; replace them with a folder for each class"))
-        return {}
-    message = Message(
-        "{} are taken for the parts of a split, and those below them ({}) for the classes",
-        text,
-        few(below),
-        remedies=[Message("{folds:folder} keeps the split, {classes} with these names takes them for the classes")],
-    )
-    findings.append(Finding("note", str(root), message))
-    return parts
 
 
 LAYOUT = LayoutSpec(
