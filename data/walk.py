@@ -152,28 +152,22 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
         There is no image, although all folders could be read; the message counts what is there.
     """
     files: dict[str, Path] = {}
-    others: list[tuple[str, str]] = []
+    others: dict[str, list[str]] = {}
     for path in sorted(walk_files(root, findings)):
         name, suffix = path.relative_to(root).as_posix(), path.suffix.casefold()
         if suffix in IMAGE_SUFFIXES:
             files[name] = path
         else:
-            others.append((name, suffix))
-    counts = Counter(suffix for _, suffix in others)
-    for name, suffix in others:
-        if UNREAD.fullmatch(suffix):
-            pictures = f"{counts[suffix]} {suffix} pictures are not read; save them as PNG or TIFF"
-            single = f"a {suffix} picture, which is not read; save it as PNG or TIFF"
-            findings.append(Finding("warning", name, single, kind=pictures))
-        else:
-            findings.append(Finding("note", name, "not a picture, left out"))
+            others.setdefault(suffix, []).append(name)
+    for suffix, names in others.items():
+        unread = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
+        level, message = ("warning", unread) if UNREAD.fullmatch(suffix) else ("note", "not a picture, left out")
+        findings.extend(Finding(level, name, message) for name in names)
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
     if slides and not files:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
     if not files and all(finding.level != "error" for finding in findings):
-        there = few((f"{count} {suffix or 'without suffix'}" for suffix, count in counts.most_common()), most=5)
-        unread = "; save the pictures as PNG or TIFF" if any(map(UNREAD.fullmatch, counts)) else ""
-        raise InputError(
-            f"{root}: no {IMAGE_KINDS} image in this folder" + (f", but {there}{unread}" if counts else "")
-        )
+        there = few((f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items()), most=5)
+        cure = "; save the pictures as PNG or TIFF" if any(map(UNREAD.fullmatch, others)) else ""
+        raise InputError(f"{root}: no {IMAGE_KINDS} image in this folder" + (f", but {there}{cure}" if there else ""))
     return files

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ...core import Message, few
@@ -14,19 +13,8 @@ from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
 from ..walk import is_folder, list_images
-from .levels import Level, Reading, reading_of
+from .levels import SPLIT, UNCLEAR, Level, levels_of
 from .spec import LayoutSpec
-
-_ROLES = {
-    "class": "the classes",
-    "part": "the parts of a split",
-    "fold": "folds",
-    "set": "sets",
-    "patient": "patients",
-    "around": "a folder around all",
-    "own": "folds with parts of their own, which are not kept,",
-}
-"""Kind of a level, see `reading_of`, to what it is called."""
 
 
 def read_folder(
@@ -63,33 +51,33 @@ def read_folder(
     findings: list[Finding] = []
     files = list_images(root, findings)
     loose = [name for name in files if "/" not in name]
-    reading = reading_of(files, known=itertools.chain.from_iterable(known_classes()), classes=classes)
-    level = reading.label.number if reading.label else 0
-    part, outer = reading.part, {level.kind: level.number for level in reversed(reading.outer)}
+    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()), classes=classes)
+    at = {level.kind: level for level in reversed(levels)}
+    part, label = at.get(SPLIT), next((level for kind, level in at.items() if kind.endswith("classes")), None)
+    level, unlabelled = (label.number, label.parts) if label else (0, {})
     if "label" in rules:
-        level, outer = rules["label"].level, {}
+        level, unlabelled, at = rules["label"].level, {}, {}
     elif len(loose) < len(files):
         findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
         for name in loose:
             findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
             del files[name]
-        findings.extend(_beside(files, part))
-        findings.extend(_meaning(root, files, reading))
-    if "group" not in rules and (part is None or part.number < level) and (reading.other is None or "label" in rules):
+        findings += [*_beside(files, part), *_meaning(root, files, levels)]
+    if "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
         findings.extend(_deeper(files, level))
-    unlabelled = reading.label.parts if reading.label and "label" not in rules else {}
+    folders = {name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files}
     labels = {name: None if (folder := _at(name, level)) in unlabelled else folder for name in files}
-    patients = {name: _at(name, outer.get("patient", 0)) for name in files}
-    values = {"group": patients, "label": labels}
+    values = {"group": {name: of.get("patients") for name, of in folders.items()}, "label": labels}
     for what, rule in rules.items():
         values[what] = rule.find(files)
         findings.extend(rule.findings(root, values[what], what))
     records = []
     for name, path in files.items():
-        columns = {kind: _at(name, outer.get(kind, 0)) for kind in ("fold", "set")}
-        columns[PART.name] = part.parts.get(_at(name, part.number) or "") if part else None
-        cells = tuple((key, cell) for key, cell in columns.items() if cell)
-        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=cells))
+        cells = {kind[:-1]: folder for kind in ("folds", "sets") if (folder := folders[name].get(kind))}
+        if part and (folder := _at(name, part.number)) in part.parts:
+            cells[PART.name] = part.parts[folder]
+        columns = tuple(cells.items())
+        records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns))
     return records, findings
 
 
@@ -109,42 +97,36 @@ def _beside(files: dict[str, Path], part: Level | None) -> list[Finding]:
     ]
 
 
-def _meaning(root: Path, files: Iterable[str], reading: Reading) -> list[Finding]:
+def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for: a note if that is certain, else both readings, or that none is a class."""
-    label, other = reading.label, reading.other
-    if label is not None and other is not None:
-        low, high = sorted((label, other), key=lambda level: level.number)
-        remedies = [
-            Message("{label_from:{}} takes the first", low.number),
-            Message(
-                "{label_from:{}} the second (and {group_from:{}} if the first are patients)", high.number, low.number
-            ),
-        ]
-        text = "folders at level {} ({}) may be the classes, or those at level {} ({})"
-        message = Message(text, low.number, few(low.names), high.number, few(high.names), remedies=remedies)
-        return [Finding("error", str(root), message, labels_only=True)]
-    part = reading.part
-    levels = [*reading.outer, *([part] if part in reading.deeper else [])]
-    labelled = label is not None and not label.parts
-    if label is not None:
-        split = replace(label, names=tuple(label.parts), kind="part")  # beside classes
-        levels = sorted([*levels, replace(label, kind="class") if labelled else split], key=lambda level: level.number)
-    if labelled and len(levels) == 1:
-        return []
-    roles = ", ".join(f"{_ROLES[level.kind]} at level {level.number} ({few(level.names)})" for level in levels)
-    first = Message("{label_from:{}} takes level {} for the classes", levels[0].number, levels[0].number)
-    if label is None or not labelled:
-        remedies = ["put them into a folder for each class", first]
+    at = {level.kind: level for level in levels}
+    if UNCLEAR in at:
+        (first, names, *_), (second, inner, *_) = (level for level in levels if level.kind == UNCLEAR)
         message = Message(
-            "folders are taken for {}, not for classes, so images have no label", roles, remedies=remedies
+            "folders at level {} ({}) may be the classes, or those at level {} ({})",
+            first, few(names), second, few(inner),
+            remedies=[
+                Message("{label_from:{}} takes the first", first),
+                Message("{label_from:{}} the second (and {group_from:{}} if the first are patients)", second, first),
+            ],
+        )  # fmt: skip
+        return [Finding("error", str(root), message, labels_only=True)]
+    if levels == [at.get("classes")]:
+        return []
+    roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
+    remedies = [Message("{label_from:{}} takes level {} for the classes", levels[0].number, levels[0].number)]
+    if "classes" not in at:
+        text, cures = (
+            "folders are taken for {}, not for classes, so images have no label",
+            ["make a folder for each class", *remedies],
         )
-        return [Finding("warning", str(root), message, labels_only=True)]
-    whole = {part.parts.get(_at(name, part.number) or "") for name in files if part and _at(name, label.number)}
-    kept = {name: f"{{folds:site:{name}}} tests one {name} after the other" for name in ("fold", "set")}
-    if {"train", "test"} <= whole:
-        kept["part"] = "{folds:folder} keeps the split"
-    keeps = [Message(kept[level.kind]) for level in levels if level.kind in kept]
-    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=[*keeps, first]))]
+        return [Finding("warning", str(root), Message(text, roles, remedies=cures), labels_only=True)]
+    if part := at.get(SPLIT):
+        labelled = {part.parts.get(_at(name, part.number) or "") for name in files if _at(name, at["classes"].number)}
+        remedies[:0] = [Message("{folds:folder} keeps the split")] if {"train", "test"} <= labelled else []
+    sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
+    remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
+    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies))]
 
 
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
@@ -160,12 +142,9 @@ def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     message = Message(
         "these folders below the classes are not taken for patients",
         remedies=[
-            Message(
-                "if the path names them, use {group_from:{}}, or give them as the column group of a manifest (`bchisto "
-                "data list` writes one to fill in)",
-                level + 1,
-            ),
-            Message("if they are the classes, {label_from:{}}", level + 1),
+            Message("if the path names them, use {group_from:{}}", level + 1),
+            "give them as the column group of a manifest (`bchisto data list` writes one to fill in)",
+            Message("if they are the classes, use {label_from:{}}", level + 1),
         ],
     )
     return [Finding("note", few(deeper), message)] if deeper else []

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise, takewhile
+from typing import NamedTuple
 
 from ..classes import match_class
 from ..facts import part_of
@@ -17,8 +16,9 @@ _CLASS = re.compile(
     r"benign|malignant|norm(al)?|healthy|tum(ou?rs?)?|cancer(ous)?|(adeno)?carcinoma|idc|ilc|dcis|insitu|invasive|"
     r"neg(ative)?|pos(itive)?|controls?|stroma|necrosis|class|label|grade|score|stage"
 )
+_FOLD = r"(folds?|cv|split|round|run)"
 _SET = re.compile(
-    r"((?P<fold>folds?|cv|split|round|run)|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
+    rf"({_FOLD}|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
     r"([\s_-]*\d+|[\s_-]+[a-z])|\d+(\.\d+)?[\s_-]?x|x[\s_-]?\d+|40|100|200|400"
 )
 """Names of folds, sites and magnifications."""
@@ -26,12 +26,13 @@ _SET = re.compile(
 _PATIENT = re.compile(
     r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?[\s_#-]*\d[\w.-]*|\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
-_OUTER = ("part", "fold", "set", "patient", "around")
-"""Kinds of levels that are above the classes. `reading_of` calls folds with parts of their own ``own``."""
+SPLIT, UNCLEAR, _AROUND = "parts of a split", "perhaps classes", "one folder around all"
+_MIXED, _OWN = "parts beside classes", "folds with parts of their own, which are not kept,"
+_OUTER = (SPLIT, "folds", "sets", "patients", _AROUND)
+"""Kinds of levels that are above the classes."""
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """The folders at one level of a tree.
 
     Attributes
@@ -41,8 +42,9 @@ class Level:
     names : tuple of str
         Sorted.
     kind : str
-        One of `_OUTER`; ``class``; ``mixed`` (some are parts of a split) and ``sets`` (``lung_images``), of which it is
-        not certain whether they are classes; ``number`` for other names that all hold a digit; else empty.
+        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
+        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
+        (``lung_images``); ``numbers``, other names that all hold a digit; or empty.
     recurs : bool
         Whether at least half of two or more names are those of folders below several others.
     parts : mapping of str to str
@@ -52,39 +54,12 @@ class Level:
     number: int
     names: tuple[str, ...]
     kind: str
-    recurs: bool = False
-    parts: Mapping[str, str] = field(default_factory=dict)
+    recurs: bool
+    parts: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The meaning of the levels of a tree.
-
-    Attributes
-    ----------
-    label : Level or None
-        The classes; None if no level holds classes.
-    outer : tuple of Level
-        Levels above the classes.
-    other : Level or None
-        Another level that may be the classes instead.
-    deeper : tuple of Level
-        Levels below the classes.
-    """
-
-    label: Level | None
-    outer: tuple[Level, ...] = ()
-    other: Level | None = None
-    deeper: tuple[Level, ...] = ()
-
-    @property
-    def part(self) -> Level | None:
-        """The level of the parts of a split; None if there is none."""
-        return next((level for level in (*self.outer, *self.deeper) if level.kind == "part"), None)
-
-
-def reading_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[str] = ()) -> Reading:
-    """Return the meaning of the folders in the paths of images.
+def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[str] = ()) -> list[Level]:
+    """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
     Parameters
     ----------
@@ -97,67 +72,65 @@ def reading_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[
 
     Examples
     --------
-    >>> reading = reading_of(["train/P1/benign/1.png", "test/P2/benign/2.png"], known=["benign"])
-    >>> reading.label.number, [level.kind for level in reading.outer]
-    (3, ['part', 'patient'])
+    >>> levels = levels_of(["train/P1/benign/1.png", "test/P2/benign/2.png"], known=["benign"])
+    >>> [(level.number, level.kind) for level in levels]
+    [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
     """
     levels = _levels([path.split("/")[:-1] for path in paths], frozenset("".join(_words(name)) for name in known))
-    named = next((level for level in levels if classes and all(match_class(n, classes) for n in level.names)), None)
-    outer = tuple(takewhile(lambda level: level is not named and level.kind in _OUTER, levels))
-    for fold, part in pairwise(outer):
-        if (fold.kind, part.kind) == ("fold", "part"):
-            outer = tuple(replace(level, kind="own") if level in (fold, part) else level for level in outer)
-    if named is not None:
-        outer = tuple(level for level in levels[: named.number - 1] if level.kind in _OUTER)
-        return Reading(replace(named, parts={}), outer, None, levels[named.number :])
-    if len(outer) == len(levels):
-        return Reading(None, outer)
-    label, deeper = levels[len(outer)], levels[len(outer) + 1 :]
-    if label.kind == "class":
-        other = next((level for level in deeper if level.kind == "class" and level.recurs), None)
-    else:
-        above = outer[-1] if outer and outer[-1].kind != "around" else None
-        unsure = ("", "number") if label.kind in ("mixed", "sets") else ()
-        other = next(
-            (lev for lev in deeper if lev.kind == "class" or (not lev.kind and lev.recurs) or lev.kind in unsure), None
-        )
-        if other is None and above is not None:
-            apart = not label.recurs and len(above.names) > 1
-            if (apart or label.kind == "number") if above.kind != "part" else (apart and label.kind == "number"):
-                label, other = above, label
-    return Reading(label, outer, other, deeper)
+    chosen = [level for level in levels if classes and all(match_class(name, classes) for name in level.names)]
+    label = next(iter(chosen or [level for level in levels if level.kind not in _OUTER]), None)
+    if label is None:
+        return levels
+    outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
+    if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
+        outer[:2] = [level._replace(kind=_OWN) for level in outer[:2]]
+    deeper = levels[label.number :]
+    other = next((level for level in deeper if not chosen and _rivals(level, label)), None)
+    above = outer[-1] if outer and outer[-1].kind != _AROUND and label.kind != "classes" and not chosen else None
+    if above is not None and other is None:
+        apart = not label.recurs and len(above.names) > 1
+        if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
+            other, outer = label, outer[:-1]
+            label = above
+    if other is not None:
+        return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
+    if chosen or label.kind != _MIXED:
+        label = label._replace(kind="classes", parts={})
+    return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
 
-def _is_class(words: Sequence[str], known: frozenset[str]) -> bool:
-    return "".join(words) in known or any(map(_CLASS.fullmatch, (*words, "".join(words))))
+def _rivals(level: Level, label: Level) -> bool:
+    """Whether a deeper level may be the classes as well."""
+    sure, vague = label.kind == "classes", label.kind in (_MIXED, "perhaps sets")
+    may = {"classes": level.recurs or not sure, "": (level.recurs and not sure) or vague, "numbers": vague}
+    return may.get(level.kind, False)
 
 
 def _words(name: str) -> list[str]:
     return re.split(r"[\W\d_]+", name.casefold())
 
 
-def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> tuple[Level, ...]:
-    levels = []
-    for number in range(1, max(map(len, folders), default=0) + 1):
+def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Level]:
+    levels: list[Level] = []
+    for number in range(max(map(len, folders), default=0), 0, -1):
         above: dict[str, set[tuple[str, ...]]] = {}
         for folder in folders:
             if len(folder) >= number:
                 above.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
         names = tuple(sorted(above))
-        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
         parts = _parts(names)
         split = len(set(parts.values())) > 1 and any(len(f) > number and f[number - 1] in parts for f in folders)
-        kind = "part" if parts and (split or len(parts) == len(names)) else "mixed" if parts else _kind(names, known)
-        levels.append(Level(number, names, kind, recurs, parts))
-    for place, (level, below) in enumerate(pairwise((*levels, None))):
-        if below is None:
-            around = place > 0 and not level.kind  # the last of several levels, such as P01/images
-        else:
-            two = level.kind == below.kind == "class" and len(below.names) > 1
-            around = two or level.kind in ("", "sets", "number", "patient")
-        if around and len(level.names) == 1:
-            levels[place] = replace(level, kind="around")
-    return tuple(levels)
+        kind = _MIXED if parts else _kind(names, known)
+        if parts and (len(parts) == len(names) or split):
+            kind = SPLIT
+        if len(names) == 1 and levels:
+            two = kind == levels[0].kind == "classes" and len(levels[0].names) > 1
+            kind = _AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
+        elif len(names) == 1 < number and not kind:  # such as P01/images
+            kind = _AROUND
+        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
+        levels.insert(0, Level(number, names, kind, recurs, parts))
+    return levels
 
 
 def _parts(names: Sequence[str]) -> dict[str, str]:
@@ -170,12 +143,14 @@ def _parts(names: Sequence[str]) -> dict[str, str]:
 
 def _kind(names: Sequence[str], known: frozenset[str]) -> str:
     plain = [name.strip().casefold() for name in names]
-    if all(sets := [_SET.fullmatch(name) for name in plain]):
-        return "fold" if all(match and match["fold"] for match in sets) else "set"
-    if {*plain} <= {"0", "1"} or 2 * sum(_is_class(_words(name), known) for name in plain) >= len(plain):
-        return "class"
+    if all(map(_SET.fullmatch, plain)):
+        return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
+    words = [(*_words(name), "".join(_words(name))) for name in plain]
+    named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
+    if {*plain} <= {"0", "1"} or 2 * named >= len(plain):
+        return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
-        return "patient"
-    if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*_words(name)} for name in plain):
-        return "sets"
-    return "number" if all(re.search(r"\d", name) for name in plain) else ""
+        return "patients"
+    if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words):
+        return "perhaps sets"
+    return "numbers" if all(re.search(r"\d", name) for name in plain) else ""

@@ -286,7 +286,7 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
     for command in (("data", "check", "--images", tmp_path), ("stain", tmp_path, "--out", tmp_path / "out")):
         code, _, err = cli(*command)
         assert code == 2
-        assert f"image in this folder, but 2 .{suffix}, 1 .txt; save the pictures as PNG or TIFF" in err
+        assert f"image in this folder, but 1 .txt, 2 .{suffix}; save the pictures as PNG or TIFF" in err
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG", "JFIF"])
