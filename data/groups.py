@@ -87,7 +87,7 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
         rules = (f"([^/]+?){end}[^/]*$", *("^" + "[^/]+/" * above + f"([^/]+?)(?:{end})?/" for above in range(4)))
         fitting = (rule for rule in rules if PathRule.of(rule, name="").find(patient_of) == patient_of)
         if (rule := next(fitting, None)) is not None:
-            cure = Message("{group_from:{}} joins them", rule)
+            cure: str = Message("{group_from:{}} joins them", rule)
         elif column:
             cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?)(?:{end})?$")
         else:

@@ -7,6 +7,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -161,8 +162,9 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
             others.setdefault(suffix, []).append(name)
     for suffix, names in others.items():
         unread = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
-        level, message = ("warning", unread) if UNREAD.fullmatch(suffix) else ("note", "not a picture, left out")
-        findings.extend(Finding(level, name, message) for name in names)
+        other = Finding("note", "", "not a picture, left out")
+        finding = Finding("warning", "", unread) if UNREAD.fullmatch(suffix) else other
+        findings.extend(replace(finding, file=name) for name in names)
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
     if slides and not files:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")

@@ -20,17 +20,17 @@ from .spec import LayoutSpec
 def read_folder(
     root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a folder of images, in which the first folder below `root` is the class.
+    """Read a folder of images, of which a level of folders is the class, see `levels_of`.
 
-    Images directly in `root` have no label, and are used only if there are no class folders. If all first folders are
-    parts of a split, such as ``train`` and ``test``, the class is the folder below. The part of an image is then
-    stored in its column ``part``.
+    Images directly in `root` have no label, and are used only if there are no class folders. Folders above the classes
+    may be patients, which become groups; parts of a split, folds or sets, which are stored in the columns ``part``,
+    ``fold`` and ``set``. If two levels may be the classes, a finding of level error names both.
 
     Parameters
     ----------
     root : Path
     classes : sequence of str
-        Class order from the user. Folders that look like parts of a split are classes if it names them.
+        Class order from the user. The first level of which it names all folders is that of the classes.
     group_from, label_from : str, optional
         Rules that find group and label in the path below `root`, see `PathRule`. With ``label_from``, images directly
         in `root` are used, too. An image that a rule does not fit has no label or group.
@@ -42,7 +42,7 @@ def read_folder(
     Raises
     ------
     InputError
-        There is no TIFF, PNG, JPEG or DICOM file below `root` although all folders could be read, or a rule is invalid.
+        There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
     from .registry import known_classes  # which imports this module
 
@@ -74,8 +74,8 @@ def read_folder(
     records = []
     for name, path in files.items():
         cells = {kind[:-1]: folder for kind in ("folds", "sets") if (folder := folders[name].get(kind))}
-        if part and (folder := _at(name, part.number)) in part.parts:
-            cells[PART.name] = part.parts[folder]
+        if part and (named := part.parts.get(_at(name, part.number) or "")):
+            cells[PART.name] = named
         columns = tuple(cells.items())
         records.append(ImageRecord(name, path, values["label"][name], values["group"][name], columns=columns))
     return records, findings
@@ -126,7 +126,7 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
         remedies[:0] = [Message("{folds:folder} keeps the split")] if {"train", "test"} <= labelled else []
     sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
     remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
-    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies))]
+    return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
 
 
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:

@@ -118,7 +118,7 @@ def test_parts_of_a_split_are_no_classes(tmp_path, names):
     assert dataset.class_counts() == {"benign": len(names), "malignant": len(names)}
     (note,) = findings(dataset, "note")
     level = ", ".join(sorted(names))
-    assert f"taken for the parts of a split at level 1 ({level}), the classes at level 2 (benign, malignant)" in note
+    assert f"taken for parts of a split at level 1 ({level}), classes at level 2 (benign, malignant)" in note
     parts = {"train": "train", "Train": "train", "training": "train", "dev": "val", "VAL": "val", "validation": "val"}
     assert {r.image_id.split("/")[0]: r.columns for r in dataset.records} == {
         name: (("part", parts.get(name, "test")),) for name in names
@@ -135,7 +135,7 @@ def test_what_looks_like_a_split_in_part_is_none(tmp_path):
     (error,) = findings(dataset, "error")
     assert "level 1 (control, train) may be the classes, or those at level 2 (a, b); `label_from=1` takes" in error
     flat = read_dataset(tree(tmp_path / "two", "train/1.png", "test/2.png"))
-    assert "the parts of a split at level 1 (test, train), not for classes" in findings(flat, "warning")[0]
+    assert "parts of a split at level 1 (test, train), not for classes" in findings(flat, "warning")[0]
     assert flat.classes == ()
 
 
