@@ -28,7 +28,7 @@ GIVEN = "folder"
 
 _PART_NAME = re.compile(
     r"(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing|eval|evaluation|hold[\W_]?out))"
-    r"(?:[\W_\d]*(?:sets?|split|part|folder|data|images?|imgs?|pictures|patches|tiles))*[\W_\d]*"
+    r"(?:[\W_\d]*(?:sets?|split|part|folder|data|images?|imgs?|pictures|patches|tiles))*[\W_\d]*[a-d]?"
 )
 """Names of the parts of a split, with words and numbers that may follow."""
 

@@ -12,8 +12,9 @@ from ...formats import PART
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
+from ..groups import barcode_of
 from ..walk import is_folder, list_images
-from .levels import SPLIT, UNCLEAR, Level, levels_of
+from .levels import AROUND, SPLIT, UNCLEAR, Level, levels_of
 from .spec import LayoutSpec
 
 
@@ -114,7 +115,8 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
     if levels == [at.get("classes")]:
         return []
     roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
-    remedies = [Message("{label_from:{}} takes level {} for the classes", levels[0].number, levels[0].number)]
+    first = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
+    remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in first]
     if "classes" not in at:
         text, cures = (
             "folders are taken for {}, not for classes, so images have no label",
@@ -138,7 +140,9 @@ def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
 
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
-    deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
+    deeper = dict.fromkeys(
+        "/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0 and not barcode_of(name)
+    )
     message = Message(
         "these folders below the classes are not taken for patients",
         remedies=[

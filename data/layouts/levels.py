@@ -16,19 +16,19 @@ _CLASS = re.compile(
     r"benign|malignant|norm(al)?|healthy|tum(ou?rs?)?|cancer(ous)?|(adeno)?carcinoma|idc|ilc|dcis|insitu|invasive|"
     r"neg(ative)?|pos(itive)?|controls?|stroma|necrosis|class|label|grade|score|stage"
 )
-_FOLD = r"(folds?|cv|split|round|run)"
+_FOLD = r"(k?-?folds?|cv|cross[\s_-]?val\w*|split|round|run)"
 _SET = re.compile(
     rf"({_FOLD}|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
-    r"([\s_-]*\d+|[\s_-]+[a-z])|\d+(\.\d+)?[\s_-]?x|x[\s_-]?\d+|40|100|200|400"
+    r"([\s_-]*\d+|[\s_-]+[a-z])|\d+(\.\d+)?[\s_-]?x|x[\s_-]?\d+|40|100|200|400|(19|20)\d\d"
 )
-"""Names of folds, sites and magnifications."""
+"""Names of folds, sites, magnifications and years."""
 
 _PATIENT = re.compile(
-    r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?[\s_#-]*\d[\w.-]*|\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
+    r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?([\s_#-]*\d[\w.-]*|[\s_-]+[a-z])|\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
-SPLIT, UNCLEAR, _AROUND = "parts of a split", "perhaps classes", "one folder around all"
-_MIXED, _OWN = "parts beside classes", "folds with parts of their own, which are not kept,"
-_OUTER = (SPLIT, "folds", "sets", "patients", _AROUND)
+SPLIT, UNCLEAR, AROUND = "parts of a split", "perhaps classes", "one folder around all"
+_MIXED, _OWN = "parts beside classes", ("folds (not kept)", "parts of each fold (not kept)")
+_OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
 """Kinds of levels that are above the classes."""
 
 
@@ -83,10 +83,10 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
         return levels
     outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
     if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
-        outer[:2] = [level._replace(kind=_OWN) for level in outer[:2]]
+        outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
     deeper = levels[label.number :]
     other = next((level for level in deeper if not chosen and _rivals(level, label)), None)
-    above = outer[-1] if outer and outer[-1].kind != _AROUND and label.kind != "classes" and not chosen else None
+    above = outer[-1] if outer and outer[-1].kind != AROUND and label.kind != "classes" and not chosen else None
     if above is not None and other is None:
         apart = not label.recurs and len(above.names) > 1
         if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
@@ -102,7 +102,8 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
 def _rivals(level: Level, label: Level) -> bool:
     """Whether a deeper level may be the classes as well."""
     sure, vague = label.kind == "classes", label.kind in (_MIXED, "perhaps sets")
-    may = {"classes": level.recurs or not sure, "": (level.recurs and not sure) or vague, "numbers": vague}
+    grades = level.recurs and not sure and all(re.fullmatch(r"\D*\d", name) for name in level.names)
+    may = {"classes": level.recurs or not sure, "": (level.recurs and not sure) or vague, "numbers": vague or grades}
     return may.get(level.kind, False)
 
 
@@ -125,9 +126,9 @@ def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Lev
             kind = SPLIT
         if len(names) == 1 and levels:
             two = kind == levels[0].kind == "classes" and len(levels[0].names) > 1
-            kind = _AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
+            kind = AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
         elif len(names) == 1 < number and not kind:  # such as P01/images
-            kind = _AROUND
+            kind = AROUND
         recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
         levels.insert(0, Level(number, names, kind, recurs, parts))
     return levels
@@ -147,7 +148,11 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [(*_words(name), "".join(_words(name))) for name in plain]
     named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
-    if {*plain} <= {"0", "1"} or 2 * named >= len(plain):
+    if (
+        {*plain} <= {"0", "1"}
+        or ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain))
+        or 2 * named >= len(plain)
+    ):
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"

@@ -42,10 +42,14 @@ LAYOUTS = {
     "sites": (below(("site_A", "site_B"), ("x", "y")), CERTAIN, 2, {"set": 1}),
     "hospitals": (below(("Hospital 1", "Hospital 2"), AB), CERTAIN, 2, {"set": 1}),
     "magnifications": (below(("40X", "100X", "400X"), AB), CERTAIN, 2, {"set": 1}),
+    "grades of two institutes": (below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")), BOTH, (1, 2), {}),
+    "stages of two institutes": (below(("Basel", "Oslo"), ("T1", "T2", "T3")), BOTH, (1, 2), {}),
+    "years": (below(("2019", "2020"), AB), CERTAIN, 2, {"set": 1}),
     # fold/class
     "fold_0": (below(("fold_0", "fold_1", "fold_2"), ("all", "hem")), CERTAIN, 2, {"fold": 1}),
     "fold1": (below(("fold1", "fold2"), ("0", "1")), CERTAIN, 2, {"fold": 1}),
     "cv3": (below(("cv1", "cv2", "cv3"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
+    "kfold": (below(("kfold_1", "kfold_2"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
     "split-1": (below(("split-1", "split-2"), AB), CERTAIN, 2, {"fold": 1}),
     "folds with parts of their own": (below(("fold1", "fold2"), ("train", "test"), AB), CERTAIN, 3, {}),
     # patient/class
@@ -55,6 +59,8 @@ LAYOUTS = {
     "patients, 0 and 1": (below(("10253", "10254", "8863"), ("0", "1")), CERTAIN, 2, {"group": 1}),
     "cases, unknown classes": (below(("case 1", "case 2"), ("HGSC", "LGSC")), CERTAIN, 2, {"group": 1}),
     "accession numbers": (below(("14-2523", "14-2524"), ("Normal", "Tumor")), CERTAIN, 2, {"group": 1}),
+    "Patient_A": (below(("Patient_A", "Patient_B"), ("x", "y")), CERTAIN, 2, {"group": 1}),
+    "barcodes": (below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")), CERTAIN, 2, {"group": 1}),
     "slide_07": (below(("slide_07", "slide_08"), ("tumor", "non-tumor")), CERTAIN, 2, {"group": 1}),
     "patients of unknown names": (below(("Ann", "Bob", "Cem"), AB), BOTH, (1, 2), {}),
     "patients and their lesions": (["P1/x/1.png", "P1/y/2.png", "P2/z/3.png"], BOTH, (1, 2), {}),
@@ -86,6 +92,7 @@ LAYOUTS = {
     "site, train, class": (below(("site 1", "site 2"), ("train", "test"), AB), CERTAIN, 3, {"set": 1, "part": 2}),
     # no folder of a class
     "flat parts": (below(("train", "test")), NONE, 1, {}),
+    "flat trainA": (below(("trainA", "trainB", "testA", "testB")), NONE, 1, {}),
     "flat test_images": (below(("train_images", "test_images")), NONE, 1, {}),
     "flat patients": (below(("patient 1", "patient 2")), NONE, 1, {}),
     "flat folds": (below(("fold_0", "fold_1")), NONE, 1, {}),
