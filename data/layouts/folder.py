@@ -115,8 +115,8 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
     if levels == [at.get("classes")]:
         return []
     roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
-    first = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
-    remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in first]
+    outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
+    remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
     if "classes" not in at:
         text, cures = (
             "folders are taken for {}, not for classes, so images have no label",
