@@ -206,7 +206,6 @@ def _plain_view(fit: ViewFit) -> dict[str, Any]:
         "fits": fit.fits,
         "too_small": list(fit.too_small),
         "share_of_crop": fit.single,
-        "share_of_augmentation": fit.together,
         "problem": fit.problem,
     }
 

@@ -17,7 +17,7 @@ import pytest
 from bchisto.cli import cli as command_line
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice, encoder_facts
-from bchisto.featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation, images_per_block
+from bchisto.featurize import FeaturizeSettings, View, images_per_block
 from bchisto.jobs import Work
 from bchisto.preflight import check_protocols, choose_records, fit_views, fitting_views, preflight
 from conftest import need, write_tissue
@@ -52,24 +52,6 @@ def test_views_fit_by_the_scaled_short_side_and_see_the_share_of_their_area():
     assert (second.fits, second.too_small, second.whole) == (3, (), True)
     assert first.single == pytest.approx(400**2 / (1024 * 768))  # the larger of two that fit is their median
     assert second.single == pytest.approx(100**2 / (1024 * 400))
-    assert first.together == pytest.approx(first.single, abs=0.01)  # one crop sees what one crop sees
-
-
-def test_what_several_crops_see_is_counted_on_the_crops_that_are_drawn():
-    settings = FeaturizeSettings(encoders="resnet50", views="1.0:60", crops=4, seed=3)
-    (fit,) = fit_views({"a.png": (200, 150)}, settings=settings)
-    shares = []
-    for place in range(8):
-        drawn = draw_augmentation("median", place, seed=3, color_range=settings.color_range)
-        seen = {
-            (row, column)
-            for box in crop_boxes(drawn, height=150, width=200, crop=60, count=4)
-            for row in range(box.top, box.top + 60)
-            for column in range(box.left, box.left + 60)
-        }
-        shares.append(len(seen) / (200 * 150))
-    assert fit.together == pytest.approx(np.mean(shares))
-    assert fit.single < fit.together < 4 * fit.single
 
 
 def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_side():
