@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import csv
+import http.client
 import io
 import json
 import os
@@ -272,11 +273,28 @@ def test_a_killed_worker(page, tissue):
 
 
 def test_fifty_at_once(page, tissue):
-    content = next(tissue.rglob("*.png")).read_bytes()
+    """Each from a program of its own: threads that share a client of httpx close each other's connections."""
+    content, headers = next(tissue.rglob("*.png")).read_bytes(), {"authorization": f"Bearer {page.token}"}
+
+    def add(number):
+        address = f"{page.base}/api/images?name={number}.png"
+        return httpx.post(address, content=content, headers=headers, timeout=120).status_code
+
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda number: page.add(f"{number}.png", content).status_code, range(50)))
+        answers = list(pool.map(add, range(50)))
     assert answers == [202] * 50
     assert {image["state"] for image in page.wait().values()} == {"done"}
+
+
+def test_a_program_that_pauses_keeps_its_connection(page):
+    """A page that closed it after as many seconds would reset the request that is sent in that moment."""
+    with contextlib.closing(http.client.HTTPConnection(page.base.removeprefix("http://"), timeout=120)) as line:
+        for pause in (6, 0):  # longer than `Retry-After`, and than httpx keeps a connection
+            line.request("GET", "/api/queue", headers={"authorization": f"Bearer {page.token}"})
+            answer = line.getresponse()
+            assert (answer.status, answer.will_close) == (200, False)
+            answer.read()
+            time.sleep(pause)
 
 
 def test_more_than_can_wait(page, tissue):
