@@ -7,23 +7,97 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Message
+from ...core import InputError, Message, Names
 from ..facts import DatasetFacts
 from ..findings import pairs_alike
 from .holdout import HOLDOUT, holdout_plan
-from .plans import FoldPlan, Row
+from .plans import FoldPlan, Row, ScarceError
 from .units import join_units
 
 Indices = npt.NDArray[np.int64]
 
+_MOST_TRIED = 20
+"""Largest number of folds that a refusal suggests."""
 
-def split_together(
+
+def draw_folds(
+    spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **drawn_of: Any
+) -> FoldPlan:
+    """Draw folds that keep near-duplicates together and, with `grouped`, groups.
+
+    Parameters
+    ----------
+    spec : str
+        A number of folds, or shares.
+    labels, groups : sequence
+    grouped : bool
+    **drawn_of : any
+        ``image_ids``, ``known`` and ``seed`` of `fold_plan`.
+
+    Raises
+    ------
+    InputError
+        Images or groups are too few, or a class has no training image in a fold. The message suggests only folds that
+        can be drawn; if a group holds all images of a class, it names both.
+    """
+    drawn_of |= {"labels": labels, "groups": groups}
+    try:
+        return _drawn(spec, grouped=grouped, **drawn_of)
+    except ScarceError as error:
+        reason: Exception | Message = error
+    others = _other_specs(spec, least=min(Counter(labels).values()))
+    owners: dict[str, set[str | None]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        owners.setdefault(label, set()).add(group)
+    lone = next((label for label in sorted(owners) if len(owners[label]) == 1 and None not in owners[label]), None)
+    if grouped and lone is not None:
+        images = Counter(labels)[lone]
+        what = f"all {images} images of class {lone} are" if images > 1 else f"the only image of class {lone} is"
+        reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
+        cures = [f"add images of a second patient with class {lone}"]
+        if other := first_drawn([spec, *others], grouped=False, **drawn_of):
+            more = "" if other == spec else Message(" and {folds:{}}", other)
+            cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
+    else:
+        other = first_drawn(others, grouped=grouped, **drawn_of)
+        cures = [Message("use {folds:{}}", other)] if other else []
+        cures.append("add images of other patients" if grouped else "add images")
+    raise InputError("{}", reason, remedies=cures)
+
+
+def first_drawn(specs: Iterable[str], **drawn_of: Any) -> str | None:
+    """Return the first of several numbers of folds, or shares, that can be drawn; None if none can."""
+    for spec in specs:
+        with contextlib.suppress(ScarceError):
+            _drawn(spec, **drawn_of)
+            return spec
+    return None
+
+
+def _other_specs(spec: str, *, least: int) -> list[str]:
+    """Return other folds to try: the nearest numbers below, then above; a split in two for one in three."""
+    if HOLDOUT.fullmatch(spec):
+        test = int(spec.rpartition("/")[2])
+        return [f"{100 - test}/{test}"] * (spec.count("/") - 1)
+    most, count = min(_MOST_TRIED, least), int(spec)
+    return [str(n) for n in (*range(min(most, count - 1), 1, -1), *range(count + 1, most + 1))]
+
+
+def _drawn(spec: str, *, image_ids: Sequence[str], labels: Sequence[str], **drawn_of: Any) -> FoldPlan:
+    plan = _split_together(spec, image_ids, labels, **drawn_of)
+    for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
+        raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
+    return plan
+
+
+def _split_together(
     spec: str,
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -67,11 +141,8 @@ def split_together(
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
     """Whether every class has training images in every fold, and no part of `before` has become empty."""
-    classes = set(label_of.values())
     filled = {(fold, part) for _, fold, part in plan.rows}
-    return filled >= {(fold, part) for _, fold, part in before.rows} and all(
-        {label_of[image] for image in plan.images(fold, "train")} == classes for fold in plan.folds
-    )
+    return filled >= {(fold, part) for _, fold, part in before.rows} and not plan.untrained(label_of)
 
 
 def _stratified_plan(
@@ -83,25 +154,23 @@ def _stratified_plan(
         raise InputError("{folds} {}: give at least 2 folds", count)
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            fewer = Message("use {folds:{}} or add images", images) if images > 1 else "add images"
-            raise InputError("class {} has {} images, fewer than the {} folds; {}", label, images, count, fewer)
+            held = "1 image" if images == 1 else f"{images} images"
+            raise ScarceError("class {} has {}, fewer than the {} folds", label, held, count)
     chosen = list(range(len(units)))
     if grouped:
         if len(set(units)) < count:
-            raise InputError("{} groups are fewer than the {} folds; use fewer {folds}", len(set(units)), count)
+            raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
     else:
         # one image represents its near-duplicates; without near-duplicates, the folds are those of plain scikit-learn
         chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
-            raise InputError(
-                "{folds} {}: a class has fewer images without near-duplicates than folds; use fewer folds", count
-            )
+            raise ScarceError("{folds} {}: a class has fewer images without near-duplicates than folds", count)
     splits = _stratified([labels[index] for index in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
         tested = {units[chosen[index]] for index in places.tolist()}
         if not tested:
-            raise InputError("{folds} {}: fold {} would be empty, the groups are too large; use fewer", count, number)
+            raise ScarceError("{folds} {}: fold {} would be empty, the groups are too large", count, number)
         rows.extend(
             (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
         )
