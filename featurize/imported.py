@@ -51,8 +51,8 @@ def read_embeddings(path: PathInput) -> Embeddings:
     path = Path(as_path(path, "path"))
     if path.is_dir():
         if not (files := _slide_files(path)):
-            pickled = f"; {_PICKLED}" if any(path.glob("*.pt")) else ""
-            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder{pickled}")
+            how = _PICKLED if any(path.glob("*.pt")) else "give a .npz or .h5 file, or pictures as images"
+            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {how}")
         return read_slides(path, files)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
@@ -149,7 +149,7 @@ def import_features(
     if not foreign:
         if labels is not None:
             raise InputError(
-                "{labels} {}: goes with embeddings of other programs; feature files of bchisto have their own", labels
+                "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
             )
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:
