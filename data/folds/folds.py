@@ -18,7 +18,7 @@ from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, ScarceError, spread
 from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS, fit_slides, identify, published_folds
-from .split import draw_folds, first_drawn
+from .split import draw_folds, scarce
 from .units import split_copies, split_groups
 
 GROUPINGS = ("group", "none")
@@ -84,52 +84,40 @@ def fold_plan(
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    drawn_of = {"image_ids": image_ids, "labels": labels, "groups": groups, "known": known, "seed": seed}
-    if (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
-        plan = draw_folds(folds, grouped=grouped, **drawn_of)
-    else:
-        try:
-            plan = _fixed_plan(folds, image_ids, group_of, known=replace(known, failed=failed), test_list=test_list)
-            _check_parts(plan, classes)
-        except ScarceError as error:
-            other = first_drawn(("5", "4", "3", "2"), grouped=grouped, **drawn_of)
-            draw = [Message("or draw folds, such as {folds:{}}", other)] if other else []
-            raise InputError("{}", error, remedies=draw) from error
+    drawn_of: dict[str, Any] = {"labels": labels, "groups": groups, "grouped": grouped}
+    drawn_of |= {"image_ids": image_ids, "known": known, "seed": seed}
+    try:
+        if folds == "none":
+            plan = _all_train(image_ids, test_list, failed)
+        elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
+            plan = draw_folds(folds, **drawn_of)
+        elif folds == GIVEN:
+            plan = given_plan(image_ids=image_ids, known=known)
+        elif folds.startswith(SITES):
+            plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
+        elif folds in PUBLISHED_FOLDS:
+            plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
+            plan = replace(plan, origin="published", source=folds)
+        elif folds in SLIDE_FOLDS:
+            plan = fit_slides(folds, group_of)
+        elif Path(folds).is_file():
+            path = Path(folds)
+            plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=folds), group_of)
+        else:
+            names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
+            raise MissingInputError(
+                "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file",
+                folds,
+                names,
+            )
+        _check_parts(plan, classes)
+    except ScarceError as error:
+        raise scarce(error, folds, **drawn_of) from error
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
     mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
-
-
-def _fixed_plan(
-    folds: str,
-    image_ids: Sequence[str],
-    group_of: dict[str, str | None],
-    *,
-    known: DatasetFacts,
-    test_list: Path | None,
-) -> FoldPlan:
-    """Create folds that are not drawn: all train, the given split, one site out, or a list, published or of a file."""
-    if folds == "none":
-        return _all_train(image_ids, test_list, known.failed)
-    if folds == GIVEN:
-        return given_plan(image_ids=image_ids, known=known)
-    if folds.startswith(SITES):
-        return site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
-    if folds in PUBLISHED_FOLDS:
-        where = Message("{folds} {}", folds)
-        plan = _fit(folds, published_folds(folds), image_ids, known.failed, where=where, cure="use the full dataset")
-        return replace(plan, origin="published", source=folds)
-    if folds in SLIDE_FOLDS:
-        return fit_slides(folds, group_of)
-    path = Path(folds)
-    if not path.is_file():
-        names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
-        raise MissingInputError(
-            "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file", folds, names
-        )
-    return identify(_fit(path.stem, read_fold_list(path), image_ids, known.failed, where=str(path)), group_of)
 
 
 def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
@@ -226,13 +214,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
 
 
 def _fit(
-    name: str,
-    listed: Sequence[Row],
-    image_ids: Sequence[str],
-    failed: Collection[str],
-    *,
-    where: str,
-    cure: str = "correct these names, or remove the rows",
+    name: str, listed: Sequence[Row], image_ids: Sequence[str], failed: Collection[str], *, where: str
 ) -> FoldPlan:
     """Match the rows of a fold list to the images, by ID or by file name; both must be complete."""
     find = _finder([*image_ids, *failed], where)
@@ -250,6 +232,7 @@ def _fit(
             raise InputError("{}: {} and {} are one image, {}; keep one row of it", where, first, image, fitting)
         rows.append((fitting, fold, part))
     if absent:
+        cure = "use the full dataset" if name in PUBLISHED_FOLDS else "correct these names, or remove the rows"
         raise ScarceError(
             "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}",
             where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure,

@@ -28,76 +28,6 @@ _MOST_TRIED = 20
 
 
 def draw_folds(
-    spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **drawn_of: Any
-) -> FoldPlan:
-    """Draw folds that keep near-duplicates together and, with `grouped`, groups.
-
-    Parameters
-    ----------
-    spec : str
-        A number of folds, or shares.
-    labels, groups : sequence
-    grouped : bool
-    **drawn_of : any
-        ``image_ids``, ``known`` and ``seed`` of `fold_plan`.
-
-    Raises
-    ------
-    InputError
-        Images or groups are too few, or a class has no training image in a fold. The message suggests only folds that
-        can be drawn; if a group holds all images of a class, it names both.
-    """
-    drawn_of |= {"labels": labels, "groups": groups}
-    try:
-        return _drawn(spec, grouped=grouped, **drawn_of)
-    except ScarceError as error:
-        reason: Exception | Message = error
-    others = _other_specs(spec, least=min(Counter(labels).values()))
-    owners: dict[str, set[str | None]] = {}
-    for label, group in zip(labels, groups, strict=True):
-        owners.setdefault(label, set()).add(group)
-    lone = next((label for label in sorted(owners) if len(owners[label]) == 1 and None not in owners[label]), None)
-    if grouped and lone is not None:
-        images = Counter(labels)[lone]
-        what = f"all {images} images of class {lone} are" if images > 1 else f"the only image of class {lone} is"
-        reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
-        cures = [f"add images of a second patient with class {lone}"]
-        if other := first_drawn([spec, *others], grouped=False, **drawn_of):
-            more = "" if other == spec else Message(" and {folds:{}}", other)
-            cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
-    else:
-        other = first_drawn(others, grouped=grouped, **drawn_of)
-        cures = [Message("use {folds:{}}", other)] if other else []
-        cures.append("add images of other patients" if grouped else "add images")
-    raise InputError("{}", reason, remedies=cures)
-
-
-def first_drawn(specs: Iterable[str], **drawn_of: Any) -> str | None:
-    """Return the first of several numbers of folds, or shares, that can be drawn; None if none can."""
-    for spec in specs:
-        with contextlib.suppress(ScarceError):
-            _drawn(spec, **drawn_of)
-            return spec
-    return None
-
-
-def _other_specs(spec: str, *, least: int) -> list[str]:
-    """Return other folds to try: the nearest numbers below, then above; a split in two for one in three."""
-    if HOLDOUT.fullmatch(spec):
-        test = int(spec.rpartition("/")[2])
-        return [f"{100 - test}/{test}"] * (spec.count("/") - 1)
-    most, count = min(_MOST_TRIED, least), int(spec)
-    return [str(n) for n in (*range(min(most, count - 1), 1, -1), *range(count + 1, most + 1))]
-
-
-def _drawn(spec: str, *, image_ids: Sequence[str], labels: Sequence[str], **drawn_of: Any) -> FoldPlan:
-    plan = _split_together(spec, image_ids, labels, **drawn_of)
-    for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
-        raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
-    return plan
-
-
-def _split_together(
     spec: str,
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -107,7 +37,13 @@ def _split_together(
     grouped: bool,
     seed: int,
 ) -> FoldPlan:
-    """Draw folds that keep near-duplicates together and, with `grouped`, groups."""
+    """Draw folds that keep near-duplicates together and, with `grouped`, groups.
+
+    Raises
+    ------
+    ScarceError
+        Images or groups are too few, or a class has no training image in a fold.
+    """
     owners = groups if grouped else [None] * len(groups)
     make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
 
@@ -136,7 +72,53 @@ def _split_together(
         together = groups if None not in groups else owners  # inner folds keep groups together if all are known
         units = join_units(image_ids, together, copies)
         plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))
+    for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
+        raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
     return plan
+
+
+def scarce(
+    error: ScarceError, spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **others: Any
+) -> InputError:
+    """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
+
+    Parameters
+    ----------
+    error : ScarceError
+        The reason; if one group holds all images of a class, so that no number of folds helps, the refusal names both.
+    spec, labels, groups, grouped, **others
+        As for `draw_folds`; other folds than drawn ones may have been asked for.
+    """
+    reason: Exception | Message = error
+    images, owners = Counter(labels), {label: set[str | None]() for label in sorted(set(labels))}
+    for label, group in zip(labels, groups, strict=True):
+        owners[label].add(group)
+
+    def drawn(specs: Iterable[str], *, grouped: bool = grouped) -> str:
+        for spec in specs:
+            with contextlib.suppress(ScarceError):
+                draw_folds(spec, labels=labels, groups=groups, grouped=grouped, **others)
+                return spec
+        return ""
+
+    test = spec.rpartition("/")[2]
+    if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
+        draw = [Message("or draw folds, such as {folds:{}}", other)] if (other := drawn("5432")) else []
+        return InputError("{}", reason, remedies=draw)
+    most = min(_MOST_TRIED, *images.values())
+    nearest = (*range(min(most, int(test) - 1), 1, -1), *range(int(test) + 1, most + 1))
+    specs = [f"{100 - int(test)}/{test}"] if "/" in spec else list(map(str, nearest))
+    lone = next((label for label, of in owners.items() if len(of) == 1 and None not in of), None)
+    if not grouped or lone is None:
+        use = [Message("use {folds:{}}", other)] if (other := drawn(specs)) else []
+        return InputError("{}", reason, remedies=[*use, "add images" + " of other patients" * grouped])
+    what = f"all {images[lone]} images of class {lone} are" if images[lone] > 1 else f"the only image of {lone} is"
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
+    cures = [f"add images of a second patient with class {lone}"]
+    if other := drawn([spec, *specs], grouped=False):
+        more = "" if other == spec else Message(" and {folds:{}}", other)
+        cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
+    return InputError("{}", reason, remedies=cures)
 
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
