@@ -15,7 +15,7 @@ from ..core import (
     few,
     readable_name,
 )
-from ..formats import PART, SLIDE, is_slide, limits
+from ..formats import PART, SLIDE, is_slide, limits, mistaken
 from .classes import check_order, join_labels, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import part_of
@@ -139,6 +139,8 @@ def _check_root(root: Path) -> None:
             raise InputError(f"{root}: {SLIDE}")
         if root.suffix.casefold() in IMAGE_SUFFIXES:
             raise InputError(f"{root}: one image, not a folder or a manifest; give the folder of the images")
+        if (trouble := mistaken(root, "a folder or a manifest of images")) is not None:
+            raise InputError(trouble)
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
 

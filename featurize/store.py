@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import PathInput, StoreError, as_path
+from ..core import PathInput, StoreError, as_path, few, printable
 from ..formats import checked_dataset, limits, open_for_reading, refuse_deadly
 from .embeddings import reading
 from .stored import read_header
@@ -272,7 +272,10 @@ def check_schema(path: Path, file: Any) -> None:
     """Raise `StoreError` if a file is not a feature file, or is of a newer schema."""
     version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
-        raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
+        raise StoreError(
+            f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: name "
+            "embeddings features, or save images as PNG files for bchisto featurize"
+        )
     if int(version) < 1:
         raise StoreError(f"{path}: {_remedy(f'damaged: {version} is not a schema number')}")
     if int(version) > SCHEMA_VERSION:

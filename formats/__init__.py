@@ -30,6 +30,7 @@ from .csvtable import CsvTable, column_key, published_rows, read_csv
 from .decode import decode_image, largest_sample, read_header
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
+from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX
 from .slides import SLIDE, is_slide
 from .tables import table_rows
@@ -70,6 +71,7 @@ __all__ = [
     "largest_sample",
     "limits",
     "may_hold_patients",
+    "mistaken",
     "number_of",
     "open_for_reading",
     "parse_json",

@@ -32,6 +32,7 @@ from ..core import ImageError, PathInput, as_path
 from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
 from .jpeg import JPEG_BEGIN, read_jpeg
+from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .slides import SLIDE, is_slide
@@ -77,7 +78,8 @@ def _open(path: Path) -> Container:
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
     if container is None:
-        raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
+        no_image = f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image"
+        raise ImageError(mistaken(path, "a TIFF, PNG or JPEG image") or no_image)
     check_size(path, container.header)
     return container
 

@@ -200,8 +200,8 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     if bundle.takes_embeddings:
         imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
         raise InputError(
-            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
-            "features of predict, and no images"
+            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
+            "program, as the features of predict, and no images"
         )
     settings = {
         name: replace(trained, precision=executed_precision(trained.precision, engine=trained.engine))
