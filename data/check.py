@@ -101,10 +101,7 @@ def survey_dataset(
             if expected is not None and (header.width, header.height) != expected:
                 size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                 findings.append(Finding("warning", record.image_id, size))
-            if header.pages > 1:
-                which = "the first" if header.page == 1 else f"page {header.page}"
-                more = f"{header.pages} pages, only {which} is used"
-                findings.append(Finding("warning", record.image_id, more))
+            findings.extend(Finding("warning", record.image_id, remark) for remark in header.remarks)
             if decode:
                 decode_record(record)
         except ImageError as error:

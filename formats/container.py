@@ -50,6 +50,9 @@ class ImageHeader:
     mpp : float or None
         Micrometres per pixel; None if a TIFF or DICOM does not state them with a unit, or they are implausible for a
         microscope.
+    remarks : tuple of str
+        What a person must know of this file: plain texts of one line without its name, which are the same for all
+        files with the same fault.
     """
 
     format: str
@@ -60,6 +63,32 @@ class ImageHeader:
     page: int = 1
     deep: bool = False
     mpp: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[str, ...]:
+    """Return the remarks on several pages, of which one is used, and on a colour profile that is not sRGB by its name.
+
+    Parameters
+    ----------
+    profile : bytes
+        The profile, or its beginning (ICC.1:2010, sec. 7: the tag ``desc`` of versions 2 and 4); empty for none.
+    pages, page : int
+        Number of pages, and the page that is used, from 1.
+    """
+    which = "the first" if page == 1 else f"page {page}"
+    remarks = (f"{pages} pages, only {which} is used",) if pages > 1 else ()
+    if not profile:
+        return remarks
+    tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
+    start, size = struct.unpack(">II", next((tag[4:] for tag in tags if tag[:4] == b"desc"), b"").ljust(8, b"\0"))
+    block = profile[start : start + size].ljust(28, b"\0")
+    text = block[12:].partition(b"\0")[0].decode("latin-1")
+    if block[:4] == b"mluc":  # texts in several languages, of which the first is taken
+        length, offset = struct.unpack(">II", block[20:28])
+        text = block[offset : offset + length].decode("utf-16-be", "ignore")
+    name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
+    return remarks if "srgb" in name.casefold() else (*remarks, f"has a colour profile ({name}), which is not applied")
 
 
 def plausible_mpp(value: Any) -> float | None:

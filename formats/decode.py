@@ -21,19 +21,23 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, PathInput, as_path
+from .bmp_webp import read_bmp_or_webp
 from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
-from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
+from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from .jpeg import JPEG_BEGIN, read_jpeg
 from .kinds import mistaken
-from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
+from .ljpeg import LJPEG_SUFFIX, read_ljpeg
+from .others import what_else
 from .png import PNG_BEGIN, read_png
 from .slides import SLIDE, is_slide
 from .tiff import TIFF_BEGINS, read_tiff
@@ -47,14 +51,16 @@ _MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
 _BLOCK = 2**22
 """Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
 
-_READERS = {**dict.fromkeys(TIFF_BEGINS, read_tiff), PNG_BEGIN: read_png, JPEG_BEGIN: read_jpeg}
-"""Reader by the first bytes of a file; the suffix of its name does not matter."""
+_READERS = (
+    *((0, begin, read_tiff) for begin in TIFF_BEGINS), (0, PNG_BEGIN, read_png), (0, JPEG_BEGIN, read_jpeg),
+    (0, b"BM", read_bmp_or_webp), (8, b"WEBP", read_bmp_or_webp),
+)  # fmt: skip
+"""Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 
-_BY_SUFFIX = {
-    **dict.fromkeys(DICOM_SUFFIXES, (read_dicom_header, decode_dicom)),
-    LJPEG_SUFFIX: (read_ljpeg_header, decode_ljpeg),
-}
-"""Functions that read the header and the grey levels, by the suffix of the file name."""
+_CLEAR = "its alpha channel is 0 everywhere, so that it is ignored"
+
+_BEGIN_BYTES = 512
+"""Number of bytes that show the kind of a file."""
 
 
 def _refuse_unread(path: Path) -> None:
@@ -68,24 +74,37 @@ def _refuse_unread(path: Path) -> None:
 
 
 def _open(path: Path) -> Container:
+    _refuse_unread(path)
     try:
         with path.open("rb") as handle:
-            begin = handle.read(8)
-            read = next((read for known, read in _READERS.items() if begin.startswith(known)), None)
+            begin = handle.read(_BEGIN_BYTES)
+            read = _reader(path, begin)
             container = None if read is None else read(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
     if container is None:
-        no_image = f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image"
-        raise ImageError(mistaken(path, "a TIFF, PNG or JPEG image") or no_image)
+        kind, cure = what_else(begin)
+        name = "DICOM" if path.suffix.casefold() in DICOM_SUFFIXES else "TIFF, PNG or JPEG"
+        other = f"{path}: not a {name} image{kind and f', but {kind}'}; {cure}"
+        raise ImageError(mistaken(path, f"a {name} image") or other)
     check_size(path, container.header)
     return container
 
 
+def _reader(path: Path, begin: bytes) -> Callable[[Path, BinaryIO], Container] | None:
+    """Return the reader of a file by its first bytes, except that lossless JPEG is known by its name."""
+    suffix = path.suffix.casefold()
+    if suffix == LJPEG_SUFFIX:
+        return read_ljpeg
+    read = next((read for start, known, read in _READERS if begin.startswith(known, start)), None)
+    # a file may be DICOM and TIFF in one
+    return read_dicom if is_dicom(begin) and (read is None or suffix in DICOM_SUFFIXES) else read
+
+
 def read_header(path: PathInput) -> ImageHeader:
-    """Read the header of an image file without decoding it.
+    """Read the header of an image file. Pixels are decoded only if there is an alpha channel, which may be empty.
 
     Raises
     ------
@@ -93,15 +112,15 @@ def read_header(path: PathInput) -> ImageHeader:
         Missing, not an image, a broken header, or more than `limits.PIXELS`.
     """
     path = as_path(path, "path")
-    _refuse_unread(path)
-    if path.suffix.casefold() in _BY_SUFFIX:
-        header = _BY_SUFFIX[path.suffix.casefold()][0](path)
-        check_size(path, header)
-        return header
     container = _open(path)
+    header = container.header
+    if header.mode.endswith("A"):
+        with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
+            if _is_clear(_samples(path, container)):
+                header = replace(header, remarks=(*header.remarks, _CLEAR))
     if container.orientation not in _TRANSPOSED:
-        return container.header
-    return replace(container.header, width=container.header.height, height=container.header.width)
+        return header
+    return replace(header, width=header.height, height=header.width)
 
 
 def _line(error: Exception) -> str:
@@ -130,12 +149,10 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file is truncated, damaged or not an image, is too large, or is of a kind that is refused.
     """
     path = as_path(path, "path")
-    _refuse_unread(path)
-    if path.suffix.casefold() in _BY_SUFFIX:
-        read_header(path)  # checks the size before the pixels are read
-        return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
     container = _open(path)
     samples = _samples(path, container)
+    if _is_clear(samples):
+        samples = Samples(samples.values[..., :-1])
     if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
         image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
     else:
@@ -170,7 +187,13 @@ def largest_sample(path: Path) -> int:
     ImageError
         The file cannot be decoded.
     """
-    return int(_samples(path, _open(path)).values.max())
+    samples = _samples(path, _open(path))
+    return int(samples.values[..., : -1 if samples.alpha else None].max())
+
+
+def _is_clear(samples: Samples) -> bool:
+    """Whether an alpha channel is 0 everywhere, as programs write that pad pixels to 32 bits."""
+    return bool(samples.alpha) and not samples.values[..., -1].any()
 
 
 def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

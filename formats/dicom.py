@@ -1,11 +1,13 @@
-"""Read the header and the pixels of DICOM mammograms, and no element that identifies a patient.
+"""Read the header and the pixels of DICOM mammograms and colour images, and no element that identifies a patient.
 
-Rules for grey levels:
+Rules for the pixels:
 
 - The modality rescale is applied, then the first VOI look-up table or window of the file.
 - Without either, the smallest and the largest value of the image become black and white.
 - MONOCHROME1 is inverted, so that dense tissue is bright in every image.
-- Only one frame with one sample per pixel, of 8, 16 or 32 bits, and with finite numbers is read.
+- Grey has one sample per pixel, of 8, 16 or 32 bits, and finite numbers.
+- Colours have 8 bits, as RGB or YBR, which becomes RGB. No window is applied to them. Palettes are refused.
+- Only one frame is read.
 
 The numbers of parsed elements and of inflated bytes are bounded. Messages never quote the content of elements.
 
@@ -20,14 +22,22 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
 from . import limits
-from .container import BROKEN, ImageHeader, check_bytes, damaged, plausible_mpp, stretch_to_eight_bits
+from .container import (
+    BROKEN,
+    Container,
+    ImageHeader,
+    Samples,
+    check_bytes,
+    damaged,
+    plausible_mpp,
+    stretch_to_eight_bits,
+)
 from .jpeg import JPEG_BEGIN, check_jpeg
 from .slides import SLIDE
 
@@ -37,22 +47,10 @@ _NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 """Elements from which grey levels are computed."""
 
 _TAGS = (
-    *_NUMBERS,
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ModalityLUTSequence",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "PixelData",
-    "PixelSpacing",
-)
+    *_NUMBERS, "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "ModalityLUTSequence", "VOILUTFunction", "VOILUTSequence", "PixelData", "PixelSpacing",
+)  # fmt: skip
 """All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
 
 _DEFER_BYTES = 4096
@@ -63,6 +61,7 @@ _FAR = 1e9
 
 
 _BITS = (8, 16, 32)
+_GREYS, _COLOURS = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
 
@@ -104,8 +103,6 @@ def _read(path: Path, *, pixels: bool) -> Any:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    if not path.is_file():
-        raise ImageError(f"{path}: no such file")
     check_bytes(path)
     try:
         with _Bounded(io.FileIO(path)) as handle:
@@ -154,9 +151,11 @@ def _header(path: Path, elements: Any) -> ImageHeader:
         raise ImageError(f"{path}: its header does not define how the pixels are stored ({why})") from error
     if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
         raise ImageError(f"{path}: {SLIDE}")
-    if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if frames != 1 or photometric not in {1: _GREYS, 3: _COLOURS}.get(samples, ()):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
-        raise ImageError(f"{path}: {kind}; only single grey images are read, save it as one")
+        raise ImageError(f"{path}: {kind}; only single images in grey or RGB are read, save it as one")
+    if samples == 3 and (allocated, bits) != (8, 8):
+        raise ImageError(f"{path}: colours of {bits} of {allocated} bits; only 8 bits are read, save it as 8-bit RGB")
     if allocated not in _BITS or not 1 <= bits <= allocated:
         raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
     for name, value in numbers.items():
@@ -166,42 +165,38 @@ def _header(path: Path, elements: Any) -> ImageHeader:
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
 
-def read_dicom_header(path: Path) -> ImageHeader:
+def is_dicom(begin: bytes) -> bool:
+    """Whether a file is DICOM by its first bytes."""
+    return begin[128:132] == b"DICM"
+
+
+def read_dicom(path: Path, handle: BinaryIO) -> Container:
     """Read the properties of the image from the header, without reading pixels.
 
     Raises
     ------
     ImageError
-        The file is not DICOM, has no pixels, or is not a single grey image.
+        The file has no pixels, or is not a single image in grey or RGB. Decoding raises it if the pixels are truncated,
+        damaged, or compressed in a way that is not installed.
     """
-    return _header(path, _read(path, pixels=False))
+    header = _header(path, _read(path, pixels=False))
+    return Container(header, 1, lambda: _decode(path, header))
 
 
-def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode a DICOM image by the rules of this module.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width)
-
-    Raises
-    ------
-    ImageError
-        As `read_dicom_header`; or the pixels are truncated, damaged, or compressed in a way that is not installed.
-    """
+def _decode(path: Path, header: ImageHeader) -> Samples:
+    """Decode a DICOM image by the rules of this module."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     elements = _read(path, pixels=True)
-    header = _header(path, elements)
+    grey = elements.PhotometricInterpretation in _GREYS
     _check_packed(path, elements, (header.width, header.height))
     try:
-        values = np.asarray(apply_modality_lut(elements.pixel_array, elements))
-        if values.shape != (header.height, header.width):
+        values = np.asarray(elements.pixel_array)
+        if values.shape[:2] != (header.height, header.width) or values.ndim != (2 if grey else 3):
             raise ValueError(f"its pixels are {values.shape}")
+        if not grey:
+            return Samples(values)
+        values = np.asarray(apply_modality_lut(values, elements))
         shown, ends = values, np.array([values.min(), values.max()])
         table = "VOILUTSequence" in elements
         if table or ("WindowCenter" in elements and "WindowWidth" in elements):
@@ -213,8 +208,8 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
         raise ImageError(f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
         raise ImageError(f"{path}: its grey levels cannot be worked out; correct its window, or remove the file")
-    image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))
-    return np.asarray(255 - image, dtype=np.uint8) if elements.PhotometricInterpretation == "MONOCHROME1" else image
+    image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
+    return Samples(255 - image if elements.PhotometricInterpretation == "MONOCHROME1" else image)
 
 
 def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:

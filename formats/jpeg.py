@@ -28,13 +28,14 @@ from .container import (
     Samples,
     damaged,
     exif_orientation,
+    remarks_on,
     truncated,
     xmp_orientation,
 )
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 """Frames that are read: baseline, extended and progressive. Lossless, hierarchical and arithmetic-coded frames are
 rare. They are refused because a single wrong bit in a marker would otherwise decode an image to noise."""
@@ -43,8 +44,8 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 """Number of colours to Pillow's name of the mode."""
 
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
-_SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_SCAN, _END, _APP0, _APP1, _APP2, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE
+_EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0\1"
 
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
@@ -66,6 +67,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     exif: int | None = None
     xmp: int | None = None
     kept: list[bytes] = []
+    profile = b""
     for code, segment in segments(path, handle):
         block = segment[2:]
         if code in _FRAMES and frame:
@@ -82,6 +84,8 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             exif = exif_orientation(block)
         elif code == _APP1 and xmp is None and block.startswith(_XMP):
             xmp = xmp_orientation(block)
+        elif code == _APP2 and block.startswith(_PROFILE):  # the first part, which has the name
+            profile = block[len(_PROFILE) + 1 :]
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
             kept.append(bytes([0xFF, code]) + segment)
     start = handle.tell()
@@ -111,7 +115,8 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise truncated(path, "pixels are missing")
         return Samples(whole)
 
-    return Container(ImageHeader("JPEG", width, height, _MODES[components], 1), exif or xmp or 1, decode)
+    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=remarks_on(profile))
+    return Container(header, exif or xmp or 1, decode)
 
 
 def _pixels(data: bytes) -> npt.NDArray[np.uint8]:

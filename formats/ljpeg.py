@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
-from .container import ImageHeader, check_bytes, damaged, stretch_to_eight_bits
+from .container import Container, ImageHeader, Samples, check_bytes, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, segments
 
 LJPEG_SUFFIX = ".ljpeg"
@@ -23,44 +24,30 @@ _MOST_OF_A_SAMPLE = 4
 """Most bytes of one sample: the longest code and its difference have 16 bits each."""
 
 
-def read_ljpeg_header(path: Path) -> ImageHeader:
-    """Read the frame header of a lossless JPEG.
+def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
+    """Read the frame header of a lossless JPEG, whose grey levels are stretched to their range.
 
     Raises
     ------
     ImageError
-        The file is missing, or is not a lossless JPEG with one component.
+        The file is not a lossless JPEG with one component. Decoding raises it if the file is truncated or damaged.
     """
-    try:
-        with path.open("rb") as handle:
-            if handle.read(2) != JPEG_BEGIN[:2]:
-                raise ImageError(f"{path}: not a JPEG file; replace it by the image")
-            for code, segment in segments(path, handle):
-                if code == _SOF3:
-                    bits, height, width, components = struct.unpack(">BHHB", segment[2:8])
-                    if components != 1 or not width or not height:
-                        raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
-                    return ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
-    except (OSError, struct.error) as error:
-        raise damaged(path, error) from error
+    handle.seek(0)
+    if handle.read(2) != JPEG_BEGIN[:2]:
+        raise ImageError(f"{path}: not a JPEG file; replace it by the image")
+    for code, segment in segments(path, handle):
+        if code == _SOF3:
+            bits, height, width, components = struct.unpack(">BHHB", segment[2:8])
+            if components != 1 or not width or not height:
+                raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
+            header = ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
+            return Container(header, 1, functools.partial(_decode, path, header))
     raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG next to the .ics")
 
 
-def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode a lossless JPEG, stretched to its range of grey levels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width)
-
-    Raises
-    ------
-    ImageError
-        The file is truncated or damaged.
-    """
+def _decode(path: Path, header: ImageHeader) -> Samples:
     import imagecodecs
 
-    header = read_ljpeg_header(path)
     check_bytes(path)
     data, pixels = path.read_bytes() + _END, header.width * header.height
     cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
@@ -75,4 +62,4 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
         raise ImageError(f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}")
     if not np.array_equal(values, again):
         raise cut
-    return stretch_to_eight_bits(values)
+    return Samples(stretch_to_eight_bits(values)[..., np.newaxis])

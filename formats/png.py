@@ -22,6 +22,7 @@ from .container import (
     Samples,
     damaged,
     exif_orientation,
+    remarks_on,
     truncated,
     xmp_orientation,
 )
@@ -49,7 +50,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     """
     kept: list[tuple[bytes, int, int]] = []
     orientations: dict[str, list[int | None]] = {"exif": [], "raw": [], "xmp": []}  # the first one is applied
-    pages, head = 1, b""
+    pages, head, profile = 1, b"", b""
     for kind, length, offset in _chunks(path, handle):
         if kind == b"IHDR" and not kept and length == 13:
             head = handle.read(13)
@@ -59,6 +60,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
             raise damaged(path, "it has two IHDR chunks")
         elif kind == b"eXIf":
             orientations["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
+        elif kind == b"iCCP" and length <= limits.PROFILE_BYTES:
+            profile = _text(b"zTXt", handle.read(length))[1]
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= limits.PNG_TEXT_BYTES:
             name, text = _text(kind, handle.read(length))
             if name == _RAW_EXIF:
@@ -78,7 +81,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         raise damaged(path, f"its header has colours of kind {colour}")
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
-    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16)
+    mode += "A" if any(kind == b"tRNS" for kind, _, _ in kept) and "A" not in mode else ""
+    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks_on(profile, pages=pages))
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
     return Container(header, orientation, lambda: _decode(path, kept, colours))
 

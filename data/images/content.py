@@ -135,8 +135,8 @@ class ImageFiles:
             See `bchisto.formats.read_header`.
         """
         try:
-            cell = self._known[self._stamp(path)][1]
-            header = ImageHeader(*json.loads(cell))
+            *values, remarks = json.loads(self._known[self._stamp(path)][1])
+            header = ImageHeader(*values, remarks=tuple(remarks))
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
         self._headers[path] = header

@@ -82,15 +82,15 @@ def test_bad_files_give_one_line(tmp_path, values):
         with pytest.raises(ImageError, match=r"a\.dcm: a DICOM file without pixels; leave it out"):
             read(path)
     path.write_bytes(b"not at all" * 40)
-    with pytest.raises(ImageError, match="not a DICOM file"):
+    with pytest.raises(ImageError, match="not a DICOM image, but a text file"):
         read_header(path)
     with pytest.raises(ImageError, match="no such file"):
         read_header(tmp_path / "none.dcm")
     write_dicom(path, values, NumberOfFrames=3)
-    with pytest.raises(ImageError, match="3 frames, 1 samples per pixel, MONOCHROME2; only single grey images"):
+    with pytest.raises(ImageError, match="3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB"):
         read_header(path)
     write_dicom(path, values, photometric="PALETTE COLOR")
-    with pytest.raises(ImageError, match="PALETTE COLOR; only single grey images"):
+    with pytest.raises(ImageError, match="PALETTE COLOR; only single images in grey or RGB"):
         read_header(path)
     whole = write_dicom(path, values).read_bytes()
     path.write_bytes(whole[:-200])

@@ -233,7 +233,7 @@ def test_a_plain_tiff_by_hand_is_read(write):
     ({256: 2**31, 257: 2**31}, "is over the limit of 85,000,000 pixels"),
     ({256: 0}, "its header has 0x16 pixels"),
     ({322: 65536, 323: 65536, 324: 8, 325: 256}, "its tiles have 65536x65536 pixels"),
-    ({277: 60_000}, "60000 samples a pixel, where 1 colours belong"),
+    ({277: 60_000}, "60000 channels, not red, green and blue"),
     ({278: 1, 259: 5}, "1 parts, where 16 belong"),
     ({259: 34925}, "packed in way 34925 is not read"),
     ({259: 5, 279: 2**31}, "more than 680,000,000 bytes of pixels"),

@@ -1,0 +1,139 @@
+"""What the description of a TIFF states: planes and channels of OME, ImageJ and tifffile, and micrometres per pixel.
+
+The texts are untrusted: only their first `limits.DESCRIPTION` characters are searched, by regular expressions, so that
+no entity of XML is expanded and no other file is opened.
+
+References
+----------
+OME Data Model 2016-06 (Pixels, Channel); ImageJ 1.54, FileSaver.java and TiffEncoder.java (keys of the text).
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from typing import Any, NamedTuple
+
+from . import limits
+from .container import plausible_mpp
+
+_CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
+_MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")
+_COLOURS = {"ff0000": "r", "00ff00": "g", "0000ff": "b"}
+_COLOUR_NAME = re.compile(r"(?<![a-z])(r|g|b|red|green|blue)(?![a-z])")
+_FLUORESCENT = re.compile(
+    r"fluo|emissionw|excitationw|dapi|hoechst|[gycmr]fp\b|tritc|fitc|\bcy ?-?[2357]|alexa|\baf ?-?\d{3}|texas|opal|"
+    r"cherry|tomato|rhodamine|atto|phalloidin|draq|dylight|propidium",
+    re.IGNORECASE,
+)
+"""Attributes and names of channels that are fluorescent."""
+
+_METRES = {"": 1e6, "deci": 1e5, "centi": 1e4, "milli": 1e3, "micro": 1.0, "nano": 1e-3, "pico": 1e-6}
+_UNITS = {
+    "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "um": 1.0, "μm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4, "micron": 1.0,
+    "angstrom": 1e-4, "in": 25_400.0, "inch": 25_400.0, "inche": 25_400.0, "thou": 25.4,
+    **{prefix + unit: size for prefix, size in _METRES.items() for unit in ("meter", "metre")},
+}  # fmt: skip
+"""Micrometres of a unit of length, without a plural s."""
+
+
+class Description(NamedTuple):
+    """What the description of a TIFF states.
+
+    Attributes
+    ----------
+    channels, planes, times : int
+        Sizes of the axes C, Z and T; 1 if not stated.
+    order : tuple of int
+        Positions of red, green and blue among three channels, by their names or colours; empty if not stated.
+    fluorescent : bool
+        Whether a channel is stated to be fluorescent, or the channels have other colours than red, green and blue.
+    size : tuple of float
+        Micrometres per pixel, across and down; empty if not stated.
+    """
+
+    channels: int = 1
+    planes: int = 1
+    times: int = 1
+    order: tuple[int, ...] = ()
+    fluorescent: bool = False
+    size: tuple[float, ...] = ()
+
+
+def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None) -> Description:
+    """Read the description of a page.
+
+    Parameters
+    ----------
+    text : str
+    samples : int
+        Samples per pixel of the page; OME counts each as a channel.
+    resolutions : list of float
+        Pixels per unit, across and down; empty if unknown. ImageJ writes the unit into the description.
+    beside : dict, optional
+        What ImageJ writes outside of the description: ``Labels`` and ``LUTs``.
+    """
+    text = text[: limits.DESCRIPTION].strip()
+    if text.startswith('{"') and (axes := re.search(r'"axes": "([A-Z]+)"', text)):
+        shape = re.search(r'"shape": \[([\d, ]+)\]', text)
+        counts = dict(zip(axes[1], (shape[1] if shape else "").split(","), strict=False))
+        return Description(*(_count(counts.get(axis, "")) for axis in "CZT"))
+    ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
+    if not ome and not text.startswith("ImageJ="):
+        # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
+        stated = {value.replace(",", ".") for value in _MPP.findall(text) if "->" not in text.partition("|")[0]}
+        return Description(size=(float(min(stated)),) * 2 if len(stated) == 1 and text.startswith("Aperio") else ())
+    text = re.split(r"</(?:\w{1,99}:)?Pixels\s*>", text, maxsplit=1)[0]
+    keys = ("SizeC", "SizeZ", "SizeT") if ome else ("channels", "slices", "frames")
+    counts = [_count(_value(key, text)) for key in keys]
+    if ome:
+        inside = _CHANNEL.findall(text)
+        names = [_value("Name", channel) for channel in inside]
+        stated = filter(None, (_value("Color", channel) for channel in inside))
+        colours = [f"{_count(colour) >> 8:06x}" for colour in stated]  # RGBA
+        sides = ("PhysicalSizeX", "PhysicalSizeY")
+        size = [_length(_value(side, text), _value(f"{side}Unit", text) or "µm") for side in sides]
+        counts[0] = max(1, counts[0] // samples)
+    else:
+        names = inside = [str(label) for label in (beside or {}).get("Labels", ())]
+        colours = [bytes(table[:, -1]).hex() for table in (beside or {}).get("LUTs", ())]
+        size = [_length(1 / value, _value("unit", text)) for value in resolutions if value]
+    letters = ["".join(match[1][0] for match in _COLOUR_NAME.finditer(name.casefold())) for name in names]
+    orders = [
+        tuple(map(of.index, "rgb"))
+        for of in (letters, [*map(_COLOURS.get, colours)])
+        if len(of) == 3 and {*of} == {*"rgb"}
+    ]
+    if orders and sorted(counts) == [1, 1, 3]:  # slices that are named red, green and blue are channels
+        counts = [3, 1, 1]
+    others = len({*colours}) > 1 and {*colours} != {*_COLOURS}
+    fluorescent = others or len({*orders}) > 1 or any(map(_FLUORESCENT.search, inside))
+    return Description(*counts, orders[0] if orders else (), fluorescent, tuple(filter(None, size)))
+
+
+def _value(key: str, text: str) -> str:
+    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty if there is none."""
+    match = re.search(rf"""\b{key}\s?=\s?["']?([^"'\n\r]{{0,200}})""", text)
+    return html.unescape(match[1]) if match else ""
+
+
+def _count(text: str) -> int:
+    """Return a whole number that a text states, of 32 bits without a sign; 1 if it states none."""
+    return int(text) % 2**32 or 1 if re.fullmatch(r"\s*-?[0-9]{1,10}\s*", text) else 1
+
+
+def _length(value: str | float, unit: str) -> float | None:
+    """Return a length in micrometres; None if it or its unit is unknown."""
+    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip())  # as ImageJ writes it
+    unit = unicodedata.normalize("NFKC", unit)
+    try:
+        return float(value) * _UNITS[unit if len(unit) < 3 else unit.casefold().removesuffix("s")]
+    except (KeyError, ValueError):
+        return None
+
+
+def square_mpp(size: tuple[float, ...]) -> float | None:
+    """Return micrometres per pixel from those across and down; None if implausible, or the pixels are not square."""
+    return plausible_mpp(size[0]) if len(size) == 2 and math.isclose(*size, rel_tol=0.01) else None

@@ -1,0 +1,605 @@
+"""What is one picture: channels, palettes, alpha, colour DICOM, BMP and WebP, by the command line and by pixels.
+
+The right value is that of a twin: the same pixels as a plain RGB picture.
+"""
+
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pictures
+import pytest
+import tifffile
+from bchisto.core import ImageError
+from bchisto.data.synthetic import make_tissue
+from bchisto.formats import decode_image, read_header
+from PIL import Image, ImageCms
+
+RGB = make_tissue("Benign", seed=3, index=1, size=(120, 96))
+PLANES = np.ascontiguousarray(RGB.transpose(2, 0, 1))
+DARK = np.where(np.random.default_rng(0).random((3, 96, 120)) < 0.05, 200, 6).astype(np.uint8)
+READ_AS_RGB = "3 grey channels are read as red, green and blue"
+
+
+def tif(values, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, **options)
+    return buffer.getvalue()
+
+
+def ome(values, axes="CYX", names=None, **options):
+    metadata = {"axes": axes, **({"Channel": {"Name": names}} if isinstance(names, list) else names or {})}
+    return tif(values, ome=True, photometric="minisblack", metadata=metadata, **options)
+
+
+def imagej(values, axes="CYX", **metadata):
+    return tif(values, imagej=True, photometric="minisblack", metadata={"axes": axes, **metadata})
+
+
+def luts(*colours):
+    return [np.outer(colour, np.arange(256)).astype(np.uint8) for colour in colours]
+
+
+RED, GREEN, BLUE, WHITE = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)
+COLOURS = {"Channel": {"Color": [65535, 16711935, -16776961]}}  # blue, green, red as RGBA with a sign
+
+
+def pages_of_pillow(planes):
+    buffer = io.BytesIO()
+    first, *rest = map(Image.fromarray, planes)
+    first.save(buffer, "TIFF", save_all=True, append_images=rest)
+    return buffer.getvalue()
+
+
+CHANNELS = {
+    "OME with names": ome(PLANES, names=["Red", "Green", "Blue"]),
+    "OME in another order": ome(PLANES[[2, 0, 1]], names=["B", "R", "G"]),
+    "OME with colours": ome(PLANES[::-1], names=COLOURS),
+    "OME without names": ome(PLANES),
+    "OME in tiles": ome(PLANES, tile=(32, 32), compression="zlib"),
+    "OME with axes": ome(PLANES[None, :, None], "TCZYX"),
+    "OME of 16 bits": ome(PLANES.astype(np.uint16) * 257),
+    "OME with a pyramid": None,
+    "ImageJ composite": imagej(PLANES, mode="composite"),
+    "ImageJ with tables": imagej(PLANES[::-1], mode="composite", LUTs=luts(BLUE, GREEN, RED)),
+    "ImageJ of grey tables": imagej(PLANES, LUTs=luts(WHITE, WHITE, WHITE)),
+    "ImageJ slices named": imagej(PLANES, "ZYX", Labels=["Red", "Green", "Blue"]),
+    "tifffile": tif(PLANES, photometric="minisblack"),
+    "tifffile with axes": tif(PLANES, photometric="minisblack", metadata={"axes": "CYX"}),
+    "tifffile without metadata": tif(PLANES, photometric="minisblack", metadata=None),
+    "white is zero": tif(255 - PLANES, photometric="miniswhite"),
+    "samples without colours": tif(RGB, photometric="minisblack", planarconfig="contig"),
+    "planes without colours": tif(PLANES, photometric="minisblack", planarconfig="separate"),
+    "Pillow": pages_of_pillow(PLANES),
+}
+buffer = io.BytesIO()
+with tifffile.TiffWriter(buffer, ome=True) as writer:
+    writer.write(PLANES, subifds=1, photometric="minisblack", metadata={"axes": "CYX"})
+    writer.write(PLANES[:, ::2, ::2], subfiletype=1, photometric="minisblack")
+CHANNELS["OME with a pyramid"] = buffer.getvalue()
+
+PLAIN = {  # read as RGB without a word
+    "RGB": tif(RGB, photometric="rgb"),
+    "RGB planar": tif(PLANES, photometric="rgb", planarconfig="separate"),
+    "OME with samples": tif(RGB, ome=True, photometric="rgb"),
+    "ImageJ RGB": tif(RGB, imagej=True),
+}
+
+GREY = PLANES[1]
+MOVED = np.stack([GREY, np.rot90(GREY, 2), GREY[::-1]])
+REFUSED = {
+    "fluorescence by name": (ome(PLANES, names=["DAPI", "FITC", "Cy3"]), "3 channels, of fluorescence"),
+    "fluorescence by wavelength": (
+        ome(PLANES, names={"Channel": {"EmissionWavelength": [461, 520, 570]}}), "3 channels, of fluorescence"),
+    "dark channels": (ome(DARK), "3 channels, of fluorescence, or dark as such"),
+    "dark composite": (imagej(DARK, mode="composite"), "3 channels, of fluorescence, or dark as such"),
+    "dark of 16 bits": (ome(DARK.astype(np.uint16) * 20), "3 channels, of fluorescence, or dark as such"),
+    "colours of fluorescence": (
+        imagej(PLANES, mode="composite", LUTs=luts((0, 1, 1), (1, 0, 1), (1, 1, 0))), "3 channels, of fluorescence"),
+    "two channels": (ome(PLANES[:2]), "2 channels, not red, green and blue"),
+    "two channels of ImageJ": (imagej(PLANES[:2]), "2 channels, not red, green and blue"),
+    "two samples": (tif(RGB[..., :2], photometric="minisblack", planarconfig="contig"), "2 channels, not red"),
+    "four channels": (ome(PLANES[[0, 1, 2, 0]]), "4 channels, not red, green and blue"),
+    "five samples": (tif(RGB[..., [0, 1, 2, 0, 1]], photometric="minisblack", planarconfig="contig"), "5 channels"),
+    "a channel in other files": (ome(PLANES)[: -2] + b"..", None),
+    "z-stack of OME": (ome(PLANES[[0, 1, 2, 0, 1, 2, 0]], "ZYX"), "a z-stack of 7 images; save one of them as"),
+    "z-stack of RGB": (tif(np.stack([RGB] * 4), ome=True, photometric="rgb", metadata={"axes": "ZYXS"}),
+                       "a z-stack of 4 images"),
+    "z-stack of ImageJ": (imagej(PLANES, "ZYX"), "a z-stack of 3 images"),
+    "z-stack of channels": (imagej(np.stack([PLANES] * 5), "ZCYX"), "a z-stack of 5 images"),
+    "z-stack of tifffile": (tif(PLANES, photometric="minisblack", metadata={"axes": "ZYX"}), "a z-stack of 3 images"),
+    "volume": (tif(PLANES, photometric="minisblack", volumetric=True, tile=(3, 16, 16)), "a z-stack of 3 images"),
+    "time series of OME": (ome(PLANES, "TYX"), "a time series of 3 images"),
+    "time series of ImageJ": (imagej(np.stack([GREY] * 6), "TYX"), "a time series of 6 images"),
+}  # fmt: skip
+del REFUSED["a channel in other files"]
+
+
+def write(folder, made):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in made.items():
+        (folder / f"{name}.tif").write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_channels_of_one_image_are_rgb(tmp_path, name):
+    path = write(tmp_path, {name: CHANNELS[name]}) / f"{name}.tif"
+    np.testing.assert_array_equal(decode_image(path), RGB)
+    header = read_header(path)
+    assert (header.mode, header.width, header.height, header.remarks) == ("RGB", 120, 96, (READ_AS_RGB,))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_rgb_needs_no_word(tmp_path, name):
+    path = write(tmp_path, {name: PLAIN[name]}) / f"{name}.tif"
+    np.testing.assert_array_equal(decode_image(path), RGB)
+    assert read_header(path).remarks == ()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_stacks_and_fluorescence_are_refused_by_name(tmp_path, name):
+    data, message = REFUSED[name]
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    for read in (read_header, decode_image):
+        with pytest.raises(ImageError, match=r"a\.tif: .*; .*save .*RGB") as error:
+            read(path)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_channel_whose_others_are_in_other_files_is_refused(tmp_path):
+    data = ome(PLANES[:1], "CYX").replace(b'SizeC="1"', b'SizeC="3"')
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    with pytest.raises(ImageError, match=r"a\.tif: 3 channels, not all in it"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(("planes", "word"), [(MOVED, "3 pages"), (DARK, "3 pages"), (PLANES[[0, 1]], "2 pages")])
+def test_pages_of_different_pictures_stay_pages(tmp_path, planes, word):
+    path = write(tmp_path, {"a": pages_of_pillow(planes)}) / "a.tif"
+    np.testing.assert_array_equal(decode_image(path), pictures.grey3(planes[0]))
+    assert read_header(path).remarks == (f"{word}, only the first is used",)
+
+
+def test_a_pyramid_and_a_mask_are_no_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+        file.write(PLANES[0] > 99, photometric="minisblack", subfiletype=4)
+    np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), RGB)
+    assert read_header(tmp_path / "a.tif").remarks == ()
+
+
+def test_xml_is_not_expanded(tmp_path):
+    """Entities, very many elements, and quotes that do not end cost no time."""
+    import time
+
+    bomb = '<!DOCTYPE x [<!ENTITY a "' + "b" * 1000 + '"><!ENTITY c "' + "&a;" * 1000 + '">]>'
+    for inside in (bomb, "<Channel " * 300_000, "a" * 2_000_000, 'a="' * 500_000, "<Pixels " * 200_000):
+        text = f'<?xml version="1.0"?>{inside}<OME><Pixels SizeC="1"></Pixels></OME>'
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, RGB, photometric="rgb", description=text, metadata=None)
+        start = time.process_time()
+        np.testing.assert_array_equal(decode_image(path), RGB)
+        assert time.process_time() - start < 2
+
+
+def map_of_8_bits(bits):
+    table = np.random.default_rng(bits).integers(0, 256, (3, 2**bits))
+    table[:, -1] = 255
+    return table
+
+
+def palette(table, bits, scale):
+    """Write a palette TIFF by hand: a byte per index is packed to `bits`."""
+    index = np.random.default_rng(1).integers(0, 2**bits, (10, 16))
+    rows = np.packbits(((index[..., None] >> np.arange(bits - 1, -1, -1)) & 1).reshape(10, -1).astype(np.uint8), axis=1)
+    pixels, colours = rows.tobytes(), (table * scale).astype("<u2").tobytes()
+    tags = [(256, 4, 1, 16), (257, 4, 1, 10), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
+            (277, 3, 1, 1), (278, 4, 1, 10), (279, 4, 1, len(pixels)), (320, 3, 3 * 2**bits, 8 + len(pixels))]  # fmt: skip
+    if bits == 1:
+        tags[-1] = (320, 3, 6, 8 + len(pixels))
+    start = 8 + len(pixels) + len(colours)
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", start) + pixels + colours + directory, table.T[index]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("scale", [1, 257])
+def test_palettes_of_tiff(tmp_path, bits, scale):
+    data, expected = palette(map_of_8_bits(bits), bits, scale)
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    np.testing.assert_array_equal(decode_image(path), expected)
+    assert read_header(path).remarks == ()
+
+
+def test_a_palette_of_16_bits_is_refused(tmp_path):
+    table = np.zeros((3, 65536), np.uint16)
+    data = tif(np.zeros((9, 9), np.uint16), photometric="palette", colormap=table)
+    with pytest.raises(ImageError, match="16-bit image cannot be decoded; save it as 8-bit RGB"):
+        decode_image(write(tmp_path, {"a": data}) / "a.tif")
+
+
+def test_further_samples_of_rgb_are_left_out(tmp_path):
+    five = np.dstack([RGB, np.full((96, 120, 2), 7, np.uint8)])
+    for kinds, expected in ((["unspecified"] * 2, RGB), (["unspecified", "unassalpha"], None)):
+        path = write(tmp_path, {"a": tif(five, photometric="rgb", extrasamples=kinds)}) / "a.tif"
+        if expected is None:
+            expected = np.rint(RGB * (7 / 255) + 248).astype(np.uint8)
+        assert np.abs(decode_image(path).astype(int) - expected).max() <= 1
+        assert read_header(path).remarks == ("5 samples a pixel, of which only the colours are used",)
+
+
+def bmp(values, *, mask=True):
+    """Write a BMP of 32 bits by hand, with or without a mask of alpha."""
+    height, width, _ = values.shape
+    pixels = values[::-1, :, [2, 1, 0, 3]].tobytes()
+    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3 if mask else 0, len(pixels), 2835, 2835, 0, 0)
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    start = 14 + len(head) + len(masks)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head + masks + pixels
+
+
+def saved(values, kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+CLEAR = np.dstack([RGB, np.zeros((96, 120), np.uint8)])
+DEEP = CLEAR.astype(np.uint16) * 257
+GREY_CLEAR = CLEAR[..., 2:]
+HIDDEN = {
+    "TIFF unassociated": (tif(CLEAR, photometric="rgb", extrasamples=["unassalpha"]), RGB),
+    "TIFF associated": (tif(CLEAR, photometric="rgb", extrasamples=["assocalpha"]), RGB),
+    "TIFF of 16 bits": (tif(DEEP, photometric="rgb", extrasamples=["unassalpha"]), RGB),
+    "TIFF grey": (tif(GREY_CLEAR, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]),
+                  RGB[..., 2:]),
+    "TIFF of Pillow": (saved(CLEAR, "TIFF"), RGB),
+    "PNG": (saved(CLEAR, "PNG"), RGB),
+    "PNG of 16 bits": (pictures.png(DEEP, depth=16, colour=6), RGB),
+    "PNG grey": (pictures.png(GREY_CLEAR, depth=8, colour=4), RGB[..., 2:]),
+    "PNG palette": (pictures.png(GREY[..., None] // 2, depth=8, colour=3, before=[
+        (b"PLTE", bytes(range(255, 255 - 128, -1)) * 3), (b"tRNS", bytes(128))]), None),
+    "BMP": (bmp(CLEAR), RGB),
+    "BMP without a mask": (bmp(CLEAR, mask=False), RGB),
+    "WebP": (saved(CLEAR, "WEBP", lossless=True, exact=True), RGB),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_alpha_that_is_0_everywhere_is_ignored(tmp_path, name):
+    data, expected = HIDDEN[name]
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    image = decode_image(path)
+    if expected is None:
+        table = np.frombuffer(bytes(range(255, 127, -1)) * 3, np.uint8).reshape(128, 3)
+        expected = table[GREY // 2]
+    np.testing.assert_array_equal(image, np.broadcast_to(expected, RGB.shape))
+    remark = ("its alpha channel is 0 everywhere, so that it is ignored",)
+    assert read_header(path).remarks == (() if name == "BMP without a mask" else remark)
+
+
+def test_alpha_with_content_is_composited_without_a_word(tmp_path):
+    half = CLEAR.copy()
+    half[:48, :, 3] = 255
+    for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})):
+        path = write(tmp_path, {"a": saved(half, kind, **options)}) / "a.tif"
+        image = decode_image(path)
+        np.testing.assert_array_equal(image[:48], RGB[:48])
+        assert (image[48:] == 255).all()
+        assert read_header(path).remarks == ()
+
+
+# ---- BMP and WebP
+
+
+BMP_WEBP = {
+    "BMP": (saved(RGB, "BMP"), RGB),
+    "BMP grey": (saved(GREY, "BMP"), pictures.grey3(GREY)),
+    "BMP bilevel": (saved(GREY > 127, "BMP"), pictures.grey3((GREY > 127) * np.uint8(255))),
+    "WebP": (saved(RGB, "WEBP", lossless=True), RGB),
+    "WebP lossy": (saved(RGB, "WEBP", quality=100), None),
+    "WebP with EXIF": (saved(RGB, "WEBP", lossless=True, exif=b"Exif\0\0" + pictures.exif_block(6)), np.rot90(RGB, -1)),
+}
+
+
+@pytest.mark.parametrize("name", BMP_WEBP)
+def test_bmp_and_webp_are_read(tmp_path, name):
+    data, expected = BMP_WEBP[name]
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    header, image = read_header(path), decode_image(path)
+    if expected is None:
+        expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        assert np.abs(expected.astype(float) - RGB).mean() < 6
+    np.testing.assert_array_equal(image, expected)
+    assert (header.format, header.height, header.width) == (name.split()[0], *expected.shape[:2])
+
+
+def test_an_animation_shows_its_first_frame(tmp_path):
+    data = saved(RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    path = write(tmp_path, {"a": data}) / "a.tif"
+    np.testing.assert_array_equal(decode_image(path), RGB)
+    assert read_header(path).remarks == ("2 pages, only the first is used",)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "WEBP"])
+def test_cut_off_bmp_and_webp_are_refused(tmp_path, kind):
+    whole = saved(RGB, kind)
+    for length in (20, 60, len(whole) // 3, len(whole) - 40):
+        path = write(tmp_path, {"a": whole[:length]}) / "a.tif"
+        with pytest.raises(ImageError, match=r"a\.tif: ") as error:
+            decode_image(path)
+        assert "\n" not in str(error.value)
+
+
+def test_bmp_and_webp_are_bounded_before_they_are_decoded(tmp_path):
+    huge = bytearray(saved(RGB, "BMP"))
+    huge[18:26] = struct.pack("<ii", 2**31 - 1, -(2**31 - 1))
+    vp8x = (
+        b"RIFF" + struct.pack("<I", 26) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + b"\xff\x3f\0\xff\x3f\0" + bytes(4)
+    )
+    vp8l = b"RIFF" + struct.pack("<I", 26) + b"WEBPVP8L" + struct.pack("<I", 10) + b"\x2f\xff\xff\xff\x0f" + bytes(9)
+    for data in (bytes(huge), vp8x, vp8l):
+        path = write(tmp_path, {"a": data}) / "a.tif"
+        for read in (read_header, decode_image):
+            with pytest.raises(ImageError, match="is over the limit of 85,000,000 pixels"):
+                read(path)
+
+
+def test_every_byte_of_a_header_altered_gives_a_line_or_an_image(tmp_path):
+    for kind in ("BMP", "WEBP"):
+        whole = saved(RGB[:16, :16], kind)
+        for place in range(min(70, len(whole))):
+            data = bytearray(whole)
+            data[place] ^= 0xA5
+            path = write(tmp_path, {"a": bytes(data)}) / "a.tif"
+            try:
+                assert decode_image(path).ndim == 3
+            except ImageError as error:
+                assert "\n" not in str(error)
+
+
+# ---- DICOM
+
+
+def dicom(path, values, photometric="RGB", *, syntax=None, frames=None, sop=None, bits=8, **elements):
+    """Write a colour image as microscopes do."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop or "1.2.840.10008.5.1.4.1.1.77.1.2"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.PatientName = "SECRET^NAME"
+    data.Rows, data.Columns, data.SamplesPerPixel = 96, 120, 3
+    data.PhotometricInterpretation, data.PlanarConfiguration = photometric, elements.pop("planar", 0)
+    data.BitsAllocated = data.BitsStored = bits
+    data.HighBit, data.PixelRepresentation = bits - 1, 0
+    if frames:
+        data.NumberOfFrames = frames
+    for name, value in elements.items():
+        setattr(data, name, value)
+    if isinstance(values, bytes):
+        data.PixelData = pydicom.encaps.encapsulate([values])
+        data["PixelData"].VR = "OB"
+        meta.TransferSyntaxUID = syntax
+    else:
+        data.PixelData = np.ascontiguousarray(values).tobytes()
+        if syntax is not None:
+            data.compress(syntax)
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
+    return path
+
+
+def ybr(rgb):
+    from pydicom.pixels.processing import convert_color_space
+
+    return convert_color_space(rgb, "RGB", "YBR_FULL")
+
+
+def test_colour_dicom_is_rgb(tmp_path):
+    from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+
+    jpeg = saved(RGB, "JPEG", quality=95, subsampling=0)
+    lossless = saved(RGB, "JPEG2000", irreversible=False, mct=1, no_jp2=True)
+    lossy = saved(RGB, "JPEG2000", irreversible=True, mct=1, no_jp2=True)
+    half = ybr(RGB)
+    half[:, 1::2, 1:] = half[:, ::2, 1:]
+    packed = np.stack([half[:, ::2, 0], half[:, 1::2, 0], half[:, ::2, 1], half[:, ::2, 2]], axis=2)
+    made = {
+        "plain": (dicom(tmp_path / "a.dcm", RGB), 0),
+        "planes": (dicom(tmp_path / "b.dcm", PLANES, planar=1), 0),
+        "secondary capture": (dicom(tmp_path / "c.dcm", RGB, sop="1.2.840.10008.5.1.4.1.1.7"), 0),
+        "YBR": (dicom(tmp_path / "d.dcm", ybr(RGB), "YBR_FULL"), 1.5),
+        "YBR of half": (dicom(tmp_path / "e.dcm", packed, "YBR_FULL_422"), 20),
+        "RLE": (dicom(tmp_path / "f.dcm", RGB, syntax=RLELossless), 0),
+        "JPEG": (dicom(tmp_path / "g.dcm", jpeg, "YBR_FULL_422", syntax=JPEGBaseline8Bit), 4),
+        "JPEG 2000": (dicom(tmp_path / "h.dcm", lossless, "YBR_RCT", syntax=JPEG2000Lossless), 0),
+        "JPEG 2000 lossy": (dicom(tmp_path / "i.dcm", lossy, "YBR_ICT", syntax=JPEG2000), 4),
+        "no suffix": (dicom(tmp_path / "IM000001", RGB), 0),
+        "another suffix": (dicom(tmp_path / "j.tif", RGB), 0),
+    }
+    for name, (path, tolerance) in made.items():
+        image = decode_image(path)
+        assert image.shape == RGB.shape, name
+        assert np.abs(image.astype(float) - RGB).mean() <= tolerance, name
+        header = read_header(path)
+        assert (header.format, header.width, header.height, header.remarks) == ("DICOM", 120, 96, ()), name
+
+
+def test_other_colour_dicom_is_refused_by_name(tmp_path):
+    grey = {"SamplesPerPixel": 1}
+    made = [
+        (dicom(tmp_path / "a.dcm", np.stack([RGB] * 2), frames=2), "2 frames, 3 samples per pixel, RGB"),
+        (dicom(tmp_path / "b.dcm", GREY, "PALETTE COLOR", **grey), "PALETTE COLOR; only single images in grey or RGB"),
+        (dicom(tmp_path / "c.dcm", RGB.astype(np.uint16), bits=16), "colours of 16 of 16 bits; .*save it as 8-bit RGB"),
+        (dicom(tmp_path / "d.dcm", RGB, sop="1.2.840.10008.5.1.4.1.1.77.1.6"), "a whole slide"),
+    ]
+    for path, message in made:
+        for read in (read_header, decode_image):
+            with pytest.raises(ImageError, match=message) as error:
+                read(path)
+            assert "SECRET" not in str(error.value)
+    path = dicom(tmp_path / "e.dcm", RGB)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode_image(path)
+
+
+# ---- colour profiles
+
+
+def profile(name):
+    """Return an ICC profile of this name: that of Pillow, with another text."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for start in range(132, 132 + 12 * 30, 12):
+        if data[start : start + 4] == b"desc":
+            offset, _ = struct.unpack(">II", data[start + 4 : start + 12])
+            text = name.encode("utf-16-be")
+            block = b"mluc" + bytes(4) + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(text), 28) + text
+            data[start + 4 : start + 12] = struct.pack(">II", len(data), len(block))
+            return bytes(data) + block, offset
+    raise AssertionError
+
+
+def old_profile(name):
+    """Return the beginning of a profile of version 2, whose text is ASCII."""
+    text = name.encode() + b"\0"
+    block = b"desc" + bytes(4) + struct.pack(">I", len(text)) + text
+    return bytes(128) + struct.pack(">I", 1) + b"desc" + struct.pack(">II", 144, len(block)) + block
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "WEBP"])
+def test_a_colour_profile_is_named_and_not_applied(tmp_path, kind):
+    plain = decode_image(write(tmp_path, {"a": saved(RGB, kind)}) / "a.tif")
+    for data, named in ((profile("Aperio scanner")[0], "Aperio scanner"), (old_profile("Adobe RGB"), "Adobe RGB"),
+                        (profile("sRGB built-in")[0], None), (old_profile("sRGB IEC61966-2.1"), None),
+                        (b"no profile", "without a name")):  # fmt: skip
+        path = write(tmp_path, {"a": saved(RGB, kind, icc_profile=data)}) / "a.tif"
+        np.testing.assert_array_equal(decode_image(path), plain)
+        expected = () if named is None else (f"has a colour profile ({named}), which is not applied",)
+        assert read_header(path).remarks == expected
+
+
+# ---- other files
+
+
+OTHERS = {
+    "HEIC": (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "a HEIC picture; save it as PNG"),
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0mif1avif", "an AVIF picture; save it as PNG"),
+    "video": (b"\0\0\0\x1cftypisom\0\0\2\0", "a video; save it"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "a JPEG 2000 picture; save it as PNG"),
+    "GIF": (b"GIF89a\x10\0\x10\0\x80", "a GIF picture; save it as PNG"),
+    "PSD": (b"8BPS\0\1\0\0\0\0\0\0\0\3", "a Photoshop document; save it as PNG"),
+    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF document; save it"),
+    "zip": (b"PK\3\4\x14\0\0\0\x08\0", "a zip archive or a document of Office; unpack it"),
+    "gzip": (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip archive; unpack it"),
+    "tar": (b"a.png".ljust(257, b"\0") + b"ustar\0" + bytes(249), "a tar archive; unpack it"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n\0\0\0\0", "an HDF5 file; export its images"),
+    "NumPy": (b"\x93NUMPY\1\0v\0{'descr'", "a NumPy array; export its images"),
+    "CZI": (b"ZISRAWFILE\0\0\0\0\0\0", "a Zeiss CZI file; export its images"),
+    "ND2": (b"\xda\xce\xbe\x0a\x10\0\0\0", "a Nikon ND2 file; export its images"),
+    "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "an SVG drawing; save it as PNG"),
+    "web page": (b"\n<!DOCTYPE html>\n<html><body>404", "a web page; a download saved it instead"),
+    "XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>', "a web page; a download saved it"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS; fetch the image"),
+    "text": ("Grüße, path,label\n".encode(), "a text file; remove it or replace it"),
+    "zeros": (bytes(4000), "only zeros; the copy or the disk failed"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_file_is_named_by_its_first_bytes(tmp_path, name):
+    data, message = OTHERS[name]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    for read in (read_header, decode_image):
+        with pytest.raises(ImageError, match=r"a\.jpg: not a TIFF, PNG or JPEG image, but ") as error:
+            read(path)
+        assert message in str(error.value)
+
+
+# ---- by the command line
+
+
+def labelled(root, made):
+    for place, (name, data) in enumerate(sorted(made.items())):
+        folder = root / ("ductal", "lobular")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.tif").write_bytes(data)
+    return root
+
+
+def test_features_are_those_of_a_twin(tmp_path, cli, tiny_options):
+    """Of every way to store one picture; each has the name of its twin, from which the crops follow."""
+    import h5py
+
+    made = {**CHANNELS, **PLAIN, **{name: data for name, (data, shown) in HIDDEN.items() if shown is RGB},
+            "BMP": BMP_WEBP["BMP"][0], "WebP": BMP_WEBP["WebP"][0]}  # fmt: skip
+    dicom(tmp_path / "a.dcm", RGB)
+    made["DICOM"] = (tmp_path / "a.dcm").read_bytes()
+    # the picture of each differs, since bchisto uses equal files once
+    twins = {name: pictures.png(RGB, depth=8, colour=2, before=[(b"tEXt", b"n\0" + name.encode())]) for name in made}
+    features = []
+    for name, files in (("odd", made), ("twin", twins)):
+        images, run = labelled(tmp_path / name, files), tmp_path / f"{name}-run"
+        code, _, err = cli("featurize", "--images", images, "--out", run, "--stain", "none", *tiny_options)
+        assert code == 0, err
+        (path,) = (run / "features").glob("*.h5")
+        with h5py.File(path) as file:
+            arrays = []
+            file.visititems(lambda _, node, to=arrays: to.append(node[:]) if getattr(node, "ndim", 0) >= 2 else None)
+            features.append(max(arrays, key=lambda array: array.size))
+    np.testing.assert_array_equal(*features)
+    assert len(features[0])
+
+
+def test_the_check_names_each_kind_once(tmp_path, cli):
+    made = {**{f"c {name}": data for name, data in CHANNELS.items()}, **{f"h {n}": d for n, (d, _) in HIDDEN.items()},
+            "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")), **PLAIN}  # fmt: skip
+    root = labelled(tmp_path / "in", made)
+    code, out, err = cli("data", "check", "--images", root, "--no-copies")
+    assert code == 1
+    lines = [line for line in out.splitlines() if READ_AS_RGB in line]
+    assert len(lines) == 1
+    assert "and 16 more" in lines[0]
+    assert sum("alpha channel is 0 everywhere" in line for line in out.splitlines()) == 1
+    assert "p1.tif: has a colour profile (Adobe RGB), which is not applied" in out
+
+
+def test_the_check_refuses_stacks_by_name(tmp_path, cli):
+    root = labelled(tmp_path / "in", {name: data for name, (data, _) in REFUSED.items()})
+    code, out, err = cli("data", "check", "--images", root, "--no-copies", "--json")
+    assert code == 1
+    for name in REFUSED:
+        assert f"{name}.tif" in out, name
+    code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", "--stain", "none", "--encoder", "tiny",
+                       "--weights", "random")  # fmt: skip
+    assert code == 2
+    assert len(err.strip().splitlines()) <= 2
+    assert "save" in err
+
+
+def test_the_cases_have_their_twins(shared):
+    cases = shared / "data" / "cases"
+    twin = decode_image(cases / "c01_twin.png")
+    for name in ("c01_rgb_as_three_pages.ome.tif", "c01_imagej_composite.tif"):
+        np.testing.assert_array_equal(decode_image(cases / name), twin)
+    np.testing.assert_array_equal(
+        decode_image(cases / "c04_palette_of_8_bits.tif"), decode_image(cases / "c04_palette_of_16_bits.tif")
+    )
+    assert np.abs(decode_image(cases / "c05_alpha_zero.png").astype(float) - twin).mean() < 3
+
+
+def test_a_png_profile_that_inflates_without_end_is_bounded(tmp_path):
+    bomb = (b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000), 9))
+    path = write(tmp_path, {"a": pictures.png(RGB, depth=8, colour=2, before=[bomb])}) / "a.tif"
+    np.testing.assert_array_equal(decode_image(path), RGB)
