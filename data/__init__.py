@@ -25,7 +25,15 @@ from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import split_groups, unknown_groups
 from .groups import join_groups
-from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, unique_images
+from .images.content import (
+    UniqueImages,
+    crop_key,
+    is_blank,
+    pixel_findings,
+    pixels_sha256,
+    record_sha256,
+    unique_images,
+)
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
@@ -77,6 +85,7 @@ __all__ = [
     "given_parts",
     "grouped",
     "inner_splits",
+    "is_blank",
     "join_groups",
     "join_labels",
     "known_classes",
@@ -88,6 +97,7 @@ __all__ = [
     "match_class",
     "missing_labels",
     "order_classes",
+    "pixel_findings",
     "pixels_sha256",
     "protocol_text",
     "published_folds",

@@ -12,11 +12,14 @@ from ..jobs import default_jobs
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
-from .images import MOST_COMPARED, Copy, compare_contents, decode_record, find_copies
+from .images import MOST_COMPARED, Copy, compare_contents, pixel_findings, survey_pixels
 from .layouts import MAMMOGRAMS, find_layout
 
 _FEW_BITS = 14
 """A 16-bit image whose values fit in so many bits looks far too dark: its white is a quarter of the full scale."""
+
+_MOST_LOOKED = 100
+"""Number of images whose pixels are read if neither all are decoded nor near-duplicates are searched for."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +104,49 @@ def survey_dataset(
             if expected is not None and (header.width, header.height) != expected:
                 size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                 findings.append(Finding("warning", record.image_id, size))
-            findings.extend(Finding("warning", record.image_id, remark) for remark in header.remarks)
-            if decode:
-                decode_record(record)
         except ImageError as error:
             broken.add(record.image_id)
             findings.append(Finding("error", record.image_id, message_of(error)))
         if on_image is not None:
             on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
-    findings.extend(dark_pictures(sound, headers))
     unique, contradictions = compare_contents(replace(dataset, records=sound))
+    search = copies and len(sound) <= MOST_COMPARED
+    looked = unique.dataset.records if decode or search else _spread(unique.dataset.records, _MOST_LOOKED)
+    seen = survey_pixels(looked, copies=search)
+    for image, error in seen.failures.items():
+        broken.add(image)
+        findings.append(Finding("error", image, message_of(error)))
+    findings.extend(header_findings([record for record in sound if record.image_id not in broken], headers))
     findings += [
         Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")
         for copy, original in unique.repeated
     ]
     findings += contradictions
-    pairs = find_copies(dataset.records) if copies else ()
-    findings.extend(_copies(dataset, pairs))
-    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs if copies else None)
+    known = {record.image_id: (record.label, record.group) for record in dataset.records}
+    findings += pixel_findings(seen.pixels, seen.blank, known=known)
+    findings.extend(
+        _copies(dataset, [copy for copy in seen.copies if seen.pixels[copy.first] != seen.pixels[copy.second]])
+    )
+    if copies and not search:
+        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
+        findings.append(Finding("note", str(dataset.root), message))
+    pairs = tuple(seen.copies) if search else None
+    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs)
+
+
+def _spread(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
+    """Return at most so many images, evenly sampled."""
+    return records[:: max(1, -(-len(records) // most))]
+
+
+def header_findings(
+    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
+) -> list[Finding]:
+    """Warn of what a person must know of files: the remarks of headers, and `dark_pictures`, whose arguments it has."""
+    records = list(records)
+    remarks = [Finding("warning", one.image_id, text) for one in records for text in headers[one.image_id].remarks]
+    return remarks + dark_pictures(records, headers, most=most)
 
 
 def dark_pictures(
@@ -138,7 +165,7 @@ def dark_pictures(
     """
     bits: dict[str, int] = {}
     deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
-    deep = deep[:: -(-len(deep) // most) if most and deep else 1]
+    deep = list(_spread(deep, most or len(deep) or 1))
 
     def largest(record: ImageRecord) -> int:
         try:
@@ -160,11 +187,8 @@ def dark_pictures(
     return [Finding("warning", image, message) for image in bits]
 
 
-def _copies(dataset: Dataset, pairs: Sequence[Copy] | None) -> list[Finding]:
+def _copies(dataset: Dataset, pairs: Sequence[Copy]) -> list[Finding]:
     """Return a finding for each near-duplicate: a note if folds by patient keep the pair together, else a warning."""
-    if pairs is None:
-        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
-        return [Finding("note", str(dataset.root), message)]
     records = {record.image_id: record for record in dataset.records}
     findings = []
     for copy in pairs:

@@ -161,6 +161,7 @@ def featurize(
             _describe(units, plans, settings, keys, size=size, work=work)
         failures = dict(opened.refused)
         outcomes: list[StainOutcome] = []
+        pixels: dict[str, str] = {}
         share = None
         if work.shard is not None:
             if (share := _share(work.shard, units, plans)) is not None:
@@ -169,10 +170,13 @@ def featurize(
             for plan in plans:
                 if plan.name in finished:
                     _merge(plan, finished[plan.name], units, keys[plan.name], unique=unique, refused=opened.refused)
-                left_out, outcome = _close(plan)
+                left_out, outcome, hashes = _close(plan)
                 failures |= left_out
+                pixels |= hashes
                 outcomes.append(outcome)
-            known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
+            blank = dict.fromkeys(image for outcome in outcomes for image in outcome.blank)
+            failed = len(failures) - len(opened.refused)
+            known = opened.settle(folder / FACTS_FILE, failed=failed, pixels=pixels, blank=blank)
             record.note(flow={**known.flow})
         skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
         doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
@@ -348,15 +352,15 @@ def _merge(
         )
 
 
-def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
-    """Remove the parts of a finished feature file; return its failures and the result of stain normalisation."""
+def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome, dict[str, str]]:
+    """Remove the parts of a finished feature file; return its failures, stain normalisation and checksums of pixels."""
     with open_store(plan.path) as store:
-        failures, outcome = dict(store.header["failures"]), store.stain_outcome()
+        failures, outcome, pixels = dict(store.header["failures"]), store.stain_outcome(), store.pixels
     try:
         remove_tree(plan.folder)
     except OutputError as error:  # harmless: the feature file is complete, and parts are no longer read
         _log.warning("%s", error)
-    return failures, outcome
+    return failures, outcome, pixels
 
 
 def _write_failures(run: Path, failures: Mapping[str, str], *, source: Dataset, keep: bool) -> None:

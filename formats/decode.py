@@ -97,9 +97,10 @@ def read_header(path: PathInput) -> ImageHeader:
         check_size(path, header)
         return header
     container = _open(path)
+    header = replace(container.header, orientation=container.orientation)
     if container.orientation not in _TRANSPOSED:
-        return container.header
-    return replace(container.header, width=container.header.height, height=container.header.width)
+        return header
+    return replace(header, width=header.height, height=header.width)
 
 
 def _line(error: Exception) -> str:

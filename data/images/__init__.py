@@ -4,8 +4,8 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 `bchisto.data` use.
 """
 
-from .content import ImageFiles, UniqueImages, compare_contents, same_content, unique_images
-from .copies import MOST_COMPARED, Copy, find_copies
+from .content import ImageFiles, UniqueImages, compare_contents, is_blank, pixel_findings, same_content, unique_images
+from .copies import MOST_COMPARED, Copy, find_copies, survey_pixels
 from .decode import decode_record, scaled_side
 
 __all__ = [
@@ -16,7 +16,10 @@ __all__ = [
     "compare_contents",
     "decode_record",
     "find_copies",
+    "is_blank",
+    "pixel_findings",
     "same_content",
     "scaled_side",
+    "survey_pixels",
     "unique_images",
 ]

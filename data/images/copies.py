@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,7 @@ from ...core import ImageError
 from ...formats import read_header
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
+from .content import is_blank, pixels_sha256
 from .decode import decode_record
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
@@ -83,18 +84,46 @@ class Copy:
     share: float
 
 
+@dataclass(frozen=True)
+class PixelSurvey:
+    """What the pixels of images show.
+
+    Attributes
+    ----------
+    pixels : dict of str to str
+        Image ID to the SHA-256 of the decoded pixels, see `bchisto.data.pixels_sha256`.
+    blank : list of str
+        IDs of images without content, see `bchisto.data.is_blank`.
+    failures : dict of str to ImageError
+        Image ID to the reason why it cannot be decoded.
+    copies : list of Copy
+        Near-duplicates, sorted by IDs; without images that are blank.
+    """
+
+    pixels: dict[str, str]
+    blank: list[str]
+    failures: dict[str, ImageError]
+    copies: list[Copy]
+
+
 def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
-    """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
+    """Return the near-duplicates of `survey_pixels`; None, without a search, for more than `MOST_COMPARED` images."""
+    return tuple(survey_pixels(records).copies) if len(records) <= MOST_COMPARED else None
+
+
+def survey_pixels(records: Sequence[ImageRecord], *, copies: bool = True) -> PixelSurvey:
+    """Decode images once, and find near-duplicates, even if one was converted, turned, mirrored or cropped.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-        Images that cannot be decoded are ignored. So are images without tissue, which would all resemble each other.
+    copies : bool
+        Search for near-duplicates. Images without tissue, which would all resemble each other, are left out. Of images
+        with the same pixels, each is a near-duplicate of the first one.
 
     Returns
     -------
-    tuple of Copy, or None
-        Sorted by IDs. None, without a search, if there are more than `MOST_COMPARED` images.
+    PixelSurvey
 
     Notes
     -----
@@ -106,24 +135,42 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
     ----------
     Points: Lowe 2004, sec. 3. Keys: Charikar 2002 (signs of random projections).
     """
-    if len(records) > MOST_COMPARED:
-        return None
-    scale = _scale(records)
+    scale = _scale(records) if copies else Scale(1, 4)
 
-    def describe(record: ImageRecord) -> Fingerprint | None:
+    def look(record: ImageRecord) -> tuple[str, bool, Fingerprint | None] | ImageError:
         try:
-            return fingerprint(grey_levels(decode_record(record), scale), scale)
-        except ImageError:
-            return None
+            image = decode_record(record)
+        except ImageError as error:
+            return error
+        similar = fingerprint(grey_levels(image, scale), scale) if copies else None
+        return pixels_sha256(image), is_blank(image), similar
 
+    survey, first = PixelSurvey({}, [], {}, []), dict[str, str]()
     prints: list[Fingerprint | None] = []
     with (
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress,
     ):
-        for image in pool.map(describe, records):
-            prints.append(image)
+        for record, seen in zip(records, pool.map(look, records), strict=True):
+            prints.append(None)
+            if isinstance(seen, ImageError):
+                survey.failures[record.image_id] = seen
+            else:
+                sha, blank, prints[-1] = seen
+                survey.pixels[record.image_id] = sha
+                if blank:
+                    survey.blank.append(record.image_id)
+                elif (original := first.setdefault(sha, record.image_id)) != record.image_id:
+                    prints[-1] = None
+                    survey.copies.append(Copy(*sorted((original, record.image_id)), 1.0, 1.0))
             progress.update_to(len(prints))
+    survey.copies.extend(_confirmed(records, prints, scale))
+    survey.copies.sort(key=lambda copy: (copy.first, copy.second))
+    return survey
+
+
+def _confirmed(records: Sequence[ImageRecord], prints: Sequence[Fingerprint | None], scale: Scale) -> Iterable[Copy]:
+    """Return the pairs of images that are similar by their fingerprints and also by their pixels."""
 
     @lru_cache(maxsize=32)
     def pixels(index: int) -> Grey:
@@ -142,7 +189,7 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
         if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
-    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
+    return copies.values()
 
 
 def _scale(records: Sequence[ImageRecord]) -> Scale:
