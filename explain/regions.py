@@ -132,10 +132,24 @@ def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
     return rings
 
 
-def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
-    """Write the regions with the highest values as GeoJSON, in pixels of the image file."""
+def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> bool:
+    """Write the regions with the highest values as GeoJSON, in pixels as the file stores them.
+
+    QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+    """
     header = read_header(record.path)
     left, top, right, bottom = record.box or (0, 0, header.width, header.height)
     content = hottest_regions(explanation, width=right - left, height=bottom - top, left=left, top=top)
+    turned = header.orientation != 1
+    for region in content["features"] if turned else ():
+        shape, properties = region["geometry"], region["properties"]
+        shape["coordinates"] = [[header.as_stored(*point) for point in ring] for ring in shape["coordinates"]]
+        properties["frame"] = f"pixels as stored, without the EXIF orientation {header.orientation}"
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
+    return turned

@@ -28,7 +28,7 @@ from ..core import (
     plain_options,
 )
 from ..crossval import bundle_kind, bundle_lines, bundle_view
-from ..data import ImageRecord, ImageSelection, is_blank, pixel_findings, record_sha256, report_findings
+from ..data import Finding, ImageRecord, ImageSelection, is_blank, pixel_findings, record_sha256, report_findings
 from ..finetune import CnnModel
 from ..formats import file_sha256
 from ..jobs import Progress, Work, do_missing, key_of, refuse_overwriting, remove_output, write_rows
@@ -53,6 +53,8 @@ from .regions import write_regions
 
 _log = logging.getLogger(__name__)
 
+
+_TURNED = "shown as its EXIF orientation says; its outlines are in pixels as stored, as QuPath reads them"
 
 _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
 """Options that a caller can change in addition to those of a prediction."""
@@ -257,6 +259,7 @@ def _explain_by(
     ends: list[tuple[float, float]] = []
     failures = list(refused)
     blank: list[str] = []
+    turned: list[Finding] = []
     on_workers(settings, [record for record in records if record is not None])
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
@@ -271,7 +274,9 @@ def _explain_by(
                 if explanation.picture is not None and is_blank(explanation.picture):
                     blank.append(explanation.image_id)
                 if record is not None and explanation.values is not None:
-                    write_regions(folder / "regions" / f"{name}.geojson", explanation, record)
+                    regions = folder / "regions" / f"{name}.geojson"
+                    if write_regions(regions, explanation, record):
+                        turned.append(Finding("note", record.image_id, _TURNED))
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
@@ -290,7 +295,7 @@ def _explain_by(
             progress.update_to(number)
     if not saved:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    report_findings(pixel_findings({}, blank, known={}))
+    report_findings([*pixel_findings({}, blank, known={}), *turned])
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(folder / "explain.csv", header, rows)
     problems = folder / "failures.csv"
