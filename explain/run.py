@@ -28,7 +28,7 @@ from ..core import (
     plain_options,
 )
 from ..crossval import bundle_kind, bundle_lines, bundle_view
-from ..data import Finding, ImageRecord, ImageSelection, is_blank, pixel_findings, record_sha256, report_findings
+from ..data import Finding, ImageRecord, ImageSelection, record_sha256, report_findings
 from ..finetune import CnnModel
 from ..formats import file_sha256
 from ..jobs import Progress, Work, do_missing, key_of, refuse_overwriting, remove_output, write_rows
@@ -258,7 +258,6 @@ def _explain_by(
     saved: list[tuple[Path, str]] = []  # paths only, since the arrays are large
     ends: list[tuple[float, float]] = []
     failures = list(refused)
-    blank: list[str] = []
     turned: list[Finding] = []
     on_workers(settings, [record for record in records if record is not None])
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
@@ -271,8 +270,6 @@ def _explain_by(
                 if explanation is None:
                     explanation = explainer(record)
                     explanation.save(arrays, work=work)
-                if explanation.picture is not None and is_blank(explanation.picture):
-                    blank.append(explanation.image_id)
                 if record is not None and explanation.values is not None:
                     regions = folder / "regions" / f"{name}.geojson"
                     if write_regions(regions, explanation, record):
@@ -295,7 +292,7 @@ def _explain_by(
             progress.update_to(number)
     if not saved:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    report_findings([*pixel_findings({}, blank, known={}), *turned])
+    report_findings(turned)
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(folder / "explain.csv", header, rows)
     problems = folder / "failures.csv"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import DAMAGE, ImageError, InputError, few
+from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...formats import Cells, ImageHeader, file_identity, file_sha256, read_header
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
@@ -34,7 +34,7 @@ of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patche
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
-_BLANK = "white, black or of another single colour, so that it shows nothing; leave it out or export it again"
+_BLANK = Message("white, black or of another single colour, so that it shows nothing; leave it out or export it again")
 
 CROP_SEEDS = ("id", "pixels")
 """Sources of the random seed of an image: its ID, as in training, or its decoded pixels, as for new images, so that
