@@ -10,16 +10,7 @@ from typing import Any
 
 from ..core import InputError, Message, MissingInputError, StoreError, few
 from ..crossval import LabelledImages
-from ..data import (
-    FACTS_FILE,
-    SYNTHETIC_BANNER,
-    DatasetFacts,
-    check_order,
-    pixel_findings,
-    read_dataset_facts,
-    report_findings,
-    spell_labels,
-)
+from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, look_first, open_store
 from ..runs import ImageChange, Known
@@ -122,7 +113,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         with open_store(path) as store:
             headers[name], settings[name], content[name] = store.header, store.settings, store.content()
             stains[name] = store.stain_outcome()
-            pixels |= store.pixels
+            pixels |= stains[name].pixels
             images = _Images.of(store)
         first = first or images
         if images.described != first.described:
@@ -157,11 +148,9 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         groups=groups,
         known=known,
         pixels=pixels,
+        blank={image for outcome in stains.values() for image in outcome.blank},
         files=first.files,
     )
-    facts = {image: (label or None, groups[image]) for image, label in labels.items()}
-    blank = dict.fromkeys(image for outcome in stains.values() for image in outcome.blank)
-    report_findings(pixel_findings(pixels, blank, known=facts))
     return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, content)
 
 

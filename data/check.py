@@ -12,7 +12,7 @@ from ..jobs import default_jobs
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
-from .images import MOST_COMPARED, Copy, compare_contents, pixel_findings, survey_pixels
+from .images import MOST_COMPARED, Copy, PixelSurvey, compare_contents, find_copies, pixel_findings
 from .layouts import MAMMOGRAMS, find_layout
 
 _FEW_BITS = 14
@@ -111,13 +111,12 @@ def survey_dataset(
             on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
-    search = copies and len(sound) <= MOST_COMPARED
-    looked = unique.dataset.records if decode or search else _spread(unique.dataset.records, _MOST_LOOKED)
-    seen = survey_pixels(looked, copies=search)
-    for image, error in seen.failures.items():
-        broken.add(image)
-        findings.append(Finding("error", image, message_of(error)))
-    findings.extend(header_findings([record for record in sound if record.image_id not in broken], headers))
+    seen, searched = PixelSurvey(), copies and len(sound) <= MOST_COMPARED
+    looked = unique.dataset.records if decode or searched else _spread(unique.dataset.records, _MOST_LOOKED)
+    pairs = find_copies(looked, seen=seen, search=searched)
+    broken.update(seen.failures)
+    findings += [Finding("error", image, message_of(error)) for image, error in seen.failures.items()]
+    findings += header_findings((record for record in sound if record.image_id not in broken), headers)
     findings += [
         Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")
         for copy, original in unique.repeated
@@ -125,13 +124,7 @@ def survey_dataset(
     findings += contradictions
     known = {record.image_id: (record.label, record.group) for record in dataset.records}
     findings += pixel_findings(seen.pixels, seen.blank, known=known)
-    findings.extend(
-        _copies(dataset, [copy for copy in seen.copies if seen.pixels[copy.first] != seen.pixels[copy.second]])
-    )
-    if copies and not search:
-        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
-        findings.append(Finding("note", str(dataset.root), message))
-    pairs = tuple(seen.copies) if search else None
+    findings += _copies(dataset, pairs if copies else (), seen.pixels)
     return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs)
 
 
@@ -143,10 +136,15 @@ def _spread(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
 def header_findings(
     records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
 ) -> list[Finding]:
-    """Warn of what a person must know of files: the remarks of headers, and `dark_pictures`, whose arguments it has."""
-    records = list(records)
-    remarks = [Finding("warning", one.image_id, text) for one in records for text in headers[one.image_id].remarks]
-    return remarks + dark_pictures(records, headers, most=most)
+    """Warn of what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
+
+    The parameters are those of `dark_pictures`.
+    """
+    known = [record for record in records if record.image_id in headers]
+    remarks = [
+        Finding("warning", record.image_id, text) for record in known for text in headers[record.image_id].remarks
+    ]
+    return remarks + dark_pictures(known, headers, most=most)
 
 
 def dark_pictures(
@@ -187,11 +185,14 @@ def dark_pictures(
     return [Finding("warning", image, message) for image in bits]
 
 
-def _copies(dataset: Dataset, pairs: Sequence[Copy]) -> list[Finding]:
+def _copies(dataset: Dataset, pairs: Sequence[Copy] | None, pixels: Mapping[str, str]) -> list[Finding]:
     """Return a finding for each near-duplicate: a note if folds by patient keep the pair together, else a warning."""
+    if pairs is None:
+        message = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
+        return [Finding("note", str(dataset.root), message)]
     records = {record.image_id: record for record in dataset.records}
     findings = []
-    for copy in pairs:
+    for copy in (pair for pair in pairs if pixels[pair.first] != pixels[pair.second]):
         first, second = records[copy.first], records[copy.second]
         label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
         together = first.group is not None and first.group == second.group and not label

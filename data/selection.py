@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from .check import check_stain, header_findings
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
-from .images import ImageFiles, UniqueImages, find_copies, pixel_findings, unique_images
+from .images import ImageFiles, UniqueImages, find_copies, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
 from .read import read_images
@@ -68,8 +68,8 @@ class OpenedImages:
         """The identity of the dataset, see `UniqueImages.digest`."""
         return self.unique.digest
 
-    def settle(self, path: Path, *, failed: int, pixels: Mapping[str, str], blank: Collection[str]) -> DatasetFacts:
-        """Return all facts about the images, including near-duplicates, and write them to a file. Log the findings.
+    def settle(self, path: Path, *, failed: int) -> DatasetFacts:
+        """Return all facts about the images, including near-duplicates, and write them to a file.
 
         Parameters
         ----------
@@ -77,17 +77,13 @@ class OpenedImages:
             The file to write. If it has near-duplicates of the same images from an earlier run, these are reused.
         failed : int
             Number of images that failed while they were read.
-        pixels, blank
-            What the pixels of the images are, see `pixel_findings`.
         """
-        known_of = {record.image_id: (record.label, record.group) for record in self.dataset.records}
-        report_findings(pixel_findings(pixels, blank, known=known_of))
         copies = read_dataset_facts(path, images_sha256=self.digest).copies
         if copies is None and (pairs := find_copies(self.dataset.records)) is not None:
             copies = tuple((copy.first, copy.second) for copy in pairs)
-        if alike := [pair for pair in copies or () if len({pixels.get(image, image) for image in pair}) > 1]:
+        if copies:
             _log.warning(
-                "%s, first %s; `bchisto data check` names them", pairs_alike(len(alike)), " and ".join(alike[0])
+                "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
             )
         known = replace(self.known(failed=failed), copies=copies)
         write_dataset_facts(path, known, images_sha256=self.digest)
@@ -283,8 +279,9 @@ class ImageSelection(Settings):
                 files = ImageFiles(cache)
             usable = dataset.records
             refused: tuple[tuple[str, str], ...] = ()
+            checked = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
             if not (keep_refused and skip_errors):
-                usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
+                usable, refused = checked
             ensure_folder(cache.parent)
             return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=files), refused)
 

@@ -28,7 +28,7 @@ from ..core import (
     plain_options,
 )
 from ..crossval import bundle_kind, bundle_lines, bundle_view
-from ..data import Finding, ImageRecord, ImageSelection, record_sha256, report_findings
+from ..data import ImageRecord, ImageSelection, record_sha256
 from ..finetune import CnnModel
 from ..formats import file_sha256
 from ..jobs import Progress, Work, do_missing, key_of, refuse_overwriting, remove_output, write_rows
@@ -53,8 +53,6 @@ from .regions import write_regions
 
 _log = logging.getLogger(__name__)
 
-
-_TURNED = "shown as its EXIF orientation says; its outlines are in pixels as stored, as QuPath reads them"
 
 _OPTIONS = tuple(field.name for field in fields(ExplainSettings))
 """Options that a caller can change in addition to those of a prediction."""
@@ -258,7 +256,6 @@ def _explain_by(
     saved: list[tuple[Path, str]] = []  # paths only, since the arrays are large
     ends: list[tuple[float, float]] = []
     failures = list(refused)
-    turned: list[Finding] = []
     on_workers(settings, [record for record in records if record is not None])
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
@@ -271,9 +268,7 @@ def _explain_by(
                     explanation = explainer(record)
                     explanation.save(arrays, work=work)
                 if record is not None and explanation.values is not None:
-                    regions = folder / "regions" / f"{name}.geojson"
-                    if write_regions(regions, explanation, record):
-                        turned.append(Finding("note", record.image_id, _TURNED))
+                    write_regions(folder / "regions" / f"{name}.geojson", explanation, record)
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
@@ -292,7 +287,6 @@ def _explain_by(
             progress.update_to(number)
     if not saved:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    report_findings(turned)
     header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(folder / "explain.csv", header, rows)
     problems = folder / "failures.csv"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
-from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages
+from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, pixel_findings, report_findings
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..jobs import (
     Shard,
@@ -161,7 +161,6 @@ def featurize(
             _describe(units, plans, settings, keys, size=size, work=work)
         failures = dict(opened.refused)
         outcomes: list[StainOutcome] = []
-        pixels: dict[str, str] = {}
         share = None
         if work.shard is not None:
             if (share := _share(work.shard, units, plans)) is not None:
@@ -170,14 +169,16 @@ def featurize(
             for plan in plans:
                 if plan.name in finished:
                     _merge(plan, finished[plan.name], units, keys[plan.name], unique=unique, refused=opened.refused)
-                left_out, outcome, hashes = _close(plan)
+                left_out, outcome = _close(plan)
                 failures |= left_out
-                pixels |= hashes
                 outcomes.append(outcome)
-            blank = dict.fromkeys(image for outcome in outcomes for image in outcome.blank)
-            failed = len(failures) - len(opened.refused)
-            known = opened.settle(folder / FACTS_FILE, failed=failed, pixels=pixels, blank=blank)
+            known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
+        facts = {image.image_id: (image.label, image.group) for image in unique.dataset.records}
+        found = [
+            finding for outcome in outcomes for finding in pixel_findings(outcome.pixels, outcome.blank, known=facts)
+        ]
+        report_findings(list(dict.fromkeys(found)))
         skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
         doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
         for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
@@ -352,15 +353,15 @@ def _merge(
         )
 
 
-def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome, dict[str, str]]:
-    """Remove the parts of a finished feature file; return its failures, stain normalisation and checksums of pixels."""
+def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
+    """Remove the parts of a finished feature file; return its failures and the result of stain normalisation."""
     with open_store(plan.path) as store:
-        failures, outcome, pixels = dict(store.header["failures"]), store.stain_outcome(), store.pixels
+        failures, outcome = dict(store.header["failures"]), store.stain_outcome()
     try:
         remove_tree(plan.folder)
     except OutputError as error:  # harmless: the feature file is complete, and parts are no longer read
         _log.warning("%s", error)
-    return failures, outcome, pixels
+    return failures, outcome
 
 
 def _write_failures(run: Path, failures: Mapping[str, str], *, source: Dataset, keep: bool) -> None:

@@ -61,12 +61,15 @@ class StainOutcome:
         Ids of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     blank : tuple of str
         Ids of images that show nothing, see `bchisto.data.is_blank`.
+    pixels : dict of str to str
+        See `Store.pixels`.
     """
 
     images: int
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
     blank: tuple[str, ...]
+    pixels: dict[str, str]
 
 
 _HASHED_BYTES = 64 * 1024**2
@@ -184,10 +187,10 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were not normalised, which have doubtful stains, and which show nothing."""
+        """Return which images were not normalised or have doubtful stains, and what their pixels are."""
         ids = np.array(self.image_ids, dtype=object)
         marked = (tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank"))
-        return StainOutcome(len(ids), *marked)
+        return StainOutcome(len(ids), *marked, self.pixels)
 
     @property
     def keys(self) -> dict[str, str]:

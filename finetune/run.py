@@ -106,7 +106,7 @@ def finetune(
         bank, pixels, failures = prepare_images(
             dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=work.skip_errors
         )
-        known = opened.settle(folder / FACTS_FILE, failed=len(failures), pixels=pixels, blank=())
+        known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         if settings.sampling == BEFORE:
             left = len(_left_out(records, failures, settings))
             known = replace(known, flow={**known.flow, "balanced": left})

@@ -28,12 +28,6 @@ warnings that were turned into errors."""
 
 _ORIENTATION = 0x0112
 
-TRANSPOSED = frozenset({5, 6, 7, 8})
-"""EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
-
-MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
-"""EXIF orientations whose rows, and whose columns, must be reversed (after the swap of width and height)."""
-
 
 @dataclass(frozen=True)
 class ImageHeader:
@@ -73,12 +67,6 @@ class ImageHeader:
     mpp: float | None = None
     orientation: int = 1
     remarks: tuple[str, ...] = ()
-
-    def as_stored(self, x: float, y: float) -> tuple[float, float]:
-        """Return a position, in pixels from the left and the top, as the file stores it, without its orientation."""
-        rows, columns = (self.orientation in mirrored for mirrored in MIRRORED)
-        across, down = self.width - x if columns else x, self.height - y if rows else y
-        return (down, across) if self.orientation in TRANSPOSED else (across, down)
 
 
 def page_remarks(pages: int, page: int = 1) -> tuple[str, ...]:

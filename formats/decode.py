@@ -29,24 +29,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, PathInput, as_path
-from .container import (
-    BROKEN,
-    MIRRORED,
-    TRANSPOSED,
-    Container,
-    ImageHeader,
-    Samples,
-    check_size,
-    damaged,
-    stretch_to_eight_bits,
-    truncated,
-)
+from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
 from .jpeg import JPEG_BEGIN, read_jpeg
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .slides import SLIDE, is_slide
 from .tiff import TIFF_BEGINS, read_tiff
+
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
+
+_MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
+"""EXIF orientations whose rows, and whose columns, must be reversed (after the swap of width and height)."""
 
 _BLOCK = 2**22
 """Number of samples that are converted from 16 to 8 bits at once, which bounds the additional memory."""
@@ -103,9 +98,16 @@ def read_header(path: PathInput) -> ImageHeader:
         return header
     container = _open(path)
     header = replace(container.header, orientation=container.orientation)
-    if container.orientation not in TRANSPOSED:
+    if container.orientation not in _TRANSPOSED:
         return header
     return replace(header, width=header.height, height=header.width)
+
+
+def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]:
+    """Return a position, in pixels from the left and the top, as the file stores the image, without its orientation."""
+    rows, columns = (header.orientation in mirrored for mirrored in _MIRRORED)
+    across, down = header.width - x if columns else x, header.height - y if rows else y
+    return (down, across) if header.orientation in _TRANSPOSED else (across, down)
 
 
 def _line(error: Exception) -> str:
@@ -144,9 +146,9 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
     else:
         image = _to_rgb(samples)
-    if container.orientation in TRANSPOSED:
+    if container.orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
-    rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in MIRRORED)
+    rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in _MIRRORED)
     return np.ascontiguousarray(image[::rows, ::columns])
 
 

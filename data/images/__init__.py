@@ -5,13 +5,14 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 """
 
 from .content import ImageFiles, UniqueImages, compare_contents, is_blank, pixel_findings, same_content, unique_images
-from .copies import MOST_COMPARED, Copy, find_copies, survey_pixels
+from .copies import MOST_COMPARED, Copy, PixelSurvey, find_copies
 from .decode import decode_record, scaled_side
 
 __all__ = [
     "MOST_COMPARED",
     "Copy",
     "ImageFiles",
+    "PixelSurvey",
     "UniqueImages",
     "compare_contents",
     "decode_record",
@@ -20,6 +21,5 @@ __all__ = [
     "pixel_findings",
     "same_content",
     "scaled_side",
-    "survey_pixels",
     "unique_images",
 ]

@@ -100,9 +100,9 @@ def pixel_findings(
     known : mapping
         Image ID to label and group.
     """
-    findings = [Finding("warning", image, _BLANK) for image in blank]
+    findings = [Finding("warning", image, _BLANK) for image in sorted(blank)]
     first: dict[str, str] = {}
-    for image, sha in pixels.items():
+    for image, sha in sorted(pixels.items()):
         if (original := first.setdefault(sha, image)) != image:
             but = _differing(known[image], known[original])
             end = f" in another file{but}; remove one{' or correct it' if but else ''}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -86,7 +86,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class PixelSurvey:
-    """What the pixels of images show.
+    """What the pixels of images show; filled by `find_copies`.
 
     Attributes
     ----------
@@ -96,34 +96,31 @@ class PixelSurvey:
         IDs of images without content, see `bchisto.data.is_blank`.
     failures : dict of str to ImageError
         Image ID to the reason why it cannot be decoded.
-    copies : list of Copy
-        Near-duplicates, sorted by IDs; without images that are blank.
     """
 
-    pixels: dict[str, str]
-    blank: list[str]
-    failures: dict[str, ImageError]
-    copies: list[Copy]
+    pixels: dict[str, str] = field(default_factory=dict)
+    blank: list[str] = field(default_factory=list)
+    failures: dict[str, ImageError] = field(default_factory=dict)
 
 
-def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
-    """Return the near-duplicates of `survey_pixels`; None, without a search, for more than `MOST_COMPARED` images."""
-    return tuple(survey_pixels(records).copies) if len(records) <= MOST_COMPARED else None
-
-
-def survey_pixels(records: Sequence[ImageRecord], *, copies: bool = True) -> PixelSurvey:
-    """Decode images once, and find near-duplicates, even if one was converted, turned, mirrored or cropped.
+def find_copies(
+    records: Sequence[ImageRecord], *, seen: PixelSurvey | None = None, search: bool = True
+) -> tuple[Copy, ...] | None:
+    """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-    copies : bool
-        Search for near-duplicates. Images without tissue, which would all resemble each other, are left out. Of images
-        with the same pixels, each is a near-duplicate of the first one.
+        Images that cannot be decoded are ignored. So are images without tissue, which would all resemble each other.
+    seen : PixelSurvey, optional
+        Is filled with what the pixels of all images show.
+    search : bool
+        Whether to search; if not, images are only decoded for `seen`.
 
     Returns
     -------
-    PixelSurvey
+    tuple of Copy, or None
+        Sorted by IDs. None without a search, as for more than `MOST_COMPARED` images.
 
     Notes
     -----
@@ -135,42 +132,30 @@ def survey_pixels(records: Sequence[ImageRecord], *, copies: bool = True) -> Pix
     ----------
     Points: Lowe 2004, sec. 3. Keys: Charikar 2002 (signs of random projections).
     """
-    scale = _scale(records) if copies else Scale(1, 4)
+    search = search and len(records) <= MOST_COMPARED
+    if seen is None and not search:
+        return None
+    seen, scale = seen or PixelSurvey(), _scale(records)
 
-    def look(record: ImageRecord) -> tuple[str, bool, Fingerprint | None] | ImageError:
+    def describe(record: ImageRecord) -> Fingerprint | None:
         try:
             image = decode_record(record)
         except ImageError as error:
-            return error
-        similar = fingerprint(grey_levels(image, scale), scale) if copies else None
-        return pixels_sha256(image), is_blank(image), similar
+            seen.failures[record.image_id] = error
+            return None
+        seen.pixels[record.image_id] = pixels_sha256(image)
+        if is_blank(image):
+            seen.blank.append(record.image_id)
+        return fingerprint(grey_levels(image, scale), scale) if search else None
 
-    survey, first = PixelSurvey({}, [], {}, []), dict[str, str]()
     prints: list[Fingerprint | None] = []
     with (
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="searching for near-duplicates", unit="images") as progress,
     ):
-        for record, seen in zip(records, pool.map(look, records), strict=True):
-            prints.append(None)
-            if isinstance(seen, ImageError):
-                survey.failures[record.image_id] = seen
-            else:
-                sha, blank, prints[-1] = seen
-                survey.pixels[record.image_id] = sha
-                if blank:
-                    survey.blank.append(record.image_id)
-                elif (original := first.setdefault(sha, record.image_id)) != record.image_id:
-                    prints[-1] = None
-                    survey.copies.append(Copy(*sorted((original, record.image_id)), 1.0, 1.0))
+        for image in pool.map(describe, records):
+            prints.append(image)
             progress.update_to(len(prints))
-    survey.copies.extend(_confirmed(records, prints, scale))
-    survey.copies.sort(key=lambda copy: (copy.first, copy.second))
-    return survey
-
-
-def _confirmed(records: Sequence[ImageRecord], prints: Sequence[Fingerprint | None], scale: Scale) -> Iterable[Copy]:
-    """Return the pairs of images that are similar by their fingerprints and also by their pixels."""
 
     @lru_cache(maxsize=32)
     def pixels(index: int) -> Grey:
@@ -189,7 +174,7 @@ def _confirmed(records: Sequence[ImageRecord], prints: Sequence[Fingerprint | No
         if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
-    return copies.values()
+    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second))) if search else None
 
 
 def _scale(records: Sequence[ImageRecord]) -> Scale:

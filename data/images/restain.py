@@ -113,8 +113,7 @@ def stain_images(
     doubtful: list[str] = []
     blank: list[str] = []
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
-    headers = read_headers(records)
-    report_findings(header_findings([one for one in records if one.image_id in headers], headers))
+    report_findings(header_findings(records, read_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
         for number, path in enumerate(files, start=1):
             try:
