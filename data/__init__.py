@@ -25,8 +25,8 @@ from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import split_groups, unknown_groups
 from .groups import join_groups
-from .images import is_blank, pixel_findings
-from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, unique_images
+from .images import is_blank
+from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, report_pixels, unique_images
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
@@ -90,7 +90,6 @@ __all__ = [
     "match_class",
     "missing_labels",
     "order_classes",
-    "pixel_findings",
     "pixels_sha256",
     "protocol_text",
     "published_folds",
@@ -99,6 +98,7 @@ __all__ = [
     "read_headers",
     "record_sha256",
     "report_findings",
+    "report_pixels",
     "resize_image",
     "scaled_side",
     "shrink_image",

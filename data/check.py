@@ -96,17 +96,15 @@ def survey_dataset(
     broken: set[str] = set()
 
     for record, header in zip(dataset.records, _headers(dataset.records), strict=True):
-        try:
-            if isinstance(header, ImageError):
-                raise header
+        if isinstance(header, ImageError):
+            broken.add(record.image_id)
+            findings.append(Finding("error", record.image_id, message_of(header)))
+        else:
             headers[record.image_id] = header
             sizes[record.image_id] = record.sides(header.width, header.height)
             if expected is not None and (header.width, header.height) != expected:
                 size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                 findings.append(Finding("warning", record.image_id, size))
-        except ImageError as error:
-            broken.add(record.image_id)
-            findings.append(Finding("error", record.image_id, message_of(error)))
         if on_image is not None:
             on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
@@ -123,7 +121,7 @@ def survey_dataset(
     ]
     findings += contradictions
     known = {record.image_id: (record.label, record.group) for record in dataset.records}
-    findings += pixel_findings(seen.pixels, seen.blank, known=known)
+    findings += pixel_findings(seen.pixels, seen.blank, known)
     findings += _copies(dataset, pairs if copies else (), seen.pixels)
     return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs)
 

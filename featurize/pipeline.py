@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
-from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, pixel_findings, report_findings
+from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..jobs import (
     Shard,
@@ -175,10 +175,8 @@ def featurize(
             known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
         facts = {image.image_id: (image.label, image.group) for image in unique.dataset.records}
-        found = [
-            finding for outcome in outcomes for finding in pixel_findings(outcome.pixels, outcome.blank, known=facts)
-        ]
-        report_findings(list(dict.fromkeys(found)))
+        for outcome in outcomes:
+            report_pixels(outcome.pixels, outcome.blank, facts)
         skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
         doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
         for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):

@@ -280,11 +280,8 @@ def check_schema(path: Path, file: Any) -> None:
     version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
-    if int(version) < 1:
-        raise StoreError(f"{path}: {_remedy(f'damaged: {version} is not a schema number')}")
     if int(version) < SCHEMA_VERSION:
-        fault = f"schema {version}, written by an older bchisto, is not read by this one"
-        raise StoreError(f"{path}: {_remedy(fault)}")
+        raise StoreError(f"{path}: {_remedy(f'{version} is not a schema number that this bchisto reads')}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
-from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixel_findings, pixels_sha256, report_findings
+from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixels_sha256, report_pixels
 from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
@@ -199,7 +199,7 @@ class StainTreatment:
 
     def warn(self, *, images: int | None) -> None:
         """Log warnings that name the images without content, and those skipped and doubtful, see `stain_notes`."""
-        report_findings(pixel_findings({}, sorted(self.blank), known={}))
+        report_pixels({}, self.blank, {})
         for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), images=images, stain=self.method):
             _log.warning("%s", note)
 

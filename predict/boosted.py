@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
-from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
+from ..data import ImageRecord, LeastSize, report_pixels
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -186,7 +186,7 @@ class BoostedModel:
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
-        report_findings(pixel_findings({}, blank, known={}))
+        report_pixels({}, blank, {})
         notes = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
         for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):

@@ -18,7 +18,7 @@ from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...formats import Cells, ImageHeader, file_identity, file_sha256, read_header
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, report_findings
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def is_blank(image: npt.NDArray[np.uint8]) -> bool:
 
 
 def pixel_findings(
-    pixels: Mapping[str, str], blank: Collection[str], *, known: Mapping[str, tuple[str | None, str | None]]
+    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
 ) -> list[Finding]:
     """Warn of images without content, and of images with the same pixels in different files.
 
@@ -104,13 +104,19 @@ def pixel_findings(
     first: dict[str, str] = {}
     for image, sha in sorted(pixels.items()):
         if (original := first.setdefault(sha, image)) != image:
-            but = _differing(known[image], known[original])
+            but, group = _differing(known[image], known[original]), known[image][1]
             end = f" in another file{but}; remove one{' or correct it' if but else ''}"
             same, kind = (f"the same pixels as {name}{end}" for name in (original, "other images"))
-            group = known[image][1]
             together = not but and group is not None and group == known[original][1]
             findings.append(Finding("note" if together else "warning", image, same, kind=kind))
     return findings
+
+
+def report_pixels(
+    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
+) -> None:
+    """Log the findings of `pixel_findings`."""
+    report_findings(pixel_findings(pixels, blank, known))
 
 
 def _differing(own: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:

@@ -29,7 +29,7 @@ from ..check import header_findings, read_headers
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import walk_files
-from .content import is_blank, pixel_findings
+from .content import is_blank, report_pixels
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -111,7 +111,6 @@ def stain_images(
     rows: list[list[object]] = []
     pairs: list[npt.NDArray[np.uint8]] = []
     doubtful: list[str] = []
-    blank: list[str] = []
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
     report_findings(header_findings(records, read_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
@@ -138,14 +137,12 @@ def stain_images(
             if estimate is not None and check is not None:
                 numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual, check.whitened, check.basis)
                 rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
-            if is_blank(before):
-                blank.append(path.name)
+            report_pixels({}, [path.name] * is_blank(before), {})
             if len(pairs) < _SHEET_ROWS:
                 pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
-    report_findings(pixel_findings({}, blank, known={}))
     channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
     for note in stain_notes((), doubtful, images=len(written), stain=stain):
         _log.warning("%s", note)
