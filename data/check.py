@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core import ImageError, InputError, message_of
-from ..formats import ImageHeader, largest_sample, read_header
-from ..jobs import default_jobs
+from ..formats import ImageHeader
 from ..stains import TREATMENTS
-from .dataset import Dataset, ImageRecord
+from .dataset import Dataset
 from .findings import Finding
-from .images import MOST_COMPARED, Copy, PixelSurvey, compare_contents, find_copies, pixel_findings
+from .images import (
+    MOST_COMPARED, Copy, PixelSurvey, compare_contents, find_copies, header_findings, iter_headers, pixel_findings, spread,
+)  # fmt: skip
 from .layouts import MAMMOGRAMS, find_layout
-
-_FEW_BITS = 14
-"""A 16-bit image whose values fit in so many bits looks far too dark: its white is a quarter of the full scale."""
 
 _MOST_LOOKED = 100
 """Number of images whose pixels are read if neither all are decoded nor near-duplicates are searched for."""
@@ -50,25 +47,6 @@ class DatasetSurvey:
     copies: tuple[Copy, ...] | None
 
 
-def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
-    """Return a dict from image ID to header; images with an unreadable header are left out."""
-    headers = zip(records, _headers(records), strict=True)
-    return {record.image_id: header for record, header in headers if isinstance(header, ImageHeader)}
-
-
-def _headers(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
-    """Yield the header of each image, or why it cannot be read; several files are read at a time."""
-
-    def read(record: ImageRecord) -> ImageHeader | ImageError:
-        try:
-            return read_header(record.path)
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(default_jobs()) as pool:  # cancels pending reads if the caller stops early
-        yield from pool.map(read, records)
-
-
 def survey_dataset(
     dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
 ) -> DatasetSurvey:
@@ -95,7 +73,7 @@ def survey_dataset(
     sizes: dict[str, tuple[int, int]] = {}
     broken: set[str] = set()
 
-    for record, header in zip(dataset.records, _headers(dataset.records), strict=True):
+    for record, header in zip(dataset.records, iter_headers(dataset.records), strict=True):
         if isinstance(header, ImageError):
             broken.add(record.image_id)
             findings.append(Finding("error", record.image_id, message_of(header)))
@@ -110,7 +88,7 @@ def survey_dataset(
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
     seen, searched = PixelSurvey(), copies and len(sound) <= MOST_COMPARED
-    looked = unique.dataset.records if decode or searched else _spread(unique.dataset.records, _MOST_LOOKED)
+    looked = unique.dataset.records if decode or searched else spread(unique.dataset.records, _MOST_LOOKED)
     pairs = find_copies(looked, seen=seen, search=searched)
     broken.update(seen.failures)
     findings += [Finding("error", image, message_of(error)) for image, error in seen.failures.items()]
@@ -124,63 +102,6 @@ def survey_dataset(
     findings += pixel_findings(seen.pixels, seen.blank, known)
     findings += _copies(dataset, pairs if copies else (), seen.pixels)
     return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs)
-
-
-def _spread(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
-    """Return at most so many images, evenly sampled."""
-    return records[:: max(1, -(-len(records) // most))]
-
-
-def header_findings(
-    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
-) -> list[Finding]:
-    """Warn of what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
-
-    The parameters are those of `dark_pictures`.
-    """
-    known = [record for record in records if record.image_id in headers]
-    remarks = [
-        Finding("warning", record.image_id, text) for record in known for text in headers[record.image_id].remarks
-    ]
-    return remarks + dark_pictures(known, headers, most=most)
-
-
-def dark_pictures(
-    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
-) -> list[Finding]:
-    """Warn of 16-bit images whose values use at most 14 bits, as those of 12-bit cameras do.
-
-    Parameters
-    ----------
-    records : iterable of ImageRecord
-        Images whose grey levels are stretched, or that cannot be decoded, are ignored.
-    headers : mapping of str to ImageHeader
-        Image ID to header.
-    most : int, optional
-        Largest number of images whose pixels are read, evenly sampled; by default all.
-    """
-    bits: dict[str, int] = {}
-    deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
-    deep = list(_spread(deep, most or len(deep) or 1))
-
-    def largest(record: ImageRecord) -> int:
-        try:
-            return largest_sample(record.path)
-        except ImageError:
-            return 0
-
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        for record, value in zip(deep, pool.map(largest, deep), strict=True):
-            if 0 < value < 2**_FEW_BITS:
-                bits[record.image_id] = value.bit_length()
-    if not bits:
-        return []
-    most = max(bits.values())
-    message = (
-        f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
-        "or save it as 8-bit RGB"
-    )
-    return [Finding("warning", image, message) for image in bits]
 
 
 def _copies(dataset: Dataset, pairs: Sequence[Copy] | None, pixels: Mapping[str, str]) -> list[Finding]:

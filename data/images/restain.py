@@ -25,11 +25,11 @@ from ...core import (
 from ...formats import decode_image
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
-from ..check import header_findings, read_headers
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import walk_files
 from .content import is_blank, report_pixels
+from .headers import header_findings, read_headers
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
