@@ -11,12 +11,19 @@ from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding
 from .images import (
-    MOST_COMPARED, Copy, PixelSurvey, compare_contents, find_copies, header_findings, iter_headers, pixel_findings, spread,
-)  # fmt: skip
+    MOST_COMPARED,
+    Copy,
+    Pixels,
+    compare_contents,
+    find_copies,
+    header_findings,
+    headers_of,
+    pixel_findings,
+)
 from .layouts import MAMMOGRAMS, find_layout
 
-_MOST_LOOKED = 100
-"""Number of images whose pixels are read if neither all are decoded nor near-duplicates are searched for."""
+_LOOKED = 100
+"""Number of images, or up to twice as many, whose pixels are read if there is no other reason to read all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def survey_dataset(
     sizes: dict[str, tuple[int, int]] = {}
     broken: set[str] = set()
 
-    for record, header in zip(dataset.records, iter_headers(dataset.records), strict=True):
+    for record, header in zip(dataset.records, headers_of(dataset.records), strict=True):
         if isinstance(header, ImageError):
             broken.add(record.image_id)
             findings.append(Finding("error", record.image_id, message_of(header)))
@@ -87,9 +94,9 @@ def survey_dataset(
             on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
-    seen, searched = PixelSurvey(), copies and len(sound) <= MOST_COMPARED
-    looked = unique.dataset.records if decode or searched else spread(unique.dataset.records, _MOST_LOOKED)
-    pairs = find_copies(looked, seen=seen, search=searched)
+    seen, searched = Pixels(), copies and len(sound) <= MOST_COMPARED
+    step = 1 if decode or searched else max(1, len(unique.dataset) // _LOOKED)
+    pairs = find_copies(unique.dataset.records[::step], seen=seen, search=searched)
     broken.update(seen.failures)
     findings += [Finding("error", image, message_of(error)) for image, error in seen.failures.items()]
     findings += header_findings((record for record in sound if record.image_id not in broken), headers)

@@ -5,26 +5,25 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 """
 
 from .content import ImageFiles, UniqueImages, compare_contents, is_blank, pixel_findings, same_content, unique_images
-from .copies import MOST_COMPARED, Copy, PixelSurvey, find_copies
+from .copies import MOST_COMPARED, Copy, Pixels, find_copies
 from .decode import decode_record, scaled_side
-from .headers import header_findings, iter_headers, read_headers, spread
+from .headers import header_findings, headers_of, read_headers
 
 __all__ = [
     "MOST_COMPARED",
     "Copy",
     "ImageFiles",
-    "PixelSurvey",
+    "Pixels",
     "UniqueImages",
     "compare_contents",
     "decode_record",
     "find_copies",
     "header_findings",
+    "headers_of",
     "is_blank",
-    "iter_headers",
     "pixel_findings",
     "read_headers",
     "same_content",
     "scaled_side",
-    "spread",
     "unique_images",
 ]

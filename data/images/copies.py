@@ -85,7 +85,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class PixelSurvey:
+class Pixels:
     """What the pixels of images show; filled by `find_copies`.
 
     Attributes
@@ -104,7 +104,7 @@ class PixelSurvey:
 
 
 def find_copies(
-    records: Sequence[ImageRecord], *, seen: PixelSurvey | None = None, search: bool = True
+    records: Sequence[ImageRecord], *, seen: Pixels | None = None, search: bool = True
 ) -> tuple[Copy, ...] | None:
     """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
 
@@ -112,7 +112,7 @@ def find_copies(
     ----------
     records : sequence of ImageRecord
         Images that cannot be decoded are ignored. So are images without tissue, which would all resemble each other.
-    seen : PixelSurvey, optional
+    seen : Pixels, optional
         Is filled with what the pixels of all images show.
     search : bool
         Whether to search; if not, images are only decoded for `seen`.
@@ -135,7 +135,7 @@ def find_copies(
     search = search and len(records) <= MOST_COMPARED
     if seen is None and not search:
         return None
-    seen, scale = seen or PixelSurvey(), _scale(records)
+    seen, scale = seen or Pixels(), _scale(records)
 
     def describe(record: ImageRecord) -> Fingerprint | None:
         try:

@@ -17,11 +17,11 @@ _FEW_BITS = 14
 
 def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
     """Return a dict from image ID to header; images with an unreadable header are left out."""
-    headers = zip(records, iter_headers(records), strict=True)
+    headers = zip(records, headers_of(records), strict=True)
     return {record.image_id: header for record, header in headers if isinstance(header, ImageHeader)}
 
 
-def iter_headers(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
+def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
     """Yield the header of each image, or why it cannot be read; several files are read at a time."""
 
     def read(record: ImageRecord) -> ImageHeader | ImageError:
@@ -32,11 +32,6 @@ def iter_headers(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | Image
 
     with ThreadPoolExecutor(default_jobs()) as pool:  # cancels pending reads if the caller stops early
         yield from pool.map(read, records)
-
-
-def spread(records: Sequence[ImageRecord], most: int) -> Sequence[ImageRecord]:
-    """Return at most so many images, evenly sampled."""
-    return records[:: max(1, -(-len(records) // most))]
 
 
 def header_findings(
@@ -69,7 +64,7 @@ def dark_pictures(
     """
     bits: dict[str, int] = {}
     deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
-    deep = list(spread(deep, most or len(deep) or 1))
+    deep = deep[:: -(-len(deep) // most) if most and deep else 1]
 
     def largest(record: ImageRecord) -> int:
         try:
