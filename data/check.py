@@ -39,7 +39,7 @@ class DatasetSurvey:
     sizes : mapping of str to (int, int)
         Image ID to width and height in pixels; those of its box if the image is a part of its file.
     broken : frozenset of str
-        Images whose header cannot be read or, with `decode`, whose pixels cannot be read.
+        Images whose header or, if they are decoded, whose pixels cannot be read.
     repeated : tuple of (str, str)
         ID of an image that is left out, and the ID of the identical file that is used.
     copies : tuple of Copy, or None
@@ -63,9 +63,10 @@ def survey_dataset(
     ----------
     dataset : Dataset
     decode : bool
-        Also decode every image, which finds truncated files. Otherwise only headers are read.
+        Decode every image, which finds truncated files. Without `copies` and `decode`, only headers are read, and the
+        pixels of at most 200 images.
     copies : bool
-        Search for near-duplicates, which requires decoding every image.
+        Search for near-duplicates, which decodes every image.
     on_image : callable, optional
         Called after each image, for a progress bar.
 
@@ -98,7 +99,7 @@ def survey_dataset(
     step = 1 if decode or searched else max(1, len(unique.dataset) // _LOOKED)
     pairs = find_copies(unique.dataset.records[::step], seen=seen, search=searched)
     broken.update(seen.failures)
-    findings += [Finding("error", image, message_of(error)) for image, error in seen.failures.items()]
+    findings += [Finding("error", image, message_of(error)) for image, error in sorted(seen.failures.items())]
     findings += header_findings((record for record in sound if record.image_id not in broken), headers)
     findings += [
         Finding("warning", copy, f"the same image as {original}; used once", kind="the same as other images; used once")

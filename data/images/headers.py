@@ -42,9 +42,7 @@ def header_findings(
     The parameters are those of `dark_pictures`.
     """
     known = [record for record in records if record.image_id in headers]
-    remarks = [
-        Finding("warning", record.image_id, text) for record in known for text in headers[record.image_id].remarks
-    ]
+    remarks = [Finding("warning", image.image_id, text) for image in known for text in headers[image.image_id].remarks]
     return remarks + dark_pictures(known, headers, most=most)
 
 
