@@ -115,7 +115,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         with open_store(path) as store:
             headers[name], settings[name], content[name] = store.header, store.settings, store.content()
             stains[name] = store.stain_outcome()
-            pixels |= store.pixels
+            pixels |= stains[name].pixels
             images = _Images.of(store)
         first = first or images
         if images.described != first.described:
@@ -150,6 +150,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         groups=groups,
         known=known,
         pixels=pixels,
+        blank={image for outcome in stains.values() for image in outcome.blank},
         files=first.files,
     )
     return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, content)

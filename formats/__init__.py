@@ -27,7 +27,7 @@ from .columns import (
 from .container import BROKEN, ImageHeader, plausible_mpp
 from .content import content_sha256, file_identity, file_sha256
 from .csvtable import CsvTable, column_key, published_rows, read_csv
-from .decode import decode_image, largest_sample, read_header
+from .decode import as_stored, decode_image, largest_sample, read_header
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
 from .kinds import mistaken
@@ -54,6 +54,7 @@ __all__ = [
     "CsvTable",
     "ImageHeader",
     "Role",
+    "as_stored",
     "check_archive_size",
     "check_tree",
     "check_zip",

@@ -113,7 +113,7 @@ def read_header(path: PathInput) -> ImageHeader:
     """
     path = as_path(path, "path")
     container = _open(path)
-    header = container.header
+    header = replace(container.header, orientation=container.orientation)
     if header.mode.endswith("A"):
         with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
             if _is_clear(_samples(path, container)):
@@ -121,6 +121,13 @@ def read_header(path: PathInput) -> ImageHeader:
     if container.orientation not in _TRANSPOSED:
         return header
     return replace(header, width=header.height, height=header.width)
+
+
+def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]:
+    """Return a position, in pixels from the left and the top, as the file stores the image, without its orientation."""
+    rows, columns = (header.orientation in mirrored for mirrored in _MIRRORED)
+    across, down = header.width - x if columns else x, header.height - y if rows else y
+    return (down, across) if header.orientation in _TRANSPOSED else (across, down)
 
 
 def _line(error: Exception) -> str:
