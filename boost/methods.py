@@ -102,6 +102,8 @@ def _exceptions(outcome: StainOutcome) -> Iterator[str]:
     """Yield sentences on images for which normalisation was skipped or is doubtful."""
     if outcome.skipped:
         yield f"Of the {outcome.images} images, {len(outcome.skipped)} with too little tissue were not normalised."
+    if outcome.blank:
+        yield f"Of the {outcome.images} images, {len(outcome.blank)} show nothing: they are of a single colour."
     if outcome.doubtful:
         yield (
             f"Of the {outcome.images} images, the normalised stains of {len(outcome.doubtful)} are in doubt: tissue "

@@ -101,7 +101,9 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
                 f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"
             )
     if not paths:
-        raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; run bchisto featurize first")
+        below = [path for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz")) if path.exists()]
+        how = f"give {below[0]}" if below else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+        raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; {how}")
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
@@ -113,7 +115,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         with open_store(path) as store:
             headers[name], settings[name], content[name] = store.header, store.settings, store.content()
             stains[name] = store.stain_outcome()
-            pixels |= store.pixels
+            pixels |= stains[name].pixels
             images = _Images.of(store)
         first = first or images
         if images.described != first.described:
@@ -137,7 +139,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     _refuse_unknown(sorted(set(labels.values()) - {"", *order}), order)
     present = tuple(label for label in order if label in labels.values())
     if len(present) < 2:
-        raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
+        raise InputError(f"all images are of class {present[0]}; boost needs images of at least two classes")
     datasets = {header["dataset"] for header in headers.values()}
     left_out = {str(image) for header in headers.values() for image, _ in header["failures"]}
     labelled = LabelledImages(
@@ -148,6 +150,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         groups=groups,
         known=known,
         pixels=pixels,
+        blank={image for outcome in stains.values() for image in outcome.blank},
         files=first.files,
     )
     return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, content)

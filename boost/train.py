@@ -78,8 +78,9 @@ def train(
     view = TwoClassView() if view is None else view
     if "none" in choice.folds:
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))
-    if not chosen.features and not run.is_dir():
-        raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
+    if not chosen.features and not (run / "features").is_dir():
+        what = "a folder without features" if run.is_dir() else "no such run folder"
+        raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
     preset = settings.lightgbm
     config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
     with record_run(run, command=work.recorded_as("boost"), config=config, shard=work.shard) as record:

@@ -142,7 +142,15 @@ def _fitted_options(result: Preflight) -> str:
 
 
 def fewer_folds(dataset: Dataset) -> str:
-    """Return the option of boost for fewer than ten folds, with a space in front; empty if there are enough images."""
+    """Return the option of boost for the split that came, or fewer than ten folds; empty if ten are possible.
+
+    It has a space in front.
+    """
+    from ..data import GIVEN, DatasetFacts, further_columns, given_parts
+
+    _, part_of = given_parts(DatasetFacts(columns=further_columns(dataset))) or ("", {})
+    if {"train", "test"} <= {part_of.get(record.image_id) for record in dataset.records if record.label}:
+        return f" --folds {GIVEN}"
     groups = {record.group for record in dataset.records}
     most = min((*dataset.class_counts().values(), len(dataset) if None in groups else len(groups)), default=0)
     return f" --folds {most}" if 1 < most < _FOLDS else ""

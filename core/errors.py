@@ -53,6 +53,19 @@ _REFUSED = frozenset(
 )  # fmt: skip
 """Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 
+_FIXES = {
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EROFS: "this disk is read-only, choose a folder on another one",
+    errno.ENOTDIR: "a part of this path is a file, choose another",
+    errno.ENOENT: "check this path",
+    errno.ENOSPC: "what is done is kept, free some space and run the command again",
+    errno.EDQUOT: "what is done is kept, free some space and run the command again",
+    errno.EFBIG: "what is done is kept, allow larger files (ulimit -f) and run the command again",
+}
+"""What to do about a system error."""
+
 _MEMORY = re.compile(
     r"bad_alloc|cannot allocate memory|unable to allocate|out of memory|insufficient memory|memory allocation failed"
     r"|failed to map segment|can't start new thread|OOM when allocating|RESOURCE_EXHAUSTED",
@@ -315,14 +328,8 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
     number = error_number(error)
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
     if number in _REFUSED:
-        return OutputError("{} ({})", what, reason, remedies=[then] if then else [])
-    return DiskFullError(f"{what} ({reason}); what is done is kept, {_room(number)} and run the command again")
-
-
-def _room(number: int | None) -> str:
-    if number == errno.EFBIG:
-        return "allow larger files (ulimit -f)"
-    return "free some space"
+        return OutputError("{} ({})", what, reason, remedies=[then or _FIXES.get(number or 0, "choose another path")])
+    return DiskFullError(f"{what} ({reason}); {_FIXES.get(number or 0, _FIXES[errno.ENOSPC])}")
 
 
 def os_error(error: OSError) -> tuple[str, int]:
@@ -333,12 +340,10 @@ def os_error(error: OSError) -> tuple[str, int]:
     if not names and number is not None and error.strerror and error.strerror != reason:
         reason = error.strerror.splitlines()[0]
     line = f"{' -> '.join(names)}: {reason}" if names else reason
-    if number in (errno.EACCES, errno.EPERM):
-        line += "; change its permissions"
-    elif number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        line += f"; what is done is kept, {_room(number)} and run the command again"
-    elif number == errno.EMFILE:
+    if number == errno.EMFILE:
         line = Message("{}; allow more open files (ulimit -n) or use fewer {jobs}", line)
+    elif number in _FIXES and (names or number != errno.ENOENT):
+        line += f"; {_FIXES[number]}"
     return line, 2 if number in _REFUSED and names else 1
 
 

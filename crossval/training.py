@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
-from ..data import DatasetFacts, FoldPlan, protocol_text, unknown_groups, write_fold_list
+from ..data import DatasetFacts, FoldPlan, protocol_text, report_pixels, unknown_groups, write_fold_list
 from ..evaluate import PredictionTable, TwoClassView
 from ..formats import read_rows
 from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
@@ -68,6 +68,8 @@ class LabelledImages:
         Image id to the SHA-256 of its decoded pixels, if known.
     files : dict of str to str
         Image id to the SHA-256 of its file.
+    blank : set of str
+        Ids of images that show nothing, if known, see `bchisto.data.is_blank`.
     """
 
     digest: str
@@ -79,6 +81,7 @@ class LabelledImages:
     known: DatasetFacts = field(default_factory=DatasetFacts)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    blank: set[str] = field(default_factory=set)
 
     def rows(self, keys: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str | None, Any]]:
         """Return image, label, group and fold for each key, a pair of an image and the fold that tests it."""
@@ -332,6 +335,9 @@ def cross_validate(
         ``results`` of the error holds the list.
     """
     folders = [training.check() for training in trainings]
+    images = trainings[0].images
+    known = {image: (label, images.groups[image]) for image, label in images.labels.items()}
+    report_pixels(images.pixels, images.blank, known)
     # overwrite all folders before any training, so that an interrupted run can be resumed
     for training, folder in zip(trainings, folders, strict=True):
         folder.begin(overwrite=training.overwrite)
@@ -352,7 +358,7 @@ def cross_validate(
     failed = [line for result in results for line in result.unreported]
     if any(result.panel is not None for result in results):
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=trainings[0].images.digest)
+            write_run_report(run, images=images.digest)
     if failed:
         wrote = ", ".join(str(result.folder) for result in results if result.assembled)
         raise ReportError(

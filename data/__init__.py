@@ -5,7 +5,7 @@ A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``ui
 """
 
 from ..formats import decode_image
-from .check import DatasetSurvey, read_headers, survey_dataset
+from .check import DatasetSurvey, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .facts import (
@@ -25,7 +25,8 @@ from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import split_groups, unknown_groups
 from .groups import join_groups
-from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, unique_images
+from .images import is_blank, read_headers
+from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, report_pixels, unique_images
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
@@ -77,6 +78,7 @@ __all__ = [
     "given_parts",
     "grouped",
     "inner_splits",
+    "is_blank",
     "join_groups",
     "join_labels",
     "known_classes",
@@ -96,6 +98,7 @@ __all__ = [
     "read_headers",
     "record_sha256",
     "report_findings",
+    "report_pixels",
     "resize_image",
     "scaled_side",
     "shrink_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,17 @@ SYNTHETIC_BANNER = (
 )
 """First line of every output about synthetic images."""
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
+IMAGE_SUFFIXES = frozenset(
+    {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
+)
+IMAGE_KINDS = "TIFF, PNG, JPEG, BMP, WebP or DICOM"
+"""What `IMAGE_SUFFIXES` stand for, in messages."""
+
+UNREAD = re.compile(
+    r"\.(gif|j[2p][2ckfmx]|jp[cx]|jls|ljpeg|jx[lr]|wdp|hdp|hei[cf]|hif|avif|ps[bd]|xcf|tga|pcx|p[bgnp]m|pam|exr|hdr|dng|"
+    r"cr[23]|ne[fw]|nrw|arw|orf|rw2|raf|pef|raw|dib|ico|sgi|lif|lsm|nd2|oi[bfr]|zvi|stk|mh[ad]|nii|nrrd|fi?ts?|qptiff|btf)"
+)
+"""Suffixes of pictures of other kinds, and of microscopes' files, that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,8 @@ class Dataset:
     def untrainable(self) -> str:
         """The reason why no model can be trained on these images, and what to do; empty if training is possible."""
         labels = {record.label for record in self.records if record.label is not None}
+        if not labels and any(finding.level == "error" for finding in self.findings):
+            return "no image without an error has a label, so nothing can be trained yet; correct the errors first"
         if not labels:
             return (
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "

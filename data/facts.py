@@ -6,6 +6,7 @@ They are counts of images, further columns, patients, near-duplicates, and the p
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,12 +26,11 @@ NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicat
 GIVEN = "folder"
 """Name of the protocol that uses the split that came with the images."""
 
-_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "eval", "holdout"),
-}
-"""Part of a split to its accepted names, in lower case."""
+_PART_NAME = re.compile(
+    r"(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing|eval|evaluation|hold[\W_]?out))"
+    r"(?:[\W_\d]*(?:sets?|split|part|folder|data|images?|imgs?|pictures|patches|tiles))*[\W_\d]*[a-d]?"
+)
+"""Names of the parts of a split, with words and numbers that may follow."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ def part_of(name: str) -> str | None:
 
     Examples
     --------
-    >>> part_of("Validation"), part_of("benign")
-    ('val', None)
+    >>> part_of("Validation"), part_of("test_images"), part_of("Training Set"), part_of("benign")
+    ('val', 'test', 'train', None)
     """
-    key = name.strip().casefold()
-    return next((part for part, names in _NAMES.items() if key in names), None)
+    match = _PART_NAME.fullmatch(name.strip().casefold())
+    return match and match.lastgroup
 
 
 def given_parts(known: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:

@@ -32,7 +32,7 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     table.log_columns({IMAGE: ids})
     listed = frozenset(row[ids] for _, row in table.rows)
     if not listed:
-        raise InputError("{} {}: lists no image", Parameter(option), path)
+        raise InputError("{} {}: lists no image; name one below the header", Parameter(option), path)
     return listed
 
 
@@ -48,6 +48,7 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     absent = sorted(listed - {record.image_id for record in dataset.records})
     if absent:
         raise InputError(
-            "{only} {}: {} of its {} images are missing, first {}", path, len(absent), len(listed), absent[0]
-        )
+            "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows",
+            path, len(absent), len(listed), absent[0],
+        )  # fmt: skip
     return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in listed))

@@ -15,12 +15,12 @@ from ..core import (
     few,
     readable_name,
 )
-from ..formats import PART, SLIDE, is_slide, limits
+from ..formats import PART, SLIDE, is_slide, limits, mistaken
 from .classes import check_order, join_labels, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import part_of
 from .findings import Finding
-from .groups import join_groups
+from .groups import settle_groups
 from .images import same_content
 from .layouts import (
     built_in_layouts,
@@ -89,9 +89,9 @@ def read_images(
     records, spelled = _missing_labels(records, classes, root)
     records, joined = _join_classes(records, classes)
     spelled.extend(joined)
+    named = layout.manifest and any(record.group for record in records)  # in a column
     if "group_from" in layout.options:
-        group_of, joined = join_groups((record.group for record in records), where=root.name)
-        records = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
+        records, joined = settle_groups(records, root=root, chosen=chosen)
         spelled.extend(joined)
     files = len(records)
     records, repeated = _join_ids(records, root)
@@ -111,7 +111,9 @@ def read_images(
         classes=(),
         findings=(*findings, *spelled, *repeated),
         synthetic=synthetic,
-        patients_apart=layout.patients is not None or not {"group_from", "group_column"}.isdisjoint(chosen),
+        patients_apart=layout.patients is not None
+        or (layout.fallback and not named)
+        or not {"group_from", "group_column"}.isdisjoint(chosen),
         repeated=files - len(records),
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
@@ -137,6 +139,8 @@ def _check_root(root: Path) -> None:
             raise InputError(f"{root}: {SLIDE}")
         if root.suffix.casefold() in IMAGE_SUFFIXES:
             raise InputError(f"{root}: one image, not a folder or a manifest; give the folder of the images")
+        if (trouble := mistaken(root, "a folder or a manifest of images")) is not None:
+            raise InputError(trouble)
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
 from ..formats import ImageHeader, limits
 from ..jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
-from .check import check_stain, dark_pictures
+from .check import check_stain
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
-from .images import ImageFiles, UniqueImages, find_copies, unique_images
+from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
 from .lists import only_listed
 from .read import read_images
@@ -279,8 +279,9 @@ class ImageSelection(Settings):
                 files = ImageFiles(cache)
             usable = dataset.records
             refused: tuple[tuple[str, str], ...] = ()
+            checked = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
             if not (keep_refused and skip_errors):
-                usable, refused = check_headers(dataset.records, needs=needs, skip_errors=skip_errors, files=files)
+                usable, refused = checked
             ensure_folder(cache.parent)
             return OpenedImages(dataset, unique_images(replace(dataset, records=usable), cache=files), refused)
 
@@ -381,5 +382,5 @@ def check_headers(
     usable = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in unusable)
     if refused and not usable:
         raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
-    report_findings(dark_pictures(usable, headers, most=_MOST_DEEP))
+    report_findings(header_findings(usable, headers, most=_MOST_DEEP))
     return usable, refused

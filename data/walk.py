@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from ..core import InputError, few
 from ..formats import SLIDE, is_slide, limits
-from .dataset import IMAGE_SUFFIXES
+from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
 from .findings import Finding
 
 _Inode = tuple[int, int]
@@ -19,8 +21,12 @@ _Inode = tuple[int, int]
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
-_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
-"""Folders that operating systems create on a disk; they are usually unreadable."""
+_SYSTEM = re.compile(
+    r"\._.*|\.ds_store|\.ipynb_checkpoints|\.appledouble|__macosx|@eadir|[@#]recycle|lost\+found|icon\r|desktop\.ini|"
+    r"(eh)?thumbs\.db.*|system volume information|\$recycle\.bin",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Files and folders that operating systems, archives and notebooks leave beside images."""
 
 
 def walk_files(
@@ -28,7 +34,8 @@ def walk_files(
 ) -> Iterator[Path]:
     """Yield every regular file below a folder that is not a whole slide, in the order of names.
 
-    Links to files and folders are followed. Folders whose name begins with a dot are skipped.
+    Links to files and folders are followed. Folders whose name begins with a dot, and what systems leave (``__MACOSX``,
+    ``Thumbs.db``, ``._a.png``), are skipped.
 
     Parameters
     ----------
@@ -62,6 +69,8 @@ def walk_files(
             return
         for entry in entries:
             name, path = entry.name, folder / entry.name
+            if _SYSTEM.fullmatch(name):
+                continue
             visible = hidden or not name.startswith(".")
             try:
                 # the listing of the folder contains the kind of each entry; only links need a look at their target
@@ -77,7 +86,7 @@ def walk_files(
                     findings.append(Finding("note", shown(path), skip[name.casefold()]))
                 elif _is_run(path):
                     findings.append(Finding("note", shown(path), "a run folder of bchisto, left out"))
-                elif not (name.startswith(".") or name in _SYSTEM):
+                elif not name.startswith("."):
                     yield from walk(path, (*above, inode))
             elif not is_file:
                 findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
@@ -98,9 +107,9 @@ def _is_run(folder: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; False if it cannot be read, which `walk_files` reports."""
+    """Whether a path is a folder, and not one of a system; False if it cannot be read, which `walk_files` reports."""
     try:
-        return path.is_dir()
+        return path.is_dir() and not _SYSTEM.fullmatch(path.name)
     except OSError:
         return False
 
@@ -128,14 +137,39 @@ def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool =
     return Finding("error", name, f"{what} ({why}); correct it, or remove it from the images")
 
 
-def refuse_only_slides(root: Path, findings: list[Finding]) -> None:
-    """Raise an error if the findings of a folder without images include whole slides.
+def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
+    """Return the images below a folder by their POSIX path in it, in the order of names.
+
+    Parameters
+    ----------
+    root : Path
+    findings : list of Finding
+        Those of `walk_files` are appended, a warning for each picture of a kind that is not read, and a note for each
+        other file.
 
     Raises
     ------
     InputError
-        Names the whole slides.
+        There is no image, although all folders could be read; the message counts what is there.
     """
+    files: dict[str, Path] = {}
+    others: dict[str, list[str]] = {}
+    for path in sorted(walk_files(root, findings)):
+        name, suffix = path.relative_to(root).as_posix(), path.suffix.casefold()
+        if suffix in IMAGE_SUFFIXES:
+            files[name] = path
+        else:
+            others.setdefault(suffix, []).append(name)
+    for suffix, names in others.items():
+        unread = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
+        other = Finding("note", "", "not a picture, left out")
+        finding = Finding("warning", "", unread) if UNREAD.fullmatch(suffix) else other
+        findings.extend(replace(finding, file=name) for name in names)
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
-    if slides:
+    if slides and not files:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
+    if not files and all(finding.level != "error" for finding in findings):
+        there = few((f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items()), most=5)
+        cure = "; save the pictures as PNG or TIFF" if any(map(UNREAD.fullmatch, others)) else ""
+        raise InputError(f"{root}: no {IMAGE_KINDS} image in this folder" + (f", but {there}{cure}" if there else ""))
+    return files

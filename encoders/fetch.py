@@ -115,7 +115,8 @@ def look_up(name: str, *, revision: str | None = None) -> Offer:
     """
     if (folder := kept_in(name)) is None:
         raise InputError(
-            f"{name}: can be fetched are {', '.join(CATALOGUE)} and timm:hf-hub:OWNER/NAME; of others give hub:DIR"
+            f"{name}: can be fetched are {', '.join(CATALOGUE)} and timm:hf-hub:OWNER/NAME; of others "
+            "give hub:DIR; Keras fetches the weights of its own networks (resnet50, ...) when they are first used"
         )
     named = CATALOGUE.get(name) or _unnamed(folder.name, name.removeprefix(HF_HUB), licence="")
     hub = _hub()

@@ -82,7 +82,8 @@ def read_onnx(path: Path) -> OnnxFile:
     except BchistoError:
         raise
     except (DecodeError, ValueError, RecursionError) as error:  # ValueError: a name that is not text
-        raise WeightsError(f"{path}: not a complete ONNX file ({first_line(error)})") from error
+        damaged = f"{path}: not a complete ONNX file ({first_line(error)}); export or copy it again"
+        raise WeightsError(damaged) from error
 
 
 def _checked(path: Path, model: Any) -> OnnxFile:

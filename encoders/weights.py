@@ -126,7 +126,9 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     if not path.exists():
         raise WeightsError("{}: no such weights file; check {weights}", path)
     if not path.name.endswith((".h5", ".hdf5")):
-        raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
+        raise WeightsError(
+            "{}: not Keras weights, a .weights.h5 or published .h5 file; give one, or {weights:imagenet}", path
+        )
     if (trouble := keras_trouble(path)) is not None:
         raise WeightsError("{}: {}, so no Keras weights could be read; check {weights}", path, trouble)
     first = _try(base, path, needed=part)
@@ -135,7 +137,10 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     if isinstance(first.error, OSError):  # HDF5 refused it before Keras saw any layer
         raise WeightsError(f"{path}: {hdf5_reason([str(first.error)])}") from first.error
     raise WeightsError(
-        "{}: these are not the weights of {} ({}); check {weights:{}=PATH}", path, spec.name, first.reason, spec.name
+        "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it",
+        path,
+        spec.name,
+        first.reason,
     )
 
 

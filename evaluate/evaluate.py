@@ -242,7 +242,9 @@ def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
             continue
         inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
         if not inside:
-            raise InputError(f"{source}: no predictions.csv in this run folder; run bchisto boost first")
+            raise InputError(
+                f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
+            )
         files.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
     short = Counter(name for _, name, _ in files)
     return [(path, name if short[name] == 1 else long) for path, name, long in files]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..formats import read_header
+from ..formats import as_stored, read_header
 from ..jobs import atomic_output
 from .draw import colour_limits
 from .explanation import Explanation
@@ -133,9 +133,16 @@ def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
 
 
 def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
-    """Write the regions with the highest values as GeoJSON, in pixels of the image file."""
+    """Write the regions with the highest values as GeoJSON, in pixels as the file stores them.
+
+    QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
+    """
     header = read_header(record.path)
     left, top, right, bottom = record.box or (0, 0, header.width, header.height)
     content = hottest_regions(explanation, width=right - left, height=bottom - top, left=left, top=top)
+    for region in content["features"] if header.orientation != 1 else ():
+        rings = region["geometry"]["coordinates"]
+        region["geometry"]["coordinates"] = [[as_stored(*point, header=header) for point in ring] for ring in rings]
+        region["properties"]["frame"] = f"pixels as stored, without the EXIF orientation {header.orientation}"
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

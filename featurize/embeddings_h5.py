@@ -91,7 +91,9 @@ def read_h5(path: Path) -> Embeddings:
             return _of_slides(path, [(path.stem, *_slide(file))])
         names = list(_slides(file))
         if not names:
-            raise InputError(f"{path}: has no embeddings: no dataset features, and no group with one")
+            raise InputError(
+                f"{path}: has no embeddings: no dataset features, no group with one, only {few(file) or 'nothing'}"
+            )
         if len(names) > limits.EMBEDDING_SLIDES:
             raise InputError(f"{path}: holds more than {limits.EMBEDDING_SLIDES} slides; split it")
         return _of_slides(path, [(name, *_slide(file[name])) for name in names])

@@ -34,7 +34,10 @@ def read_npz(path: Path) -> Embeddings:
         with np.load(path, allow_pickle=False) as file:
             features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
             if features is None:
-                raise InputError(f"{path}: has no array features (or embeddings, X); it has {sorted(names)}")
+                raise InputError(
+                    f"{path}: has no array features (or embeddings, X); it has {sorted(names)[:10]}; name embeddings "
+                    "so, or save images in it as PNG files for bchisto featurize"
+                )
             array = _array(path, file, features)
             columnar = [name for name in file.files if name not in (features, "bchisto")]
             columns, unread = choose_known(path, columnar, lambda name: _column(path, _array(path, file, name), name))

@@ -14,6 +14,7 @@ import numpy as np
 from .. import __version__
 from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path, few
 from ..data import FACTS_FILE, DatasetFacts, missing_labels, order_classes, write_dataset_facts
+from ..formats import mistaken
 from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
@@ -50,14 +51,15 @@ def read_embeddings(path: PathInput) -> Embeddings:
     path = Path(as_path(path, "path"))
     if path.is_dir():
         if not (files := _slide_files(path)):
-            pickled = f"; {_PICKLED}" if any(path.glob("*.pt")) else ""
-            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder{pickled}")
+            how = _PICKLED if any(path.glob("*.pt")) else "give a .npz or .h5 file, or pictures as images"
+            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {how}")
         return read_slides(path, files)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")
     if (read := _READ.get(path.suffix.casefold())) is None:
-        why = _PICKLED if path.suffix.casefold() in (".pt", ".pkl") else "numpy.savez writes features with image_id"
-        raise InputError(f"{path}: embeddings are read from .npz and .h5 files; {why}")
+        how = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
+        no_file = f"{path}: embeddings are read from .npz and .h5 files; {how}"
+        raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
     return read(path)
 
 
@@ -147,7 +149,7 @@ def import_features(
     if not foreign:
         if labels is not None:
             raise InputError(
-                "{labels} {}: goes with embeddings of other programs; feature files of bchisto have their own", labels
+                "{labels} {}: goes with embeddings of other programs; leave it out, features have their own", labels
             )
         return list(sources)
     if stores := [path for path in sources if path not in foreign]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
-from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages
+from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..jobs import (
     Shard,
@@ -174,6 +174,9 @@ def featurize(
                 outcomes.append(outcome)
             known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
             record.note(flow={**known.flow})
+        facts = {image.image_id: (image.label, image.group) for image in unique.dataset.records}
+        for outcome in outcomes:
+            report_pixels(outcome.pixels, outcome.blank, facts)
         skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
         doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
         for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, Message, TissueError, message_of
-from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
+from ..data import ImageRecord, crop_key, decode_record, is_blank, pixels_sha256, resize_image
 from ..formats import read_header
 from ..jobs import map_ahead
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StainInfo:
-    """Stains of an image at the first scale, checks of its normalisation, and the checksum of its pixels.
+    """Stains of an image at the first scale, checks of its normalisation, and what its pixels are.
 
     Attributes
     ----------
@@ -39,6 +39,8 @@ class StainInfo:
         Whether normalisation was skipped at any scale, because of too little tissue.
     pixels : str
         See `bchisto.data.pixels_sha256`.
+    blank : bool
+        Whether it shows nothing, see `bchisto.data.is_blank`.
     checks : tuple of StainCheck
         Checks of the normalised stains, one per normalised scale.
     """
@@ -48,6 +50,7 @@ class StainInfo:
     residual: float
     skipped: bool
     pixels: str = ""
+    blank: bool = False
     checks: tuple[StainCheck, ...] = ()
 
     @property
@@ -177,6 +180,7 @@ def _normalise(
         stains[0],
         skipped=any(info.skipped for info in stains),
         pixels=pixels,
+        blank=is_blank(image),
         checks=tuple(check for info in stains for check in info.checks),
     )
     return NormalisedImage(index, scales, stain, key)

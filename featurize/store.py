@@ -3,9 +3,9 @@
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, or false, if unknown), and
-``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON. Attributes contain the
-settings and the origin, see `bchisto.featurize.stored`.
+``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful`` and ``blank`` of `StainInfo` (NaN, or false, if
+unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
+Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
 A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
 be finite.
@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import PathInput, StoreError, as_path
+from ..core import PathInput, StoreError, as_path, few, printable
 from ..formats import checked_dataset, limits, open_for_reading, refuse_deadly
 from .embeddings import reading
 from .stored import read_header
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "bchisto descriptor store"
 PIXELS = "pixels_sha256"
 
@@ -42,6 +42,7 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "whitened": ("float", ()),
     "basis": ("float", ()),
     "doubtful": ("truth", ()),
+    "blank": ("truth", ()),
 }
 """Columns of numbers, with their type and the shape of a value."""
 
@@ -58,11 +59,17 @@ class StainOutcome:
         Ids of images with too little tissue, which were not normalised.
     doubtful : tuple of str
         Ids of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
+    blank : tuple of str
+        Ids of images that show nothing, see `bchisto.data.is_blank`.
+    pixels : dict of str to str
+        See `Store.pixels`.
     """
 
     images: int
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
+    blank: tuple[str, ...]
+    pixels: dict[str, str]
 
 
 _HASHED_BYTES = 64 * 1024**2
@@ -180,10 +187,10 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were not normalised, and which have doubtful stains."""
+        """Return which images were not normalised or have doubtful stains, and what their pixels are."""
         ids = np.array(self.image_ids, dtype=object)
-        skipped, doubtful = self.images("normalisation_skipped"), self.images("doubtful")
-        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[doubtful]))
+        marked = (tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank"))
+        return StainOutcome(len(ids), *marked, self.pixels)
 
     @property
     def keys(self) -> dict[str, str]:
@@ -272,9 +279,12 @@ def check_schema(path: Path, file: Any) -> None:
     """Raise `StoreError` if a file is not a feature file, or is of a newer schema."""
     version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
     if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
-        raise StoreError(f"{path}: an HDF5 file, but not a bchisto feature file; make one with bchisto featurize")
-    if int(version) < 1:
-        raise StoreError(f"{path}: {_remedy(f'damaged: {version} is not a schema number')}")
+        raise StoreError(
+            f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: name "
+            "embeddings features, or save images as PNG files for bchisto featurize"
+        )
+    if int(version) < SCHEMA_VERSION:
+        raise StoreError(f"{path}: {_remedy(f'{version} is not a schema number that this bchisto reads')}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(

@@ -37,7 +37,7 @@ def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
     """
     counts = np.bincount(labels, minlength=classes)
     if (counts == 0).any():
-        raise InputError(f"class {counts.argmin()} has no image in a training part; use fewer folds")
+        raise InputError(f"class {counts.argmin()} has no image in a training part; add images of it")
     return {label: float(len(labels) / (classes * count)) for label, count in enumerate(counts)}
 
 

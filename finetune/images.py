@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
-from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
+from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixels_sha256, report_pixels
 from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
@@ -171,19 +171,23 @@ class StainTreatment:
     ----------
     method : str
         One of `bchisto.stains.STAIN_METHODS`.
-    skipped, doubtful : dict of str to None
-        Ids of images with too little tissue, which stay unchanged, and of images with doubtful stain estimates.
+    skipped, doubtful, blank : dict of str to None
+        Ids of images with too little tissue, which stay unchanged, of images with doubtful stain estimates, and of
+        images that show nothing.
     """
 
     method: str
     skipped: dict[str, None] = field(default_factory=dict)
     doubtful: dict[str, None] = field(default_factory=dict)
+    blank: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._normalizer: Any = make_normalizer(self.method)
 
     def __call__(self, image: Image, image_id: str = "") -> Image:
         """Return the treated image, or the image itself if it has too little tissue."""
+        if is_blank(image):
+            self.blank[image_id] = None
         try:
             normalised, estimate = self._normalizer.normalize_with_estimate(image)
         except TissueError:
@@ -194,7 +198,8 @@ class StainTreatment:
         return np.asarray(normalised, dtype=np.uint8)
 
     def warn(self, *, images: int | None) -> None:
-        """Log warnings that name the skipped and doubtful images, see `stain_notes`."""
+        """Log warnings that name the images without content, and those skipped and doubtful, see `stain_notes`."""
+        report_pixels({}, self.blank, {})
         for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), images=images, stain=self.method):
             _log.warning("%s", note)
 

@@ -218,8 +218,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         for kept, held in (*whole, *splits):
             return [train[number] for number in kept], [train[number] for number in held]
         raise InputError(
-            "fold {}: no images (patients) can be set aside to validate without taking a whole class "
-            "out of training; add some, use fewer {folds}, a list with val parts, or "
-            "{validation:False}",
+            "fold {}: no images (patients) can be set aside to validate without taking a whole class out of training; "
+            "add images of other patients, use more {folds}, a list with val parts, or {validation:False}",
             fold,
         )

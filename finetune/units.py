@@ -130,7 +130,9 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
             raise InputError("fold {}: {}", unit.fold, error) from error
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
-        raise InputError("fold {}: no image is left to train on; use fewer {folds}, or add images", fold)
+        raise InputError(
+            "fold {}: no image is left to train on; add images, or sample them otherwise ({sampling})", fold
+        )
     if batch_size <= least:
         return settings
     if settings.batch_size:

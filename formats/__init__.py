@@ -27,20 +27,64 @@ from .columns import (
 from .container import BROKEN, ImageHeader, plausible_mpp
 from .content import content_sha256, file_identity, file_sha256
 from .csvtable import CsvTable, column_key, published_rows, read_csv
-from .decode import decode_image, largest_sample, read_header
+from .decode import as_stored, decode_image, largest_sample, read_header
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
+from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX
 from .slides import SLIDE, is_slide
 from .tables import table_rows
 from .yamltext import number_of, parse_yaml
 
 __all__ = [
-    "BROKEN", "FEATURES", "FOLD", "GROUP", "IMAGE", "LABEL", "LJPEG_SUFFIX", "MPP", "PART", "PATH", "PREDICTED",
-    "SLIDE", "Archive", "Cells", "CsvTable", "ImageHeader", "Role", "check_archive_size", "check_tree", "check_zip",
-    "checked_dataset", "choose_column", "column_key", "content_sha256", "decode_image", "file_identity",
-    "file_sha256", "hdf5_reason", "hdf5_trouble", "is_missing", "is_slide", "largest_sample", "limits",
-    "may_hold_patients", "number_of", "open_for_reading", "parse_json", "parse_yaml", "plausible_mpp",
-    "published_rows", "read_csv", "read_header", "read_json", "read_records", "read_rows", "refuse_deadly",
-    "same_name", "table_rows",
-]  # fmt: skip
+    "BROKEN",
+    "FEATURES",
+    "FOLD",
+    "GROUP",
+    "IMAGE",
+    "LABEL",
+    "LJPEG_SUFFIX",
+    "MPP",
+    "PART",
+    "PATH",
+    "PREDICTED",
+    "SLIDE",
+    "Archive",
+    "Cells",
+    "CsvTable",
+    "ImageHeader",
+    "Role",
+    "as_stored",
+    "check_archive_size",
+    "check_tree",
+    "check_zip",
+    "checked_dataset",
+    "choose_column",
+    "column_key",
+    "content_sha256",
+    "decode_image",
+    "file_identity",
+    "file_sha256",
+    "hdf5_reason",
+    "hdf5_trouble",
+    "is_missing",
+    "is_slide",
+    "largest_sample",
+    "limits",
+    "may_hold_patients",
+    "mistaken",
+    "number_of",
+    "open_for_reading",
+    "parse_json",
+    "parse_yaml",
+    "plausible_mpp",
+    "published_rows",
+    "read_csv",
+    "read_header",
+    "read_json",
+    "read_records",
+    "read_rows",
+    "refuse_deadly",
+    "same_name",
+    "table_rows",
+]

@@ -13,6 +13,7 @@ from .. import __version__
 from ..core import DAMAGE, BundleError, InputError
 from . import limits
 from .bounds import check_zip, parse_json
+from .kinds import mistaken
 
 _MANIFEST = "manifest.json"
 
@@ -86,7 +87,8 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         except BundleError:
             raise
         except DAMAGE as error:
-            raise self.damaged(error) from error
+            trouble = mistaken(path, "a model file of bchisto")
+            raise (BundleError(trouble) if trouble else self.damaged(error)) from error
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -123,7 +125,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     def damaged(self, error: Exception) -> BundleError:
         """Return a `BundleError` for content that cannot be read."""
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason})")
+        return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again")
 
     def _check(self, schema_version: int) -> dict[str, Any]:
         """Check the sizes and members of the archive, and return its manifest."""
@@ -144,7 +146,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != self._kind:
-            raise BundleError(f"{self._path}: a zip file, but not a bchisto model file")
+            raise ValueError("its manifest is of another kind")
         version = manifest["schema_version"]
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise BundleError(f"{self._path}: its manifest has no schema version; the model file is corrupt")

@@ -50,6 +50,8 @@ class ImageHeader:
     mpp : float or None
         Micrometres per pixel; None if a TIFF or DICOM does not state them with a unit, or they are implausible for a
         microscope.
+    orientation : int
+        EXIF orientation, 1 to 8, which decoding applies.
     remarks : tuple of str
         What a person must know of this file: plain texts of one line without its name, which are the same for all
         files with the same fault.
@@ -63,6 +65,7 @@ class ImageHeader:
     page: int = 1
     deep: bool = False
     mpp: float | None = None
+    orientation: int = 1
     remarks: tuple[str, ...] = ()
 
 

@@ -35,6 +35,7 @@ from .bmp_webp import read_bmp_or_webp
 from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from .jpeg import JPEG_BEGIN, read_jpeg
+from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX, read_ljpeg
 from .others import what_else
 from .png import PNG_BEGIN, read_png
@@ -86,7 +87,8 @@ def _open(path: Path) -> Container:
     if container is None:
         kind, cure = what_else(begin)
         name = "DICOM" if path.suffix.casefold() in DICOM_SUFFIXES else "TIFF, PNG or JPEG"
-        raise ImageError(f"{path}: not a {name} image{kind and f', but {kind}'}; {cure}")
+        other = f"{path}: not a {name} image{kind and f', but {kind}'}; {cure}"
+        raise ImageError(mistaken(path, f"a {name} image") or other)
     check_size(path, container.header)
     return container
 
@@ -111,7 +113,7 @@ def read_header(path: PathInput) -> ImageHeader:
     """
     path = as_path(path, "path")
     container = _open(path)
-    header = container.header
+    header = replace(container.header, orientation=container.orientation)
     if header.mode.endswith("A"):
         with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
             if _is_clear(_samples(path, container)):
@@ -119,6 +121,13 @@ def read_header(path: PathInput) -> ImageHeader:
     if container.orientation not in _TRANSPOSED:
         return header
     return replace(header, width=header.height, height=header.width)
+
+
+def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]:
+    """Return a position, in pixels from the left and the top, as the file stores the image, without its orientation."""
+    rows, columns = (header.orientation in mirrored for mirrored in _MIRRORED)
+    across, down = header.width - x if columns else x, header.height - y if rows else y
+    return (down, across) if header.orientation in _TRANSPOSED else (across, down)
 
 
 def _line(error: Exception) -> str:

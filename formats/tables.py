@@ -20,6 +20,7 @@ from ..core import DependencyError, InputError, how_to_install, unneutral
 from . import limits
 from .bounds import check_zip
 from .container import BROKEN
+from .kinds import mistaken
 from .workbook import check_parts
 from .xls import xls_rows
 
@@ -107,12 +108,11 @@ def _decoded(path: Path, notes: list[str]) -> str:
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            '{}: not a UTF-8 CSV file ({}); save it as "CSV UTF-8", its name in Excel', path, error
-        ) from error
-    if "\0" in text.partition("\n")[0]:
-        raise InputError(f'{path}: not a UTF-8 CSV file (null characters in its header); save it as "CSV UTF-8"')
+        if "\0" in text.partition("\n")[0]:
+            raise ValueError("null characters in its header")  # noqa: TRY301
+    except ValueError as error:
+        no_text = f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
+        raise InputError(mistaken(path, "a table") or no_text) from error
     if wide:
         notes.append("read as UTF-16")
     return text

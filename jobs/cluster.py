@@ -83,7 +83,9 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
         answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
     for worker, (sees, known) in answers.items():
         if "bchisto" not in known:
-            raise InputError("{dask} {}: worker {} has no bchisto; install {} there", address, worker, __version__)
+            raise InputError(
+                "{dask} {}: worker {} has no bchisto; install it there, version {}", address, worker, __version__
+            )
         if not sees:
             raise InputError(
                 "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",

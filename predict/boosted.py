@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
-from ..data import ImageRecord, LeastSize
+from ..data import ImageRecord, LeastSize, report_pixels
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -168,6 +168,7 @@ class BoostedModel:
             for settings, targets in groups
         ]
         skipped: dict[str, None] = {}
+        blank: dict[str, None] = {}
         doubtful: dict[str, dict[str, None]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
@@ -178,11 +179,14 @@ class BoostedModel:
                 else:
                     if item.stain.skipped:
                         skipped[record.image_id] = None
+                    if item.stain.blank:
+                        blank[record.image_id] = None
                     if item.stain.doubtful:
                         doubtful.setdefault(settings.stain, {})[record.image_id] = None
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
+        report_pixels({}, blank, {})
         notes = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
         for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):
@@ -200,8 +204,8 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     if bundle.takes_embeddings:
         imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
         raise InputError(
-            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
-            "features of predict, and no images"
+            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
+            "program, as the features of predict, and no images"
         )
     settings = {
         name: replace(trained, precision=executed_precision(trained.precision, engine=trained.engine))

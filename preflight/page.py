@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import ImageError, PathInput, aligned, as_path, counted, plural
-from ..data import SYNTHETIC_BANNER, decode_record
+from ..core import PathInput, aligned, as_path, counted, plural
+from ..data import SYNTHETIC_BANNER
 from ..jobs import Progress, refuse_overwriting, write_rows
 from ..report import Block, Figure, Section, write_page
-from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
+from .pictures import ContactPicture, chosen_of, contact_sheet
 from .run import Preflight
 from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
-from .views import shown_factor
 
 _DOUBTFUL_SHOWN = 5
 """Number of images with doubtful stains on the page."""
@@ -76,7 +75,6 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
     root = result.dataset.root
     sections = preflight_sections(result, say=say, names=False)
     views = next(index for index, section in enumerate(sections) if section.title == "Views")
-    sections[views] = Section("Views", [*sections[views].blocks, *_drawn(result)])
     doubtful = _doubtful(result)
     stains = next((index for index, section in enumerate(sections) if section.title == "Stains"), views)
     if doubtful:
@@ -168,24 +166,3 @@ def _doubtful_figures(result: Preflight, pictures: Sequence[ContactPicture], *, 
         why = "; ".join(result.stains.doubtful[picture.image_id])
         text = f"Image {number}, {picture.label or 'no label'}: {why}"
         yield Figure(picture.source, f"{text}. The image, {picture.caption}", text)
-
-
-def _drawn(result: Preflight) -> Iterator[Block]:
-    """Yield pictures with the crops of the planned views, drawn on an image of median size."""
-    record = result.median
-    if record is None:
-        return
-    try:
-        image = decode_record(record)
-    except ImageError:
-        return
-    figures = []
-    for view in result.planned.views:
-        factor = shown_factor(view, record)
-        if (source := view_picture(image, view=view, factor=factor, settings=result.planned)) is not None:
-            text = f"View {view}: one crop is outlined; what is pale none of the {result.planned.crops or 'crops'} sees"
-            figures.append(Figure(source, f"An image of median size. {text}", text))
-    if figures:
-        yield Block(
-            text="What an augmentation with the planned views sees of an image of median size:", figures=figures
-        )

@@ -1,4 +1,4 @@
-"""Pictures of a pre-flight: a contact sheet of each class, with normalised stains, and the area that the views see."""
+"""Pictures of a pre-flight: a contact sheet of each class, with normalised stains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core import ImageError, TissueError
 from ..data import Dataset, ImageRecord, decode_record, resize_image
-from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
+from ..featurize import FeaturizeSettings
 from ..report import thumbnail
 from ..stains import Normalizer, make_normalizer
 from .views import shown_factor
@@ -25,15 +25,6 @@ _MOST_CLASSES = 12
 
 _SIDE, _GAP = 320, 6
 """Longest side of a picture, and the gap between it and the picture below, in pixels."""
-
-_VIEW_SIDE = 400
-"""Longest side of the picture on which crops are drawn, in pixels."""
-
-_LINE = (0, 60, 255)
-"""Colour of a crop's outline: blue contrasts with haematoxylin and eosin."""
-
-_PALE = 0.75
-"""Fraction of white that is mixed into areas outside all crops."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -147,46 +138,10 @@ def _picture(record: ImageRecord, normalizer: Normalizer | None, scale: float, s
     return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), caption)
 
 
-def _small(image: Pixels, side: int = _SIDE) -> Pixels:
+def _small(image: Pixels) -> Pixels:
     """Resize an image so that its longest side is that of a thumbnail; small patches are enlarged."""
     height, width = image.shape[:2]
-    scale = side / max(height, width)
+    scale = _SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
-
-
-def view_picture(image: Pixels, *, view: View, factor: float, settings: FeaturizeSettings) -> str | None:
-    """Draw the crops of an image's first augmentation: one is outlined, and areas outside all crops are pale.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (height, width, 3)
-    view : View
-    factor : float
-        The factor by which the view resizes the image.
-    settings : FeaturizeSettings
-
-    Returns
-    -------
-    str or None
-        A data URI; None if no crop fits.
-    """
-    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-    if min(height, width) < view.crop:
-        return None
-    drawn = draw_augmentation("median", 0, seed=settings.seed, color_range=settings.color_range)
-    boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
-    small = _small(image, _VIEW_SIDE)
-    scale = max(small.shape) / max(height, width)
-    corners = [
-        [round(side * scale) for side in (box.left, box.top, box.left + view.crop, box.top + view.crop)]
-        for box in boxes
-    ]
-    unseen = np.ones(small.shape[:2], bool)
-    for left, top, right, bottom in corners:
-        unseen[top:bottom, left:right] = False
-    small[unseen] = (255 * _PALE + small[unseen] * (1 - _PALE)).astype(np.uint8)
-    left, top, right, bottom = corners[0]
-    cv2.rectangle(small, (left, top), (right - 1, bottom - 1), _LINE, 3)
-    return thumbnail(small, side=max(small.shape))

@@ -113,7 +113,8 @@ class Preflight:
 
         def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
             of_other_slides = bool(check.warnings) and check.of_slides
-            return check.folds != GIVEN, check.splits_patients, bool(check.lacking), of_other_slides
+            came = check.folds == GIVEN or (check.folds == "site:fold" and not (check.splits_patients or check.lacking))
+            return not came, check.splits_patients, bool(check.lacking), of_other_slides
 
         return min(usable, key=rank, default=None)
 
@@ -205,7 +206,6 @@ def _plain_view(fit: ViewFit) -> dict[str, Any]:
         "fits": fit.fits,
         "too_small": list(fit.too_small),
         "share_of_crop": fit.single,
-        "share_of_augmentation": fit.together,
         "problem": fit.problem,
     }
 

@@ -120,10 +120,11 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
     rows = [_view_row(fit, "") for fit in result.views]
     if other:
         rows += [_view_row(fit, ", planned") for fit in result.planned_views]
-    crops = counted(result.requested.crops, "crop") if result.requested.crops else "all crops"
-    header = ("view", f"fits {images}", "one crop sees", f"{crops} of an augmentation see")
+    header = ("view", f"fits {images}", "one crop sees")
     a = "an" if result.image_is[0] in "aeiou" else "a"
-    caption = f"Views (scale:crop), and the fraction of the area of {a} {result.image_is} of median size that they see"
+    caption = (
+        f"Views (scale:crop), and the fraction of the area of {a} {result.image_is} of median size that a crop sees"
+    )
     yield Block(grid=Grid(caption, header, rows))
     for fit in result.planned_views if other else result.views:
         if fit.too_small and fit.fits:
@@ -155,8 +156,7 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
 
 def _view_row(fit: ViewFit, suffix: str) -> list[str]:
     fits = f"{fit.fits:,} of {fit.fits + len(fit.too_small):,}" if fit.too_small else "all"
-    shares = ("–" if share is None else f"{share:.0%}" for share in (fit.single, fit.together))
-    return [f"{fit.view}{suffix}", fit.problem or fits, *shares]
+    return [f"{fit.view}{suffix}", fit.problem or fits, "–" if fit.single is None else f"{fit.single:.0%}"]
 
 
 def _copy_blocks(result: Preflight, *, pairs: bool) -> Iterator[Block]:

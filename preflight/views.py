@@ -1,17 +1,14 @@
-"""Finds views that fit the images, and the fraction of an image that they see."""
+"""Finds views that fit the images, and the fraction of an image that a crop sees."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
 from ..data import ImageRecord, scaled_side
 from ..encoders import EncoderChoice, encoder_facts
-from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
+from ..featurize import FeaturizeSettings, View
 
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop divided by the short side of the image, for the published views of an image of BACH."""
@@ -31,12 +28,6 @@ _ODD_ONES = 0.05
 NO_SCALE = "needs micrometres per pixel, which are not known"
 """Problem of a view in micrometres, if the scale of an image is unknown."""
 
-_DRAWN = 8
-"""Number of augmentations that are drawn to measure what their crops cover."""
-
-_GRID = 512
-"""Largest number of grid points along a side, for measuring what crops cover."""
-
 Sizes = Mapping[str, tuple[int, int]]
 """Image id to width and height."""
 
@@ -55,9 +46,8 @@ class ViewFit:
         Number of images that are large enough at its scale.
     too_small : tuple of str
         Ids of the other images.
-    single, together : float or None
-        Fraction of the area of an image of median size that one crop sees, and that all crops of an augmentation see
-        together. None if no image is large enough.
+    single : float or None
+        Fraction of the area of an image of median size that one crop sees. None if no image is large enough.
     problem : str
         The reason why it cannot be used at all; empty if it can.
     """
@@ -66,7 +56,6 @@ class ViewFit:
     fits: int
     too_small: tuple[str, ...]
     single: float | None
-    together: float | None
     problem: str = ""
 
     @property
@@ -91,14 +80,14 @@ class PlannedViews:
 
 
 def fit_views(sizes: Sizes, *, settings: FeaturizeSettings, mpp: Scales = MappingProxyType({})) -> list[ViewFit]:
-    """Return for each view how many images it fits, and the fraction of an image that its crops see.
+    """Return for each view how many images it fits, and the fraction of an image that a crop sees.
 
     Parameters
     ----------
     sizes : mapping of str to (int, int)
         Image id to width and height in pixels.
     settings : FeaturizeSettings
-        Its views, crops, seed and encoders are used.
+        Its views and encoders are used.
     mpp : mapping of str to float or None
         Image id to micrometres per pixel, which views in micrometres need.
     """
@@ -109,7 +98,7 @@ def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings, mpp: Scales) -> 
     large: list[tuple[int, int]] = []
     small: list[str] = []
     if view.unit and any(mpp.get(image) is None for image in sizes):
-        return ViewFit(view, 0, (), None, None, NO_SCALE)
+        return ViewFit(view, 0, (), None, NO_SCALE)
     for image, (width, height) in sizes.items():
         across, down = (scaled_side(side, view.factor(mpp.get(image))) for side in (width, height))
         if min(across, down) < view.crop:
@@ -118,27 +107,11 @@ def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings, mpp: Scales) -> 
             large.append((across, down))
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     problems = [f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop]
-    share = together = None
+    share = None
     if large:
         width, height = sorted(large, key=lambda size: (size[0] * size[1], size))[len(large) // 2]
         share = view.crop**2 / (width * height)
-        together = _covered(view.crop, width=width, height=height, settings=settings)
-    return ViewFit(view, len(large), tuple(sorted(small)), share, together, next(iter(problems), ""))
-
-
-def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings) -> float:
-    """Return the mean fraction of an image that the crops of an augmentation see, from actual draws."""
-    step = max(1, math.ceil(max(width, height) / _GRID))
-    rows, columns = (np.arange(step // 2, side, step) for side in (height, width))
-    shares = []
-    for index in range(_DRAWN):
-        drawn = draw_augmentation("median", index, seed=settings.seed, color_range=settings.color_range)
-        seen = np.zeros((len(rows), len(columns)), bool)
-        for box in crop_boxes(drawn, height=height, width=width, crop=crop, count=settings.crops):
-            inside = (rows >= box.top) & (rows < box.top + crop)
-            seen |= inside[:, None] & (columns >= box.left) & (columns < box.left + crop)
-        shares.append(seen.mean())
-    return float(np.mean(shares))
+    return ViewFit(view, len(large), tuple(sorted(small)), share, next(iter(problems), ""))
 
 
 def shown_factor(view: View, record: ImageRecord) -> float:

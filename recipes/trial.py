@@ -146,5 +146,5 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     if check.fitting is None:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:
-        raise InputError("{}: {}", check.dataset.root, check.unfoldable)
+        raise InputError("{}: {}", check.dataset.root, check.unfoldable or check.dataset.untrainable)
     return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

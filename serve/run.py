@@ -19,6 +19,10 @@ _log = logging.getLogger(__name__)
 _END_SECONDS = 3
 """Time in which open requests must end when the server stops."""
 
+_IDLE_SECONDS = 75
+"""Time that a connection waits for its next request. Programs pause (`Retry-After`) and keep connections for 5 seconds;
+if the page closed them after the same time, as uvicorn does by default, it would reset a request sent just then."""
+
 
 def serve(
     models: Many[PathInput],
@@ -104,7 +108,8 @@ async def _serve(
         guard = Guard(make_app(session, pages), token=token, csrf=csrf, host=settings.host, cookie=f"bchisto-{port}")
         config = uvicorn.Config(
             guard, access_log=False, log_level="warning", server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=_END_SECONDS, lifespan="on", ws="none", log_config=None,
+            timeout_keep_alive=_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS, lifespan="on", ws="none",
+            log_config=None,
         )  # fmt: skip
         server = uvicorn.Server(config)
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host

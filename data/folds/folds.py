@@ -16,9 +16,9 @@ from ..facts import GIVEN, DatasetFacts, part_of
 from ..lists import read_image_list
 from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
-from .plans import PARTS, FoldPlan, Row, spread
+from .plans import PARTS, FoldPlan, Row, ScarceError, spread
 from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS, fit_slides, identify, published_folds
-from .split import split_together
+from .split import draw_folds, scarce
 from .units import split_copies, split_groups
 
 GROUPINGS = ("group", "none")
@@ -84,30 +84,35 @@ def fold_plan(
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    if folds == "none":
-        plan = _all_train(image_ids, test_list, failed)
-    elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
-        plan = split_together(folds, image_ids, labels, groups, known, grouped=grouped, seed=seed)
-    elif folds == GIVEN:
-        plan = given_plan(image_ids=image_ids, known=known)
-    elif folds.startswith(SITES):
-        plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
-    elif folds in PUBLISHED_FOLDS:
-        plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
-        plan = replace(plan, origin="published", source=folds)
-    elif folds in SLIDE_FOLDS:
-        plan = fit_slides(folds, group_of)
-    else:
-        path = Path(folds)
-        if not path.is_file():
+    drawn_of: dict[str, Any] = {"labels": labels, "groups": groups, "grouped": grouped}
+    drawn_of |= {"image_ids": image_ids, "known": known, "seed": seed}
+    try:
+        if folds == "none":
+            plan = _all_train(image_ids, test_list, failed)
+        elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
+            plan = draw_folds(folds, **drawn_of)
+        elif folds == GIVEN:
+            plan = given_plan(image_ids=image_ids, known=known)
+        elif folds.startswith(SITES):
+            plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
+        elif folds in PUBLISHED_FOLDS:
+            plan = _fit(folds, published_folds(folds), image_ids, failed, where=Message("{folds} {}", folds))
+            plan = replace(plan, origin="published", source=folds)
+        elif folds in SLIDE_FOLDS:
+            plan = fit_slides(folds, group_of)
+        elif Path(folds).is_file():
+            path = Path(folds)
+            plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=folds), group_of)
+        else:
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
                 "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file",
                 folds,
                 names,
             )
-        plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
-    _check_classes(plan, classes)
+        _check_parts(plan, classes)
+    except ScarceError as error:
+        raise scarce(error, folds, **drawn_of) from error
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
         raise InputError("{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0])
     mixed = mixed_parts(plan, known)
@@ -202,7 +207,9 @@ def read_fold_list(path: PathInput) -> list[Row]:
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
     if not parts and len({fold for _, fold, _ in rows}) < 2:
-        raise InputError(f"{path}: a partition needs at least 2 folds")
+        raise InputError(
+            f"{path}: all rows are of one fold; number the folds 1, 2, ..., or add a column part (train, test)"
+        )
     return rows
 
 
@@ -225,9 +232,10 @@ def _fit(
             raise InputError("{}: {} and {} are one image, {}; keep one row of it", where, first, image, fitting)
         rows.append((fitting, fold, part))
     if absent:
-        raise InputError(
-            "{}: {} of its {} rows name images that are missing, first {}; use the full dataset or another fold list",
-            where, len(absent), len(listed), absent[0],
+        cure = "use the full dataset" if name in PUBLISHED_FOLDS else "correct these names, or remove the rows"
+        raise ScarceError(
+            "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}",
+            where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure,
         )  # fmt: skip
     rows = [row for row in rows if row[0] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
@@ -259,14 +267,25 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
     return find
 
 
-def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
-    present = {classes[image] for image, _, _ in plan.rows}
-    for fold in plan.folds:
-        if missing := sorted(present - {classes[image] for image in plan.images(fold, "train")}):
-            text = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
-            raise InputError("{folds} {}: {}", plan.name, text)
-        if not plan.images(fold, "test") and plan.name != "none":
-            raise InputError("{folds} {}: fold {} tests no image", plan.name, fold)
+_CURES = {
+    "given": "move images between its parts",
+    "site": "add images of this class from another site",
+    "none": "{test_list} holds all of them; take some off it",
+    "file": "correct the list",
+}
+"""What to do if fixed folds lack images, by the origin of the plan; for published lists: use the full dataset."""
+
+
+def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
+    """Refuse fixed folds in which a class does not train, or no image tests."""
+    lacking = [
+        (f"no image of class {', '.join(names)} trains in", fold) for fold, names in plan.untrained(classes).items()
+    ]
+    tested = {fold for _, fold, part in plan.rows if part == "test"}
+    lacking += [("no image tests in", fold) for fold in plan.folds if fold not in tested and plan.name != "none"]
+    if lacking:
+        cure = Message(_CURES.get(plan.origin, "use the full dataset"))
+        raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *lacking[0], cure)
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ...core import InputError, few
 from ...formats import PART, column_key
 from ..facts import GIVEN, DatasetFacts, given_parts
-from .plans import PARTS, FoldPlan, spread
+from .plans import PARTS, FoldPlan, ScarceError, spread
 
 SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
@@ -30,7 +30,7 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     """
     parts = given_parts(known)
     if parts is None:
-        raise InputError(
+        raise ScarceError(
             "{folds} {}: no split came with these images; put their class folders below train and "
             "test, or name train, val or test in a column {} of a manifest",
             GIVEN,
@@ -39,12 +39,12 @@ def given_plan(*, image_ids: Sequence[str], known: DatasetFacts) -> FoldPlan:
     column, part_of = parts
     if without := [image for image in image_ids if image not in part_of]:
         which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
-        raise InputError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
+        raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
     counts = Counter(part_of[image] for image in image_ids)
     for part in ("train", "test"):
         if not counts[part]:
             present = " and ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
-            raise InputError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, present)
+            raise ScarceError("{folds} {}: no labelled image is in the {} part, there are {}", GIVEN, part, present)
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -82,14 +82,14 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: DatasetFacts) -> 
     try:
         values = known.column(column)
     except InputError as error:
-        raise InputError("{folds} {}{}", SITES, error) from error
+        raise ScarceError("{folds} {}{}", SITES, error) from error
     column = column_key(column)
     if empty := [image for image in image_ids if not values.get(image)]:
         which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
-        raise InputError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
+        raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
     sites = sorted({values[image] for image in image_ids})
     if len(sites) < 2:
-        raise InputError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
+        raise ScarceError("{folds} {}{}: all images are of {}; leaving one site out needs two", SITES, column, sites[0])
     number = {site: fold for fold, site in enumerate(sites, start=1)}
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from ...core import InputError
-from .plans import FoldPlan, Row
+from .plans import FoldPlan, Row, ScarceError
 
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent for training, validation and test, or for training and test."""
@@ -80,7 +80,7 @@ def _stratified(
     """Split into training and test with the same share of every class, and at least one image of each in both."""
     counts = Counter(label for _, label, _ in images)
     if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
-        raise InputError(
+        raise ScarceError(
             "{folds} {}: class {} has 1 image; a split needs one to train and one to test", spec, scarce[0]
         )
     share = shares[1] / 100
@@ -106,10 +106,10 @@ def _balanced(
     quota = {part: round(shares[index] / 100 * len(images) / len(classes)) for index, part in ((1, "val"), (2, "test"))}
     for label in classes:
         if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
-            raise InputError(
+            raise ScarceError(
                 "{folds} {}: class {} has {} images; a balanced split of {} needs {} to validate, {} "
                 "to test and at least one to train",
-                spec, label, counts[label], len(images), quota["val"], quota["test"],
+                spec, label, counts[label], len(images), *(max(1, quota[part]) for part in ("val", "test")),
             )  # fmt: skip
     part_of: dict[str, str] = {}
     for part in ("test", "val"):

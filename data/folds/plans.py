@@ -15,6 +15,10 @@ Row = tuple[str, int, str]
 """Image id, fold, part."""
 
 
+class ScarceError(InputError):
+    """Folds that these images, or patients, are too few to draw."""
+
+
 @dataclass(frozen=True)
 class FoldPlan:
     """The images that train, validate and test in each fold.
@@ -63,6 +67,14 @@ class FoldPlan:
     def images(self, fold: int, part: str) -> list[str]:
         """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
         return sorted(image for image, number, role in self.rows if number == fold and role == part)
+
+    def untrained(self, label_of: Mapping[str, str]) -> dict[int, list[str]]:
+        """Return the folds in which a class has no training image, each with these classes (sorted)."""
+        trained: dict[int, set[str]] = {}
+        for image, fold, part in self.rows:
+            trained.setdefault(fold, set()).update([label_of[image]] if part == "train" else [])
+        classes = {label_of[image] for image, _, _ in self.rows}
+        return {fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]}
 
     def kept_whole(self, image_ids: Sequence[str], groups: Sequence[str | None]) -> tuple[str | None, ...]:
         """Return the unit of each image, or else its group; folds inside the training part must keep these together."""

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from ...core import InputError, Message, Names, one_of
 from ...formats import published_rows
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
-from .plans import FoldPlan, Row, spread
+from .plans import FoldPlan, Row, ScarceError, spread
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv", "thunder": "thunder.csv"}
 """Fold lists that ship with the package; ``published/SOURCES.md`` lists their sources."""
@@ -74,7 +74,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise InputError("{folds} {}: none of its slides is in these images; it is for the images of {}", spec, name)
+        raise ScarceError("{folds} {}: none of its slides is in these images; it is for the images of {}", spec, name)
     known = {slide for slide, _, _ in listed}
     warnings: list[str] = []
     if strange := sorted(by_slide.keys() - known):
@@ -92,8 +92,8 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     if missing := {"Training", "Test"} - set(part_of.values()):
-        raise InputError(
-            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it, or use other folds",
+        raise ScarceError(
+            "{folds:official}: no image of the {} part of CBIS-DDSM is present; copy it",
             missing.pop().casefold(),
         )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())

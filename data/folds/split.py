@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Message
+from ...core import InputError, Message, Names
 from ..facts import DatasetFacts
 from ..findings import pairs_alike
 from .holdout import HOLDOUT, holdout_plan
-from .plans import FoldPlan, Row
+from .plans import FoldPlan, Row, ScarceError
 from .units import join_units
 
 Indices = npt.NDArray[np.int64]
 
+_MOST_TRIED = 20
+"""Largest number of folds that a refusal suggests."""
 
-def split_together(
+
+def draw_folds(
     spec: str,
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -33,7 +37,13 @@ def split_together(
     grouped: bool,
     seed: int,
 ) -> FoldPlan:
-    """Draw folds that keep near-duplicates together and, with `grouped`, groups."""
+    """Draw folds that keep near-duplicates together and, with `grouped`, groups.
+
+    Raises
+    ------
+    ScarceError
+        Images or groups are too few, or a class has no training image in a fold.
+    """
     owners = groups if grouped else [None] * len(groups)
     make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
 
@@ -62,16 +72,59 @@ def split_together(
         together = groups if None not in groups else owners  # inner folds keep groups together if all are known
         units = join_units(image_ids, together, copies)
         plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))
+    for fold, classes in plan.untrained(dict(zip(image_ids, labels, strict=True))).items():
+        raise ScarceError("{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold)
     return plan
+
+
+def scarce(
+    error: ScarceError, spec: str, *, labels: Sequence[str], groups: Sequence[str | None], grouped: bool, **others: Any
+) -> InputError:
+    """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
+
+    Parameters
+    ----------
+    error : ScarceError
+        The reason; if one group holds all images of a class, so that no number of folds helps, the refusal names both.
+    spec, labels, groups, grouped, **others
+        As for `draw_folds`; other folds than drawn ones may have been asked for.
+    """
+    reason: Exception | Message = error
+    images, owners = Counter(labels), {label: set[str | None]() for label in sorted(set(labels))}
+    for label, group in zip(labels, groups, strict=True):
+        owners[label].add(group)
+
+    def drawn(specs: Iterable[str], *, grouped: bool = grouped) -> str:
+        for spec in specs:
+            with contextlib.suppress(ScarceError):
+                draw_folds(spec, labels=labels, groups=groups, grouped=grouped, **others)
+                return spec
+        return ""
+
+    test = spec.rpartition("/")[2]
+    if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
+        draw = [Message("or draw folds, such as {folds:{}}", other)] if (other := drawn("5432")) else []
+        return InputError("{}", reason, remedies=draw)
+    most = min(_MOST_TRIED, *images.values())
+    nearest = (*range(min(most, int(test) - 1), 1, -1), *range(int(test) + 1, most + 1))
+    specs = [f"{100 - int(test)}/{test}"] if "/" in spec else list(map(str, nearest))
+    lone = next((label for label, of in owners.items() if len(of) == 1 and None not in of), None)
+    if not grouped or lone is None:
+        use = [Message("use {folds:{}}", other)] if (other := drawn(specs)) else []
+        return InputError("{}", reason, remedies=[*use, "add images" + " of other patients" * grouped])
+    what = f"all {images[lone]} images of class {lone} are" if images[lone] > 1 else f"the only image of {lone} is"
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({owners[lone].pop()})"))
+    cures = [f"add images of a second patient with class {lone}"]
+    if other := drawn([spec, *specs], grouped=False):
+        more = "" if other == spec else Message(" and {folds:{}}", other)
+        cures.append(Message("use {group_by:none}{}, with results that are too high for new patients", more))
+    return InputError("{}", reason, remedies=cures)
 
 
 def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
     """Whether every class has training images in every fold, and no part of `before` has become empty."""
-    classes = set(label_of.values())
     filled = {(fold, part) for _, fold, part in plan.rows}
-    return filled >= {(fold, part) for _, fold, part in before.rows} and all(
-        {label_of[image] for image in plan.images(fold, "train")} == classes for fold in plan.folds
-    )
+    return filled >= {(fold, part) for _, fold, part in before.rows} and not plan.untrained(label_of)
 
 
 def _stratified_plan(
@@ -83,25 +136,23 @@ def _stratified_plan(
         raise InputError("{folds} {}: give at least 2 folds", count)
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            fewer = Message("use {folds:{}} or add images", images) if images > 1 else "add images"
-            raise InputError("class {} has {} images, fewer than the {} folds; {}", label, images, count, fewer)
+            held = "1 image" if images == 1 else f"{images} images"
+            raise ScarceError("class {} has {}, fewer than the {} folds", label, held, count)
     chosen = list(range(len(units)))
     if grouped:
         if len(set(units)) < count:
-            raise InputError("{} groups are fewer than the {} folds; use fewer {folds}", len(set(units)), count)
+            raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
     else:
         # one image represents its near-duplicates; without near-duplicates, the folds are those of plain scikit-learn
         chosen = sorted({unit: index for index, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[index] for index in chosen).values()) < count:
-            raise InputError(
-                "{folds} {}: a class has fewer images without near-duplicates than folds; use fewer folds", count
-            )
+            raise ScarceError("{folds} {}: a class has fewer images without near-duplicates than folds", count)
     splits = _stratified([labels[index] for index in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
         tested = {units[chosen[index]] for index in places.tolist()}
         if not tested:
-            raise InputError("{folds} {}: fold {} would be empty, the groups are too large; use fewer", count, number)
+            raise ScarceError("{folds} {}: fold {} would be empty, the groups are too large", count, number)
         rows.extend(
             (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
         )

@@ -6,7 +6,7 @@ import filecmp
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import DAMAGE, ImageError, InputError, few
+from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...formats import Cells, ImageHeader, file_identity, file_sha256, read_header
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, report_findings
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,13 @@ _NAMED = 3
 _MOST_CONTRADICTIONS = 50
 """Number of contradicting images that one message names."""
 
+_NEAR, _APART = 8, 0.001
+"""An image without content has all but this fraction of its pixels within so many grey levels of its mean colour. Noise
+of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patches, 23 % of the pixels are farther."""
+
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
+
+_BLANK = Message("white, black or of another single colour, so that it shows nothing; leave it out or export it again")
 
 CROP_SEEDS = ("id", "pixels")
 """Sources of the random seed of an image: its ID, as in training, or its decoded pixels, as for new images, so that
@@ -57,6 +63,70 @@ def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
     digest = hashlib.sha256("x".join(map(str, image.shape)).encode() + b"\n")
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
+
+
+def is_blank(image: npt.NDArray[np.uint8]) -> bool:
+    """Whether an image shows nothing: it is white, black or of any other single colour, but for noise.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+
+    Examples
+    --------
+    >>> is_blank(np.full((64, 64, 3), 255, np.uint8))
+    True
+    """
+    import cv2
+
+    mean = np.array(cv2.mean(image)[:3])
+    near = cv2.inRange(image, np.maximum(mean - _NEAR, 0), np.minimum(mean + _NEAR, 255))
+    return cv2.countNonZero(near) >= (1 - _APART) * near.size
+
+
+def pixel_findings(
+    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
+) -> list[Finding]:
+    """Warn of images without content, and of images with the same pixels in different files.
+
+    The same pixels are only a note if both images are of one patient and class.
+
+    Parameters
+    ----------
+    pixels : mapping
+        Image ID to the SHA-256 of the decoded pixels, see `pixels_sha256`.
+    blank : collection of str
+        IDs of images without content, see `is_blank`.
+    known : mapping
+        Image ID to label and group.
+    """
+    findings = [Finding("warning", image, _BLANK) for image in sorted(blank)]
+    first: dict[str, str] = {}
+    for image, sha in sorted(pixels.items()):
+        if (original := first.setdefault(sha, image)) != image:
+            but, group = _differing(known[image], known[original]), known[image][1]
+            end = f" in another file{but}; remove one{' or correct it' if but else ''}"
+            same, kind = (f"the same pixels as {name}{end}" for name in (original, "other images"))
+            together = not but and group is not None and group == known[original][1]
+            findings.append(Finding("note" if together else "warning", image, same, kind=kind))
+    return findings
+
+
+def report_pixels(
+    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
+) -> None:
+    """Log the findings of `pixel_findings`."""
+    report_findings(pixel_findings(pixels, blank, known))
+
+
+def _differing(own: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
+    """Return in which label and group, if both are known, an image differs from another one; empty if in none."""
+    differing = [
+        f"{what} {value}, not {known}"
+        for what, value, known in zip(("labelled", "of group"), own, other, strict=True)
+        if value and known and value != known
+    ]
+    return f", but {' and '.join(differing)}" if differing else ""
 
 
 def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: str) -> str:
@@ -218,11 +288,8 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
             kept[record.image_id] = sha
             continue
         # a repeated image without a label or a group gets those of the other one
-        pairs = (("labelled", record.label, original.label), ("of group", record.group, original.group))
-        if differing := [
-            f"{what} {value}, not {other}" for what, value, other in pairs if value and other and value != other
-        ]:
-            message = f"the same image as {original.image_id}, but {' and '.join(differing)}; remove one or correct it"
+        if but := _differing((record.label, record.group), (original.label, original.group)):
+            message = f"the same image as {original.image_id}{but}; remove one or correct it"
             contradictions.append(Finding("error", record.image_id, message))
             continue
         repeated.append((record.image_id, original.image_id))

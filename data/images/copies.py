@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...core import ImageError
 from ...formats import read_header
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
+from .content import is_blank, pixels_sha256
 from .decode import decode_record
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
@@ -83,18 +84,43 @@ class Copy:
     share: float
 
 
-def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
+@dataclass(frozen=True)
+class Pixels:
+    """What the pixels of images show; filled by `find_copies`.
+
+    Attributes
+    ----------
+    pixels : dict of str to str
+        Image ID to the SHA-256 of the decoded pixels, see `bchisto.data.pixels_sha256`.
+    blank : list of str
+        IDs of images without content, see `bchisto.data.is_blank`.
+    failures : dict of str to ImageError
+        Image ID to the reason why it cannot be decoded.
+    """
+
+    pixels: dict[str, str] = field(default_factory=dict)
+    blank: list[str] = field(default_factory=list)
+    failures: dict[str, ImageError] = field(default_factory=dict)
+
+
+def find_copies(
+    records: Sequence[ImageRecord], *, seen: Pixels | None = None, search: bool = True
+) -> tuple[Copy, ...] | None:
     """Find near-duplicates, even if one image was converted, turned, mirrored or cropped.
 
     Parameters
     ----------
     records : sequence of ImageRecord
         Images that cannot be decoded are ignored. So are images without tissue, which would all resemble each other.
+    seen : Pixels, optional
+        Is filled with what the pixels of all images show.
+    search : bool
+        Whether to search; if not, images are only decoded for `seen`.
 
     Returns
     -------
     tuple of Copy, or None
-        Sorted by IDs. None, without a search, if there are more than `MOST_COMPARED` images.
+        Sorted by IDs. None without a search, as for more than `MOST_COMPARED` images.
 
     Notes
     -----
@@ -106,15 +132,21 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
     ----------
     Points: Lowe 2004, sec. 3. Keys: Charikar 2002 (signs of random projections).
     """
-    if len(records) > MOST_COMPARED:
+    search = search and len(records) <= MOST_COMPARED
+    if seen is None and not search:
         return None
-    scale = _scale(records)
+    seen, scale = seen or Pixels(), _scale(records)
 
     def describe(record: ImageRecord) -> Fingerprint | None:
         try:
-            return fingerprint(grey_levels(decode_record(record), scale), scale)
-        except ImageError:
+            image = decode_record(record)
+        except ImageError as error:
+            seen.failures[record.image_id] = error
             return None
+        seen.pixels[record.image_id] = pixels_sha256(image)
+        if is_blank(image):
+            seen.blank.append(record.image_id)
+        return fingerprint(grey_levels(image, scale), scale) if search else None
 
     prints: list[Fingerprint | None] = []
     with (
@@ -142,7 +174,7 @@ def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
         if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
-    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
+    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second))) if search else None
 
 
 def _scale(records: Sequence[ImageRecord]) -> Scale:

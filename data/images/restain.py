@@ -25,9 +25,11 @@ from ...core import (
 from ...formats import decode_image
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
-from ..dataset import IMAGE_SUFFIXES
+from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
-from ..walk import walk_files
+from ..walk import list_images
+from .content import is_blank, report_pixels
+from .headers import header_findings, read_headers
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -109,6 +111,8 @@ def stain_images(
     rows: list[list[object]] = []
     pairs: list[npt.NDArray[np.uint8]] = []
     doubtful: list[str] = []
+    records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
+    report_findings(header_findings(records, read_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
         for number, path in enumerate(files, start=1):
             try:
@@ -133,6 +137,7 @@ def stain_images(
             if estimate is not None and check is not None:
                 numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual, check.whitened, check.basis)
                 rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
+            report_pixels({}, [path.name] * is_blank(before), {})
             if len(pairs) < _SHEET_ROWS:
                 pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)
@@ -154,15 +159,12 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     for source in sources:
         if source.is_dir():
             findings: list[Finding] = []
-            paths = sorted(walk_files(source, findings))
+            files |= dict.fromkeys(list_images(source, findings).values())
             report_findings(findings)
-            files |= dict.fromkeys(path for path in paths if path.suffix.casefold() in IMAGE_SUFFIXES)
         elif source.exists():
             files[source] = None
         else:
             raise MissingInputError(f"{source}: no such image or folder")
-    if not files:
-        raise MissingInputError(f"{sources[0]}: no TIFF, PNG, JPEG or DICOM image in this folder")
     stems: dict[str, Path] = {}
     for path in files:
         if readable_name(str(path)) != str(path):

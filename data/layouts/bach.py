@@ -24,8 +24,8 @@ BACH_SIZE = (2048, 1536)
 """Width and height of every image, pixels. Rakhlin et al. 2018, sec. 2.1."""
 
 GROUND_TRUTH = "microscopy_ground_truth.csv"
+_BESIDE = frozenset({GROUND_TRUTH, "bchisto-synthetic.json"})
 _PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
-_DEBRIS = frozenset({"thumbs.db", ".ds_store", "desktop.ini", "bchisto-synthetic.json"})
 
 
 def find_photos(root: Path) -> Path | None:
@@ -68,7 +68,7 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         )
     findings: list[Finding] = []
     truth = _read_truth(photos / GROUND_TRUTH, findings)
-    files = [path for path in sorted(walk_files(photos, findings, hidden=True)) if path.name != GROUND_TRUTH]
+    files = [path for path in sorted(walk_files(photos, findings, hidden=True)) if path.name not in _BESIDE]
     records = [record for path in files if (record := _record(path, photos, truth, findings)) is not None]
     for name in sorted(set(truth) - {record.image_id for record in records}):
         message = f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
@@ -84,9 +84,6 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
 
 def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]) -> ImageRecord | None:
     name, folder = path.name, path.relative_to(photos).parent.as_posix()
-    if name.casefold() in _DEBRIS:
-        findings.append(Finding("note", name, "known debris, left out"))
-        return None
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
         findings.append(Finding("warning", name, "not an image in one of the four class folders, left out"))
         return None

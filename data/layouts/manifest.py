@@ -52,7 +52,7 @@ def read_manifest(
     path_column, label_column, group_column : str, optional
         Names of these columns in the table.
     group_from, label_from : str, optional
-        Rules that find group and label in the path, instead of in a column, see `PathRule`.
+        Rules that find group and label in the path, or in the column if that is named, too, see `PathRule`.
 
     Returns
     -------
@@ -65,12 +65,7 @@ def read_manifest(
         invalid.
     """
     rules: dict[str, PathRule] = {}
-    for what, rule, column in (("group", group_from, group_column), ("label", label_from, label_column)):
-        if rule is not None and column is not None:
-            raise InputError(
-                "{} and {} both give the {}; keep one of them",
-                Parameter(f"{what}_from"), Parameter(f"{what}_column"), what,
-            )  # fmt: skip
+    for what, rule in (("group", group_from), ("label", label_from)):
         if rule is not None:
             rules[what] = PathRule.of(rule, name=f"{what}_from")
     named = {"path": path_column, "label": label_column, "group": group_column}
@@ -104,14 +99,16 @@ def read_manifest(
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
         rows.append((number, name, row))
-    values = {what: rule.find(Path(name).as_posix() for _, name, _ in rows) for what, rule in rules.items()}
+    searched = {what: table.named(chosen[what]) if what in chosen else None for what in rules}
+    texts = {what: [row[of] if of else Path(name).as_posix() for _, name, row in rows] for what, of in searched.items()}
+    values = {what: rule.find(texts[what]) for what, rule in rules.items()}
     records: list[ImageRecord] = []
-    for number, name, row in rows:
-        written = Path(name).as_posix()
+    for place, (number, name, row) in enumerate(rows):
         label, group = (
-            values[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
+            values[what][texts[what][place]] if what in rules else row.get(columns[what]) or None
+            for what in ("label", "group")
         )
-        image = row.get(columns["image_id"]) or written
+        image = row.get(columns["image_id"]) or Path(name).as_posix()
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
         mpp = plausible_mpp(number_of(row.get(columns["mpp"])))
         records.append(

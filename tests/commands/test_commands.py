@@ -273,7 +273,7 @@ def test_stores_that_do_not_hold(cli, described, run_copy):
 def test_too_few_images_for_the_folds(cli, described, run_copy):
     code, _, err = cli("boost", "--out", run_copy(described), "--folds", 8)
     assert code == 2
-    assert "error: class benign has 6 images, fewer than the 8 folds; use --folds 6 or add images" in err
+    assert "error: class benign has 6 images, fewer than the 8 folds; use --folds 6, or add images" in err
 
 
 @pytest.mark.slow

@@ -98,8 +98,10 @@ def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
     for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
         (images / name).write_text("x")
     (images / "normal").mkdir()
-    noted = "a.txt, b.txt, c.txt and 1 more: not a TIFF, PNG, JPEG or DICOM file, left out"
-    warned = "warning: normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class"
+    noted = "a.txt, b.txt, c.txt and 1 more: not a picture, left out"
+    warned = (
+        "warning: normal/: no TIFF, PNG, JPEG, BMP, WebP or DICOM image is in this folder, so it is not used as a class"
+    )
     network = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
     for command in (
         ("data", "list", "--images", images),
@@ -144,7 +146,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     out, err = process.communicate(timeout=120)
     assert (process.returncode, "Traceback" in err) == (0, False), err
     assert len(out.splitlines()) == 13
-    assert r"caf\xe9.txt: not a TIFF, PNG, JPEG or DICOM file, left out" in err
+    assert r"caf\xe9.txt: not a picture, left out" in err
 
 
 def test_python_gets_one_line_too(tmp_path):

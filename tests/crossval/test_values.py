@@ -163,6 +163,8 @@ def config_of(tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     # the command would look at images, which are not there, for what describing them takes
     monkeypatch.setattr("bchisto.preflight.plan_describing", lambda _, settings, **__: (settings, None))
+    # which precision an engine executes depends on the machine, and on whether the engine is installed
+    monkeypatch.setattr("bchisto.featurize.pipeline._executed", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "model.bchisto").touch()

@@ -74,9 +74,13 @@ def test_image_level_folds_on_grouped_data_warn():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `folds=6` or add images"),
+        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `folds=6`, or add images"),
         ("1", {}, r"`folds` 1: give at least 2 folds"),
-        ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
+        (
+            "5",
+            {"groups": ["p", "q"] * 20},
+            r"all 20 images of class a are of one patient \(p\); add images of a second patient with class a",
+        ),
         (
             "nothing",
             {},
@@ -172,9 +176,9 @@ def test_lists_match_on_the_file_name(tmp_path):
         ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
         ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),
         ("image_id,fold,part\ni000.png,1,exam\n", r":2: part 'exam' is none of train, val, test"),
-        ("image_id,fold\ni000.png,1\ni001.png,1\n", "a partition needs at least 2 folds"),
+        ("image_id,fold\ni000.png,1\ni001.png,1\n", "all rows are of one fold; number the folds 1, 2"),
         ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images are in no fold, first i002.png"),
-        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n", "fold 1 tests no image"),
+        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n", "no image tests in fold 1; correct the list"),
         ("image_id,fold,part\ni000.png,1,train\ni001.png,1,test\n", "no image of class b trains in fold 1"),
     ],
 )

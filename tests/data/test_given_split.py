@@ -25,7 +25,8 @@ def test_the_whole_road(split, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
     code, _, err = cli("featurize", "--images", split, "--out", run, *tiny_options)
     assert code == 0, err
-    assert "the folders Test and train are taken for the parts of a split" in err
+    assert "folders are taken for parts of a split at level 1 (Test, train), classes at level 2" in err
+    assert f"next: bchisto boost --out {run} --folds folder" in err
     boost = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
     code, _, err = cli("boost", "--out", run, "--folds", "folder", "--folds", "2", *boost)
     assert code == 0, err
@@ -174,6 +175,6 @@ def test_a_class_of_one_image_is_not_split():
 
 
 def test_a_flat_split_is_said(tmp_path):
-    assert "replace them with a folder for each class" in str(
+    assert "make a folder for each class" in str(
         findings(read_dataset(tree(tmp_path, "train/1.png", "test/2.png")), "warning")
     )

@@ -159,8 +159,9 @@ def test_columns_by_other_names(tmp_path):
     assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
     with pytest.raises(InputError, match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr"):
         read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="sort")
-    with pytest.raises(InputError, match="`group_from` and `group_column` both give the group"):
-        read_dataset(tmp_path / "m.csv", group_from=1, group_column="group")
+    ruled = read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="label", group_column="group",
+                         group_from="(.)$", label_from="x|y")  # fmt: skip
+    assert told(ruled) == [("1.png", "x", "g"), ("2.png", "y", "h")]
 
 
 def test_rules_on_the_paths_of_a_manifest(tmp_path):

@@ -92,8 +92,7 @@ def test_empty_class_folders_and_what_is_no_file_are_said(tmp_path):
     assert sorted(findings(read_dataset(root), "warning")) == [
         "benign/3.png: a pipe, socket or device and no file, left out",
         "benign/4.png: a pipe, socket or device and no file, left out",
-        "lost+found/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class",
-        "normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is not used as a class",
+        "normal/: no TIFF, PNG, JPEG, BMP, WebP or DICOM image is in this folder, so it is not used as a class",
     ]
 
 
@@ -118,7 +117,8 @@ def test_parts_of_a_split_are_no_classes(tmp_path, names):
     dataset = read_dataset(tree(tmp_path, *files))
     assert dataset.class_counts() == {"benign": len(names), "malignant": len(names)}
     (note,) = findings(dataset, "note")
-    assert "are taken for the parts of a split, and those below them (benign, malignant) for the classes" in note
+    level = ", ".join(sorted(names))
+    assert f"taken for parts of a split at level 1 ({level}), classes at level 2 (benign, malignant)" in note
     parts = {"train": "train", "Train": "train", "training": "train", "dev": "val", "VAL": "val", "validation": "val"}
     assert {r.image_id.split("/")[0]: r.columns for r in dataset.records} == {
         name: (("part", parts.get(name, "test")),) for name in names
@@ -132,10 +132,11 @@ def test_parts_of_a_split_are_no_classes(tmp_path, names):
 
 def test_what_looks_like_a_split_in_part_is_none(tmp_path):
     dataset = read_dataset(tree(tmp_path / "one", "train/a/1.png", "control/b/2.png"))
-    assert dataset.classes == ("control", "train")
-    assert findings(dataset, "error") == []
+    (error,) = findings(dataset, "error")
+    assert "level 1 (control, train) may be the classes, or those at level 2 (a, b); `label_from=1` takes" in error
     flat = read_dataset(tree(tmp_path / "two", "train/1.png", "test/2.png"))
-    assert "look like parts of a split, and are taken for the classes" in findings(flat, "warning")[0]
+    assert "parts of a split at level 1 (test, train), not for classes" in findings(flat, "warning")[0]
+    assert flat.classes == ()
 
 
 def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):

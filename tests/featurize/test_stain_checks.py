@@ -55,7 +55,8 @@ def test_featurize_counts_and_names_them_in_one_line(cli, hard, tiny_options, tm
     assert code == 0, err
     assert DOUBT in err
     assert SKIPPED in err
-    assert err.count("pale.png") == err.count("blank.png") == 1
+    assert err.count("pale.png") == 1
+    assert "malignant/blank.png: white, black or of another single colour" in err
     assert "the stain method macenko-robust estimates from all of the stained tissue" in err
     with open_store(next((tmp_path / "run" / "features").glob("*.h5"))) as store:
         outcome = store.stain_outcome()
@@ -135,7 +136,7 @@ def test_predict_names_them(trained, hard, cli, tmp_path):
 def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     options = ("--images", hard, "--view", "1.0:64", "--no-copies")
     code, out, _ = cli("data", "check", *options, "--html", tmp_path / "check.html")
-    assert code == 0
+    assert (code, "malignant/blank.png: white, black or of another" in " ".join(out.split())) == (1, True)
     assert DOUBT in " ".join(out.split())
     assert SKIPPED in " ".join(out.split())
     page = (tmp_path / "check.html").read_text()

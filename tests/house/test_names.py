@@ -202,9 +202,9 @@ PAIRS = {
     ),
     "folds by their value": (
         lambda images, out: FoldChoice(7).plans(["a", "b"], labels=["x", "x"], groups=[None] * 2, seed=0, default="10"),
-        "class x has 2 images, fewer than the 7 folds; use `folds=2` or add images",
+        "class x has 2 images, fewer than the 7 folds; use `folds=2`, or add images",
         ("data", "folds", *IMAGES, "--folds", 7, *OUT),
-        "class benign has 6 images, fewer than the 7 folds; use --folds 6 or add images",
+        "class benign has 6 images, fewer than the 7 folds; use --folds 6, or add images",
     ),
     "groups": (
         lambda images, out: fold_plan("2", image_ids=["a"], labels=["x"], groups=[None], group_by="group"),

@@ -4,12 +4,12 @@ import numpy as np
 from PIL import Image
 
 
-def tree(root, *names):
+def tree(root, *names, size=(12, 16)):
     """Write an image for each path; equal seeds would be equal images."""
     for seed, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8)).save(path)
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)).save(path)
     return root
 
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import csv
+import http.client
 import io
 import json
 import os
@@ -277,6 +278,17 @@ def test_fifty_at_once(page, tissue):
         answers = list(pool.map(lambda number: page.add(f"{number}.png", content).status_code, range(50)))
     assert answers == [202] * 50
     assert {image["state"] for image in page.wait().values()} == {"done"}
+
+
+def test_a_program_that_pauses_keeps_its_connection(page):
+    """A page that closed it after as many seconds would reset the request that is sent in that moment."""
+    with contextlib.closing(http.client.HTTPConnection(page.base.removeprefix("http://"), timeout=120)) as line:
+        for pause in (6, 0):  # longer than `Retry-After`, and than httpx keeps a connection
+            line.request("GET", "/api/queue", headers={"authorization": f"Bearer {page.token}"})
+            answer = line.getresponse()
+            assert (answer.status, answer.will_close) == (200, False)
+            answer.read()
+            time.sleep(pause)
 
 
 def test_more_than_can_wait(page, tissue):

@@ -1,0 +1,264 @@
+"""What a person must know of files and pictures is printed by every command that reads them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import TINY, write_tissue
+from PIL import Image
+
+TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
+BLANK = "so that it shows nothing"
+NETWORK = (
+    "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,
+)  # fmt: skip
+
+
+def said(err, text):
+    """Return the lines that contain a text."""
+    return [line for line in err.splitlines() if text in line]
+
+
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory):
+    """Tissue; in one class two TIFFs of five grey pages and a PNG of two pages that have pixels of their own."""
+    root = write_tissue(tmp_path_factory.mktemp("paged") / "Schnitte 7", classes=("Adenom", "Krebs"))
+    rng = np.random.default_rng(3)
+    for name in ("z 1.tif", "z 2.TIFF"):
+        stack = rng.integers(60, 250, (5, 96, 96), dtype=np.uint8)
+        tifffile.imwrite(root / "Krebs" / name, stack, photometric="minisblack")
+    first, other = (Image.fromarray(rng.integers(60, 250, (96, 96, 3), dtype=np.uint8)) for _ in range(2))
+    first.save(root / "Adenom" / "film.png", save_all=True, append_images=[other])
+    return root
+
+
+def assert_paged(code, err, *, expected=0):
+    """Check that one line names both stacks, and another one the PNG."""
+    assert code == expected, err
+    (stacks,), (film,) = said(err, FIVE), said(err, TWO)
+    assert "z 1.tif" in stacks
+    assert "z 2.TIFF" in stacks
+    assert "film.png" in film
+
+
+def test_pages_are_named_before_training(cli, paged, tmp_path):
+    code, out, _ = cli("data", "check", "--images", paged, "--no-copies")
+    assert_paged(code, out, expected=1)
+    options = ("--images", paged, "--stain", "none", *TINY)
+    assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
+    assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])  # headers come from the cache
+    words = ("--out", tmp_path / "trial", "--encoder", "tiny", "--weights", "random", "--jobs", 1)
+    assert_paged(*cli("trial", "--images", paged, *words)[::2])
+    words = ("submit", "--dry-run", "--tasks", 2, "--", "featurize", *options[:-2], "--out", tmp_path / "later")
+    assert_paged(*cli(*words)[::2])
+
+
+def test_an_older_cache_of_headers_is_not_read(cli, paged, tmp_path):
+    options = ("--images", paged, "--stain", "none", *TINY, "--out", tmp_path / "run")
+    assert cli("featurize", *options)[0] == 0
+    cache = tmp_path / "run" / "features" / "images.csv"
+    with cache.open(newline="") as handle:
+        names, *rows = list(csv.reader(handle))
+    with cache.open("w", newline="") as handle:
+        csv.writer(handle).writerows([names, *([*row[:-1], json.dumps(json.loads(row[-1])[:8])] for row in rows)])
+    assert_paged(*cli("featurize", *options)[::2])
+
+
+@pytest.mark.slow
+def test_pages_are_named_by_finetune(cli, paged, tmp_path):
+    assert_paged(*cli("finetune", "--images", paged, "--out", tmp_path / "run", *NETWORK)[::2])
+
+
+def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
+    assert_paged(*cli("predict", boosted, "--images", paged, "--out", tmp_path / "p.csv")[::2])
+    words = ("--method", "map", "--out", tmp_path / "why")
+    assert_paged(*cli("explain", boosted_maps, "--images", paged / "Krebs", "--images", paged / "Adenom" / "film.png",
+                      *words)[::2])  # fmt: skip
+    words = ("stain", paged / "Krebs", paged / "Adenom", "--out", tmp_path / "stained", "--skip-errors")
+    assert_paged(*cli(*words)[::2], expected=1)  # Macenko's method leaves out the grey ones
+
+
+def test_pages_are_a_note_beside_the_image(page, paged):
+    for path in (paged / "Krebs" / "z 1.tif", paged / "Adenom" / "film.png", paged / "Krebs" / "Krebs00.png"):
+        page.add(path.name, path.read_bytes())
+    images = page.wait()
+    assert [line for line in images["z 1.tif"]["notes"] if FIVE in line] == [f"z 1.tif: {FIVE}"]
+    assert [line for line in images["film.png"]["notes"] if TWO in line] == [f"film.png: {TWO}"]
+    assert images["Krebs00.png"]["notes"] == []
+    shown = page.client.get(f"/images/{images['z 1.tif']['number']}").text
+    assert f"z 1.tif: {FIVE}" in shown
+
+
+EMPTY = {
+    "white.png": lambda rng: np.full((96, 96, 3), 255),
+    "black.tif": lambda rng: np.zeros((96, 96, 3)),
+    "pink.jpg": lambda rng: np.full((96, 96, 3), (233, 170, 200)),
+    "glass.jpeg": lambda rng: rng.normal(244, 1.5, (96, 96, 3)),
+    "dark.tiff": lambda rng: rng.integers(0, 6, (96, 96)),
+    "deep.png": lambda rng: np.full((96, 96), 40_000, np.uint16),
+}
+
+
+def save(pixels, path):
+    if pixels.dtype != np.uint16:
+        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Tissue, and pictures without content in both classes."""
+    root = write_tissue(tmp_path_factory.mktemp("empty") / "images", classes=("0", "1"))
+    for number, (name, make) in enumerate(EMPTY.items()):
+        save(make(np.random.default_rng(number)), root / str(number % 2) / name)
+    return root
+
+
+@pytest.mark.parametrize("option", ["--copies", "--no-copies", "--decode"])
+def test_pictures_without_content_are_findings(cli, empty, option):
+    code, out, _ = cli("data", "check", "--images", empty, option, "--json")
+    listed = {finding["file"] for finding in json.loads(out)["findings"] if BLANK in finding["message"]}
+    assert (code, listed) == (1, {f"{number % 2}/{name}" for number, name in enumerate(EMPTY)})
+
+
+@pytest.mark.parametrize("stain", ["none", "macenko"])
+def test_featurize_and_boost_name_pictures_without_content(cli, empty, tmp_path, stain):
+    options = ("--images", empty, "--out", tmp_path / "run", *TINY, "--stain", stain)
+    for _ in range(2):  # a finished feature file names them again
+        code, _, err = cli("featurize", *options)
+        assert code == 0, err
+        (line,) = said(err, BLANK)
+        assert "and 3 more: white, black or of another single colour" in line
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
+    assert code == 0, err
+    assert len(said(err, BLANK)) == 1
+    (report,) = (tmp_path / "run" / "boost").rglob("report.html")
+    assert "Of the 18 images, 6 show nothing" in report.read_text()
+
+
+def test_new_pictures_without_content_are_named(cli, empty, boosted, boosted_maps, page, tmp_path):
+    pictures = [word for path in sorted(empty.rglob("*.*")) if path.name in EMPTY for word in ("--images", path)]
+    code, _, err = cli("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    (line,) = said(err, BLANK)
+    assert "and 3 more" in line
+    code, _, err = cli("explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why")
+    assert code == 0, err
+    first, last = said(err, BLANK)
+    assert last == f"{first} (5 more such warnings; -v prints them)"
+    page.add("white.png", (empty / "0" / "white.png").read_bytes())
+    assert [line for line in page.wait()["white.png"]["notes"] if BLANK in line]
+
+
+@pytest.mark.slow
+def test_finetune_names_pictures_without_content(cli, empty, tmp_path):
+    code, _, err = cli("finetune", "--images", empty, "--out", tmp_path / "run", *NETWORK)
+    assert code == 0, err
+    assert len(said(err, BLANK)) == 1
+
+
+def test_tissue_and_specks_have_content(cli, tmp_path):
+    """A picture that is white but for a cell is not empty, nor is pale tissue."""
+    root = write_tissue(tmp_path / "images")
+    pale = np.asarray(Image.open(root / "benign" / "benign00.png")) / 8 + 223
+    save(pale, root / "benign" / "pale.png")
+    cell = np.full((96, 96, 3), 255)
+    cell[40:46, 40:46] = (120, 60, 140)
+    save(cell, root / "malignant" / "cell.png")
+    code, out, _ = cli("data", "check", "--images", root)
+    assert (code, BLANK in out) == (0, False), out
+
+
+FORMS = {
+    "copy.tif": {},
+    "packed.tiff": {"compression": "tiff_lzw"},
+    "named.png": {"dpi": (300, 300)},
+    "loose.png": {"compress_level": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """Tissue, of which one image of each class is there again in other files, of both classes."""
+    root = write_tissue(tmp_path_factory.mktemp("twice") / "images", classes=("N", "T"))
+    image = Image.open(root / "N" / "N03.png")
+    for number, (name, options) in enumerate(FORMS.items()):
+        image.save(root / "NT"[number % 2] / name, **options)
+    white = Image.new("RGB", (96, 96), "white")
+    for name, options in (("N/w.png", {}), ("N/w.tif", {}), ("T/w.png", {"compress_level": 0})):
+        white.save(root / name, **options)
+    return root
+
+
+OTHER = "but labelled T, not N; remove one or correct it"
+
+
+def test_the_same_pixels_in_other_files_are_findings(cli, twice):
+    code, out, _ = cli("data", "check", "--images", twice, "--json")
+    listed = {
+        (finding["level"], finding["file"], finding["message"])
+        for finding in json.loads(out)["findings"]
+        if "same pixels" in finding["message"]
+    }
+    assert (code, listed) == (
+        1,
+        {
+            ("warning", "N/copy.tif", "the same pixels as N/N03.png in another file; remove one"),
+            ("warning", "N/named.png", "the same pixels as N/N03.png in another file; remove one"),
+            ("warning", "N/w.tif", "the same pixels as N/w.png in another file; remove one"),
+            ("warning", "T/packed.tiff", f"the same pixels as N/N03.png in another file, {OTHER}"),
+            ("warning", "T/loose.png", f"the same pixels as N/N03.png in another file, {OTHER}"),
+            ("warning", "T/w.png", f"the same pixels as N/w.png in another file, {OTHER}"),
+        },
+    )
+
+
+@pytest.mark.parametrize("stain", ["none", "macenko"])
+def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path, stain):
+    code, _, err = cli("featurize", "--images", twice, "--out", tmp_path / "run", *TINY, "--stain", stain)
+    told = [err]
+    assert code == 0, err
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
+    told.append(err)
+    assert code == 0, err
+    for err in told:
+        one, two = sorted(said(err, "the same pixels as other images"))
+        assert "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one" in one
+        assert f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}" in two
+
+
+@pytest.mark.slow
+def test_finetune_names_the_same_pixels(cli, twice, tmp_path):
+    code, _, err = cli("finetune", "--images", twice, "--out", tmp_path / "run", *NETWORK)
+    assert code == 0, err
+    assert len(said(err, "the same pixels as other images")) == 2
+
+
+def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
+    Image.fromarray(he_image).save(tmp_path / "a.png")
+    Image.fromarray(he_image).save(tmp_path / "b.tif")
+    Image.fromarray(he_image).save(tmp_path / "c.tif", compression="tiff_lzw")
+    (tmp_path / "table.csv").write_text("path,label,patient\na.png,x,1\nb.tif,x,1\nc.tif,x,2\n")
+    _, out, _ = cli("data", "check", "--images", tmp_path / "table.csv", "--json")
+    findings = [finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]]
+    assert [(finding["level"], finding["file"]) for finding in findings] == [("note", "b.tif"), ("warning", "c.tif")]
+    assert "but of group 2, not 1" in findings[1]["message"]
+
+
+def test_pictures_that_are_all_the_same_do_not_pass_in_silence(cli, tmp_path):
+    """Of 24 white pictures nothing can be learnt, whatever the number right."""
+    for number in range(24):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (96, 96), "white").save(path, dpi=(100 + number, 100))
+    code, out, _ = cli("data", "check", "--images", tmp_path / "images")
+    assert code == 1
+    assert "24 images, 47 findings" in out
+    code, _, err = cli("featurize", "--images", tmp_path / "images", "--out", tmp_path / "run", *TINY)
+    assert code == 0, err
+    assert len(said(err, BLANK)) == 1
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 3, "--head", "logistic", "--jobs", 1)
+    assert "and 21 more: white, black" in err
+    assert "and 9 more: the same pixels as other images in another file, but labelled b, not a" in err

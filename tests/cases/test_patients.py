@@ -1,0 +1,156 @@
+"""Patients behind slides: TCGA barcodes name them, and names that differ in their end get a rule that joins them."""
+
+import csv
+import re
+import shlex
+
+import pytest
+from sample_trees import tree
+
+
+def listed(cli, images, *options):
+    code, out, err = cli("data", "list", "--images", images, *options)
+    assert code == 0, err
+    return {row["image_id"]: row["group"] for row in csv.DictReader(out.splitlines())}, err
+
+
+def table(folder, column, names):
+    """Write a manifest with a column of names, two images for each."""
+    paths = [f"img/im{n:02d}.png" for n in range(2 * len(names))]
+    tree(folder, *paths)
+    rows = [f"{path},{'ab'[n % 2]},{names[n // 2]}" for n, path in enumerate(paths)]
+    (folder / "m.csv").write_text("\n".join([f"path,label,{column}", *rows]) + "\n")
+    return folder / "m.csv"
+
+
+SLIDES = [f"TCGA-A{patient}-A0S{patient}-01{'AZ'[patient % 2]}-00-DX{n}" for patient in range(3) for n in (1, 2)]
+
+
+def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
+    path = shared / "data" / "cases" / "c11_tcga_slides.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    tree(tmp_path, *(row["path"] for row in rows))
+    (tmp_path / "m.csv").write_bytes(path.read_bytes())
+    groups, err = listed(cli, tmp_path / "m.csv")
+    assert groups == {row["path"]: row["slide_id"][:12] for row in rows}
+    assert "TCGA barcodes name the patient by their first 12 characters: 12 of 24 names, such as TCGA-ZZ-0000 of" in err
+
+
+@pytest.mark.parametrize("column", ["slide_id", "slide", "case_id", "patient"])
+@pytest.mark.parametrize("written", [
+    str, str.lower, "{}.svs".format, lambda name: name.replace("-", "_"), "{}.3f2504e0-4f89".format,
+])  # fmt: skip
+def test_barcodes_in_a_column(column, written, tmp_path, cli):
+    groups, err = listed(cli, table(tmp_path, column, [written(name) for name in SLIDES]))
+    assert list(groups.values()) == [name[:12] for name in SLIDES for _ in range(2)]
+    assert "TCGA barcodes name the patient" in err
+
+
+@pytest.mark.parametrize("name", ["{label}/{slide}_{n}.png", "{label}/{slide}/{n}.png", "{slide}_x/{label}/{n}.png"])
+def test_barcodes_in_paths(name, tmp_path, cli):
+    files = {name.format(label="xy"[n % 2], slide=slide, n=n): slide for n, slide in enumerate([*SLIDES, *SLIDES])}
+    root = tree(tmp_path / "images", *files)
+    options = ("--label-from", 2) if name.startswith("{slide}") else ()
+    groups, err = listed(cli, root, *options)
+    assert groups == {path: slide[:12] for path, slide in files.items()}
+    assert "TCGA barcodes name the patient" in err
+    (root.parent / "m.csv").write_text("path,label\n" + "".join(f"images/{path},a\n" for path in files))
+    groups, err = listed(cli, root.parent / "m.csv")
+    assert {path.removeprefix("images/"): group for path, group in groups.items()} == groups_of(files)
+    assert f"TCGA barcodes name the patient of {len(files)} of {len(files)} images: TCGA-A0-A0S0, TCGA-A1-A0S1" in err
+
+
+def groups_of(files):
+    return {path: slide[:12] for path, slide in files.items()}
+
+
+def test_barcodes_do_not_replace_what_is_given(tmp_path, cli):
+    files = [f"{'ab'[n % 2]}/P{n % 3}/{slide}.png" for n, slide in enumerate(SLIDES)]
+    root = tree(tmp_path / "images", *files)
+    groups, err = listed(cli, root, "--group-from", 2)
+    assert groups == {path: path.split("/")[1] for path in files}
+    assert "TCGA barcodes" not in err
+    manifest = table(tmp_path, "patient", ["Q1", "Q2"])
+    assert set(listed(cli, manifest)[0].values()) == {"Q1", "Q2"}
+
+
+def test_folds_keep_the_slides_of_a_patient_together(tmp_path, cli):
+    manifest = table(tmp_path, "slide_id", [f"TCGA-ZZ-00{p:02d}-01Z-00-DX{n}" for p in range(8) for n in (1, 2)])
+    code, _, err = cli("data", "folds", "--images", manifest, "--folds", 3, "--out", tmp_path / "f.csv")
+    assert code == 0, err
+    folds = {}
+    for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines()):
+        folds.setdefault(row["group"], set()).add(row["fold"])
+    assert len(folds) == 8
+    assert all(len(of) == 1 for of in folds.values())
+
+
+FAMILIES = {
+    "S12-1": ([f"S{p}-{n}" for p in (12, 13, 104) for n in (1, 2)], "S12 S13 S104"),
+    "12345_A": ([f"{p}_{letter}" for p in (12345, 777) for letter in "AB"], "12345 777"),
+    "DX": ([f"K{p}-DX{n}" for p in (3, 45) for n in (1, 2)], "K3 K45"),
+    "slide1": ([f"Ann_slide{n}" for n in (1, 2)] + [f"Bob_slide{n}" for n in (1, 2, 3)], "Ann Bob"),
+    "12a": ([f"{p}{letter}" for p in (12, 13) for letter in "ab"], "12 13"),
+    "one slide only": (["S12-1", "S12-2", "S13", "S14-1"], "S12 S13 S14"),
+}
+
+
+def pasted(err):
+    """Return the options that a warning names."""
+    (words,) = re.findall(r"of one patient, (--.+) joins them", err)
+    return [word for word in shlex.split(words) if word != "with"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_slides_of_a_column(name, tmp_path, cli):
+    slides, patients = FAMILIES[name]
+    manifest = table(tmp_path, "slide_id", slides)
+    groups, err = listed(cli, manifest)
+    assert set(groups.values()) == set(slides)
+    assert "differ only in their end" in err
+    groups, err = listed(cli, manifest, *pasted(err))
+    assert list(dict.fromkeys(groups.values())) == patients.split()
+    assert "differ only" not in err
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("path", "rule"), [
+    ("{label}/{slide}/1.png", "2"), ("{label}/{slide}/tiles/1.png", "2"), ("{label}/{slide}.png", r"([^/]+)\.png"),
+    ("grade {label}/{slide}_tile_7.png", "/(.+)_tile"),
+])  # fmt: skip
+def test_slides_of_a_rule(name, path, rule, tmp_path, cli):
+    slides, patients = FAMILIES[name]
+    root = tree(tmp_path / "images", *(path.format(label="xy"[n % 2], slide=s) for n, s in enumerate(slides)))
+    groups, err = listed(cli, root, "--group-from", rule)
+    assert set(groups.values()) == set(slides)
+    if "joins them" not in err:  # only a rule that was tried is named
+        assert "give the patients as the column group of a manifest" in err
+        assert name == "one slide only"
+        return
+    groups, err = listed(cli, root, *pasted(err))
+    assert set(groups.values()) == set(patients.split())
+    assert "differ only" not in err
+
+
+@pytest.mark.parametrize("names", [
+    [f"P{n}" for n in range(12)], [f"P_{n}" for n in range(1, 7)], [f"H1-{n:02d}" for n in range(1, 15)],
+    ["14-2523", "14-2524", "15-1000"], ["Ann", "Bob", "Cem"], ["case A", "case B"], ["001", "002", "010"],
+])  # fmt: skip
+def test_patients_that_are_only_numbered(names, tmp_path, cli):
+    _, err = listed(cli, table(tmp_path, "slide_id", names))
+    assert "differ only" not in err
+    root = tree(tmp_path / "images", *(f"{'ab'[n % 2]}/{name}/1.png" for n, name in enumerate(names)))
+    assert "differ only" not in listed(cli, root, "--group-from", 2)[1]
+
+
+def test_names_of_patients_are_not_slides(tmp_path, cli):
+    _, err = listed(cli, table(tmp_path, "patient", ["S12-1", "S12-2", "S13-1", "S13-2"]))
+    assert "differ only" not in err
+
+
+def test_a_rule_for_a_column(tmp_path, cli):
+    manifest = table(tmp_path, "Slide", ["S1.a", "S1.b", "S2.a"])
+    groups, _ = listed(cli, manifest, "--group-column", "slide", "--group-from", r"^(S\d+)")
+    assert list(groups.values()) == ["S1"] * 4 + ["S2"] * 2
+    code, _, err = cli("data", "list", "--images", manifest, "--group-column", "slide", "--group-from", 2)
+    assert (code, "--group-from fits none" in err) == (2, True)
