@@ -215,6 +215,17 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert {entry["status"] for entry in record} == {"ok"}
 
 
+def test_four_classes_step_as_in_2018(done):
+    """Its learning rate is in the report, and what LightGBM got is what decides the keys of the models."""
+    _, result = done
+    for protocol in result.protocols:
+        assert "learning_rate=0.1 as of LightGBM 2, 0.0667 here" in (protocol.folder / "report.html").read_text()
+        settings = json.loads((protocol.folder / "settings.json").read_text())["settings"]
+        assert settings["learning_rate"] == pytest.approx(0.1 * 2 / 3)
+        text = next((protocol.folder / "models").rglob("*.txt")).read_text()
+        assert "[learning_rate: 0.0666667]" in text
+
+
 def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):
     run, result = done
     before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
