@@ -62,8 +62,9 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     from ..recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
 
+    recipe = load_recipe(name)
     if options["all_variants"]:
-        options["variants"] = tuple(load_recipe(name).variants)
+        options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
     if options["show"]:
         echo(*describe_recipe(name, scope=scope, weights=options["weights"]), lines=True)

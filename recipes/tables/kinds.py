@@ -35,6 +35,7 @@ class TableKind:
 KINDS = {
     "stores": TableKind(("rows",), by_store),
     "fusion_folds": TableKind(("values",), fusion_by_fold),
+    "two_class_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
     "gains": TableKind(("of", "rows"), gains),
@@ -49,7 +50,7 @@ KINDS = {
     "time": TableKind(("rows",), training_time, once=True),
     "parameters": TableKind(("digits", "rows"), parameters, once=True),
 }
-"""The first six kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
+"""The first seven kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
 
 
 def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:

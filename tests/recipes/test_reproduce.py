@@ -147,6 +147,10 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     found = {c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")}
     assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx([0] * 10)
     assert [figure.difference for figure in found["confusion"].figures] == pytest.approx([0] * 16)
+    assert [figure.difference for figure in found["two-class-by-fold"].figures] == pytest.approx([0] * 10)
+    two_class = found["two-class"].figures[0]
+    assert (two_class.obtained, two_class.paired) == (pytest.approx(93.75), pytest.approx((0.0, 0.0), abs=1e-9))
+    assert two_class.obtained_spread == pytest.approx(2.3, abs=0.05)
     fusion = next(figure for figure in found["accuracy"].figures if figure.name == "Model fusion")
     assert fusion.obtained == pytest.approx(87.25)
     assert fusion.obtained_spread == pytest.approx(2.6, abs=0.05)
@@ -185,6 +189,7 @@ def test_published_and_obtained_stand_side_by_side(done):
         "seed-gain",
         "fusion-by-fold",
         "two-class",
+        "two-class-by-fold",
         "confusion",
     ]
     gain = result.published[1].figures[0]  # of one store, whose fusion is itself
@@ -213,6 +218,31 @@ def test_published_and_obtained_stand_side_by_side(done):
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
+
+
+def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
+    """The source ranks all images together; bchisto's own AUC is of pairs within a fold. Both are named."""
+    from sklearn.metrics import roc_auc_score
+
+    run, result = done
+    folder = result.protocols[0].folder
+    table = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+    truth = [row["label"] in ("InSitu", "Invasive") for row in table]
+    sides = np.array([[max(float(row[f"p_{name}"]) for name in side) for side in (("Normal", "Benign"),
+                      ("InSitu", "Invasive"))] for row in table])  # fmt: skip
+    together = roc_auc_score(truth, sides[:, 1] / sides.sum(axis=1))
+    (table,) = (table for table in result.published if table.key == "two-class")
+    auc = {figure.name: figure for figure in table.figures if figure.name.startswith("AUC")}
+    pooled, within = auc["AUC, all images ranked together"], auc["AUC, images ranked within each fold"]
+    assert (pooled.published, pooled.obtained) == (0.973, pytest.approx(together))
+    view = result.protocols[0].metrics["two_class"]
+    assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]))
+    assert view["auc"] != pytest.approx(together)
+    for name in auc:
+        assert name in table.text()
+        assert name in (run / "reproduce" / "small" / "two-class.csv").read_text()
+    report = (run / "reproduce" / "small" / "report.html").read_text()
+    assert f"all images ranked together, AUC {together:.3f}" in report
 
 
 def test_four_classes_step_as_in_2018(done):
