@@ -39,7 +39,7 @@ def _options() -> Iterator[click.Parameter]:
     yield flag(
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
-    yield from options_of(Scope, "seeds")
+    yield from options_of(Scope, "test_images", "seeds")
     yield from options_of(Work, "skip_errors")
     yield EXPLAIN
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")

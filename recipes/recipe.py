@@ -153,6 +153,12 @@ class Scope(Settings):
     encoders: tuple[str, ...] = option(
         (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
     )
+    test_images: Path | None = option(
+        None,
+        group="Input",
+        help="Test images of the challenge; compares the classes of their predictions with those that the source "
+        "published: rakhlin2018.",
+    )
     seeds: int = option(
         1,
         least=1,

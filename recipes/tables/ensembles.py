@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...data import match_class
 from ...evaluate import CROSS_VALIDATION, Interval, Units, share_interval, two_sides
 from ...report import PublishedFigure
 from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
@@ -62,6 +64,10 @@ def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -
 
 def _percent(interval: Interval | None) -> tuple[float, float] | None:
     return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
+
+
+def _fraction(interval: Interval | None) -> tuple[float, float] | None:
+    return None if interval is None or interval.reason else (interval.low, interval.high)
 
 
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -202,5 +208,32 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
                 inside = predictions.labels == classes.index(true)
                 right = predictions.predicted == classes.index(predicted)
                 if (share := Units.of(predictions).share(right, inside)) is not None:
-                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
+                    value = float(right[inside].mean()), _fraction(share)
             yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
+
+
+def published_predictions(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the class of each test image that a source predicted, by the name of its file without the suffix."""
+    return {stem_of(name): label for label, names in table["predictions"].items() for name in names}
+
+
+def stem_of(name: str) -> str:
+    """Return the name of a file as test images are compared: without folder, suffix and case."""
+    return PurePath(name).stem.casefold()
+
+
+def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
+    theirs = published_predictions(table)
+    for name, labels in {
+        "all classes": [*table["predictions"]],
+        **{label: [label] for label in table["predictions"]},
+    }.items():
+        images = [image for image, label in theirs.items() if label in labels]
+        same = [match_class(runs.tested[image], labels) == theirs[image] for image in images if image in runs.tested]
+        number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
+        value: Value = (
+            (sum(same) / len(same), _fraction(share_interval(same, range(len(same))))) if same else (None, None)
+        )
+        obtained, figure = figure_of(name, value)
+        yield obtained, replace(figure, cited=True, printed=number)
