@@ -124,7 +124,6 @@ def read_recipe(path: Path) -> None:
     from bchisto.recipes.settings import build_steps
 
     recipe = load_recipe(str(path))
-    recipe.describe()
     order = ReproduceRequest(images=path.parent, run=path.parent / "out", quick=True)
     for variant in recipe.variants:
         build_steps(recipe, order, variant)

@@ -64,7 +64,7 @@ class TrainingTerms:
     Attributes
     ----------
     preset : Preset
-        Preset of LightGBM.
+        Preset of LightGBM, for the number of classes.
     inner_seed : int
         Seed of the folds inside the training part.
     most_images : int

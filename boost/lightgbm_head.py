@@ -7,7 +7,7 @@ from typing import Any
 
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .lightgbm_model import BinnedRows
-from .presets import model_params
+from .presets import model_params, shown_param
 from .tree_arrays import pack_text, parse_model
 
 
@@ -32,7 +32,7 @@ def _shown(terms: TrainingTerms) -> Mapping[str, str]:
     return {
         "preset": preset.name,
         "rounds": str(preset.rounds),
-        "LightGBM parameters": ", ".join(f"{key}={value}" for key, value in preset.params.items()),
+        "LightGBM parameters": ", ".join(f"{key}={shown_param(preset, key)}" for key in preset.params),
     }
 
 

@@ -70,12 +70,31 @@ class Preset:
     layout : {"row", "col"}
         Layout of LightGBM's histograms, which affects only the time. Columns are faster (``docs/performance.md``):
         by row, LightGBM reads all columns, although a tree uses only a part of them.
+    of_version_2 : float or None
+        Learning rate as LightGBM 2 took it, see `for_classes`; None if the learning rate is that of today.
     """
 
     name: str
     rounds: int
     params: Mapping[str, Any] = field(default_factory=dict)
     layout: str = "col"
+    of_version_2: float | None = None
+
+    def for_classes(self, classes: int) -> Preset:
+        """Return the preset with the learning rate by which today's LightGBM steps as LightGBM 2 did.
+
+        A leaf is the learning rate times the sum of gradients over that of hessians. For K classes the hessian was
+        2 p (1 - p) until version 2, and is K / (K - 1) p (1 - p) since version 3. So the factor is K / (2 (K - 1)): 1
+        for two classes, 2 / 3 for four.
+
+        References
+        ----------
+        LightGBM, issue 1154 (the hessian of version 2) and pull request 3256 (that of version 3).
+        """
+        if self.of_version_2 is None:
+            return self
+        rate = self.of_version_2 * classes / (2 * max(classes - 1, 1))
+        return replace(self, params={**self.params, "learning_rate": rate})
 
     def with_params(self, changes: Mapping[str, Any]) -> Preset:
         """Return the preset with some parameters changed. Any of LightGBM's names for the number of rounds is accepted.
@@ -97,7 +116,9 @@ class Preset:
                 )
         if changed:
             _try_params(model_params(self, classes=_TRIAL[2], seed=0, fold_position=0), changed)
-        return replace(self, params={**self.params, **changed}, rounds=rounds[-1] if rounds else self.rounds)
+        of_version_2 = None if "learning_rate" in changed else self.of_version_2
+        rounds_now = rounds[-1] if rounds else self.rounds
+        return replace(self, params={**self.params, **changed}, rounds=rounds_now, of_version_2=of_version_2)
 
 
 _FEW = {
@@ -122,6 +143,7 @@ PRESETS = {
             "bagging_fraction": 0.69,
             "bagging_freq": 0,  # as published, which leaves bagging_fraction without effect
         },
+        of_version_2=0.1,  # LightGBM was at version 2.1 when the code was published
     ),
     "standard": Preset("standard", rounds=70, params=_FEW),
     "quick": Preset("quick", rounds=70, params=_FEW),
@@ -168,7 +190,7 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
     return {
         "objective": "multiclass",
         "num_class": classes,
-        **preset.params,
+        **preset.for_classes(classes).params,
         "feature_fraction_seed": first,
         "bagging_seed": first + 1,
         # one thread and a fixed histogram layout give the same text at any load of the machine
@@ -177,6 +199,14 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
         f"force_{preset.layout}_wise": True,
         "verbosity": -1,
     }
+
+
+def shown_param(preset: Preset, name: str) -> str:
+    """Return a parameter as text; a learning rate of LightGBM 2 with that by which today's takes the same steps."""
+    value, of_version_2 = preset.params[name], preset.of_version_2
+    if name != "learning_rate" or of_version_2 in (None, value):
+        return str(value)
+    return f"{of_version_2} as of LightGBM 2, {value:.3g} here"
 
 
 def parse_params(options: Sequence[str]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     def terms(self) -> TrainingTerms:
         """Settings that all classifiers share."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
-        return TrainingTerms(self.preset, self.settings.seed, largest)
+        return TrainingTerms(self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest)
 
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return one process per core, because no network runs."""

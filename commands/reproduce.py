@@ -34,12 +34,12 @@ def _options() -> Iterator[click.Parameter]:
         "show",
         group="Output",
         is_flag=True,
-        help="Print every setting of the recipe with its source, and stop.",
+        help="Print every setting that would be used, defaults included, with its source, and stop.",
     )
     yield flag(
         "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
     )
-    yield from options_of(Scope, "seeds")
+    yield from options_of(Scope, "test_images", "seeds")
     yield from options_of(Work, "skip_errors")
     yield EXPLAIN
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
@@ -59,19 +59,19 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     from ..core import from_options
     from ..encoders import EncoderChoice
     from ..jobs import Work
-    from ..recipes import Scope, estimate_recipe, estimate_text, load_recipe
+    from ..recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
 
     recipe = load_recipe(name)
+    if options["all_variants"]:
+        options["variants"] = tuple(recipe.variants)
+    scope = from_options(Scope, options)
     if options["show"]:
-        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", *recipe.describe(), lines=True)
+        echo(*describe_recipe(name, scope=scope, weights=options["weights"]), lines=True)
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
     work = from_options(Work, options)
-    if options["all_variants"]:
-        options["variants"] = tuple(recipe.variants)
-    scope = from_options(Scope, options)
     fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes)
     if options["plan"]:
         stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)

@@ -4,7 +4,7 @@ from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS, class_weights, sample_training
 from .bundle import CnnBundle
 from .images import ImageBank, make_reader
-from .model import count_parameters, network_of
+from .model import count_parameters, network_of, resolved
 from .networks.registry import NETWORKS, build_network, get_network, list_networks
 from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
@@ -38,6 +38,7 @@ __all__ = [
     "make_reader",
     "network_of",
     "parse_patches",
+    "resolved",
     "sample_training",
     "time_training",
 ]

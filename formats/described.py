@@ -109,7 +109,7 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
 
 
 def _value(key: str, text: str) -> str:
-    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty if there is none."""
+    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty without one."""
     match = re.search(rf"""\b{key}\s?=\s?["']?([^"'\n\r]{{0,200}})""", text)
     return html.unescape(match[1]) if match else ""
 

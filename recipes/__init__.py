@@ -4,7 +4,7 @@ from .demo import DemoResult, demo
 from .estimate import ChosenImages, Estimate, estimate_step, estimate_text
 from .form import list_recipes, load_recipe
 from .recipe import Recipe, Scope, Setting
-from .reproduce import ReproduceResult, estimate_recipe, reproduce
+from .reproduce import ReproduceResult, describe_recipe, estimate_recipe, reproduce
 from .steps import BoostStep, FinetuneStep
 from .trial import TrialResult, trial
 
@@ -20,6 +20,7 @@ __all__ = [
     "Setting",
     "TrialResult",
     "demo",
+    "describe_recipe",
     "estimate_recipe",
     "estimate_step",
     "estimate_text",

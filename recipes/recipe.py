@@ -136,18 +136,6 @@ class Recipe:
             smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
         return smaller
 
-    def describe(self) -> list[str]:
-        """Return one line for each setting: step, name, value, source."""
-        return [
-            f"{section:10}{name:18}{_text(setting.value):52}{setting.source}"
-            for section, settings in self.sections.items()
-            for name, setting in settings.items()
-        ]
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
 
 @dataclass(frozen=True)
 class Scope(Settings):
@@ -164,6 +152,12 @@ class Scope(Settings):
     )
     encoders: tuple[str, ...] = option(
         (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
+    )
+    test_images: Path | None = option(
+        None,
+        group="Input",
+        help="Test images of the challenge; compares the classes of their predictions with those that the source "
+        "published: rakhlin2018.",
     )
     seeds: int = option(
         1,

@@ -13,13 +13,12 @@ from ..explain import check_count, show_cases
 from ..jobs import Work, ensure_folder
 from ..report import PublishedTable, reporting, write_published, write_report
 from ..runs import record_run
+from .effective import describe_settings, differing
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
 from .recipe import Recipe, ReproduceRequest, Scope
 from .runner import estimate_variants, run_variants
-from .settings import build_steps
-from .steps import FeaturizeStep
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,24 @@ def estimate_recipe(
     """
     recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
     return estimate_variants(recipe, request if recipe.measures_encoder else replace(request, weights=("random",)))
+
+
+def describe_recipe(name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()) -> list[str]:
+    """Return lines with every setting that `reproduce` would use, defaults included, and its source.
+
+    Parameters
+    ----------
+    name, scope, weights
+        As in `reproduce`. The first chosen variant has all its settings, the others what differs from it. A recipe
+        that measures an encoder needs none here.
+
+    Raises
+    ------
+    InputError
+        The recipe or a variant does not exist.
+    """
+    recipe, request = _prepared(name, Path(), Path(), scope=scope, weights=weights, work=None, measured=False)
+    return [f"{recipe.name}: {recipe.title}", recipe.citation, *describe_settings(recipe, request)]
 
 
 def reproduce(
@@ -151,16 +168,10 @@ def _report(
     path: Path, request: ReproduceRequest, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]
 ) -> None:
     recipe = result.recipe
-    settings = {
-        f"{section} {key}": f"{setting.value} ({setting.source})"
-        for section, settings_of_section in recipe.sections.items()
-        for key, setting in settings_of_section.items()
-    }
-    if recipe.measures_encoder:
-        features = next(step for step in build_steps(recipe, request, recipe.first) if isinstance(step, FeaturizeStep))
-        used = plain_options(features.settings)
-        settings |= {f"featurize {key}": f"{used[key]} (brought by the encoder)" for key in features.brought}
-        settings["featurize encoders"] = str(used["encoders"])
+    settings: dict[str, str] = {}
+    for variant, used in differing(recipe, request):
+        which = "" if not settings else f"{variant}: "
+        settings |= {f"{which}{one.step} {one.name}": f"{one.value} ({one.source})" for one in used}
     if request.fresh_draws:
         settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:
@@ -185,12 +196,13 @@ def _prepared(
     scope: Scope | None,
     weights: Many[TextInput],
     work: Work | None,
+    measured: bool = True,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     options = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
     request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **options)
     recipe = load_recipe(name)
-    if recipe.measures_encoder and not request.encoders:
+    if measured and recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)
     if request.encoders and not recipe.measures_encoder:
         raise InputError("{encoders} {}: {} names its own", request.encoders[0], recipe.name)

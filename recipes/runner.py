@@ -16,12 +16,13 @@ from ..finetune import count_parameters, time_training
 from ..formats import read_rows
 from ..jobs import write_rows
 from ..report import PublishedTable
+from .agreement import find_test_images, predict_test_images
 from .estimate import Estimate, PlannedImages, estimate_step
 from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
-from .steps import FinetuneStep, Step
+from .steps import FeaturizeStep, FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
     InputError
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
+    tested = find_test_images(recipe, request.test_images)  # before work of days
     run, *others = [_run_seed(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
     of_results = (banner for result in run.results for banner in result.banners)
     of_parts = (note for part in run.parts for note in part.notes)
@@ -87,7 +89,14 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
         for name, step in _networks(recipe, run.variants, kind="parameters").items()
         if run.classes(name)
     }
-    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes)
+    predicted: dict[str, str] = {}
+    if (first := run.obtained.get((recipe.first, (recipe.magnifications or (None,))[0]))) is not None:
+        weights = [step.settings.weights for step in run.variants[recipe.first] if isinstance(step, FeaturizeStep)]
+        predicted = predict_test_images(
+            first.folder / "model.bchisto", tested, folder=request.run / "reproduce" / recipe.name,
+            weights=weights[0] if weights else request.weights, work=request.work,
+        )  # fmt: skip
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
     failed = tuple(line for seed in (run, *others) for line in seed.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)

@@ -82,6 +82,7 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         whole, label = (_GRID, rates.mean(axis=0)), f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
     else:
         whole, label = curves[0] if curves else roc_curve(truth, scores)[:2], f"AUC {view['auc']:.3f}"
+    pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}" if "auc_pooled" in view else ""
     points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
 
     single = curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else []
@@ -91,6 +92,8 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         for curve in single:
             axes.plot(*curve, color=_GREY, linewidth=0.6, alpha=0.5)
         axes.plot(*whole, color=_BLUE, linewidth=1.8, label=label)
+        if pooled:
+            axes.plot(*roc_curve(truth, scores)[:2], color=_BLUE, linewidth=1.0, linestyle="--", label=pooled)
         for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
             legend = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
             axes.plot(1 - specificity, sensitivity, "o", color=colour, label=legend)
@@ -104,7 +107,7 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     )
     kind = "ROC" if len(curves) < 2 else "Mean ROC of the folds"
     caption = f"{kind}{' (each in grey)' if single else ''}; operating points give sensitivity / specificity"
-    return Figure(_drawn(draw), f"ROC curve of {title}: {label}{reached}.", caption)
+    return Figure(_drawn(draw), f"ROC curve of {title}: {'; '.join(filter(None, (label, pooled)))}{reached}.", caption)
 
 
 def calibration_figure(metrics: Metrics) -> Figure:

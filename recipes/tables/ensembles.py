@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...evaluate import CROSS_VALIDATION, Interval, Units, share_interval
+from ...data import match_class
+from ...evaluate import CROSS_VALIDATION, Interval, Units, share_interval, two_sides
 from ...report import PublishedFigure
 from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
 
@@ -43,42 +45,58 @@ def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[flo
     """
     per_fold = 100 * store.by_fold
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
-    paired = None
-    if len(published) == len(per_fold) > 1:
-        changes = per_fold.mean(axis=1) - np.array(published)
-        middle, half = mean_change(changes.tolist(), share=1.0 / (len(changes) - 1))
-        paired = middle - half, middle + half
     return replace(
         figure,
         obtained=float(per_fold.mean()),
         obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
         interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
-        paired=paired,
+        paired=_over_folds(per_fold.mean(axis=1), published),
     )
+
+
+def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
+    """Return the interval of the mean difference over folds; None unless the source prints each of them."""
+    if len(published) != len(obtained) or len(obtained) < 2:
+        return None
+    middle, half = mean_change((obtained - np.array(published)).tolist(), share=1.0 / (len(obtained) - 1))
+    return middle - half, middle + half
 
 
 def _percent(interval: Interval | None) -> tuple[float, float] | None:
     return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
 
 
+def _fraction(interval: Interval | None) -> tuple[float, float] | None:
+    return None if interval is None or interval.reason else (interval.low, interval.high)
+
+
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the accuracy of the ensemble in each fold."""
+    """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
     if (run := runs.of(table, at)) is None:
         return
-    fusion = run.stores[FUSION]
+    predictions, units = run.panel.table, np.array(Units.of(run.panel.table).member, dtype=np.str_)
+    right = _right(run, two_class=table["kind"] == "two_class_folds")
     for fold, published in enumerate(table["values"], start=1):
         figure = PublishedFigure(f"fold {fold}", published, None)
-        right, units = fusion.hits[fusion.folds == fold], fusion.units[fusion.folds == fold]
-        if len(right):
-            interval = _percent(share_interval(right.mean(axis=1), units))
-            figure = replace(figure, obtained=100 * float(right.mean()), interval=interval)
+        inside = predictions.fold_array == fold
+        if right is not None and inside.any():
+            interval = _percent(share_interval(right[inside], units[inside]))
+            figure = replace(figure, obtained=100 * float(right[inside].mean()), interval=interval)
         yield figure.obtained, figure
 
 
+def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
+    """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
+    predictions, view = run.panel.table, run.panel.metrics.get("two_class")
+    if not two_class:
+        return (predictions.predicted == predictions.labels).astype(np.float64)
+    return None if view is None else two_sides(predictions, view["positive"], view["rule"]).right.astype(np.float64)
+
+
 def gain_by_fold(
-    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, of: str
+    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, of: Any
 ) -> npt.NDArray[np.float64]:
-    """Return the gain in accuracy of the ensemble, or of averaging seeds, over a single feature file in each fold.
+    """Return the gain in accuracy of something better over a single feature file in each fold.
 
     Parameters
     ----------
@@ -87,7 +105,8 @@ def gain_by_fold(
     key : (store, magnification)
         The feature file, and a magnification.
     variant : str
-    of : {"fusion", "seeds"}
+    of : {"fusion", "seeds"} or mapping
+        What gains: the ensemble, averaging seeds, or another feature file, by the name of the single one.
 
     Returns
     -------
@@ -99,16 +118,18 @@ def gain_by_fold(
     return np.mean(gains, axis=0) if gains else np.empty(0)
 
 
-def _gains(stores: Mapping[str, StoreHits], name: str, of: str) -> npt.NDArray[np.float64]:
-    if name not in stores:
+def _gains(stores: Mapping[str, StoreHits], name: str, of: Any) -> npt.NDArray[np.float64]:
+    if name not in stores or (isinstance(of, Mapping) and of.get(name) not in stores):
         return np.empty(0)
+    if isinstance(of, Mapping):
+        return np.asarray((stores[of[name]].by_fold - stores[name].by_fold).mean(axis=1))
     better = stores[name if of == "seeds" else FUSION]
     means = np.array([better.averaged[better.folds == fold].mean() for fold in np.unique(better.folds)])
     return np.asarray(means - stores[name].by_fold.mean(axis=1))
 
 
 def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the gain of the ensemble, or of averaging seeds, over each feature file."""
+    """Compare the gain of the ensemble, of averaging seeds, or of another feature file, over each feature file."""
     for name, published in table["rows"].items():
         folds = gain_by_fold([runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"])
         value: Value = (float(folds.mean()) if folds.size else None, None)
@@ -152,11 +173,20 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
-    yield figure_of(
+    value, figure = figure_of(
         "accuracy, percent", (view["accuracy"], inside.get("accuracy")), published["mean"],
         published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
     )  # fmt: skip
-    yield figure_of("AUC", (view["auc"], inside.get("auc")), table["auc"], digits=3)
+    if (right := _right(run, two_class=True)) is not None:
+        by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
+        figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
+    yield value, figure
+    # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
+    # ranks all images together is compared with the same, which has no interval
+    yield figure_of(
+        "AUC, all images ranked together", (view.get("auc_pooled", view["auc"]), None), table["auc"], digits=3
+    )
+    yield figure_of("AUC, images ranked within each fold", (view["auc"], inside.get("auc")), digits=3)
     obtained = {point["threshold"]: point for point in view["thresholds"]}
     bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
@@ -178,5 +208,32 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
                 inside = predictions.labels == classes.index(true)
                 right = predictions.predicted == classes.index(predicted)
                 if (share := Units.of(predictions).share(right, inside)) is not None:
-                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
+                    value = float(right[inside].mean()), _fraction(share)
             yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
+
+
+def published_predictions(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the class of each test image that a source predicted, by the name of its file without the suffix."""
+    return {stem_of(name): label for label, names in table["predictions"].items() for name in names}
+
+
+def stem_of(name: str) -> str:
+    """Return the name of a file as test images are compared: without folder, suffix and case."""
+    return PurePath(name).stem.casefold()
+
+
+def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
+    theirs = published_predictions(table)
+    for name, labels in {
+        "all classes": [*table["predictions"]],
+        **{label: [label] for label in table["predictions"]},
+    }.items():
+        images = [image for image, label in theirs.items() if label in labels]
+        same = [match_class(runs.tested[image], labels) == theirs[image] for image in images if image in runs.tested]
+        number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
+        value: Value = (
+            (sum(same) / len(same), _fraction(share_interval(same, range(len(same))))) if same else (None, None)
+        )
+        obtained, figure = figure_of(name, value)
+        yield obtained, replace(figure, cited=True, printed=number)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...report import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
-from .ensembles import by_store, confusion, fusion_by_fold, gains, spreads, two_class
+from .ensembles import agreement, by_store, confusion, fusion_by_fold, gains, spreads, two_class
 from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, validation
 from .obtained import Figures, Key, Runs
 
@@ -25,18 +25,26 @@ class TableKind:
         ``figures(runs, magnification, table)`` yields its rows at one magnification.
     once : bool
         Whether only the first magnification with results is used, without naming it.
+    always : bool
+        Whether the table is shown without any obtained figure, too.
     """
 
     needs: tuple[str, ...]
     figures: Callable[[Runs, int | None, Mapping[str, Any]], Figures]
     once: bool = False
+    always: bool = False
 
+
+AGREEMENT = "agreement"
+"""Kind of a table with published predictions of test images: class to names of files."""
 
 KINDS = {
     "stores": TableKind(("rows",), by_store),
     "fusion_folds": TableKind(("values",), fusion_by_fold),
+    "two_class_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
+    AGREEMENT: TableKind(("predictions",), agreement, once=True, always=True),
     "gains": TableKind(("of", "rows"), gains),
     "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
     "variants": TableKind(("metric", "rows"), metrics_of_rows),
@@ -49,7 +57,7 @@ KINDS = {
     "time": TableKind(("rows",), training_time, once=True),
     "parameters": TableKind(("digits", "rows"), parameters, once=True),
 }
-"""The first six kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
+"""The first eight kinds are for a boosted ensemble, the last seven for a network, and the others for both."""
 
 
 def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
@@ -82,7 +90,7 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
                 paired = None if note else figure.paired  # no interval if the figures cannot be compared
                 shown = replace(figure, name=f"{figure.name}{where}", paired=paired)
                 rows.setdefault(figure.name, []).append(shown)
-        if not points:
+        if not points and not kind.always:
             continue
         figures = [figure for row in rows.values() for figure in row]
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]

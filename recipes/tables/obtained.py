@@ -141,6 +141,8 @@ class Runs:
         Variant to the training seconds per sample, measured in several rounds.
     sizes : mapping of str to int
         Variant to the number of parameters of its network, for the variants in tables of parameters.
+    tested : mapping of str to str
+        Test image, as `stem_of` names it, to the class that the published variant predicts.
     """
 
     first: str
@@ -149,6 +151,7 @@ class Runs:
     further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    tested: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:

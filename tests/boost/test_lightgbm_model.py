@@ -31,6 +31,47 @@ def test_the_preset_is_the_published_one():
     }  # fmt: skip
 
 
+def leaves(preset, classes):
+    """What one round adds to the scores of two leaves: those of the model, and those of LightGBM 2 by hand."""
+    import lightgbm
+
+    labels = np.repeat(np.arange(classes), 40)
+    sides = np.tile(np.repeat([0, 1], 20), classes)
+    sides[labels == 0] = 1 - np.tile([0, 0, 0, 1], 10)
+    params = model_params(preset, classes=classes, seed=0, fold_position=0)
+    text = fit_text(sides[:, None, None].astype(np.float32), labels, params=params, rounds=1)
+    scores = lightgbm.Booster(model_str=text).predict([[0.0], [1.0]], raw_score=True) - np.log(1 / classes)
+    p, true = 1 / classes, np.eye(classes)[labels]
+    return scores, [
+        [
+            -0.1 * (p - true[sides == side, k]).sum() / (2 * p * (1 - p) * (sides == side).sum())
+            for k in range(classes)
+        ]
+        for side in (0, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 7])
+def test_the_published_preset_steps_as_lightgbm_2_did(classes):
+    """Leaves by hand: version 2 had the hessian 2 p (1 - p) for any number of classes."""
+    np.testing.assert_allclose(*leaves(PRESETS["published"], classes), rtol=1e-6)
+
+
+@pytest.mark.parametrize("preset", [PRESETS["standard"], PRESETS["quick"],
+                                    PRESETS["published"].with_params({"learning_rate": 0.1})])  # fmt: skip
+def test_other_presets_and_a_typed_learning_rate_are_those_of_today(preset):
+    today, of_version_2 = leaves(preset.with_params({"bagging_freq": 0}), 4)
+    np.testing.assert_allclose(today, np.multiply(of_version_2, 1.5), rtol=1e-6)
+
+
+def test_the_learning_rate_of_both_versions():
+    rates = {k: PRESETS["published"].for_classes(k).params["learning_rate"] for k in (2, 3, 4, 7)}
+    assert rates == pytest.approx({2: 0.1, 3: 0.075, 4: 0.1 * 2 / 3, 7: 0.7 / 12})
+    assert rates[2] == 0.1  # exactly, so that the models of two classes keep their keys
+    several = PRESETS["published"].with_params({"num_leaves": 31})
+    assert several.for_classes(4).for_classes(4).params["learning_rate"] == rates[4]
+
+
 @pytest.mark.parametrize(("seed", "fold", "first"), [(0, 0, 1), (0, 9, 10), (4, 0, 41), (4, 9, 50)])
 def test_seed_rule_of_the_published_code(seed, fold, first):
     params = model_params(PRESETS["published"], classes=4, seed=seed, fold_position=fold)
@@ -43,7 +84,7 @@ def test_predictions_equal_plain_lightgbm(data):
 
     features, labels = data
     params = {
-        "objective": "multiclass", "num_class": 3, "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7,
+        "objective": "multiclass", "num_class": 3, "learning_rate": 0.1 * 3 / 4, "num_leaves": 191, "max_depth": 7,
         "feature_fraction": 0.46, "bagging_fraction": 0.69, "bagging_freq": 0, "feature_fraction_seed": 1,
         "bagging_seed": 2, "min_data_in_leaf": 3, "num_threads": 1, "deterministic": True, "force_row_wise": True,
         "verbosity": -1,

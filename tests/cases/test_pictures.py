@@ -4,7 +4,6 @@ The right value is that of a twin: the same pixels as a plain RGB picture.
 """
 
 import io
-import json
 import struct
 import zlib
 
@@ -566,7 +565,7 @@ def test_the_check_names_each_kind_once(tmp_path, cli):
     made = {**{f"c {name}": data for name, data in CHANNELS.items()}, **{f"h {n}": d for n, (d, _) in HIDDEN.items()},
             "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")), **PLAIN}  # fmt: skip
     root = labelled(tmp_path / "in", made)
-    code, out, err = cli("data", "check", "--images", root, "--no-copies")
+    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
     assert code == 1
     lines = [line for line in out.splitlines() if READ_AS_RGB in line]
     assert len(lines) == 1

@@ -87,7 +87,9 @@ def test_bad_files_give_one_line(tmp_path, values):
     with pytest.raises(ImageError, match="no such file"):
         read_header(tmp_path / "none.dcm")
     write_dicom(path, values, NumberOfFrames=3)
-    with pytest.raises(ImageError, match="3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB"):
+    with pytest.raises(
+        ImageError, match="3 frames, 1 samples per pixel, MONOCHROME2; only single images in grey or RGB"
+    ):
         read_header(path)
     write_dicom(path, values, photometric="PALETTE COLOR")
     with pytest.raises(ImageError, match="PALETTE COLOR; only single images in grey or RGB"):

@@ -9,7 +9,7 @@ import pytest
 from bchisto.core import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
 from bchisto.jobs import Work
-from bchisto.recipes import Scope, estimate_recipe, reproduce
+from bchisto.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.report import write_evaluation
 
 pytestmark = pytest.mark.slow
@@ -69,6 +69,29 @@ def test_each_magnification_is_a_run_of_its_own(done):
     assert sum(" at 200x was left out: " in banner for banner in result.banners) == 1
     assert any(banner.startswith("400x was left out: ") for banner in result.banners)
     assert sum(banner.startswith("QUICK: 12 of 7909 images at ") for banner in result.banners) == 2
+
+
+def test_the_printed_settings_are_those_of_the_run(done, breakhis):
+    from bchisto.recipes.effective import effective_settings
+    from bchisto.recipes.recipe import ReproduceRequest
+
+    run, _ = done
+    request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
+    for variant, folder in (
+        ("best", "2-grouped-breakhis-resnet-stride2-best"),
+        ("normal", "2-grouped-breakhis-resnet-normal"),
+    ):
+        used = json.loads((run / "40x" / "finetune" / folder / "settings.json").read_text())["settings"]
+        said = {one.name: one.value for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)}
+        both = said.keys() & used.keys() - {"folds"}
+        assert {"l2", "precision", "stain", "batch_size", "validation", "augmentations"} <= both
+        for name in both:
+            value = used[name]
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            assert said[name] == (text or "not set") or value is None, name
+    report = (run / "reproduce" / "breakhis-resnet" / "report.html").read_text()
+    assert "normal: finetune network" in report
+    assert "breakhis-resnet (the normal model)" in report
 
 
 def test_what_is_left_out_leaves_nothing(done):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from importlib.resources import files
 
 import numpy as np
@@ -147,6 +148,10 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     found = {c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")}
     assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx([0] * 10)
     assert [figure.difference for figure in found["confusion"].figures] == pytest.approx([0] * 16)
+    assert [figure.difference for figure in found["two-class-by-fold"].figures] == pytest.approx([0] * 10)
+    two_class = found["two-class"].figures[0]
+    assert (two_class.obtained, two_class.paired) == (pytest.approx(93.75), pytest.approx((0.0, 0.0), abs=1e-9))
+    assert two_class.obtained_spread == pytest.approx(2.3, abs=0.05)
     fusion = next(figure for figure in found["accuracy"].figures if figure.name == "Model fusion")
     assert fusion.obtained == pytest.approx(87.25)
     assert fusion.obtained_spread == pytest.approx(2.6, abs=0.05)
@@ -185,7 +190,9 @@ def test_published_and_obtained_stand_side_by_side(done):
         "seed-gain",
         "fusion-by-fold",
         "two-class",
+        "two-class-by-fold",
         "confusion",
+        "test-images",
     ]
     gain = result.published[1].figures[0]  # of one store, whose fusion is itself
     assert (gain.name, gain.published, gain.obtained) == ("tiny-1.0-48", 3.0, 0.0)
@@ -213,6 +220,89 @@ def test_published_and_obtained_stand_side_by_side(done):
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
+
+
+def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
+    """The source ranks all images together; bchisto's own AUC is of pairs within a fold. Both are named."""
+    from sklearn.metrics import roc_auc_score
+
+    run, result = done
+    folder = result.protocols[0].folder
+    table = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+    truth = [row["label"] in ("InSitu", "Invasive") for row in table]
+    sides = np.array([[max(float(row[f"p_{name}"]) for name in side) for side in (("Normal", "Benign"),
+                      ("InSitu", "Invasive"))] for row in table])  # fmt: skip
+    together = roc_auc_score(truth, sides[:, 1] / sides.sum(axis=1))
+    (table,) = (table for table in result.published if table.key == "two-class")
+    auc = {figure.name: figure for figure in table.figures if figure.name.startswith("AUC")}
+    pooled, within = auc["AUC, all images ranked together"], auc["AUC, images ranked within each fold"]
+    assert (pooled.published, pooled.obtained) == (0.973, pytest.approx(together))
+    view = result.protocols[0].metrics["two_class"]
+    assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]))
+    assert view["auc"] != pytest.approx(together)
+    for name in auc:
+        assert name in table.text()
+        assert name in (run / "reproduce" / "small" / "two-class.csv").read_text()
+    report = (run / "reproduce" / "small" / "report.html").read_text()
+    assert f"all images ranked together, AUC {together:.3f}" in report
+
+
+def test_test_images_agree_with_the_predictions_of_the_authors(tmp_path, bach, cli):
+    """Their table has the names and classes of 100 images; ours are predicted once, and what is missing is counted."""
+    table = load_recipe("rakhlin2018").published[-1]
+    theirs = {name: label for label, names in table["predictions"].items() for name in names}
+    assert set(theirs) == {f"test{k}.tif" for k in range(100)}
+    assert (theirs["test0.tif"], theirs["test1.tif"], theirs["test10.tif"]) == ("Benign", "Invasive", "Normal")
+    folder = tmp_path / "TestDataset" / "Photos"
+    folder.mkdir(parents=True)
+    taken = [path for name in ("Normal", "Invasive") for path in sorted((bach / "Photos" / name).glob("*.tif"))[:6]]
+    for k, path in enumerate(taken):
+        (folder / f"test{k}.tif").write_bytes(path.read_bytes())
+    (folder / "notes.txt").write_text("x")
+    options = ("--images", bach, "--out", tmp_path / "run", "--quick", "--weights", "random", "--jobs", 1)
+    recipe = write(tmp_path, small())
+    code, out, err = cli("reproduce", recipe, *options)
+    assert code == 0, err
+    empty = out.partition("Agreement with")[2]
+    assert "Without them this is empty." in empty
+    assert re.search(r"all classes +100 images +– +– +–", empty)
+    code, out, err = cli("reproduce", recipe, *options, "--test-images", tmp_path / "TestDataset")
+    assert code == 0, err
+    (path,) = (tmp_path / "run" / "reproduce" / "small").glob("test-images-*/predictions.csv")
+    ours = {row["image_id"]: row["predicted"] for row in csv.DictReader(path.read_text().splitlines())}
+    assert len(ours) == 12
+    same = [ours[name] == theirs[name] for name in ours]
+    with (path.parents[1] / "test-images.csv").open() as handle:
+        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    assert list(rows) == ["all classes", "Normal", "Benign", "InSitu", "Invasive"]
+    assert rows["all classes"]["published"] == "12 of 100 images"
+    assert float(rows["all classes"]["obtained"]) == pytest.approx(100 * np.mean(same))
+    normal = [name for name in ours if theirs[name] == "Normal"]
+    expected = 100 * np.mean([ours[name] == "Normal" for name in normal])
+    assert rows["Normal"]["published"] == f"{len(normal)} of 32 images"
+    assert float(rows["Normal"]["obtained"]) == pytest.approx(expected)
+    before = path.stat().st_mtime_ns
+    code, _, err = cli("reproduce", recipe, *options, "--test-images", folder)
+    assert (code, path.stat().st_mtime_ns) == (0, before), err
+    for images, named, message in [
+        (tmp_path, recipe, "--test-images {}: no test image is in it; their names are test0"),
+        (folder, "idc-patches", "--test-images {}: idc-patches has no published predictions of test images"),
+    ]:
+        images = tmp_path / "none" if images == tmp_path else images
+        images.mkdir(exist_ok=True)
+        code, _, err = cli("reproduce", named, *options, "--test-images", images)
+        assert (code, message.format(images) in err) == (2, True), err
+
+
+def test_four_classes_step_as_in_2018(done):
+    """Its learning rate is in the report, and what LightGBM got is what decides the keys of the models."""
+    _, result = done
+    for protocol in result.protocols:
+        assert "learning_rate=0.1 as of LightGBM 2, 0.0667 here" in (protocol.folder / "report.html").read_text()
+        settings = json.loads((protocol.folder / "settings.json").read_text())["settings"]
+        assert settings["learning_rate"] == pytest.approx(0.1 * 2 / 3)
+        text = next((protocol.folder / "models").rglob("*.txt")).read_text()
+        assert "[learning_rate: 0.0666667]" in text
 
 
 def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):

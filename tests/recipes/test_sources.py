@@ -58,7 +58,10 @@ def test_no_early_stopping_differs_in_early_stopping_alone():
 def test_the_tables_of_the_ensemble_follow_from_table_1():
     tables = {table["key"]: table for table in load_recipe("rakhlin2018").published}
     rows = tables["accuracy"]["rows"]
-    stores = {name: row for name, row in rows.items() if name != "Model fusion" and "variant" not in row}
+    whole = {name: row for name, row in rows.items() if "-1.0-" in name}
+    stores = {name: row for name, row in rows.items() if name not in {"Model fusion", *whole} and "variant" not in row}
+    half = tables["half-scale"]
+    assert half["rows"] == pytest.approx({name: rows[half["of"][name]]["mean"] - whole[name]["mean"] for name in whole})
     gains = {name: rows["Model fusion"]["mean"] - row["mean"] for name, row in stores.items()}
     assert tables["fusion-gain"]["rows"] == pytest.approx(gains)
     spread = tables["spread"]
@@ -105,10 +108,12 @@ def test_gains_and_spreads_by_hand(tmp_path):
     runs = Runs("v", {("v", None): ensemble(tmp_path / "x", {"one": one, "two": two, "fusion": fusion})})
     claims = [{"says": "better", "better": ["one"], "least": 0}, {"says": "by 30", "better": ["one"], "least": 0.3}]
     shared = {"title": "x", "source": "x"}
-    gain, seeds, spread = compare_published(
+    gain, other, seeds, spread = compare_published(
         [
             {**shared, "key": "g", "kind": "gains", "of": "fusion", "rows": {"one": 3.0, "two": None},
              "claims": claims},
+            {**shared, "key": "o", "kind": "gains", "of": {"one": "two"}, "rows": {"one": None, "two": None},
+             "claim": {"says": "two is not worse by 2", "better": ["one"], "least": -0.02}},
             {**shared, "key": "s", "kind": "gains", "of": "seeds", "rows": {"one": None, "two": None},
              "claim": {"says": "z", "better": ["one", "two"], "least": 0}},
             {**shared, "key": "d", "kind": "spreads", "stores": ["one", "two"], "folds": [1.8, 3.5], "over_stores": 3.0,
@@ -122,6 +127,11 @@ def test_gains_and_spreads_by_hand(tmp_path):
     assert first.interval == pytest.approx((changes.mean() - half, changes.mean() + half))
     assert second.obtained == pytest.approx(14.0)  # 8.9 less 8 and 7 by its seeds
     assert gain.note == "Conclusion: better. Here: holds.\nConclusion: by 30. Here: does not hold."
+    changes = 75.0 - 10.0 * np.array(one)  # of two stores, each by the mean of its seeds
+    half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
+    assert other.figures[0].interval == pytest.approx((changes.mean() - half, changes.mean() + half))
+    assert other.figures[1].obtained is None
+    assert other.note.endswith("Here: not settled." if changes.mean() - half < -2 else "Here: holds.")
     assert [figure.obtained for figure in seeds.figures] == pytest.approx([0.0, 5.0])
     assert seeds.note.endswith("Here: not settled.")
     obtained = {figure.name: figure.obtained for figure in spread.figures}
