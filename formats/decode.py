@@ -37,7 +37,6 @@ from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from .jpeg import JPEG_BEGIN, read_jpeg
 from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX, read_ljpeg
-from .others import what_else
 from .png import PNG_BEGIN, read_png
 from .slides import SLIDE, is_slide
 from .tiff import TIFF_BEGINS, read_tiff
@@ -85,10 +84,8 @@ def _open(path: Path) -> Container:
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
     if container is None:
-        kind, cure = what_else(begin)
-        name = "DICOM" if path.suffix.casefold() in DICOM_SUFFIXES else "TIFF, PNG or JPEG"
-        other = f"{path}: not a {name} image{kind and f', but {kind}'}; {cure}"
-        raise ImageError(mistaken(path, f"a {name} image") or other)
+        wanted = "a DICOM image" if path.suffix.casefold() in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
+        raise ImageError(mistaken(path, wanted) or f"{path}: not {wanted}; remove it or replace it by the image")
     check_size(path, container.header)
     return container
 

@@ -21,16 +21,7 @@ import numpy.typing as npt
 
 from ..core import ImageError
 from . import container, limits
-from .container import (
-    Container,
-    ImageHeader,
-    Samples,
-    damaged,
-    exif_orientation,
-    remarks_on,
-    truncated,
-    xmp_orientation,
-)
+from .container import Container, ImageHeader, Samples, damaged, truncated
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
@@ -80,9 +71,9 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
                     "as PNG"
                 )
         elif code == _APP1 and exif is None and block.startswith(_EXIF):
-            exif = exif_orientation(block)
+            exif = container.exif_orientation(block)
         elif code == _APP1 and xmp is None and block.startswith(_XMP):
-            xmp = xmp_orientation(block)
+            xmp = container.xmp_orientation(block)
         elif code == _APP2 and block.startswith(_PROFILE):  # the first part, which has the name
             profile = block[len(_PROFILE) + 1 :]
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
@@ -114,7 +105,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise truncated(path, "pixels are missing")
         return Samples(whole)
 
-    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=remarks_on(profile))
+    header = ImageHeader("JPEG", width, height, _MODES[components], 1, remarks=container.remarks_on(profile))
     return Container(header, exif or xmp or 1, decode)
 
 

@@ -15,17 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from . import limits
-from .container import (
-    Container,
-    ImageHeader,
-    Samples,
-    damaged,
-    exif_orientation,
-    remarks_on,
-    truncated,
-    xmp_orientation,
-)
+from . import container, limits
+from .container import Container, ImageHeader, Samples, damaged, truncated
 
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
@@ -59,15 +50,15 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         elif kind == b"IHDR":
             raise damaged(path, "it has two IHDR chunks")
         elif kind == b"eXIf":
-            orientations["exif"].append(exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
+            orientations["exif"].append(container.exif_orientation(handle.read(min(length, limits.PNG_TEXT_BYTES))))
         elif kind == b"iCCP" and length <= limits.PROFILE_BYTES:
             profile = _text(b"zTXt", handle.read(length))[1]
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= limits.PNG_TEXT_BYTES:
             name, text = _text(kind, handle.read(length))
             if name == _RAW_EXIF:
-                orientations["raw"].append(exif_orientation(_hexadecimal(text)))
+                orientations["raw"].append(container.exif_orientation(_hexadecimal(text)))
             elif name == _XMP:
-                orientations["xmp"].append(xmp_orientation(text))
+                orientations["xmp"].append(container.xmp_orientation(text))
         elif kind == b"acTL" and length == 8:
             pages = max(1, struct.unpack(">I", handle.read(4))[0])
         if kind in _PIXELS:
@@ -82,7 +73,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     colours = _colours(path, kept) if colour == 3 else 0
     mode = "I;16" if depth == 16 and colour == 0 else _MODES[colour]
     mode += "A" if any(kind == b"tRNS" for kind, _, _ in kept) and "A" not in mode else ""
-    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks_on(profile, pages=pages))
+    remarks = container.remarks_on(profile, pages=pages)
+    header = ImageHeader("PNG", width, height, mode, pages, deep=depth == 16, remarks=remarks)
     orientation = next(filter(None, itertools.chain(*orientations.values())), 1)
     return Container(header, orientation, lambda: _decode(path, kept, colours))
 

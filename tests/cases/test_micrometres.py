@@ -124,7 +124,9 @@ def test_a_view_in_micrometres_takes_them(tmp_path, cli):
     big = np.tile(RGB, (4, 4, 1))
     tifffile.imwrite(images / "a" / "ome.tif", big, ome=True, photometric="rgb",
                      metadata={"PhysicalSizeX": 500, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5})  # fmt: skip
-    tifffile.imwrite(images / "a" / "aperio.tif", big, photometric="rgb", description="Aperio|MPP = 0.50", metadata=None)
+    tifffile.imwrite(
+        images / "a" / "aperio.tif", big, photometric="rgb", description="Aperio|MPP = 0.50", metadata=None
+    )
     tifffile.imwrite(images / "a" / "imagej.tif", big, imagej=True, resolution=(2000, 2000), metadata={"unit": "mm"})
     options = ("--encoder", "tiny", "--weights", "random", "--stain", "none", "--view", "0.5um:64")
     code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *options)

@@ -356,10 +356,12 @@ def test_every_byte_of_a_header_altered_gives_a_line_or_an_image(tmp_path):
             data = bytearray(whole)
             data[place] ^= 0xA5
             path = write(tmp_path, {"a": bytes(data)}) / "a.tif"
+            refusal = ""
             try:
                 assert decode_image(path).ndim == 3
             except ImageError as error:
-                assert "\n" not in str(error)
+                refusal = str(error)
+            assert "\n" not in refusal
 
 
 # ---- DICOM
@@ -492,26 +494,29 @@ def test_a_colour_profile_is_named_and_not_applied(tmp_path, kind):
 
 
 OTHERS = {
-    "HEIC": (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "a HEIC picture; save it as PNG"),
-    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0mif1avif", "an AVIF picture; save it as PNG"),
-    "video": (b"\0\0\0\x1cftypisom\0\0\2\0", "a video; save it"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "a JPEG 2000 picture; save it as PNG"),
-    "GIF": (b"GIF89a\x10\0\x10\0\x80", "a GIF picture; save it as PNG"),
-    "PSD": (b"8BPS\0\1\0\0\0\0\0\0\0\3", "a Photoshop document; save it as PNG"),
-    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF document; save it"),
-    "zip": (b"PK\3\4\x14\0\0\0\x08\0", "a zip archive or a document of Office; unpack it"),
-    "gzip": (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip archive; unpack it"),
-    "tar": (b"a.png".ljust(257, b"\0") + b"ustar\0" + bytes(249), "a tar archive; unpack it"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n\0\0\0\0", "an HDF5 file; export its images"),
-    "NumPy": (b"\x93NUMPY\1\0v\0{'descr'", "a NumPy array; export its images"),
-    "CZI": (b"ZISRAWFILE\0\0\0\0\0\0", "a Zeiss CZI file; export its images"),
-    "ND2": (b"\xda\xce\xbe\x0a\x10\0\0\0", "a Nikon ND2 file; export its images"),
-    "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "an SVG drawing; save it as PNG"),
-    "web page": (b"\n<!DOCTYPE html>\n<html><body>404", "a web page; a download saved it instead"),
-    "XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>', "a web page; a download saved it"),
-    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS; fetch the image"),
-    "text": ("Grüße, path,label\n".encode(), "a text file; remove it or replace it"),
-    "zeros": (bytes(4000), "only zeros; the copy or the disk failed"),
+    "HEIC": (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", ", but a HEIC picture; save it as PNG"),
+    "HEIC of phones": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", ", but a HEIC picture; save it as PNG"),
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0mif1avif", ", but an AVIF picture; save it as PNG"),
+    "video": (b"\0\0\0\x1cftypisom\0\0\2\0", ", but a video; save frames"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", ", but a JPEG 2000 picture; save it as PNG"),
+    "GIF": (b"GIF89a\x10\0\x10\0\x80", ", but a GIF picture; save it as PNG"),
+    "PNM": (b"P6\n640 480\n255\n\0\0", ", but a PNM picture; save it as PNG"),
+    "PSD": (b"8BPS\0\1\0\0\0\0\0\0\0\3", ", but a Photoshop document; save it as PNG"),
+    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", ", but a PDF document; save the images in it"),
+    "zip": (b"PK\3\4\x14\0\0\0\x08\0", ", but a ZIP archive; unpack it"),
+    "gzip": (b"\x1f\x8b\x08\0\0\0\0\0", ", but packed with gzip; unpack it"),
+    "tar": (b"a.png".ljust(257, b"\0") + b"ustar\0" + bytes(249), ", but a TAR archive; unpack it"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n\0\0\0\0", ", but an HDF5 file; .*save images .* as PNG"),
+    "NumPy": (b"\x93NUMPY\1\0v\0{'descr'", ", but a NumPy array .*; save images as PNG"),
+    "CZI": (b"ZISRAWFILE\0\0\0\0\0\0", ", but a CZI file of Zeiss; export its images"),
+    "ND2": (b"\xda\xce\xbe\x0a\x10\0\0\0", ", but an ND2 file of Nikon; export its images"),
+    "SVG": (b'<?xml version="1.0"?>\n<!-- made -->\n<svg xmlns="x"/>', ", but an SVG drawing; save it as PNG"),
+    "web page": (b"\n<!DOCTYPE html>\n<html><body>404", ", but a web page; a download saved it"),
+    "XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html>\n<html>', ", but a web page; a download saved it"),
+    "XML": (b'<?xml version="1.0"?>\n<annotations>', ", but an XML file; give the images"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", ", but a pointer of Git LFS; fetch"),
+    "zeros": (bytes(4000), ", but a file of zeros; the copy or the disk failed"),
+    "text": ("Grüße, path,label\n".encode(), "; remove it or replace it by the image"),
 }
 
 
@@ -521,9 +526,8 @@ def test_another_file_is_named_by_its_first_bytes(tmp_path, name):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     for read in (read_header, decode_image):
-        with pytest.raises(ImageError, match=r"a\.jpg: not a TIFF, PNG or JPEG image, but ") as error:
+        with pytest.raises(ImageError, match=rf"a\.jpg: not a TIFF, PNG or JPEG image{message}"):
             read(path)
-        assert message in str(error.value)
 
 
 # ---- by the command line

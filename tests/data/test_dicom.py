@@ -82,7 +82,7 @@ def test_bad_files_give_one_line(tmp_path, values):
         with pytest.raises(ImageError, match=r"a\.dcm: a DICOM file without pixels; leave it out"):
             read(path)
     path.write_bytes(b"not at all" * 40)
-    with pytest.raises(ImageError, match="not a DICOM image, but a text file"):
+    with pytest.raises(ImageError, match="not a DICOM image; remove it"):
         read_header(path)
     with pytest.raises(ImageError, match="no such file"):
         read_header(tmp_path / "none.dcm")
