@@ -197,8 +197,10 @@ def palette(table, bits, scale):
     index = np.random.default_rng(1).integers(0, 2**bits, (10, 16))
     rows = np.packbits(((index[..., None] >> np.arange(bits - 1, -1, -1)) & 1).reshape(10, -1).astype(np.uint8), axis=1)
     pixels, colours = rows.tobytes(), (table * scale).astype("<u2").tobytes()
+    # fmt: off
     tags = [(256, 4, 1, 16), (257, 4, 1, 10), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 8),
-            (277, 3, 1, 1), (278, 4, 1, 10), (279, 4, 1, len(pixels)), (320, 3, 3 * 2**bits, 8 + len(pixels))]  # fmt: skip
+            (277, 3, 1, 1), (278, 4, 1, 10), (279, 4, 1, len(pixels)), (320, 3, 3 * 2**bits, 8 + len(pixels))]
+    # fmt: on
     if bits == 1:
         tags[-1] = (320, 3, 6, 8 + len(pixels))
     start = 8 + len(pixels) + len(colours)
