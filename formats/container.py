@@ -36,7 +36,7 @@ class ImageHeader:
     Attributes
     ----------
     format : str
-        ``TIFF``, ``PNG``, ``JPEG``, ``DICOM`` or ``LJPEG``.
+        ``TIFF``, ``PNG``, ``JPEG``, ``BMP``, ``WebP``, ``DICOM`` or ``LJPEG``.
     width, height : int
         Pixels, after the EXIF rotation.
     mode : str

@@ -1,22 +1,26 @@
-"""Decoding of TIFF, PNG, JPEG, DICOM and lossless JPEG into uint8 RGB, with checks against damaged or huge files.
+"""Decoding of TIFF, PNG, JPEG, BMP, WebP, DICOM and lossless JPEG into uint8 RGB, with checks of damaged or huge files.
 
 Rules for the kinds of files:
 
-- Grey becomes three equal channels, inverted if 0 is white. Palettes are looked up. Bilevel images become black and
-  white.
+- Grey becomes three equal channels, inverted if 0 is white. Palettes are looked up; a colour map of a TIFF without a
+  value above 255 is of 8 bits. Bilevel images become black and white.
 - 16-bit values are divided by 257 and rounded, so that full scale stays full scale.
-- Alpha and transparent colours are composited over white, the colour of empty glass. A fourth TIFF sample without a
-  defined meaning is ignored.
-- Pillow converts CMYK and YCbCr to RGB, without a colour profile.
+- Three grey channels of a TIFF that are one image in bright field become RGB, in the order of their names or colours:
+  channels of OME, ImageJ or tifffile, samples without colours, or three equal pages that change at the same pixels.
+  Fluorescence, other numbers of channels, z-stacks and time series are refused.
+- Alpha and transparent colours are composited over white, the colour of empty glass. An alpha channel that is 0
+  everywhere is ignored. Further TIFF samples without a defined meaning are ignored.
+- Pillow converts CMYK and YCbCr to RGB. Colour profiles are not applied.
 - An EXIF orientation is applied, or that of XMP if EXIF has none.
-- Of several pages, the first one that is not marked as a thumbnail is read. Data after the end of a PNG or JPEG are
-  ignored.
+- Of several pages, the first one that is not marked as a thumbnail is read, and of an animation the first frame. Data
+  after the end of a PNG or JPEG are ignored.
 - DICOM is decoded by the rules of `dicom`. Lossless JPEG and converted mammograms are stretched to their range of grey
   levels.
 - Signed, 32-bit integer, floating-point and Lab files, arithmetic-coded JPEG and whole slides are refused.
 
-The numbers of pixels, scans, pages and bytes are checked before anything is decoded. Images with missing pixels are
-refused.
+What a person must know of a file (channels read as RGB, ignored alpha or pages, a colour profile) is a remark in its
+header. The numbers of pixels, scans, pages and bytes are checked before anything is decoded. Images with missing pixels
+are refused.
 """
 
 from __future__ import annotations
@@ -138,7 +142,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     Parameters
     ----------
     path : Path
-        A TIFF, PNG, JPEG, DICOM or lossless JPEG file.
+        A TIFF, PNG, JPEG, BMP, WebP, DICOM or lossless JPEG file.
     stretch_deep : bool
         Map the range of values in a 16-bit grey TIFF or PNG to 0 to 255, instead of dividing by 257. Converted
         mammograms use only 12 of their 16 bits.

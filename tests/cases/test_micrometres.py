@@ -48,7 +48,8 @@ def test_ome(tmp_path, unit, size):
     ],
 )
 def test_ome_by_hand(tmp_path, attributes, expected):
-    xml = f'<?xml version="1.0"?><ome:OME><ome:Image><ome:Pixels SizeC="3" {attributes}></ome:Pixels></ome:Image></ome:OME>'
+    pixels = f'<ome:Image><ome:Pixels SizeC="3" {attributes}></ome:Pixels></ome:Image>'
+    xml = f'<?xml version="1.0"?><ome:OME>{pixels}</ome:OME>'
     assert header(tmp_path / "a.tif", xml.encode()) == expected
 
 
@@ -87,7 +88,7 @@ def test_imagej_of_other_sides_or_units(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Aperio Image Library v11.2.1\r\n46000x32914 [42673,5576 2220x2967] |AppMag = 20|MPP = 0.4990|Left = 25", 0.499),
+        ("Aperio Image Library v11.2.1\r\n46000x32914 [42673,5576 50x40] |AppMag = 20|MPP = 0.4990|Left = 25", 0.499),
         ("Aperio Leica Biosystems GT450 v1.0.1\n50x40 [0,0 50x40] (256x256) |AppMag = 40|MPP = 0.26|", 0.26),
         ("Aperio Image Library v11\n50x40|MPP=0.5", 0.5),
         ("Aperio Image Library v11\n50x40|AppMag = 20|MPP = 0,499", 0.499),
@@ -140,5 +141,4 @@ def test_a_view_in_micrometres_takes_them(tmp_path, cli):
 def test_the_cases(shared):
     cases = shared / "data" / "cases"
     for name, expected in (("ome_physical_size.ome", 0.325), ("imagej_microns", 0.25), ("aperio_mpp", 0.499)):
-        found = read_header(cases / f"c15_{name}.tif").mpp
-        assert found == (expected if "imagej" not in name else None) or found == pytest.approx(expected)
+        assert read_header(cases / f"c15_{name}.tif").mpp == pytest.approx(expected)
