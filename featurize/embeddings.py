@@ -95,7 +95,7 @@ class Embeddings:
         if features.dtype.kind not in "fiu" or features.ndim not in (2, 3) or 0 in features.shape:
             raise InputError(
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
-                "(images, d), or (images, augmentations, d)"
+                "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
         absent = [""] * len(columns["image_id"])
         ids, labels, groups = known = [
