@@ -306,12 +306,18 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, trained):
         assert code == 0, err
 
 
-def test_a_truncated_model_file_is_not_called_an_archive(tmp_path, cli, trained):
+@pytest.mark.parametrize("name", ["model.bchisto", "renamed"])
+def test_a_damaged_model_file_is_not_called_another(tmp_path, cli, trained, name):
     model = (trained / "run" / "boost" / "2-prototype" / "model.bchisto").read_bytes()
-    (tmp_path / "model.bchisto").write_bytes(model[: len(model) // 2])
-    code, _, err = cli("predict", tmp_path / "model.bchisto", trained / "pictures", "--out", tmp_path / "p.csv")
+    cut = model if name == "renamed" else model[: len(model) // 2]
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for info in zipfile.ZipFile(io.BytesIO(model)).infolist():
+            archive.writestr(info.filename, zipfile.ZipFile(io.BytesIO(model)).read(info).replace(b"3,", b"x,", 1))
+    if cut is not model:
+        (tmp_path / name).write_bytes(cut)
+    code, _, err = cli("predict", tmp_path / name, trained / "pictures", "--out", tmp_path / "p.csv")
     assert code == 2
-    assert "not a bchisto model file, or damaged (File is not a zip file); copy or train it again" in error_of(err)
+    assert re.search(r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err))
 
 
 # --- paths, and what no label or class is there for ----------------------------------------------------------------
