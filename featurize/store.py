@@ -189,8 +189,10 @@ class Store:
     def stain_outcome(self) -> StainOutcome:
         """Return which images were not normalised or have doubtful stains, and what their pixels are."""
         ids = np.array(self.image_ids, dtype=object)
-        marked = (tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank"))
-        return StainOutcome(len(ids), *marked, self.pixels)
+        skipped, doubtful, blank = (
+            tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank")
+        )
+        return StainOutcome(len(ids), skipped, doubtful, blank, self.pixels)
 
     @property
     def keys(self) -> dict[str, str]:
