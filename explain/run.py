@@ -331,7 +331,7 @@ def _arrays_of(settings: FolderSettings, record: ImageRecord | None) -> Path:
 
 def _key_of(settings: FolderSettings, record: ImageRecord | None) -> str:
     content = "" if record is None else record_sha256(record, file_sha256(record.path))
-    return key_of("explanation 2", settings=dict(settings.settings), image=content)
+    return key_of("explanation 3", settings=dict(settings.settings), image=content)
 
 
 def _drawn(folder: Path, saved: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:

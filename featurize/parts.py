@@ -61,7 +61,7 @@ def row_keys(
     settings_key = key_of("settings of rows 1", **settings)
     scales = {image: {"mpp": mpp[image]} if settings.get("unit") else {} for image in contents}
     return {
-        image: key_of("rows 1", settings=settings_key, image_id=image, sha256=sha, **scales[image])
+        image: key_of("rows 2", settings=settings_key, image_id=image, sha256=sha, **scales[image])
         for image, sha in contents.items()
     }
 

@@ -3,9 +3,9 @@
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, or false, if unknown), and
-``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON. Attributes contain the
-settings and the origin, see `bchisto.featurize.stored`.
+``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful`` and ``foreign`` of `StainInfo` (NaN, or false, if
+unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
+Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
 A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
 be finite.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "whitened": ("float", ()),
     "basis": ("float", ()),
     "doubtful": ("truth", ()),
+    "foreign": ("float", ()),
 }
 """Columns of numbers, with their type and the shape of a value."""
 
@@ -58,11 +59,14 @@ class StainOutcome:
         Ids of images with too little tissue, which were not normalised.
     doubtful : tuple of str
         Ids of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
+    foreign : mapping of str to float
+        Ids of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     """
 
     images: int
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
+    foreign: Mapping[str, float]
 
 
 _HASHED_BYTES = 64 * 1024**2
@@ -180,10 +184,12 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were not normalised, and which have doubtful stains."""
+        """Return which images were not normalised, have doubtful stains, or have pixels that are not tissue."""
         ids = np.array(self.image_ids, dtype=object)
         skipped, doubtful = self.images("normalisation_skipped"), self.images("doubtful")
-        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[doubtful]))
+        shares = self.images("foreign")
+        foreign = dict(zip(ids[shares > 0], map(float, shares[shares > 0]), strict=True))
+        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[doubtful]), foreign)
 
     @property
     def keys(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
 
-FOLD_KIND = "fold 1"
+FOLD_KIND = "fold 2"
 """Prefix of the key of a fold. Its number changes whenever training or predicting changes."""
 
 _VALIDATION_FOLDS = 8

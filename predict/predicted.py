@@ -22,7 +22,7 @@ from .boosted import BoostedModel
 from .model import Model, ModelFile, load_alike, packages_of
 from .records import PARAMETERS
 
-_KIND = "prediction 2"
+_KIND = "prediction 3"
 """Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
 _GPU_BLOCK = 32

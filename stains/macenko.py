@@ -176,7 +176,9 @@ class MacenkoNormalizer:
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
         recoloured = np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
-        return recoloured if estimate.foreign is None else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
+        return (
+            recoloured if estimate.foreign is None else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
+        )
 
     def normalize(self, image: Image) -> Image:
         """Estimate the stains of an image and replace them by the reference stains.
