@@ -121,7 +121,9 @@ def test_the_steps_of_the_published_ensemble():
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published", weights=("random",))
     published = FeaturizeSettings(
-        encoders=("resnet50-keras213", "inceptionv3", "vgg16"), weights=("imagenet", "random")
+        encoders=("resnet50-keras213", "inceptionv3", "vgg16"),
+        stain="macenko-published",
+        weights=("imagenet", "random"),
     )
     assert describe == FeaturizeStep({}, published)
     assert boost == BoostStep(
