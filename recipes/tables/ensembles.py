@@ -89,7 +89,7 @@ def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
     predictions, view = run.panel.table, run.panel.metrics.get("two_class")
     if not two_class:
-        return (predictions.predicted == predictions.labels).astype(np.float64)
+        return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
     if view is None:
         return None
     return np.asarray(two_sides(predictions, view["positive"], view["rule"]).right, np.float64)
