@@ -16,6 +16,7 @@ _STAINS = {
     "macenko": "Images were stain-normalised by the method of Macenko et al. [@macenko2009].",
     "macenko-robust": "Images were stain-normalised by the method of Macenko et al. [@macenko2009], with stains "
     "estimated from all pixels whose mean optical density over the channels is at least 0.15.",
+    "macenko-published": "Images were stain-normalised by the method of Macenko et al. [@macenko2009] as published.",
     "staintools-macenko": "StainTools normalised the stains by the method of Macenko et al. [@macenko2009].",
     "staintools-vahadane": "StainTools normalised the stains by the method of Vahadane et al. [@vahadane2016].",
     "staintools-reinhard": "StainTools normalised the colours by the method of Reinhard et al. [@reinhard2001].",
@@ -108,6 +109,11 @@ def _exceptions(outcome: StainOutcome) -> Iterator[str]:
         yield (
             f"Of the {outcome.images} images, the normalised stains of {len(outcome.doubtful)} are in doubt: tissue "
             "turned white, or the stains rest on few pixels or are implausible."
+        )
+    if outcome.foreign:
+        yield (
+            f"In {len(outcome.foreign)} of the {outcome.images} images, ink, black or single-coloured areas kept their "
+            "colour."
         )
 
 

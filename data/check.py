@@ -119,7 +119,9 @@ def _copies(dataset: Dataset, pairs: Sequence[Copy] | None, pixels: Mapping[str,
         return [Finding("note", str(dataset.root), message)]
     records = {record.image_id: record for record in dataset.records}
     findings = []
-    for copy in (pair for pair in pairs if pixels[pair.first] != pixels[pair.second]):
+    # of images with the same pixels only the first, which `pixel_findings` names
+    originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
+    for copy in (pair for pair in pairs if {pair.first, pair.second} <= originals):
         first, second = records[copy.first], records[copy.second]
         label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
         together = first.group is not None and first.group == second.group and not label

@@ -95,7 +95,7 @@ class Embeddings:
         if features.dtype.kind not in "fiu" or features.ndim not in (2, 3) or 0 in features.shape:
             raise InputError(
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
-                "(images, d), or (images, augmentations, d)"
+                "(images, d), or (images, augmentations, d); save images as PNG files for bchisto featurize"
             )
         absent = [""] * len(columns["image_id"])
         ids, labels, groups = known = [
@@ -216,7 +216,8 @@ def choose_known(
             if not role.is_plain(column):
                 _log.info("%s: the %s is taken from %s", path, role.means, column)
         elif role is IMAGE:
-            raise InputError(f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {sorted(names)[:10]}")
+            known = f"has no {role.name} (or ids, slide_id, filenames); it has {sorted(names)[:10]}"
+            raise InputError(f"{path}: {known}; name the rows: numpy.savez(FILE, features=array, image_id=names)")
     unread = tuple(name for name in names if name not in chosen.values())
     if GROUP.name not in chosen and (may := may_hold_patients(unread)):
         _log.warning("%s: %s may hold the patients, and is not used; if it does, rename it to group", path, may[0])

@@ -179,7 +179,10 @@ def featurize(
             report_pixels(outcome.pixels, outcome.blank, facts)
         skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
         doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
-        for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=settings.stain):
+        foreign: dict[str, float] = {}
+        for outcome in outcomes:
+            foreign |= {image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()}
+        for text in stain_notes(skipped, doubtful, foreign, images=len(unique.dataset), stain=settings.stain):
             _log.warning("%s", text)
         _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))

@@ -64,6 +64,11 @@ class StainInfo:
         return min((check.basis for check in self.checks), default=float("nan"))
 
     @property
+    def foreign(self) -> float:
+        """Largest share, over all scales, of pixels that are not tissue and keep their colour, 0 to 1."""
+        return max((check.foreign for check in self.checks), default=0.0)
+
+    @property
     def doubtful(self) -> bool:
         """Whether a check failed at any scale."""
         return any(check.reasons for check in self.checks)

@@ -3,8 +3,8 @@
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful`` and ``blank`` of `StainInfo` (NaN, or false, if
-unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
+``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, or false,
+if unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
 Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
 A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "basis": ("float", ()),
     "doubtful": ("truth", ()),
     "blank": ("truth", ()),
+    "foreign": ("float", ()),
 }
 """Columns of numbers, with their type and the shape of a value."""
 
@@ -61,6 +62,8 @@ class StainOutcome:
         Ids of images whose normalised stains are doubtful, see `bchisto.stains.check_stains`.
     blank : tuple of str
         Ids of images that show nothing, see `bchisto.data.is_blank`.
+    foreign : mapping of str to float
+        Ids of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     pixels : dict of str to str
         See `Store.pixels`.
     """
@@ -69,6 +72,7 @@ class StainOutcome:
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
     blank: tuple[str, ...]
+    foreign: Mapping[str, float]
     pixels: dict[str, str]
 
 
@@ -187,10 +191,14 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were not normalised or have doubtful stains, and what their pixels are."""
+        """Return which images were not normalised, are doubtful, blank or have foreign pixels, and all `pixels`."""
         ids = np.array(self.image_ids, dtype=object)
-        marked = (tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank"))
-        return StainOutcome(len(ids), *marked, self.pixels)
+        skipped, doubtful, blank = (
+            tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank")
+        )
+        shares = self.images("foreign")
+        foreign = dict(zip(ids[shares > 0], map(float, shares[shares > 0]), strict=True))
+        return StainOutcome(len(ids), skipped, doubtful, blank, foreign, self.pixels)
 
     @property
     def keys(self) -> dict[str, str]:

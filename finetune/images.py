@@ -174,12 +174,15 @@ class StainTreatment:
     skipped, doubtful, blank : dict of str to None
         Ids of images with too little tissue, which stay unchanged, of images with doubtful stain estimates, and of
         images that show nothing.
+    foreign : dict of str to float
+        Ids of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     """
 
     method: str
     skipped: dict[str, None] = field(default_factory=dict)
     doubtful: dict[str, None] = field(default_factory=dict)
     blank: dict[str, None] = field(default_factory=dict)
+    foreign: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._normalizer: Any = make_normalizer(self.method)
@@ -193,14 +196,19 @@ class StainTreatment:
         except TissueError:
             self.skipped[image_id] = None
             return image
-        if self.method in CHECKED and check_stains(image, normalised, estimate).reasons:
-            self.doubtful[image_id] = None
+        if self.method in CHECKED:
+            check = check_stains(image, normalised, estimate)
+            if check.reasons:
+                self.doubtful[image_id] = None
+            if check.foreign:
+                self.foreign[image_id] = check.foreign
         return np.asarray(normalised, dtype=np.uint8)
 
     def warn(self, *, images: int | None) -> None:
-        """Log warnings that name the images without content, and those skipped and doubtful, see `stain_notes`."""
+        """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels."""
         report_pixels({}, self.blank, {})
-        for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), images=images, stain=self.method):
+        foreign = dict(sorted(self.foreign.items()))
+        for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method):
             _log.warning("%s", note)
 
 
@@ -258,7 +266,7 @@ def prepare_images(
     """
     stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
-    key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{digest}:{treated}:{stain}:{turned}:2".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
     treatment, around = StainTreatment(stain), StainTreatment(stain)  # problems in the surroundings are not reported
     treat = make_treatment(treatment, rule=rule, size=size)

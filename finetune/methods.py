@@ -14,7 +14,8 @@ _NETWORKS = {"alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50"
 
 _OPTIMIZERS = {"adam": "Adam [@kingma2015]", "sgd": "stochastic gradient descent"}
 
-_STAINS = {"none": "", "macenko": "macenko2009", "macenko-robust": "macenko2009", "staintools-macenko": "macenko2009",
+_STAINS = {"none": "", "macenko": "macenko2009", "macenko-robust": "macenko2009", "macenko-published": "macenko2009",
+           "staintools-macenko": "macenko2009",
            "staintools-vahadane": "vahadane2016", "staintools-reinhard": "reinhard2001"}  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def mistaken(path: Path, wanted: str) -> str | None:
         kinds = (resources.files(__package__) / "published" / "kinds.csv").read_text(encoding="utf-8")
         for kind in csv.DictReader(kinds.splitlines()):
             if re.match(kind["begins"], head, re.DOTALL) and _holds(path, kind["inside"], kind["text"]):
-                known = path.suffix.casefold() in kind["unless"].split()
+                known = path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted
                 return None if known else f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
     return None
 

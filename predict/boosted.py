@@ -170,6 +170,7 @@ class BoostedModel:
         skipped: dict[str, None] = {}
         blank: dict[str, None] = {}
         doubtful: dict[str, dict[str, None]] = {}
+        foreign: dict[str, float] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
@@ -183,11 +184,13 @@ class BoostedModel:
                         blank[record.image_id] = None
                     if item.stain.doubtful:
                         doubtful.setdefault(settings.stain, {})[record.image_id] = None
+                    if item.stain.foreign:
+                        foreign[record.image_id] = max(item.stain.foreign, foreign.get(record.image_id, 0.0))
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
         report_pixels({}, blank, {})
-        notes = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
+        notes = {"": (skipped, (), foreign), **{stain: ((), names, {}) for stain, names in doubtful.items()}}
         for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):
                 _log.warning("%s", note)

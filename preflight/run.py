@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +25,7 @@ from ..jobs import Progress, Work
 from .estimate import DescribingEstimate
 from .plan import estimate_plan, fitted, measured, median_image, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
-from .stains import StainSurvey, survey_stains
+from .stains import StainSurvey, doubt_finding, survey_stains
 from .views import PlannedViews, ViewFit, fit_views
 
 
@@ -54,6 +53,8 @@ class Preflight:
         Seconds of the feature extraction with each preset.
     used : tuple of ImageRecord
         Images that can be used; of identical files only one.
+    stains : StainSurvey or None
+        Check of the planned stain normalisation on a sample; None if there is none or it was not requested.
     """
 
     dataset: Dataset
@@ -67,11 +68,7 @@ class Preflight:
     estimate: DescribingEstimate | None
     presets: Mapping[str, float] = field(default_factory=dict)
     used: tuple[ImageRecord, ...] = ()
-
-    @functools.cached_property
-    def stains(self) -> StainSurvey | None:
-        """Check of the planned stain normalisation on a sample, which this decodes; None without normalisation."""
-        return survey_stains(self.used, settings=self.planned)
+    stains: StainSurvey | None = None
 
     @property
     def image_is(self) -> str:
@@ -219,6 +216,7 @@ def preflight(
     decode: bool = False,
     copies: bool = True,
     timed: bool = False,
+    stains: bool = True,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -238,6 +236,8 @@ def preflight(
         Search for near-duplicates, for which every image is decoded.
     timed : bool
         Load the networks and time them on one image, instead of an estimate from recorded speeds.
+    stains : bool
+        Normalise the stains of a sample of the images, and check the result.
     keep : collection of str
         As for `plan_describing`.
 
@@ -278,10 +278,12 @@ def preflight(
         group_is=result.group_is,
         seed=requested.seed,
     )
-    result = replace(result, protocols=tuple(protocols), used=once.records)
+    checked = survey_stains(once.records, settings=planned) if stains else None
+    result = replace(result, protocols=tuple(protocols), used=once.records, stains=checked)
+    further = [doubt_finding(checked, root=dataset.root)]
     if result.unfoldable and not dataset.untrainable:
-        unfoldable = Finding("warning", str(dataset.root), result.unfoldable)
-        result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
+        further.append(Finding("warning", str(dataset.root), result.unfoldable))
+    result = replace(result, survey=replace(survey, findings=(*survey.findings, *filter(None, further))))
     if fitting is None:
         return result
     work = Work.of(work)

@@ -3,7 +3,8 @@
 Input and output are ``uint8`` arrays of shape (height, width, 3), with channels in the order red, green, blue.
 """
 
-from .check import StainCheck, check_stains, stain_notes
+from .check import GREY_PICTURE, PALE, StainCheck, check_stains, doubt_causes, is_grey, stain_notes
+from .foreign import foreign_pixels
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import CHECKED, ROBUST, STAIN_METHODS, Normalizer, make_normalizer
 from .od import TRANSMITTED_LIGHT, check_rgb, optical_density
@@ -12,6 +13,8 @@ from .treatments import TREATMENTS, treat
 
 __all__ = [
     "CHECKED",
+    "GREY_PICTURE",
+    "PALE",
     "ROBUST",
     "STAIN_METHODS",
     "TRANSMITTED_LIGHT",
@@ -25,6 +28,9 @@ __all__ = [
     "augmentation_matrix",
     "check_rgb",
     "check_stains",
+    "doubt_causes",
+    "foreign_pixels",
+    "is_grey",
     "make_normalizer",
     "optical_density",
     "stain_notes",

@@ -6,14 +6,16 @@ has hardly any such pixels. Stains estimated from a few dark nuclei then bleach 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import few
+from ..core import Message, few
+from .foreign import beyond_tissue, foreign_pixels
 from .macenko import StainEstimate, stained_pixels
 from .methods import ROBUST
 from .od import Image, check_rgb
@@ -44,6 +46,33 @@ FARTHEST: Final = 45.0
 are within 23 and 36 degrees."""
 
 
+BLUE_INK: Final = 0.35
+"""Excess of a stain vector towards blue or green, see `beyond_tissue`, from which it is an ink. Of 104 BreakHis images,
+the largest is 0.32, and blue pens have 0.4 to 0.9."""
+
+RED_INK: Final = 0.1
+"""Red component below which a stain vector is a red ink, if green and blue are alike; eosin absorbs far more green."""
+
+ALIKE: Final = 0.85
+"""Ratio of components of a stain vector from which they are alike: those of black pens have 0.87 or more."""
+
+MOST_SPREAD: Final = 8
+"""Largest difference of the channels of a grey picture in grey levels, as JPEG makes it."""
+
+GREY_PICTURE: Final = "it is a grey picture, without stain"
+
+PALE: Final = "pale tissue"
+
+_OTHER: Final = Message("use {stain:none}")
+_CAUSES: Final = (
+    (GREY_PICTURE, "grey pictures", _OTHER),
+    (" ink", "ink or black", "crop it away, or leave these images out"),
+    ("degrees off", "another stain", _OTHER),
+    ("", PALE, Message("use {stain:macenko-robust}")),
+)
+"""Parts of reasons for doubt, the first that fits, with the usual cause and what helps."""
+
+
 @dataclass(frozen=True)
 class StainCheck:
     """Result of a check of the normalised stains of an image.
@@ -57,11 +86,14 @@ class StainCheck:
         Share of the stained pixels from which the stains were estimated, 0 to 1; NaN if the method estimates no stains.
     reasons : tuple of str
         Reasons for doubt, such as implausible stains; empty if there are none.
+    foreign : float
+        Share of pixels that are not tissue and keep their colour, 0 to 1; see `bchisto.stains.foreign_pixels`.
     """
 
     whitened: float
     basis: float
     reasons: tuple[str, ...]
+    foreign: float = 0.0
 
 
 def check_stains(before: Image, after: Image, estimate: StainEstimate | None) -> StainCheck:
@@ -83,6 +115,10 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
     import cv2
 
     stained = stained_pixels(before)
+    foreign = foreign_pixels(before) if estimate is None else estimate.foreign
+    share = 0.0 if foreign is None else float(foreign.mean())
+    if foreign is not None:
+        stained[foreign] = 0
     count = int(cv2.countNonZero(stained))
     white = cv2.inRange(check_rgb(after), (WHITE,) * 3, (255.0,) * 3)
     whitened = int(cv2.countNonZero(cv2.bitwise_and(white, stained))) / max(count, 1)
@@ -90,11 +126,11 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
         [f"{whitened:.0%} of the stained tissue turned white".replace("%", " %")] if whitened > MOST_WHITENED else []
     )
     if estimate is None:
-        return StainCheck(whitened, float("nan"), tuple(reasons))
+        return StainCheck(whitened, float("nan"), tuple(reasons), share)
     basis = min(1.0, estimate.tissue * stained.size / max(count, 1))
     if basis < LEAST_BASIS:
         reasons.append(f"its stains rest on {100 * basis:.1f} % of the stained tissue")
-    return StainCheck(whitened, basis, (*reasons, *_implausible(estimate.stains)))
+    return StainCheck(whitened, basis, (*reasons, *_implausible(estimate.stains)), share)
 
 
 def _implausible(stains: npt.NDArray[Any]) -> list[str]:
@@ -107,6 +143,12 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     for name, stain, reference in zip(("haematoxylin", "eosin"), stains.T, RUIFROK_FROM_HED, strict=False):
         if (apart := _angle(stain, reference)) > FARTHEST:
             reasons.append(f"its {name} is {apart:.0f} degrees off")
+        elif stain.min() > ALIKE * stain.max():
+            reasons.append(f"its {name} is grey, as black ink or borders are")
+        elif max(beyond_tissue(stain)[:2]) > BLUE_INK or (
+            stain[0] < RED_INK and stain[1:].min() > ALIKE * stain[1:].max()
+        ):
+            reasons.append(f"its {name} has the colour of an ink")
     return reasons
 
 
@@ -115,13 +157,49 @@ def _angle(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: int | None, stain: str) -> list[str]:
-    """Return notes about images that were not normalised and images whose normalised stains are doubtful.
+def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str, tuple[int, str]]:
+    """Return the usual causes of doubt, each with its number of images and what helps.
+
+    Parameters
+    ----------
+    doubtful : iterable of collection of str
+        The reasons for doubt of each image, see `StainCheck`.
+    stain : str
+        The stain method.
+
+    Examples
+    --------
+    >>> doubt_causes([["its eosin is 54 degrees off"]], stain="macenko")
+    {'another stain': (1, 'use `stain="none"`')}
+    """
+    first = [next(cause for part, cause, _ in _CAUSES if part in "; ".join(reasons)) for reasons in doubtful]
+    remedies = {cause: remedy for _, cause, remedy in _CAUSES} | ({PALE: _OTHER} if stain == ROBUST else {})
+    return {cause: (count, remedies[cause]) for cause, count in Counter(first).most_common()}
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether an image with stained pixels has no colour: its channels differ by at most 8 grey levels."""
+    red, green, blue = np.moveaxis(image.astype(np.int16), 2, 0)
+    spread = max(np.abs(red - green).max(), np.abs(blue - green).max())
+    return bool(spread <= MOST_SPREAD and stained_pixels(image).any())
+
+
+def stain_notes(
+    skipped: Collection[str],
+    doubtful: Collection[str],
+    foreign: Mapping[str, float] | None = None,
+    *,
+    images: int | None,
+    stain: str,
+) -> list[str]:
+    """Return notes about images that were not normalised, whose stains are doubtful, or that have foreign pixels.
 
     Parameters
     ----------
     skipped, doubtful : collection of str
         Names of these images.
+    foreign : mapping of str to float, optional
+        Names of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     images : int or None
         Number of all images. None for the prediction of new images, whose number is unknown and whose stain method
         cannot be changed.
@@ -146,12 +224,17 @@ def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: 
         notes.append(f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}")
     if doubtful:
         other = (
-            f"; the stain method {ROBUST} estimates from all of the stained tissue"
+            f"; the stain method {ROBUST} estimates from all of the stained tissue, and none is for other stains"
             if images is not None and stain != ROBUST
             else ""
         )
         notes.append(
             f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
             f"stains: {few(doubtful)}{other}"
+        )
+    if foreign:
+        notes.append(
+            f"{counted(foreign)}: ink, black or single-coloured areas are left as they are, "
+            f"{100 * max(foreign.values()):.1f} % of the pixels at most: {few(foreign)}"
         )
     return notes

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import TissueError
+from .foreign import Mask, foreign_pixels
 from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 
 Array = npt.NDArray[np.float64]
@@ -58,17 +59,21 @@ class StainEstimate:
     stains : ndarray of float64, shape (3, 2)
         Unit optical-density vectors as columns: haematoxylin, eosin.
     maxima : ndarray of float64, shape (2,)
-        99th percentiles of their concentrations over all pixels.
+        99th percentiles of their concentrations over all pixels except foreign ones.
     tissue : float
         Share of tissue pixels, 0 to 1.
     residual : float
-        Root mean square of the optical density that the two stains do not explain, over all pixels.
+        Root mean square of the optical density that the two stains do not explain, over the same pixels.
+    foreign : ndarray of bool, shape (height, width), or None
+        The pixels that are not tissue, see `bchisto.stains.foreign_pixels`. They are in none of the statistics, and
+        keep their colour. None if there are none.
     """
 
     stains: Array
     maxima: Array
     tissue: float
     residual: float
+    foreign: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ class MacenkoNormalizer:
         Estimate the stains from every pixel whose mean optical density over the channels reaches beta. By default, all
         three channels must reach beta, which few pixels of pale or eosin-rich tissue do. Negative components of a
         stain are set to 0.
+    published : bool
+        Estimate the stains from ink, black and single-coloured areas too, and recolour them. By default, these pixels
+        are left out, see `bchisto.stains.foreign_pixels`.
 
     References
     ----------
@@ -108,6 +116,7 @@ class MacenkoNormalizer:
     stains: Array = field(default_factory=REFERENCE_STAINS.copy)
     maxima: Array = field(default_factory=REFERENCE_MAXIMA.copy)
     robust: bool = False
+    published: bool = False
 
     def tissue_share(self, image: Image) -> float:
         """Return the share of pixels from which stains are estimated, 0 to 1."""
@@ -131,25 +140,27 @@ class MacenkoNormalizer:
             Fewer than 100 tissue pixels, or tissue of only one colour, in which two stains cannot be distinguished.
         """
         od = optical_density(image, light=self.light)
-        tissue = self._tissue(image)
+        foreign = None if self.published else foreign_pixels(image)
+        tissue = self._tissue(image) if foreign is None else self._tissue(image) & ~foreign
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
-        pixels = od.reshape(-1, 3)
-        stains = self._extreme_stains(np.compress(tissue.ravel(), pixels, axis=0))
+        stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
+        kept = od if foreign is None else od[np.newaxis, ~foreign]
+        pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
-        concentrations = _transform(od, unmixing).reshape(-1, 2)
+        concentrations = _transform(kept, unmixing).reshape(-1, 2)
         maxima = np.array([upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()])
         if not np.all(maxima > 0):
             raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
         # mean square that the two stains do not explain, computed from second moments only
         unexplained = np.trace((np.eye(3) - stains @ unmixing) @ _second_moments(pixels)) / pixels.size
-        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))))
+        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign)
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
-        """Replace the estimated stains of an image by the reference stains.
+        """Replace the estimated stains of an image by the reference stains, except in its foreign pixels.
 
         Returns
         -------
@@ -164,7 +175,10 @@ class MacenkoNormalizer:
         exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
-        return np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
+        recoloured = np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
+        return (
+            recoloured if estimate.foreign is None else np.where(estimate.foreign[..., np.newaxis], image, recoloured)
+        )
 
     def normalize(self, image: Image) -> Image:
         """Estimate the stains of an image and replace them by the reference stains.

@@ -13,10 +13,14 @@ from .treatments import TREATMENTS, treat
 ROBUST = "macenko-robust"
 """Name of Macenko's method with stains estimated from all stained tissue."""
 
+PUBLISHED = "macenko-published"
+"""Name of Macenko's method as published: ink, black and single-coloured areas count as tissue."""
+
 STAIN_METHODS = (
     "macenko",
     "none",
     ROBUST,
+    PUBLISHED,
     "staintools-macenko",
     "staintools-vahadane",
     "staintools-reinhard",
@@ -67,8 +71,8 @@ def make_normalizer(stain: str) -> Normalizer:
     DependencyError
         A StainTools method, but StainTools is not installed.
     """
-    if stain in ("macenko", ROBUST):
-        return MacenkoNormalizer(robust=stain == ROBUST)
+    if stain in ("macenko", ROBUST, PUBLISHED):
+        return MacenkoNormalizer(robust=stain == ROBUST, published=stain == PUBLISHED)
     if stain in ("none", *TREATMENTS):
         return _Plain(stain)
     if stain in STAIN_METHODS:

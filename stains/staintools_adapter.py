@@ -63,14 +63,23 @@ class StainToolsNormalizer:
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
         """Normalise an image; the returned estimate is ``None`` unless the method is Macenko's.
 
+        Foreign pixels keep their colour. StainTools has no mask, so it gets evenly spaced other pixels in their place,
+        which keep the statistics.
+
         Raises
         ------
         TissueError
             Too little tissue. This is checked first, because StainTools crashes on blank images.
         """
         estimate = MacenkoNormalizer().estimate(image)
+        given = image
+        if (foreign := estimate.foreign) is not None:
+            given, kept = image.copy(), image[~foreign]
+            given[foreign] = kept[np.linspace(0, len(kept) - 1, np.count_nonzero(foreign)).astype(int)]
         try:
-            normalised = self._normalizer.transform(image)
+            normalised = np.asarray(self._normalizer.transform(given), dtype=np.uint8)
         except Exception as error:
             raise TissueError("StainTools {} failed on this image: {}", self._method, error) from error
-        return np.asarray(normalised, dtype=np.uint8), estimate if self._method == "macenko" else None
+        if foreign is not None:
+            normalised = np.where(foreign[..., np.newaxis], image, normalised)
+        return normalised, estimate if self._method == "macenko" else None

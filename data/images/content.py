@@ -81,7 +81,7 @@ def is_blank(image: npt.NDArray[np.uint8]) -> bool:
 
     mean = np.array(cv2.mean(image)[:3])
     near = cv2.inRange(image, np.maximum(mean - _NEAR, 0), np.minimum(mean + _NEAR, 255))
-    return cv2.countNonZero(near) >= (1 - _APART) * near.size
+    return bool(cv2.countNonZero(near) >= (1 - _APART) * near.size)
 
 
 def pixel_findings(
@@ -206,7 +206,7 @@ class ImageFiles:
         """
         try:
             *values, remarks = json.loads(self._known[self._stamp(path)][1])
-            header = ImageHeader(*values, remarks=tuple(remarks))
+            header = ImageHeader(*[*values, tuple(remarks)])
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
         self._headers[path] = header

@@ -111,6 +111,7 @@ def stain_images(
     rows: list[list[object]] = []
     pairs: list[npt.NDArray[np.uint8]] = []
     doubtful: list[str] = []
+    foreign: dict[str, float] = {}
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
     report_findings(header_findings(records, read_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
@@ -129,13 +130,16 @@ def stain_images(
             check = check_stains(before, after, estimate) if stain in CHECKED else None
             if check is not None and check.reasons:
                 doubtful.append(path.name)
+            if check is not None and check.foreign:
+                foreign[path.name] = check.foreign
             if (hematoxylin, eosin) != (1.0, 1.0):
                 after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
             target = folder / f"{path.stem}.png"
             _save(target, after)
             written.append(target)
             if estimate is not None and check is not None:
-                numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual, check.whitened, check.basis)
+                numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
+                numbers += (check.whitened, check.basis, check.foreign)
                 rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
             report_pixels({}, [path.name] * is_blank(before), {})
             if len(pairs) < _SHEET_ROWS:
@@ -144,9 +148,11 @@ def stain_images(
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
     channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
-    for note in stain_notes((), doubtful, images=len(written), stain=stain):
+    for note in stain_notes((), doubtful, foreign, images=len(written), stain=stain):
         _log.warning("%s", note)
-    write_rows(folder / _TABLES[0], ["image", *channels, "tissue", "residual", "whitened", "basis", "doubt"], rows)
+    write_rows(
+        folder / _TABLES[0], ["image", *channels, "tissue", "residual", "whitened", "basis", "foreign", "doubt"], rows
+    )
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]

@@ -30,7 +30,11 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
         several = len(metrics["folds"]) > 1
         value = (metrics.get("two_class") or {}).get("auc_mean") if several else metrics.get("auc")
         interval = None if several else intervals.get("auc")
-    elif metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc"):
+    elif metric == "confidence":  # the mean probability of the predicted class
+        bins = (metrics.get("calibration") or {}).get("bins", ())
+        rows = sum(entry["n"] for entry in bins)
+        value, interval = (sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None), None
+    elif metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "patient_recognition_rate"):
         value, interval = metrics.get(metric), intervals.get(metric)
     else:
         positive = default_positive(metrics["classes"])

@@ -88,7 +88,7 @@ def manifest(**changes):
             lambda m: {k: v for k, v in m.items() if k != "manifest.json"},
             "not a bchisto model file, or damaged",
         ),
-        (manifest(kind="other"), "a zip file, but not a bchisto model file"),
+        (manifest(kind="other"), r"not a bchisto model file, or damaged \(its manifest is of another kind\)"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
         (manifest(classes=None), "does not hold 2 to 1,000 different names as classes"),
         (manifest(folders={"tiny-1.0-64": "other"}), "belongs to no feature set that the model file names"),

@@ -247,7 +247,9 @@ def test_no_run_and_no_stores(tmp_path):
     with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
         train(out=tmp_path / "none")
     (tmp_path / "run" / "features").mkdir(parents=True)
-    with pytest.raises(MissingInputError, match=r"no feature file \(\*\.h5\) in it; run bchisto featurize first"):
+    with pytest.raises(
+        MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize --images DIR --out RUN`"
+    ):
         train(out=tmp_path / "run")
     with pytest.raises(MissingInputError, match="no such feature file or folder"):
         train(out=tmp_path / "run", features=[tmp_path / "gone"])

@@ -10,6 +10,7 @@ from conftest import TINY, write_tissue
 from PIL import Image
 
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
+JOINED, CLEAR = "3 grey channels are read as red, green and blue", "its alpha channel is 0 everywhere"
 BLANK = "so that it shows nothing"
 NETWORK = (
     "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,
@@ -23,7 +24,7 @@ def said(err, text):
 
 @pytest.fixture(scope="module")
 def paged(tmp_path_factory):
-    """Tissue; in one class two TIFFs of five grey pages and a PNG of two pages that have pixels of their own."""
+    """Tissue; two TIFFs of five grey pages, one of three that are its colours, PNGs of two pages and of empty alpha."""
     root = write_tissue(tmp_path_factory.mktemp("paged") / "Schnitte 7", classes=("Adenom", "Krebs"))
     rng = np.random.default_rng(3)
     for name in ("z 1.tif", "z 2.TIFF"):
@@ -31,12 +32,18 @@ def paged(tmp_path_factory):
         tifffile.imwrite(root / "Krebs" / name, stack, photometric="minisblack")
     first, other = (Image.fromarray(rng.integers(60, 250, (96, 96, 3), dtype=np.uint8)) for _ in range(2))
     first.save(root / "Adenom" / "film.png", save_all=True, append_images=[other])
+    pink = np.asarray(Image.open(root / "Krebs" / "Krebs00.png"))[::-1]
+    tifffile.imwrite(root / "Krebs" / "c y x.tif", np.moveaxis(pink, 2, 0).copy(), photometric="minisblack")
+    Image.fromarray(np.dstack([pink[:, ::-1], np.zeros((96, 96), np.uint8)])).save(root / "Adenom" / "clear.png")
     return root
 
 
 def assert_paged(code, err, *, expected=0):
-    """Check that one line names both stacks, and another one the PNG."""
+    """Check that one line names both stacks, and others name the other files."""
     assert code == expected, err
+    for text, name in ((JOINED, "c y x.tif"), (CLEAR, "clear.png")):
+        (line,) = said(err, text)
+        assert name in line
     (stacks,), (film,) = said(err, FIVE), said(err, TWO)
     assert "z 1.tif" in stacks
     assert "z 2.TIFF" in stacks
@@ -74,7 +81,7 @@ def test_pages_are_named_by_finetune(cli, paged, tmp_path):
 def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
     assert_paged(*cli("predict", boosted, "--images", paged, "--out", tmp_path / "p.csv")[::2])
     words = ("--method", "map", "--out", tmp_path / "why")
-    assert_paged(*cli("explain", boosted_maps, "--images", paged / "Krebs", "--images", paged / "Adenom" / "film.png",
+    assert_paged(*cli("explain", boosted_maps, "--images", paged / "Krebs", "--images", paged / "Adenom",
                       *words)[::2])  # fmt: skip
     words = ("stain", paged / "Krebs", paged / "Adenom", "--out", tmp_path / "stained", "--skip-errors")
     assert_paged(*cli(*words)[::2], expected=1)  # Macenko's method leaves out the grey ones

@@ -105,9 +105,7 @@ def test_first_page_of_several(tmp_path, picture):
 def test_a_text_file_called_tif(tmp_path):
     (tmp_path / "b001.tif").write_text("not an image\n")
     for function in (read_header, decode_image):
-        with pytest.raises(
-            ImageError, match=r"b001\.tif: not a TIFF, PNG or JPEG image; remove it or replace it"
-        ):
+        with pytest.raises(ImageError, match=r"b001\.tif: not a TIFF, PNG or JPEG image; remove it or replace it"):
             function(tmp_path / "b001.tif")
 
 

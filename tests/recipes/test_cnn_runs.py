@@ -111,8 +111,8 @@ def test_published_and_obtained_stand_side_by_side(done):
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run; precision has no value where nothing was called malignant
     assert [one.key for one in result.published if one.key != "precision"] == [
-        "networks", "treatments", "patches", "rules", "normal", "levels", "overfitting", "curves", "decaf",
-        "papers-f1", "papers-patients",
+        "networks", "treatments", "patches", "rules", "normal", "levels", "confidence", "overfitting", "curves",
+        "decaf", "papers-f1", "papers-patients", "papers-recognition",
     ]  # fmt: skip
     networks = rows(folder / "networks.csv")
     assert {row["published"] for row in networks} == {"not printed"}
@@ -151,6 +151,20 @@ def test_published_and_obtained_stand_side_by_side(done):
     patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]
     assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
     assert papers["decaf at 40x"]["obtained"]
+    recognised = {row["figure"]: row for row in rows(folder / "papers-recognition.csv")}
+    tested = rows(result.protocols[0].folder / "predictions.csv")
+    by_patient = {}
+    for row in tested:
+        names = ("benign", "malignant")
+        hit = max(names, key=lambda name: float(row[f"p_{name}"])) == row["label"]
+        by_patient.setdefault(row["group"], []).append(hit)
+    mean = 100 * np.mean([np.mean(hits) for hits in by_patient.values()])
+    assert float(recognised["best at 40x"]["obtained"]) == pytest.approx(mean)
+    assert recognised["decaf at 40x"]["obtained"]
+    sure = {row["figure"]: row["obtained"] for row in rows(folder / "confidence.csv")}
+    confidence = np.mean([max(float(row["p_benign"]), float(row["p_malignant"])) for row in tested])
+    assert float(sure["image confidence at 40x"]) == pytest.approx(100 * confidence)
+    assert 50 <= float(sure["patch confidence at 100x"]) <= 100
     by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]
     if by_vote is not None:
         precision = {row["figure"]: row["obtained"] for row in rows(folder / "precision.csv")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings
+from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
 from bchisto.evaluate import Panel, PredictionTable, TwoClassView, compare_tables, measure, precision_difference
@@ -121,7 +121,9 @@ def test_the_steps_of_the_published_ensemble():
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published", weights=("random",))
     published = FeaturizeSettings(
-        encoders=("resnet50-keras213", "inceptionv3", "vgg16"), weights=("imagenet", "random")
+        encoders=("resnet50-keras213", "inceptionv3", "vgg16"),
+        stain="macenko-published",
+        weights=("imagenet", "random"),
     )
     assert describe == FeaturizeStep({}, published)
     assert boost == BoostStep(
@@ -135,6 +137,18 @@ def test_the_steps_of_the_published_ensemble():
     small, few = steps_of(recipe, "published", quick=True)
     assert (small.settings.augmentations, small.settings.crops, few.settings.seeds) == (4, 1, 1)
     assert few.folds == boost.folds  # the folds are the point of the variant; a quick run cuts the list down
+
+
+def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifiers():
+    """As docs/elements.md and docs/reproduce.md state: the published rule has no other seed than member and fold."""
+    recipe = load_recipe("rakhlin2018")
+    describe, boost = steps_of(recipe, "published")
+    again, boosted = steps_of(recipe.reseeded(2), "published")
+    assert (describe.settings.seed, again.settings.seed) == (0, 2)
+    params = [model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7) for step in (boost, boosted)]
+    assert params[0] == params[1]
+    page = (Path(__file__).parents[2] / "docs" / "elements.md").read_text(encoding="utf-8")
+    assert "So `--seeds 3` draws features anew for the same LightGBM seeds" in page
 
 
 def test_the_steps_of_a_network_and_of_frozen_features_beside_it():

@@ -1,0 +1,365 @@
+"""What a refusal advises is possible and true, and leads on: where it names an option, the option is tried."""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import pickle
+import re
+import shlex
+import tarfile
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.data.synthetic import make_tissue
+from PIL import Image
+
+TINY = ("--encoder", "tiny", "--view", "1.0:64", "--weights", "tiny=random", "--augmentations", "1", "--jobs", "1")
+BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
+
+
+def run(*arguments):
+    """Run a command that must succeed, without the capture of a test."""
+    from bchisto.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 0, arguments
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of pictures, its run with features, and a model file."""
+    root = tmp_path_factory.mktemp("trained")
+    for label in ("calm", "wild"):
+        (root / "pictures" / label).mkdir(parents=True)
+        for index in range(4):
+            tissue = make_tissue("Benign" if label == "calm" else "Invasive", seed=3, index=index, size=(96, 96))
+            Image.fromarray(tissue).save(root / "pictures" / label / f"{label}{index}.png")
+    run("featurize", "--images", root / "pictures", "--out", root / "run", *TINY)
+    run("boost", "--out", root / "run", *BOOST, "--folds", "2")
+    return root
+
+
+def error_of(err):
+    """Return the line of the error."""
+    (line,) = [line for line in " ".join(err.split("\n ")).splitlines() if line.startswith("error: ")]
+    return line
+
+
+def embeddings(path, owners, *, seed=0):
+    """Write embeddings of images, given as (label, patient or None)."""
+    rng = np.random.default_rng(seed)
+    labels, groups = zip(*owners, strict=True)
+    rows = rng.normal(size=(len(owners), 5)) + np.array([[len(label)] for label in labels])
+    columns = {"group": list(groups)} if all(groups) else {}
+    np.savez(path, features=rows, image_id=[f"im{n}" for n in range(len(owners))], label=list(labels), **columns)
+    return path
+
+
+# --- folds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folds", ["2", "3", "10", "60/20/20"])
+@pytest.mark.parametrize("lonely", ["pos", "Lobular carcinoma"])
+def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lonely):
+    owners = [("neg", f"P{n % 6}") for n in range(24)] + [(lonely, "Q1")] * 5
+    file = embeddings(tmp_path / "set.npz", owners)
+    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    error = error_of(err)
+    assert code == 2
+    assert f"all 5 images of class {lonely} are of one patient (Q1)" in error
+    assert f"add images of a second patient with class {lonely}" in error
+    assert "fewer" not in error
+    advised = re.search(r"use (--group-by none)(?: and (--folds \S+?))?, with results", error)
+    options = [part for option in advised.groups() if option for part in option.split()]
+    kept = options if "--folds" in options else [*options, "--folds", folds]
+    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *kept)
+    assert code == 0, err
+    both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
+    code, _, err = cli("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
+    assert code == 0, err
+
+
+def test_data_check_says_the_same_of_a_class_of_one_patient(tmp_path, cli, trained):
+    lines = ["path,label,patient"]
+    for index in range(4):
+        lines += [f"{trained}/pictures/calm/calm{index}.png,calm,P{index}"]
+        lines += [f"{trained}/pictures/wild/wild{index}.png,wild,Q9"]
+    (tmp_path / "set.csv").write_text("\n".join(lines))
+    code, out, err = cli("data", "check", "--images", tmp_path / "set.csv", "--no-copies")
+    text = " ".join((out + err).split())
+    assert code == 1
+    assert "all 4 images of class wild are of one patient" in text
+    assert "add images of a second patient with class wild" in text
+    assert "use fewer" not in text
+
+
+@pytest.mark.parametrize(
+    ("owners", "folds", "reason"),
+    [
+        ([("a", None)] * 9 + [("bb", None)] * 3, "9", "class bb has 3 images, fewer than the 9 folds"),
+        ([("a", f"p{n % 3}") for n in range(12)] + [("bb", f"p{n % 3}") for n in range(12)], "8", "3 groups are fewer"),
+        ([("a", f"p{n}") for n in range(9)] + [("bb", "q"), ("bb", "r")] * 6, "11", "class a has 9 images"),
+        ([("a", None)] * 12 + [("bb", None)] * 3, "60/20/20", "class bb has 3 images; a balanced split"),
+    ],
+)  # fmt: skip
+def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, owners, folds, reason):
+    file = embeddings(tmp_path / "set.npz", owners)
+    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    error = error_of(err)
+    assert code == 2
+    assert reason in error
+    suggested = re.search(r"use --folds (\S+?),", error)[1]
+    code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"])
+def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, trained, folds):
+    lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
+    names = [f"{label}/{label}{n}.png" for label in ("calm", "wild") for n in range(4)]
+    lists["ONE"] = "image_id,fold\n" + "".join(f"{name},{1 + name.startswith('wild')}\n" for name in names)
+    if folds in lists:
+        (tmp_path / "mine.csv").write_text(lists[folds])
+        folds = tmp_path / "mine.csv"
+    features = ("--features", trained / "run" / "features")
+    code, _, err = cli("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    error = error_of(err)
+    assert code == 2
+    assert "fewer folds" not in error
+    suggested = re.search(r"or draw folds, such as --folds (\d+)$", error)[1]
+    code, _, err = cli("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
+    assert code == 0, err
+
+
+def test_a_test_list_of_a_whole_class(tmp_path, cli, trained):
+    (tmp_path / "test.csv").write_text("image_id\n" + "".join(f"wild/wild{n}.png\n" for n in range(4)))
+    options = ("--folds", "none", "--test-list", tmp_path / "test.csv", "--network", "speck", "--weights", "random")
+    code, _, err = cli("finetune", "--images", trained / "pictures", "--out", tmp_path / "run", *options)
+    assert code == 2
+    assert "no image of class wild trains in fold 1; --test-list holds all of them; take some off it" in error_of(err)
+
+
+# --- files in the place of others ----------------------------------------------------------------------------------
+
+
+def _zip(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_DOT_", "."), content)
+    return buffer.getvalue()
+
+
+def _tar():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
+    return buffer.getvalue()
+
+
+def _npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _npy():
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((3, 4)))
+    return buffer.getvalue()
+
+
+def _h5(**arrays):
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return buffer.getvalue()
+
+
+PIXELS = np.zeros((2, 9, 9, 3), np.uint8)
+OTHERS = {
+    "data.zip": (_zip(a_DOT_png=b"x"), "a ZIP archive; unpack it"),
+    "data.tar": (_tar(), "a TAR archive; unpack it"),
+    "data.tar.gz": (gzip.compress(_tar()), "packed with gzip; unpack it"),
+    "set.tbz": (bz2.compress(_tar()), "packed with bzip2; unpack it"),
+    "set.txz": (lzma.compress(_tar()), "packed with xz; unpack it"),
+    "images.rar": (b"Rar!\x1a\x07\x01\x00" + bytes(99), "a RAR archive; unpack it"),
+    "images.7z": (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive; unpack it"),
+    "pcam.h5": (_h5(x=PIXELS), "an HDF5 file; --features of bchisto boost"),
+    "pathmnist.npz": (_npz(train_images=PIXELS), "a NumPy archive (.npz); --features of bchisto boost"),
+    "features.npy": (_npy(), "a NumPy array (.npy); for `bchisto boost`, write embeddings as .npz: numpy.savez"),
+    "svm.pkl": (pickle.dumps([1], protocol=2), "a pickle; it can run code"),
+    "svm.joblib": (pickle.dumps({"a": 1}), "a pickle; it can run code"),
+    "net.pt": (_zip(archive__data_DOT_pkl=b"x"), "a checkpoint of PyTorch; it can run code"),
+    "net.keras": (_zip(model_DOT_weights_DOT_h5=b"x", config_DOT_json=b"{}"), "a network of Keras; bchisto pre"),
+    "net.onnx": (b"\x08\x07\x12\x07pytorch", "a network in ONNX; `bchisto featurize --encoder onnx:FILE`"),
+    "net.safetensors": (b"\x0a" + bytes(7) + b'{"a":{}}  ', "weights (safetensors)"),
+    "rows.parquet": (b"PAR1\x15\x04\x15" + bytes(50), "a Parquet table; save a table as CSV"),
+    "paper.pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF document; save the images in it"),
+    "notes.docx": (_zip(word__document_DOT_xml=b"x"), "a Word document; save the images in it"),
+    "slides.pptx": (_zip(ppt__presentation_DOT_xml=b"x"), "a PowerPoint file; save the images in it"),
+    "labels.ods": (_zip(content_DOT_xml=b"x"), "an OpenDocument file; save its table"),
+    "labels.csv.xlsx.bak": (_zip(xl__workbook_DOT_xml=b"x"), "an Excel workbook; give its name the ending .xlsx"),
+    "db.sqlite": (b"SQLite format 3\x00\xff", "a SQLite database; export its table"),
+    "run.json": (b'{\n "a": "\xc3\xa9"}', "a JSON file; give a folder of images"),
+    "report.html": (b"<!DOCTYPE html><html>\xc3\xa9</html>", "a page (HTML or XML); give the images"),
+    "film.mp4": (b"\0\0\0\x20ftypisom\xff", "a video; save frames"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained, name):
+    content, what = OTHERS[name]
+    file = tmp_path / name
+    file.write_bytes(content)
+    model = trained / "run" / "boost" / "2-prototype" / "model.bchisto"
+    picture = trained / "pictures" / "calm" / "calm0.png"
+    for arguments, wanted in (
+        (("data", "check", "--images", file), "a folder or a manifest of images"),
+        (("featurize", "--images", file, "--out", tmp_path / "run", *TINY), "a folder or a manifest of images"),
+        (("predict", model, "--images", file, "--out", tmp_path / "p.csv"), "a TIFF, PNG or JPEG image"),
+        (("predict", file, "--images", picture, "--out", tmp_path / "p.csv"), "a model file of bchisto"),
+        (("explain", file, "--images", picture, "--out", tmp_path / "maps"), "a model file of bchisto"),
+    ):
+        code, _, err = cli(*arguments)
+        assert (code, f"error: {file}: not {wanted}, but {what}" in error_of(err)) == (2, True), err
+        assert "CSV UTF-8" not in err
+        assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if not name.endswith((".h5", ".npz"))])
+def test_what_a_file_is_that_is_given_as_features(tmp_path, cli, name):
+    content, what = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    code, _, err = cli("boost", "--features", tmp_path / name, "--out", tmp_path / "run", *BOOST)
+    assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (2, True), err
+
+
+def test_an_array_becomes_embeddings_as_the_refusal_writes(tmp_path, cli):
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "features.npy", rng.normal(size=(12, 4)))
+    code, _, err = cli("boost", "--features", tmp_path / "features.npy", "--out", tmp_path / "run", *BOOST)
+    assert code == 2
+    assert "numpy.savez(FILE, features=array, image_id=names)" in error_of(err)
+    names = [f"s{n}" for n in range(12)]
+    np.savez(tmp_path / "features.npz", features=np.load(tmp_path / "features.npy"), image_id=names)
+    (tmp_path / "labels.csv").write_text("image_id,label\n" + "".join(f"s{n},{'ab'[n % 2]}\n" for n in range(12)))
+    given = ("--features", tmp_path / "features.npz", "--labels", tmp_path / "labels.csv", "--folds", "2")
+    code, _, err = cli("boost", *given, "--out", tmp_path / "run", *BOOST)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("names", [("pixels",), ("imgs", "coords"), ("train_images", "train_labels")])
+def test_arrays_of_images_are_not_embeddings(tmp_path, cli, names):
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        for name in names:
+            file[name] = PIXELS
+    np.savez(tmp_path / "set.npz", **dict.fromkeys(names, PIXELS))
+    for file in ("set.h5", "set.npz"):
+        code, _, err = cli("boost", "--features", tmp_path / file, "--out", tmp_path / "run", *BOOST)
+        error = error_of(err)
+        assert code == 2
+        assert all(name in error for name in names)
+        assert re.search("save images (in it )?as PNG files for bchisto featurize", error)
+
+
+def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, trained):
+    run = trained / "run"
+    model, features, picture = (
+        run / "boost" / "2-prototype" / "model.bchisto",
+        run / "features" / "tiny-1.0-64.h5",
+        trained / "pictures" / "calm" / "calm0.png",
+    )
+    table = run / "boost" / "2-prototype" / "predictions.csv"
+    out, run_out = ("--out", tmp_path / "p.csv"), ("--out", tmp_path / "r")
+    for arguments, words in (
+        (("predict", model, model, *out), f"{model}: not a TIFF, PNG or JPEG image, but a model file of bchisto;"),
+        (("predict", picture, model, *out), f"{picture}: not a model file of bchisto, but a picture; give it as --"),
+        (("predict", features, picture, *out), "but an HDF5 file; --features of bchisto boost and predict takes"),
+        (("predict", table, picture, *out), "but a table of predictions; `bchisto evaluate TABLE` reads it"),
+        (("data", "check", "--images", table), "but a table of predictions; `bchisto evaluate TABLE` reads it"),
+        (("data", "check", "--images", features), "but an HDF5 file; --features of bchisto boost and predict takes"),
+        (("data", "check", "--images", model), "but a model file of bchisto; `bchisto predict MODEL --images DIR"),
+        (("evaluate", model, "--out", tmp_path / "e"), "not a table, but a model file of bchisto; `bchisto"),
+        (("boost", "--features", model, *run_out), "but a model file of bchisto; `bchisto predict MODEL"),
+        (("boost", "--features", run, *run_out), f"no feature file (*.h5) in it; give {run / 'features'}"),
+        (("boost", "--features", picture.parent, *run_out), "`bchisto featurize --images DIR --out RUN`"),
+        (("boost", "--out", picture.parent), "a folder without features; run bchisto featurize --images DIR --out"),
+        (("boost", "--out", tmp_path / "none"), f"run bchisto featurize --images DIR --out {tmp_path / 'none'} first"),
+    ):  # fmt: skip
+        code, _, err = cli(*arguments)
+        assert (code, words in error_of(err)) == (2, True), err
+    assert {path.name for path in picture.parent.iterdir()} == {f"calm{n}.png" for n in range(4)}  # nothing was left
+    for arguments in (
+        ("predict", model, picture, *out),
+        ("predict", model, "--features", features, "--out", tmp_path / "q.csv"),
+        ("evaluate", table, "--out", tmp_path / "e"),
+        ("boost", "--features", run / "features", "--out", tmp_path / "r", *BOOST, "--folds", "2"),
+    ):
+        code, _, err = cli(*arguments)
+        assert code == 0, err
+
+
+@pytest.mark.parametrize("name", ["model.bchisto", "renamed"])
+def test_a_damaged_model_file_is_not_called_another(tmp_path, cli, trained, name):
+    model = (trained / "run" / "boost" / "2-prototype" / "model.bchisto").read_bytes()
+    cut = model if name == "renamed" else model[: len(model) // 2]
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for info in zipfile.ZipFile(io.BytesIO(model)).infolist():
+            archive.writestr(info.filename, zipfile.ZipFile(io.BytesIO(model)).read(info).replace(b"3,", b"x,", 1))
+    if cut is not model:
+        (tmp_path / name).write_bytes(cut)
+    code, _, err = cli("predict", tmp_path / name, trained / "pictures", "--out", tmp_path / "p.csv")
+    assert code == 2
+    assert re.search(r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err))
+
+
+# --- paths, and what no label or class is there for ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["predict", "featurize", "boost"])
+def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, cli, trained, command):
+    long, run = tmp_path / ("x" * 300), trained / "run"
+    arguments = {
+        "predict": (run / "boost" / "2-prototype" / "model.bchisto", trained / "pictures"),
+        "featurize": ("--images", trained / "pictures", *TINY),
+        "boost": ("--features", run / "features", *BOOST, "--folds", "2"),
+    }[command]
+    code, _, err = cli(command, *arguments, "--out", long)
+    assert (code, "File name too long; give a shorter name" in error_of(err)) == (2, True), err
+
+
+def test_a_trial_of_one_class_says_why(tmp_path, cli, trained):
+    code, _, err = cli("trial", "--images", trained / "pictures" / "calm", "--out", tmp_path / "run")
+    assert code == 2
+    assert "no image has a label, so nothing can be trained on them; put the images into a folder" in error_of(err)
+
+
+@pytest.mark.parametrize("extra", ["dask", "excel", "onnx", "openvino", "serve", "staintools", "torch"])
+def test_what_installs_an_extra_names_packages_and_not_bchisto(extra):
+    from bchisto.core import how_to_install
+
+    words = shlex.split(how_to_install(extra))
+    assert words[:2] == ["pip", "install"]
+    assert not any(word.startswith("bchisto") for word in words)
+
+
+def test_no_kind_is_mistaken_for_another(tmp_path, cli, trained):
+    """A manifest, whatever its first column is called, is no other kind of file."""
+    picture = trained / "pictures" / "calm" / "calm0.png"
+    for header, row in (
+        ("path,label,p_note", f"{picture},calm,1"),
+        ("image_id,p_x,path", f"PK1,2,{picture}"),
+        ("PK,path", f"1,{picture}"),
+    ):
+        with (tmp_path / "set.csv").open("w", newline="") as handle:
+            csv.writer(handle).writerows([header.split(","), row.split(",")])
+        code, out, err = cli("data", "list", "--images", tmp_path / "set.csv")
+        assert code == 0, err
+        assert "calm0" in out or "PK1" in out
