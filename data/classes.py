@@ -6,18 +6,32 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from ..core import InputError
-from ..formats import is_missing
+from ..formats import is_missing, visible
 from .findings import Finding
 
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+
+
 def _exact(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return visible(unicodedata.normalize("NFC", name))
 
 
 def _caseless(name: str) -> str:
-    return _exact(_exact(name).casefold())
+    """Return what all spellings of a class share; numbers that are equal are one class, as ``0`` and ``0.0``."""
+    text = _exact(_exact(name).casefold())
+    if _NUMBER.fullmatch(text):
+        text = f"{Decimal(text.replace(',', '.')):f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _spelled(name: str) -> str:
+    """Return the spelling of a class, without the decimals that programs add to whole numbers."""
+    return re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", _exact(name))
 
 
 def _loose(name: str) -> str:
@@ -107,7 +121,9 @@ def check_order(classes: Sequence[str]) -> None:
 
 
 def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
-    """Join labels that differ only in case or Unicode form; the most frequent spelling becomes the class name.
+    """Join labels that are equal as numbers, or differ only in case, Unicode form or characters that nobody sees.
+
+    The most frequent spelling becomes the class name; whole numbers lose their decimals.
 
     Parameters
     ----------
@@ -127,7 +143,9 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     spellings: dict[str, Counter[str]] = {}
     for label, count in counts.items():
         spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
-    names = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
+    names = {
+        key: _spelled(min(forms_of, key=lambda name: (-forms_of[name], name))) for key, forms_of in spellings.items()
+    }
     chosen = {_caseless(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
@@ -136,10 +154,15 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
         if len(forms_of) > 1:
             texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
             why = "as in the order of classes" if key in chosen else "the most frequent spelling"
+            why = why if key in chosen or names[key] in forms_of else "the whole number"
             message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif forms[key] > 1:
-            findings.append(Finding("note", names[key], "written in two Unicode forms (NFC and NFD); one class"))
+            unseen = any(visible(label) != label for label in counts if _caseless(label) == key)
+            how = "with and without characters that nobody sees" if unseen else "in two Unicode forms (NFC and NFD)"
+            findings.append(Finding("note", names[key], f"written {how}; one class"))
+        elif names[key] not in forms_of and _NUMBER.fullmatch(key):
+            findings.append(Finding("warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"))
     alike: dict[str, list[str]] = {}
     for name in sorted(names.values()):
         alike.setdefault(_loose(name), []).append(name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import Message, few
-from ..formats import GROUP, is_missing
+from ..formats import GROUP, is_missing, visible
 from .dataset import ImageRecord
 from .findings import Finding
 from .from_path import PathRule
@@ -157,5 +157,6 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
 
 
 def _key(name: str) -> str:
+    name = visible(name)
     number = re.fullmatch(r"0*([0-9]+?)(\.0+)?", name)
     return number[1] if number else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

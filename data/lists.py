@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, Parameter
-from ..formats import IMAGE, read_csv
+from ..formats import IMAGE, read_csv, visible
 from .dataset import Dataset
 
 
@@ -45,10 +45,11 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
         See `read_image_list`; or a listed image is not in the dataset.
     """
     listed = read_image_list(path, option="only")
-    absent = sorted(listed - {record.image_id for record in dataset.records})
+    records = tuple(r for r in dataset.records if r.image_id in listed or visible(r.image_id) in listed)
+    absent = sorted(listed.difference(*((r.image_id, visible(r.image_id)) for r in records)))
     if absent:
         raise InputError(
             "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows",
             path, len(absent), len(listed), absent[0],
         )  # fmt: skip
-    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in listed))
+    return replace(dataset, records=records)

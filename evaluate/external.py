@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import InputError, counted, listed
 from ..data import FACTS_FILE, read_dataset_facts
-from ..formats import IMAGE, column_key, read_csv
+from ..formats import IMAGE, column_key, read_csv, visible
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
@@ -184,6 +184,7 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     table = read_csv(path, needed=(IMAGE,), expected="image_id")
     if (name := table.named(column)) is not None:
         ids = table.choose(IMAGE)
+        table.check({IMAGE: ids}, name)
         values: dict[str, str] = {}
         for _, row in table.rows:
             value = row[name]
@@ -197,7 +198,7 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     for part in (part / FACTS_FILE for folder in run for part in (folder, folder / "features")):
         known = read_dataset_facts(part, images_sha256=images_sha256)
         if wanted in known.columns:
-            return dict(known.columns[wanted])
+            return {visible(image): value for image, value in known.columns[wanted].items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
         "the table, with a value for each image",

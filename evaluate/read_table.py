@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ import numpy as np
 
 from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, few, option
 from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
-from ..formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, CsvTable, Role, column_key, limits, read_csv
+from ..formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, CsvTable, Role, column_key, decimal_of, limits, read_csv
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
 """Source of the predicted class of a row, if a table gives two that differ."""
-
-_log = logging.getLogger(__name__)
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
@@ -145,6 +142,9 @@ def read_predictions(
         )
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), limits.EVALUATED_CLASSES, "classes")
+    prescribed = order if named or classes or order in known_classes() else ()
+    spelled = join_labels(itertools.chain(*mentioned.values()), classes=prescribed)[1]
+    report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in spelled])
     places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
     groups, joined = join_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
     report_findings(joined)
@@ -182,7 +182,7 @@ def _columns(table: CsvTable) -> dict[Role, str]:
     chosen: dict[Role, str] = {}
     for role in (IMAGE, LABEL, PREDICTED, FOLD, GROUP):
         chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
-    table.log_columns(chosen)
+    table.log_columns(chosen, *(column for column in table.columns if column.startswith("p_")))
     return chosen
 
 
@@ -212,9 +212,7 @@ def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequ
     if named and len(set(names.values())) < len(named):
         message = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
         raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
-    for finding in findings:
-        _log.warning("%s: %s", path, finding)
-    return tuple(named) or tuple(sorted(set(names.values())))
+    return tuple(names[name] for name in named) or tuple(sorted(set(names.values())))
 
 
 def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
@@ -268,7 +266,7 @@ def _parse(
         values = [0.0] * len(classes)
         for column in scores:
             try:
-                value = _number(row[column])
+                value = decimal_of(row[column])
             except ValueError:
                 raise InputError(f"{where}: {column} is {row[column]!r}, not a number") from None
             if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
@@ -305,16 +303,6 @@ def _parse(
         row.get("patch", ""),
         row.get("trained") == "yes",
     )
-
-
-def _number(text: str) -> float:
-    """Read a number as tables hold it, with a decimal point or comma.
-
-    Python itself also takes the digits of every script, and ``1_0`` for 10.
-    """
-    if not text.isascii() or "_" in text:
-        raise ValueError(text)
-    return float(text.replace(",", ".", 1))
 
 
 def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:

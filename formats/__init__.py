@@ -33,6 +33,7 @@ from .hdf5_probe import refuse_deadly
 from .kinds import mistaken
 from .ljpeg import LJPEG_SUFFIX
 from .slides import SLIDE, is_slide
+from .spreadsheets import TableFacts, decimal_of, visible
 from .tables import table_rows
 from .yamltext import number_of, parse_yaml
 
@@ -54,6 +55,7 @@ __all__ = [
     "CsvTable",
     "ImageHeader",
     "Role",
+    "TableFacts",
     "as_stored",
     "check_archive_size",
     "check_tree",
@@ -62,6 +64,7 @@ __all__ = [
     "choose_column",
     "column_key",
     "content_sha256",
+    "decimal_of",
     "decode_image",
     "file_identity",
     "file_sha256",
@@ -87,4 +90,5 @@ __all__ = [
     "refuse_deadly",
     "same_name",
     "table_rows",
+    "visible",
 ]

@@ -24,7 +24,7 @@ _MAY_BE_PATIENTS = re.compile(
 )
 """Names that may mean the patient, although `GROUP` does not contain them."""
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "n.a.", "missing", "?"})
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "#nv", "#n/d", "n.a.", "missing", "?"})
 """What programs and people write for a missing value."""
 
 
@@ -64,7 +64,10 @@ class Role:
         return _loose(name) == _loose(self.name)
 
 
-PATH = Role("path", "path", (("path",), ("file", "filename", "filepath", "imagepath", "imagefile"), ("image",)))
+PATH = Role(
+    "path", "path",
+    (("path",), ("file", "filename", "filepath", "imagepath", "imagefile"), ("image",), ("imageid", "imagename", "id")),
+)  # fmt: skip
 IMAGE = Role(
     "image_id", "name of the image",
     (("imageid",), ("image", "imagename"), ("slideid", "slide"), ("filename", "file"), ("id",), ("path", "imagepath")),

@@ -7,12 +7,27 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from ..core import InputError, few
-from .columns import GROUP, Role, choose_column, has_column, may_hold_patients, same_name
+from .columns import (
+    FOLD,
+    GROUP,
+    IMAGE,
+    LABEL,
+    MPP,
+    PART,
+    PATH,
+    PREDICTED,
+    Role,
+    choose_column,
+    has_column,
+    may_hold_patients,
+    same_name,
+)
+from .spreadsheets import TableFacts, begins_blocks, one_hot, spoiled_cell
 from .tables import table_rows
 
 _log = logging.getLogger(__name__)
@@ -34,6 +49,8 @@ class CsvTable:
         Numbers of the lines with more, and with fewer, cells than the header.
     notes : tuple of str
         How the table was read, unless it has commas and is in UTF-8.
+    spoiled : mapping of (int, str) to str
+        Line number and column key of cells that lost their value, and what they lost.
     """
 
     path: Path
@@ -42,6 +59,7 @@ class CsvTable:
     overlong: tuple[int, ...]
     notes: tuple[str, ...] = ()
     short: tuple[int, ...] = ()
+    spoiled: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
     def choose(self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()) -> str:
         """Return the key of the column with a given role, see `choose_column`; empty if there is none.
@@ -61,8 +79,14 @@ class CsvTable:
         names = [name for name in self.columns if name not in without]
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
-    def log_columns(self, chosen: Mapping[Role, str]) -> None:
-        """Log the use of columns without a standard name, and how the table was read."""
+    def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
+        """Log the use of columns without a standard name, how the table was read, and what `check` returns.
+
+        Raises
+        ------
+        InputError
+            See `check`.
+        """
         for note in self.notes:
             _log.info("%s: %s", self.path, note)
         for role, column in chosen.items():
@@ -72,6 +96,81 @@ class CsvTable:
         if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused)):
             _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
                          self.path, self.columns[candidates[0]])  # fmt: skip
+        for warning in self.check(chosen, *further):
+            _log.warning("%s: %s", self.path, warning)
+
+    def check(self, chosen: Mapping[Role, str], *further: str) -> list[str]:
+        """Refuse cells of the used columns that a spreadsheet spoiled, and return warnings of what may be lost.
+
+        Parameters
+        ----------
+        chosen : mapping of Role to str
+            The column of each role; empty if there is none.
+        *further : str
+            Other columns that are used.
+
+        Raises
+        ------
+        InputError
+            Numbers that were rounded as names, dates, errors, or formulas without a value.
+        """
+        warnings = []
+        for role, column in (*chosen.items(), *((None, column) for column in further)):
+            cells = [row[column] for _, row in self.rows] if column else []
+            spoiled = [(line, why) for (line, name), why in self.spoiled.items() if name == column]
+            if (first := spoiled_cell(cells, names=role in (PATH, IMAGE, GROUP))) is not None:
+                spoiled.append((self.rows[first[0]][0], first[1]))
+            if spoiled:
+                line, why = min(spoiled)
+                cell = next((row[column] for number, row in self.rows if number == line), "")
+                raise InputError(f"{self.path}:{line}: the {self.columns[column]} {cell!r} is {why}")
+            if role in (LABEL, GROUP) and begins_blocks(cells):
+                warnings.append(
+                    f"only the first row of each block has a {self.columns[column]}; if these were merged cells, fill "
+                    "in the rows below"
+                )
+        return warnings
+
+    def labelled(self, *, required: bool = False) -> CsvTable:
+        """Return the table with a column ``label`` in place of a column of ones and zeros for each class.
+
+        A table that has a label, or no such columns, is returned unchanged.
+
+        Parameters
+        ----------
+        required : bool
+            Whether to refuse columns of which no row, or few rows, hold exactly one 1; otherwise a note says so.
+
+        Raises
+        ------
+        InputError
+            A row has no class, or several, and most have one.
+        """
+        roles = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
+        known = {name for role in roles for tier in role.matching(self.columns) for name in tier}
+        names = [name for name in self.columns if name not in known and not name.startswith("p_")]
+        marks, ones = one_hot({name: [row[name] for _, row in self.rows] for name in names})
+        if len(marks) < 2 or has_column(list(self.columns), LABEL):
+            return self
+        listed = few((self.columns[name] for name in marks), most=10)
+        wrong = [place for place, held in enumerate(ones) if len(held) != 1]
+        if wrong:
+            held = few(self.columns[name] for name in ones[wrong[0]]) or "none"
+            text = (
+                f"of the columns of ones and zeros ({listed}), {len(wrong)} of {len(ones)} rows do not mark one, first "
+                f"line {self.rows[wrong[0]][0]} ({held}); an image has one label, so give it in a column label"
+            )
+            if required or 3 * len(wrong) <= len(ones):
+                raise InputError(f"{self.path}: {text}")
+            return replace(self, notes=(*self.notes, text))
+        rows = tuple(
+            (number, row | {LABEL.name: self.columns[held[0]]})
+            for (number, row), held in zip(self.rows, ones, strict=True)
+        )
+        rows = tuple((number, {name: row[name] for name in row if name not in marks}) for number, row in rows)
+        columns = {name: title for name, title in self.columns.items() if name not in marks} | {LABEL.name: LABEL.name}
+        note = f"the label is the column that holds the one of {listed}"
+        return replace(self, columns=columns, rows=rows, notes=(*self.notes, note))
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""
@@ -104,14 +203,14 @@ def read_csv(
         The package that reads this kind of workbook is missing.
     """
     key = key or column_key
-    notes: list[str] = []
-    lines = table_rows(path, fits=lambda header: all(has_column(header, column) for column in needed), notes=notes)
+    about = TableFacts()
+    lines = table_rows(path, fits=lambda header: all(has_column(header, column) for column in needed), about=about)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
     short: list[int] = []
     _, written = next(lines, (1, []))
     names = [key(cell) for cell in written]
-    _check_header(path, names, written, needed=needed, expected=expected)
+    _check_header(path, names, written, needed=[name for name in needed if name is not LABEL], expected=expected)
     for number, cells in lines:
         if any(cells):
             row = itertools.zip_longest(names, cells, fillvalue="")
@@ -121,7 +220,13 @@ def read_csv(
             if len(cells) < len(names):
                 short.append(number)
     columns = {name: title for name, title in zip(names, written, strict=True) if name}
-    return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes), tuple(short))
+    spoiled = {(line, names[at]): why for (line, at), why in about.spoiled.items() if at < len(names)}
+    table = CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(about.notes), tuple(short), spoiled)
+    if LABEL not in needed:
+        return table
+    table = table.labelled(required=True)
+    _check_header(path, [*table.columns], [*table.columns.values()], needed=(LABEL,), expected=expected)
+    return table
 
 
 def published_rows(package: str, name: str) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ import contextlib
 import csv
 import datetime
 import io
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,32 +22,37 @@ from . import limits
 from .bounds import check_zip
 from .container import BROKEN
 from .kinds import mistaken
-from .workbook import check_parts
-from .xls import xls_rows
+from .spreadsheets import DATE, NO_VALUE, TableFacts, visible
+from .workbook import Marks, check_parts
+from .xls import cell_text, xls_rows
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Possible delimiters of columns, in the order in which they are tried, and their names for messages."""
+
+_DATES = (datetime.date, datetime.time, datetime.timedelta)
 
 Rows = Iterable[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
 
 def table_rows(
-    path: Path, *, fits: Callable[[Sequence[str]], bool], notes: list[str]
+    path: Path, *, fits: Callable[[Sequence[str]], bool], about: TableFacts
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of each row, the header first; an empty line has no cells.
 
     CSV files are in UTF-8, or in UTF-16 with a byte order mark. Their delimiter is a comma, semicolon or tab. It is the
     first one with which the header fits, otherwise the one that results in the most cells. Workbooks are read with the
-    stored values; formulas are not computed. Whole numbers have no decimals, and dates have no time.
+    stored values; formulas are not computed. Whole numbers have no decimals, and dates have no time. Merged cells have
+    the value of the first one below each other. Characters that nobody sees are removed, see `visible`, unless the cell
+    names a file beside the table.
 
     Parameters
     ----------
     path : Path
     fits : callable
         Whether the cells of the first row are an expected header.
-    notes : list of str
-        A note on how the table was read is appended, unless it has commas and is in UTF-8.
+    about : TableFacts
+        Filled while rows are read.
 
     Raises
     ------
@@ -57,22 +63,32 @@ def table_rows(
     """
     readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
     read = readers.get(path.suffix.casefold())
-    rows = _text_rows(path, fits=fits, notes=notes) if read is None else read(path, notes)
-    for index, (number, cells) in enumerate(rows):
+    rows = _text_rows(path, about, fits=fits) if read is None else read(path, about)
+    changed: list[int] = []
+    for index, (number, cells) in enumerate(about.filled(rows)):
         if not index and len(cells) > limits.TABLE_COLUMNS:
             raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
-        yield number, _plain(cells)
+        written = [unneutral(cell).strip() for cell in cells]
+        seen = _plain(cells)
+        for place in (place for place, text in enumerate(written) if text != seen[place]):
+            if os.path.exists(path.parent / written[place]):
+                seen[place] = written[place]
+            else:
+                changed.append(number)
+        yield number, seen
+    if changed:
+        about.notes.append(f"{len(changed)} cells hold characters that nobody sees, first in line {changed[0]}; removed")
 
 
 def _plain(cells: Iterable[str]) -> list[str]:
-    return [unneutral(cell).strip() for cell in cells]
+    return [visible(unneutral(cell)) for cell in cells]
 
 
 def _text_rows(
-    path: Path, *, fits: Callable[[Sequence[str]], bool], notes: list[str]
+    path: Path, about: TableFacts, *, fits: Callable[[Sequence[str]], bool]
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file."""
-    text = _decoded(path, notes)
+    text = _decoded(path, about.notes)
     rows, cells = max(text.count("\n"), text.count("\r")), max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
         raise InputError(
@@ -89,7 +105,7 @@ def _text_rows(
         fitting = [mark for mark, header in headers.items() if fits(header)]
         mark = next(iter(fitting), max(headers, key=lambda mark: len(headers[mark])))
     if mark != ",":
-        notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
+        about.notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
     reader = parsed(mark)
     try:
         yield from ((reader.line_num, row) for row in reader)
@@ -118,7 +134,7 @@ def _decoded(path: Path, notes: list[str]) -> str:
     return text
 
 
-def _excel_rows(path: Path, notes: list[str]) -> Rows:
+def _excel_rows(path: Path, about: TableFacts) -> Rows:
     """Return the rows of the first sheet of a workbook."""
     try:
         import openpyxl
@@ -129,9 +145,9 @@ def _excel_rows(path: Path, notes: list[str]) -> Rows:
         with warnings.catch_warnings(), path.open("rb") as handle:
             warnings.simplefilter("ignore")  # about styles and other content that is not read
             _check_size(path)
-            check_parts(path)
+            marks = check_parts(path)
             book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
-            rows = list(_sheet_rows(path, book.worksheets, notes))
+            rows = list(_sheet_rows(path, book.worksheets, marks, about))
     except InputError:
         raise
     except (*BROKEN, zipfile.BadZipFile, InvalidFileException) as error:
@@ -154,30 +170,31 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _sheet_rows(path: Path, sheets: Sequence[Any], notes: list[str]) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(
+    path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts
+) -> Iterator[tuple[int, list[str]]]:
+    from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
+
     if not sheets:
         raise InputError(f"{path}: this workbook has no sheet of cells")
     sheet, others = sheets[0], len(sheets) - 1
     more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
-    notes.append(f"the first sheet is read, {sheet.title}{more}")
+    about.notes.append(f"the first sheet is read, {sheet.title}{more}")
+    part = sheet._worksheet_path  # noqa: SLF001: the only name of the part that openpyxl reads
+    for left, top, _, bottom in map(range_boundaries, marks.merged.get(part, [])):
+        about.merged[top, left - 1] = bottom
+    for cell, stored in marks.formulas.get(part, {}).items():
+        if cell and (marks.unsaved or not stored):
+            row, column = coordinate_to_tuple(cell)
+            about.spoiled[row, column - 1] = NO_VALUE
     sheet.reset_dimensions()  # the dimensions in the file may be wrong
     cells, begun = 0, False
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells += len(row)
         if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
             raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
-        texts = [_cell_text(value) for value in row]
+        texts = [cell_text(value) for value in row]
+        about.spoiled |= {(number, place): DATE for place, value in enumerate(row) if isinstance(value, _DATES)}
         begun = begun or any(texts)  # a table may begin below empty rows
         if begun:
             yield number, texts
-
-
-def _cell_text(value: Any) -> str:
-    """Return the value of a cell as text, as in a CSV file."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return str(value)

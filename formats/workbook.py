@@ -1,4 +1,4 @@
-"""Check the size of a workbook by unpacking it in small pieces.
+"""Check the size of a workbook by unpacking it in small pieces, and note what the reader of its values leaves out.
 
 The reader of workbooks creates objects for a whole row at once, so a row could otherwise take much memory.
 """
@@ -6,6 +6,8 @@ The reader of workbooks creates objects for a whole row at once, so a row could 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # safe here: the parser only counts elements, reads no external entities, and limits the expansion of entities
@@ -18,7 +20,26 @@ _PIECE = 2**18
 """Number of bytes that are unpacked at once."""
 
 
-def check_parts(path: Path) -> None:
+@dataclass
+class Marks:
+    """What a workbook holds besides values.
+
+    Attributes
+    ----------
+    merged : dict of str to list of str
+        Name of a part to its ranges of merged cells, such as ``B2:B5``.
+    formulas : dict of str to dict of str to bool
+        Name of a part to its cells with a formula, and whether they store a value.
+    unsaved : bool
+        Whether no spreadsheet program has computed the formulas yet; stored values may then be zeros of a library.
+    """
+
+    merged: dict[str, list[str]] = field(default_factory=dict)
+    formulas: dict[str, dict[str, bool]] = field(default_factory=dict)
+    unsaved: bool = False
+
+
+def check_parts(path: Path) -> Marks:
     """Refuse a workbook with more data in a row, or outside of rows, than a table of images can have.
 
     Parameters
@@ -32,24 +53,41 @@ def check_parts(path: Path) -> None:
     zipfile.BadZipFile, zlib.error, OSError
         The workbook is damaged.
     """
+    marks = Marks()
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
-            if not _is_small(archive, part):
+            if not _is_small(archive, part, marks):
                 raise InputError(
                     f"{path}: more in one row of {part.filename[:80]!r}, or outside of its rows, than a table of "
                     "images has; save its first sheet as CSV"
                 )
+    return marks
 
 
-def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo, marks: Marks) -> bool:
     """Whether a part of the workbook is within limits. Parts that are not XML pass, since nothing reads them."""
     depth, inside, others = 0, 0, 0
+    element, cell, is_text = "", "", False
+    merged, formulas = marks.merged.setdefault(part.filename, []), marks.formulas.setdefault(part.filename, {})
 
-    def start(name: str, _: object) -> None:
-        nonlocal depth, inside, others
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        nonlocal depth, inside, others, element, cell, is_text
         depth += _is_row(name)
         inside += depth > 0
         others += depth == 0
+        element = name.rpartition(":")[2]
+        if element == "c":
+            cell, is_text = attributes.get("r", ""), attributes.get("t") == "str"
+        elif element == "f" and depth and len(formulas) < limits.TABLE_ROWS:
+            formulas[cell] = is_text  # a text may be empty
+        elif element == "mergeCell" and len(merged) < limits.TABLE_ROWS:
+            merged.append(attributes.get("ref", ""))
+        elif element == "calcPr":
+            marks.unsaved = attributes.get("fullCalcOnLoad") in ("1", "true")
+
+    def text_inside(text: str) -> None:
+        if element == "v" and cell in formulas and text.strip():
+            formulas[cell] = True
 
     def end(name: str) -> None:
         nonlocal depth, inside
@@ -58,6 +96,7 @@ def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = text_inside
     without = 0
     with archive.open(part) as handle:
         while piece := handle.read(_PIECE):

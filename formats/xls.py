@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import struct
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ..core import DependencyError, InputError, how_to_install
 from . import limits
 from .container import BROKEN
+from .spreadsheets import DATE, TableFacts
 
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STRINGS, _CONTINUE = 0xFC, 0x3C
@@ -19,14 +22,14 @@ _STRINGS, _CONTINUE = 0xFC, 0x3C
 _WIDE, _PHONETIC, _RICH = 1, 4, 8
 
 
-def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
+def xls_rows(path: Path, about: TableFacts) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of each row.
 
     Parameters
     ----------
     path : Path
-    notes : list of str
-        A note is appended if there are more sheets.
+    about : TableFacts
+        Filled while rows are read.
 
     Raises
     ------
@@ -50,11 +53,17 @@ def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
         _check_strings(content)
         # ragged rows: otherwise one distant cell would create empty cells for all before it
         log = io.StringIO()  # instead of the standard output
-        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=log) as book:
+        kept = {"on_demand": True, "ragged_rows": True, "formatting_info": True}  # merged cells are formatting
+        with xlrd.open_workbook(file_contents=content, logfile=log, **kept) as book:
             if book.nsheets > 1:
-                notes.append(f"{book.nsheets - 1} further sheets, not read: they may hold personal data")
-            for number, row in enumerate(book.sheet_by_index(0).get_rows(), start=1):
-                yield number, [_text(cell.value) for cell in row]
+                about.notes.append(f"{book.nsheets - 1} further sheets, not read: they may hold personal data")
+            sheet = book.sheet_by_index(0)
+            about.merged |= {(top + 1, left): bottom for top, bottom, left, _ in sheet.merged_cells}
+            kinds = {xlrd.XL_CELL_BOOLEAN: bool, xlrd.XL_CELL_ERROR: xlrd.error_text_from_code.get}
+            for number, row in enumerate(sheet.get_rows(), start=1):
+                dates = [place for place, cell in enumerate(row) if cell.ctype == xlrd.XL_CELL_DATE]
+                about.spoiled |= {(number, place): DATE for place in dates}
+                yield number, [cell_text(kinds.get(cell.ctype, _same)(cell.value)) for cell in row]
     except (xlrd.XLRDError, CompDocError, FormulaError, *BROKEN) as error:
         if isinstance(error, InputError):
             raise
@@ -63,8 +72,17 @@ def xls_rows(path: Path, notes: list[str]) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _same(value: Any) -> Any:
+    return value
+
+
+def cell_text(value: Any) -> str:
+    """Return the value of a cell as text, as in a CSV file."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(Decimal(repr(value))))  # as the spreadsheet shows it, with zeros after the digits that it keeps
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return "" if value is None else str(value)
 
 
 def _check_strings(content: bytes) -> None:

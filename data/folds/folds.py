@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text, few
-from ...formats import FOLD, IMAGE, PART, read_csv
+from ...formats import FOLD, IMAGE, PART, read_csv, visible
 from ...jobs import write_rows
 from ..facts import GIVEN, DatasetFacts, part_of
 from ..lists import read_image_list
@@ -253,12 +253,12 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
     by_path: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for image in image_ids:
-        key = unicodedata.normalize("NFC", image)
+        key = visible(unicodedata.normalize("NFC", image))
         by_path.setdefault(key, []).append(image)
         by_name.setdefault(PurePosixPath(key).name, []).append(image)
 
     def find(image: str) -> str | None:
-        key = unicodedata.normalize("NFC", image)
+        key = visible(unicodedata.normalize("NFC", image))
         matches = [image] if image in exact else by_path.get(key) or by_name.get(PurePosixPath(key).name, [])
         if len(matches) > 1:
             raise InputError("{}: {} matches several images, {} and {}; use full paths", where, image, *matches[:2])

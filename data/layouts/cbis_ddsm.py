@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...core import ImageError, InputError, message_of
-from ...formats import read_header, table_rows
+from ...formats import TableFacts, read_header, table_rows
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -110,7 +110,8 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
     rows = []
     empty = 0
-    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=[])
+    about = TableFacts()
+    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), about=about)
     _, header = next(lines, (1, []))
     if missing := [name for name in _COLUMNS if name not in header]:
         raise InputError(f"{path}: no column {missing[0]!r}; download the published table")
@@ -122,6 +123,7 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
             findings.append(Finding("error", f"{path.name}, row {number}", parsed))
         else:
             rows.append(parsed)
+    findings.extend(Finding("note", path.name, note) for note in about.notes)
     if empty:
         findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
     return rows

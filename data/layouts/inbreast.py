@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import table_rows
+from ...formats import TableFacts, table_rows
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -122,15 +122,15 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
 
 def _columns(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and the used columns of each row, including blank rows, which the caller reports."""
-    notes: list[str] = []
-    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), notes=notes)
+    about = TableFacts()
+    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), about=about)
     _, header = next(lines, (1, []))
     if missing := [name for name in _COLUMNS if name not in header]:
         raise InputError(f"{path}: no column {missing[0]!r}; expected {', '.join(_COLUMNS)}")
-    findings.extend(Finding("note", path.name, note) for note in notes if "separated" not in note)
     for number, cells in lines:
         row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
         yield number, {name: row[name] for name in _COLUMNS}
+    findings.extend(Finding("note", path.name, note) for note in about.notes if "separated" not in note)
 
 
 LAYOUT = LayoutSpec(

@@ -1,0 +1,147 @@
+"""What spreadsheets do to tables: what a cell lost, characters that nobody sees, and labels as a column per class."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
+"""Characters without ink that Unicode does not count as blanks or marks of format."""
+
+_AS_TEXT = "format the column as text in the spreadsheet, enter the names again, and export it again"
+ROUNDED = f"the spreadsheet rounded a number, so different names may have become one; {_AS_TEXT}"
+DATE = f"a date, which a spreadsheet makes of names such as 1-2; {_AS_TEXT}"
+NO_VALUE = "a formula without a stored value; open the table in a spreadsheet program and save it"
+_ERROR = "an error of the spreadsheet; correct its formula, or empty the cell"
+
+_SPOILED = {
+    _ERROR: re.compile(r"#[^\W_][\w/ ]*[!?]|#{3,}|Err:\d+"),
+    DATE: re.compile(
+        r"\d{1,2}-(jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)|"
+        r"(jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)-\d\d",
+        re.IGNORECASE,
+    ),
+}
+_EXPONENT = re.compile(r"[+-]?(\d+[.,]\d+e[+-]?|\d+e\+)\d{1,3}", re.IGNORECASE)
+_LONG = re.compile(r"0*([1-9]\d{14})(\d+)")
+"""A whole number of more than the 15 digits that spreadsheets keep."""
+
+_ONE, _ZERO = re.compile(r"1([.,]0*)?|true|x|yes", re.IGNORECASE), re.compile(r"(0([.,]0*)?|false|no|)", re.IGNORECASE)
+
+
+@dataclass
+class TableFacts:
+    """What is known of a table besides the texts of its cells; readers fill it in.
+
+    Attributes
+    ----------
+    notes : list of str
+        How the table was read, unless it has commas and is in UTF-8.
+    spoiled : dict of (int, int) to str
+        Line number and place in the row to what the cell lost, such as `NO_VALUE`.
+    merged : dict of (int, int) to int
+        Line number and place of the first cell of merged ones to the last line that they cover.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    spoiled: dict[tuple[int, int], str] = field(default_factory=dict)
+    merged: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def filled(self, rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+        """Yield rows in which merged cells below the first one have its text; empty rows stay empty."""
+        held: dict[int, tuple[int, str]] = {}
+        count = 0
+        for number, cells in rows:
+            filling = {place: text for place, (last, text) in held.items() if number <= last} if any(cells) else {}
+            cells = [*cells, *[""] * (max(filling, default=0) + 1 - len(cells))] if filling else cells
+            for place, text in filling.items():
+                count += not cells[place]
+                cells[place] = cells[place] or text
+            if self.merged:
+                held |= {
+                    place: (self.merged[number, place], text)
+                    for place, text in enumerate(cells)
+                    if (number, place) in self.merged
+                }
+            yield number, cells
+        if count:
+            self.notes.append(f"{count} cells that are merged with the one above have its value")
+
+
+def visible(text: str) -> str:
+    """Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
+
+    Examples
+    --------
+    >>> visible("in\\u00a0situ\\u200b")
+    'in situ'
+    """
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or not _is_unseen(sign))
+    return "".join(seen).strip()
+
+
+def _is_unseen(sign: str) -> bool:
+    return sign in _UNSEEN or (unicodedata.category(sign) in ("Cf", "Cc") and sign != "\0")
+
+
+def decimal_of(text: str) -> float:
+    """Return a number with a decimal point or comma; Python's own ``1_0`` and digits of other scripts are no numbers.
+
+    Raises
+    ------
+    ValueError
+        The text is not a number, or separates thousands as well.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text.replace(",", ".", 1))
+
+
+def spoiled_cell(cells: Sequence[str], *, names: bool) -> tuple[int, str] | None:
+    """Return the place of the first cell of a column that a spreadsheet spoiled, and how; None if none is.
+
+    Parameters
+    ----------
+    cells : sequence of str
+    names : bool
+        Whether they name images or patients, which rounding would join.
+    """
+    rounded = [match for cell in cells if names and (match := _LONG.fullmatch(cell))]
+    zeros = len({match[0] for match in rounded}) > 1 and not any(match[2].strip("0") for match in rounded)
+    for place, cell in enumerate(cells):
+        if names and (_EXPONENT.fullmatch(cell) or (zeros and _LONG.fullmatch(cell))):
+            return place, ROUNDED
+        for why, pattern in _SPOILED.items():
+            if pattern.fullmatch(cell):
+                return place, why
+    return None
+
+
+def begins_blocks(cells: Sequence[str]) -> bool:
+    """Whether only the first cell of each block of rows is filled, as in tables whose merged cells were exported."""
+    filled = [place for place, cell in enumerate(cells) if cell]
+    before = sum(not cell for cell in cells[1:])
+    alone = sum(not cells[place + 1] for place in filled if place + 1 < len(cells))
+    distinct = all(cells[first] != cells[second] for first, second in zip(filled, filled[1:], strict=False))
+    return bool(cells and cells[0]) and len(filled) > 1 and distinct and 2 * min(before, alone) >= len(filled)
+
+
+def one_hot(columns: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns that hold only ones and zeros, and for each row those of them that hold a one.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of str
+        Column to its cells.
+    """
+    marks = [
+        name
+        for name, cells in columns.items()
+        if any(cells) and all(_ONE.fullmatch(cell) or _ZERO.fullmatch(cell) for cell in cells)
+    ]
+    count = len(columns[marks[0]]) if marks else 0
+    return marks, [[name for name in marks if _ONE.fullmatch(columns[name][row])] for row in range(count)]
