@@ -30,6 +30,7 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
+from .labels import LabelTable, read_labels
 from .layouts.bach import BACH_MPP
 from .layouts.registry import (
     find_layout,
@@ -60,6 +61,7 @@ __all__ = [
     "FoldPlan",
     "ImageRecord",
     "ImageSelection",
+    "LabelTable",
     "LayoutSpec",
     "LeastSize",
     "UniqueImages",
@@ -96,6 +98,7 @@ __all__ = [
     "read_dataset",
     "read_dataset_facts",
     "read_headers",
+    "read_labels",
     "record_sha256",
     "report_findings",
     "report_pixels",

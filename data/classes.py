@@ -12,7 +12,6 @@ from ..core import InputError
 from ..formats import is_missing, visible
 from .findings import Finding
 
-
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +10,8 @@ from pathlib import Path, PurePosixPath
 from ..core import InputError, MissingInputError, few
 from ..formats import GROUP, IMAGE, LABEL, MPP, read_csv
 from .dataset import IMAGE_SUFFIXES
-from .findings import report_findings
+from .findings import Finding
 from .groups import join_groups
-
-_log = logging.getLogger(__name__)
 
 _SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
 """Suffixes that one of table and file may lack, including those of whole slides."""
@@ -37,6 +34,8 @@ class LabelTable:
         Image id to its line.
     mpp : str
         The column of micrometres per pixel; empty if there is none.
+    findings : tuple of Finding
+        How the table was read, and names of groups that were joined.
     """
 
     path: Path
@@ -45,6 +44,7 @@ class LabelTable:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
     mpp: str = ""
+    findings: tuple[Finding, ...] = ()
 
     def named_as(self, images: Collection[str]) -> LabelTable:
         """Return the table with the names of images in place of names with another folder or suffix, if unambiguous.
@@ -62,15 +62,18 @@ class LabelTable:
             names |= {rows[key]: left[key] for key in rows.keys() & left.keys()}
         if not (renamed := [row for row, image in names.items() if row != image]):
             return self
-        _log.info("%s: %d of %d rows name the image with another folder or suffix, such as %s for %s", self.path,
-                  len(renamed), len(self.labels), renamed[0], names[renamed[0]])  # fmt: skip
+        message = (
+            f"{len(renamed)} of {len(self.labels)} rows name the image with another folder or suffix, such as "
+            f"{renamed[0]} for {names[renamed[0]]}"
+        )
 
         def named(cells: Mapping[str, str]) -> dict[str, str]:
             return {names.get(row, row): cell for row, cell in cells.items()}
 
         columns = {name: named(cells) for name, cells in self.columns.items()}
         lines = {names.get(row, row): line for row, line in self.lines.items()}
-        return LabelTable(self.path, named(self.labels), named(self.groups), columns, lines, self.mpp)
+        findings = (*self.findings, Finding("note", str(self.path), message))
+        return LabelTable(self.path, named(self.labels), named(self.groups), columns, lines, self.mpp, findings)
 
 
 def _bare(name: str) -> str:
@@ -117,12 +120,11 @@ def read_labels(
     for role in (IMAGE, LABEL, GROUP, MPP):
         if role not in chosen:
             chosen[role] = table.choose(role, without=[*chosen.values()])
-    table.log_columns(chosen)
+    findings = [Finding(level, str(path), text) for level, text in table.remarks(chosen)]
     if table.overlong:
         raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
                          "comma in quotes")  # fmt: skip
     names, joined = join_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
-    report_findings(joined)
     lines: dict[str, int] = {}
     labels: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -139,4 +141,4 @@ def read_labels(
                 columns.setdefault(column, {})[name] = cell
     if not labels:
         raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
-    return LabelTable(path, labels, groups, columns, lines, chosen[MPP])
+    return LabelTable(path, labels, groups, columns, lines, chosen[MPP], (*findings, *joined))

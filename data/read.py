@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..core import (
     InputError,
@@ -23,6 +24,7 @@ from .findings import Finding
 from .groups import settle_groups
 from .images import same_content
 from .layouts import (
+    BESIDE,
     built_in_layouts,
     get_layout,
     known_classes,
@@ -47,7 +49,7 @@ def read_images(
     lesions: Sequence[str],
     context: str,
     mpp: float | None,
-    **own: str | None,
+    **own: Any,
 ) -> Dataset:
     """Read images; the parameters are the fields of `ImageSelection` except ``only``.
 
@@ -60,6 +62,10 @@ def read_images(
     _check_root(root)
     check_order(classes)
     layout = get_layout(dataset) if dataset else recognise_layout(root)
+    table = Path(chosen.get("labels", root))  # whose lines are named
+    if table != root and (root.is_file() or dataset not in (None, BESIDE.name)):
+        raise InputError("{labels} {}: goes with a folder of images of your own, not with {}", table, dataset or root)
+    layout = layout if table == root else BESIDE
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"
         raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
@@ -86,7 +92,7 @@ def read_images(
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()
         records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
-    records, spelled = _missing_labels(records, classes, root)
+    records, spelled = _missing_labels(records, classes, table)
     records, joined = _join_classes(records, classes)
     spelled.extend(joined)
     named = layout.manifest and any(record.group for record in records)  # in a column
@@ -94,7 +100,7 @@ def read_images(
         records, joined = settle_groups(records, root=root, chosen=chosen)
         spelled.extend(joined)
     files = len(records)
-    records, repeated = _join_ids(records, root)
+    records, repeated = _join_ids(records, table)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
         message = (

@@ -144,6 +144,13 @@ class ImageSelection(Settings):
     classes: tuple[str, ...] = option(
         (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."
     )
+    labels: Path | None = option(
+        None,
+        group="Input",
+        file="input",
+        help="Labels of a folder of images: a table image_id,label[,group][,mpp], which names them by file, with or "
+        "without suffix.",
+    )
     group_from: str | None = option(
         None,
         group="Input",
@@ -188,7 +195,7 @@ class ImageSelection(Settings):
         if out.is_dir() and not (out / "run.json").exists() and self._is_in(out):
             raise InputError("{out} {}: the images are there; name another folder, which may be inside this one", out)
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / FACTS_FILE)
-        refuse_overwriting(written, [path for path in (self.images, self.only) if path is not None])
+        refuse_overwriting(written, [path for path in (self.images, self.labels, self.only) if path is not None])
 
     def _is_in(self, folder: Path) -> bool:
         if not self.images.is_dir():

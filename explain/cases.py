@@ -222,7 +222,7 @@ def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
 
 def _selected(config: Mapping[str, Any], folder: Path) -> Sequence[ImageRecord]:
     """Return the images of an earlier command, by its recorded options; empty if they can no longer be read."""
-    paths = {name: folder / str(config[name]) for name in ("images", "only") if config.get(name)}
+    paths = {name: folder / str(config[name]) for name in ("images", "labels", "only") if config.get(name)}
     try:
         return from_options(ImageSelection, {**config, **paths, "classes": ()}).table().records
     except (BchistoError, TypeError, ValueError) as error:

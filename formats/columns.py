@@ -24,7 +24,9 @@ _MAY_BE_PATIENTS = re.compile(
 )
 """Names that may mean the patient, although `GROUP` does not contain them."""
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "#nv", "#n/d", "n.a.", "missing", "?"})
+_MISSING = frozenset(
+    {"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "#nv", "#n/d", "n.a.", "missing", "?"}
+)
 """What programs and people write for a missing value."""
 
 

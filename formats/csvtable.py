@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from ..core import InputError, few
 from .columns import (
@@ -80,24 +81,37 @@ class CsvTable:
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
     def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
-        """Log the use of columns without a standard name, how the table was read, and what `check` returns.
+        """Log the remarks on the columns that are used, see `remarks`."""
+        for level, text in self.remarks(chosen, *further):
+            _log.log(logging.WARNING if level == "warning" else logging.INFO, "%s: %s", self.path, text)
+
+    def remarks(self, chosen: Mapping[Role, str], *further: str) -> list[tuple[Literal["note", "warning"], str]]:
+        """Return level and text of what to know: how the table was read, columns without a standard name, and `check`.
+
+        Parameters
+        ----------
+        chosen : mapping of Role to str
+            The column of each role; empty if there is none.
+        *further : str
+            Other columns that are used.
 
         Raises
         ------
         InputError
             See `check`.
         """
-        for note in self.notes:
-            _log.info("%s: %s", self.path, note)
+        notes = [*self.notes]
         for role, column in chosen.items():
             if column and not role.is_plain(column):
-                _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
+                notes.append(f"the {role.means} is taken from the column {self.columns[column]}")
+        warnings = self.check(chosen, *further)
         unused = [name for name in self.columns if name not in chosen.values()]
         if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused)):
-            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
-                         self.path, self.columns[candidates[0]])  # fmt: skip
-        for warning in self.check(chosen, *further):
-            _log.warning("%s: %s", self.path, warning)
+            warnings.append(
+                f"the column {self.columns[candidates[0]]} may hold the patients, and is not used; if it does, rename "
+                "it to group"
+            )
+        return [*(("note", text) for text in notes), *(("warning", text) for text in warnings)]
 
     def check(self, chosen: Mapping[Role, str], *further: str) -> list[str]:
         """Refuse cells of the used columns that a spreadsheet spoiled, and return warnings of what may be lost.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,11 +72,11 @@ class TableFacts:
 
 
 def visible(text: str) -> str:
-    """Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
+    r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
 
     Examples
     --------
-    >>> visible("in\\u00a0situ\\u200b")
+    >>> visible("in\u00a0situ\u200b")
     'in situ'
     """
     if text.isascii() and text.isprintable():
@@ -126,7 +127,7 @@ def begins_blocks(cells: Sequence[str]) -> bool:
     filled = [place for place, cell in enumerate(cells) if cell]
     before = sum(not cell for cell in cells[1:])
     alone = sum(not cells[place + 1] for place in filled if place + 1 < len(cells))
-    distinct = all(cells[first] != cells[second] for first, second in zip(filled, filled[1:], strict=False))
+    distinct = all(cells[first] != cells[second] for first, second in itertools.pairwise(filled))
     return bool(cells and cells[0]) and len(filled) > 1 and distinct and 2 * min(before, alone) >= len(filled)
 
 

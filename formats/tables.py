@@ -10,7 +10,6 @@ import contextlib
 import csv
 import datetime
 import io
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,16 +67,18 @@ def table_rows(
     for index, (number, cells) in enumerate(about.filled(rows)):
         if not index and len(cells) > limits.TABLE_COLUMNS:
             raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
-        written = [unneutral(cell).strip() for cell in cells]
-        seen = _plain(cells)
+        written, seen = [unneutral(cell).strip() for cell in cells], _plain(cells)
         for place in (place for place, text in enumerate(written) if text != seen[place]):
-            if os.path.exists(path.parent / written[place]):
-                seen[place] = written[place]
-            else:
-                changed.append(number)
+            with contextlib.suppress(OSError, ValueError):
+                if (path.parent / written[place]).exists():
+                    seen[place] = written[place]
+                    continue
+            changed.append(number)
         yield number, seen
     if changed:
-        about.notes.append(f"{len(changed)} cells hold characters that nobody sees, first in line {changed[0]}; removed")
+        about.notes.append(
+            f"{len(changed)} cells hold characters that nobody sees, first in line {changed[0]}; removed"
+        )
 
 
 def _plain(cells: Iterable[str]) -> list[str]:
@@ -170,9 +171,7 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _sheet_rows(
-    path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts
-) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts) -> Iterator[tuple[int, list[str]]]:
     from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
 
     if not sheets:
@@ -180,7 +179,7 @@ def _sheet_rows(
     sheet, others = sheets[0], len(sheets) - 1
     more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
     about.notes.append(f"the first sheet is read, {sheet.title}{more}")
-    part = sheet._worksheet_path  # noqa: SLF001: the only name of the part that openpyxl reads
+    part = sheet._worksheet_path
     for left, top, _, bottom in map(range_boundaries, marks.merged.get(part, [])):
         about.merged[top, left - 1] = bottom
     for cell, stored in marks.formulas.get(part, {}).items():

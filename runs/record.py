@@ -37,7 +37,7 @@ from ..jobs import (
 
 _log = logging.getLogger(__name__)
 
-_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html")
+_PATHS = ("out", "images", "labels", "features", "only", "test_list", "sources", "model", "html")
 """Options whose values are paths; values of `_MAYBE_PATHS` are paths only if such a file or folder exists."""
 
 _WRITTEN = ("out", "html")

@@ -7,6 +7,7 @@ they need not be listed anywhere else.
 This module exports what the other modules of `bchisto.data` use.
 """
 
+from .beside import BESIDE
 from .breakhis import BREAKHIS_NAME
 from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
@@ -26,6 +27,7 @@ from .registry import (
 from .spec import LABEL_LEVELS, LESIONS
 
 __all__ = [
+    "BESIDE",
     "BREAKHIS_NAME",
     "CBIS_NAME",
     "CONTEXTS",

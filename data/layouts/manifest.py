@@ -17,16 +17,14 @@ from ...formats import (
     Role,
     column_key,
     is_missing,
-    limits,
     may_hold_patients,
-    number_of,
-    plausible_mpp,
     read_csv,
 )
 from ..dataset import ImageRecord
 from ..facts import GIVEN, part_of
 from ..findings import Finding
 from ..from_path import PathRule
+from .paths import absent_files, missing, settled, spacing_of
 from .spec import LayoutSpec
 
 
@@ -78,27 +76,38 @@ def read_manifest(
             remedies=[Message("name others by {path_column}, {label_column} and {group_column}")],
         ),
     )
+    if "label" not in {*rules, *chosen}:
+        table = table.labelled()
     findings = [Finding("note", path.name, note) for note in table.notes]
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
     columns["image_id"] = table.named(IMAGE.name) or ""
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             columns[role.name] = _column(table, role, columns, findings)
+    findings.extend(
+        Finding("warning", path.name, warning)
+        for warning in table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
+    )
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     rows: list[tuple[int, str, dict[str, str]]] = []
+    spacings: list[float | None] = []
+    absent: list[tuple[str, str]] = []
     for number, row in table.rows:
-        name = _settled(path.parent, row[columns["path"]])
-        problem = _missing(path.parent / name) if name else "an empty path; remove the row"
-        spacing = row.get(columns["mpp"]) or ""
-        if problem is None and not is_missing(spacing) and plausible_mpp(number_of(spacing)) is None:
-            problem = (
-                f"mpp {spacing[:40]}: give micrometres per pixel, {limits.LEAST_MPP:g} to {limits.MOST_MPP:g}, or none"
-            )
-        if problem is not None:
-            findings.append(Finding("error", f"{path.name}:{number}", problem))
+        where = f"{path.name}:{number}"
+        name = settled(path.parent, row[columns["path"]])
+        mpp, problem = spacing_of(row.get(columns["mpp"]) or "")
+        if not name:
+            problem = "an empty path; remove the row"
+        elif missing(path.parent / name) is not None:
+            absent.append((where, name))
+            continue
+        if problem:
+            findings.append(Finding("error", where, problem))
             continue
         rows.append((number, name, row))
+        spacings.append(mpp)
+    findings.extend(absent_files(path.parent, absent, table.columns[columns["path"]]))
     searched = {what: table.named(chosen[what]) if what in chosen else None for what in rules}
     texts = {what: [row[of] if of else Path(name).as_posix() for _, name, row in rows] for what, of in searched.items()}
     values = {what: rule.find(texts[what]) for what, rule in rules.items()}
@@ -110,10 +119,8 @@ def read_manifest(
         )
         image = row.get(columns["image_id"]) or Path(name).as_posix()
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
-        mpp = plausible_mpp(number_of(row.get(columns["mpp"])))
-        records.append(
-            ImageRecord(image, path.parent / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
-        )
+        file, mpp = path.parent / name, spacings[place]
+        records.append(ImageRecord(image, file, label, group, mpp=mpp, source="csv", columns=further, line=number))
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))
@@ -129,19 +136,6 @@ def read_manifest(
         )
         findings.append(Finding("warning", path.name, message))
     return records, findings
-
-
-def _settled(folder: Path, name: str) -> str:
-    r"""Return a path, with ``\`` (as on Windows) replaced by ``/`` if the file is only found so."""
-    posix = name.replace("\\", "/")
-    return posix if posix != name and _missing(folder / name) and not _missing(folder / posix) else name
-
-
-def _missing(file: Path) -> str | None:
-    try:
-        return None if file.is_file() else f"there is no file {file}"
-    except OSError as error:
-        return f"{file} cannot be read ({error.strerror or error})"
 
 
 def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list[Finding]) -> str:

@@ -16,7 +16,7 @@ LABEL_LEVELS = ("class", "type")
 LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
 
-OWN_OPTIONS = ("group_from", "label_from", "path_column", "label_column", "group_column")
+OWN_OPTIONS = ("labels", "group_from", "label_from", "path_column", "label_column", "group_column")
 """Options of `read_dataset` that find path, label and group of the user's own images. Layouts that do not accept such
 an option refuse it."""
 

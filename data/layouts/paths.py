@@ -1,0 +1,108 @@
+"""What the rows of a table give: files, perhaps written for another machine or without suffix, and micrometres."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from ...core import few
+from ...formats import decimal_of, is_missing, limits, plausible_mpp
+from ..dataset import IMAGE_SUFFIXES
+from ..findings import Finding
+
+
+def settled(folder: Path, name: str) -> str:
+    r"""Return a path as it leads to a file: with ``/`` for ``\``, or with the suffix that it lacks, else unchanged."""
+    posix = name.replace("\\", "/")
+    for text in dict.fromkeys((name, posix)):
+        if missing(folder / text) is None:
+            return text
+    whole = folder / posix
+    same = _pictures(whole.parent).get(whole.name, ())
+    return posix + same[0] if len(same) == 1 else name
+
+
+@functools.lru_cache(maxsize=1024)
+def _pictures(folder: Path) -> dict[str, list[str]]:
+    """Return a dict from the stem of each picture in a folder to its suffixes."""
+    stems: dict[str, list[str]] = {}
+    try:
+        for path in folder.iterdir():
+            if path.suffix.casefold() in IMAGE_SUFFIXES:
+                stems.setdefault(path.stem, []).append(path.suffix)
+    except (OSError, ValueError):
+        return {}
+    return stems
+
+
+def missing(file: Path) -> str | None:
+    """Return why there is no file at a path; None if there is one."""
+    try:
+        if file.is_file():
+            return None
+        kinds = _pictures(file.parent).get(file.name, ())
+    except OSError as error:
+        return f"{file} cannot be read ({error.strerror or error})"
+    return f"there is no file {file}" + (f", but {few(kinds)} of this name; add the suffix" if kinds else "")
+
+
+def absent_files(folder: Path, rows: Sequence[tuple[str, str]], column: str) -> list[Finding]:
+    """Return findings on rows whose file is not there: those that exist without a beginning together, else each.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the table.
+    rows : sequence of (str, str)
+        Where a row is, and the path that it names.
+    column : str
+        The column of paths, for the message.
+    """
+    begun: dict[str, list[str]] = {}
+    others: list[tuple[str, str]] = []
+    for where, name in rows:
+        start = _beginning(folder, name, begun)
+        if start is None:
+            others.append((where, name))
+        else:
+            begun.setdefault(start, []).append(where)
+    findings = [
+        Finding(
+            "error",
+            few(places),
+            f"{len(places):,} files are not there, but exist without the beginning {start}: remove it from the column "
+            f"{column}",
+        )
+        for start, places in begun.items()
+    ]
+    parts = [PurePosixPath(name.replace("\\", "/")).parts[:-1] for _, name in others]
+    ends = (min(parts), max(parts)) if parts else ((), ())
+    common = [first for first, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))]
+    kind = "there are no such files" + (f"; their paths begin with {PurePosixPath(*common)}/" if common else "")
+    findings += [Finding("error", where, missing(folder / name) or "", kind=kind) for where, name in others]
+    return findings
+
+
+def _beginning(folder: Path, name: str, known: Iterable[str]) -> str | None:
+    """Return the shortest beginning without which a path leads to a file; None if there is none."""
+    posix = name.replace("\\", "/")
+    starts = (name[: place + 1] for place, sign in enumerate(posix) if sign == "/")
+    for start in (*(start for start in known if name.startswith(start)), *starts):
+        rest = posix[len(start) :]
+        if not rest.startswith("/") and missing(folder / settled(folder, rest)) is None:
+            return start
+    return None
+
+
+def spacing_of(cell: str) -> tuple[float | None, str]:
+    """Return the micrometres per pixel that a cell gives, None if unknown, and what is wrong with it, or nothing."""
+    try:
+        mpp = None if is_missing(cell) else plausible_mpp(decimal_of(cell))
+    except ValueError:
+        mpp = None
+    if mpp is not None or is_missing(cell):
+        return mpp, ""
+    bounds = f"{limits.LEAST_MPP:g} to {limits.MOST_MPP:g}"
+    return None, f"mpp {cell[:40]}: give micrometres per pixel, {bounds} such as 0.42, or none"
