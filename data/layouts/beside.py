@@ -15,7 +15,7 @@ from .paths import spacing_of
 from .spec import LayoutSpec
 
 
-def read_beside(
+def images_beside(
     root: Path,
     *,
     labels: Path | str,
@@ -89,7 +89,7 @@ def read_beside(
 
 BESIDE = LayoutSpec(
     name="folder",
-    read=read_beside,
+    read=images_beside,
     options=frozenset({"labels", "group_from", "path_column", "label_column", "group_column"}),
     fallback=True,
 )
