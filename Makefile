@@ -10,13 +10,13 @@ RUN ?= demo-run
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/installed  ## Run the complete workflow on synthetic tissue (about 4 minutes on 2 cores)
+demo: $(VENV)/installed  ## Install, and run the complete workflow on synthetic tissue (3 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
 PARALLEL := -n auto --dist worksteal --max-worker-restart 0
 
-test: $(VENV)/installed-$(EXTRAS)  ## Run the tests that protect a change, one process a core
+test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a change, one process a core
 	$(BIN)/python -m pytest tests -m "not slow and not hostile" $(PARALLEL)
 
 # Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
@@ -54,10 +54,12 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 
 check: lint types docs wheel audit  ## Lint, types, docs, wheel and known weaknesses
 
-lint: $(VENV)/installed-lint  ## Ruff: format and rules; bandit: code that strangers could use
+lint: $(VENV)/installed-lint  ## Ruff: format and rules; bandit: code that strangers could use; check-jsonschema: files of the public host
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(VENV)/installed-lint  ## Let ruff correct what it can
 	$(BIN)/ruff format .

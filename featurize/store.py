@@ -3,8 +3,8 @@
 Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``key`` of its rows, ``sha256`` of the
 file, ``mpp`` float64 (micrometres per pixel), ``stains`` float32 (3, 2), ``tissue`` share, ``residual``,
-``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, or false, if
-unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
+``normalisation_skipped``, ``whitened``, ``basis``, ``doubtful``, ``blank``, ``foreign`` of `StainInfo` (NaN, or false,
+if unknown), and ``pixels_sha256`` of the decoded image. ``failures`` lists the images that are left out, as JSON.
 Attributes contain the settings and the origin, see `bchisto.featurize.stored`.
 
 A feature file may be untrusted. So nothing outside the file is read, types and lengths are checked, and features must
@@ -191,7 +191,7 @@ class Store:
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     def stain_outcome(self) -> StainOutcome:
-        """Return which images were not normalised, have doubtful stains or foreign pixels, and what their pixels are."""
+        """Return which images were not normalised, are doubtful, blank or have foreign pixels, and all `pixels`."""
         ids = np.array(self.image_ids, dtype=object)
         skipped, doubtful, blank = (
             tuple(ids[self.images(name)]) for name in ("normalisation_skipped", "doubtful", "blank")

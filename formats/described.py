@@ -43,8 +43,8 @@ class Description(NamedTuple):
 
     Attributes
     ----------
-    channels, planes, times : int
-        Sizes of the axes C, Z and T; 1 if not stated.
+    counts : tuple of int
+        Numbers of channels, of planes in depth and of times; 1 if not stated.
     order : tuple of int
         Positions of red, green and blue among three channels, by their names or colours; empty if not stated.
     fluorescent : bool
@@ -53,9 +53,7 @@ class Description(NamedTuple):
         Micrometres per pixel, across and down; empty if not stated.
     """
 
-    channels: int = 1
-    planes: int = 1
-    times: int = 1
+    counts: tuple[int, ...] = (1, 1, 1)
     order: tuple[int, ...] = ()
     fluorescent: bool = False
     size: tuple[float, ...] = ()
@@ -77,13 +75,13 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
     text = text[: limits.DESCRIPTION].strip()
     if text.startswith('{"') and (axes := re.search(r'"axes": "([A-Z]+)"', text)):
         shape = re.search(r'"shape": \[([\d, ]+)\]', text)
-        counts = dict(zip(axes[1], (shape[1] if shape else "").split(","), strict=False))
-        return Description(*(_count(counts.get(axis, "")) for axis in "CZT"))
+        stated = dict(zip(axes[1], (shape[1] if shape else "").split(","), strict=False))
+        return Description(tuple(_count(stated.get(axis, "")) for axis in "CZT"))
     ome = re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None
     if not ome and not text.startswith("ImageJ="):
         # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
-        stated = {value.replace(",", ".") for value in _MPP.findall(text) if "->" not in text.partition("|")[0]}
-        return Description(size=(float(min(stated)),) * 2 if len(stated) == 1 and text.startswith("Aperio") else ())
+        sizes = {value.replace(",", ".") for value in _MPP.findall(text) if "->" not in text.partition("|")[0]}
+        return Description(size=(float(min(sizes)),) * 2 if len(sizes) == 1 and text.startswith("Aperio") else ())
     text = re.split(r"</(?:\w{1,99}:)?Pixels\s*>", text, maxsplit=1)[0]
     keys = ("SizeC", "SizeZ", "SizeT") if ome else ("channels", "slices", "frames")
     counts = [_count(_value(key, text)) for key in keys]
@@ -105,7 +103,7 @@ def describe(text: str, *, samples: int, resolutions: list[float], beside: dict[
         counts = [3, 1, 1]
     others = len({*colours}) > 1 and {*colours} != {*_COLOURS}
     fluorescent = others or len(orders) > 1 or any(map(_FLUORESCENT.search, inside))
-    return Description(*counts, min(orders, default=()), fluorescent, tuple(filter(None, size)))
+    return Description(tuple(counts), min(orders, default=()), fluorescent, tuple(filter(None, size)))
 
 
 def _value(key: str, text: str) -> str:

@@ -87,7 +87,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
         channels = _channels(path, file, used[:4] or [0], stated)
-        remarks = ("3 grey channels are read as red, green and blue",)
+        remarks: tuple[str, ...] = ("3 grey channels are read as red, green and blue",)
         if channels is None:
             _check_page(path, page)
             only_colours = f"{samples} samples a pixel, of which only the colours are used"
@@ -116,12 +116,13 @@ def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -
         Of the first of these pages.
     """
     page = file.pages.get(used[0])
-    for number, kind in ((max(stated.planes, page.imagedepth), "z-stack"), (stated.times, "time series")):
+    count, planes, times = stated.counts
+    for number, kind in ((max(planes, page.imagedepth), "z-stack"), (times, "time series")):
         if number > 1:
             raise ImageError(f"{path}: a {kind} of {number} images; save one of them as 8-bit RGB")
     grey = page.photometric in (_WHITE_IS_ZERO, 1)
     inside = page.samplesperpixel if grey and not {1, 2} & {*page.extrasamples} else 1
-    count = max(stated.channels, inside)
+    count = max(count, inside)
     unstated = count == 1 and grey and len(used) == 3 and page.bitspersample >= 8
     if count == 1 and not unstated:
         return None

@@ -120,7 +120,7 @@ def _view_blocks(result: Preflight) -> Iterator[Block]:
     rows = [_view_row(fit, "") for fit in result.views]
     if other:
         rows += [_view_row(fit, ", planned") for fit in result.planned_views]
-    header = ("view", f"fits {images}", "one crop sees")
+    header: tuple[str, ...] = ("view", f"fits {images}", "one crop sees")
     a = "an" if result.image_is[0] in "aeiou" else "a"
     caption = (
         f"Views (scale:crop), and the fraction of the area of {a} {result.image_is} of median size that a crop sees"

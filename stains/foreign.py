@@ -136,7 +136,8 @@ def foreign_pixels(image: Image) -> Mask | None:
 def _strength(image: Image) -> npt.NDArray[np.float32]:
     """Return how far pixels are outside the cone, as a multiple of `_INK`."""
     beyond = beyond_tissue(optical_density(image))
-    return np.maximum.reduce([value * np.float32(1 / least) for value, least in zip(beyond, _INK, strict=True)])
+    strengths = [value * np.float32(1 / least) for value, least in zip(beyond, _INK, strict=True)]
+    return np.asarray(np.maximum.reduce(strengths), dtype=np.float32)
 
 
 def _even(image: Image, step: int) -> Mask:
@@ -158,4 +159,4 @@ def _components(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32
 def _dilated(mask: Mask, reach: int) -> Mask:
     import cv2
 
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0)

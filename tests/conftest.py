@@ -45,14 +45,33 @@ HOSTILE = (
 LOST = pytest.StashKey[bool]()
 """Whether a test process ended before its time."""
 
+PASSED = Path(os.environ["BCHISTO_PASSED"]) if "BCHISTO_PASSED" in os.environ else None
+"""File with a line for each test that passed. A run without it writes it; a run with it leaves these tests out."""
 
-def pytest_collection_modifyitems(items):
+
+def pytest_configure(config):
+    if PASSED is not None and not PASSED.exists() and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Passing())
+
+
+class Passing:
+    """Writes `PASSED` at the end of a run."""
+
+    def pytest_terminal_summary(self, terminalreporter):
+        PASSED.write_text("".join(f"{one.nodeid}\n" for one in terminalreporter.getreports("passed")))
+
+
+def pytest_collection_modifyitems(config, items):
     first = set()
     for item in items:
         name = item.path.relative_to(TESTS).as_posix()
         if name in HOSTILE and (name, item.originalname) in first:
             item.add_marker("hostile")
         first.add((name, item.originalname))
+    if PASSED is not None and PASSED.exists():
+        before = set(PASSED.read_text().splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in before])
+        items[:] = [item for item in items if item.nodeid not in before]
 
 
 def pytest_runtest_setup(item):

@@ -89,8 +89,10 @@ def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
     predictions, view = run.panel.table, run.panel.metrics.get("two_class")
     if not two_class:
-        return (predictions.predicted == predictions.labels).astype(np.float64)
-    return None if view is None else two_sides(predictions, view["positive"], view["rule"]).right.astype(np.float64)
+        return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
+    if view is None:
+        return None
+    return np.asarray(two_sides(predictions, view["positive"], view["rule"]).right, np.float64)
 
 
 def gain_by_fold(
@@ -191,8 +193,8 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
         threshold = point["threshold"]
-        value = obtained.get(threshold, {}).get(side), bounds.get(threshold, {}).get(side)
-        yield figure_of(f"{side} at {threshold:g}, percent", value, point[side])
+        pair = obtained.get(threshold, {}).get(side), bounds.get(threshold, {}).get(side)
+        yield figure_of(f"{side} at {threshold:g}, percent", pair, point[side])
 
 
 def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
