@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from ...core import few
+from ...core import Message, few
 from ...formats import decimal_of, is_missing, limits, plausible_mpp
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding
@@ -80,7 +80,11 @@ def absent_files(folder: Path, rows: Sequence[tuple[str, str]], column: str) -> 
     parts = [PurePosixPath(name.replace("\\", "/")).parts[:-1] for _, name in others]
     ends = (min(parts), max(parts)) if parts else ((), ())
     common = [first for first, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))]
-    kind = "there are no such files" + (f"; their paths begin with {PurePosixPath(*common)}/" if common else "")
+    kind = Message(
+        "there are no such files{}",
+        f"; their paths begin with {PurePosixPath(*common)}/" if common else "",
+        remedies=[Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")],
+    )
     findings += [Finding("error", where, missing(folder / name) or "", kind=kind) for where, name in others]
     return findings
 
