@@ -20,7 +20,7 @@ from bchisto.data import (
     survey_dataset,
 )
 from bchisto.data.check import check_stain
-from bchisto.data.layouts.beside import BESIDE
+from bchisto.data.layouts.manifest import BESIDE
 from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
