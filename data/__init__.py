@@ -30,11 +30,11 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
-from .labels import LabelTable, read_labels
 from .layouts.bach import BACH_MPP
 from .layouts.registry import (
     find_layout,
     get_layout,
+    join_classes,
     known_classes,
     known_positive,
     layouts_with,
@@ -42,6 +42,7 @@ from .layouts.registry import (
     order_classes,
 )
 from .layouts.spec import LayoutSpec
+from .lists import match_names
 from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files
@@ -61,7 +62,6 @@ __all__ = [
     "FoldPlan",
     "ImageRecord",
     "ImageSelection",
-    "LabelTable",
     "LayoutSpec",
     "LeastSize",
     "UniqueImages",
@@ -81,6 +81,7 @@ __all__ = [
     "grouped",
     "inner_splits",
     "is_blank",
+    "join_classes",
     "join_groups",
     "join_labels",
     "known_classes",
@@ -90,6 +91,7 @@ __all__ = [
     "make_bach",
     "make_tissue",
     "match_class",
+    "match_names",
     "missing_labels",
     "order_classes",
     "pixels_sha256",
@@ -98,7 +100,6 @@ __all__ = [
     "read_dataset",
     "read_dataset_facts",
     "read_headers",
-    "read_labels",
     "record_sha256",
     "report_findings",
     "report_pixels",

@@ -142,9 +142,8 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     spellings: dict[str, Counter[str]] = {}
     for label, count in counts.items():
         spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
-    names = {
-        key: _spelled(min(forms_of, key=lambda name: (-forms_of[name], name))) for key, forms_of in spellings.items()
-    }
+    best = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
+    names = {key: _spelled(name) for key, name in best.items()}
     chosen = {_caseless(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
@@ -152,8 +151,8 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     for key, forms_of in sorted(spellings.items()):
         if len(forms_of) > 1:
             texts = ", ".join(f"{name} ({count} images)" for name, count in sorted(forms_of.items()))
-            why = "as in the order of classes" if key in chosen else "the most frequent spelling"
-            why = why if key in chosen or names[key] in forms_of else "the whole number"
+            why = "the most frequent spelling" if names[key] == best[key] else "the whole number"
+            why = "as in the order of classes" if key in chosen else why
             message = f"one class in several spellings: {texts}; named {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif forms[key] > 1:

@@ -139,8 +139,8 @@ class Dataset:
     def untrainable(self) -> str:
         """The reason why no model can be trained on these images, and what to do; empty if training is possible."""
         labels = {record.label for record in self.records if record.label is not None}
-        if not labels and any(finding.level == "error" for finding in self.findings):
-            return "no image without an error has a label, so nothing can be trained yet; correct the errors first"
+        if len(labels) < 2 and any(finding.level == "error" for finding in self.findings):
+            return "images without an error do not show two classes, so nothing can be trained yet; correct the errors"
         if not labels:
             return (
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "

@@ -1,13 +1,19 @@
-"""Lists of images: CSV files with a column ``image_id``."""
+"""Lists of images: CSV files with a column ``image_id``, and images by the names that tables give them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, Parameter
 from ..formats import IMAGE, read_csv, visible
-from .dataset import Dataset
+from .dataset import IMAGE_SUFFIXES, Dataset
+from .findings import Finding
+
+_SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
+"""Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
 
 def read_image_list(path: Path, *, option: str) -> frozenset[str]:
@@ -53,3 +59,48 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
             path, len(absent), len(listed), absent[0],
         )  # fmt: skip
     return replace(dataset, records=records)
+
+
+def match_names(rows: Iterable[str], images: Iterable[str], *, where: str) -> tuple[dict[str, str], list[Finding]]:
+    """Return the image that each name of a table means: with or without folder and suffix, if only one fits.
+
+    Parameters
+    ----------
+    rows : iterable of str
+        Names in a table, such as ``a.svs``.
+    images : iterable of str
+        Names of images, such as ``a`` or ``train/a.png``.
+    where : str
+        The table, for the finding.
+
+    Returns
+    -------
+    dict of str to str
+        Name in the table to name of the image; without names that fit no image, or several.
+    list of Finding
+        A note on names that are not those of the images.
+    """
+    rows, images = list(dict.fromkeys(rows)), set(images)
+    names = {row: row for row in rows if row in images}
+    for short in (_bare, _last, lambda name: _bare(_last(name))):
+        left = _alone(images.difference(names.values()), short)
+        names |= {row: left[key] for key, row in _alone(set(rows) - names.keys(), short).items() if key in left}
+    other = [row for row in rows if names.get(row, row) != row]
+    message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
+    return names, [Finding("note", where, f"{message}, such as {row} for {names[row]}") for row in other[:1]]
+
+
+def _bare(name: str) -> str:
+    """Return a name without the suffix of a picture or slide."""
+    stem, dot, suffix = name.replace("\\", "/").rpartition(".")
+    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else name.replace("\\", "/")
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str]:
+    """Return a dict from short name to name, without those that several names share."""
+    counts = Counter(map(short, names))
+    return {short(name): name for name in names if counts[short(name)] == 1}

@@ -17,7 +17,7 @@ from ..core import (
     readable_name,
 )
 from ..formats import PART, SLIDE, is_slide, limits, mistaken
-from .classes import check_order, join_labels, missing_labels
+from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import part_of
 from .findings import Finding
@@ -27,7 +27,7 @@ from .layouts import (
     BESIDE,
     built_in_layouts,
     get_layout,
-    known_classes,
+    join_classes,
     order_classes,
     recognise_layout,
     show_context,
@@ -63,9 +63,9 @@ def read_images(
     check_order(classes)
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     table = Path(chosen.get("labels", root))  # whose lines are named
-    if table != root and (root.is_file() or dataset not in (None, BESIDE.name)):
+    if "labels" in chosen and (root.is_file() or dataset not in (None, BESIDE.name)):
         raise InputError("{labels} {}: goes with a folder of images of your own, not with {}", table, dataset or root)
-    layout = layout if table == root else BESIDE
+    layout = BESIDE if "labels" in chosen else layout
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"
         raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
@@ -175,8 +175,7 @@ def _join_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tup
     """Replace different spellings of a class by one label."""
     joined = list(records)
     labels = [record.label for record in joined if record.label is not None]
-    known = order_classes(list(join_labels(labels)[0].values()))  # a known dataset has its own spelling
-    names, findings = join_labels(labels, classes=classes or (known if known in known_classes() else ()))
+    names, findings = join_classes(labels, classes)
     if any(label != name for label, name in names.items()):
         joined = [r if r.label is None else replace(r, label=names[r.label]) for r in joined]
     return joined, findings

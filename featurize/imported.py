@@ -16,12 +16,9 @@ from ..core import InputError, MissingInputError, OutputError, PathInput, Settin
 from ..data import (
     FACTS_FILE,
     DatasetFacts,
-    LabelTable,
-    join_labels,
-    known_classes,
+    join_classes,
     missing_labels,
     order_classes,
-    read_labels,
     report_findings,
     write_dataset_facts,
 )
@@ -30,6 +27,7 @@ from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
+from .labels import LabelTable, read_labels
 from .parts import stain_columns, write_store
 from .prepare import StainInfo
 from .store import open_store
@@ -172,13 +170,16 @@ def import_features(
     for path in foreign:
         unlabelled = read_embeddings(path)
         table = table and table.named_as(set(unlabelled.image_ids))
-        embeddings[path] = _joined(_labelled(unlabelled, table), classes)
+        embeddings[path] = _labelled(unlabelled, table)
+        names, joined = join_classes(filter(None, embeddings[path].labels), classes)
+        report_findings(joined)
+        spelled = tuple(names.get(label, "") for label in embeddings[path].labels)
+        embeddings[path] = dataclasses.replace(embeddings[path], labels=spelled)
         if missing := missing_labels(embeddings[path].labels, classes):
             raise InputError(
                 "{}: the label {} means unknown; leave it empty, or name {} in {classes}",
                 labels or path, missing[0], missing[0],
             )  # fmt: skip
-        report_findings(table.findings if table and len(embeddings) == 1 else ())
         first = embeddings[foreign[0]]
         if set(embeddings[path].image_ids) != set(first.image_ids):
             strange = sorted(set(embeddings[path].image_ids) ^ set(first.image_ids))
@@ -246,16 +247,6 @@ def _labelled(embeddings: Embeddings, table: LabelTable | None) -> Embeddings:
             table.groups[image] or own for image, own in zip(embeddings.image_ids, embeddings.groups, strict=True)
         ),
     )
-
-
-def _joined(embeddings: Embeddings, classes: Sequence[str]) -> Embeddings:
-    """Return embeddings with one spelling of each class, and log what was joined."""
-    known = order_classes([*join_labels(filter(None, embeddings.labels))[0].values()])
-    names, joined = join_labels(
-        filter(None, embeddings.labels), classes=classes or (known if known in known_classes() else ())
-    )
-    report_findings(joined)
-    return dataclasses.replace(embeddings, labels=tuple(names.get(label, "") for label in embeddings.labels))
 
 
 def _identity(embeddings: Embeddings) -> str:

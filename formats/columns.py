@@ -94,6 +94,7 @@ PREDICTED = Role(
 )  # fmt: skip
 FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
 PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
+ROLES = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 

@@ -10,24 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 from ..core import InputError, few
-from .columns import (
-    FOLD,
-    GROUP,
-    IMAGE,
-    LABEL,
-    MPP,
-    PART,
-    PATH,
-    PREDICTED,
-    Role,
-    choose_column,
-    has_column,
-    may_hold_patients,
-    same_name,
-)
+from .columns import GROUP, IMAGE, LABEL, PATH, ROLES, Role, choose_column, has_column, may_hold_patients, same_name
 from .spreadsheets import TableFacts, begins_blocks, one_hot, spoiled_cell
 from .tables import table_rows
 
@@ -81,37 +66,24 @@ class CsvTable:
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
     def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
-        """Log the remarks on the columns that are used, see `remarks`."""
-        for level, text in self.remarks(chosen, *further):
-            _log.log(logging.WARNING if level == "warning" else logging.INFO, "%s: %s", self.path, text)
-
-    def remarks(self, chosen: Mapping[Role, str], *further: str) -> list[tuple[Literal["note", "warning"], str]]:
-        """Return level and text of what to know: how the table was read, columns without a standard name, and `check`.
-
-        Parameters
-        ----------
-        chosen : mapping of Role to str
-            The column of each role; empty if there is none.
-        *further : str
-            Other columns that are used.
+        """Log the use of columns without a standard name, how the table was read, and what `check` returns.
 
         Raises
         ------
         InputError
             See `check`.
         """
-        notes = [*self.notes]
+        for note in self.notes:
+            _log.info("%s: %s", self.path, note)
         for role, column in chosen.items():
             if column and not role.is_plain(column):
-                notes.append(f"the {role.means} is taken from the column {self.columns[column]}")
-        warnings = self.check(chosen, *further)
+                _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
         unused = [name for name in self.columns if name not in chosen.values()]
         if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused)):
-            warnings.append(
-                f"the column {self.columns[candidates[0]]} may hold the patients, and is not used; if it does, rename "
-                "it to group"
-            )
-        return [*(("note", text) for text in notes), *(("warning", text) for text in warnings)]
+            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
+                         self.path, self.columns[candidates[0]])  # fmt: skip
+        for warning in self.check(chosen, *further):
+            _log.warning("%s: %s", self.path, warning)
 
     def check(self, chosen: Mapping[Role, str], *further: str) -> list[str]:
         """Refuse cells of the used columns that a spreadsheet spoiled, and return warnings of what may be lost.
@@ -160,8 +132,7 @@ class CsvTable:
         InputError
             A row has no class, or several, and most have one.
         """
-        roles = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
-        known = {name for role in roles for tier in role.matching(self.columns) for name in tier}
+        known = {name for role in ROLES for tier in role.matching(self.columns) for name in tier}
         names = [name for name in self.columns if name not in known and not name.startswith("p_")]
         marks, ones = one_hot({name: [row[name] for _, row in self.rows] for name in names})
         if len(marks) < 2 or has_column(list(self.columns), LABEL):
@@ -177,14 +148,13 @@ class CsvTable:
             if required or 3 * len(wrong) <= len(ones):
                 raise InputError(f"{self.path}: {text}")
             return replace(self, notes=(*self.notes, text))
-        rows = tuple(
-            (number, row | {LABEL.name: self.columns[held[0]]})
-            for (number, row), held in zip(self.rows, ones, strict=True)
-        )
-        rows = tuple((number, {name: row[name] for name in row if name not in marks}) for number, row in rows)
+        rows = [
+            (line, {name: cell for name, cell in row.items() if name not in marks} | {LABEL.name: self.columns[name]})
+            for (line, row), (name,) in zip(self.rows, ones, strict=True)
+        ]
         columns = {name: title for name, title in self.columns.items() if name not in marks} | {LABEL.name: LABEL.name}
         note = f"the label is the column that holds the one of {listed}"
-        return replace(self, columns=columns, rows=rows, notes=(*self.notes, note))
+        return replace(self, columns=columns, rows=tuple(rows), notes=(*self.notes, note))
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""

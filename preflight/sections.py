@@ -190,7 +190,7 @@ def _copy_blocks(result: Preflight, *, pairs: bool) -> Iterator[Block]:
 
 def _protocol_blocks(result: Preflight, say: Say) -> Iterator[Block]:
     if not result.protocols:
-        yield Block(note="No folds can be made: no image has a label.")
+        yield Block(note=f"No folds can be made: no image {'has a label' if result.dataset.records else 'is left'}.")
         return
     tested = f"{plural(result.image_is)} tested in a fold"
     header = ("scheme", "kept whole", "possible", "folds", tested, "lack a class")

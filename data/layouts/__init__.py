@@ -7,17 +7,18 @@ they need not be listed anywhere else.
 This module exports what the other modules of `bchisto.data` use.
 """
 
-from .beside import BESIDE
 from .breakhis import BREAKHIS_NAME
 from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
+from .manifest import BESIDE
 from .registry import (
     DATASET_NAMES,
     MAMMOGRAMS,
     built_in_layouts,
     find_layout,
     get_layout,
+    join_classes,
     known_classes,
     layouts_with,
     list_layouts,
@@ -39,6 +40,7 @@ __all__ = [
     "built_in_layouts",
     "find_layout",
     "get_layout",
+    "join_classes",
     "known_classes",
     "layouts_with",
     "list_layouts",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import published_rows, table_rows
+from ...formats import TableFacts, published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
@@ -107,8 +107,8 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders"))
         return {}
     truth: dict[str, str] = {}
-    notes: list[str] = []
-    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, notes=notes):
+    about = TableFacts()
+    for number, row in table_rows(path, fits=lambda cells: len(cells) == 2, about=about):
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
@@ -116,7 +116,7 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
         elif truth.setdefault(row[0], label) != label:
             findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
-    findings.extend(Finding("note", GROUND_TRUTH, note) for note in notes)
+    findings.extend(Finding("note", GROUND_TRUTH, note) for note in about.notes)
     return truth
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...core import InputError, Message, Parameter
 from ...formats import (
@@ -24,7 +26,9 @@ from ..dataset import ImageRecord
 from ..facts import GIVEN, part_of
 from ..findings import Finding
 from ..from_path import PathRule
-from .paths import absent_files, missing, settled, spacing_of
+from ..lists import match_names
+from ..walk import list_images
+from .paths import absent_files, missing, settled, spacing_of, unmatched
 from .spec import LayoutSpec
 
 
@@ -36,6 +40,7 @@ def read_manifest(
     group_column: str | None = None,
     group_from: str | None = None,
     label_from: str | None = None,
+    images: Path | None = None,
 ) -> tuple[list[ImageRecord], list[Finding]]:
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
@@ -51,6 +56,10 @@ def read_manifest(
         Names of these columns in the table.
     group_from, label_from : str, optional
         Rules that find group and label in the path, or in the column if that is named, too, see `PathRule`.
+
+    images : Path, optional
+        A folder of images beside the table. The table then names images in it, see `match_names`, and images without a
+        row have no label. Warnings count these, and rows without an image.
 
     Returns
     -------
@@ -80,36 +89,48 @@ def read_manifest(
         table = table.labelled()
     findings = [Finding("note", path.name, note) for note in table.notes]
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
-    columns["image_id"] = table.named(IMAGE.name) or ""
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             columns[role.name] = _column(table, role, columns, findings)
+    own = table.named(IMAGE.name)
+    columns["image_id"] = "" if own is None or own == columns["path"] or images else own
     findings.extend(
         Finding("warning", path.name, warning)
         for warning in table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
     )
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
-    rows: list[tuple[int, str, dict[str, str]]] = []
-    spacings: list[float | None] = []
-    absent: list[tuple[str, str]] = []
-    for number, row in table.rows:
+    files = None if images is None else list_images(images, findings)
+    paths = [row[columns["path"]] for _, row in table.rows]
+    means, others = match_names(paths, files or (), where=path.name)
+    findings.extend(others)
+    folder, rows, spacings, absent = images or path.parent, [], [], []
+    for (number, row), written in zip(table.rows, paths, strict=True):
         where = f"{path.name}:{number}"
-        name = settled(path.parent, row[columns["path"]])
+        name = settled(folder, written) if files is None else means.get(written, "")
         mpp, problem = spacing_of(row.get(columns["mpp"]) or "")
-        if not name:
+        if not written:
             problem = "an empty path; remove the row"
-        elif missing(path.parent / name) is not None:
-            absent.append((where, name))
+        elif not name or missing(folder / name) is not None:
+            absent.append((where, written))
             continue
         if problem:
             findings.append(Finding("error", where, problem))
             continue
         rows.append((number, name, row))
         spacings.append(mpp)
-    findings.extend(absent_files(path.parent, absent, table.columns[columns["path"]]))
+    if files is None:
+        findings.extend(absent_files(folder, absent, table.columns[columns["path"]]))
+    else:
+        rest = sorted(files.keys() - means.values())
+        findings.extend(unmatched(path, [name for _, name in absent], rest, len(files)))
+        rows += [(0, name, {}) for name in rest]
+        spacings += [None] * len(rest)
     searched = {what: table.named(chosen[what]) if what in chosen else None for what in rules}
-    texts = {what: [row[of] if of else Path(name).as_posix() for _, name, row in rows] for what, of in searched.items()}
+    texts = {
+        what: [row.get(of, "") if of else Path(name).as_posix() for _, name, row in rows]
+        for what, of in searched.items()
+    }
     values = {what: rule.find(texts[what]) for what, rule in rules.items()}
     records: list[ImageRecord] = []
     for place, (number, name, row) in enumerate(rows):
@@ -119,7 +140,7 @@ def read_manifest(
         )
         image = row.get(columns["image_id"]) or Path(name).as_posix()
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
-        file, mpp = path.parent / name, spacings[place]
+        file, mpp = folder / name, spacings[place]
         records.append(ImageRecord(image, file, label, group, mpp=mpp, source="csv", columns=further, line=number))
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
@@ -201,6 +222,11 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     return [*findings, Finding("note", table.path.name, listed)]
 
 
+def images_beside(root: Path, *, labels: Path, **options: Any) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read a folder of images whose labels are in a table, see `read_manifest`."""
+    return read_manifest(labels, images=root, **options)
+
+
 LAYOUT = LayoutSpec(
     name="csv",
     read=read_manifest,
@@ -208,3 +234,6 @@ LAYOUT = LayoutSpec(
     manifest=True,
     fallback=True,
 )
+
+BESIDE = replace(LAYOUT, name="folder", read=images_beside, options=LAYOUT.options | {"labels"}, manifest=False)
+"""The layout ``folder`` with a table of labels."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from ...core import few
+from ...core import InputError, Message, few
 from ...formats import decimal_of, is_missing, limits, plausible_mpp
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding
@@ -77,12 +76,40 @@ def absent_files(folder: Path, rows: Sequence[tuple[str, str]], column: str) -> 
         )
         for start, places in begun.items()
     ]
-    parts = [PurePosixPath(name.replace("\\", "/")).parts[:-1] for _, name in others]
-    ends = (min(parts), max(parts)) if parts else ((), ())
-    common = [first for first, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False))]
-    kind = "there are no such files" + (f"; their paths begin with {PurePosixPath(*common)}/" if common else "")
+    kind = Message(
+        "there are no such files, first {}", others[0][1] if others else "",
+        remedies=[Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")],
+    )  # fmt: skip
     findings += [Finding("error", where, missing(folder / name) or "", kind=kind) for where, name in others]
     return findings
+
+
+def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
+    """Return warnings of rows that name none of the images of a folder, and of images without a row.
+
+    Parameters
+    ----------
+    table : Path
+    rows, images : sequence of str
+        Names without a counterpart.
+    count : int
+        Number of images in the folder.
+
+    Raises
+    ------
+    InputError
+        No row names an image.
+    """
+    if count and len(images) == count:
+        raise InputError(
+            f"{table}: none of its rows, such as {few(rows[:1])}, names one of the {count} images, such as "
+            f"{images[0]}; name them by file, with or without suffix"
+        )
+    texts = {
+        f"{len(images)} of {count} images have no row of their own in {table.name}, so no label": images,
+        f"{len(rows)} rows of {table.name} name no image, or not only one; nothing is read from them": rows,
+    }
+    return [Finding("warning", few(names), text) for text, names in texts.items() if names]
 
 
 def _beginning(folder: Path, name: str, known: Iterable[str]) -> str | None:

@@ -16,7 +16,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ...core import InputError, extension_names, load_extension, one_of
-from ..classes import find_order
+from ..classes import find_order, join_labels
+from ..findings import Finding
 from ..walk import walk_files
 from .spec import LayoutSpec
 
@@ -126,6 +127,13 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     and ``-``. Otherwise the labels are sorted.
     """
     return find_order(labels, known_classes())
+
+
+def join_classes(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
+    """Join spellings of one class, see `join_labels`; a known dataset has its own spelling."""
+    labels = list(labels)
+    known = order_classes([*join_labels(labels)[0].values()])
+    return join_labels(labels, classes=classes or (known if known in known_classes() else ()))
 
 
 def recognise_layout(root: Path) -> LayoutSpec:

@@ -231,7 +231,7 @@ def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path,
     ):
         code, _, err = cli(*command, "--out", tmp_path / "p.csv")
         assert code == 2, err
-        assert "was trained on embeddings from files (features_uni_v1), so it takes embeddings, as the features" in err
+        assert "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same program" in err
         assert "`" not in err
         assert len(err.strip().splitlines()) == 1, err
 

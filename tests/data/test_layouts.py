@@ -20,6 +20,7 @@ from bchisto.data import (
     survey_dataset,
 )
 from bchisto.data.check import check_stain
+from bchisto.data.layouts.manifest import BESIDE
 from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
@@ -105,7 +106,7 @@ def test_a_spec_says_what_is_wrong_with_it():
         LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("c",))
     with pytest.raises(InputError, match="some, and not all"):
         LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("b", "a"))
-    assert set().union(*(spec.options for spec in built_in_layouts())) == LAYOUT_OPTIONS
+    assert set().union(*(spec.options for spec in (*built_in_layouts(), BESIDE))) == LAYOUT_OPTIONS
 
 
 @pytest.mark.parametrize(

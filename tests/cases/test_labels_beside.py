@@ -1,0 +1,178 @@
+"""A table of labels beside a folder of images: rows find their images, and what finds none is counted and named."""
+
+import csv
+import json
+
+import pytest
+from sample_trees import tree
+from written_tables import checked, listed, table
+
+TINY = (
+    "--encoder", "tiny", "--weights", "random", "--view", "1.0:32", "--crops", 1, "--augmentations", 1, "--jobs", 1, "--stain", "none",
+    "--color-range", 1, 1,
+)  # fmt: skip
+FOLDERS = ("", "train/", "a b/c/")
+
+
+def images(root, *, folder="", suffix=".png", count=8):
+    return tree(root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx", "xls"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".JPG"])
+def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, suffix):
+    root = images(tmp_path, suffix=suffix)
+    rows = [(f"im{n:02d}", "ab"[n % 2], f"P{n // 2}", "0,5", "xy"[n // 4]) for n in range(8)]
+    path = table(tmp_path, kind, [("id", "diagnosis", "Patient ID", "mpp", "site"), *rows])
+    found, err = listed(cli, root, "--labels", path)
+    assert [(row["label"], row["group"], row["mpp"]) for row in found.values()] == [(r[1], r[2], "0.5") for r in rows]
+    assert set(found) == {f"im{n:02d}{suffix}" for n in range(8)}
+    assert "8 of 8 rows name the image with another folder or suffix" in err
+    code, _, err = cli(
+        "data", "folds", "--images", root, "--labels", path, "--folds", "site:site", "--out", tmp_path / "f.csv"
+    )
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize(
+    "name", ["{f}im{n}.png", "im{n}.png", "im{n}", "{f}im{n}", "elsewhere\\\\im{n}.jpg", "/x/im{n}"]
+)
+def test_rows_name_images_with_or_without_folder_and_suffix(tmp_path, cli, folder, name):
+    root = images(tmp_path, folder=folder)
+    rows = [(name.format(f=folder, n=f"{n:02d}"), n % 2) for n in range(8)]
+    found, _ = listed(cli, root, "--labels", table(tmp_path, "csv", [("image_id", "label"), *rows]))
+    assert [row["label"] for row in found.values()] == [*"01010101"]
+
+
+def test_folders_mean_nothing_beside_a_table(tmp_path, cli):
+    root = tree(tmp_path / "images", "im0.png", "train/im1.png", "test/im2.png", "benign/P1/im3.png")
+    path = table(tmp_path, "csv", [("id", "label"), *((f"im{n}", "ab"[n % 2]) for n in range(4))])
+    found, _ = listed(cli, root, "--labels", path, "--group-from", r"im(\d)")
+    assert {name[-7:]: (row["label"], row["group"]) for name, row in found.items()} == {
+        f"im{n}.png": ("ab"[n % 2], str(n)) for n in range(4)
+    }
+    assert checked(cli, root, "--labels", path)[0] == 0
+
+
+def test_named_columns(tmp_path, cli):
+    root = images(tmp_path)
+    path = table(tmp_path, "csv", [("Bild", "Art", "Fall"), *((f"im{n:02d}", n % 2, n // 2) for n in range(8))])
+    named = ("--path-column", "bild", "--label-column", "art", "--group-column", "FALL")
+    found, _ = listed(cli, root, "--labels", path, *named)
+    assert [(row["label"], row["group"]) for row in found.values()] == [(str(n % 2), str(n // 2)) for n in range(8)]
+    code, _, err = cli("data", "list", "--images", root, "--labels", path)
+    assert (code, "t.csv: the header must have a column `path`" in err, "--path-column" in err) == (2, True, True)
+
+
+def test_what_finds_no_counterpart_is_counted_and_named(tmp_path, cli):
+    root = images(tmp_path)
+    rows = [(f"im{n:02d}", "ab"[n % 2]) for n in range(2, 11)]
+    path = table(tmp_path, "csv", [("id", "label"), *rows])
+    code, out = checked(cli, root, "--labels", path)
+    assert code == 1
+    assert "im00.png, im01.png: 2 of 8 images have no row of their own in t.csv, so no label" in out
+    assert "im08, im09, im10: 3 rows of t.csv name no image, or not only one; nothing is read from them" in out
+    found, _ = listed(cli, root, "--labels", path)
+    assert [row["label"] for row in found.values()] == ["", "", *"ababab"]
+
+
+def test_names_that_fit_two_images_are_named(tmp_path, cli):
+    root = tree(tmp_path / "images", "a/1.png", "b/1.png", "a/2.png", "b/3.png", "b/3.tif")
+    rows = [("1", "x"), ("2", "x"), ("3", "y"), ("b/1", "y")]
+    code, out = checked(cli, root, "--labels", table(tmp_path, "csv", [("id", "label"), *rows]))
+    assert code == 1
+    assert "1, 3: 2 rows of t.csv name no image, or not only one" in out or "3: 1 rows of t.csv name no image" in out
+    code, _, err = cli(
+        "data", "list", "--images", root, "--labels", table(tmp_path, "csv", [("id", "label"), ("9", "x")])
+    )
+    assert (code, "none of its rows, such as 9, names one of the 5 images, such as a/1.png" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "rows of t.csv name no image"),
+        ([("id", "label"), ("im00", "a"), ("im00", "b")], "the same image has two labels, a (t.csv:2) and b (t.csv:3)"),
+        ([("id", "label"), ("im00", "NA"), ("im01", "b")], "t.csv:2: NA as a label means unknown"),
+        ([("id", "label", "mpp"), ("im00", "a", "x"), ("im01", "b", "0.5")], "t.csv:2: mpp x: give micrometres"),
+        ([("id", "label"), ("im00", "0"), ("im01", "0.0")], "one class in several spellings"),
+        ([("id", "label", "case"), ("im00", "a", "01"), ("im01", "b", "1")], "taken for one patient: 01 and 1"),
+        (
+            [("id", "a", "b"), ("im00", 1, 0), ("im01", 0, 1), ("im02", 1, 0)],
+            "the label is the column that holds the one",
+        ),
+        ([("id", "case"), ("im00", "1"), ("im01", "2")], "no image has a label"),
+    ],
+)
+def test_the_table_is_read_as_a_manifest(tmp_path, cli, rows, message):
+    out = checked(cli, images(tmp_path), "--labels", table(tmp_path, "csv", rows))[1]
+    assert message in out
+
+
+def test_what_it_does_not_go_with(tmp_path, cli):
+    root = images(tmp_path)
+    path = table(tmp_path, "csv", [("path", "label"), ("images/im00.png", "a")])
+    code, _, err = cli("data", "list", "--images", path, "--labels", path)
+    assert (code, f"--labels {path}: goes with a folder of images of your own" in err) == (2, True)
+    code, _, err = cli("data", "list", "--images", root, "--labels", path, "--dataset", "breakhis")
+    assert (code, f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err) == (2, True)
+    code, _, err = cli("data", "list", "--images", root, "--labels", tmp_path / "gone.csv")
+    assert (code, "gone.csv: cannot be read" in err) == (2, True)
+
+
+def test_the_road_from_a_table_to_predictions(tmp_path, cli):
+    """Checked, extracted, corrected, trained and explained; run.json reads it again, from another folder, too."""
+    root = images(tmp_path, count=12)
+    rows = [(f"im{n:02d}", n % 2, f"P{n // 2}") for n in range(12)]
+    path = table(tmp_path, "csv", [("id", "label", "patient"), *rows])
+    code, _, err = cli("featurize", "--images", root, "--labels", path, "--out", tmp_path / "run", *TINY)
+    assert code == 0, err
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "labels" in json.dumps(record)
+    boost = ("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "prototype", "--jobs", 1, "--group-by", "none")
+    code, _, err = cli(*boost)
+    assert code == 0, err
+    (predictions,) = (tmp_path / "run" / "boost").rglob("predictions.csv")
+    with predictions.open() as file:
+        found = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
+    assert found == {f"im{n:02d}.png": (str(n % 2), f"P{n // 2}") for n in range(12)}
+    path.write_text(path.read_text(encoding="utf-8-sig").replace("im00,0", "im00,1"))
+    code, _, err = cli("featurize", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "run")
+    assert code == 0, err
+    code, _, err = cli(*boost)
+    assert code == 0, err
+    with predictions.open() as file:
+        assert next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png") == "1"
+
+
+@pytest.mark.parametrize("where", ["beside", "below", "named"])
+@pytest.mark.parametrize("suffix", [".png", ".TIF", ".jpg"])
+def test_manifests_of_paths_without_suffix(tmp_path, cli, where, suffix):
+    folder = "" if where == "beside" else "all images/"
+    tree(tmp_path, *(f"{folder}im{n}{suffix}" for n in range(4)))
+    header = {"beside": "id", "below": "path", "named": "Bild"}[where]
+    path = table(tmp_path, "csv", [(header, "label"), *((f"{folder}im{n}", n % 2) for n in range(4))])
+    found, _ = listed(cli, path, *(["--path-column", "Bild"] if where == "named" else []))
+    assert {name: row["label"] for name, row in found.items()} == {
+        f"{folder}im{n}{suffix}": str(n % 2) for n in range(4)
+    }
+
+
+def test_paths_that_fit_two_files_are_refused(tmp_path, cli):
+    tree(tmp_path, "im0.png", "im0.tif", "im1.png")
+    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), ("im0", "a"), ("im1", "b")]))
+    assert code == 1
+    assert "t.csv:2: there is no file" in out
+    assert "of this name; add the suffix" in out
+
+
+def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
+    root = images(tmp_path, suffix=".tif", count=24)
+    path = tmp_path / "c16.csv"
+    path.write_text((shared / "data" / "cases" / "c16_ids_without_suffix.csv").read_text())
+    found, _ = listed(cli, root, "--labels", path)
+    labels = {row["id"]: row["label"] for row in csv.DictReader(path.read_text().splitlines())}
+    assert {name.removesuffix(".tif"): row["label"] for name, row in found.items()} == labels
+    code, out = checked(cli, path)
+    assert (code, "--images FOLDER with --labels" in out) == (1, True)

@@ -1,0 +1,508 @@
+"""What spreadsheets do to tables, in every reader of tables: joined and said, or refused by name; never lost unsaid."""
+
+import csv
+import json
+import zipfile
+from datetime import datetime
+
+import numpy as np
+import pytest
+import xlwt
+from sample_trees import tree
+from written_tables import checked, listed, table
+
+KINDS = ("csv", "semicolons", "tabs", "UTF-16", "xlsx", "xls")
+THREE = ("semicolons", "xlsx", "xls")
+"""One of each way of reading."""
+NAMES = tuple(f"{n}.png" for n in range(8))
+
+
+def manifest(folder, kind, labels, **columns):
+    tree(folder, *NAMES[: len(labels)])
+    rows = [("path", "label", *columns), *zip(NAMES, labels, *columns.values(), strict=False)]
+    return table(folder, kind, rows)
+
+
+def evaluated(cli, path, out):
+    code, _, err = cli("evaluate", path, "--out", out, "--bootstrap", 0)
+    assert code == 0, err
+    return json.loads((out / "metrics.json").read_text())["tables"][path.stem], err
+
+
+# numbers that are equal
+
+
+@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize(
+    ("labels", "classes", "said"),
+    [
+        ("0 0.0 1 1.0 0 0.0", {"0": 4, "1": 2}, "one class in several spellings: 0 (2 images), 0.0 (2 images)"),
+        (
+            "0.0 0.0 1.0 1 0.0 1.0",
+            {"0": 3, "1": 3},
+            "named 1, the whole number",
+        ),
+        ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
+        ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
+        ("-1 -1.0 1 1.00 1 -1", {"-1": 3, "1": 3}, "named -1"),
+        ("2,0 2 3 3,0 2 3", {"2": 3, "3": 3}, "2 (2 images), 2,0 (1 images)"),
+        ("0.5 0.50 1.5 1.5 0.5 1.5", {"0.5": 3, "1.5": 3}, "0.5 (2 images), 0.50 (1 images)"),
+    ],
+)
+def test_numbers_that_are_equal_are_one_label(tmp_path, cli, kind, labels, classes, said):
+    path = manifest(tmp_path, kind, labels.split())
+    rows, err = listed(cli, path)
+    assert err.strip().endswith(": " + ", ".join(f"{name} {count}" for name, count in classes.items())), err
+    assert {row["label"] for row in rows.values()} == set(classes)
+    assert said in checked(cli, path)[1]
+
+
+def test_texts_that_are_no_numbers_stay_apart(tmp_path, cli):
+    rows, _ = listed(cli, manifest(tmp_path, "csv", ["True", "1", "yes", "1.0.0", "1-0", "10", "I", "l"]))
+    assert len({row["label"] for row in rows.values()}) == 8
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "xlsx", "xls"])
+@pytest.mark.parametrize("predicted", ["predicted", "p_0 p_1", "p_0.0 p_1.0"])
+@pytest.mark.parametrize("labels", ["0.0 0.0 1.0 1.0 1.0 0.0", "0 0.0 1.0 1 1 0"])
+def test_numbers_in_predictions(tmp_path, cli, kind, predicted, labels):
+    columns = predicted.split()
+    calls = [0, 1, 1, 0, 1, 0]
+    cells = [[call] if len(columns) == 1 else [1 - call, call] for call in calls]
+    rows = [(f"i{n}", label, *cells[n]) for n, label in enumerate(labels.split())]
+    figures, err = evaluated(cli, table(tmp_path, kind, [("image_id", "label", *columns), *rows]), tmp_path / "out")
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["classes"] == ["0", "1"]
+    if predicted != "p_0.0 p_1.0" or " 1 " in labels:
+        assert "warning: " in err
+        assert "several spellings" in err or "the class of 0.0" in err
+
+
+@pytest.mark.parametrize("case", ["floats", "integers", "mixed"])
+def test_the_case_of_labels_as_floats(shared, tmp_path, cli, case):
+    name = "c09_labels_mixed.csv" if case == "mixed" else f"c09_labels_as_{case}.csv"
+    figures, err = evaluated(cli, shared / "data" / "cases" / name, tmp_path / "out")
+    assert round(24 * figures["accuracy"]) == 14
+    assert ("one class in several spellings" in err) == (case != "integers")
+
+
+@pytest.fixture
+def embeddings(tmp_path):
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(12, 4)).astype(np.float32)
+    features[:, 0] += 4 * (np.arange(12) % 2)
+    np.savez(tmp_path / "e.npz", features=features, image_id=[f"s{n}" for n in range(12)])
+    return tmp_path / "e.npz"
+
+
+BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("two", "said"),
+    [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "nobody sees")],
+)
+def test_labels_beside_embeddings(tmp_path, cli, embeddings, kind, two, said):
+    rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
+    path = table(tmp_path, kind, [("slide_id", "label"), *rows])
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    assert code == 0, err
+    (predictions,) = (tmp_path / "run").rglob("predictions.csv")
+    with predictions.open() as file:
+        found = list(csv.DictReader(file))
+    assert {row["label"] for row in found} == {"0", "1"}
+    assert {"p_0", "p_1"} <= set(found[0])
+    assert said in err
+
+
+# what nobody sees
+
+
+@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize(
+    "sign", ["\u200b", "\ufeff", "\u00ad", "\u200e", "\u200f", "\u2060", "\u2063", "\u3164", "\ufe0f"]
+)
+def test_characters_that_nobody_sees(tmp_path, cli, kind, sign):
+    tree(tmp_path, *NAMES[:4])
+    rows = [("path", f"label{sign}", f"{sign}patient"), ("0.png", "a", f"P1{sign}"), (f"1{sign}.png", f"a{sign}", "P1")]
+    rows += [("2.png", f"{sign}b\t", "P2"), ("3.png", "b", f"P{sign}2")]
+    path = table(tmp_path, kind, rows)
+    found, err = listed(cli, path)
+    assert [(row["label"], row["group"]) for row in found.values()] == [("a", "P1")] * 2 + [("b", "P2")] * 2
+    assert set(found) == set(NAMES[:4])
+    assert "cells hold characters that nobody sees, first in line 1; removed" in err
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2009", "\u202f", "\u3000", "\t"])
+def test_other_blanks(tmp_path, cli, blank):
+    labels = ["in situ", f"in{blank}situ", f"normal{blank}", f"{blank}normal"]
+    found, _ = listed(cli, manifest(tmp_path, "xlsx", labels))
+    assert [row["label"] for row in found.values()] == ["in situ"] * 2 + ["normal"] * 2
+
+
+def test_files_whose_names_hold_such_characters(tmp_path, cli):
+    names = ["Screen\u202fshot 1.png", "a\u200b.png", "b.png", "c.png"]
+    tree(tmp_path, *names)
+    path = table(tmp_path, "csv", [("path", "label"), *zip(names, "xyxy", strict=True)])
+    assert {row["path"] for row in listed(cli, path)[0].values()} == {str(tmp_path / name) for name in names}
+    folds = tmp_path / "folds.csv"
+    assert cli("data", "folds", "--images", path, "--folds", 2, "--out", folds)[0] == 0
+    code, _, err = cli("data", "folds", "--images", path, "--folds", folds, "--out", tmp_path / "again.csv")
+    assert code == 0, err
+    assert folds.read_text() == (tmp_path / "again.csv").read_text()
+
+
+def test_such_characters_in_lists_and_predictions(tmp_path, cli):
+    tree(tmp_path, *(f"{kind}/{n}.png" for kind in "ab" for n in range(3)))
+    rows = [(f"{kind}/{n}.png\u200b", f"{1 + n % 2}\u00a0") for kind in "ab" for n in range(3)]
+    folds = table(tmp_path, "xlsx", [("image_id\u200b", "fold"), *rows])
+    code, _, err = cli("data", "folds", "--images", tmp_path, "--folds", folds, "--out", tmp_path / "f.csv")
+    assert code == 0, err
+    only = table(tmp_path, "csv", [("image_id",), *([name] for name, _ in rows[1:5])])
+    encoder = ("--encoder", "tiny", "--view", "1.0:8", "--crops", 1, "--augmentations", 1, "--jobs", 1)
+    fast = (*encoder, "--stain", "none", "--mode", "exact", "--color-range", "1", "1")
+    code, _, err = cli("featurize", "--images", tmp_path, "--only", only, "--out", tmp_path / "run", *fast)
+    assert (code, "are missing" in err) != (2, True), err
+    table_rows = [("i0", "a", "a\u200b"), ("i1", "b\u00ad", "b"), ("i2", "b", "b")]
+    figures, _ = evaluated(cli, table(tmp_path, "tabs", [("id", "y", "pred\u200e"), *table_rows]), tmp_path / "out")
+    assert (figures["accuracy"], figures["classes"]) == (1, ["a", "b"])
+
+
+# names that were numbers
+
+
+ROUNDED = ("1.23457E+11", "1,23457E+11", "1.2e+05", "1E+12", "2.0E+15", "123456789012345000")
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("reader", ["patient", "slide", "path", "image_id", "labels", "predictions", "fold list"])
+def test_rounded_names(tmp_path, cli, embeddings, reader, name):
+    other = name[:2] + "9" + name[3:] if len(name) > 15 else name
+    people = [name, other, name, other]
+    if reader in ("patient", "slide", "path", "image_id"):
+        path = manifest(tmp_path, "semicolons", [*"abab"], **({} if reader == "path" else {reader: people}))
+        if reader == "path":
+            path = table(tmp_path, "semicolons", [("id", "label"), *zip(people, "abab", strict=True)])
+        code, _, err = cli("data", "list", "--images", path)
+    elif reader == "labels":
+        path = table(
+            tmp_path, "csv", [("slide_id", "label", "case_id"), *((f"s{n}", n % 2, people[n]) for n in range(4))]
+        )
+        code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path)
+    elif reader == "predictions":
+        rows = [(f"i{n}", "ab"[n % 2], "a", people[n]) for n in range(4)]
+        path = table(tmp_path, "csv", [("image_id", "label", "predicted", "patient"), *rows])
+        code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
+    else:
+        tree(tmp_path / "i", *(f"{kind}/{n}.png" for kind in "ab" for n in range(2)))
+        path = table(tmp_path, "csv", [("image_id", "fold"), *((name, 1 + n % 2) for n, name in enumerate(people))])
+        code, _, err = cli("data", "folds", "--images", tmp_path / "i", "--folds", path, "--out", tmp_path / "f.csv")
+    assert code == 2, err
+    assert f"{path.name}:2: the " in err
+    assert "the spreadsheet rounded a number" in err
+    assert "format the column as text" in err
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xls"])
+def test_long_numbers_of_workbooks(tmp_path, cli, kind):
+    """Twelve digits are exact, whatever the spreadsheet shows; of eighteen it keeps fifteen."""
+    exact = [123456789012, 123456789012, 123456789013.0, 123456789013.0]
+    found, _ = listed(cli, manifest(tmp_path, kind, [*"abab"], patient=exact))
+    assert [row["group"] for row in found.values()] == ["123456789012"] * 2 + ["123456789013"] * 2
+    long = [1.23456789012345e17, 1.23456789012345e17, 9.23456789012345e17, 9.23456789012345e17]
+    code, _, err = cli("data", "list", "--images", manifest(tmp_path, kind, [*"abab"], patient=long))
+    assert (code, "the patient '123456789012345000' is a number" in err or "rounded a number" in err) == (2, True)
+
+
+def test_names_that_only_look_so_are_kept(tmp_path, cli):
+    names = ["3e10", "E+12", "1234567890123456", "1234567890123450"]
+    found, _ = listed(cli, manifest(tmp_path, "csv", [*"abab"], patient=names))
+    assert [row["group"] for row in found.values()] == names
+
+
+# merged cells, formulas, errors, dates
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xls"])
+def test_merged_cells_are_filled(tmp_path, cli, kind):
+    tree(tmp_path, *NAMES[:6])
+    rows = [("path", "label", "patient")]
+    rows += [(NAMES[n], "ab"[n // 3] if n % 3 == 0 else "", f"P{n // 2}" if n % 2 == 0 else "") for n in range(6)]
+    path = table(tmp_path, kind, rows, merge=[(1, 2, 4), (1, 5, 7), (2, 2, 3), (2, 4, 5), (2, 6, 7)])
+    found, err = listed(cli, path)
+    assert [row["label"] for row in found.values()] == [*"aaabbb"]
+    assert [row["group"] for row in found.values()] == ["P0", "P0", "P1", "P1", "P2", "P2"]
+    assert "7 cells that are merged with the one above have its value" in err
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "UTF-16"])
+@pytest.mark.parametrize("column", ["label", "patient"])
+@pytest.mark.parametrize("blocks", ["A..B..C.", "A...B...", "A.B.C.D.", "A..BC.D."])
+def test_exports_of_merged_cells(tmp_path, cli, kind, column, blocks):
+    cells = [sign.strip(".") for sign in blocks]
+    columns = {"labels": cells} if column == "label" else {"labels": [*"aabbaabb"], "patient": cells}
+    code, out = checked(cli, manifest(tmp_path, kind, **columns))
+    assert (code, f"only the first row of each block has a {column}; if these were merged cells, fill" in out) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.parametrize("labels", ["aabbaa..", "....aabb", "a.a.a.b.", "abababa."])
+def test_tables_that_lack_some_labels_are_no_such_exports(tmp_path, cli, labels):
+    _, out = checked(cli, manifest(tmp_path, "csv", [sign.strip(".") for sign in labels]))
+    assert "only the first row" not in out
+
+
+def test_merged_cells_of_predictions_and_labels(tmp_path, cli, embeddings):
+    rows = [(f"i{n}", "ab"[n // 3] if n % 3 == 0 else "", "ab"[n // 4]) for n in range(6)]
+    path = table(tmp_path, "xlsx", [("image_id", "label", "predicted"), *rows], merge=[(1, 2, 4), (1, 5, 7)])
+    assert evaluated(cli, path, tmp_path / "out")[0]["n"] == 6
+    rows = [(f"s{n}", "ab"[n // 6] if n % 6 == 0 else "") for n in range(12)]
+    path = table(tmp_path, "csv", [("slide_id", "label"), *rows])
+    _, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    assert "only the first row of each block has a label" in err
+
+
+def stored(path, value):
+    """Give the formulas of a workbook a stored value, as some libraries do."""
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b"</f><v></v>", b"</f>" + value).replace(b"</f><v />", b"</f>" + value)
+    assert value in parts[sheet]
+    with zipfile.ZipFile(path, "w") as new:
+        for name, part in parts.items():
+            new.writestr(name, part)
+
+
+FORMULA = '=IF(A2="",0,1)'
+
+
+@pytest.mark.parametrize("column", ["label", "patient", "image_id", "mpp"])
+@pytest.mark.parametrize("value", [None, b"<v>0</v>"])
+def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
+    columns = {name: [FORMULA] * 4 for name in ("patient", "image_id", "mpp") if name == column}
+    path = manifest(tmp_path, "xlsx", [FORMULA] * 4 if column == "label" else [*"abab"], **columns)
+    if value:
+        stored(path, value)
+    code, _, err = cli("data", "list", "--images", path)
+    assert code == 2
+    assert f"t.xlsx:2: the {column}" in err
+    assert "is a formula without a stored value; open the table in a spreadsheet program and save it" in err
+
+
+def test_formulas_elsewhere_do_not_matter(tmp_path, cli):
+    listed(cli, manifest(tmp_path, "xlsx", [*"abab"], age=[FORMULA] * 4))
+    path = table(tmp_path, "xlsx", [("image_id", "label", "predicted"), ("a", "x", FORMULA), ("b", "y", FORMULA)])
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
+    assert (code, "t.xlsx:2: the predicted" in err and "formula without a stored value" in err) == (2, True)
+
+
+@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize("error", ["#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#BEZUG!", "########", "#N/A"])
+def test_errors_are_no_labels(tmp_path, cli, kind, error):
+    if error == "#BEZUG!" and kind.startswith("xls"):
+        pytest.skip("workbooks store the English name")
+    path = manifest(tmp_path, kind, [error, "a", "b", "a"])
+    code, _, err = cli("data", "list", "--images", path)
+    assert code == 2
+    assert f"{path.name}:2" in err
+    assert "is an error of the spreadsheet" in err or "means unknown" in err
+
+
+def test_errors_of_an_old_workbook_are_no_numbers(tmp_path, cli):
+    path = manifest(tmp_path, "xls", [*"abab"])
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("a")
+    for number, row in enumerate([("path", "label"), *zip(NAMES, "abab", strict=False)]):
+        for place, cell in enumerate(row):
+            sheet.write(number, place, cell) if number != 2 or not place else sheet.row(2).set_cell_error(1, "#REF!")
+    book.save(str(path))
+    code, _, err = cli("data", "list", "--images", path)
+    assert (code, "t.xls:3: the label '#REF!' is an error of the spreadsheet" in err) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "xls"])
+@pytest.mark.parametrize("column", ["label", "patient"])
+def test_dates_that_were_names(tmp_path, cli, kind, column):
+    cells = (
+        [datetime.fromisoformat(day) for day in ("2026-01-02", "2026-01-03")] if kind != "csv" else ["2-Jan", "Jan-03"]
+    )
+    cells = [cells[0], cells[1], cells[0], cells[1]]
+    columns = {"labels": cells} if column == "label" else {"labels": [*"abab"], "patient": cells}
+    code, _, err = cli("data", "list", "--images", manifest(tmp_path, kind, **columns))
+    assert (code, f"the {column} " in err and "is a date, which a spreadsheet makes of names such as 1-2" in err) == (
+        2,
+        True,
+    )
+
+
+# numbers
+
+
+@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize(
+    ("cell", "mpp"), [("0,42", 0.42), ("0.42", 0.42), (" 1,0 ", 1.0), ("", ""), ("0,42\u00a0", 0.42)]
+)
+def test_decimal_commas_of_micrometres(tmp_path, cli, kind, cell, mpp):
+    found, _ = listed(cli, manifest(tmp_path, kind, [*"abab"], mpp=[cell] * 4))
+    assert {row["mpp"] for row in found.values()} == {str(mpp)}
+
+
+@pytest.mark.parametrize("cell", ["1,234.5", "1.234,5", "0.42 um", "42 %", "1_0", "420"])
+def test_other_numbers_of_micrometres_are_refused(tmp_path, cli, cell):
+    code, out = checked(cli, manifest(tmp_path, "semicolons", [*"abab"], mpp=[cell] * 4))
+    assert (code, f"mpp {cell}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none" in out) == (1, True)
+    assert "no image has a label" not in out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decimal_commas_of_probabilities(tmp_path, cli, kind):
+    rows = [("a", "x", "0,7", "0,3"), ("b", "y", "1,000", "0,000"), ("c", "y", "4,0E-1", "0,6")]
+    figures, _ = evaluated(cli, table(tmp_path, kind, [("image_id", "label", "p_x", "p_y"), *rows]), tmp_path / "out")
+    assert figures["accuracy"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("cell", ["50.7%", "50,7 %", "1,000.0", "#REF!", "2-Jan"])
+def test_other_probabilities_are_refused(tmp_path, cli, cell):
+    path = table(
+        tmp_path, "semicolons", [("image_id", "label", "p_x", "p_y"), ("a", "x", cell, "0"), ("b", "y", "0", "1")]
+    )
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
+    assert (code, "t.csv:2" in err and "p_x" in err and cell in err) == (2, True)
+
+
+def test_the_case_of_decimal_commas(shared, tmp_path, cli):
+    text = (shared / "data" / "cases" / "c19_mpp_with_comma.csv").read_text()
+    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
+    (tmp_path / "m.csv").write_text(text)
+    found, _ = listed(cli, tmp_path / "m.csv")
+    assert [row["mpp"] for row in found.values()] == ["0.42"] * 24
+
+
+# a column for each class
+
+
+ONE_HOT = {
+    "whole": ("1", "0"),
+    "floats": ("1.0", "0.0"),
+    "commas": ("1,0", "0,0"),
+    "TRUE": ("TRUE", "FALSE"),
+    "x": ("x", ""),
+    "blank": ("1", ""),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("marks", ONE_HOT)
+def test_a_column_for_each_class(tmp_path, cli, kind, marks):
+    names = ("Benign", "InSitu", "Invasive", "Normal")
+    yes, no = ONE_HOT[marks]
+    tree(tmp_path, *NAMES)
+    rows = [(NAMES[n], f"P{n}", *(yes if n % 4 == place else no for place in range(4))) for n in range(8)]
+    found, err = listed(cli, table(tmp_path, kind, [("path", "patient", *names), *rows]))
+    assert [row["label"] for row in found.values()] == [*names, *names]
+    assert "the label is the column that holds the one of Benign, InSitu, Invasive, Normal" in err
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xls"])
+def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli, kind):
+    tree(tmp_path, *NAMES)
+    rows = [(NAMES[n], n % 2 == 0, n % 2 == 1) for n in range(8)]
+    found, _ = listed(cli, table(tmp_path, kind, [("path", "a", "b"), *rows]))
+    assert [row["label"] for row in found.values()] == [*"abababab"]
+
+
+def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, embeddings):
+    rows = [(f"i{n}", n % 2, 1 - n % 2, "b" if n else "a") for n in range(4)]
+    figures, _ = evaluated(cli, table(tmp_path, "csv", [("image_id", "a", "b", "predicted"), *rows]), tmp_path / "out")
+    assert figures["accuracy"] == 0.25
+    path = table(tmp_path, "csv", [("slide_id", "a", "b"), *((f"s{n}", n % 2, 1 - n % 2) for n in range(12))])
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("row", [(0, 0, 0), (1, 1, 0)])
+def test_rows_of_no_class_or_several(tmp_path, cli, row):
+    tree(tmp_path, *NAMES)
+    rows = [(name, *row) if name == "3.png" else (name, 1, 0, 0) for name in NAMES]
+    code, _, err = cli("data", "check", "--images", table(tmp_path, "csv", [("path", "a", "b", "c"), *rows]))
+    held = "none" if row == (0, 0, 0) else "a, b"
+    assert (code, f"(a, b, c), 1 of 8 rows do not mark one, first line 5 ({held}); an image has one label" in err) == (
+        2,
+        True,
+    )
+
+
+def test_several_labels_of_an_image(tmp_path, cli):
+    tree(tmp_path, *NAMES)
+    rows = [(name, n % 2, n % 3 == 0, n % 4 < 3) for n, name in enumerate(NAMES)]
+    code, out = checked(cli, table(tmp_path, "csv", [("path", "a", "b", "c"), *rows]))
+    assert (code, "of the columns of ones and zeros (a, b, c)" in out and "give it in a column label" in out) == (
+        1,
+        True,
+    )
+
+
+def test_a_label_beside_such_columns_is_the_label(tmp_path, cli):
+    found, _ = listed(cli, manifest(tmp_path, "csv", [*"abab"], smoker=[1, 0, 1, 0], other=[0, 1, 0, 1]))
+    assert [row["label"] for row in found.values()] == [*"abab"]
+
+
+# paths of another machine
+
+
+STARTS = (
+    "/content/drive/MyDrive/Breast/", "C:\\Users\\Jörg\\Desktop\\", "\\\\server\\share\\all data\\", "file:///home/x/",
+    "~/data/", "D:/x/", "../elsewhere/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "xls"])
+def test_paths_of_another_machine(tmp_path, cli, start, kind):
+    names = [f"img/{n}.png" for n in range(12)]
+    tree(tmp_path, *names)
+    written = [start + (name.replace("/", "\\") if "\\" in start else name) for name in names]
+    path = table(tmp_path, kind, [("path", "label"), *zip(written, "ab" * 6, strict=True)])
+    code, out = checked(cli, path)
+    assert code == 1
+    assert f"12 files are not there, but exist without the beginning {start}: remove it from the column path" in out
+    assert "no image has a label" not in out
+    assert "2 findings" in out
+    code, _, err = cli("featurize", "--images", path, "--out", tmp_path / "run")
+    assert (code, f"without the beginning {start}" in err, err.count("\n") < 3) == (2, True, True)
+
+
+def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
+    tree(tmp_path, "here.png")
+    rows = [(f"/data/x/{n % 7}/{n}.png", "ab"[n % 2]) for n in range(3000)]
+    code, out, err = cli("data", "check", "--no-copies", "--images", table(tmp_path, "csv", [("file", "label"), *rows]))
+    assert code == 1
+    assert len((out + err).splitlines()) < 40
+    text = " ".join((out + err).split())
+    assert "and 2997 more: there are no such files, first /data/x/0/0.png" in text
+    assert "no image has a label" not in text
+
+
+def test_paths_of_two_machines_and_some_that_lead_nowhere(tmp_path, cli):
+    tree(tmp_path, *(f"img/{n}.png" for n in range(6)))
+    paths = ["/a/img/0.png", "/a/img/1.png", "E:\\b\\img\\2.png", "/a/img/gone.png", "img/4.png", "img/5.png"]
+    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), *zip(paths, "ababab", strict=True)]))
+    assert code == 1
+    assert "2 files are not there, but exist without the beginning /a/: " in out
+    assert "1 files are not there, but exist without the beginning E:\\b\\: " in out
+    assert "there is no file /a/img/gone.png" in out
+    assert "all labelled images are of class" not in out
+
+
+def test_the_case_of_paths_of_colab(shared, tmp_path, cli):
+    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
+    (tmp_path / "m.csv").write_text((shared / "data" / "cases" / "c17_paths_of_colab.csv").read_text())
+    code, out = checked(cli, tmp_path / "m.csv")
+    assert (code, "24 files are not there, but exist without the beginning /content/drive/MyDrive/Breast/" in out) == (
+        1,
+        True,
+    )
