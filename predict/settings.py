@@ -134,7 +134,9 @@ def choose_point(
     positive = tuple(view["positive"])
     fitted = {point["sensitivity"]: point["threshold"] for point in view["wanted"]}
     if not positive and (threshold, sensitivity) != (None, None):
-        raise InputError(f"{bundle}: has no positive classes, so no threshold applies; train it with --positive CLASS")
+        raise InputError(
+            f"{bundle}: has no positive classes, so no threshold applies; bchisto boost and finetune take them"
+        )
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(
