@@ -15,7 +15,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..jobs import Work
 
     yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
-    yield flag("--images-per-class", group="Input", type=int, default=8, help="At least 5.")
+    yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
     yield flag("--seed", type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 

@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 _SETTINGS = FeaturizeSettings(
     encoders=(EncoderChoice("resnet50"), EncoderChoice("vgg16")),
     views=(View(0.5, 224),),
-    augmentations=2,
-    crops=3,
+    augmentations=4,
+    crops=2,
 )
 """A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
 
@@ -48,7 +48,7 @@ class DemoResult:
     boost: CrossValidation
 
 
-def demo(out: PathInput, *, images_per_class: int = 8, seed: int = 0, work: Work | None = None) -> DemoResult:
+def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work | None = None) -> DemoResult:
     """Draw a synthetic BACH dataset, extract its features, and train classifiers on them.
 
     Parameters

@@ -64,7 +64,7 @@ def test_the_three_published_encoders_at_published_scale(cli, tmp_path):
 
 
 def test_the_demo_is_small_but_whole(cli, tmp_path, monkeypatch):
-    """As it stands, but for the smallest number of images, and a crop of each augmentation in place of four."""
+    """As it stands, but for the smallest number of images, and one crop of each augmentation."""
     module = importlib.import_module("bchisto.recipes.demo")
     monkeypatch.setattr(module, "_SETTINGS", dataclasses.replace(module._SETTINGS, crops=1))
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))

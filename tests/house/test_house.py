@@ -267,3 +267,10 @@ def test_commands_in_documents_exist():
                 assert used <= known, f"{document.name}: {line}"
                 checked += 1
     assert checked > 10
+
+
+@in_repository
+def test_the_public_host_runs_the_first_commands_of_readme():
+    block = re.search(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)[1]
+    workflow = (REPOSITORY / ".github" / "workflows" / "test.yml").read_text()
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == re.findall(r"run: (make \w+)", workflow)
