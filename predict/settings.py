@@ -134,9 +134,7 @@ def choose_point(
     positive = tuple(view["positive"])
     fitted = {point["sensitivity"]: point["threshold"] for point in view["wanted"]}
     if not positive and (threshold, sensitivity) != (None, None):
-        raise InputError(
-            f"{bundle}: has no positive classes, so no threshold applies; bchisto boost and finetune take them"
-        )
+        raise InputError(f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them")
     if sensitivity is not None and sensitivity not in fitted:
         known = ", ".join(map(str, fitted)) or "none"
         raise InputError(
