@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bchisto.recipes import load_recipe
 from bchisto.recipes.methods import RECIPE_METHODS
+from bchisto.recipes.recipe import STEPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "elements.md"
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
@@ -33,7 +34,7 @@ def named(rows, column):
 def test_what_an_element_names_is_in_the_recipe_and_nothing_of_it_is_missing(name):
     recipe, rows = load_recipe(name), elements(name)
     split = {"split_by"} if recipe.magnifications else set()
-    changed = {key for change in recipe.variants.values() for step in recipe.steps for key in change.get(step, {})}
+    changed = {key for change in recipe.variants.values() for step in STEPS for key in change.get(step, {})}
     settings = {key for section in recipe.sections.values() for key in section}
     found = named(rows, 1)
     assert found <= settings | changed | OF_ALL | split
