@@ -11,7 +11,7 @@ from ..formats import file_sha256, read_rows
 from ..jobs import Work, ensure_folder, key_of
 from ..predict import predict
 from .recipe import Recipe
-from .tables import AGREEMENT, published_predictions, stem_of
+from .tables.ensembles import published_predictions, stem_of
 
 
 def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
@@ -24,7 +24,9 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    names = {name for table in recipe.published if table["kind"] == AGREEMENT for name in published_predictions(table)}
+    names = {
+        name for table in recipe.published if table["kind"] == "agreement" for name in published_predictions(table)
+    }
     if not names:
         raise InputError("{test_images} {}: {} has no published predictions of test images", folder, recipe.name)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -40,8 +42,6 @@ def predict_test_images(
 
     The table is written to a folder that is named after the content of the model file and the images.
     """
-    if not images:
-        return {}
     contents = {name: file_sha256(path) for name, path in images.items()}
     key = key_of("test images 1", model=file_sha256(model), images=contents)
     path = ensure_folder(folder / f"test-images-{key[:16]}") / "predictions.csv"
