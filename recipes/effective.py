@@ -12,7 +12,7 @@ from ..data import get_layout
 from ..finetune import network_of, resolved
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
-from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
+from .steps import FeaturizeStep, FinetuneStep, Step
 
 
 class EffectiveSetting(NamedTuple):
@@ -52,6 +52,9 @@ def effective_settings(recipe: Recipe, request: ReproduceRequest, variant: str) 
         used, sources = {**values, **_used(step, recipe)}, _sources(recipe, request, variant, step, values)
         settings += [EffectiveSetting(kind, "note", remark, "") for remark in getattr(step, "remarks", ())]
         settings += [EffectiveSetting(kind, name, _text(used[name]), sources.get(name, "default")) for name in used]
+    smaller = recipe.quick.get("explain", {}) if request.quick else {}
+    for name, setting in recipe.sections.get("explain", {}).items():
+        settings.append(EffectiveSetting("explain", name, _text(smaller.get(name, setting.value)), setting.source))
     return settings
 
 
@@ -94,14 +97,7 @@ def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str
     """Yield lines with the settings of each chosen variant: all of the first, and what is other in the others."""
     for variant, settings in differing(recipe, request):
         yield f"\n{variant}: {recipe.variants[variant]['source']}"
-        yield from (_line(one) for one in settings)
-    for name, setting in recipe.sections.get("explain", {}).items():
-        changed = recipe.quick.get("explain", {}) if request.quick else {}
-        yield _line(EffectiveSetting("explain", name, _text(changed.get(name, setting.value)), setting.source))
-
-
-def _line(setting: EffectiveSetting) -> str:
-    return f"{setting.step:10}{setting.name:22}{setting.value + '  ':52}{setting.source}".rstrip()
+        yield from (f"{step:10}{name:22}{value + '  ':52}{source}".rstrip() for step, name, value, source in settings)
 
 
 def differing(recipe: Recipe, request: ReproduceRequest) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:

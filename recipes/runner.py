@@ -89,12 +89,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
         for name, step in _networks(recipe, run.variants, kind="parameters").items()
         if run.classes(name)
     }
-    predicted: dict[str, str] = {}
-    if (first := run.obtained.get((recipe.first, None))) is not None and tested:
-        folder = request.run / "reproduce" / recipe.name
-        predicted = predict_test_images(
-            first.folder / "model.bchisto", tested, folder=folder, weights=request.weights, work=request.work
-        )
+    predicted = predict_test_images(run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request)
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
     failed = tuple(line for seed in (run, *others) for line in seed.failed)
