@@ -170,14 +170,14 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
-    value, figure = figure_of(
+    accuracy, figure = figure_of(
         "accuracy, percent", (view["accuracy"], inside.get("accuracy")), published["mean"],
         published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
     )  # fmt: skip
     if (right := _right(run, two_class=True)) is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
         figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
-    yield value, figure
+    yield accuracy, figure
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(
