@@ -7,7 +7,7 @@ from typing import Any
 
 from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .lightgbm_model import BinnedRows
-from .presets import model_params, shown_param
+from .presets import model_params
 from .tree_arrays import pack_text, parse_model
 
 
@@ -29,11 +29,7 @@ def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
 
 def _shown(terms: TrainingTerms) -> Mapping[str, str]:
     preset = terms.preset
-    return {
-        "preset": preset.name,
-        "rounds": str(preset.rounds),
-        "LightGBM parameters": ", ".join(f"{key}={shown_param(preset, key)}" for key in preset.params),
-    }
+    return {"preset": preset.name, "rounds": str(preset.rounds), "LightGBM parameters": preset.shown}
 
 
 LIGHTGBM = HeadSpec(

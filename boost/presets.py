@@ -80,6 +80,14 @@ class Preset:
     layout: str = "col"
     of_version_2: float | None = None
 
+    @property
+    def shown(self) -> str:
+        """The parameters as text; of a learning rate of LightGBM 2 both that, and what today's LightGBM gets."""
+        texts = {key: str(value) for key, value in self.params.items()}
+        if self.of_version_2 not in (None, self.params["learning_rate"]):
+            texts["learning_rate"] = f"{self.of_version_2} as of LightGBM 2, {self.params['learning_rate']:.3g} here"
+        return ", ".join(f"{key}={text}" for key, text in texts.items())
+
     def for_classes(self, classes: int) -> Preset:
         """Return the preset with the learning rate by which today's LightGBM steps as LightGBM 2 did.
 
@@ -91,9 +99,9 @@ class Preset:
         ----------
         LightGBM, issue 1154 (the hessian of version 2) and pull request 3256 (that of version 3).
         """
-        if self.of_version_2 is None:
+        if self.of_version_2 is None or classes < 2:
             return self
-        rate = self.of_version_2 * classes / (2 * max(classes - 1, 1))
+        rate = self.of_version_2 * classes / (2 * (classes - 1))
         return replace(self, params={**self.params, "learning_rate": rate})
 
     def with_params(self, changes: Mapping[str, Any]) -> Preset:
@@ -116,9 +124,8 @@ class Preset:
                 )
         if changed:
             _try_params(model_params(self, classes=_TRIAL[2], seed=0, fold_position=0), changed)
-        of_version_2 = None if "learning_rate" in changed else self.of_version_2
-        rounds_now = rounds[-1] if rounds else self.rounds
-        return replace(self, params={**self.params, **changed}, rounds=rounds_now, of_version_2=of_version_2)
+        preset = replace(self, of_version_2=None) if "learning_rate" in changed else self
+        return replace(preset, params={**self.params, **changed}, rounds=rounds[-1] if rounds else self.rounds)
 
 
 _FEW = {
@@ -199,14 +206,6 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
         f"force_{preset.layout}_wise": True,
         "verbosity": -1,
     }
-
-
-def shown_param(preset: Preset, name: str) -> str:
-    """Return a parameter as text; a learning rate of LightGBM 2 with that by which today's takes the same steps."""
-    value, of_version_2 = preset.params[name], preset.of_version_2
-    if name != "learning_rate" or of_version_2 in (None, value):
-        return str(value)
-    return f"{of_version_2} as of LightGBM 2, {value:.3g} here"
 
 
 def parse_params(options: Sequence[str]) -> dict[str, Any]:

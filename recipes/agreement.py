@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError
 from ..formats import file_sha256, read_rows
-from ..jobs import Work, ensure_folder, key_of
+from ..jobs import ensure_folder, key_of
 from ..predict import predict
-from .recipe import Recipe
-from .tables import AGREEMENT, published_predictions, stem_of
+from .recipe import Recipe, ReproduceRequest
+from .tables import Obtained
+from .tables.ensembles import published_predictions, stem_of
 
 
 def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
@@ -24,7 +24,9 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    names = {name for table in recipe.published if table["kind"] == AGREEMENT for name in published_predictions(table)}
+    names = {
+        name for table in recipe.published if table["kind"] == "agreement" for name in published_predictions(table)
+    }
     if not names:
         raise InputError("{test_images} {}: {} has no published predictions of test images", folder, recipe.name)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -34,17 +36,17 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
 
 
 def predict_test_images(
-    model: Path, images: Mapping[str, Path], *, folder: Path, weights: tuple[str, ...], work: Work
+    trained: Obtained | None, images: Mapping[str, Path], *, recipe: Recipe, request: ReproduceRequest
 ) -> dict[str, str]:
-    """Predict test images with a model file, once; return their classes by the names of `find_test_images`.
+    """Predict test images with the models of the published variant, once; return classes by names of images.
 
     The table is written to a folder that is named after the content of the model file and the images.
     """
-    if not images:
+    if trained is None or not images:
         return {}
-    contents = {name: file_sha256(path) for name, path in images.items()}
+    model, contents = trained.folder / "model.bchisto", {name: file_sha256(path) for name, path in images.items()}
     key = key_of("test images 1", model=file_sha256(model), images=contents)
-    path = ensure_folder(folder / f"test-images-{key[:16]}") / "predictions.csv"
-    if not path.is_file():
-        predict(model, list(images.values()), out=path, weights=weights, work=replace(work, shard=None))
-    return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(path)}
+    folder = ensure_folder(request.run / "reproduce" / recipe.name / f"test-images-{key[:16]}")
+    if not (table := folder / "predictions.csv").is_file():
+        predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
+    return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..boost import TrainingTerms, get_head
 from ..core import plain_options
@@ -13,14 +12,10 @@ from ..data import get_layout
 from ..finetune import network_of, resolved
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
-from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
-
-_OF_NETWORK = ("size", "batch_size", "optimizer", "learning_rate", "dropout", "l2", "weights", "convention")
-"""Settings whose default depends on the network."""
+from .steps import FeaturizeStep, FinetuneStep, Step
 
 
-@dataclass(frozen=True)
-class EffectiveSetting:
+class EffectiveSetting(NamedTuple):
     """A setting as it is used.
 
     Attributes
@@ -51,19 +46,15 @@ def effective_settings(recipe: Recipe, request: ReproduceRequest, variant: str) 
     InputError
         See `build_steps`.
     """
-    unnamed = recipe.measures_encoder and not request.encoders
-    request = replace(request, encoders=("tiny",)) if unnamed else request
     given = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
     settings = []
     for (kind, values), step in zip(given, build_steps(recipe, request, variant), strict=True):
-        used = {**values, **_used(step, recipe)}
-        if kind == "featurize" and unnamed:
-            used |= {"encoders": "that of --encoder"}
-        sources = _sources(recipe, request, variant, step)
+        used, sources = {**values, **_used(step, recipe)}, _sources(recipe, request, variant, step, values)
         settings += [EffectiveSetting(kind, "note", remark, "") for remark in getattr(step, "remarks", ())]
-        settings += [
-            EffectiveSetting(kind, name, _text(value), sources.get(name, "default")) for name, value in used.items()
-        ]
+        settings += [EffectiveSetting(kind, name, _text(used[name]), sources.get(name, "default")) for name in used]
+    smaller = recipe.quick.get("explain", {}) if request.quick else {}
+    for name, setting in recipe.sections.get("explain", {}).items():
+        settings.append(EffectiveSetting("explain", name, _text(smaller.get(name, setting.value)), setting.source))
     return settings
 
 
@@ -72,37 +63,28 @@ def _used(step: Step, recipe: Recipe) -> dict[str, Any]:
     if isinstance(step, FeaturizeStep):
         return {**step.reading, **plain_options(step.settings, deciding=True)}
     used = {**step.reading, **plain_options(step.settings, step.folds, step.view, deciding=True)}
-    if isinstance(step, BoostStep):
-        classes = len(get_layout(recipe.datasets[0]).classes)
-        preset = step.settings.lightgbm.for_classes(classes) if classes else step.settings.lightgbm
-        shown = [get_head(head).shown(TrainingTerms(preset, step.settings.seed, 0)) for head in step.settings.heads]
-        return {name: value for values in (used, *shown) for name, value in values.items()}
-    own = {name: default for name in ("dropout", "l2") if (default := _of_network(step, name)) is not None}
-    return {**used, **{name: value for name, value in own.items() if used[name] is None}, **resolved(step.settings)}
+    if isinstance(step, FinetuneStep):
+        own = inspect.signature(network_of(step.settings.network).build).parameters
+        defaults = {name: own[name].default for name in ("dropout", "l2") if used[name] is None and name in own}
+        return {**used, **defaults, **resolved(step.settings)}
+    preset = step.settings.lightgbm.for_classes(len(get_layout(recipe.datasets[0]).classes))
+    for head in step.settings.heads:
+        used |= get_head(head).shown(TrainingTerms(preset, step.settings.seed, 0))
+    return used
 
 
-def _of_network(step: FinetuneStep, name: str) -> Any:
-    parameters = inspect.signature(network_of(step.settings.network).build).parameters
-    return parameters[name].default if name in parameters else None
-
-
-def _sources(recipe: Recipe, request: ReproduceRequest, variant: str, step: Step) -> Mapping[str, str]:
+def _sources(
+    recipe: Recipe, request: ReproduceRequest, variant: str, step: Step, values: Mapping[str, Any]
+) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
-    change, quick = recipe.variants[variant], recipe.quick
-    sources = dict.fromkeys(_OF_NETWORK, "default of the network") if step.kind == "finetune" else {}
-    sources |= {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
+    change, whole = recipe.variants[variant], dict(recipe.steps_of(variant))[step.kind]
+    sources = {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
     sources |= dict.fromkeys(change.get(step.kind, ()), str(change["source"]))
-    if isinstance(step, FeaturizeStep):
-        sources |= dict.fromkeys(step.brought, "brought by the encoder")
-        sources |= (
-            {"views": f"{sources['views']}; full scale: {recipe.full_scale['source']}"} if request.full_scale else {}
-        )
-        sources |= {"encoders": "--encoder"} if request.encoders else {}
-    if request.quick:
-        smaller, whole = dict(recipe.steps_of(variant, quick=True)), dict(recipe.steps_of(variant))
-        changed = [name for name, value in smaller[step.kind].items() if value != whole[step.kind].get(name)]
-        sources |= dict.fromkeys(changed, f"--quick: {quick['source']}")
-    return sources | ({"weights": "--weights"} if request.weights and step.kind != "boost" else {})
+    sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
+    sources |= {"encoders": "--encoder"} if request.encoders else {}
+    sources |= {"weights": "--weights"} if request.weights and step.kind != "boost" else {}
+    scope = " ".join(["--quick"] * request.quick + ["--full-scale"] * request.full_scale)
+    return sources | {name: scope for name, value in values.items() if value != whole.get(name)}
 
 
 def _text(value: Any) -> str:
@@ -115,22 +97,13 @@ def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str
     """Yield lines with the settings of each chosen variant: all of the first, and what is other in the others."""
     for variant, settings in differing(recipe, request):
         yield f"\n{variant}: {recipe.variants[variant]['source']}"
-        yield from (_line(one) for one in settings)
-    for name, setting in recipe.sections.get("explain", {}).items():
-        changed = recipe.quick.get("explain", {}) if request.quick else {}
-        yield _line(EffectiveSetting("explain", name, _text(changed.get(name, setting.value)), setting.source))
-
-
-def _line(setting: EffectiveSetting) -> str:
-    return f"{setting.step:10}{setting.name:22}{setting.value + '  ':52}{setting.source}".rstrip()
+        yield from (f"{step:10}{name:22}{value + '  ':52}{source}".rstrip() for step, name, value, source in settings)
 
 
 def differing(recipe: Recipe, request: ReproduceRequest) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
     """Yield each chosen variant with its settings; of the second and further only those that the first has not."""
-    first: Sequence[EffectiveSetting] = ()
-    known: set[tuple[str, str, str]] = set()
+    known: set[tuple[str, ...]] = set()
     for variant in recipe.chosen(request.variants):
         settings = effective_settings(recipe, request, variant)
-        yield variant, [one for one in settings if (one.step, one.name, one.value) not in known]
-        first = first or settings
-        known = {(one.step, one.name, one.value) for one in first}
+        yield variant, [one for one in settings if one[:3] not in known]
+        known = known or {one[:3] for one in settings}

@@ -78,15 +78,14 @@ def describe_recipe(name: str, *, scope: Scope | None = None, weights: Many[Text
     Parameters
     ----------
     name, scope, weights
-        As in `reproduce`. The first chosen variant has all its settings, the others what differs from it. A recipe
-        that measures an encoder needs none here.
+        As in `reproduce`. The first chosen variant has all its settings, the others what differs from it.
 
     Raises
     ------
     InputError
         The recipe or a variant does not exist.
     """
-    recipe, request = _prepared(name, Path(), Path(), scope=scope, weights=weights, work=None, measured=False)
+    recipe, request = _prepared(name, Path(), Path(), scope=scope, weights=weights, work=None)
     return [f"{recipe.name}: {recipe.title}", recipe.citation, *describe_settings(recipe, request)]
 
 
@@ -196,13 +195,12 @@ def _prepared(
     scope: Scope | None,
     weights: Many[TextInput],
     work: Work | None,
-    measured: bool = True,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     options = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
     request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **options)
     recipe = load_recipe(name)
-    if measured and recipe.measures_encoder and not request.encoders:
+    if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)
     if request.encoders and not recipe.measures_encoder:
         raise InputError("{encoders} {}: {} names its own", request.encoders[0], recipe.name)

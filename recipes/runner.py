@@ -22,7 +22,7 @@ from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
-from .steps import FeaturizeStep, FinetuneStep, Step
+from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
 
 _log = logging.getLogger(__name__)
@@ -89,13 +89,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
         for name, step in _networks(recipe, run.variants, kind="parameters").items()
         if run.classes(name)
     }
-    predicted: dict[str, str] = {}
-    if (first := run.obtained.get((recipe.first, (recipe.magnifications or (None,))[0]))) is not None:
-        weights = [step.settings.weights for step in run.variants[recipe.first] if isinstance(step, FeaturizeStep)]
-        predicted = predict_test_images(
-            first.folder / "model.bchisto", tested, folder=request.run / "reproduce" / recipe.name,
-            weights=weights[0] if weights else request.weights, work=request.work,
-        )  # fmt: skip
+    predicted = predict_test_images(run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request)
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
     failed = tuple(line for seed in (run, *others) for line in seed.failed)

@@ -66,10 +66,6 @@ def _percent(interval: Interval | None) -> tuple[float, float] | None:
     return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
 
 
-def _fraction(interval: Interval | None) -> tuple[float, float] | None:
-    return None if interval is None or interval.reason else (interval.low, interval.high)
-
-
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
     if (run := runs.of(table, at)) is None:
@@ -88,11 +84,10 @@ def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figu
 def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
     predictions, view = run.panel.table, run.panel.metrics.get("two_class")
-    if not two_class:
-        return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
-    if view is None:
+    if two_class and view is None:
         return None
-    return np.asarray(two_sides(predictions, view["positive"], view["rule"]).right, np.float64)
+    sides = two_sides(predictions, view["positive"], view["rule"]).right if two_class and view else None
+    return np.asarray(predictions.predicted == predictions.labels if sides is None else sides, dtype=np.float64)
 
 
 def gain_by_fold(
@@ -175,14 +170,14 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
     inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
-    value, figure = figure_of(
+    accuracy, figure = figure_of(
         "accuracy, percent", (view["accuracy"], inside.get("accuracy")), published["mean"],
         published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
     )  # fmt: skip
     if (right := _right(run, two_class=True)) is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
         figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
-    yield value, figure
+    yield accuracy, figure
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(
@@ -210,7 +205,7 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
                 inside = predictions.labels == classes.index(true)
                 right = predictions.predicted == classes.index(predicted)
                 if (share := Units.of(predictions).share(right, inside)) is not None:
-                    value = float(right[inside].mean()), _fraction(share)
+                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
             yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
 
 
@@ -226,16 +221,11 @@ def stem_of(name: str) -> str:
 
 def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
     """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
-    theirs = published_predictions(table)
-    for name, labels in {
-        "all classes": [*table["predictions"]],
-        **{label: [label] for label in table["predictions"]},
-    }.items():
+    theirs, classes = published_predictions(table), list(table["predictions"])
+    for name, labels in [("all classes", classes), *((label, [label]) for label in classes)]:
         images = [image for image, label in theirs.items() if label in labels]
-        same = [match_class(runs.tested[image], labels) == theirs[image] for image in images if image in runs.tested]
+        same = [match_class(runs.tested[image], classes) == theirs[image] for image in images if image in runs.tested]
+        inside = _percent(share_interval(same, range(len(same)))) if same else None
         number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
-        value: Value = (
-            (sum(same) / len(same), _fraction(share_interval(same, range(len(same))))) if same else (None, None)
-        )
-        obtained, figure = figure_of(name, value)
-        yield obtained, replace(figure, cited=True, printed=number)
+        obtained = 100 * sum(same) / len(same) if same else None
+        yield obtained, PublishedFigure(name, None, obtained, interval=inside, cited=True, printed=number)

@@ -35,16 +35,13 @@ class TableKind:
     always: bool = False
 
 
-AGREEMENT = "agreement"
-"""Kind of a table with published predictions of test images: class to names of files."""
-
 KINDS = {
     "stores": TableKind(("rows",), by_store),
     "fusion_folds": TableKind(("values",), fusion_by_fold),
     "two_class_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
-    AGREEMENT: TableKind(("predictions",), agreement, once=True, always=True),
+    "agreement": TableKind(("predictions",), agreement, once=True, always=True),
     "gains": TableKind(("of", "rows"), gains),
     "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
     "variants": TableKind(("metric", "rows"), metrics_of_rows),

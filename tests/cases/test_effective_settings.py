@@ -51,7 +51,7 @@ def test_several_variants_are_printed_by_what_differs(cli):
 
 def test_what_a_typed_option_changes_is_printed(cli):
     quick = printed(cli, "rakhlin2018", "--quick", "--full-scale", "--weights", "random")["published"]
-    assert quick["featurize", "augmentations"] == ("4", "--quick: ours")
+    assert quick["featurize", "augmentations"] == ("4", "--quick --full-scale")
     assert quick["featurize", "views"][0] == "0.5:400, 0.5:650, 1.0:800, 1.0:1300"
     assert quick["featurize", "weights"] == ("imagenet, random", "--weights")
     assert quick["featurize", "mode"] == ("exact", "default")
@@ -59,7 +59,8 @@ def test_what_a_typed_option_changes_is_printed(cli):
     named = printed(cli, "bach-encoder", "--encoder", "tiny", "--variant", "eva-knn")["eva-knn"]
     assert named["featurize", "encoders"] == ("tiny", "--encoder")
     assert named["boost", "heads"] == ("knn", "ours: THUNDER's second head")
-    assert printed(cli, "bach-encoder")["eva-logistic"]["featurize", "encoders"] == ("that of --encoder", "--encoder")
+    code, _, err = cli("reproduce", "bach-encoder", "--settings")
+    assert (code, "bach-encoder: measures an encoder; name it with --encoder NAME" in err) == (2, True), err
 
 
 def test_a_variant_that_there_is_not(cli):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from bchisto.recipes import load_recipe
+from bchisto.recipes.effective import effective_settings
 from bchisto.recipes.methods import RECIPE_METHODS
+from bchisto.recipes.recipe import ReproduceRequest
 
 PAGE = Path(__file__).parents[2] / "docs" / "elements.md"
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
@@ -26,20 +28,68 @@ def elements(name):
 
 
 def named(rows, column):
-    return {name for row in rows for name in re.findall(r"`([^`]+)`", row[column])}
+    """Return the names in a column; of settings without the value that may follow."""
+    return {name.partition("=")[0] for row in rows for name in re.findall(r"`([^`]+)`", row[column])}
+
+
+def valued(rows):
+    """Return the settings whose values are named, with these values."""
+    values = {}
+    for name, value in (pair for row in rows for pair in re.findall(r"`([^`=]+)=([^`]*)`", row[1])):
+        values.setdefault(name, set()).add(value)
+    return values
+
+
+def used(name):
+    """Return all settings that the variants of a system would use, with their values."""
+    recipe, values = load_recipe(name), {}
+    request = ReproduceRequest(images=Path(), run=Path())
+    for variant in recipe.variants:
+        for one in effective_settings(recipe, request, variant):
+            values.setdefault(one.name, set()).add(one.value)
+    values.pop("note", None)
+    return values
+
+
+def of_all_systems():
+    text = PAGE.read_text(encoding="utf-8").partition("## Defaults in all systems\n")[2]
+    return valued([["", line] for line in text.splitlines() if line.startswith("|")])
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_what_an_element_names_is_in_the_recipe_and_nothing_of_it_is_missing(name):
     recipe, rows = load_recipe(name), elements(name)
     split = {"split_by"} if recipe.magnifications else set()
-    changed = {key for change in recipe.variants.values() for step in recipe.steps for key in change.get(step, {})}
-    settings = {key for section in recipe.sections.values() for key in section}
+    settings, shared = {*used(name), *recipe.sections.get("explain", {})}, set(of_all_systems())
     found = named(rows, 1)
-    assert found <= settings | changed | OF_ALL | split
-    assert settings | OF_ALL | split <= found
+    assert found <= settings | OF_ALL | split
+    assert settings | OF_ALL | split <= found | shared
     assert named(rows, 2) == set(recipe.variants)
     assert named(rows, 3) == {table["key"] for table in recipe.published}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_values_that_an_element_names_are_those_of_the_program(name):
+    """All of them: a setting that is named with a value has no other in any variant."""
+    values, own = used(name), valued(elements(name))
+    named_bare = named([[row[0], re.sub(r"`[^`]*=[^`]*`", "", row[1])] for row in elements(name)], 1)
+    assert {setting: values[setting] for setting in own.keys() - named_bare} == {
+        setting: own[setting] for setting in own.keys() - named_bare
+    }
+    for setting, value in of_all_systems().items():
+        assert values.get(setting, value) == value or setting in own, setting
+    assert len(own) > 5
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_is_faithful_names_a_test_or_says_that_it_was_only_read(name):
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PAGE.parents[1].glob("tests/*/test_*.py"))
+    tests = set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
+    faithful = [row[4] for row in elements(name) if "faithful" in row[4]]
+    for cell in faithful:
+        assert "read only" in cell or set(re.findall(r"`(test_\w+)`", cell)) & tests, cell
+        assert set(re.findall(r"`(test_\w+)`", cell)) <= tests, cell
+    assert faithful
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

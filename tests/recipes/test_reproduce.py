@@ -186,6 +186,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     assert [comparison.key for comparison in result.published] == [
         "accuracy",
+        "fine-tuning",
         "fusion-gain",
         "seed-gain",
         "fusion-by-fold",
@@ -194,9 +195,9 @@ def test_published_and_obtained_stand_side_by_side(done):
         "confusion",
         "test-images",
     ]
-    gain = result.published[1].figures[0]  # of one store, whose fusion is itself
+    gain = result.published[2].figures[0]  # of one store, whose fusion is itself
     assert (gain.name, gain.published, gain.obtained) == ("tiny-1.0-48", 3.0, 0.0)
-    assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[1].note
+    assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[2].note
     with (run / "reproduce" / "small" / "accuracy.csv").open() as handle:
         rows = {row["figure"]: row for row in csv.DictReader(handle)}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
@@ -292,6 +293,36 @@ def test_test_images_agree_with_the_predictions_of_the_authors(tmp_path, bach, c
         images.mkdir(exist_ok=True)
         code, _, err = cli("reproduce", named, *options, "--test-images", images)
         assert (code, message.format(images) in err) == (2, True), err
+
+
+def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_path, bach, cli):
+    """The variant of the recipe with a network that is trained in seconds."""
+    recipe = small()
+    network = recipe["variants"]["fine-tuned"]
+    assert (network["steps"], network["finetune"]["network"]) == (["finetune"], "resnet50")
+    assert network["finetune"]["folds"] == load_recipe("rakhlin2018").values("boost")["folds"]
+    assert "--plan" in network["source"]
+    network = {**network, "finetune": {**network["finetune"], "network": "ddsm-baseline", "weights": "random"}}
+    variants = {"published": recipe["variants"]["published"], "fine-tuned": network}
+    code, out, err = cli(
+        "reproduce", write(tmp_path, {**recipe, "variants": variants}), "--images", bach, "--out", tmp_path / "run",
+        "--quick", "--weights", "tiny=random", "--jobs", 1, "--all-variants",
+    )  # fmt: skip
+    assert code == 0, err
+    with (tmp_path / "run" / "reproduce" / "small" / "fine-tuning.csv").open() as handle:
+        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    for name, folder in (("published", "boost/rakhlin10-quick-lightgbm"), ("fine-tuned", "finetune/*")):
+        (path,) = (tmp_path / "run").glob(f"{folder}/predictions.csv")
+        table = list(csv.DictReader(path.read_text().splitlines()))
+        columns = [column for column in table[0] if column.startswith("p_")]
+        right = [max(columns, key=lambda column: float(row[column])) == f"p_{row['label']}" for row in table]
+        assert float(rows[name]["obtained"]) == pytest.approx(100 * np.mean(right))
+        assert {(row["image_id"], row["fold"]) for row in table} == {
+            (row["image_id"], row["fold"])
+            for row in csv.DictReader((tmp_path / "run/quick/rakhlin10-quick.csv").read_text().splitlines())
+        }
+    assert (rows["published"]["published"], rows["fine-tuned"]["published"]) == ("87.2", "not printed")
+    assert "fine-tuning does not perform well (is worse than the fusion, ours). Here: not judged" in out
 
 
 def test_four_classes_step_as_in_2018(done):

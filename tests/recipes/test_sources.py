@@ -159,8 +159,9 @@ def patients(folder, name, right):
 
 
 def test_a_comparison_is_judged_by_f1_and_by_patients(tmp_path):
-    published = load_recipe("breakhis-resnet").published
-    tables = [table for table in published if table["key"] in ("papers-f1", "papers-patients")]
+    tables = [
+        table for table in load_recipe("breakhis-resnet").published if table["key"] in ("papers-f1", "papers-patients")
+    ]
     seed = {(name, 40): patients(tmp_path / name, name, right) for name, right in (("best", 39), ("decaf", 16))}
     for table in compare_published(tables, Runs("best", seed, (40, 100), [seed, seed]), note=""):
         said = [line.partition("Here: ")[2] for line in table.note.splitlines()]
