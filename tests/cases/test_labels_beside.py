@@ -8,7 +8,8 @@ from sample_trees import tree
 from written_tables import checked, listed, table
 
 TINY = (
-    "--encoder", "tiny", "--weights", "random", "--view", "1.0:32", "--crops", 1, "--augmentations", 1, "--jobs", 1, "--stain", "none",
+    "--encoder", "tiny", "--weights", "random", "--view", "1.0:32", "--crops", 1, "--augmentations", 1,
+    "--jobs", 1, "--stain", "none",
     "--color-range", 1, 1,
 )  # fmt: skip
 FOLDERS = ("", "train/", "a b/c/")
