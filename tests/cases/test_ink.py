@@ -146,7 +146,7 @@ def test_the_statistics_are_those_of_all_other_pixels(cli, clean, tmp_path):
     c *= (np.array([1.9705, 1.0308]) / np.percentile(c, 99, axis=1))[:, None]
     out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
     after = decode_image(tmp_path / "out" / "padded.png")[32:, :-42].reshape(-1, 3)
-    assert (np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2).mean() >= 0.999  # but dark pixels at the edge
+    assert (np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2).mean() >= 0.998  # but dark pixels at the edge
     row = rows_of(tmp_path / "out")["padded.png"]
     shown = [
         float(row[f"{name}_{channel}"]) for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")

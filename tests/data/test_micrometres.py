@@ -49,7 +49,7 @@ def test_a_number_that_cannot_be_is_an_error_of_its_row(tmp_path, cell):
     (tmp_path / "m.csv").write_text(f"path,label,mpp\na.tif,x,{cell}\n")
     (finding,) = (f for f in read_dataset(tmp_path / "m.csv").findings if f.level == "error")
     assert (finding.file, finding.message) == (
-        "m.csv:2", f"mpp {cell}: give micrometres per pixel, 0.02 to 20, or none",
+        "m.csv:2", f"mpp {cell}: give micrometres per pixel, 0.02 to 20 such as 0.42, or none",
     )  # fmt: skip
 
 
