@@ -208,7 +208,7 @@ OTHERS = {
     "labels.csv.xlsx.bak": (_zip(xl__workbook_DOT_xml=b"x"), "an Excel workbook; give its name the ending .xlsx"),
     "db.sqlite": (b"SQLite format 3\x00\xff", "a SQLite database; export its table"),
     "run.json": (b'{\n "a": "\xc3\xa9"}', "a JSON file; give a folder of images"),
-    "report.html": (b"<!DOCTYPE html><html>\xc3\xa9</html>", "a page (HTML or XML); give the images"),
+    "report.html": (b"<!DOCTYPE html><html>\xc3\xa9</html>", "a web page; give the file itself"),
     "film.mp4": (b"\0\0\0\x20ftypisom\xff", "a video; save frames"),
 }  # fmt: skip
 

@@ -73,7 +73,7 @@ def test_tables_of_the_same_file_name_get_longer_names(boosted, tmp_path):
 
 def test_what_does_not_fit(tmp_path, boosted):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no predictions\.csv in this run folder; run bchisto boost first"):
+    with pytest.raises(InputError, match=r"no predictions\.csv in this folder; give a run folder of bchisto boost"):
         evaluate([tmp_path / "empty"], out=tmp_path / "out")
     for changes, message in (
         ({"bootstrap": -1}, "`bootstrap` -1: give 0 to 100,000 draws"),

@@ -183,8 +183,8 @@ def test_texts_on_which_hdf5_does_not_end(tmp_path, monkeypatch):
 
 def test_other_files(tmp_path):
     for name, message in (
-        ("e.pt", "run code when they are read"),
-        ("e.npy", "numpy.savez writes features with image_id"),
+        ("e.pt", "embeddings are read from"),
+        ("e.npy", "numpy.savez"),
         ("gone.npz", "no such"),
     ):
         if name != "gone.npz":
@@ -297,14 +297,15 @@ def test_an_import_is_a_store(tmp_path):
     [
         (None, "one.npz: has no labels; give a table of them with `labels`"),
         ("image_id,label\nx,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
-        ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* named a b/é.png; here it is x.png"),
+        ("image_id,label\nx.png,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
+        ("image_id,label\ny.png,a\n", "labels.csv: names none of the images of .* named a b/é.png; here it is y.png"),
         ("image_id,Befund\nx,a\n", "must have a column `label`"),
         ("name,label\nx,a\n", "must have a column `image_id`"),
         ("image_id,label\nx,a\nx,b\n", "line 3: x is already in line 2"),
         ("image_id,label\n,a\n", "line 2: an empty image_id"),
         ("image_id,label\n", "the table has no rows"),
         ("image_id,label\nx,a,b\n", "line 2 has more cells than the header"),
-        ("", "must have a column `label`"),
+        ("", "must have a column `image_id`"),
     ],
 )
 def test_labels_that_do_not_hold(tmp_path, table, message):
