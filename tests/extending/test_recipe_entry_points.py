@@ -55,11 +55,13 @@ def test_an_unknown_name_lists_it(tmp_path, monkeypatch, cli):
 
 
 def test_its_settings_are_printed(tmp_path, monkeypatch, cli):
-    offer(tmp_path, "printer", f"from pathlib import Path\nfound = Path({str(STUDY)!r})", lab_study="found")
+    own = tmp_path / "lab-study.yaml"  # with a network of bchisto's, whose defaults are printed too
+    own.write_text(STUDY.read_text().replace("plain", "patch-resnet"))
+    offer(tmp_path, "printer", f"from pathlib import Path\nfound = Path({str(own)!r})", lab_study="found")
     monkeypatch.syspath_prepend(tmp_path)
     code, out, _ = cli("reproduce", "lab-study", "--settings")
     assert code == 0
-    assert re.search(r"finetune +network +plain +sec\. 2", out)
+    assert re.search(r"finetune +network +patch-resnet +sec\. 2", out)
 
 
 def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch):
