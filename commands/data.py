@@ -174,12 +174,12 @@ def check(context: click.Context, /, **options: Any) -> None:
         echo(json_text({**result.content(say), "next": then}), lines=True)
     else:
         echo(preflight_text(result, say=say), lines=True)
-        notes = len(result.survey.findings) - len(result.wrong)
+        notes = len(result.findings) - len(result.wrong)
         echo(
             f"{result.dataset.name}: {counted(len(result.dataset), 'image')}, {counted(len(result.wrong), 'finding')}"
             + (f", {counted(notes, 'note')}" if notes else "")
             + (" (synthetic)" if result.dataset.synthetic else "")
-            + ("; --json names every file and pair" if result.survey.findings else "")
+            + ("; --json names every file and pair" if result.findings else "")
         )
         if then:
             echo("\nNEXT", lines=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -53,8 +54,6 @@ class Preflight:
         Seconds of the feature extraction with each preset.
     used : tuple of ImageRecord
         Images that can be used; of identical files only one.
-    stains : StainSurvey or None
-        Check of the planned stain normalisation on a sample; None if there is none or it was not requested.
     """
 
     dataset: Dataset
@@ -68,7 +67,17 @@ class Preflight:
     estimate: DescribingEstimate | None
     presets: Mapping[str, float] = field(default_factory=dict)
     used: tuple[ImageRecord, ...] = ()
-    stains: StainSurvey | None = None
+
+    @functools.cached_property
+    def stains(self) -> StainSurvey | None:
+        """Check of the planned stain normalisation on a sample, which this decodes; None without normalisation."""
+        return survey_stains(self.used, settings=self.planned)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, with one on doubtful stains if many images have them."""
+        doubt = doubt_finding(self.stains, root=self.dataset.root)
+        return (*self.survey.findings, *((doubt,) if doubt else ()))
 
     @property
     def image_is(self) -> str:
@@ -85,7 +94,7 @@ class Preflight:
     @property
     def wrong(self) -> list[Finding]:
         """Findings that are more than notes."""
-        return [finding for finding in self.survey.findings if finding.level != "note"]
+        return [finding for finding in self.findings if finding.level != "note"]
 
     @property
     def refused(self) -> list[Finding]:
@@ -147,7 +156,7 @@ class Preflight:
             "images": len(self.dataset),
             "classes": self.dataset.class_counts(),
             "synthetic": self.dataset.synthetic,
-            "findings": [{"level": f.level, "file": f.file, "message": say(f.message)} for f in survey.findings],
+            "findings": [{"level": f.level, "file": f.file, "message": say(f.message)} for f in self.findings],
             "class_by_patient": {
                 "known": sum(record.group is not None for record in records),
                 "unknown": sum(record.group is None for record in records),
@@ -216,7 +225,6 @@ def preflight(
     decode: bool = False,
     copies: bool = True,
     timed: bool = False,
-    stains: bool = True,
     keep: Collection[str] = (),
 ) -> Preflight:
     """Check a dataset, and find the views and cross-validation schemes that can be used with it.
@@ -236,8 +244,6 @@ def preflight(
         Search for near-duplicates, for which every image is decoded.
     timed : bool
         Load the networks and time them on one image, instead of an estimate from recorded speeds.
-    stains : bool
-        Normalise the stains of a sample of the images, and check the result.
     keep : collection of str
         As for `plan_describing`.
 
@@ -278,12 +284,10 @@ def preflight(
         group_is=result.group_is,
         seed=requested.seed,
     )
-    checked = survey_stains(once.records, settings=planned) if stains else None
-    result = replace(result, protocols=tuple(protocols), used=once.records, stains=checked)
-    further = [doubt_finding(checked, root=dataset.root)]
+    result = replace(result, protocols=tuple(protocols), used=once.records)
     if result.unfoldable and not dataset.untrainable:
-        further.append(Finding("warning", str(dataset.root), result.unfoldable))
-    result = replace(result, survey=replace(survey, findings=(*survey.findings, *filter(None, further))))
+        unfoldable = Finding("warning", str(dataset.root), result.unfoldable)
+        result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
     if fitting is None:
         return result
     work = Work.of(work)

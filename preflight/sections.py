@@ -309,7 +309,7 @@ def grouped_findings(result: Preflight, findings: Iterable[Finding]) -> list[tup
 
 def findings_text(result: Preflight, *, say: Say) -> str:
     """Return all findings as text, with files of the same finding in one line."""
-    ranked = grouped_findings(result, result.survey.findings)
+    ranked = grouped_findings(result, result.findings)
     return "\n".join(f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked)
 
 
@@ -325,7 +325,7 @@ def findings_section(result: Preflight, *, say: Say) -> Section:
         copies = first_of.get(finding.file, ())
         return not any(f" {original} (" in finding.message for original in copies)
 
-    ranked = grouped_findings(result, filter(is_shown, result.survey.findings))
+    ranked = grouped_findings(result, filter(is_shown, result.findings))
     if not ranked and not pairs:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
     blocks = [

@@ -81,9 +81,9 @@ def _sources(
     sources = {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
     sources |= dict.fromkeys(change.get(step.kind, ()), str(change["source"]))
     sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
-    sources |= {"encoders": "--encoder"} if request.encoders else {}
-    sources |= {"weights": "--weights"} if request.weights and step.kind != "boost" else {}
-    scope = " ".join(["--quick"] * request.quick + ["--full-scale"] * request.full_scale)
+    sources |= {"encoders": "the request"} if request.encoders else {}
+    sources |= {"weights": "the request"} if request.weights and step.kind != "boost" else {}
+    scope = " ".join(["quick"] * request.quick + ["full scale"] * request.full_scale)
     return sources | {name: scope for name, value in values.items() if value != whole.get(name)}
 
 

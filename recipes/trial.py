@@ -95,7 +95,7 @@ def trial(
         _log.info("%s", defaults_text(brought, quick))
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
-    check = preflight(selection, settings=quick, work=work, copies=False, stains=False, keep=keep)
+    check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
     protocol = _usable(check, work)
     if small := sorted({image for fit in check.planned_views for image in fit.too_small}):
         _log.warning(
