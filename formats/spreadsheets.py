@@ -86,7 +86,7 @@ def visible(text: str) -> str:
 
 
 def _is_unseen(sign: str) -> bool:
-    return sign in _UNSEEN or (unicodedata.category(sign) in ("Cf", "Cc") and sign != "\0")
+    return sign in _UNSEEN or unicodedata.category(sign) == "Cf"
 
 
 def decimal_of(text: str) -> float:

@@ -20,7 +20,7 @@ from bchisto.recipes import Scope, reproduce
 IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
     context="small", only="list.csv", group_from=-1, label_from="(a|b)_", path_column="file", label_column="kind",
-    group_column="case",
+    group_column="case", labels="labels.csv",
     mpp=0.25,
 )  # fmt: skip
 DESCRIBED = FeaturizeSettings(
@@ -166,7 +166,7 @@ def config_of(tmp_path, monkeypatch):
     # which precision an engine executes depends on the machine, and on whether the engine is installed
     monkeypatch.setattr("bchisto.featurize.pipeline._executed", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "features").mkdir(parents=True)
     (tmp_path / "model.bchisto").touch()
 
     def recorded(function, *arguments, **options):

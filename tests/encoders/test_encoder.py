@@ -140,7 +140,7 @@ def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,
-        match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file, or leave out `weights`",
+        match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file",
     ):
         Encoder("mobilenet", weights=str(path))
 
