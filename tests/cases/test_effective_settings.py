@@ -51,13 +51,13 @@ def test_several_variants_are_printed_by_what_differs(cli):
 
 def test_what_a_typed_option_changes_is_printed(cli):
     quick = printed(cli, "rakhlin2018", "--quick", "--full-scale", "--weights", "random")["published"]
-    assert quick["featurize", "augmentations"] == ("4", "--quick --full-scale")
+    assert quick["featurize", "augmentations"] == ("4", "quick full scale")
     assert quick["featurize", "views"][0] == "0.5:400, 0.5:650, 1.0:800, 1.0:1300"
-    assert quick["featurize", "weights"] == ("imagenet, random", "--weights")
+    assert quick["featurize", "weights"] == ("imagenet, random", "the request")
     assert quick["featurize", "mode"] == ("exact", "default")
     assert "learning_rate=0.1 as of LightGBM 2, 0.0667 here" in quick["boost", "LightGBM parameters"][0]
     named = printed(cli, "bach-encoder", "--encoder", "tiny", "--variant", "eva-knn")["eva-knn"]
-    assert named["featurize", "encoders"] == ("tiny", "--encoder")
+    assert named["featurize", "encoders"] == ("tiny", "the request")
     assert named["boost", "heads"] == ("knn", "ours: THUNDER's second head")
     code, _, err = cli("reproduce", "bach-encoder", "--settings")
     assert (code, "bach-encoder: measures an encoder; name it with --encoder NAME" in err) == (2, True), err
