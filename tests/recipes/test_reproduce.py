@@ -92,9 +92,10 @@ def test_the_recipe_is_what_the_commands_default_to():
 
     recipe = load_recipe("rakhlin2018")
     values, defaults = recipe.values("featurize"), FeaturizeSettings()
-    for name in ("augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "batch_size", "seed"):
+    for name in ("augmentations", "crops", "pool", "stain_fallback", "precision", "batch_size", "seed"):
         given = getattr(defaults, name)
         assert type(given)(values[name]) == given, name
+    assert (values["stain"], defaults.stain) == ("macenko-published", "macenko")  # which leaves ink and borders out
     assert tuple(map(float, values["color_range"])) == defaults.color_range
     # the code ran on Keras 2.1.3; today's ResNet-50 is a variant of the recipe, and what the command takes
     assert values["encoders"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
