@@ -206,7 +206,7 @@ class ImageFiles:
         """
         try:
             *values, remarks = json.loads(self._known[self._stamp(path)][1])
-            header = ImageHeader(*[*values, tuple(remarks)])
+            header = ImageHeader(*[*values, tuple((level, text) for level, text in remarks)])
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
         self._headers[path] = header
