@@ -3,7 +3,6 @@
 From a model file and images it computes an `Explanation` of each image, which is drawn together with its limitations.
 """
 
-from .cases import case_samples, check_count, show_cases
 from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
@@ -25,8 +24,6 @@ __all__ = [
     "Step",
     "UnitPictures",
     "activation_and_gradient",
-    "case_samples",
-    "check_count",
     "colour_limits",
     "compiled_gradient",
     "draw",
@@ -38,7 +35,6 @@ __all__ = [
     "mean_colour",
     "pull_back",
     "settings_of",
-    "show_cases",
     "to_numpy",
     "where_highest",
     "write_regions",
