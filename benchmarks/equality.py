@@ -273,7 +273,7 @@ def compared(folder):
 
 
 def compare(before, after):
-    """Print what differs, in one line for the models of a folder, and what was compared; return how many files differ."""
+    """Print what differs, in one line for the models of a folder; return how many files differ."""
     old, new, wrong = compared(before), compared(after), set()
     names, lines = defaultdict(list), defaultdict(list)
     for name in new.keys() - old.keys():  # moved, or only of the second
