@@ -43,7 +43,6 @@ WORKBOOK_BYTES = 128 * 1024**2  # unpacked size in the zip directory; no more th
 ROW_ELEMENTS = 300_000  # XML elements in a row of a workbook; a row of Excel has up to 16,384 cells
 OTHER_ELEMENTS = 3_000_000  # XML elements outside of rows: the texts of a million cells are two million
 TEXT_WITHOUT_ELEMENT = 1024**2  # bytes; a cell holds at most 32,767 characters
-XLS_BYTES = 4 * 1024**2  # of an Excel 97 workbook; the table of INbreast takes some ten kilobytes
 
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models

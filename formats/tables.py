@@ -1,4 +1,4 @@
-"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx``, ``.xlsm`` or ``.xls``).
+"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx`` or ``.xlsm``).
 
 Blanks around cells are removed, and also the apostrophe that protects a text from being run as a formula.
 """
@@ -13,6 +13,7 @@ import io
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from .container import BROKEN
 from .kinds import mistaken
 from .spreadsheets import DATE, NO_VALUE, TableFacts, visible
 from .workbook import Marks, check_parts
-from .xls import cell_text, xls_rows
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Possible delimiters of columns, in the order in which they are tried, and their names for messages."""
@@ -60,9 +60,8 @@ def table_rows(
     DependencyError
         The package that reads this kind of workbook is missing.
     """
-    readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
-    read = readers.get(path.suffix.casefold())
-    rows = _text_rows(path, about, fits=fits) if read is None else read(path, about)
+    book = path.suffix.casefold() in (".xlsx", ".xlsm")
+    rows = _excel_rows(path, about) if book else _text_rows(path, about, fits=fits)
     changed: list[int] = []
     for index, (number, cells) in enumerate(about.filled(rows)):
         if not index and len(cells) > limits.TABLE_COLUMNS:
@@ -158,6 +157,15 @@ def _excel_rows(path: Path, about: TableFacts) -> Rows:
     return rows
 
 
+def _cell_text(value: Any) -> str:
+    """Return the value of a cell as text, as in a CSV file."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(Decimal(repr(value))))  # as the spreadsheet shows it, with zeros after the digits that it keeps
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return "" if value is None else str(value)
+
+
 def _check_size(path: Path) -> None:
     """Refuse a workbook that is too large by its zip directory, before anything is unpacked."""
     check_zip(path, members=limits.WORKBOOK_PARTS)
@@ -192,7 +200,7 @@ def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFac
         cells += len(row)
         if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
             raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
-        texts = [cell_text(value) for value in row]
+        texts = [_cell_text(value) for value in row]
         about.spoiled |= {(number, place): DATE for place, value in enumerate(row) if isinstance(value, _DATES)}
         begun = begun or any(texts)  # a table may begin below empty rows
         if begun:

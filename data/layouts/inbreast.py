@@ -1,4 +1,4 @@
-"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv`` or ``INbreast.xls``."""
+"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv``, the first sheet of its ``.xls``."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the code of the patient in the file name. Only the first sheet of an ``.xls`` is read, and nothing
-        in the folder ``MedicalReports``, because both contain personal data.
+        The group is the code of the patient in the file name. Nothing in the folder ``MedicalReports`` is read, because
+        it contains personal data.
 
     Raises
     ------
     InputError
-        There is no table or more than one, or a column is missing.
+        There is no table as CSV, or more than one, or a column is missing.
     """
     findings: list[Finding] = []
     table, images = _files(root, findings)
@@ -89,9 +89,11 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
             tables[path.suffix.casefold()].append(path)
         elif path.suffix.casefold() == ".dcm":
             images.append(path)
-    present = tables[".csv"] or tables[".xls"]
+    present = tables[".csv"]
+    if not present and tables[".xls"]:
+        raise InputError(f"{tables['.xls'][0]}: not read; open it and save its first sheet as INbreast.csv beside it")
     if not present:
-        raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")
+        raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
     if len(present) > 1:
         raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
     return present[0], images

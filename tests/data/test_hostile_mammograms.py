@@ -11,10 +11,10 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
-from bchisto.core import ImageError, InputError
+from bchisto.core import ImageError
 from bchisto.data import decode_image, read_dataset
 from bchisto.formats import read_header
-from miniatures import MASS, SQUARE, overlay, write_ddsm, write_dicom, write_inbreast, write_inbreast_xls
+from miniatures import MASS, SQUARE, overlay, write_ddsm, write_dicom, write_inbreast
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 from sample_trees import findings
 
@@ -221,49 +221,6 @@ def test_an_ics_of_many_megabytes_is_not_read(case):
     assert findings(read_dataset(case, dataset="ddsm"), "error") == [
         "B-3159-1.ics: too large for an .ics; replace it by the published file"
     ]
-
-
-# ---- the table of INbreast
-
-
-@pytest.fixture
-def release(tmp_path):
-    rows = write_inbreast(tmp_path / "r", ["1", "4a", "2", "5"], table="xls")
-    write_inbreast_xls(tmp_path / "r", rows, personal=["PLANTED"])
-    return tmp_path / "r"
-
-
-def test_a_damaged_xls_is_refused_and_not_quoted(release, capfd):
-    path = release / "INbreast.xls"
-    whole = path.read_bytes()
-    assert len(read_dataset(release, dataset="inbreast")) == 4
-    rng = np.random.default_rng(5)
-    said = []
-    for number in range(120):
-        data = bytearray(whole)
-        if number % 3 == 0:
-            data = data[: int(rng.integers(1, len(data)))]
-        for place in rng.integers(0, len(data), 1 + number % 40):
-            data[place] = rng.integers(0, 256)
-        path.write_bytes(bytes(data))
-        try:
-            read_dataset(release, dataset="inbreast")
-        except InputError as error:
-            said.append(str(error))
-    assert len(said) > 40
-    assert not any("PLANTED" in text or "\n" in text for text in said)
-    assert capfd.readouterr() == ("", "")  # xlrd would write warnings to the output
-
-
-def test_a_string_of_an_xls_whose_length_leads_back(release):
-    """xlrd would read the same string for ever, and keep each."""
-    strings = struct.pack("<iiHBi", 2**31 - 1, 2**31 - 1, 1, 4, -8) + b"x"
-    begin = struct.pack("<HHHHHHII", 0x809, 16, 0x600, 5, 0, 0, 0, 0)
-    (release / "INbreast.xls").write_bytes(begin + struct.pack("<HH", 0xFC, len(strings)) + strings)
-    start = time.process_time()
-    with pytest.raises(InputError, match=r"INbreast\.xls: not an Excel 97 workbook, or damaged"):
-        read_dataset(release, dataset="inbreast")
-    assert time.process_time() - start < 2
 
 
 # ---- what a patient is called

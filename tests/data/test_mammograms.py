@@ -1,7 +1,5 @@
 """INbreast, CBIS-DDSM and DDSM in true-layout miniatures, with each of their traps."""
 
-import builtins
-import json
 import os
 import shutil
 from pathlib import Path
@@ -65,27 +63,6 @@ def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
     assert has(findings, "error", "no row with a BI-RADS class in INbreast.csv")
 
 
-def test_inbreast_xls_reads_the_first_sheet_only(inbreast, monkeypatch):
-    import xlrd
-
-    rows = [line.split(";") for line in (inbreast / "INbreast.csv").read_text().splitlines()[1:]]
-    expected = read_dataset(inbreast).records
-    (inbreast / "INbreast.csv").unlink()
-    mini.write_inbreast_xls(inbreast, rows, personal=["Jane Doe"])
-    loaded = []
-    load = xlrd.book.Book.get_sheet
-    monkeypatch.setattr(
-        xlrd.book.Book, "get_sheet", lambda book, n, *a, **k: (loaded.append(n), load(book, n, *a, **k))[1]
-    )
-    dataset = read_dataset(inbreast)
-    assert dataset.records == expected
-    assert loaded == [0]
-    assert has(dataset.findings, "note", "1 further sheets, not read: they may hold personal data")
-    assert has(dataset.findings, "note", "INbreast.xls:10: not an image (blank)")
-    assert has(dataset.findings, "note", "INbreast.xls:11: not an image (Total: 8)")
-    assert "Jane" not in json.dumps(texts(dataset.findings))
-
-
 def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     reports = inbreast / "MedicalReports"
     reports.mkdir()
@@ -110,26 +87,19 @@ def test_inbreast_personal_elements_are_not_parsed(inbreast):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: (root / "INbreast.csv").unlink(), r"no INbreast\.csv or INbreast\.xls here"),
+        (lambda root: (root / "INbreast.csv").unlink(), r"no INbreast\.csv here"),
         (lambda root: (root / "INbreast.csv").write_bytes(b"\xff\xfe\x00"), "not a UTF-8 CSV file"),
         (lambda root: (root / "INbreast.csv").write_text("a;b\n1;2\n"), "no column 'Laterality'"),
         (lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"), "two tables; keep one"),
-        (lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"), "not an Excel 97 workbook"),
+        (
+            lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"),
+            r"INbreast\.xls: not read; open it and save its first sheet as INbreast\.csv beside it",
+        ),
     ],
 )
 def test_inbreast_tables_that_cannot_be_read(inbreast, change, message):
     change(inbreast)
     with pytest.raises(InputError, match=message):
-        read_dataset(inbreast, dataset="inbreast")
-
-
-def test_xls_without_its_package_says_what_to_do(inbreast, monkeypatch):
-    (inbreast / "INbreast.csv").rename(inbreast / "INbreast.xls")
-    real = builtins.__import__
-    monkeypatch.setattr(
-        builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "xlrd" else name, *a, **k)
-    )
-    with pytest.raises(ImportError, match=r"xlrd is missing: pip install .*'xlrd>=\S+', or save"):
         read_dataset(inbreast, dataset="inbreast")
 
 

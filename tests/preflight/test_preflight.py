@@ -413,7 +413,7 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
 
 
 def test_mammograms_get_no_stain(tmp_path, cli):
-    need("pydicom", importlib.util.find_spec("pydicom") is not None, "pip install 'bchisto[mammograms]'")
+    need("pydicom", importlib.util.find_spec("pydicom") is not None, "pip install 'bchisto'")
     write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
     code, out, err = cli("data", "check", "--images", tmp_path / "inbreast", "--html", tmp_path / "p.html", *TINY)
     assert code in (0, 1), err
