@@ -29,7 +29,7 @@ def bags(folder, shape, dtype):
             file["features"] = tiles
             file["coords"] = np.zeros((shape[-2], 2), np.int64)
         names.add(name)
-        rows.append(f"case {n // 2},{name},{'normal tumour'.split()[n % 2]}")
+        rows.append(f"case {n // 2},{name},{['normal', 'tumour'][n % 2]}")
     table = folder.with_suffix(".csv")
     table.write_text("\n".join(rows) + "\n")
     return table, names
@@ -49,7 +49,7 @@ def test_bags_of_tiles(shape, dtype, tmp_path, cli):
     folds = {}
     for row in rows:
         number = int(row["image_id"].split()[1])
-        assert row["label"] == "normal tumour".split()[number % 2]
+        assert row["label"] == ["normal", "tumour"][number % 2]
         folds.setdefault(f"case {number // 2}", set()).add(row["fold"])
     assert all(len(numbers) == 1 for numbers in folds.values())
 
