@@ -6,7 +6,7 @@ From a model file and images it computes an `Explanation` of each image, which i
 from .cases import case_samples, check_count, show_cases
 from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
-from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
+from .gradient_maps import activation_and_gradient, compiled_gradient, input_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
@@ -33,6 +33,7 @@ __all__ = [
     "explain",
     "explain_image",
     "explain_methods",
+    "input_gradient",
     "lay_over",
     "linear",
     "mean_colour",
