@@ -5,7 +5,7 @@ From a model file and images it computes an `Explanation` of each image, which i
 
 from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
-from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
+from .gradient_maps import activation_and_gradient, compiled_gradient, input_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
@@ -30,6 +30,7 @@ __all__ = [
     "explain",
     "explain_image",
     "explain_methods",
+    "input_gradient",
     "lay_over",
     "linear",
     "mean_colour",

@@ -117,8 +117,8 @@ class FinetuneSettings(Settings):
     weights: str = option(
         "",
         group="Training",
-        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz or .safetensors of "
-        "the other networks.",
+        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
+        "Caffe's .caffemodel of the other networks.",
     )
     fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
     convention: str = option(

@@ -18,7 +18,8 @@ INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm"
 """Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
 
 BIRADS_CLASSES = ("negative", "positive")
-"""Negative is BI-RADS 1 to 3; positive is BI-RADS 4 (also 4a, 4b, 4c), 5 and 6."""
+"""Negative is BI-RADS 0 to 3, by the rule of the published system (0 is an incomplete assessment); positive is BI-RADS 4
+(also 4a, 4b, 4c), 5 and 6."""
 
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
@@ -108,10 +109,12 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
             text = " ".join(filter(None, row.values())) or "blank"
             findings.append(Finding("note", where, f"not an image ({text}), left out"))
             continue
-        if not re.fullmatch(r"[12356]|4[abc]?", grade):
-            message = f"{image}: Bi-Rads {grade!r} is none of 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+        if not re.fullmatch(r"[012356]|4[abc]?", grade):
+            message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
             findings.append(Finding("error", where, message))
             continue
+        if grade == "0":
+            findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
         if view not in ("CC", "MLO", "ML"):

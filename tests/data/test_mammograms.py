@@ -63,6 +63,17 @@ def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
     assert has(findings, "error", "no row with a BI-RADS class in INbreast.csv")
 
 
+def test_birads_0_is_negative(inbreast):
+    """The source: 4 to 6 are sick, all other categories healthy."""
+    rows = (inbreast / "INbreast.csv").read_text().splitlines()
+    rows[1] = ";".join([*rows[1].split(";")[:7], "0"])
+    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
+    dataset = read_dataset(inbreast)
+    assert [record.label for record in dataset.records] == ["negative"] * 3 + ["positive"] * 5
+    assert has(dataset.findings, "note", "BI-RADS 0, an incomplete assessment, counts as negative")
+    assert texts(dataset.findings, "error") == []
+
+
 def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     reports = inbreast / "MedicalReports"
     reports.mkdir()
