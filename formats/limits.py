@@ -29,7 +29,6 @@ JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive images have about 
 PNG_CHUNKS = 1_000_000  # with IDAT chunks of 8 KiB, the largest image needs 83,000
 PNG_TEXT_BYTES = 1024**2  # of a text chunk, and of its inflated text
 DICOM_READS = 300_000  # of one file: an element takes up to three reads, and images have some hundreds of elements
-DICOM_INFLATED = 2 * PIXELS  # bytes of inflated elements: 16 bits per pixel
 DDSM_CASE_BYTES = 1024**2  # of an .ics file; they have some hundred
 DDSM_OVERLAY_BYTES = 8 * 1024**2  # the outlines of one view take some kilobytes
 
