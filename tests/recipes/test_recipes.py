@@ -435,8 +435,13 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
 
     recipe = load_recipe("idc-patches")
     asked = []
-    monkeypatch.setattr(runner, "time_training", lambda record, *, settings, classes, most: (
-        asked.append(settings.network) or (most == settings.batch_size == 64 and SimpleNamespace(step=len(asked) / 8))))  # fmt: skip
+
+    def timed(record, *, settings, classes, most):
+        asked.append(settings.network)
+        assert most == settings.batch_size == 64
+        return SimpleNamespace(step=len(asked) / 8)
+
+    monkeypatch.setattr(runner, "time_training", timed)
     monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
     part = Part(tmp_path, None, tmp_path)
