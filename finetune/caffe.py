@@ -48,7 +48,7 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
                 if not name or key in arrays:
                     raise ValueError(f"two layers called {printable(name[:100])}, or one without a name")
                 arrays[key] = _array(blob)
-    except (*DAMAGE, IndexError, TypeError) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{path}: not a Caffe model, or damaged ({error})") from error
     if not arrays:
         raise WeightsError(f"{path}: not a Caffe model, or one without weights")

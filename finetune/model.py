@@ -218,8 +218,8 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     with refuse_small(network_of(settings.network), settings.size):
         features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
-    model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout,
-                    l2=settings.l2, name=settings.network)  # fmt: skip
+    model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
+                    l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip
     _seed(keras.Model(features, model.output), [settings.seed, fold])
     return model
 

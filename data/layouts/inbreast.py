@@ -18,8 +18,12 @@ INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm"
 """Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
 
 BIRADS_CLASSES = ("negative", "positive")
+<<<<<<< HEAD
 """Negative is BI-RADS 0 to 3, by the rule of the published system (0 is an incomplete assessment); positive is BI-RADS
 4 (also 4a, 4b, 4c), 5 and 6."""
+=======
+"""Negative is BI-RADS 0 to 3 (0, incomplete, by the rule of the published system); positive is 4 (4a, 4b, 4c) to 6."""
+>>>>>>> nets
 
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
