@@ -1,4 +1,4 @@
-"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv``, the first sheet of its ``.xls``."""
+"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv`` or ``INbreast.xls``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm"
 """Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
 
 BIRADS_CLASSES = ("negative", "positive")
-<<<<<<< HEAD
-"""Negative is BI-RADS 0 to 3, by the rule of the published system (0 is an incomplete assessment); positive is BI-RADS
-4 (also 4a, 4b, 4c), 5 and 6."""
-=======
 """Negative is BI-RADS 0 to 3 (0, incomplete, by the rule of the published system); positive is 4 (4a, 4b, 4c) to 6."""
->>>>>>> nets
 
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
@@ -47,13 +42,13 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the code of the patient in the file name. Nothing in the folder ``MedicalReports`` is read, because
-        it contains personal data.
+        The group is the code of the patient in the file name. Only the first sheet of an ``.xls`` is read, and nothing
+        in the folder ``MedicalReports``, because both contain personal data.
 
     Raises
     ------
     InputError
-        There is no table as CSV, or more than one, or a column is missing.
+        There is no table or more than one, or a column is missing.
     """
     findings: list[Finding] = []
     table, images = _files(root, findings)
@@ -94,11 +89,9 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
             tables[path.suffix.casefold()].append(path)
         elif path.suffix.casefold() == ".dcm":
             images.append(path)
-    present = tables[".csv"]
-    if not present and tables[".xls"]:
-        raise InputError(f"{tables['.xls'][0]}: not read; open it and save its first sheet as INbreast.csv beside it")
+    present = tables[".csv"] or tables[".xls"]
     if not present:
-        raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
+        raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")
     if len(present) > 1:
         raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
     return present[0], images

@@ -436,21 +436,12 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
     recipe = load_recipe("idc-patches")
     asked = []
 
-<<<<<<< HEAD
-    def time_training(record, *, settings, classes, most):
-        assert most == settings.batch_size == 64
-        asked.append(settings.network)
-        return SimpleNamespace(step=len(asked) / 8)
-
-    monkeypatch.setattr(runner, "time_training", time_training)
-=======
     def timed(record, *, settings, classes, most):
         asked.append(settings.network)
         assert most == settings.batch_size == 64
         return SimpleNamespace(step=len(asked) / 8)
 
     monkeypatch.setattr(runner, "time_training", timed)
->>>>>>> nets
     monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
     part = Part(tmp_path, None, tmp_path)
