@@ -122,9 +122,8 @@ class Obtained:
         units: dict[tuple[str, int], str] = {}
         for file in ("predictions-by-model.csv", "predictions.csv"):
             with (self.folder / file).open(newline="", encoding="utf-8") as handle:
-                reader = read_records(handle)
-                columns = [column for column in reader.fieldnames or () if column.startswith("p_")]
-                for row in reader:
+                for row in read_records(handle):
+                    columns = [column for column in row if column.startswith("p_")]
                     key, label = (row["image_id"], int(row["fold"])), f"p_{row['label']}"
                     labels[key] = columns.index(label) if label in columns else -1
                     units[key] = row["group"] or row["image_id"]
