@@ -43,8 +43,8 @@ class Level(NamedTuple):
         Sorted.
     kind : str
         What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
-        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``numbers``, other names
-        that all hold two digits; or empty.
+        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
+        (``lung_images``); ``numbers``, other names that all hold two digits; or empty.
     recurs : bool
         Whether at least half of two or more names are those of folders below several others.
     parts : mapping of str to str
@@ -86,8 +86,9 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
         outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
     deeper = levels[label.number :]
     sure = label.kind == "classes"
-    may_be = ("classes", "") if not sure else ()
-    rivals = [level for level in deeper if level.kind in may_be or (level.kind == "classes" and level.recurs)]
+    vague = label.kind in (_MIXED, "perhaps sets")
+    may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
+    rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
     other = None if chosen else next(iter(rivals), None)
     above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not chosen else None
     if above is not None and other is None:
@@ -121,7 +122,7 @@ def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Lev
             kind = SPLIT
         if len(names) == 1 and levels:
             two = kind == levels[0].kind == "classes" and len(levels[0].names) > 1
-            kind = AROUND if two or kind in ("", "numbers", "patients") else kind
+            kind = AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
         elif len(names) == 1 < number and not kind:  # such as P01/images
             kind = AROUND
         recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
@@ -151,4 +152,6 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "classes"
     if all(map(_PATIENT.fullmatch, plain)):
         return "patients"
+    if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words):
+        return "perhaps sets"
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
