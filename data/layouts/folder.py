@@ -139,7 +139,7 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
 
 def _tables(root: Path) -> list[Message]:
     """Return a remedy for each table in the folder or beside it, which may hold the labels."""
-    remedies = []
+    remedies: list[Message] = []
     for path in sorted({*root.glob("*.*"), *root.absolute().parent.glob("*.*")}):
         if path.suffix.casefold() in (".csv", ".tsv", ".xlsx") and len(remedies) < _MOST_TABLES:
             with contextlib.suppress(InputError, OSError):
