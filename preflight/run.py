@@ -22,8 +22,8 @@ from ..data import (
 )
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, Work
-from .estimate import DescribingEstimate
-from .plan import estimate_plan, fitted, measured, preset_seconds
+from .estimate import DescribingEstimate, estimate_describing
+from .plan import fitted, measured, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, doubt_finding, survey_stains
 from .views import PlannedViews, ViewFit, fit_views
@@ -227,5 +227,5 @@ def preflight(
     if fitting is None:
         return result
     work = Work.of(work)
-    estimate = estimate_plan(once.records, usable, planned, work, timed=timed)
+    estimate = estimate_describing(once.records, usable, planned, work, timed=timed)
     return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))
