@@ -85,10 +85,10 @@ def read_store(path: Path) -> None:
 def looked_at(path: Path) -> bool:
     """Whether a store that ended a process is refused by the first look of `boost`, in another process."""
     from bchisto.core import StoreError
-    from bchisto.formats import refuse_deadly
+    from bchisto.featurize import look_first
 
     try:
-        refuse_deadly([path])
+        look_first([path])
     except StoreError:
         return True
     return False

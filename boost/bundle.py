@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
-from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, THUMBNAILS_MEMBER, TrainingReference
+
+_OF_TRAINING = (REFERENCE_MEMBER, THUMBNAILS_MEMBER)
 
 _OF_KERAS = {
     "imagenet": "published with Keras, which does not state one",
@@ -188,7 +191,7 @@ class Bundle(BundleFacts):
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
-        reference: bytes | None = None,
+        reference: Mapping[str, bytes] | None = None,
     ) -> BundleFacts:
         """Write a model file, and return its facts.
 
@@ -201,7 +204,7 @@ class Bundle(BundleFacts):
             As the attributes.
         models : mapping
             Name of a feature file to pairs of a model's member name and a function that returns its bytes.
-        reference : bytes, optional
+        reference : mapping of str to bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
         folders = {name: _folder(name) for name in stores}
@@ -212,8 +215,7 @@ class Bundle(BundleFacts):
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", read) for store, pairs in models.items() for name, read in pairs]
-        if reference is not None:
-            members.append((REFERENCE_MEMBER, lambda: reference))
+        members += [(name, functools.partial(bytes, data)) for name, data in (reference or {}).items()]
         return write_bundle(
             path,
             facts,
@@ -259,9 +261,10 @@ class Bundle(BundleFacts):
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
         without_models, model_ids, reference = set(stores), [], None
         if REFERENCE_MEMBER in archive.members:
-            reference = TrainingReference.parse(archive.read(REFERENCE_MEMBER), stores=list(stores))
+            of_training = {name: archive.read(name) for name in _OF_TRAINING if name in archive.members}
+            reference = TrainingReference.parse(of_training, stores=list(stores))
         for member in archive.members:
-            if member == REFERENCE_MEMBER:
+            if member in _OF_TRAINING:
                 continue
             match = _MEMBER.fullmatch(member)
             if match is None:

@@ -28,7 +28,7 @@ from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
 
-FOLD_KIND = "fold 3"
+FOLD_KIND = "fold 2"
 """Prefix of the key of a fold. Its number changes whenever training or predicting changes."""
 
 _VALIDATION_FOLDS = 8
@@ -144,7 +144,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        return write_outputs(self, result, units, outcomes, dataset=self.dataset, reading=self.reading)
+        probabilities = np.concatenate(outcomes)
+        return write_outputs(self, result, units, probabilities, dataset=self.dataset, reading=self.reading)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         records, settings = self.dataset.records, self.settings
@@ -160,13 +161,10 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 train, validate = train + validate, []
             elif not validate:
                 train, validate = self._split(train, labels, fold)
-            names, held = (
-                tuple(
-                    (records[image].image_id, settings.rule.name(number, corner))
-                    for image in part
-                    for number, corner in enumerate(source.corners(image))
-                )
-                for part in (test, validate)
+            names = tuple(
+                (records[image].image_id, settings.rule.name(number, corner))
+                for image in test
+                for number, corner in enumerate(source.corners(image))
             )
             units.append(
                 FoldUnit(
@@ -178,7 +176,6 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     validate=tuple(validate),
                     test=tuple(test),
                     test_names=names,
-                    held_names=held,
                     classes=self.dataset.classes,
                     folder=folder,
                     workers=workers,

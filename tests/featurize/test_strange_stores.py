@@ -373,9 +373,9 @@ def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):
-    from bchisto.formats import refuse_deadly
+    from bchisto.featurize import look_first
 
     (tmp_path / "text.h5").write_text("no HDF5 at all")
-    refuse_deadly([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])
+    look_first([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])
     with h5py.File(store, "r+"):  # as another part of this program may have it
-        refuse_deadly([store])
+        look_first([store])
