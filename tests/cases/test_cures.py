@@ -213,6 +213,19 @@ OTHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("layers.h5", _h5(features=np.zeros((14, 1, 768), np.float32)), "(14, 1, 768)"),
+    ("pathmnist.npz", _npz(train_images=PIXELS), "train_images"),
+    ("bag.npy", _npy(), "embeddings as .npz"),
+    ("bag.csv", b"id,f0,f1\na,1,2\n", ".npz and .h5"),
+    ("pcam.h5", _h5(x=PIXELS), "HDF5"),
+])  # fmt: skip
+def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    code, _, err = cli("boost", "--features", tmp_path / name, "--folds", "2", "--out", tmp_path / "run")
+    assert (code, name in err, words in err, "Traceback" in err) == (2, True, True, False), err
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained, name):
     content, what = OTHERS[name]
