@@ -28,7 +28,7 @@ SECONDS, MEBIBYTES = 10, 3072
 """Bounds on one input and on a process; the largest picture that is read takes some 1,700 MiB."""
 
 SUFFIX = {"tiff": "tif", "png": "png", "jpeg": "jpg", "dicom": "dcm", "ljpeg": "LJPEG", "overlay": "OVERLAY",
-          "ics": "ics", "xls": "xls"}  # fmt: skip
+          "ics": "ics"}  # fmt: skip
 
 
 def corpus(reader, folder):
@@ -67,10 +67,6 @@ def corpus(reader, folder):
         views = {"LEFT_CC": None, "RIGHT_MLO": miniatures.overlay((miniatures.MASS, "BENIGN", [miniatures.SQUARE]))}
         miniatures.write_ddsm(folder / "case", "B-3159-1", views)
         made = [(folder / "case" / "B-3159-1.ics").read_bytes()]
-    elif reader == "xls":
-        rows = [["removed", "45", "L", "CC", "201001", "20586900", "2", "4a"]] * 5
-        miniatures.write_inbreast_xls(folder, rows, personal=["name"])
-        made = [(folder / "INbreast.xls").read_bytes()]
     start = folder / "corpus"
     start.mkdir()
     for number, data in enumerate(made):
@@ -129,8 +125,6 @@ def read(reader, path):
             read_overlay(path, width=64, height=96)
         elif reader == "ics":
             read_dataset(path.parent, dataset="ddsm")
-        elif reader == "xls":
-            read_dataset(path.parent, dataset="inbreast")
         else:
             header = read_header(path)
             image = decode_image(path)
@@ -147,9 +141,9 @@ def work(reader, folder, executions, seed):
     """Run one reader until its executions are done or something is found."""
     import atheris
 
-    with atheris.instrument_imports(include=["bchisto.data", "pydicom", "xlrd", "PIL"]):
+    with atheris.instrument_imports(include=["bchisto.data", "pydicom", "PIL"]):
         for name in ("bchisto.data.images", "bchisto.data.layouts", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
-                     "PIL.TiffImagePlugin", "pydicom", "xlrd"):  # fmt: skip
+                     "PIL.TiffImagePlugin", "pydicom"):  # fmt: skip
             importlib.import_module(name)
     import logging
     import warnings
@@ -159,7 +153,7 @@ def work(reader, folder, executions, seed):
 
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    name = {"ics": "B-3159-1.ics", "xls": "INbreast.xls"}.get(reader, f"a.{SUFFIX[reader]}")
+    name = {"ics": "B-3159-1.ics"}.get(reader, f"a.{SUFFIX[reader]}")
     path = folder / "case" / name
     path.parent.mkdir(exist_ok=True)
     counts = {"executions": 0, "read": 0, "slowest": 0.0}

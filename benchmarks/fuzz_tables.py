@@ -85,10 +85,10 @@ def read_store(path: Path) -> None:
 def looked_at(path: Path) -> bool:
     """Whether a store that ended a process is refused by the first look of `boost`, in another process."""
     from bchisto.core import StoreError
-    from bchisto.featurize import look_first
+    from bchisto.formats import refuse_deadly
 
     try:
-        look_first([path])
+        refuse_deadly([path])
     except StoreError:
         return True
     return False

@@ -52,7 +52,9 @@ def main():
         word = verdict(result)
         counts[word] += 1
         text = result.get("refused") or " ".join(f"{k} {v:.2f}" for k, v in result["differences"].items())
-        rows.append((word, str(path), text, "; ".join(getattr(result.get("header"), "remarks", ()))))
+        rows.append(
+            (word, str(path), text, "; ".join((text for _, text in getattr(result.get("header"), "remarks", ()))))
+        )
         if word in ("none", "alone", "one") or "\n" in text:
             print(word, path, text, rows[-1][-1])
     print(dict(counts), f"{time.process_time() - start:.0f} CPU seconds")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +21,7 @@ from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
-from .reference import NOT_COMPARED, REFERENCE_MEMBER, THUMBNAILS_MEMBER, TrainingReference
-
-_OF_TRAINING = (REFERENCE_MEMBER, THUMBNAILS_MEMBER)
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
 
 _OF_KERAS = {
     "imagenet": "published with Keras, which does not state one",
@@ -191,7 +188,7 @@ class Bundle(BundleFacts):
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
-        reference: Mapping[str, bytes] | None = None,
+        reference: bytes | None = None,
     ) -> BundleFacts:
         """Write a model file, and return its facts.
 
@@ -204,7 +201,7 @@ class Bundle(BundleFacts):
             As the attributes.
         models : mapping
             Name of a feature file to pairs of a model's member name and a function that returns its bytes.
-        reference : mapping of str to bytes, optional
+        reference : bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
         folders = {name: _folder(name) for name in stores}
@@ -215,7 +212,8 @@ class Bundle(BundleFacts):
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", read) for store, pairs in models.items() for name, read in pairs]
-        members += [(name, functools.partial(bytes, data)) for name, data in (reference or {}).items()]
+        if reference is not None:
+            members.append((REFERENCE_MEMBER, lambda: reference))
         return write_bundle(
             path,
             facts,
@@ -261,10 +259,9 @@ class Bundle(BundleFacts):
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
         without_models, model_ids, reference = set(stores), [], None
         if REFERENCE_MEMBER in archive.members:
-            of_training = {name: archive.read(name) for name in _OF_TRAINING if name in archive.members}
-            reference = TrainingReference.parse(of_training, stores=list(stores))
+            reference = TrainingReference.parse(archive.read(REFERENCE_MEMBER), stores=list(stores))
         for member in archive.members:
-            if member in _OF_TRAINING:
+            if member == REFERENCE_MEMBER:
                 continue
             match = _MEMBER.fullmatch(member)
             if match is None:

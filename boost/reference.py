@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,6 @@ from .arrays import Features
 from .gaussian import fit_gaussian, left_out_distances, placed
 
 REFERENCE_MEMBER = "training-images.npz"
-
-THUMBNAILS_MEMBER = "training-thumbnails.npz"
-
-THUMBNAIL = 64
-"""Side in pixels of the thumbnail of a training image; each takes 12 kB."""
 
 TRAINING_NAMES = "training-images.csv"
 """Name of the file next to a model file that lists its training images."""
@@ -49,7 +44,6 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 }  # fmt: skip
 
 Values = npt.NDArray[np.float64]
-Thumbnails = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -67,13 +61,10 @@ class TrainingReference:
         ``hashes`` (m, 32), the bytes of the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of
         training images that were left out of the fit. ``units`` (): their number of patients or slides, or of images
         if those are unknown.
-    thumbnails : ndarray of uint8, shape (m, 64, 64, 3), optional
-        Thumbnails of the training images, if training was told to keep them.
     """
 
     stores: tuple[str, ...]
     arrays: dict[str, npt.NDArray[Any]]
-    thumbnails: Thumbnails | None = None
 
     def __post_init__(self) -> None:
         a = self.arrays
@@ -84,21 +75,15 @@ class TrainingReference:
             raise BundleError("what a model file holds of its training images does not fit; it was altered")
 
     @classmethod
-    def parse(cls, members: Mapping[str, bytes], *, stores: Sequence[str]) -> TrainingReference:
-        """Read the members that `fit_reference` returned.
+    def parse(cls, data: bytes, *, stores: Sequence[str]) -> TrainingReference:
+        """Read what `fit_reference` returned.
 
         Raises
         ------
         BundleError
-            They are damaged, or do not belong to these feature files.
+            It is damaged, or does not belong to these feature files.
         """
-        thumbnails = None
-        arrays = unpack_arrays(members[REFERENCE_MEMBER], _SHAPES)
-        if (data := members.get(THUMBNAILS_MEMBER)) is not None:
-            shape = (len(arrays["vectors"]), THUMBNAIL, THUMBNAIL, 3)
-            pixels = unpack_arrays(data, {"thumbnails": shape}, largest=128)["thumbnails"]
-            thumbnails = (pixels.astype(np.int16) + 128).astype(np.uint8)
-        return cls(tuple(stores), arrays, thumbnails)
+        return cls(tuple(stores), unpack_arrays(data, _SHAPES))
 
     def fits(self, classes: int) -> bool:
         """Return whether the class numbers of its training images are valid for this number of classes."""
@@ -167,11 +152,6 @@ class TrainingReference:
             for image in zip(places, far, strict=True)
         ]
 
-    def pictures(self, compared: Values) -> list[tuple[npt.NDArray[np.uint8], ...]]:
-        """Return thumbnails of the nearest training images of each image; none if they were not kept."""
-        places = compared[:, 1 : 1 + NEAREST].astype(int)
-        return [() if self.thumbnails is None else tuple(self.thumbnails[image]) for image in places]
-
     @property
     def meaning(self) -> str:
         """Explanation of a mark, for reports."""
@@ -188,8 +168,7 @@ def fit_reference(
     hashes: Sequence[str],
     units: Sequence[Hashable],
     seed: int,
-    picture: Callable[[int], npt.NDArray[np.uint8]] | None = None,
-) -> dict[str, bytes]:
+) -> bytes | None:
     """Summarise the training images, so that new images can be compared with them.
 
     Parameters
@@ -206,24 +185,22 @@ def fit_reference(
         Patient or slide of each training image, or the image itself if these are unknown.
     seed : int
         Seed for drawing images if there are too many.
-    picture : callable, optional
-        Returns the pixels of a training image by its number. With it, thumbnails are kept too.
 
     Returns
     -------
-    dict of str to bytes
-        Members of the model file, for `TrainingReference.parse`. Empty for fewer than 20 images, or a single patient.
+    bytes or None
+        The member of the model file, for `TrainingReference.parse`. None for fewer than 20 images, or a single patient.
     """
     drawn = list(range(len(positions)))
     if len(drawn) > _MOST_IMAGES:
         drawn = sorted(np.random.default_rng(seed).permutation(drawn)[:_MOST_IMAGES].tolist())
     numbers = np.unique([str(units[i]) for i in drawn], return_inverse=True)[1]
     if len(drawn) < _LEAST_IMAGES or not numbers.any():
-        return {}
+        return None
     means = [_means(path, [positions[i] for i in drawn]) for path in stores.values()]
     rows = np.hstack(means)
     fitted = fit_gaussian(rows)
-    reference = pack_arrays(
+    return pack_arrays(
         {
             **fitted,
             "sizes": np.array([columns.shape[1] for columns in means]),
@@ -234,18 +211,6 @@ def fit_reference(
             "units": np.array(numbers.max() + 1),
         }
     )
-    if picture is None:
-        return {REFERENCE_MEMBER: reference}
-    small = np.stack([_thumbnail(picture(i)) for i in drawn]).astype(np.int16) - 128
-    return {REFERENCE_MEMBER: reference, THUMBNAILS_MEMBER: pack_arrays({"thumbnails": small.astype(np.int8)})}
-
-
-def _thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the thumbnail of an image, centred in a white square."""
-    from PIL import Image, ImageOps
-
-    side = (THUMBNAIL, THUMBNAIL)
-    return np.asarray(ImageOps.pad(Image.fromarray(image), side, Image.Resampling.BOX, color=(255, 255, 255)))
 
 
 def _means(path: Path, positions: Sequence[int]) -> Values:

@@ -82,13 +82,6 @@ class BoostSettings(Settings):
         decides=False,
         help="Added to the folder's name, so that other features or settings get a folder of their own.",
     )
-    thumbnails: bool = option(
-        False,
-        group="Output",
-        decides=False,
-        help="Keep small training images in the model file, which predict and explain show as the nearest ones; they "
-        "are images of patients.",
-    )
     seed: int = option(0, help="Random seed of folds that are drawn.")
 
     def validate(self) -> None:

@@ -12,7 +12,8 @@ from ..core import InputError, Message, MissingInputError, StoreError, few
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
-from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, look_first, open_store
+from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, open_store
+from ..formats import refuse_deadly
 from ..runs import ImageChange, Known
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         below = [path for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz")) if path.exists()]
         how = f"give {below[0]}" if below else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
         raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; {how}")
-    look_first(paths.values())
+    refuse_deadly(list(paths.values()))
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
     stains: dict[str, StainOutcome] = {}

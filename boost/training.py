@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, InputError, Message, SettingsConflictError
+from ..core import ImageError, SettingsConflictError
 from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..formats import read_rows
@@ -63,13 +63,11 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         Raises
         ------
         InputError
-            See `Bundle.check`; or thumbnails were requested for embeddings, whose images are unknown.
+            See `Bundle.check`.
         SettingsConflictError
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         stores = self.sources.paths
-        if self.settings.thumbnails and not any(read_rows(self.run / "features" / "images.csv")):
-            raise InputError(Message("{thumbnails}: the images of these features are not known; leave it out"))
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * self._seeds)
         folder = super().check()
         if not self.overwrite:
@@ -203,7 +201,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
-            reference = self._reference(result.folder, show)
+            reference = self._reference(result.folder)
             return Bundle.save(result.model, own, stores=stores, models=models, head=self.head, reference=reference)
 
         outputs = Outputs(
@@ -224,28 +222,17 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
         return replace(done, panel=named, table=ensemble.fusion.name)
 
-    def _reference(self, folder: Path, show: Callable[[str], npt.NDArray[np.uint8] | None]) -> dict[str, bytes]:
+    def _reference(self, folder: Path) -> bytes | None:
         """Return the summary of the training images for the model file, and write their names to a separate file.
 
         The names are separate because users may pass the model file on to others.
-
-        Raises
-        ------
-        ImageError
-            An image has moved or changed, and its thumbnail was requested.
         """
-
-        def picture(number: int) -> npt.NDArray[np.uint8]:
-            pixels = show(chosen[number][1])
-            assert pixels is not None  # `check` refuses thumbnails without images
-            return pixels
-
         images, plan = self.images, self.plan
         hashes = images.pixels or images.files
         trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
         chosen = [(place, image) for place, image in enumerate(images.labels) if image in trained]
         names = folder / TRAINING_NAMES
-        reference: dict[str, bytes] = {}
+        reference = None
         if trained <= hashes.keys():
             reference = fit_reference(
                 self.sources.paths,
@@ -254,9 +241,8 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 hashes=[hashes[image] for _, image in chosen],
                 units=[images.groups[image] or plan.units.get(image, image) for _, image in chosen],
                 seed=self.settings.seed,
-                picture=picture if self.settings.thumbnails else None,
             )
-        if not reference:
+        if reference is None:
             remove_output(names)
         else:
             write_rows(names, ["image_id", "sha256"], [(image, hashes[image]) for _, image in chosen])

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .ending import print_results, quoted
-from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of, preset_flag
+from .options import OUT_FOLDER, Command, flag, options_of, preset_flag
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -22,10 +22,9 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
-    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "name", "thumbnails", preset=with_preset)
+    yield from options_of(BoostSettings, "preset", "heads", "seeds", "params", "name", preset=with_preset)
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
-    yield EXPLAIN
     yield from options_of(TwoClassView)
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite")
 
@@ -54,7 +53,6 @@ def boost(**options: Any) -> None:
         ),
         shown=options["out"] / "report.html",
         then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
-        explain=options["explain"],
     )
 
 

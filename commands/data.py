@@ -140,7 +140,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     from ..data import FoldChoice, ImageSelection
     from ..featurize import defaults_text, encoder_defaults, preset_options, resolve_settings
     from ..jobs import Work, json_text
-    from ..preflight import preflight, preflight_text, write_preflight
+    from ..preflight import preflight, preflight_content, preflight_text, write_preflight
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
@@ -171,7 +171,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         shown = following(images=result.dataset.root.name)
         wrote = write_preflight(page, result, commands=shown, say=say)
     if options["as_json"]:
-        echo(json_text({**result.content(say), "next": then}), lines=True)
+        echo(json_text({**preflight_content(result, say=say), "next": then}), lines=True)
     else:
         echo(preflight_text(result, say=say), lines=True)
         notes = len(result.findings) - len(result.wrong)

@@ -122,7 +122,6 @@ def print_results(
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
-    explain: int | None = None,
 ) -> None:
     """Train, and print each result, the files that were written, and what to run next.
 
@@ -136,8 +135,6 @@ def print_results(
         Returns the commands to run next, from the first model file.
     listed : Path or str
         File that lists images that were left out.
-    explain : int, optional
-        Number of right and of wrong cases of each class that reports show with maps.
 
     Raises
     ------
@@ -145,12 +142,6 @@ def print_results(
         A report could not be written; the results are printed first.
     """
     trained, failed = reported_last(train)
-    if explain:
-        from ..explain import show_cases
-
-        unwritten: list[str] = []
-        show_cases(trained, explain=explain, failed=unwritten)
-        failed = failed or (ReportError("; ".join(unwritten), trained) if unwritten else None)
     wrote: list[Path] = []
     printed: set[str] = set()
     for result in trained:

@@ -10,7 +10,7 @@ import click
 
 from ..core import OutputError
 from .ending import done, echo, reported_last, results
-from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
+from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -36,7 +36,6 @@ def _options() -> Iterator[click.Parameter]:
         "validation.",
     )
     yield from options_of(TableChoice)
-    yield EXPLAIN
     yield flag("--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there.")
 
 
@@ -47,8 +46,6 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    import functools
-
     from ..core import from_options
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run
@@ -61,10 +58,6 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "against")}
     rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
-    if options["explain"]:
-        from ..explain import case_samples
-
-        rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
         evaluation = run(sources, out=out, view=view, **rest)
         _, failed = reported_last(lambda: write_evaluation(evaluation))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .ending import print_results, quoted
-from .options import EXPLAIN, OUT_FOLDER, Command, flag, options_of
+from .options import OUT_FOLDER, Command, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -29,7 +29,6 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(FinetuneSettings, "seed")
     yield from options_of(Work, "skip_errors")
-    yield EXPLAIN
     yield from options_of(TwoClassView)
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
@@ -63,5 +62,4 @@ def finetune(**options: Any) -> None:
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
-        explain=options["explain"],
     )

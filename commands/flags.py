@@ -34,7 +34,7 @@ def in_flags(command: click.Command) -> Write:
         if option is None or (option.is_flag and value == "False" and not option.secondary_opts):
             return f"{name} {value}".rstrip()
         flag = max(option.opts, key=len)  # --verbose rather than -v
-        if {*value} & {*"()[]\\*?$|"}:  # a pattern
+        if {*value} & {*"()[]\\*?$|"} or (" " in value and option.nargs == 1 and not option.multiple):
             value = shlex.quote(value)
         if option.is_flag:
             return option.secondary_opts[0] if value == "False" else flag

@@ -169,16 +169,6 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
     return {"is_eager": True, "callback": choose}
 
 
-EXPLAIN = flag(
-    "--explain",
-    group="Output",
-    type=click.IntRange(1, 10),
-    metavar="N",
-    help="Show the N most confident right and wrong cases of each class in the report, with maps by the models "
-    "that did not train on them.",
-)
-
-
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger("bchisto").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ import click
 
 from .ending import done, echo, reported_last, results
 from .fetching import fetch_missing, yes_flag
-from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
+from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
@@ -41,7 +41,6 @@ def _options() -> Iterator[click.Parameter]:
     )
     yield from options_of(Scope, "test_images", "seeds")
     yield from options_of(Work, "skip_errors")
-    yield EXPLAIN
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
     yield yes_flag()
 
@@ -85,7 +84,6 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
             options["images"],
             out=options["out"],
             weights=options["weights"],
-            explain=options["explain"] or 0,
             scope=scope,
             work=work,
         )

@@ -14,7 +14,7 @@ from .archive import write_archive
 from .manifest import check_manifest
 
 BUNDLE_KIND = "bchisto model bundle"
-BUNDLE_SCHEMA = 3
+BUNDLE_SCHEMA = 4
 
 _KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
 """Names of each kind of model: in the plural for what a model file holds, then for what it lacks."""
@@ -192,13 +192,7 @@ def write_bundle(
 
 def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     """Return the lines about a model file for a report: name and value of its models, protocol and classes."""
-    reference = getattr(bundle, "reference", None)
-    shown = reference is not None and reference.thumbnails is not None
     return [
-        *(
-            [("Pictures", "the model file holds thumbnails of its training images, which show tissue of patients")]
-            * shown
-        ),
         ("Models", f"{', '.join(bundle.model_names)}; SHA-256 of the model file {sha256}"),
         ("Cross-validation", bundle.protocol),
         ("Classes", ", ".join(bundle.classes)),

@@ -16,7 +16,6 @@ from ..evaluate import (
     Panel,
     PaperTable,
     PredictionTable,
-    Sample,
     constant_folds,
     measure,
     read_facts,
@@ -87,7 +86,7 @@ class Outputs:
         Returns
         -------
         CrossValidation
-            The result with predictions, metrics, and the function `show` for its cases.
+            The result with predictions and metrics.
         """
         folder = result.folder
         noted = any(NOTHING_LEARNT in banner for banner in result.banners)
@@ -110,18 +109,16 @@ class Outputs:
                 self.paper.write(folder / "table.csv")
         run = read_facts(folder / "predictions.csv").run
         panels = [Panel(table, metrics[table.name], run=run, view=self.training.view) for table in tables[: self.shown]]
+        panel = None
         if panels:
-            panels[0] = replace(panels[0], paper=self.paper)
-
-        def show(right: Sequence[Sample], wrong: Sequence[Sample]) -> None:
-            shown = [replace(panel, right=right, wrong=wrong) for panel in panels[:1]] + panels[1:]
-            title = f"bchisto {self.training.command}: {folder.name}"
-            write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
-
+            panel = panels[0] = replace(panels[0], paper=self.paper)
         with reporting(folder / "report.html", failed):
-            show(*(choose_samples(self.tables[0], self.picture) if panels else ((), ())))
-        panel = panels[0] if panels else None
-        return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
+            if panel is not None:
+                right, wrong = choose_samples(panel.table, self.picture)
+                panels[0] = replace(panel, right=right, wrong=wrong)
+            title = f"bchisto {self.training.command}: {folder.name}"
+            write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
+        return replace(result, panel=panel, assembled=True, unreported=tuple(failed))
 
     def _bundle_facts(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         plan, images = self.training.plan, self.training.images

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core import html_lines
-from ..evaluate import Panel, PaperTable, Sample, html_confusion
+from ..evaluate import Panel, PaperTable, html_confusion
 from ..jobs import Share
 from ..report import headline
 
@@ -45,9 +44,6 @@ class CrossValidation:
         One line for each table or report that could not be written.
     share : Share or None
         For a shard: its part of the models, and how many models are trained so far.
-    show : callable or None
-        Writes `report` again with other correctly and wrongly predicted images, once the outputs are written; see
-        `bchisto.explain.show_cases`.
     """
 
     folder: Path
@@ -62,7 +58,6 @@ class CrossValidation:
     assembled: bool = False
     unreported: tuple[str, ...] = ()
     share: Share | None = None
-    show: Callable[[Sequence[Sample], Sequence[Sample]], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def metrics(self) -> dict[str, Any] | None:

@@ -16,8 +16,8 @@ from .findings import Finding
 from .from_path import PathRule
 
 _BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE)
-_ENDS = (r"[-_ .]?DX\d+", r"[-_ .]\d{1,2}", r"[-_ .][A-Za-z]{1,6}\d{1,2}", r"[-_ .][A-Za-z]", r"(?<=\d)[A-Za-z]")
-"""Ends of names by which slides of one patient may differ."""
+_END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"
+"""End of a name by which slides of one patient may differ."""
 
 _MOST_SLIDES = 9
 """If more names differ only in their end, they are taken for numbered patients."""
@@ -77,25 +77,24 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
             inside = record.path.is_relative_to(folder)
             path = (record.path.relative_to(folder) if inside else record.path).as_posix()
             column, group_of[path] = slide, record.group
-    for end in _ENDS:
-        stem_of = {name: re.sub(f"(?<=.){end}$", "", name) for name in group_of.values()}
-        counts = Counter(stem_of.values())
-        shared = sorted(stem for stem, count in counts.items() if count > 1)
-        if not shared or max(counts.values()) > _MOST_SLIDES or (len(shared) == 1 and not re.search(r"\d", shared[0])):
-            continue
-        patient_of = {path: stem_of[name] for path, name in group_of.items()}
-        rules = (f"([^/]+?){end}[^/]*$", *("^" + "[^/]+/" * above + f"([^/]+?)(?:{end})?/" for above in range(4)))
-        fitting = (rule for rule in rules if PathRule.of(rule, name="").find(patient_of) == patient_of)
-        if (rule := next(fitting, None)) is not None:
-            cure: str = Message("{group_from:{}} joins them", rule)
-        elif column:
-            cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?)(?:{end})?$")
-        else:
-            cure = "give the patients as the column group of a manifest"
-        alike = few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))
-        message = Message("these names of groups differ only in their end; if they are slides of one patient, {}", cure)
-        return [Finding("warning", alike, message, labels_only=True)]
-    return []
+    stem_of = {name: re.sub(f"(?<=.){_END}$", "", name) for name in group_of.values()}
+    counts = Counter(stem_of.values())
+    shared = sorted(stem for stem, count in counts.items() if count > 1)
+    if not shared or max(counts.values()) > _MOST_SLIDES or (len(shared) == 1 and not re.search(r"\d", shared[0])):
+        return []
+    path, name = next(iter(group_of.items()))
+    folders = path.split("/")[:-1]
+    above = "[^/]+/" * folders.index(name) if name in folders else ""
+    rule = f"^{above}([^/]+?){_END}?/" if name in folders else f"([^/]+?){_END}[^/]*$"
+    if PathRule.of(rule, name="").find(group_of) == {path: stem_of[name] for path, name in group_of.items()}:
+        cure: str = Message("{group_from:{}} joins them", rule)
+    elif column:
+        cure = Message("{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$")
+    else:
+        cure = "give the patients as the column group of a manifest"
+    alike = few(sorted(name for name, stem in stem_of.items() if stem == shared[0]))
+    message = Message("these names of groups differ only in their end; if they are slides of one patient, {}", cure)
+    return [Finding("warning", alike, message, labels_only=True)]
 
 
 def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, str | None], list[Finding]]:
@@ -130,10 +129,11 @@ def join_groups(groups: Iterable[str | None], *, where: str) -> tuple[dict[str, 
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
     findings = []
     if slides := [name for name, code in plain.items() if name != code]:
-        of = (
-            f"{len({plain[name] for name in slides})} of {len(slides)} names, such as {plain[slides[0]]} of {slides[0]}"
+        patients, example = len({plain[name] for name in slides}), f"{plain[slides[0]]} of {slides[0]}"
+        message = (
+            f"TCGA barcodes name the patient by their first 12 characters: {patients} patients of {len(slides)} slides"
         )
-        findings.append(Finding("note", where, f"TCGA barcodes name the patient by their first 12 characters: {of}"))
+        findings.append(Finding("note", where, f"{message}, such as {example}"))
     if named := [f"{name} ({counts[name]} rows)" for name in settled if name]:
         message = f"not taken for names of patients, but for unknown ones: {few(named)}"
         findings.append(Finding("note", where, message))

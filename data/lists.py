@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -51,18 +52,21 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
         See `read_image_list`; or a listed image is not in the dataset.
     """
     listed = read_image_list(path, option="only")
-    records = tuple(r for r in dataset.records if r.image_id in listed or visible(r.image_id) in listed)
-    absent = sorted(listed.difference(*((r.image_id, visible(r.image_id)) for r in records)))
-    if absent:
+    names, findings = match_names(sorted(listed), (record.image_id for record in dataset.records), where=str(path))
+    if absent := sorted(listed - names.keys()):
         raise InputError(
             "{only} {}: {} of its {} images are missing, first {}; correct these names, or remove the rows",
             path, len(absent), len(listed), absent[0],
         )  # fmt: skip
-    return replace(dataset, records=records)
+    chosen = {*names.values()}
+    records = tuple(record for record in dataset.records if record.image_id in chosen)
+    return replace(dataset, records=records, findings=(*dataset.findings, *findings))
 
 
 def match_names(rows: Iterable[str], images: Iterable[str], *, where: str) -> tuple[dict[str, str], list[Finding]]:
-    """Return the image that each name of a table means: with or without folder and suffix, if only one fits.
+    r"""Return the image that each name of a table means: with or without folder and suffix, if only one fits.
+
+    Unicode forms, characters that nobody sees, and ``\`` in place of ``/`` do not matter.
 
     Parameters
     ----------
@@ -82,22 +86,26 @@ def match_names(rows: Iterable[str], images: Iterable[str], *, where: str) -> tu
     """
     rows, images = list(dict.fromkeys(rows)), set(images)
     names = {row: row for row in rows if row in images}
-    for short in (_bare, _last, lambda name: _bare(_last(name))):
+    for short in (_plain, _bare, _last, lambda name: _bare(_last(name))):
         left = _alone(images.difference(names.values()), short)
         names |= {row: left[key] for key, row in _alone(set(rows) - names.keys(), short).items() if key in left}
-    other = [row for row in rows if names.get(row, row) != row]
+    other = [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
     message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
     return names, [Finding("note", where, f"{message}, such as {row} for {names[row]}") for row in other[:1]]
 
 
+def _plain(name: str) -> str:
+    return visible(unicodedata.normalize("NFC", name)).replace("\\", "/")
+
+
 def _bare(name: str) -> str:
     """Return a name without the suffix of a picture or slide."""
-    stem, dot, suffix = name.replace("\\", "/").rpartition(".")
-    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else name.replace("\\", "/")
+    stem, dot, suffix = _plain(name).rpartition(".")
+    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else _plain(name)
 
 
 def _last(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
+    return _plain(name).rpartition("/")[2]
 
 
 def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str]:

@@ -80,33 +80,32 @@ def read_images(
         )
     given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
     given |= chosen
-    records, findings = layout.read(root, **{name: given[name] for name in given if name in layout.options})
+    records, of_layout = layout.read(root, **{name: given[name] for name in given if name in layout.options})
+    findings = list(of_layout)
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
-        findings = [*findings, *unseen]
+        findings += unseen
     if dataset is None and layout.fallback and not layout.manifest:
-        findings = [*findings, *_named_as_published(records, root)]
+        findings += _named_as_published(records, root)
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     synthetic = _is_synthetic(root)
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()
         records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
-    records, spelled = _missing_labels(records, classes, table)
-    records, joined = _join_classes(records, classes)
-    spelled.extend(joined)
+    records = _join_classes(_missing_labels(records, classes, table, findings), classes, findings)
     named = layout.manifest and any(record.group for record in records)  # in a column
     if "group_from" in layout.options:
         records, joined = settle_groups(records, root=root, chosen=chosen)
-        spelled.extend(joined)
+        findings += joined
     files = len(records)
-    records, repeated = _join_ids(records, table)
+    records = _join_ids(records, table, findings)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
         message = (
             f"{len(unlabelled)} of {len(records)} images have no label: they get features, but neither train nor test"
         )
-        repeated.append(Finding("note", few(unlabelled), message))
+        findings.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
     default = layout.class_order(label_level)
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
@@ -115,18 +114,16 @@ def read_images(
         root=root,
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
-        findings=(*findings, *spelled, *repeated),
         synthetic=synthetic,
         patients_apart=layout.patients is not None
         or (layout.fallback and not named)
         or not {"group_from", "group_column"}.isdisjoint(chosen),
         repeated=files - len(records),
     ).with_classes(order)
-    without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
-    unused = [
-        Finding("warning", str(root), Message("{classes} names {}, which no image has", name)) for name in without
-    ]
-    return replace(result, findings=(*result.findings, *unused))
+    for name, count in result.class_counts().items():
+        if not count and labels and name in classes:
+            findings.append(Finding("warning", str(root), Message("{classes} names {}, which no image has", name)))
+    return replace(result, findings=tuple(findings))
 
 
 def _check_root(root: Path) -> None:
@@ -156,43 +153,30 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
     findings = []
     for layout in built_in_layouts():
         matches = layout.recognise_name
-        if (
-            not layout.manifest
-            and matches is not None
-            and (count := sum(matches(record.path.name) for record in records))
-        ):
-            message = Message(
-                "{} files are named as those of {}, but are not in its folders, so your own folders are read",
-                count,
-                layout.name,
-                remedies=[Message("{dataset:{}} takes classes and patients from the names", layout.name)],
-            )
-            findings.append(Finding("note", str(root), message))
+        if matches is not None and (count := sum(matches(record.path.name) for record in records)):
+            text = "{} files are named as those of {}, but are not in its folders, so your own folders are read"
+            remedy = Message("{dataset:{}} takes classes and patients from the names", layout.name)
+            findings.append(Finding("note", str(root), Message(text, count, layout.name, remedies=[remedy])))
     return findings
 
 
-def _join_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
+def _join_classes(records: Sequence[ImageRecord], classes: Sequence[str], findings: list[Finding]) -> list[ImageRecord]:
     """Replace different spellings of a class by one label."""
-    joined = list(records)
-    labels = [record.label for record in joined if record.label is not None]
-    names, findings = join_classes(labels, classes)
-    if any(label != name for label, name in names.items()):
-        joined = [r if r.label is None else replace(r, label=names[r.label]) for r in joined]
-    return joined, findings
+    names, joined = join_classes((record.label for record in records if record.label is not None), classes)
+    findings += joined
+    return [r if r.label is None or names[r.label] == r.label else replace(r, label=names[r.label]) for r in records]
 
 
 def _missing_labels(
-    records: Iterable[ImageRecord], classes: Sequence[str], root: Path
-) -> tuple[list[ImageRecord], list[Finding]]:
-    """Return an error for labels of a manifest such as ``NA``, which mean unknown, unless they are in `classes`."""
-    records = list(records)
+    records: Sequence[ImageRecord], classes: Sequence[str], root: Path, findings: list[Finding]
+) -> list[ImageRecord]:
+    """Add an error for labels of a manifest such as ``NA``, which mean unknown, unless they are in `classes`."""
     missing = missing_labels((record.label or "" for record in records if record.line), classes)
-    findings = []
     for label in missing:
         lines = [f"{root.name}:{record.line}" for record in records if record.label == label]
         message = Message("{} as a label means unknown; leave the cell empty, or name {} in {classes}", label, label)
         findings.append(Finding("error", few(lines), message, labels_only=True))
-    return [replace(r, label=None) if r.line and r.label in missing else r for r in records], findings
+    return [replace(r, label=None) if r.line and r.label in missing else r for r in records]
 
 
 def _is_synthetic(root: Path) -> bool:
@@ -201,14 +185,13 @@ def _is_synthetic(root: Path) -> bool:
     return any((parent / SYNTHETIC_MARK).is_file() for parent in places)
 
 
-def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding]) -> list[ImageRecord]:
     """Keep one record per ID: further records are left out if their content is equal, otherwise they are errors.
 
     Rows of a manifest that list a file under two IDs are compared as well.
     """
     kept: dict[str, ImageRecord] = {}
     files: dict[Path, ImageRecord] = {}
-    findings = []
     for record in records:
         texts = (record.image_id, record.label or "", record.group or "")
         problem = next(filter(None, map(_unwritable, texts)), None)
@@ -225,7 +208,7 @@ def _join_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRec
             kept[record.image_id] = replace(first, label=first.label or record.label, group=first.group or record.group)
         else:
             findings.append(Finding("error", record.image_id, problem))
-    return list(kept.values()), findings
+    return list(kept.values())
 
 
 def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:

@@ -60,19 +60,6 @@ def screenshot(browser, page, *, width=1100, height=620, scroll=None):
     return shown.convert("RGB")
 
 
-def correct_cases(browser, page):
-    """Return the correct cases of the first table of a report, each with its heat map."""
-    tab = browser.new_page(viewport={"width": 1100, "height": 900})
-    tab.goto(page.as_uri())
-    cases = [figure for figure in tab.query_selector_all("figure") if "Map:" in figure.inner_text()]
-    shown = [Image.open(io.BytesIO(case.screenshot())).convert("RGB") for case in cases[2:4]]  # two wrong ones before
-    tab.close()
-    both = Image.new("RGB", (max(case.width for case in shown), sum(case.height for case in shown)), "white")
-    both.paste(shown[0], (0, 0))
-    both.paste(shown[1], (0, shown[0].height))
-    return both
-
-
 def save_small(image, name):
     """Save an image of few colours as PNG, and one of tissue as JPEG."""
     if name.endswith(".png"):
@@ -263,7 +250,6 @@ def main():
     model = Path("study/boost/5-grouped-svm/model.bchisto")
     run("predict", model, "--images", new.name, "--out", "predictions.csv", "--html", "predictions.html")
     run("evaluate", PUBLISHED, "--out", "published")
-    run("evaluate", "study", "--out", "cases", "--explain", "1")
     trees = Path("study/boost/5-grouped-lightgbm/model.bchisto")
     run("explain", trees, "--images", new.name, "--method", "map", "--target", "malignant", "--out", "why")
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
@@ -272,7 +258,6 @@ def main():
         save_small(screenshot(browser, folder / "published" / "report.html"), "report.png")
         save_small(screenshot(browser, folder / "predictions.html", height=760, scroll="#content"), "sheet.jpg")
         save_small(screenshot(browser, folder / "check.html", height=560, scroll="figure"), "check.jpg")
-        save_small(correct_cases(browser, folder / "cases" / "report.html"), "explain-cases.jpg")
         browser.close()
     save_small(Image.open(drawn).convert("RGB"), "explain-map.jpg")
     shown = [Image.open(IMAGES / name) for name in ("report.png", "sheet.jpg", "explain-map.jpg")]

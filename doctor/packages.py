@@ -23,7 +23,6 @@ _EXTRAS = {
     "dask": ("distributed", "work on a Dask cluster"),
     "excel": ("openpyxl", "workbooks (.xlsx)"),
     "serve": ("fastapi", "the web page"),
-    "mammograms": ("xlrd", "the table of INbreast (.xls)"),
     "staintools": ("staintools", "StainTools' own normalisers"),
 }
 """Extra to a module that it installs, and its purpose."""

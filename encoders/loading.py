@@ -175,8 +175,4 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
                 return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a safetensors file, or damaged ({first_line(error)})") from error
-    if path.suffix == ".caffemodel":
-        raise WeightsError(
-            f"{path}: convert it once: python tools/convert_caffe.py {path.name} {path.stem}.safetensors"
-        )
     raise WeightsError(f"{path}: give weights as .npz or .safetensors")

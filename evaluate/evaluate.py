@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
 from .intervals import table_intervals
 from .metrics import compute_metrics
-from .panel import Panel, Sample, html_confusion
+from .panel import Panel, html_confusion
 from .predictions import PredictionTable, ungrouped
 from .read_table import TableChoice, read_predictions
 from .two_class import TwoClassView
 
 METRICS = "metrics.json"
-ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ def evaluate(
     tables: TableChoice | None = None,
     aggregation: Aggregation | None = None,
     against: Many[PathInput] = (),
-    cases: ChooseCases | None = None,
 ) -> Evaluation:
     """Evaluate prediction tables side by side.
 
@@ -98,9 +96,6 @@ def evaluate(
     against : sequence of path
         Tables or run folders of the images that the models come from: the sources are an external validation, and are
         compared with these, see `external_validations`. They need none of the columns that make subgroups.
-    cases : callable, optional
-        Returns the right and wrong images that the report shows of a table as it stands, from its path and the table;
-        such as `bchisto.explain.case_samples`.
 
     Returns
     -------
@@ -126,7 +121,7 @@ def evaluate(
     banners: dict[str, None] = {}
     read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
     internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources), reading=tables, cases=cases)
+    panels = read(_tables(sources), reading=tables)
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -158,7 +153,6 @@ def _measured(
     steps: Sequence[tuple[str, str]],
     bootstrap: int,
     banners: dict[str, None],
-    cases: ChooseCases | None = None,
 ) -> list[Panel]:
     """Read tables and measure each at every level; what a reader must know of them goes into `banners`."""
     panels = []
@@ -174,7 +168,6 @@ def _measured(
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
                 for column in reading.by
             }
-            shown = cases(path, table) if cases is not None else None
             for level, rule in steps:
                 made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
@@ -186,8 +179,6 @@ def _measured(
                     }
                     metrics["subgroups"] = {name: subgroups(made, cells, column=name) for name, cells in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
-                if shown is not None and level != "group" and made.patches is None:
-                    panels[-1], shown = replace(panels[-1], right=shown[0], wrong=shown[1]), None
     return panels
 
 

@@ -18,11 +18,10 @@ from .known_metrics import (
     metric_values,
     ranks_within_folds,
 )  # fmt: skip
-from .operating import called_point, decision_curve, fold_curves, wanted_point
+from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable
-from .temperature import fold_temperatures
 from .training_notes import fold_notes
-from .two_class import PREDICTED_CLASS, TwoClassView, positive_mask, two_class_scores, two_sides
+from .two_class import PREDICTED_CLASS, TwoClassView, positive_mask, two_sides
 from .variance import Units
 
 
@@ -60,8 +59,8 @@ def compute_metrics(table: PredictionTable, view: TwoClassView | None = None) ->
         ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
         ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
         fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
-        (see `called_point`), ``wanted`` (see `wanted_point`), ``decision_curves`` (one for each prevalence), and what
-        `recalibration` says of the score. Then the metrics that other packages add, see `MetricSpec`.
+        (see `called_point`), ``wanted`` (see `wanted_point`), and what `recalibration`
+        says of the score. Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
     ------
@@ -136,15 +135,5 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
             for wanted in view.sensitivities
             if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
         ],
-        "decision_curves": [] if claimless else _decision_curves(table, mask, view),
         **({} if claimless else recalibration(scores, truth, units=Units.of(table))),
     }
-
-
-def _decision_curves(table: PredictionTable, mask: npt.NDArray[np.bool_], view: TwoClassView) -> list[dict[str, Any]]:
-    """Return the decision curve at each stated prevalence, of scores that are calibrated by the other folds."""
-    truth, scaled = mask[table.labels], fold_temperatures(table) if view.prevalences else None
-    if scaled is None or truth.all() or not truth.any():
-        return []
-    scores = two_class_scores(scaled[1], mask, rule=view.rule or "sum")
-    return [decision_curve(truth, scores, prevalence=share) for share in view.prevalences]

@@ -15,9 +15,6 @@ Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 Curve = tuple[Scores, Scores]
 
-_CURVE = tuple(step / 100 for step in range(1, 100))
-"""Thresholds of a decision curve."""
-
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
     """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
@@ -45,11 +42,11 @@ def operating_point(
     -------
     dict
         ``threshold``, ``sensitivity``, ``specificity``, ``confusion`` (rows true, negative first), ``ppv``, ``npv``,
-        ``lr_positive``, ``lr_negative``, ``at_prevalence``; None for what is not defined.
+        ``at_prevalence``; None for what is not defined.
 
     References
     ----------
-    Altman & Bland 1994 (predictive values); Deeks & Altman 2004 (likelihood ratios).
+    Altman & Bland 1994 (predictive values).
     """
     confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
     (true_negative, false_positive), (false_negative, true_positive) = confusion
@@ -62,13 +59,9 @@ def operating_point(
         "confusion": confusion,
         "ppv": _ratio(true_positive, true_positive + false_positive),
         "npv": _ratio(true_negative, true_negative + false_negative),
-        "lr_positive": None,
-        "lr_negative": None,
         "at_prevalence": [],
     }
     if sensitivity is not None and specificity is not None:
-        point["lr_positive"] = _ratio(sensitivity, 1 - specificity)
-        point["lr_negative"] = _ratio(1 - sensitivity, specificity)
         point["at_prevalence"] = [_elsewhere(sensitivity, specificity, share) for share in prevalences]
     return point
 
@@ -239,7 +232,7 @@ def called_point(
 ) -> dict[str, Any]:
     """Return an `operating_point` with 95 % intervals, each under the name of its figure with ``_interval``.
 
-    An end that is infinite, as of a likelihood ratio if no row is called falsely, is None.
+    Those of predictive values at other prevalences follow from those of likelihood ratios.
     """
     point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
     known = point_intervals(Units.of(table), truth, called)
@@ -251,46 +244,8 @@ def called_point(
                 shares = [1.0 - 1.0 / (1.0 + odds * end) for end in ratio.ends]
                 ends = shares if name == "ppv" else [1.0 - share for share in reversed(shares)]
             at[f"{name}_interval"] = ends
-    return point | {f"{name}_interval": span and _finite(span.ends) for name, span in known.items()}
-
-
-def _finite(ends: list[float] | None) -> list[float | None] | None:
-    return None if ends is None else [end if np.isfinite(end) else None for end in ends]
-
-
-def decision_curve(truth: Mask, scores: Scores, *, prevalence: float) -> dict[str, Any]:
-    """Compute the net benefit of calling by each threshold at a stated prevalence, beside that of calling every row.
-
-    Parameters
-    ----------
-    truth : ndarray of bool, shape (n,)
-        Rows on both sides.
-    scores : ndarray of float64, shape (n,)
-        Calibrated at the share of positive rows; they are moved to the prevalence by the difference of log odds.
-    prevalence : float
-
-    Returns
-    -------
-    dict
-        ``prevalence``, ``threshold`` (0.01 to 0.99), ``model``, ``treat_all``. Calling none has a net benefit of 0.
-
-    References
-    ----------
-    Vickers & Elkin 2006, eq. 1.
-    """
-    from scipy.special import expit, logit
-
-    thresholds = np.array(_CURVE)
-    odds = thresholds / (1 - thresholds)
-    risks = expit(logit(scores) + logit(prevalence) - logit(truth.mean()))
-    called = risks[:, np.newaxis] >= thresholds
-    model = prevalence * called[truth].mean(axis=0) - odds * (1 - prevalence) * called[~truth].mean(axis=0)
-    return {
-        "prevalence": prevalence,
-        "threshold": thresholds.tolist(),
-        "model": model.tolist(),
-        "treat_all": (prevalence - odds * (1 - prevalence)).tolist(),
-    }
+    shown = ("sensitivity", "specificity", "ppv", "npv")
+    return point | {f"{name}_interval": (span := known[name]) and span.ends for name in shown}
 
 
 def fold_curves(table: PredictionTable, truth: Mask, scores: Scores) -> tuple[list[float | None], list[Curve]]:

@@ -20,16 +20,9 @@ class Sample:
     ----------
     image_id : str
     picture : str
-        A data address; with a map, the image and the map over it side by side. Empty if the image could not be read,
-        which the report says.
+        A data address; empty if the image could not be read, which the report says.
     label, predicted : str
     confidence : float or None
-    map : str
-        What the map shows, and which models drew it; empty without one.
-    seen : str
-        What can be seen on the map, for who cannot see it.
-    caution : str
-        What the map is not.
     """
 
     image_id: str
@@ -37,9 +30,6 @@ class Sample:
     label: str
     predicted: str
     confidence: float | None
-    map: str = ""
-    seen: str = ""
-    caution: str = ""
 
 
 @dataclass(frozen=True)

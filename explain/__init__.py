@@ -3,10 +3,9 @@
 From a model file and images it computes an `Explanation` of each image, which is drawn together with its limitations.
 """
 
-from .cases import case_samples, check_count, show_cases
 from .draw import colour_limits, draw, lay_over
 from .explanation import Explanation, UnitPictures
-from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
+from .gradient_maps import activation_and_gradient, compiled_gradient, input_gradient, mean_colour, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, settings_of
@@ -25,20 +24,18 @@ __all__ = [
     "Step",
     "UnitPictures",
     "activation_and_gradient",
-    "case_samples",
-    "check_count",
     "colour_limits",
     "compiled_gradient",
     "draw",
     "explain",
     "explain_image",
     "explain_methods",
+    "input_gradient",
     "lay_over",
     "linear",
     "mean_colour",
     "pull_back",
     "settings_of",
-    "show_cases",
     "to_numpy",
     "where_highest",
     "write_regions",

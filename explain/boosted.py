@@ -66,8 +66,7 @@ def explain_boosted(
     method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
     blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
     if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
-        tiles = zip(outliers.nearest[0].split("; "), outliers.pictures[0], strict=False)
-        blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)), tiles=tuple(tiles))
+        blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
     return _map(model, record, blank, picture, index, window=settings.window)
 
 

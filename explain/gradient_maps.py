@@ -17,13 +17,16 @@ _COVERS = 8
 """Number of covering patches along a side if they did not overlap."""
 
 
-def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
-    """Return the gradient of the score of a class with respect to each pixel, float32 of the shape of `images`."""
+def input_gradient(graph: Graph, images: Floats, target: int, *, raw: bool = False) -> Floats:
+    """Return the gradient of the score of a class with respect to each pixel, float32 of the shape of `images`.
+
+    With `raw`, the score is the logit of the class, without subtracting the mean over the classes.
+    """
     from keras import ops
 
-    if target not in graph.slopes:
-        graph.slopes[target] = compiled_gradient(lambda x: ops.sum(graph.scores(graph.run(x))[:, target]))
-    return graph.slopes[target](images)
+    if (target, raw) not in graph.slopes:
+        graph.slopes[target, raw] = compiled_gradient(lambda x: ops.sum(graph.scores(graph.run(x), raw=raw)[:, target]))
+    return graph.slopes[target, raw](images)
 
 
 def gradient(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:

@@ -79,13 +79,13 @@ class Graph:
         Number of the input of the last activation, or of the output if the network ends without one.
     shapes : dict of int to tuple
         Shape of each tensor.
-    slopes : dict of int to callable
-        Class index to the gradient of its score, compiled when it is first needed.
+    slopes : dict of (int, bool) to callable
+        Class index, and whether its score is raw, to the gradient of the score, compiled when it is first needed.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.slopes: dict[int, Callable[[Any], Floats]] = {}
+        self.slopes: dict[tuple[int, bool], Callable[[Any], Floats]] = {}
         self.shapes: dict[int, tuple[Any, ...]] = {}
         self.entry = self._number(model.inputs[0])
         steps: list[Step] = []
@@ -153,15 +153,15 @@ class Graph:
                 values[number] = value + ops.cast(add[number], value.dtype) if number in add else value
         return values
 
-    def scores(self, values: Mapping[int, Any]) -> Any:
-        """Return the score of each class, shape (n, classes): its logit minus the mean over classes.
+    def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
+        """Return the score of each class, shape (n, classes): its logit, unless `raw` minus the mean over classes.
 
         A softmax does not change if the same number is added to all logits, so their mean has no meaning.
         """
         from keras import ops
 
         logits = ops.cast(values[self.logits], "float32")
-        return logits - ops.mean(logits, axis=-1, keepdims=True)
+        return logits if raw else logits - ops.mean(logits, axis=-1, keepdims=True)
 
     def tensor_of(self, layer: str, *, method: str) -> int:
         """Return the number of the feature map of a layer; for an empty name, of the last one in the network.

@@ -85,7 +85,7 @@ class Method:
         )  # fmt: skip
 
 
-_TRAINED = "SEEN IN TRAINING: this image trained models that draw its map"
+_TRAINED = "SEEN IN TRAINING: this image trained or validated models that draw its map"
 
 _ALL = (
     Method(

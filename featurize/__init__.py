@@ -14,7 +14,7 @@ from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .presets import PRESETS, preset_options, resolve_settings
 from .scales import FAR, SeenScale, defaults_text, encoder_defaults, seen_scales
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
-from .store import StainOutcome, Store, content_hashes, look_first, open_store
+from .store import StainOutcome, Store, content_hashes, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
@@ -50,7 +50,6 @@ __all__ = [
     "files_of",
     "images_per_block",
     "import_features",
-    "look_first",
     "norm_pool",
     "normalise_images",
     "open_store",

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, InputError, StoreError, few
-from ..formats import GROUP, IMAGE, LABEL, checked_dataset, limits, open_for_reading, refuse_deadly
+from ..formats import IMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
 from ..jobs import atomic_output
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
@@ -30,9 +30,6 @@ _AT_ONCE = 4096
 
 _FEATURES = ("features", "feats")
 """Names of the dataset with the embeddings of a slide."""
-
-_READ = [(name, "text", 1) for name in COLUMNS] + [(name, "float", n) for name in _FEATURES for n in (1, 2, 3)]
-"""Datasets that `refuse_deadly` reads first, in another process."""
 
 
 def is_store(path: Path) -> bool:
@@ -77,7 +74,7 @@ def read_h5(path: Path) -> Embeddings:
     StoreError
         The file cannot be opened, or is a damaged feature file.
     """
-    refuse_deadly([path], _READ)
+    refuse_deadly([path])
     file, _ = open_for_reading(path)
     with file, reading(path):
         if file.attrs.get("kind") == KIND:
@@ -107,7 +104,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
     InputError, StoreError
         See `read_h5`; or slides are of different lengths or encoders, or a file is not that of a slide.
     """
-    refuse_deadly(files, _READ)
+    refuse_deadly(files)
     slides: list[tuple[str, npt.NDArray[np.float32], int, str]] = []
     empty: list[str] = []
     for path in files:
@@ -203,9 +200,6 @@ def _of_slides(path: Path, slides: list[tuple[str, npt.NDArray[np.float32], int,
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
     names = [name for name in file if name not in (*_FEATURES, "coords")]
-    matching = [name for role in (IMAGE, LABEL, GROUP) for tier in role.matching(names) for name in tier]
-    if set(matching) - set(COLUMNS):  # names that _READ does not cover
-        refuse_deadly([path], [(name, "text", 1) for name in matching])
     columns, unread = choose_known(path, names, lambda name: _texts(file, name))
     about = _attribute(file, "bchisto")
     facts = read_facts(path, about) if about else {"encoder": _attribute(file, "encoder")}

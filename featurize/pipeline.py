@@ -30,7 +30,7 @@ from .parts import Finished, copied_rows, part_path, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
 from .scales import seen_scales
 from .settings import FeaturizeSettings, images_per_block
-from .store import StainOutcome, look_first, open_store
+from .store import StainOutcome, open_store
 from .unit import Unit, bundle_units, describe_units, make_units
 
 _log = logging.getLogger(__name__)
@@ -138,7 +138,6 @@ def featurize(
             for plan in plans:
                 set_aside(plan.path)
                 set_aside(plan.folder)
-        look_first(plan.path for plan in plans)
         size = images_per_block(settings)
         mpp = {record.image_id: record.mpp for record in unique.dataset.records}
         keys = {plan.name: row_keys(plan.settings, unique.sha256, mpp=mpp) for plan in plans}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import PathInput, StoreError, as_path, few, printable
-from ..formats import checked_dataset, limits, open_for_reading, refuse_deadly
+from ..formats import checked_dataset, limits, open_for_reading
 from .embeddings import reading
 from .stored import read_header
 
@@ -254,21 +254,6 @@ def open_file(path: Path) -> tuple[Any, bool]:
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     return open_for_reading(path)
-
-
-def look_first(paths: Iterable[Path]) -> None:
-    """Read feature files once in another process, so that a damaged one cannot crash this one.
-
-    Raises
-    ------
-    StoreError
-        HDF5 crashes or hangs on a file.
-    """
-    texts = [
-        (name, "text", 1) for name in ("label", "group", *(f"images/{name}" for name in ("image_id", "key", *HASHES)))
-    ]
-    numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in PER_IMAGE.items()]
-    refuse_deadly(list(paths), [("failures", "text", 0), *texts, *numbers, ("features", "float", 2)])
 
 
 def _mending(path: Path, *, busy: bool = False) -> contextlib.AbstractContextManager[None]:

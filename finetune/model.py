@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from .settings import FinetuneSettings
 
 _ENCODER_SIZE = 224
 """Input side of an encoder with a top, in pixels, as for ImageNet."""
+
+_OF_BUILD = ("dropout", "l2", "norm_momentum")
+"""Settings whose defaults are those of a network's function ``build``."""
 
 _SEEDS = 10**9
 """Upper bound of the seed of a layer, as in Keras."""
@@ -46,19 +50,26 @@ def network_of(name: str) -> NetworkSpec:
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     """Return the settings that have a default, with the default filled in if they are not set.
 
-    These are size, batch size, optimiser, learning rate, weights, convention and precision. The default of precision
-    depends on the device; the others depend on the network.
+    These are size, batch size, optimiser, learning rate, weights, dropout, L2, momentum of batch normalisation (None if
+    the network has none), convention and precision. The default of precision depends on the device; the others depend
+    on the network.
 
     Raises
     ------
     InputError
-        There is no such network.
+        There is no such network, or the network has no batch normalisation whose momentum is set.
     WeightsError
         The weights file cannot be read.
     """
     network = network_of(settings.network)
+    known = inspect.signature(network.build).parameters
+    if settings.norm_momentum is not None and "norm_momentum" not in known:
+        raise InputError("{norm_momentum}: {} trains no batch normalisation with it; leave it out", settings.network)
     of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
     chosen = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
+    for name in _OF_BUILD:
+        value = getattr(settings, name)
+        chosen[name] = known[name].default if value is None and name in known else value
     weights = chosen["weights"]
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
@@ -137,7 +148,7 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         raise InputError(
             "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random", settings.network
         )
-    options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
+    options = {name: value for name in _OF_BUILD if (value := getattr(settings, name)) is not None}
     if settings.convention != "signed":
         if network.caffe is None:
             raise InputError("{convention} {}: belongs to {}", settings.convention, ", ".join(CAFFE_LAYERS))
@@ -172,7 +183,7 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
         state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
 
 
-def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
+def _plain_encoder(name: str, *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
     """Build an encoder with a top; this is the `build` of its `NetworkSpec`."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
     return _encoder_with_top(replace(settings, **resolved(settings)), classes=classes, fold=0)

@@ -22,12 +22,15 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
+_Part = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
+"""Image and patch of each prediction of a fold, and their probabilities."""
+
 
 def write_outputs(
     training: Training[FoldUnit, Any],
     result: CrossValidation,
     units: Sequence[FoldUnit],
-    probabilities: npt.NDArray[np.float64],
+    outcomes: Sequence[npt.NDArray[np.float64]],
     *,
     dataset: Dataset,
     reading: Mapping[str, str],
@@ -35,7 +38,12 @@ def write_outputs(
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
     settings, records = units[0].settings, {record.image_id: record for record in dataset.records}
-    tables = _tables(training, units, probabilities, result) if len(probabilities) else []
+    parts = [(unit.test_names, rows[: len(unit.test_names)]) for unit, rows in zip(units, outcomes, strict=True)]
+    tables = _tables(training, units, parts, result) if any(names for names, _ in parts) else []
+    held = [(unit.held_names, rows[len(unit.test_names) :]) for unit, rows in zip(units, outcomes, strict=True)]
+    if any(names for names, _ in held):
+        _, whole = _table(training, units, held, result)
+        _write_table(result.folder / "predictions-validation.csv", whole, training.images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
     shown = {**asdict(settings), **resolved(settings), "weights": Path(resolved(settings)["weights"]).name}
@@ -61,27 +69,32 @@ def write_outputs(
     return outputs.write(result, bundle=bundle)
 
 
-def _tables(
-    training: Training[FoldUnit, Any],
-    units: Sequence[FoldUnit],
-    probabilities: npt.NDArray[np.float64],
-    result: CrossValidation,
-) -> list[PredictionTable]:
-    """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
-    images, settings = training.images, units[0].settings
-    keys = [(image, unit.fold) for unit in units for image, _ in unit.test_names]
-    table = images.table(
-        settings.network,
+def _table(
+    training: Training[FoldUnit, Any], units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+) -> tuple[PredictionTable, PredictionTable]:
+    """Return the table of patches, and that of images; both are the same if networks see whole images."""
+    keys = [(image, unit.fold) for unit, (names, _) in zip(units, parts, strict=True) for image, _ in names]
+    table = training.images.table(
+        units[0].settings.network,
         keys,
-        probabilities,
+        np.concatenate([rows for _, rows in parts]),
         protocol=result.protocol,
         trained={unit.fold: [unit.labels[position] for position in unit.train] for unit in units},
     )
-    tables, levels, whole = [], ["group"], table
-    if settings.rule.kind != "resize":
-        table = replace(table, patches=tuple(patch for unit in units for _, patch in unit.test_names))
+    if units[0].settings.rule.kind == "resize":
+        return table, table
+    table = replace(table, patches=tuple(patch for names, _ in parts for _, patch in names))
+    return table, aggregate(table, level="image")
+
+
+def _tables(
+    training: Training[FoldUnit, Any], units: Sequence[FoldUnit], parts: Sequence[_Part], result: CrossValidation
+) -> list[PredictionTable]:
+    """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
+    images, tables, levels = training.images, [], ["group"]
+    table, whole = _table(training, units, parts, result)
+    if table is not whole:
         tables, levels = [replace(table, name=f"{table.name} (patch)")], ["image", "group"]
-        whole = aggregate(table, level="image")
         _write_table(result.folder / "predictions-by-patch.csv", table, images)
     _write_table(result.folder / "predictions.csv", whole, images)
     for level in levels:

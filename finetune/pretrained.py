@@ -1,4 +1,4 @@
-"""Load weights of bchisto's networks from ``.npz`` or ``.safetensors`` files and from model files."""
+"""Load weights of bchisto's networks from ``.npz``, ``.safetensors`` and Caffe's files, and from model files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..core import WeightsError
 from ..crossval import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
+from .caffe import read_caffe
 from .networks.registry import NETWORKS
 from .networks.spec import CaffeLayers, NetworkSpec
 
@@ -20,6 +21,8 @@ CAFFE_LAYERS: dict[str, dict[str, str]] = {
     name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
 }
 """For each network with a published Caffe model (bvlc_alexnet, bvlc_googlenet): bchisto's layer to the Caffe layer."""
+
+_CAFFE = ".caffemodel"
 
 _LAST = "classes"
 """The last layer of every network. It stays random if a weights file has another number of classes."""
@@ -33,7 +36,7 @@ def input_convention(path: Path) -> str:
     WeightsError
         See `load_pretrained`.
     """
-    return "caffe" if _is_caffe(read_weight_arrays(path, values=False)) else "signed"
+    return "caffe" if path.suffix == _CAFFE or _is_caffe(read_weight_arrays(path, values=False)) else "signed"
 
 
 def _is_caffe(names: Iterable[str]) -> bool:
@@ -51,7 +54,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     ----------
     model : keras.Model
     path : Path
-        ``.npz``, also of ``bchisto finetune``, or ``.safetensors``.
+        ``.npz``, also of ``bchisto finetune``, ``.safetensors``, or ``.caffemodel``.
     network : NetworkSpec
         Specification of the network, with its layer map.
     fresh : sequence of str
@@ -65,7 +68,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     variables = network_variables(model)
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     keep = {name for name in shapes if name.startswith(tuple(fresh))}
-    arrays = read_weight_arrays(path)
+    arrays: WeightArrays = {**(read_caffe(path) if path.suffix == _CAFFE else read_weight_arrays(path))}
     if _is_caffe(arrays):
         if network.caffe is None:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")

@@ -103,6 +103,9 @@ class FinetuneSettings(Settings):
     )
     dropout: float | None = option(None, help="Fraction dropped; default: the network's own.")
     l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
+    norm_momentum: float | None = option(
+        None, help="Momentum of the statistics of batch normalisation; default: the network's own."
+    )
     freeze: str = option(
         "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
     )
@@ -114,8 +117,8 @@ class FinetuneSettings(Settings):
     weights: str = option(
         "",
         group="Training",
-        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz or .safetensors of "
-        "the other networks.",
+        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
+        "Caffe's .caffemodel of the other networks.",
     )
     fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
     convention: str = option(
@@ -175,6 +178,8 @@ class FinetuneSettings(Settings):
             raise InputError("{size} {}: give at least 32 pixels", self.size)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError("{dropout} {}: give a fraction below 1", self.dropout)
+        if self.norm_momentum is not None and not 0 <= self.norm_momentum < 1:
+            raise InputError("{norm_momentum} {}: give a fraction below 1", self.norm_momentum)
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError("{name} {}: becomes part of a folder's name; use letters, digits, - and _", self.name)
         parse_patches(self.patches)

@@ -41,7 +41,7 @@ class TrainingCost:
     weight_bytes: int
 
 
-def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int) -> TrainingCost:
+def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16) -> TrainingCost:
     """Measure the time to read an image and to train on a sample, with random weights.
 
     Parameters
@@ -50,6 +50,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
         A typical image.
     settings : FinetuneSettings
     classes : int
+    most : int
+        Largest batch that is timed; batches are those of the settings if they are smaller.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     started = time.perf_counter()
     image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
     read = time.perf_counter() - started
-    batch = min(chosen["batch_size"], 16)
+    batch = min(chosen["batch_size"], most)
     regions = []
     if settings.turned:
         regions = [cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)] * batch

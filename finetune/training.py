@@ -28,7 +28,7 @@ from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)
 
-FOLD_KIND = "fold 2"
+FOLD_KIND = "fold 3"
 """Prefix of the key of a fold. Its number changes whenever training or predicting changes."""
 
 _VALIDATION_FOLDS = 8
@@ -144,8 +144,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         self, result: CrossValidation, units: Sequence[FoldUnit], outcomes: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        probabilities = np.concatenate(outcomes)
-        return write_outputs(self, result, units, probabilities, dataset=self.dataset, reading=self.reading)
+        return write_outputs(self, result, units, outcomes, dataset=self.dataset, reading=self.reading)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         records, settings = self.dataset.records, self.settings
@@ -161,10 +160,13 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 train, validate = train + validate, []
             elif not validate:
                 train, validate = self._split(train, labels, fold)
-            names = tuple(
-                (records[image].image_id, settings.rule.name(number, corner))
-                for image in test
-                for number, corner in enumerate(source.corners(image))
+            names, held = (
+                tuple(
+                    (records[image].image_id, settings.rule.name(number, corner))
+                    for image in part
+                    for number, corner in enumerate(source.corners(image))
+                )
+                for part in (test, validate)
             )
             units.append(
                 FoldUnit(
@@ -176,6 +178,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     validate=tuple(validate),
                     test=tuple(test),
                     test_names=names,
+                    held_names=held,
                     classes=self.dataset.classes,
                     folder=folder,
                     workers=workers,

@@ -1,4 +1,4 @@
-"""Train one fold: keep the best weights, and predict its test images."""
+"""Train one fold: keep the best weights, and predict its test and validation images."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class FoldUnit:
         Class index of each image.
     train, validate, test : tuple of int
         Positions of images.
-    test_names : tuple of (str, str)
-        Image and patch of each prediction; the patch is empty for whole images.
+    test_names, held_names : tuple of (str, str)
+        Image and patch of each prediction of test and validation images; the patch is empty for whole images.
     classes : tuple of str
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
@@ -64,6 +64,7 @@ class FoldUnit:
     validate: tuple[int, ...]
     test: tuple[int, ...]
     test_names: tuple[tuple[str, str], ...]
+    held_names: tuple[tuple[str, str], ...]
     classes: tuple[str, ...]
     folder: Path
     workers: int = 1
@@ -72,7 +73,7 @@ class FoldUnit:
 
     @property
     def file(self) -> Path:
-        """File with the best weights, as ``layer/variable``, and the predictions of the test images."""
+        """File with the best weights, as ``layer/variable``, and the predictions of test and validation images."""
         return self._file("npz")
 
     @property
@@ -144,7 +145,7 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
 
 
 def train_folds(units: Sequence[FoldUnit], ticker: Ticker) -> None:
-    """Train each fold, predict its test images, and save weights and predictions.
+    """Train each fold, predict its test and validation images, and save weights and predictions.
 
     Raises
     ------
@@ -185,8 +186,8 @@ def _train(unit: FoldUnit, ticker: Ticker) -> None:
         key=unit.key,
     )
     ticker.tick(settings.epochs - ticked)  # a training that stopped early is complete, too
-    tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
-    write_pack(unit.file, unit.key, {"tests": tests, **network_arrays(model)})
+    predicted = predict_samples(model, source, np.array((*unit.test, *unit.validate), dtype=np.int64), classes=classes)
+    write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
 
@@ -229,7 +230,9 @@ def predict_samples(
 
 
 def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
-    """Return the predictions of a finished fold, float64 of shape (test rows, classes), or None if it is unfinished.
+    """Return the predictions of a finished fold, float64 of shape (rows, classes), or None if it is unfinished.
+
+    Rows are those of the test images, then those of the validation images.
 
     A damaged file causes a warning, and its fold counts as unfinished. If a process was killed at the very end, it left
     the training state of a finished fold, which is removed here.
@@ -237,11 +240,11 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     arrays = _read(unit)
     if arrays is None:
         return None
-    if not np.isfinite(arrays["tests"]).all():
+    if not np.isfinite(arrays["predicted"]).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.file)
         return None
     unit.state.unlink(missing_ok=True)
-    return arrays["tests"]
+    return arrays["predicted"]
 
 
 def read_network(unit: FoldUnit) -> bytes:
@@ -258,4 +261,6 @@ def read_network(unit: FoldUnit) -> bytes:
 
 
 def _read(unit: FoldUnit) -> dict[str, npt.NDArray[Any]] | None:
-    return read_pack(unit.file, unit.key, {"tests": (len(unit.test_names), len(unit.classes))})
+    return read_pack(
+        unit.file, unit.key, {"predicted": (len(unit.test_names) + len(unit.held_names), len(unit.classes))}
+    )

@@ -7,7 +7,7 @@ before they allocate memory, never run code from a file, and never open other fi
 from . import limits
 from .archive import Archive, check_archive_size
 from .bounds import check_zip, parse_json, read_json
-from .cells import Cells, read_records, read_rows
+from .cells import read_cells, read_records, read_rows
 from .columns import (
     FEATURES,
     FOLD,
@@ -51,7 +51,6 @@ __all__ = [
     "PREDICTED",
     "SLIDE",
     "Archive",
-    "Cells",
     "CsvTable",
     "ImageHeader",
     "Role",
@@ -82,6 +81,7 @@ __all__ = [
     "parse_yaml",
     "plausible_mpp",
     "published_rows",
+    "read_cells",
     "read_csv",
     "read_header",
     "read_json",

@@ -6,36 +6,30 @@ They remove the apostrophe that protects cells from being run as formulas, see `
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ..core import unneutral
 from . import limits
 
 
-class Cells(Iterator[list[str]]):
-    """Iterator over rows like `csv.reader` that removes the protecting apostrophe of each cell."""
-
-    def __init__(self, lines: Iterable[str], **options: Any) -> None:
-        self._reader = csv.reader(lines, **options)
-
-    def __next__(self) -> list[str]:
-        return list(map(unneutral, next(self._reader)))
-
-    @property
-    def line_num(self) -> int:
-        """The number of lines that were read."""
-        return self._reader.line_num
+def read_cells(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Return the rows of a CSV file like `csv.reader`, without the protecting apostrophe of each cell."""
+    return (list(map(unneutral, row)) for row in csv.reader(lines))
 
 
-def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
-    """Return a `csv.DictReader` that removes the protecting apostrophe of each cell."""
-    bounded = map(_bounded, lines)
-    records = csv.DictReader(bounded)
-    untyped: Any = records  # `reader` is typed as the class of `csv.reader`
-    untyped.reader = Cells(bounded)
-    return records
+def read_records(lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Return the rows below the header as a dict from column to cell, see `read_cells`; empty lines are skipped.
+
+    Raises
+    ------
+    csv.Error
+        A line is too long, or not of a CSV file.
+    """
+    rows = read_cells(map(_bounded, lines))
+    header = next(rows, [])
+    return (dict(itertools.zip_longest(header, row[: len(header)], fillvalue="")) for row in rows if row)
 
 
 def _bounded(line: str) -> str:

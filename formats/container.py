@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ BROKEN = (
 warnings that were turned into errors."""
 
 _ORIENTATION = 0x0112
+
+Remark = tuple[Literal["note", "warning"], str]
+"""What a person must know of a file, with its level: a note if it is read as it was meant, a warning if perhaps not."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ class ImageHeader:
         microscope.
     orientation : int
         EXIF orientation, 1 to 8, which decoding applies.
-    remarks : tuple of str
-        What a person must know of this file: plain texts of one line without its name, which are the same for all
-        files with the same fault.
+    remarks : tuple of (str, str)
+        What a person must know of this file, each with its level, see `Remark`: plain texts of one line without its
+        name, which are the same for all files with the same fault.
     """
 
     format: str
@@ -66,10 +69,10 @@ class ImageHeader:
     deep: bool = False
     mpp: float | None = None
     orientation: int = 1
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
-def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[str, ...]:
+def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[Remark, ...]:
     """Return the remarks on several pages, of which one is used, and on a colour profile that is not sRGB by its name.
 
     Parameters
@@ -80,7 +83,7 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
         Number of pages, and the page that is used, from 1.
     """
     which = "the first" if page == 1 else f"page {page}"
-    remarks = (f"{pages} pages, only {which} is used",) if pages > 1 else ()
+    remarks: tuple[Remark, ...] = (("warning", f"{pages} pages, only {which} is used"),) if pages > 1 else ()
     if not profile:
         return remarks
     tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
@@ -91,7 +94,8 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
         length, offset = struct.unpack(">II", block[20:28])
         text = block[offset : offset + length].decode("utf-16-be", "ignore")
     name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
-    return remarks if "srgb" in name.casefold() else (*remarks, f"has a colour profile ({name}), which is not applied")
+    text = f"has a colour profile ({name}), which is not applied"
+    return remarks if "srgb" in name.casefold() else (*remarks, ("note", text))
 
 
 def plausible_mpp(value: Any) -> float | None:

@@ -6,17 +6,20 @@ import csv
 import itertools
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from ..core import InputError, few
+from ..core import InputError, Message, few
 from .columns import GROUP, IMAGE, LABEL, PATH, ROLES, Role, choose_column, has_column, may_hold_patients, same_name
 from .spreadsheets import TableFacts, begins_blocks, one_hot, spoiled_cell
 from .tables import table_rows
 
 _log = logging.getLogger(__name__)
+
+_Remark: TypeAlias = tuple[Literal["note", "warning"], str]
 
 
 @dataclass(frozen=True)
@@ -65,27 +68,56 @@ class CsvTable:
         names = [name for name in self.columns if name not in without]
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
+    def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line number of each row, and its cells in the columns with these names."""
+        keys = [self.named(name) or "" for name in names]
+        return ((line, [row.get(key, "") for key in keys]) for line, row in self.rows)
+
     def log_columns(self, chosen: Mapping[Role, str], *further: str) -> None:
-        """Log the use of columns without a standard name, how the table was read, and what `check` returns.
+        """Log what `remarks` and `check` return.
 
         Raises
         ------
         InputError
             See `check`.
         """
-        for note in self.notes:
-            _log.info("%s: %s", self.path, note)
-        for role, column in chosen.items():
-            if column and not role.is_plain(column):
-                _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
-        unused = [name for name in self.columns if name not in chosen.values()]
-        if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused)):
-            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, rename it to group",
-                         self.path, self.columns[candidates[0]])  # fmt: skip
-        for warning in self.check(chosen, *further):
-            _log.warning("%s: %s", self.path, warning)
+        for level, text in (*self.remarks(chosen), *self.check(chosen, *further)):
+            (_log.info if level == "note" else _log.warning)("%s: %s", self.path, text)
 
-    def check(self, chosen: Mapping[Role, str], *further: str) -> list[str]:
+    def remarks(
+        self, chosen: Mapping[Role, str], *, without: Sequence[str] = (), cure: str = "rename it to group"
+    ) -> Iterator[_Remark]:
+        """Yield how the table was read, and the columns without a standard name that are used, or perhaps should be.
+
+        Parameters
+        ----------
+        chosen : mapping of Role to str
+            The column that was recognised for each role; empty if there is none.
+        without : sequence of str
+            Other columns that are used.
+        cure : str
+            What the user can do if a column that is not used holds the patients.
+
+        Yields
+        ------
+        {"note", "warning"}, str
+        """
+        yield from (("note", note) for note in self.notes)
+        unused = {name: title for name, title in self.columns.items() if name not in (*chosen.values(), *without)}
+        for role, column in chosen.items():
+            text = f"the {role.means} is taken from the column {self.columns.get(column)}"
+            others = [unused[name] for tier in role.matching(unused) for name in tier] if role is GROUP else []
+            if column and others:
+                yield "warning", f"{text}; not used: {', '.join(others)}"
+            elif column and not role.is_plain(column):
+                yield "note", text
+        if chosen.get(GROUP) == "" and (candidates := may_hold_patients(unused.values())):
+            yield "warning", Message(
+                "the column {} may hold the patients, and is not used", candidates[0],
+                remedies=[Message("if it does, {}", cure)],
+            )  # fmt: skip
+
+    def check(self, chosen: Mapping[Role, str], *further: str) -> list[_Remark]:
         """Refuse cells of the used columns that a spreadsheet spoiled, and return warnings of what may be lost.
 
         Parameters
@@ -100,7 +132,7 @@ class CsvTable:
         InputError
             Numbers that were rounded as names, dates, errors, or formulas without a value.
         """
-        warnings = []
+        warnings: list[_Remark] = []
         for role, column in (*chosen.items(), *((None, column) for column in further)):
             cells = [row[column] for _, row in self.rows] if column else []
             spoiled = [(line, why) for (line, name), why in self.spoiled.items() if name == column]
@@ -111,10 +143,8 @@ class CsvTable:
                 cell = next((row[column] for number, row in self.rows if number == line), "")
                 raise InputError(f"{self.path}:{line}: the {self.columns[column]} {cell!r} is {why}")
             if role in (LABEL, GROUP) and begins_blocks(cells):
-                warnings.append(
-                    f"only the first row of each block has a {self.columns[column]}; if these were merged cells, fill "
-                    "in the rows below"
-                )
+                text = f"only the first row of each block has a {self.columns[column]}; if these were merged cells"
+                warnings.append(("warning", f"{text}, fill in the rows below"))
         return warnings
 
     def labelled(self, *, required: bool = False) -> CsvTable:
@@ -189,23 +219,20 @@ def read_csv(
     key = key or column_key
     about = TableFacts()
     lines = table_rows(path, fits=lambda header: all(has_column(header, column) for column in needed), about=about)
-    rows: list[tuple[int, dict[str, str]]] = []
-    overlong: list[int] = []
-    short: list[int] = []
     _, written = next(lines, (1, []))
     names = [key(cell) for cell in written]
     _check_header(path, names, written, needed=[name for name in needed if name is not LABEL], expected=expected)
-    for number, cells in lines:
-        if any(cells):
-            row = itertools.zip_longest(names, cells, fillvalue="")
-            rows.append((number, {name: cell for name, cell in row if name}))
-            if any(cells[len(names) :]):
-                overlong.append(number)
-            if len(cells) < len(names):
-                short.append(number)
-    columns = {name: title for name, title in zip(names, written, strict=True) if name}
-    spoiled = {(line, names[at]): why for (line, at), why in about.spoiled.items() if at < len(names)}
-    table = CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(about.notes), tuple(short), spoiled)
+    filled = [(number, cells) for number, cells in lines if any(cells)]
+    rows = ((number, itertools.zip_longest(names, cells, fillvalue="")) for number, cells in filled)
+    table = CsvTable(
+        path,
+        columns={name: title for name, title in zip(names, written, strict=True) if name},
+        rows=tuple((number, {name: cell for name, cell in row if name}) for number, row in rows),
+        overlong=tuple(number for number, cells in filled if any(cells[len(names) :])),
+        notes=tuple(about.notes),
+        short=tuple(number for number, cells in filled if len(cells) < len(names)),
+        spoiled={(line, names[at]): why for (line, at), why in about.spoiled.items() if at < len(names)},
+    )
     if LABEL not in needed:
         return table
     table = table.labelled(required=True)

@@ -36,7 +36,17 @@ import numpy.typing as npt
 
 from ..core import ImageError, PathInput, as_path
 from .bmp_webp import read_bmp_or_webp
-from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
+from .container import (
+    BROKEN,
+    Container,
+    ImageHeader,
+    Remark,
+    Samples,
+    check_size,
+    damaged,
+    stretch_to_eight_bits,
+    truncated,
+)
 from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from .jpeg import JPEG_BEGIN, read_jpeg
 from .kinds import mistaken
@@ -60,7 +70,7 @@ _READERS = (
 )  # fmt: skip
 """Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 
-_CLEAR = "its alpha channel is 0 everywhere, so that it is ignored"
+_CLEAR: Remark = ("note", "its alpha channel is 0 everywhere, so that it is ignored")
 
 _BEGIN_BYTES = 512
 """Number of bytes that show the kind of a file."""

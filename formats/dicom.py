@@ -9,7 +9,8 @@ Rules for the pixels:
 - Colours have 8 bits, as RGB or YBR, which becomes RGB. No window is applied to them. Palettes are refused.
 - Only one frame is read.
 
-The numbers of parsed elements and of inflated bytes are bounded. Messages never quote the content of elements.
+The number of parsed elements is bounded, and deflated elements are refused. Messages never quote the content of
+elements.
 
 References
 ----------
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,16 +66,12 @@ _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
 
 
-class _Inflated(Exception):
-    """Carries the inflated elements of a deflated file as its argument."""
-
-
 class _TooMuch(ValueError):
     """A file has more data than an image can have. Its message contains nothing from the file."""
 
 
 class _Bounded(io.BufferedReader):
-    """A file that limits the number of reads, and that inflates the deflated part of a DICOM file."""
+    """A file that limits the number of reads, and refuses to inflate."""
 
     _reads = 0
 
@@ -85,11 +81,8 @@ class _Bounded(io.BufferedReader):
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
             return super().read(min(size, limits.PICTURE_BYTES))  # a read allocates the requested size
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # pydicom reads without a size only if the rest is deflated
-        data = inflate.decompress(super().read(), limits.DICOM_INFLATED)
-        if not inflate.eof:
-            raise _TooMuch("its deflated elements are cut off, or too large")
-        raise _Inflated(data)
+        # pydicom reads without a size only if the rest is deflated
+        raise ImageError(f"{self.name}: its elements are deflated, which is not read; save it uncompressed")
 
 
 def _broken() -> tuple[type[Exception], ...]:
@@ -106,10 +99,9 @@ def _read(path: Path, *, pixels: bool) -> Any:
     check_bytes(path)
     try:
         with _Bounded(io.FileIO(path)) as handle:
-            try:
-                return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
-            except _Inflated as whole:
-                return _elements(whole.args[0])
+            return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
+    except ImageError:
+        raise
     except InvalidDicomError as error:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
     except _broken() as error:
@@ -117,19 +109,6 @@ def _read(path: Path, *, pixels: bool) -> Any:
         deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
         why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
         raise damaged(path, why) from error
-
-
-def _elements(data: bytes) -> Any:
-    """Parse inflated elements into a dataset as `pydicom.dcmread` does."""
-    import pydicom
-    from pydicom.filereader import read_dataset
-
-    with _Bounded(io.BytesIO(data)) as handle:
-        elements: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
-    elements.file_meta = pydicom.dataset.FileMetaDataset()
-    elements.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    elements.set_original_encoding(False, True)
-    return elements
 
 
 def _header(path: Path, elements: Any) -> ImageHeader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
     if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
-    _check_storage(item, name)
+    check_storage(item, name)
     return item
 
 
@@ -169,14 +169,12 @@ def check_tree(path: Path) -> None:
     file, _ = open_for_reading(path)
     with file:
         try:
-            for _ in walk_checked(file):
-                pass
+            _check_tree(file)
         except DAMAGE as error:
             raise StoreError(f"{path}: {(str(error).splitlines() or ['damaged'])[0][:200]}") from error
 
 
-def walk_checked(file: Any) -> Iterator[Any]:
-    """Yield all datasets of an open file, each after it is checked; see `check_tree`."""
+def _check_tree(file: Any) -> None:
     import h5py
 
     addresses, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
@@ -198,11 +196,10 @@ def walk_checked(file: Any) -> Iterator[Any]:
                 raise StoreError(f"{name} is not a dataset with its values in the file")
             if item.dtype.kind not in "iufbS" or item.shape is None:
                 raise StoreError(f"{name} holds {_type_name(item.dtype)}, not numbers")
-            _check_storage(item, name)
+            check_storage(item, name)
             unpacked += item.size * item.dtype.itemsize
             if unpacked > limits.HDF5_BYTES:
                 raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
-            yield item
 
 
 def _link(group: Any, name: str) -> Any:
@@ -217,7 +214,7 @@ def _link(group: Any, name: str) -> Any:
         return object
 
 
-def _check_storage(dataset: Any, name: str) -> None:
+def check_storage(dataset: Any, name: str) -> None:
     """Refuse a dataset that claims many more values than are stored, has unknown filters, or has too large chunks."""
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]

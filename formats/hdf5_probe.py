@@ -19,7 +19,7 @@ from typing import Any
 
 from ..core import DAMAGE, StoreError
 from . import limits
-from .hdf5 import checked_dataset, open_for_reading, walk_checked
+from .hdf5 import check_storage, open_for_reading
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +33,13 @@ _AT_ONCE = 16 * 1024**2
 """Number of bytes of a dataset that are read at once."""
 
 
-def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]]) -> None:
+def refuse_deadly(paths: Sequence[Path]) -> None:
     """Refuse files on which the HDF5 library crashes or hangs.
 
     Parameters
     ----------
     paths : sequence of Path
         Files; missing ones are ignored.
-    datasets : sequence of (name, holds, axes)
-        The datasets that will be read from each file, see `checked_dataset`; missing ones are ignored. If empty, all
-        datasets are read, see `check_tree`.
 
     Raises
     ------
@@ -57,12 +54,11 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
     seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND
     script = (
         "import json, sys; given = json.loads(sys.stdin.read()); sys.path[:] = given['path']; "
-        f"from {__package__}.hdf5_probe import visit; visit(given['files'], given['datasets'], given['seconds'])"
+        f"from {__package__}.hdf5_probe import visit; visit(given['files'], given['seconds'])"
     )
     given = {
         "path": [os.path.abspath(folder) for folder in sys.path],  # noqa: PTH100
         "files": [str(path.absolute()) for path in files],
-        "datasets": list(datasets),
         "seconds": seconds,
     }
     try:
@@ -90,8 +86,8 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
         raise StoreError(f"{last}: damaged, HDF5 {ending} when it reads it; make it again or copy it again")
 
 
-def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], seconds: int) -> None:
-    """Read datasets of files and print a line after each file. `refuse_deadly` runs this in a separate process."""
+def visit(files: Sequence[str], seconds: int) -> None:
+    """Read all datasets of files and print a line after each file. `refuse_deadly` runs this in a separate process."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has these limits
         import resource
 
@@ -100,30 +96,21 @@ def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], second
         resource.setrlimit(resource.RLIMIT_AS, (limits.HDF5_PROBE_BYTES, limits.HDF5_PROBE_BYTES))
     for name in files:
         with contextlib.suppress(*DAMAGE), open_for_reading(Path(name))[0] as file:
-            _read(file, datasets)
+            _read("", file)
+            file.visititems(_read)
         sys.stdout.write("read\n")
         sys.stdout.flush()
 
 
-def _read(file: Any, datasets: Sequence[tuple[str, str, int]]) -> None:
-    for key in file.attrs:
+def _read(name: str, item: Any) -> None:
+    """Read the attributes of a group or a dataset, and its values if they are in the file and fit its size."""
+    for key in item.attrs:
         with contextlib.suppress(*DAMAGE):
-            file.attrs[key]
-    if not datasets:
-        for dataset in walk_checked(file):
-            _read_all(dataset)
-    for name, holds, axes in datasets:
-        with contextlib.suppress(*DAMAGE):
-            _read_all(checked_dataset(file, name, holds=holds, shape=(None,) * axes))
-
-
-def _read_all(dataset: Any) -> None:
-    for key in dataset.attrs:
-        with contextlib.suppress(*DAMAGE):
-            dataset.attrs[key]
-    if not dataset.shape:
-        dataset[()]
-        return
-    row = max(1, dataset.dtype.itemsize * dataset.size // max(1, dataset.shape[0]))
-    for start in range(0, dataset.shape[0], step := max(1, _AT_ONCE // row)):
-        dataset[start : start + step]
+            item.attrs[key]
+    with contextlib.suppress(*DAMAGE):
+        if hasattr(item, "dtype") and not item.is_virtual and not item.external:
+            check_storage(item, name)
+            rows = item.shape[0] if item.shape else 1
+            step = max(1, _AT_ONCE * rows // max(1, item.dtype.itemsize * item.size))
+            for start in range(0, rows, step):
+                item[slice(start, start + step) if item.shape else ()]

@@ -29,7 +29,6 @@ JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive images have about 
 PNG_CHUNKS = 1_000_000  # with IDAT chunks of 8 KiB, the largest image needs 83,000
 PNG_TEXT_BYTES = 1024**2  # of a text chunk, and of its inflated text
 DICOM_READS = 300_000  # of one file: an element takes up to three reads, and images have some hundreds of elements
-DICOM_INFLATED = 2 * PIXELS  # bytes of inflated elements: 16 bits per pixel
 DDSM_CASE_BYTES = 1024**2  # of an .ics file; they have some hundred
 DDSM_OVERLAY_BYTES = 8 * 1024**2  # the outlines of one view take some kilobytes
 
@@ -43,7 +42,6 @@ WORKBOOK_BYTES = 128 * 1024**2  # unpacked size in the zip directory; no more th
 ROW_ELEMENTS = 300_000  # XML elements in a row of a workbook; a row of Excel has up to 16,384 cells
 OTHER_ELEMENTS = 3_000_000  # XML elements outside of rows: the texts of a million cells are two million
 TEXT_WITHOUT_ELEMENT = 1024**2  # bytes; a cell holds at most 32,767 characters
-XLS_BYTES = 4 * 1024**2  # of an Excel 97 workbook; the table of INbreast takes some ten kilobytes
 
 # archives
 ARCHIVE_MEMBERS = 20_000  # the ensemble of the BACH paper has 600 models

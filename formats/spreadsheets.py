@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
@@ -42,33 +42,10 @@ class TableFacts:
         How the table was read, unless it has commas and is in UTF-8.
     spoiled : dict of (int, int) to str
         Line number and place in the row to what the cell lost, such as `NO_VALUE`.
-    merged : dict of (int, int) to int
-        Line number and place of the first cell of merged ones to the last line that they cover.
     """
 
     notes: list[str] = field(default_factory=list)
     spoiled: dict[tuple[int, int], str] = field(default_factory=dict)
-    merged: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def filled(self, rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-        """Yield rows in which merged cells below the first one have its text; empty rows stay empty."""
-        held: dict[int, tuple[int, str]] = {}
-        count = 0
-        for number, cells in rows:
-            filling = {place: text for place, (last, text) in held.items() if number <= last} if any(cells) else {}
-            cells = [*cells, *[""] * (max(filling, default=0) + 1 - len(cells))] if filling else cells
-            for place, text in filling.items():
-                count += not cells[place]
-                cells[place] = cells[place] or text
-            if self.merged:
-                held |= {
-                    place: (self.merged[number, place], text)
-                    for place, text in enumerate(cells)
-                    if (number, place) in self.merged
-                }
-            yield number, cells
-        if count:
-            self.notes.append(f"{count} cells that are merged with the one above have its value")
 
 
 def visible(text: str) -> str:

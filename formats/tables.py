@@ -1,4 +1,4 @@
-"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx``, ``.xlsm`` or ``.xls``).
+"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx`` or ``.xlsm``).
 
 Blanks around cells are removed, and also the apostrophe that protects a text from being run as a formula.
 """
@@ -13,17 +13,16 @@ import io
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ..core import DependencyError, InputError, how_to_install, unneutral
 from . import limits
-from .bounds import check_zip
 from .container import BROKEN
 from .kinds import mistaken
 from .spreadsheets import DATE, NO_VALUE, TableFacts, visible
 from .workbook import Marks, check_parts
-from .xls import cell_text, xls_rows
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Possible delimiters of columns, in the order in which they are tried, and their names for messages."""
@@ -60,11 +59,10 @@ def table_rows(
     DependencyError
         The package that reads this kind of workbook is missing.
     """
-    readers = {".xlsx": _excel_rows, ".xlsm": _excel_rows, ".xls": xls_rows}
-    read = readers.get(path.suffix.casefold())
-    rows = _text_rows(path, about, fits=fits) if read is None else read(path, about)
+    book = path.suffix.casefold() in (".xlsx", ".xlsm")
+    rows = _excel_rows(path, about) if book else _text_rows(path, about, fits=fits)
     changed: list[int] = []
-    for index, (number, cells) in enumerate(about.filled(rows)):
+    for index, (number, cells) in enumerate(rows):
         if not index and len(cells) > limits.TABLE_COLUMNS:
             raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
         written, seen = [unneutral(cell).strip() for cell in cells], _plain(cells)
@@ -145,7 +143,6 @@ def _excel_rows(path: Path, about: TableFacts) -> Rows:
     try:
         with warnings.catch_warnings(), path.open("rb") as handle:
             warnings.simplefilter("ignore")  # about styles and other content that is not read
-            _check_size(path)
             marks = check_parts(path)
             book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
             rows = list(_sheet_rows(path, book.worksheets, marks, about))
@@ -158,17 +155,13 @@ def _excel_rows(path: Path, about: TableFacts) -> Rows:
     return rows
 
 
-def _check_size(path: Path) -> None:
-    """Refuse a workbook that is too large by its zip directory, before anything is unpacked."""
-    check_zip(path, members=limits.WORKBOOK_PARTS)
-    with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        size = sum(part.file_size for part in parts)
-    if size > limits.WORKBOOK_BYTES or len(parts) > limits.WORKBOOK_PARTS:
-        raise InputError(
-            f"{path}: {size / 1024**2:,.0f} MiB in {len(parts):,} parts when unpacked, too large for a table of "
-            "images; save its first sheet as CSV"
-        )
+def _cell_text(value: Any) -> str:
+    """Return the value of a cell as text, as in a CSV file."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(Decimal(repr(value))))  # as the spreadsheet shows it, with zeros after the digits that it keeps
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return "" if value is None else str(value)
 
 
 def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFacts) -> Iterator[tuple[int, list[str]]]:
@@ -180,20 +173,29 @@ def _sheet_rows(path: Path, sheets: Sequence[Any], marks: Marks, about: TableFac
     more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
     about.notes.append(f"the first sheet is read, {sheet.title}{more}")
     part = sheet._worksheet_path
-    for left, top, _, bottom in map(range_boundaries, marks.merged.get(part, [])):
-        about.merged[top, left - 1] = bottom
+    merged = {(top, left - 1): bottom for left, top, _, bottom in map(range_boundaries, marks.merged.get(part, []))}
+    held: dict[int, tuple[int, str]] = {}
     for cell, stored in marks.formulas.get(part, {}).items():
         if cell and (marks.unsaved or not stored):
             row, column = coordinate_to_tuple(cell)
             about.spoiled[row, column - 1] = NO_VALUE
     sheet.reset_dimensions()  # the dimensions in the file may be wrong
-    cells, begun = 0, False
+    cells, begun, filled = 0, False, 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells += len(row)
         if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
             raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
-        texts = [cell_text(value) for value in row]
+        texts = [_cell_text(value) for value in row]
         about.spoiled |= {(number, place): DATE for place, value in enumerate(row) if isinstance(value, _DATES)}
         begun = begun or any(texts)  # a table may begin below empty rows
+        if any(texts):
+            texts += [""] * (max(held, default=0) + 1 - len(texts))
+            for place, (last, text) in held.items():
+                if number <= last and text and not texts[place]:
+                    texts[place] = text
+                    filled += 1
+        held |= {place: (merged[number, place], text) for place, text in enumerate(texts) if (number, place) in merged}
         if begun:
             yield number, texts
+    if filled:
+        about.notes.append(f"{filled} cells that are merged with the one above have its value")

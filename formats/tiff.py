@@ -15,14 +15,24 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
 from . import limits
-from .container import Container, ImageHeader, Samples, check_size, damaged, remarks_on, truncated, xmp_orientation
+from .container import (
+    Container,
+    ImageHeader,
+    Remark,
+    Samples,
+    check_size,
+    damaged,
+    remarks_on,
+    truncated,
+    xmp_orientation,
+)
 from .described import Description, describe, square_mpp
 from .jpeg import check_jpeg
 from .slides import SLIDE
@@ -47,6 +57,9 @@ _SAME_SCENE, _STEP = 0.25, 3
 at least 0.30 between any two channels of those patches, and at most 0.17 between two images."""
 
 _AS_RGB = "save it as 8-bit RGB (in Fiji: Image > Type > RGB Color)"
+
+_JOINED: Final = "3 grey channels are read as red, green and blue"
+_TAKEN: Final = f"3 grey pages are taken for red, green and blue; look at its colours, or {_AS_RGB}"
 
 _NO_PACKING, _JPEG = 1, 7
 _PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
@@ -87,10 +100,12 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             str(page.description), samples=samples, resolutions=_resolutions(page), beside=file.imagej_metadata
         )
         channels = _channels(path, file, used[:4] or [0], stated)
-        remarks: tuple[str, ...] = ("3 grey channels are read as red, green and blue",)
+        remarks: tuple[Remark, ...] = (
+            ("note", _JOINED) if stated.counts[0] > 1 or samples > 1 else ("warning", _TAKEN),
+        )
         if channels is None:
             _check_page(path, page)
-            only_colours = f"{samples} samples a pixel, of which only the colours are used"
+            only_colours: Remark = ("note", f"{samples} samples a pixel, of which only the colours are used")
             remarks = (only_colours,) if samples - _COLOURS[page.photometric] > 1 else ()
             remarks += remarks_on(pages=len(used) or pages, page=number + 1)
         orientation = page.tags.valueof(_ORIENTATION)

@@ -15,6 +15,7 @@ from xml.parsers import expat  # nosec B407
 
 from ..core import InputError
 from . import limits
+from .bounds import check_zip
 
 _PIECE = 2**18
 """Number of bytes that are unpacked at once."""
@@ -40,7 +41,7 @@ class Marks:
 
 
 def check_parts(path: Path) -> Marks:
-    """Refuse a workbook with more data in a row, or outside of rows, than a table of images can have.
+    """Refuse a workbook with more data, in all, in a row or outside of rows, than a table of images can have.
 
     Parameters
     ----------
@@ -54,8 +55,16 @@ def check_parts(path: Path) -> Marks:
         The workbook is damaged.
     """
     marks = Marks()
+    check_zip(path, members=limits.WORKBOOK_PARTS)
     with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
+        parts = archive.infolist()
+        size = sum(part.file_size for part in parts)
+        if size > limits.WORKBOOK_BYTES or len(parts) > limits.WORKBOOK_PARTS:
+            raise InputError(
+                f"{path}: {size / 1024**2:,.0f} MiB in {len(parts):,} parts when unpacked, too large for a table of "
+                "images; save its first sheet as CSV"
+            )
+        for part in parts:
             if not _is_small(archive, part, marks):
                 raise InputError(
                     f"{path}: more in one row of {part.filename[:80]!r}, or outside of its rows, than a table of "

@@ -2,7 +2,7 @@
 
 from .boosted import BoostedModel
 from .export import export
-from .locate import find_bundle, recorded_runs
+from .locate import find_bundle
 from .model import Model, ModelFile, load_alike, load_model, packages_of, ready_model
 from .outliers import Outliers
 from .outputs import PredictResult, tabulate, write_outputs
@@ -41,7 +41,6 @@ __all__ = [
     "predict",
     "predict_records",
     "ready_model",
-    "recorded_runs",
     "rule_sentences",
     "tabulate",
     "write_outputs",

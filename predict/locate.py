@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..core import BchistoError, InputError, MissingInputError
 from ..crossval import bundle_stores
@@ -77,47 +76,24 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
 
 def _recorded(bundle: Path) -> Iterator[str]:
     """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
-    for run in list(bundle.absolute().parents)[2:3]:
-        for _, records in recorded_runs(run):
-            for command, config, folder in records:
-                if command != "featurize":
-                    continue
+    runs = list(bundle.absolute().parents)[2:3]
+    for run in runs:
+        try:
+            entries = [
+                entry for entry in read_json(run / "run.json", record=True)["records"] if isinstance(entry, dict)
+            ]
+        except (OSError, KeyError, TypeError, ValueError):
+            continue
+        for entry in entries:
+            config, folder = entry.get("config") or {}, Path(entry.get("folder") or ".")
+            if entry.get("command") == "featurize":
                 for option in config.get("weights") or ():
                     encoder, equals, path = str(option).rpartition("=")
                     yield f"{encoder}{equals}{folder / path}"
                 for option in config.get("encoders") or ():
                     if (own := recorded_source(str(option), folder)) is not None:
                         yield f"{own[0]}={own[1]}"
-
-
-def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, Any], Path]]]]:
-    """Yield a run, and the runs whose feature files it used, each with its recorded commands.
-
-    Parameters
-    ----------
-    run : Path
-
-    Yields
-    ------
-    Path
-        The run.
-    list of (str, dict, Path)
-        Each command with its options and its working folder; empty if the record cannot be read.
-    """
-    runs = [run]
-    for current in runs:
-        try:
-            entries = [
-                entry for entry in read_json(current / "run.json", record=True)["records"] if isinstance(entry, dict)
-            ]
-        except (OSError, KeyError, TypeError, ValueError):
-            entries = []
-        records = [
-            (entry.get("command", ""), entry.get("config") or {}, Path(entry.get("folder") or ".")) for entry in entries
-        ]
-        yield current, records
-        for command, config, folder in records:
-            for store in config.get("features") or () if command == "boost" else ():
+            for store in config.get("features") or () if entry.get("command") == "boost" else ():
                 other = folder / str(store)
                 other = other.parent.parent if other.suffix == ".h5" else other.parent
                 if other not in runs:

@@ -28,15 +28,12 @@ class Outliers:
         For each image, the percentage of left-out training images that were nearer to the other training images.
     nearest : tuple of str
         The nearest training images of each image, with class and distance.
-    pictures : tuple of tuple of ndarray of uint8, shape (64, 64, 3)
-        Thumbnails of the nearest training images; empty if the model file contains none.
     meaning : str
         Explanation of the mark, for readers.
     """
 
     percentiles: npt.NDArray[np.float64]
     nearest: tuple[str, ...]
-    pictures: tuple[tuple[npt.NDArray[np.uint8], ...], ...]
     meaning: str
 
     @classmethod
@@ -58,7 +55,7 @@ class Outliers:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
         names = reference.names(rows, classes=bundle.classes, known=_names_beside(model))
-        return cls(reference.percentiles(rows), tuple(names), tuple(reference.pictures(rows)), reference.meaning)
+        return cls(reference.percentiles(rows), tuple(names), reference.meaning)
 
     @property
     def marked(self) -> npt.NDArray[np.bool_]:

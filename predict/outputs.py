@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..core import as_frame, html_lines, html_table
 from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..formats import Cells
+from ..formats import read_cells
 from ..jobs import remove_output, write_rows
 from .outliers import Outliers
 from .page import write_html
@@ -85,7 +85,7 @@ class PredictResult:
 
     def _read(self) -> tuple[list[str], list[list[str]]]:
         with self.path.open(newline="", encoding="utf-8") as handle:
-            rows = list(Cells(handle))
+            rows = list(read_cells(handle))
         header = (
             rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]
         )  # rows for the challenge have no header

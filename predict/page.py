@@ -23,7 +23,7 @@ _MOST_ROWS = 10_000
 def write_html(sheet: Sheet, path: Path) -> None:
     """Write the prediction report."""
     shown = sheet.rows[:_MOST_ROWS]
-    pictures = list(map_ahead_in_threads(_pictures, shown[:_MOST_PICTURES], threads=default_jobs()))
+    pictures = list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs()))
     render_page(
         path,
         "sheet.html",
@@ -34,20 +34,16 @@ def write_html(sheet: Sheet, path: Path) -> None:
         goal="images",
         banners=sheet.banners,
         sheet=sheet,
-        rows=list(zip(shown, [*pictures, *[("", [])] * (len(shown) - len(pictures))], strict=True)),
+        rows=list(zip(shown, [*pictures, *[""] * (len(shown) - len(pictures))], strict=True)),
         left_out=len(sheet.rows) - len(shown),
         bare=len(shown) - len(pictures),
         note=NOT_A_DEVICE,
     )
 
 
-def _pictures(row: SheetRow) -> tuple[str, list[str]]:
-    """Return pictures of an image and of its nearest training images, as data URLs.
-
-    The picture of the image is empty if its file can no longer be read.
-    """
-    nearest = [thumbnail(picture) for picture in row.nearest]
+def _picture(row: SheetRow) -> str:
+    """Return the picture of an image as a data URL; empty if its file can no longer be read."""
     try:
-        return thumbnail(decode_record(row.record), side=_PICTURE), nearest
+        return thumbnail(decode_record(row.record), side=_PICTURE)
     except (ImageError, OSError):
-        return "", nearest
+        return ""

@@ -51,8 +51,6 @@ class SheetRow:
         Cells of `Sheet.columns`.
     record : ImageRecord
         The image file, for the picture.
-    nearest : tuple of ndarray of uint8, shape (64, 64, 3)
-        Thumbnails of the nearest training images, if known.
     """
 
     image: str
@@ -62,7 +60,6 @@ class SheetRow:
     next_class: str
     further: tuple[str, ...]
     record: ImageRecord
-    nearest: tuple[npt.NDArray[np.uint8], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +169,6 @@ def make_sheet(
                 next_class=f"{bundle.classes[second]} {100 * shares[second]:.1f} %",
                 further=tuple(cells[index] for _, cells in columns),
                 record=record,
-                nearest=() if outliers is None else outliers.pictures[index],
             )
         )
     marked = sum(bool(row.unsure) for row in rows)

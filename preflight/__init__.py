@@ -4,19 +4,18 @@ The input is a `bchisto.data.ImageSelection` and the planned settings. The resul
 that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
-from .estimate import DescribingEstimate, duration, estimate_describing
-from .page import preflight_text, write_preflight
-from .pictures import ContactPicture, choose_records, contact_sheet
+from .estimate import DescribingEstimate, duration
+from .page import write_preflight
+from .pictures import choose_records
 from .plan import plan_describing
-from .protocols import FoldParts, ProtocolCheck, check_protocols
+from .protocols import ProtocolCheck, check_protocols
 from .run import Preflight, preflight
-from .stains import StainSurvey, survey_stains
+from .stains import StainSurvey
+from .text import preflight_content, preflight_text
 from .views import PlannedViews, ViewFit, fit_views, fitting_views, unscaled
 
 __all__ = [
-    "ContactPicture",
     "DescribingEstimate",
-    "FoldParts",
     "PlannedViews",
     "Preflight",
     "ProtocolCheck",
@@ -24,15 +23,13 @@ __all__ = [
     "ViewFit",
     "check_protocols",
     "choose_records",
-    "contact_sheet",
     "duration",
-    "estimate_describing",
     "fit_views",
     "fitting_views",
     "plan_describing",
     "preflight",
+    "preflight_content",
     "preflight_text",
-    "survey_stains",
     "unscaled",
     "write_preflight",
 ]

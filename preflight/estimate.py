@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core import counted
-from ..data import ImageRecord
+from ..data import ImageRecord, scaled_side
 from ..encoders import encoder_facts, gives_maps
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
 from ..jobs import Work
+from .views import Sizes, shown_factor
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time can be shorter or longer: with recorded speeds, since cores differ, and with a timed image,
 since images and the load of the machine differ."""
-
-_CALL_SECONDS = 0.01
-"""Seconds of an augmentation for an image of any size, in addition to the recorded speeds, which are per pixel. An IDC
-patch of 50 pixels took 0.013 seconds of a busy core."""
 
 _START_SECONDS = 12.0
 """Seconds in which a process imports and builds networks before its first image (MobileNetV2 in OpenVINO: 13 of a
@@ -63,67 +61,68 @@ class DescribingEstimate:
 
 
 def estimate_describing(
-    record: ImageRecord | None,
-    *,
-    images: int,
-    pixels: int,
-    settings: FeaturizeSettings,
-    work: Work,
-    timed: bool = False,
-) -> DescribingEstimate:
-    """Estimate the time and disk space of a feature extraction.
+    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
+) -> DescribingEstimate | None:
+    """Estimate the time and disk space of a feature extraction from an image of median size.
 
     Parameters
     ----------
-    record : ImageRecord or None
-        An image of median size; with `timed`, its features are extracted.
-    images : int
-        Number of images.
-    pixels : int
-        Number of pixels of an image of median size.
+    records : sequence of ImageRecord
+    sizes : mapping of str to (int, int)
+        Image ID to width and height in pixels.
     settings : FeaturizeSettings
     work : Work
         Sets the number of processes.
     timed : bool
         Load the networks, and measure the time of one image with a few augmentations.
 
+    Returns
+    -------
+    DescribingEstimate or None
+        None if no image fits all views.
+
     Raises
     ------
     ImageError
         The image cannot be used (only with `timed`).
     """
+    usable = []
+    for image in records:
+        width, height = sizes.get(image.image_id, (0, 0))
+        if all(scaled_side(min(width, height), shown_factor(view, image)) >= view.crop for view in settings.views):
+            usable.append((width * height, image.image_id, image))
+    if not usable:
+        return None
+    pixels, _, record = sorted(usable, key=lambda item: item[:2])[len(usable) // 2]
+    images, views, dense_each = len(records), len(settings.views), None
     size: int | None = None
-    if timed and record is not None:
-        resources = work.networks()
+    if timed:
+        resources, factor = work.networks(), _TIMED
         cost = time_describing(record, settings=settings)
-        each, factor = cost.seconds, _TIMED
-        size = _FLOAT_BYTES * images * cost.numbers
+        each, size = cost.seconds, _FLOAT_BYTES * images * cost.numbers
     else:
-        resources = work.cpu()
-        mpp = None if record is None else record.mpp
-        each, factor = reckon_seconds(settings, pixels=pixels, mpp=mpp), _RECKONED
-        dims = [dim for choice in settings.encoders if (dim := encoder_facts(choice).dim) is not None]
-        if len(dims) == len(settings.encoders):
-            size = _FLOAT_BYTES * images * settings.augmentations * len(settings.views) * sum(dims)
+        resources, factor = work.cpu(), _RECKONED
+        each = reckon_seconds(settings, pixels=pixels, mpp=record.mpp)
+        dims = [encoder_facts(choice).dim for choice in settings.encoders]
+        if None not in dims:
+            size = _FLOAT_BYTES * images * settings.augmentations * views * sum(dim or 0 for dim in dims)
+        if settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
+            dense_each = reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=record.mpp)
     units = math.ceil(images / images_per_block(settings))
     processes = max(1, min(resources.processes, units))
     seconds = _START_SECONDS + images / processes * each
-    dense = None
-    if not timed and settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
-        dense_each = reckon_seconds(replace(settings, mode="dense"), pixels=pixels, mpp=mpp)
-        dense = _START_SECONDS + images / processes * dense_each
     return DescribingEstimate(
-        images,
-        len(settings.encoders) * len(settings.views),
-        units,
-        processes,
-        seconds,
-        seconds / factor,
-        seconds * factor,
-        size,
-        timed,
-        len(resources.gpus),
-        dense,
+        images=images,
+        stores=len(settings.encoders) * views,
+        units=units,
+        processes=processes,
+        seconds=seconds,
+        shortest=seconds / factor,
+        longest=seconds * factor,
+        bytes=size,
+        timed=timed,
+        gpus=len(resources.gpus),
+        dense=None if dense_each is None else _START_SECONDS + images / processes * dense_each,
     )
 
 

@@ -1,54 +1,36 @@
-"""Writes a pre-flight as text for a terminal, and as an HTML page."""
+"""Writes a pre-flight as an HTML page: findings, commands to run next, and images before and after normalisation."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from ..core import PathInput, aligned, as_path, counted, plural
-from ..data import SYNTHETIC_BANNER
+from ..core import PathInput, as_path, counted, few
+from ..data import SYNTHETIC_BANNER, ImageRecord
 from ..jobs import Progress, refuse_overwriting, write_rows
 from ..report import Block, Figure, Section, write_page
-from .pictures import ContactPicture, chosen_of, contact_sheet
+from ..stains import make_normalizer
+from .pictures import choose_records, draw
 from .run import Preflight
-from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
+from .text import Say, grouped_findings
+from .views import shown_factor
 
-_DOUBTFUL_SHOWN = 5
-"""Number of images with doubtful stains on the page."""
+_MOST_FINDINGS = 100
+"""Largest number of findings that a page lists, errors first."""
 
-_GROUPS_SHOWN = 10
-"""Number of patients that are listed on a terminal."""
+_MOST_FILES = 6
+"""Largest number of files that a page names for one finding."""
 
+_MOST = 5
+"""Largest number of pictures of a class, and of images with doubtful stains: one row of the page."""
 
-def preflight_text(result: Preflight, *, say: Say = str) -> str:
-    """Return the tables and findings of a pre-flight as text, without the commands to run next.
-
-    Parameters
-    ----------
-    result : Preflight
-    say : callable
-        Writes a message of the library with the caller's names of options.
-    """
-    sections = preflight_sections(result, say=say, names=True, most_groups=_GROUPS_SHOWN)
-    tables = "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
-    return f"{tables}\n\nFINDINGS\n{findings_text(result, say=say)}".rstrip()
-
-
-def _lines(section: Section, say: Say) -> Iterator[str]:
-    yield section.title.upper()
-    for block in section.blocks:
-        if text := " ".join(map(say, filter(None, (block.lead, block.text, block.note)))):
-            yield text
-        if block.grid is not None:
-            yield f"{block.grid.caption}:"
-            yield from (f"  {line}" for line in aligned([block.grid.header, *block.grid.rows]))
+_MOST_CLASSES = 12
+"""Largest number of classes that are shown, in class order."""
 
 
 def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
-    """Write a pre-flight as one HTML page, with a contact sheet of each class.
+    """Write the findings of a pre-flight as one HTML page, with a contact sheet of each class.
 
     Parameters
     ----------
@@ -68,35 +50,25 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
     """
     path = as_path(path, "path")
     key = path.with_name(f"{path.stem}-pictures.csv")
-    read = (result.dataset.root, *(record.path for record in result.dataset.records))
-    refuse_overwriting([path, key], read, name="html")
-    pictures = _contact(result)
-    contact = Section("Contact sheet", list(_sheet(result, pictures)))
     root = result.dataset.root
-    sections = preflight_sections(result, say=say, names=False)
-    views = next(index for index, section in enumerate(sections) if section.title == "Views")
-    doubtful = _doubtful(result)
-    stains = next((index for index, section in enumerate(sections) if section.title == "Stains"), views)
-    if doubtful:
-        shown = Block(
-            heading="Stains in doubt", pictures=list(_doubtful_figures(result, doubtful, first=len(pictures)))
-        )
-        sections[stains] = Section("Stains", [*sections[stains].blocks, shown])
-        pictures = [*pictures, *doubtful]
-    sections.insert(views, contact)
-    first = [short_section(result), next_section(result, commands), findings_section(result, say=say)]
-    sections = [*first, *sections]
+    refuse_overwriting([path, key], (root, *(record.path for record in result.dataset.records)), name="html")
+    shown: list[ImageRecord] = []
+    contact = list(_contact_sheet(result, shown))
     write_page(
         path,
         title=f"Data check: {root.name or result.dataset.name}",
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
-        sections=[_written(section, say) for section in sections],
+        sections=[
+            Section("What to run next", list(_next(result, commands))),
+            Section("Findings", list(_findings(result, say))),
+            Section("Contact sheet", contact),
+        ],
         renamed=_without_folders(root),
         hidden=set(result.groups()),
     )
-    if not pictures:
+    if not shown:
         return [path]
-    rows = [(number, picture.image_id, picture.label or "") for number, picture in enumerate(pictures, start=1)]
+    rows = [(number, record.image_id, record.label or "") for number, record in enumerate(shown, start=1)]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]
 
@@ -112,57 +84,54 @@ def _without_folders(root: Path) -> dict[str, str]:
     return renamed
 
 
-def _written(section: Section, say: Say) -> Section:
-    blocks = [replace(block, text=say(block.text), note=say(block.note)) for block in section.blocks]
-    return Section(section.title, blocks)
+def _next(result: Preflight, commands: Sequence[str]) -> Iterator[Block]:
+    if result.refused:
+        what = "this error" if len(result.refused) == 1 else f"these {len(result.refused)} errors"
+        yield Block(note=f"First correct {what}: until then, other commands refuse the dataset.")
+    yield Block(items=commands)
 
 
-def _contact(result: Preflight) -> list[ContactPicture]:
-    broken, done = result.survey.broken, itertools.count(1)
-    with Progress(total=len(chosen_of(result.dataset, broken)), label="drawing images", unit="images") as progress:
-        return contact_sheet(
-            result.dataset, settings=result.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
-        )
+def _findings(result: Preflight, say: Say) -> Iterator[Block]:
+    ranked = grouped_findings(result)
+    for level, message, names in ranked[:_MOST_FINDINGS]:
+        yield Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(message))
+    if not ranked:
+        yield Block(text="Nothing was found that does not fit the layout.")
+    elif (further := len(ranked) - _MOST_FINDINGS) > 0:
+        yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
 
 
-def _sheet(result: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Block]:
-    if not pictures:
-        return
-    stain = result.planned.stain
-    beneath = (
-        ""
-        if stain == "none"
-        else f" Above, each image as it is; below, as featurize would normalise it (stain {stain}): stains that differ "
-        "above should be alike beneath, and nothing else should change."
-    )
-    groups = any(record.group is not None for record in result.dataset.records)
-    whose = f", from as many {plural(result.group_is)} as there are" if groups else ""
-    yield Block(text=f"Some {plural(result.image_is)} of each class{whose}.{beneath}")
-    figures: dict[str, list[Figure]] = {}
-    for number, picture in enumerate(pictures, start=1):
-        name = picture.label or "no label"
-        alt = f"Image {number}, {name}: the image, {picture.caption}"
-        aside = f": {picture.caption}" if picture.caption.startswith("too little") else ""
-        figures.setdefault(name, []).append(Figure(picture.source, alt, f"Image {number}{aside}"))
+def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Block]:
+    """Yield pictures of each class and of images with doubtful stains, and append their images to `shown`."""
+    planned, doubtful = result.planned, {} if result.stains is None else result.stains.doubtful
     totals = Counter(record.label or "no label" for record in result.dataset.records)
-    for name, shown in figures.items():
-        heading = f"{name}: {len(shown)} of {counted(totals[name], result.image_is)}"
-        yield Block(heading=heading, pictures=shown)
-    hidden = len(totals) - len(figures)
-    if hidden > 0:
-        yield Block(note=f"{counted(hidden, 'further class')} without images here.")
-
-
-def _doubtful(result: Preflight) -> list[ContactPicture]:
-    """Return pictures of the first images whose normalised stains are doubtful."""
-    doubtful = {} if result.stains is None else result.stains.doubtful
-    chosen = [record for record in result.dataset.records if record.image_id in doubtful][:_DOUBTFUL_SHOWN]
-    return contact_sheet(result.dataset, settings=result.planned, chosen=chosen)
-
-
-def _doubtful_figures(result: Preflight, pictures: Sequence[ContactPicture], *, first: int) -> Iterator[Figure]:
-    assert result.stains is not None
-    for number, picture in enumerate(pictures, start=first + 1):
-        why = "; ".join(result.stains.doubtful[picture.image_id])
-        text = f"Image {number}, {picture.label or 'no label'}: {why}"
-        yield Figure(picture.source, f"{text}. The image, {picture.caption}", text)
+    sound = [record for record in result.dataset.records if record.image_id not in result.survey.broken]
+    classes = [name for name in (*result.dataset.classes, "no label") if totals[name]]
+    rows: list[tuple[str | None, ImageRecord]] = [
+        (name, record)
+        for name in classes[:_MOST_CLASSES]
+        for record in choose_records([of for of in sound if (of.label or "no label") == name], most=_MOST)
+    ]
+    rows += [(None, record) for record in sound if record.image_id in doubtful][:_MOST]
+    normalizer = None if planned.stain == "none" else make_normalizer(planned.stain)
+    if normalizer is not None and rows:
+        yield Block(
+            text=f"Above, each image as it is; below, as featurize would normalise it (stain {planned.stain}): stains "
+            "that differ above should be alike beneath, and nothing else should change."
+        )
+    figures: dict[str | None, list[Figure]] = {}
+    with Progress(total=len(rows), label="drawing images", unit="images") as progress:
+        for done, (name, record) in enumerate(rows, start=1):
+            picture = draw(record, normalizer, scale=min(1.0, shown_factor(planned.views[0], record)))
+            progress.update_to(done)
+            if picture is not None:
+                shown.append(record)
+                source, about = picture
+                about = about if name is not None else "; ".join(doubtful[record.image_id])
+                text = f"Image {len(shown)}, {record.label or 'no label'}: {about}"
+                figures.setdefault(name, []).append(Figure(source, text, text))
+    for name, pictures in figures.items():
+        of = f"{name}: {len(pictures)} of {counted(totals[name], result.image_is)}" if name is not None else ""
+        yield Block(heading=of or "Stains in doubt", pictures=pictures)
+    if len(classes) > _MOST_CLASSES:
+        yield Block(note=f"{counted(len(classes) - _MOST_CLASSES, 'further class')} without images here.")

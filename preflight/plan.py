@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from ..core import InputError, PathInput
-from ..data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
-from ..featurize import PRESETS, FeaturizeSettings, View, preset_options, resolve_settings
+from ..data import Dataset, ImageSelection, find_layout, read_headers
+from ..featurize import PRESETS, FeaturizeSettings, preset_options, resolve_settings
 from ..formats import ImageHeader
 from ..jobs import Work
 from .estimate import DescribingEstimate, estimate_describing
-from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, shown_factor, unscaled
+from .views import PlannedViews, Sizes, encoders_for_small, fitting_views, unscaled
 
 
 def plan_describing(
@@ -57,7 +57,7 @@ def plan_describing(
         if fitting is None:
             raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
     records = [record for record in dataset.records if record.image_id in sizes]
-    return settings, estimate_plan(records, sizes, settings, Work.of(work))
+    return settings, estimate_describing(records, sizes, settings, Work.of(work))
 
 
 def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:
@@ -91,33 +91,11 @@ def fitted(
     return planned, fitting
 
 
-def median_image(records: Iterable[ImageRecord], sizes: Sizes, views: Sequence[View]) -> ImageRecord | None:
-    """Return an image of median size among those that fit all views; None if none does."""
-    usable = []
-    for record in records:
-        width, height = sizes.get(record.image_id, (0, 0))
-        if all(scaled_side(min(width, height), shown_factor(view, record)) >= view.crop for view in views):
-            usable.append((width * height, record.image_id, record))
-    return sorted(usable, key=lambda item: item[:2])[len(usable) // 2][2] if usable else None
-
-
-def estimate_plan(
-    records: Sequence[ImageRecord], sizes: Sizes, settings: FeaturizeSettings, work: Work, *, timed: bool = False
-) -> DescribingEstimate | None:
-    """Estimate a feature extraction from an image of median size; None if no image fits the views."""
-    if (record := median_image(records, sizes, settings.views)) is None:
-        return None
-    width, height = sizes[record.image_id]
-    return estimate_describing(
-        record, images=len(records), pixels=width * height, settings=settings, work=work, timed=timed
-    )
-
-
 def preset_seconds(dataset: Dataset, sizes: Sizes, work: Work) -> Iterator[tuple[str, float]]:
     """Yield each preset that has views for these images, and the seconds of its feature extraction."""
     for name in PRESETS:
         settings, _ = resolve_settings(preset_options(name), here=False)
         planned, fitting = fitted(dataset, sizes, settings)
-        cost = None if fitting is None else estimate_plan(dataset.records, sizes, planned, work)
+        cost = None if fitting is None else estimate_describing(dataset.records, sizes, planned, work)
         if cost is not None:
             yield name, cost.seconds

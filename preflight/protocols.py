@@ -88,6 +88,9 @@ class ProtocolCheck:
     compared: bool = False
     splits_patients: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.folds} {self.kept}"
+
     @property
     def of_slides(self) -> bool:
         """Whether it is a published list of slides, which can be used with some of them, unlike a list of images."""

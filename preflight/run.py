@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..core import Message, PathInput
 from ..data import (
@@ -23,8 +22,8 @@ from ..data import (
 )
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, Work
-from .estimate import DescribingEstimate
-from .plan import estimate_plan, fitted, measured, median_image, preset_seconds
+from .estimate import DescribingEstimate, estimate_describing
+from .plan import fitted, measured, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, doubt_finding, survey_stains
 from .views import PlannedViews, ViewFit, fit_views
@@ -108,6 +107,11 @@ class Preflight:
         return bool(self.survey.broken or (self.fitting is not None and self.fitting.left_out))
 
     @property
+    def refitted(self) -> bool:
+        """Whether other views than the requested ones are planned."""
+        return self.fitting is not None and self.fitting.views != self.requested.views
+
+    @property
     def protocol(self) -> ProtocolCheck | None:
         """The recommended scheme: the split in which the images came, else one with every class in every part.
 
@@ -135,64 +139,6 @@ class Preflight:
         )
         return Message("no folds that were tried can be used ({}): {}", counts, reason)
 
-    @property
-    def median(self) -> ImageRecord | None:
-        """An image of median size among those that fit the planned views; None if none fits."""
-        sound = [record for record in self.dataset.records if record.image_id not in self.survey.broken]
-        return median_image(sound, self.survey.sizes, self.planned.views)
-
-    def content(self, say: Callable[[str], str] = str) -> dict[str, Any]:
-        """Return the whole result, JSON-ready.
-
-        Parameters
-        ----------
-        say : callable
-            Writes a message of the library with the caller's names of options.
-        """
-        survey, records = self.survey, self.dataset.records
-        label_of = {record.image_id: record.label for record in records}
-        return {
-            "dataset": self.dataset.name,
-            "images": len(self.dataset),
-            "classes": self.dataset.class_counts(),
-            "synthetic": self.dataset.synthetic,
-            "findings": [{"level": f.level, "file": f.file, "message": say(f.message)} for f in self.findings],
-            "class_by_patient": {
-                "known": sum(record.group is not None for record in records),
-                "unknown": sum(record.group is None for record in records),
-                "patients": self.groups(),
-            },
-            "sizes": [
-                {"width": width, "height": height, "images": count} for (width, height), count in self.distinct_sizes()
-            ],
-            "views": [_plain_view(fit) for fit in self.views],
-            "planned_views": [_plain_view(fit) for fit in self.planned_views],
-            "copies": {
-                "looked_for": survey.copies is not None,
-                "same_file": [list(pair) for pair in survey.repeated],
-                "same_path": self.dataset.repeated,
-                "same_pixels": [
-                    {**asdict(copy), "same_class": label_of[copy.first] == label_of[copy.second]}
-                    for copy in survey.copies or ()
-                ],
-            },
-            "protocols": [
-                {
-                    "folds": protocol.folds,
-                    "group_by": protocol.group_by,
-                    "kept": protocol.kept,
-                    "feasible": not protocol.refused,
-                    "why": say(protocol.refused),
-                    "parts": [asdict(part) for part in protocol.parts],
-                    "warnings": [say(text) for text in protocol.warnings],
-                }
-                for protocol in self.protocols
-            ],
-            "estimate": None if self.estimate is None else asdict(self.estimate),
-            "presets": dict(self.presets),
-            "stains": None if self.stains is None else asdict(self.stains),
-        }
-
     def groups(self) -> dict[str, Counter[str]]:
         """Return the number of images of each class in each known group."""
         counts: dict[str, Counter[str]] = {}
@@ -204,16 +150,6 @@ class Preflight:
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
         """Return each size (width, height in pixels) with its number of images, the most frequent first."""
         return sorted(Counter(self.survey.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
-
-
-def _plain_view(fit: ViewFit) -> dict[str, Any]:
-    return {
-        "view": str(fit.view),
-        "fits": fit.fits,
-        "too_small": list(fit.too_small),
-        "share_of_crop": fit.single,
-        "problem": fit.problem,
-    }
 
 
 def preflight(
@@ -291,5 +227,5 @@ def preflight(
     if fitting is None:
         return result
     work = Work.of(work)
-    estimate = estimate_plan(once.records, usable, planned, work, timed=timed)
+    estimate = estimate_describing(once.records, usable, planned, work, timed=timed)
     return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))

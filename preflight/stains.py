@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core import DependencyError, ImageError, Message, TissueError, counted
+from ..core import DependencyError, ImageError, Message, TissueError
 from ..data import Finding, ImageRecord, decode_record, resize_image
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress, default_jobs
-from ..report import Block
 from ..stains import (
     CHECKED,
     GREY_PICTURE,
@@ -20,7 +19,6 @@ from ..stains import (
     doubt_causes,
     is_grey,
     make_normalizer,
-    stain_notes,
 )
 from .views import shown_factor
 
@@ -132,14 +130,3 @@ def doubt_finding(survey: StainSurvey | None, *, root: Path) -> Finding | None:
     text = "{stain:{}} gives doubtful stains in {} of {} images. " + "; ".join(["{}"] * len(parts))
     message = Message(text, survey.stain, len(survey.doubtful), survey.checked, *parts)
     return Finding("note" if mild else "warning", str(root), message)
-
-
-def stain_blocks(survey: StainSurvey | None, *, images: int, image_is: str) -> Iterator[Block]:
-    """Yield text on the images for which the planned normalisation does not work."""
-    if survey is None or not survey.checked:
-        return
-    of = "" if survey.checked == images else f", a sample of {images:,}"
-    yield Block(text=f"{counted(survey.checked, image_is)} checked{of}, with the stain method {survey.stain}.")
-    notes = stain_notes(survey.skipped, survey.doubtful, survey.foreign, images=survey.checked, stain=survey.stain)
-    for note in notes:
-        yield Block(note=f"{note}.")

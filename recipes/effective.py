@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..boost import TrainingTerms, get_head
 from ..core import plain_options
 from ..data import get_layout
-from ..finetune import network_of, resolved
+from ..finetune import resolved
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FeaturizeStep, FinetuneStep, Step
@@ -64,9 +63,7 @@ def _used(step: Step, recipe: Recipe) -> dict[str, Any]:
         return {**step.reading, **plain_options(step.settings, deciding=True)}
     used = {**step.reading, **plain_options(step.settings, step.folds, step.view, deciding=True)}
     if isinstance(step, FinetuneStep):
-        own = inspect.signature(network_of(step.settings.network).build).parameters
-        defaults = {name: own[name].default for name in ("dropout", "l2") if used[name] is None and name in own}
-        return {**used, **defaults, **resolved(step.settings)}
+        return {**used, **resolved(step.settings)}
     preset = step.settings.lightgbm.for_classes(len(get_layout(recipe.datasets[0]).classes))
     for head in step.settings.heads:
         used |= get_head(head).shown(TrainingTerms(preset, step.settings.seed, 0))

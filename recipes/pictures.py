@@ -19,11 +19,13 @@ from ..report import reporting, surest
 from .methods import RECIPE_METHODS
 from .parts import write_list
 from .recipe import Recipe
+from .tables import Obtained
 
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("variants", "methods", "images_per_class")
-_KNOWN = (*_NEEDED, "layer", "target")
+_KNOWN = (*_NEEDED, "part", "layer", "target")
+_PARTS = ("test", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,20 @@ class Pictures:
     asked : tuple of ExplainSettings
         Settings of each method.
     images_per_class : int
+    part : {"test", "validation"}
+        Part of the images that is explained.
     """
 
     variants: tuple[str, ...]
     asked: tuple[ExplainSettings, ...]
     images_per_class: int
+    part: str = "test"
 
     def __post_init__(self) -> None:
         if as_whole(self.images_per_class, "images_per_class") < 1:
             raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
+        if self.part not in _PARTS:
+            raise InputError("part {}: {}", self.part, one_of(str(self.part), _PARTS))
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
     try:
         layer, target = values.get("layer", ""), values.get("target", "")
         settings = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
-        return Pictures(variants, tuple(settings), number_of(values["images_per_class"]))
+        return Pictures(variants, tuple(settings), number_of(values["images_per_class"]), values.get("part", "test"))
     except InputError as error:
         raise InputError("{}: {}", where, error) from error
 
@@ -121,11 +128,16 @@ def make_pictures(
     for network in trained:
         if pictures is None or network.variant not in pictures.variants or network.result.panel is None:
             continue
+        table: PredictionTable | None = network.result.panel.table
+        if pictures.part == "validation":
+            table = Obtained(network.result.folder, network.result.panel).validated
+        if table is None:
+            continue
         folder = network.run / "explain" / network.variant
         listed = folder / "images.csv"
         with reporting(listed, failed):
             ensure_folder(folder)
-            write_list(listed, _surest(network.result.panel.table, pictures.images_per_class))
+            write_list(listed, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..core import InputError, Many, PathInput, ReportError, TextInput, as_path, as_texts, plain_options
 from ..crossval import CrossValidation
-from ..explain import check_count, show_cases
 from ..jobs import Work, ensure_folder
 from ..report import PublishedTable, reporting, write_published, write_report
 from ..runs import record_run
@@ -96,7 +95,6 @@ def reproduce(
     out: PathInput,
     scope: Scope | None = None,
     weights: Many[TextInput] = (),
-    explain: int = 0,
     work: Work | None = None,
 ) -> ReproduceResult:
     """Run a published system by its recipe, and compare its figures with the published ones.
@@ -115,9 +113,6 @@ def reproduce(
         Which parts of the system are run, and how often; by default the complete published variant, once.
     weights : sequence of str
         Weights of encoders and networks, as in ``bchisto featurize --weights``; by default those of the recipe.
-    explain : int
-        Number of the most confident right cases of each class to show in the reports with maps, and as many wrong
-        ones; see `bchisto.explain.show_cases`.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
@@ -132,14 +127,9 @@ def reproduce(
     ReportError
         A report could not be written, but everything else was; its ``results`` is the return value.
     """
-    if explain:
-        check_count(explain)
     recipe, request = _prepared(name, images, out, scope=scope, weights=weights, work=work)
     run, work = request.run, request.work
-    config = {
-        "name": name, "out": str(run), **plain_options(request), "explain": explain or None,
-        **plain_options(work),
-    }  # fmt: skip
+    config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
     folder = run / "reproduce" / recipe.name
     with record_run(run, command=work.recorded_as("reproduce"), config=config, shard=work.shard) as record:
         outcome = run_variants(recipe, request)
@@ -150,8 +140,6 @@ def reproduce(
                 write_published(ensure_folder(folder), outcome.published)
             drawn = make_pictures(pictures_of(recipe, quick=request.quick), outcome.trained, work=work, failed=failed)
             result = replace(result, pictures=tuple(drawn))
-            if explain:
-                result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
                 _report(folder / "report.html", request, result, pairs=outcome.pairs)
             accuracies = {

@@ -27,6 +27,9 @@ from .tables import Obtained, Runs, compare_published
 
 _log = logging.getLogger(__name__)
 
+_MOST_TIMED = 64
+"""Largest batch in which training is timed: that of the only recipe that compares times."""
+
 _ROUNDS = 3
 """How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
 
@@ -266,7 +269,9 @@ def training_times(
     for _ in range(_ROUNDS):
         for name, step in steps.items():
             dataset = part.read(step.reading)
-            cost = time_training(dataset.records[0], settings=step.settings, classes=len(dataset.classes))
+            cost = time_training(
+                dataset.records[0], settings=step.settings, classes=len(dataset.classes), most=_MOST_TIMED
+            )
             known[name].append(cost.step)
     timed = [(name, turn, value) for name, seconds in known.items() for turn, value in enumerate(seconds, start=1)]
     write_rows(path, ("variant", "round", "seconds"), timed)

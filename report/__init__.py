@@ -8,7 +8,7 @@ from .card import measured, model_card
 from .evaluation import write_evaluation
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
-from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
+from .report import choose_samples, reporting, surest, thumbnail, write_report
 from .run_report import write_run_report
 from .study_sections import class_grid
 
@@ -28,7 +28,6 @@ __all__ = [
     "page_templates",
     "render_page",
     "reporting",
-    "sample_of",
     "style_of",
     "surest",
     "thumbnail",

@@ -127,37 +127,6 @@ def calibration_figure(metrics: Metrics) -> Figure:
     return Figure(_drawn(draw), alt, f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence")
 
 
-def decision_figure(curve: Metrics) -> Figure:
-    """Draw the net benefit of a model over thresholds, beside calling all or nobody positive.
-
-    Parameters
-    ----------
-    curve : mapping
-        ``prevalence``, and lists of equal length: ``threshold``, ``model``, ``treat_all``.
-
-    References
-    ----------
-    Vickers & Elkin 2006.
-    """
-    thresholds, model, everyone = (np.array(curve[name], float) for name in ("threshold", "model", "treat_all"))
-
-    def draw(axes: Any) -> None:
-        axes.axhline(0, color=_GREY, linewidth=0.8, linestyle=":", label="nobody positive")
-        axes.plot(thresholds, everyone, color="#b8651b", linewidth=1.4, linestyle="--", label="all positive")
-        axes.plot(thresholds, model, color=_BLUE, linewidth=1.8, label="model")
-        top = max(*model, *everyone, 0.05)
-        axes.set_ylim(-0.25 * top, 1.1 * top)  # below, calling all positive falls without end
-        axes.set(xlabel="threshold of the calibrated probability", ylabel="net benefit")
-        axes.legend(loc="upper right", fontsize=8, frameon=False)
-
-    texts = [
-        f"at {thresholds[k]:.2f} {model[k]:+.3f} against {everyone[k]:+.3f}" for k in range(0, len(thresholds), 20)
-    ]
-    alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(texts)}."
-    at = f"at a prevalence of {percent(curve['prevalence'])}"
-    return Figure(_drawn(draw), alt, f"Decision curve {at}: net benefit by the threshold of the calibrated probability")
-
-
 def learning_figure(curves: Curves) -> Figure:
     """Draw loss and accuracy over epochs, a line per fold: training full, validation dashed.
 

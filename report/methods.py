@@ -125,8 +125,6 @@ REFERENCES = {
     "separation for histological images. IEEE Transactions on Medical Imaging 2016;35:1962-1971.",
     "vancalster2019": "Van Calster B, McLernon DJ, van Smeden M, et al. Calibration: the Achilles heel of predictive "
     "analytics. BMC Medicine 2019;17:230.",
-    "vickers2006": "Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction models. "
-    "Medical Decision Making 2006;26:565-574.",
     "wang2019": "Wang Y, Chao WL, Weinberger KQ, van der Maaten L. SimpleShot: revisiting nearest-neighbor "
     "classification for few-shot learning. arXiv 1911.04623, 2019.",
     "wilson1927": "Wilson EB. Probable inference, the law of succession, and statistical inference. Journal of the "

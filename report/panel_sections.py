@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evaluate import CLASS_METRICS, Panel, nested, rows_of, spread_sentence
 from .answer import answer
-from .figures import calibration_figure, decision_figure, roc_figure
+from .figures import calibration_figure, roc_figure
 from .page import Block, Grid, Section
 from .tables import class_cells, other_figures
 
@@ -100,10 +100,8 @@ def _two_class(panel: Panel) -> Iterator[Block]:
     yield Block(template="points.html", values=values)
     if several > 2:
         yield from _points(metrics)
-    curves = view.get("decision_curves") or ()
-    drawn = [roc_figure(panel.table, metrics), *map(decision_figure, curves)]
-    if figures := list(filter(None, drawn)):
-        yield Block(figures=figures)
+    if (figure := roc_figure(panel.table, metrics)) is not None:
+        yield Block(figures=[figure])
 
 
 def _points(metrics: Metrics) -> list[Block]:

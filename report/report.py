@@ -101,20 +101,16 @@ def choose_samples(
             try:
                 picture = show(table.image_ids[row])
             except ImageError:
-                samples.append(sample_of(table, row))
-                continue
-            if picture is not None:
-                samples.append(sample_of(table, row, picture=thumbnail(picture)))
+                address = ""
+            else:
+                if picture is None:
+                    continue
+                address = thumbnail(picture)
+            label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
+            samples.append(Sample(table.image_ids[row], address, label, predicted, float(sure[row])))
         return samples
 
     return shown(right), shown(wrong)
-
-
-def sample_of(table: PredictionTable, row: int, *, picture: str = "") -> Sample:
-    """Return a row of a table as a sample; without a picture it is one whose image could not be read."""
-    label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
-    sure = table.confidence
-    return Sample(table.image_ids[row], picture, label, predicted, None if sure is None else float(sure[row]))
 
 
 def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
@@ -249,15 +245,11 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 caption = f"true {sample.label}, predicted {sample.predicted}"
                 caption += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
                 keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
-                caption = f"Image {len(keys)}: {caption}" + (f". {sample.map}" if sample.map else "")
-                figures.append(Figure(sample.picture, ". ".join(filter(None, (caption, sample.seen))), caption))
+                caption = f"Image {len(keys)}: {caption}"
+                figures.append(Figure(sample.picture, caption, caption))
             without = len(samples) - len(there)
             missing = f"{without} of {len(samples)} images could not be read." if without else ""
-            if figures and there[0].map:
-                told = "The most confident of each class, each with a heat map."
-                told += "" if blocks else f" {there[0].caution}"
-                blocks.append(Block(heading=heading, text=told, note=missing, figures=figures))
-            elif samples:
+            if samples:
                 blocks.append(
                     Block(heading=heading, text="The most confident of them.", note=missing, pictures=figures)
                 )

@@ -180,8 +180,7 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
-    ratios = ("ppv", "npv", "lr_positive", "lr_negative")
-    figures = [f"{key}{end}" for key in ratios for end in ("", "_interval")]
+    figures = ("ppv", "ppv_interval", "npv", "npv_interval")
     for point in (*view["thresholds"], *view.get("wanted", ())):
         row = {"positive": " + ".join(view["positive"]), **_flat(point, "threshold", "sensitivity", "specificity")}
         row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}

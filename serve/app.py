@@ -196,11 +196,6 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
     async def small(number: int) -> Response:
         return _file(session.item(number).work / "small.jpg")
 
-    @app.get("/api/images/{number}/nearest-{place}.jpg")
-    async def nearest(number: int, place: int) -> Response:
-        """Return a small picture of one of the nearest training images, if the model file contains these."""
-        return _file(session.item(number).work / f"nearest-{place}.jpg")
-
     @app.get("/api/images/{number}/{kind}.jpg")
     async def picture(number: int, kind: str, part: Part = None, target: str = "") -> Response:
         """Return the image (`picture`), the image with normalised stains (`stains`) or with a heat map (`map`)."""

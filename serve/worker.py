@@ -43,7 +43,7 @@ from ..predict import (
 )
 from ..report import measured
 from .engine import MARKS
-from .views import draw_map, own_stain, show_picture, show_stains, write_picture, write_thumbnail
+from .views import draw_map, own_stain, show_picture, show_stains, write_thumbnail
 
 Task = Mapping[str, Any]
 """A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
@@ -177,17 +177,13 @@ def _predict(task: Task) -> dict[str, Any]:
     row = shown.sheet(predicted, title="predictions.csv").rows[0]
     temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
     (calibrated,) = apply_temperature(result.probabilities[None], temperature)
-    small = Path(task["thumbnail"])
-    write_thumbnail(record, small)
-    for place, picture in enumerate(row.nearest):
-        write_picture(picture, small.with_name(f"nearest-{place}.jpg"))
+    write_thumbnail(record, Path(task["thumbnail"]))
     return {
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
         "confidence": row.confidence,
         "uncertain": row.unsure,
         "next": row.next_class,
-        "nearest": len(row.nearest),
         "probabilities": dict(zip(classes, shown.table.probabilities[0].tolist(), strict=True)),
         "calibrated": dict(zip(classes, calibrated.tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},

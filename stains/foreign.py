@@ -36,6 +36,9 @@ _LEAST_FLAT: Final = 400
 _REACH: Final = 16
 """Distance in pixels over which JPEG spreads the colour of an edge: its blocks of halved colour are 16 pixels wide."""
 
+_LEAST_KEPT: Final = 0.8
+"""Share of the other pixels that must be farther than `_REACH` so that those near are left out of the statistics."""
+
 _JPEG_NOISE: Final = 24
 """Difference in grey levels of JPEG noise from the single colour beside it, at quality 75."""
 
@@ -135,6 +138,15 @@ def foreign_pixels(image: Image) -> Mask | None:
             mask |= _grown(core, alike)
     mask = _dilated(mask, _EDGE) | light
     return mask if mask.any() else None
+
+
+def beside(foreign: Mask) -> Mask:
+    """Return foreign pixels with those near them, whose colours JPEG or a lens mixed: they define no stain either.
+
+    If many others are near them, as in small images, only the foreign pixels are returned.
+    """
+    wide = _dilated(foreign, _REACH)
+    return wide if np.count_nonzero(~wide) >= _LEAST_KEPT * np.count_nonzero(~foreign) else foreign
 
 
 def _strength(image: Image) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import TissueError
-from .foreign import Mask, foreign_pixels
+from .foreign import Mask, beside, foreign_pixels
 from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 
 Array = npt.NDArray[np.float64]
@@ -141,14 +141,15 @@ class MacenkoNormalizer:
         """
         od = optical_density(image, light=self.light)
         foreign = None if self.published else foreign_pixels(image)
-        tissue = self._tissue(image) if foreign is None else self._tissue(image) & ~foreign
+        counted = None if foreign is None else ~beside(foreign)
+        tissue = self._tissue(image) if counted is None else self._tissue(image) & counted
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        kept = od if foreign is None else od[np.newaxis, ~foreign]
+        kept = od if counted is None else od[np.newaxis, counted]
         pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)

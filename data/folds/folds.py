@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text, few
-from ...formats import FOLD, IMAGE, PART, read_csv, visible
+from ...formats import FOLD, IMAGE, PART, read_csv
 from ...jobs import write_rows
 from ..facts import GIVEN, DatasetFacts, part_of
-from ..lists import read_image_list
+from ..findings import report_findings
+from ..lists import match_names, read_image_list
 from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, ScarceError, spread
@@ -216,28 +216,18 @@ def read_fold_list(path: PathInput) -> list[Row]:
 def _fit(
     name: str, listed: Sequence[Row], image_ids: Sequence[str], failed: Collection[str], *, where: str
 ) -> FoldPlan:
-    """Match the rows of a fold list to the images, by ID or by file name; both must be complete."""
-    find = _finder([*image_ids, *failed], where)
+    """Match the rows of a fold list to the images, see `match_names`; both must be complete."""
+    names, findings = match_names((image for image, _, _ in listed), [*image_ids, *failed], where=where)
+    report_findings(findings)
     partition = listed[0][2] == ""
-    rows: list[Row] = []
-    absent: list[str] = []
-    spelled: dict[tuple[str, int | None], str] = {}
-    for image, fold, part in listed:
-        fitting = find(image)
-        if fitting is None:
-            absent.append(image)
-            continue
-        first = spelled.setdefault((fitting, None if partition else fold), image)
-        if first != image:
-            raise InputError("{}: {} and {} are one image, {}; keep one row of it", where, first, image, fitting)
-        rows.append((fitting, fold, part))
-    if absent:
-        cure = "use the full dataset" if name in PUBLISHED_FOLDS else "correct these names, or remove the rows"
+    if absent := [image for image, _, _ in listed if image not in names]:
+        cure = "correct these names, each of which must fit one image of its own, or remove the rows"
+        cure = "use the full dataset" if name in PUBLISHED_FOLDS else cure
         raise ScarceError(
             "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}",
             where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure,
         )  # fmt: skip
-    rows = [row for row in rows if row[0] not in failed]
+    rows = [(names[image], fold, part) for image, fold, part in listed if names[image] not in failed]
     unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(
@@ -245,26 +235,6 @@ def _fit(
         )
     warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
     return FoldPlan(name, tuple(spread(rows)), partition, warnings)
-
-
-def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]:
-    """Return a function that finds an image by its ID, or else by its file name, in any Unicode form."""
-    exact = set(image_ids)
-    by_path: dict[str, list[str]] = {}
-    by_name: dict[str, list[str]] = {}
-    for image in image_ids:
-        key = visible(unicodedata.normalize("NFC", image))
-        by_path.setdefault(key, []).append(image)
-        by_name.setdefault(PurePosixPath(key).name, []).append(image)
-
-    def find(image: str) -> str | None:
-        key = visible(unicodedata.normalize("NFC", image))
-        matches = [image] if image in exact else by_path.get(key) or by_name.get(PurePosixPath(key).name, [])
-        if len(matches) > 1:
-            raise InputError("{}: {} matches several images, {} and {}; use full paths", where, image, *matches[:2])
-        return matches[0] if matches else None
-
-    return find
 
 
 _CURES = {

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import DAMAGE, ImageError, InputError, Message, few
-from ...formats import Cells, ImageHeader, file_identity, file_sha256, read_header
+from ...formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
 from ...jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding, report_findings
@@ -206,7 +206,7 @@ class ImageFiles:
         """
         try:
             *values, remarks = json.loads(self._known[self._stamp(path)][1])
-            header = ImageHeader(*[*values, tuple(remarks)])
+            header = ImageHeader(*[*values, tuple((level, text) for level, text in remarks)])
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
         self._headers[path] = header
@@ -309,7 +309,7 @@ def _read_cache(path: Path | None) -> dict[tuple[str, ...], tuple[str, str]]:
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(Cells(handle))[1:]
+            rows = list(read_cells(handle))[1:]
     except DAMAGE:  # the cache only saves time
         return {}
     return {tuple(row[:-2]): (row[-2], row[-1]) for row in rows if len(row) == len(_CACHE_COLUMNS)}

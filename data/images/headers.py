@@ -37,12 +37,14 @@ def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageEr
 def header_findings(
     records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
 ) -> list[Finding]:
-    """Warn of what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
+    """Return what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
 
     The parameters are those of `dark_pictures`.
     """
     known = [record for record in records if record.image_id in headers]
-    remarks = [Finding("warning", image.image_id, text) for image in known for text in headers[image.image_id].remarks]
+    remarks = [
+        Finding(level, image.image_id, text) for image in known for level, text in headers[image.image_id].remarks
+    ]
     return remarks + dark_pictures(known, headers, most=most)
 
 

@@ -70,7 +70,9 @@ def read_breakhis(
             findings.append(Finding("warning", path.name, "not a BreakHis file name, left out"))
             continue
         total += 1
-        findings.extend(_misplaced(path, match))
+        if not _in_place(root, path):
+            message = "not in the folder of the magnification in its name, which counts"
+            findings.append(Finding("warning", path.name, message))
         magnification = int(match[5])
         if selected and magnification not in selected:
             continue
@@ -88,18 +90,10 @@ def read_breakhis(
     return records, findings
 
 
-def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
-    """Return a warning unless the file is in the folders of its slide (``_`` before the year) and magnification."""
-    folders = (f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}", f"{match[5]}X")
-    if path.absolute().parent.parts[-2:] == folders:
-        return []
-    return [Finding("warning", path.name, "not in the folders of its name, which counts (slide/magnification)")]
-
-
 def _in_place(root: Path, path: Path) -> bool:
     """Whether a file is in the folder of its magnification."""
     match = BREAKHIS_NAME.fullmatch(path.name)
-    return match is not None and path.parent.name == f"{match[5]}X"
+    return match is not None and path.absolute().parent.name == f"{match[5]}X"
 
 
 def _is_flat(root: Path) -> bool:

@@ -5,14 +5,13 @@ Each record is one abnormality. Its image is the published crop.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...core import ImageError, InputError, message_of
-from ...formats import TableFacts, read_header, table_rows
+from ...formats import read_csv, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -24,8 +23,9 @@ CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|
 """Pattern of the folder of an abnormality, which is also its ID, with groups kind, part of the official split, patient,
 side, view and number."""
 
-_IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "ROI mask file path"
-_COLUMNS = ("patient_id", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
+_COLUMNS = (
+    "patient_id", "abnormality id", "pathology", "image file path", "cropped image file path", "ROI mask file path",
+)  # fmt: skip
 _OF_SHAPE = ("shape", "margins", "type", "distribution")
 _KIND = {"mass": "mass", "calc": "calcification"}
 
@@ -108,38 +108,31 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
 
 def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
+    table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
     rows = []
-    empty = 0
-    about = TableFacts()
-    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), about=about)
-    _, header = next(lines, (1, []))
-    if missing := [name for name in _COLUMNS if name not in header]:
-        raise InputError(f"{path}: no column {missing[0]!r}; download the published table")
-    for number, cells in enumerate((cells for _, cells in lines if cells), start=1):
-        row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
-        empty += any(not row[name] for name in row if name.endswith(_OF_SHAPE))
-        parsed = _parse(row)
+    for number, (_, cells) in enumerate(table.cells(_COLUMNS), start=1):
+        parsed = _parse(*cells)
         if isinstance(parsed, str):
             findings.append(Finding("error", f"{path.name}, row {number}", parsed))
         else:
             rows.append(parsed)
-    findings.extend(Finding("note", path.name, note) for note in about.notes)
-    if empty:
+    findings.extend(Finding("note", path.name, note) for note in table.notes)
+    if empty := sum(any(not row[name] for name in row if name.endswith(_OF_SHAPE)) for _, row in table.rows):
         findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
     return rows
 
 
-def _parse(row: dict[str, str]) -> _Row | str:
-    label = pathology_label(row["pathology"])
+def _parse(patient: str, number: str, pathology: str, *paths: str) -> _Row | str:
+    label = pathology_label(pathology)
     if label is None:
-        return f"pathology {row['pathology']!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
-    whole, crop, mask = (PurePosixPath(row[name]) for name in (_IMAGE, _CROP, _MASK))
+        return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
+    whole, crop, mask = map(PurePosixPath, paths)
     match = CBIS_NAME.fullmatch(crop.parts[0] if crop.parts else "")
     if match is None or not whole.parts:
         example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
-        return f"{row[_CROP]!r} is not a path like {example}; download the published table"
-    if match[3] != row["patient_id"] or match[6] != row["abnormality id"]:
-        columns = f"{row['patient_id']}, abnormality {row['abnormality id']}"
+        return f"{paths[1]!r} is not a path like {example}; download the published table"
+    if (match[3], match[6]) != (patient, number):
+        columns = f"{patient}, abnormality {number}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
     return _Row(match[0], match[3], label, whole, mask)
 

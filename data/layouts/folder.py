@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...core import Message, few
-from ...formats import PART
+from ...core import InputError, Message, few
+from ...formats import PART, read_csv
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
@@ -16,6 +17,9 @@ from ..groups import barcode_of
 from ..walk import is_folder, list_images
 from .levels import AROUND, SPLIT, UNCLEAR, Level, levels_of
 from .spec import LayoutSpec
+
+_MOST_TABLES = 3
+"""Tables that are named, of those in the folder and beside it."""
 
 
 def read_folder(
@@ -64,6 +68,8 @@ def read_folder(
             findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
             del files[name]
         findings += [*_beside(files, part), *_meaning(root, files, levels)]
+    elif tables := _tables(root):
+        findings.append(Finding("note", str(root), Message("no image has a label", remedies=tables), labels_only=True))
     if "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
         findings.extend(_deeper(files, level))
     folders = {name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files}
@@ -120,7 +126,7 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
     if "classes" not in at:
         text, cures = (
             "folders are taken for {}, not for classes, so images have no label",
-            ["make a folder for each class", *remedies],
+            ["make a folder for each class", *_tables(root), *remedies],
         )
         return [Finding("warning", str(root), Message(text, roles, remedies=cures), labels_only=True)]
     if part := at.get(SPLIT):
@@ -129,6 +135,17 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
     sets = [kind[:-1] for kind in ("folds", "sets") if kind in at]
     remedies[:0] = [Message(f"{{folds:site:{kind}}} tests one {kind} after the other") for kind in sets]
     return [Finding("note", str(root), Message("folders are taken for {}", roles, remedies=remedies), labels_only=True)]
+
+
+def _tables(root: Path) -> list[Message]:
+    """Return a remedy for each table in the folder or beside it, which may hold the labels."""
+    remedies: list[Message] = []
+    for path in sorted({*root.glob("*.*"), *root.absolute().parent.glob("*.*")}):
+        if path.suffix.casefold() in (".csv", ".tsv", ".xlsx") and len(remedies) < _MOST_TABLES:
+            with contextlib.suppress(InputError, OSError):
+                read_csv(path, needed=[], expected="")
+                remedies.append(Message("{labels:{}} takes them from this table", path))
+    return remedies
 
 
 def _empty_folders(root: Path, used: set[str]) -> list[Finding]:

@@ -1,14 +1,12 @@
-"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv`` or ``INbreast.xls``."""
+"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv``, the first sheet of its ``.xls``."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import TableFacts, table_rows
+from ...formats import read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -18,7 +16,8 @@ INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm"
 """Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
 
 BIRADS_CLASSES = ("negative", "positive")
-"""Negative is BI-RADS 1 to 3; positive is BI-RADS 4 (also 4a, 4b, 4c), 5 and 6."""
+"""Negative is BI-RADS 0 to 3, by the rule of the published system (0 is an incomplete assessment); positive is BI-RADS
+4 (also 4a, 4b, 4c), 5 and 6."""
 
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
@@ -42,13 +41,13 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Returns
     -------
     list of ImageRecord, list of Finding
-        The group is the code of the patient in the file name. Only the first sheet of an ``.xls`` is read, and nothing
-        in the folder ``MedicalReports``, because both contain personal data.
+        The group is the code of the patient in the file name. Nothing in the folder ``MedicalReports`` is read, because
+        it contains personal data.
 
     Raises
     ------
     InputError
-        There is no table or more than one, or a column is missing.
+        There is no table as CSV, or more than one, or a column is missing.
     """
     findings: list[Finding] = []
     table, images = _files(root, findings)
@@ -82,16 +81,13 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
 
 def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
     """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
-    tables: dict[str, list[Path]] = {".csv": [], ".xls": []}
-    images = []
-    for path in walk_files(root, findings, skip=PRIVATE_FOLDERS):
-        if path.stem.casefold() == "inbreast" and path.suffix.casefold() in tables:
-            tables[path.suffix.casefold()].append(path)
-        elif path.suffix.casefold() == ".dcm":
-            images.append(path)
-    present = tables[".csv"] or tables[".xls"]
+    files = list(walk_files(root, findings, skip=PRIVATE_FOLDERS))
+    images = [path for path in files if path.suffix.casefold() == ".dcm"]
+    present, other = ([path for path in files if path.name.casefold() == name] for name in _TABLES)
+    if other and not present:
+        raise InputError(f"{other[0]}: not read; open it and save its first sheet as INbreast.csv beside it")
     if not present:
-        raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")
+        raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
     if len(present) > 1:
         raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
     return present[0], images
@@ -100,37 +96,28 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
     """Return a dict from image number to class, side and view."""
     labels: dict[str, tuple[str, str, str]] = {}
-    for number, row in _columns(table, findings):
-        image, grade, view, where = row["File Name"], row["Bi-Rads"], row["View"], f"{table.name}:{number}"
+    rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
+    for number, (side, view, image, density, grade) in rows.cells(_COLUMNS):
+        where = f"{table.name}:{number}"
         if not image.isdecimal():
-            text = " ".join(filter(None, row.values())) or "blank"
+            text = " ".join(filter(None, (side, view, image, density, grade))) or "blank"
             findings.append(Finding("note", where, f"not an image ({text}), left out"))
             continue
-        if not re.fullmatch(r"[12356]|4[abc]?", grade):
-            message = f"{image}: Bi-Rads {grade!r} is none of 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+        if not re.fullmatch(r"[012356]|4[abc]?", grade):
+            message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
             findings.append(Finding("error", where, message))
             continue
+        if grade == "0":
+            findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
         if image in labels:
             findings.append(Finding("error", where, f"{image} has two rows; remove one"))
         if view not in ("CC", "MLO", "ML"):
             findings.append(Finding("note", where, f"{image}: an unusual view, {view}"))
-        if not row["ACR"]:
+        if not density:
             findings.append(Finding("note", where, f"{image}: no ACR density"))
-        labels[image] = (BIRADS_CLASSES[grade[0] in "456"], row["Laterality"], view)
+        labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
+    findings.extend(Finding("note", table.name, note) for note in rows.notes if "separated" not in note)
     return labels
-
-
-def _columns(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and the used columns of each row, including blank rows, which the caller reports."""
-    about = TableFacts()
-    lines = table_rows(path, fits=lambda cells: set(_COLUMNS) <= set(cells), about=about)
-    _, header = next(lines, (1, []))
-    if missing := [name for name in _COLUMNS if name not in header]:
-        raise InputError(f"{path}: no column {missing[0]!r}; expected {', '.join(_COLUMNS)}")
-    for number, cells in lines:
-        row = dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
-        yield number, {name: row[name] for name in _COLUMNS}
-    findings.extend(Finding("note", path.name, note) for note in about.notes if "separated" not in note)
 
 
 LAYOUT = LayoutSpec(

@@ -44,7 +44,7 @@ class Level(NamedTuple):
     kind : str
         What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
         classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
-        (``lung_images``); ``numbers``, other names that all hold a digit; or empty.
+        (``lung_images``); ``numbers``, other names that all hold two digits; or empty.
     recurs : bool
         Whether at least half of two or more names are those of folders below several others.
     parts : mapping of str to str
@@ -85,8 +85,12 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
     if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
         outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
     deeper = levels[label.number :]
-    other = next((level for level in deeper if not chosen and _rivals(level, label)), None)
-    above = outer[-1] if outer and outer[-1].kind != AROUND and label.kind != "classes" and not chosen else None
+    sure = label.kind == "classes"
+    vague = label.kind in (_MIXED, "perhaps sets")
+    may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
+    rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
+    other = None if chosen else next(iter(rivals), None)
+    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not chosen else None
     if above is not None and other is None:
         apart = not label.recurs and len(above.names) > 1
         if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
@@ -97,14 +101,6 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[s
     if chosen or label.kind != _MIXED:
         label = label._replace(kind="classes", parts={})
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
-
-
-def _rivals(level: Level, label: Level) -> bool:
-    """Whether a deeper level may be the classes as well."""
-    sure, vague = label.kind == "classes", label.kind in (_MIXED, "perhaps sets")
-    grades = level.recurs and not sure and all(re.fullmatch(r"\D*\d", name) for name in level.names)
-    may = {"classes": level.recurs or not sure, "": (level.recurs and not sure) or vague, "numbers": vague or grades}
-    return may.get(level.kind, False)
 
 
 def _words(name: str) -> list[str]:
@@ -158,4 +154,4 @@ def _kind(names: Sequence[str], known: frozenset[str]) -> str:
         return "patients"
     if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words):
         return "perhaps sets"
-    return "numbers" if all(re.search(r"\d", name) for name in plain) else ""
+    return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""

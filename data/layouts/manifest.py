@@ -19,7 +19,6 @@ from ...formats import (
     Role,
     column_key,
     is_missing,
-    may_hold_patients,
     read_csv,
 )
 from ..dataset import ImageRecord
@@ -28,7 +27,7 @@ from ..findings import Finding
 from ..from_path import PathRule
 from ..lists import match_names
 from ..walk import list_images
-from .paths import absent_files, missing, settled, spacing_of, unmatched
+from .paths import absent_files, locate, spacing_of, unmatched
 from .spec import LayoutSpec
 
 
@@ -87,61 +86,60 @@ def read_manifest(
     )
     if "label" not in {*rules, *chosen}:
         table = table.labelled()
-    findings = [Finding("note", path.name, note) for note in table.notes]
     columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
+    recognised: dict[Role, str] = {}
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
-            columns[role.name] = _column(table, role, columns, findings)
+            cure = Message("name the one that does with {}", Parameter(f"{role.name}_column"))
+            columns[role.name] = recognised[role] = table.choose(role, cure=cure, without=[*columns.values()])
     own = table.named(IMAGE.name)
     columns["image_id"] = "" if own is None or own == columns["path"] or images else own
-    findings.extend(
-        Finding("warning", path.name, warning)
-        for warning in table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
-    )
+    lost = table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
+    remarks = table.remarks(recognised, without=[*columns.values()], cure=Message("name it with {group_column}"))
+    findings = [Finding(level, path.name, text, labels_only=level == "warning") for level, text in (*remarks, *lost)]
     findings.extend(_unused(table, columns, {*rules, *chosen}))
     used = {columns[what] for what in ("path", "label", "image_id", "mpp")}
     files = None if images is None else list_images(images, findings)
     paths = [row[columns["path"]] for _, row in table.rows]
     means, others = match_names(paths, files or (), where=path.name)
     findings.extend(others)
-    folder, rows, spacings, absent = images or path.parent, [], [], []
+    folder = images or path.parent
+    rows: list[tuple[int, str, dict[str, str], float | None]] = []
+    absent: list[tuple[str, str, str]] = []
     for (number, row), written in zip(table.rows, paths, strict=True):
         where = f"{path.name}:{number}"
-        name = settled(folder, written) if files is None else means.get(written, "")
+        name, why = locate(folder, written) if files is None else (means.get(written, ""), "")
         mpp, problem = spacing_of(row.get(columns["mpp"]) or "")
-        if not written:
-            problem = "an empty path; remove the row"
-        elif not name or missing(folder / name) is not None:
-            absent.append((where, written))
-            continue
-        if problem:
-            findings.append(Finding("error", where, problem))
-            continue
-        rows.append((number, name, row))
-        spacings.append(mpp)
+        if written and not name:
+            absent.append((where, written, why))
+        elif problem or not written:
+            findings.append(Finding("error", where, problem if written else "an empty path; remove the row"))
+        else:
+            rows.append((number, name, row, mpp))
     if files is None:
-        findings.extend(absent_files(folder, absent, table.columns[columns["path"]]))
+        findings.extend(absent_files(path, absent, table.columns[columns["path"]]))
     else:
         rest = sorted(files.keys() - means.values())
-        findings.extend(unmatched(path, [name for _, name in absent], rest, len(files)))
-        rows += [(0, name, {}) for name in rest]
-        spacings += [None] * len(rest)
+        findings.extend(unmatched(path, [name for _, name, _ in absent], rest, len(files)))
+        rows += [(0, name, {}, None) for name in rest]
     searched = {what: table.named(chosen[what]) if what in chosen else None for what in rules}
-    texts = {
-        what: [row.get(of, "") if of else Path(name).as_posix() for _, name, row in rows]
-        for what, of in searched.items()
-    }
-    values = {what: rule.find(texts[what]) for what, rule in rules.items()}
+
+    def text_of(what: str, name: str, row: dict[str, str]) -> str:
+        column = searched[what]
+        return row.get(column, "") if column else Path(name).as_posix()
+
+    values = {what: rule.find(text_of(what, name, row) for _, name, row, _ in rows) for what, rule in rules.items()}
     records: list[ImageRecord] = []
-    for place, (number, name, row) in enumerate(rows):
+    for number, name, row, mpp in rows:
         label, group = (
-            values[what][texts[what][place]] if what in rules else row.get(columns[what]) or None
+            values[what][text_of(what, name, row)] if what in rules else row.get(columns[what]) or None
             for what in ("label", "group")
         )
         image = row.get(columns["image_id"]) or Path(name).as_posix()
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in used)
-        file, mpp = folder / name, spacings[place]
-        records.append(ImageRecord(image, file, label, group, mpp=mpp, source="csv", columns=further, line=number))
+        records.append(
+            ImageRecord(image, folder / name, label, group, mpp=mpp, source="csv", columns=further, line=number)
+        )
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))
@@ -159,27 +157,8 @@ def read_manifest(
     return records, findings
 
 
-def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list[Finding]) -> str:
-    """Return the column with a role, and add a finding if it does not have the standard name; empty if none."""
-    column = table.choose(
-        role,
-        cure=Message("name the one that does with {}", Parameter(f"{role.name}_column")),
-        without=[*columns.values()],
-    )
-    if not column:
-        return ""
-    message = f"the {role.means} is taken from the column {table.columns[column]}"
-    others = [name for tier in role.matching(table.columns) for name in tier if name not in (column, *columns.values())]
-    if others and role is GROUP:
-        message += f"; not used: {', '.join(table.columns[other] for other in others)}"
-        findings.append(Finding("warning", table.path.name, message))
-    elif not role.is_plain(column):
-        findings.append(Finding("note", table.path.name, message))
-    return column
-
-
 def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
-    """Return findings on columns that are not used, and on those that may contain missing labels or patients.
+    """Return findings on columns that are not used.
 
     Parameters
     ----------
@@ -198,28 +177,14 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
             )
             findings.append(Finding("note", table.path.name, message))
     unused = [written for key, written in table.columns.items() if key not in used]
-    if not unused:
-        return findings
-    if not columns["group"] and "group" not in given and (candidates := may_hold_patients(unused)):
-        message = Message(
-            "the column {} may hold the patients, and is not used",
-            candidates[0],
-            remedies=[Message("if it does, name it with {group_column}")],
-        )
-        findings.append(Finding("warning", table.path.name, message, labels_only=True))
     listed = f"columns that are not used: {', '.join(unused)}"
-    if not columns["label"] and "label" not in given:
-        message = Message(
-            "no column is named label, so no image has one; {}",
-            listed,
-            remedies=[Message("name the label column with {label_column}")],
-        )
-        return [*findings, Finding("warning", table.path.name, message, labels_only=True)]
-    names = [
-        columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in given
-    ]
-    listed += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a fold list names)"
-    return [*findings, Finding("note", table.path.name, listed)]
+    if unused and (columns["label"] or "label" in given):
+        findings.append(Finding("note", table.path.name, listed))
+    elif unused:
+        remedy = Message("name the label column with {label_column}")
+        message = Message("no column is named label, so no image has one; {}", listed, remedies=[remedy])
+        findings.append(Finding("warning", table.path.name, message, labels_only=True))
+    return findings
 
 
 def images_beside(root: Path, *, labels: Path, **options: Any) -> tuple[list[ImageRecord], list[Finding]]:

@@ -15,6 +15,7 @@ from ...formats import limits
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
 """dx and dy of the chain codes 0 to 7, from north clockwise. Heath et al. 2001, overlay format of the DDSM."""
 
+_CHAIN = re.compile(r"([0-9]{1,6}) ([0-9]{1,6})((?: [0-7])*) #")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 """A coordinate or a count. Mammograms have some thousand pixels per side."""
 
@@ -67,25 +68,19 @@ def outline_points(text: str) -> npt.NDArray[np.int64]:
     Raises
     ------
     InputError
-        The start or the final ``#`` is missing, or a code is not one of 0 to 7.
+        The text is not such a chain.
 
     Examples
     --------
     >>> outline_points("10 20 2 4 #").tolist()
     [[10, 20], [11, 20], [11, 21]]
     """
-    words = text.split()
-    if not words or words[-1] != "#":
-        raise InputError("its chain does not end with #")
-    if len(words) < 3 or not (_NUMBER.fullmatch(words[0]) and _NUMBER.fullmatch(words[1])):
-        raise InputError("its chain does not begin with x and y")
-    codes = words[2:-1]
-    strange = next((code for code in codes if code not in {"0", "1", "2", "3", "4", "5", "6", "7"}), None)
-    if strange is not None:
-        raise InputError(f"{strange[:20]!r} in its chain is not a code from 0 to 7")
-    start = np.array([[int(words[0]), int(words[1])]], dtype=np.int64)
-    moves = _STEPS[np.array(codes, dtype=np.int64)] if codes else np.zeros((0, 2), dtype=np.int64)
-    return np.concatenate([start, start + np.cumsum(moves, axis=0)])
+    match = _CHAIN.fullmatch(" ".join(text.split()))
+    if match is None:
+        raise InputError("its chain is not x, y, codes from 0 to 7, and #")
+    codes = np.array(match[3].split(), dtype=np.int64)
+    start = np.array([[int(match[1]), int(match[2])]], dtype=np.int64)
+    return np.concatenate([start, start + np.cumsum(_STEPS[codes], axis=0)])
 
 
 def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
@@ -133,52 +128,44 @@ def ascii_text(path: Path, what: str, *, most: int) -> str:
 
 
 def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
-    blocks: list[list[str]] = []
-    announced: int | None = None
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("TOTAL_ABNORMALITIES"):
-            announced = _number(line)
-        elif line.startswith("ABNORMALITY"):
-            blocks.append([line])
-        elif line and blocks:
-            blocks[-1].append(line)
-    if announced is None or announced != len(blocks):
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+    head, *blocks = re.split(r"^ABNORMALITY\b", lines, flags=re.MULTILINE)
+    announced = _number("TOTAL_ABNORMALITIES", head)
+    if announced != len(blocks):
         counts = f"announces {announced} abnormalities and holds {len(blocks)}"
         raise InputError(f"{counts}; the file is broken, copy it again")
-    return [_abnormality(block, width=width, height=height) for block in blocks]
+    return [_abnormality(f"ABNORMALITY{block}", width=width, height=height) for block in blocks]
 
 
-def _number(line: str) -> int:
-    word = line.split()[-1]
+def _values(name: str, text: str) -> list[str]:
+    """Return the first word after each line that begins with a name."""
+    return re.findall(rf"^{name} ([^ \n]+)", text, re.MULTILINE)
+
+
+def _number(name: str, text: str) -> int:
+    word = next(iter(_values(name, text)), "")
     if not _NUMBER.fullmatch(word):
-        raise InputError(f"{line[:60]!r} names no number; the file is broken, copy it again")
+        raise InputError(f"{name} {word[:60]!r} names no number; the file is broken, copy it again")
     return int(word)
 
 
-def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
-    number = _number(block[0])
-    lesions, pathology = [], ""
+def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
+    number = _number("ABNORMALITY", text)
     outlines: list[npt.NDArray[np.int64]] = []
-    announced = 0
-    for index, line in enumerate(block):
-        words = line.split()
-        if words[0] == "LESION_TYPE" and len(words) > 1:
-            lesions.append(words[1].casefold())
-        elif words[0] == "PATHOLOGY" and len(words) > 1:
-            pathology = words[1]
-        elif words[0] == "TOTAL_OUTLINES":
-            announced = _number(line)
-        elif words[0] in ("BOUNDARY", "CORE"):
-            where = f"abnormality {number}, outline {len(outlines) + 1}"
-            try:
-                points = outline_points(block[index + 1] if index + 1 < len(block) else "")
-            except InputError as error:
-                raise InputError("{}: {}; download the file again", where, error) from error
-            if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
-                raise InputError(f"{where}: its chain leaves the view of {width}x{height}; download the file again")
-            outlines.append(points)
+    for chain in re.findall(r"^(?:BOUNDARY|CORE)\b.*\n?(.*)", text, re.MULTILINE):
+        where = f"abnormality {number}, outline {len(outlines) + 1}"
+        try:
+            points = outline_points(chain)
+        except InputError as error:
+            raise InputError("{}: {}; download the file again", where, error) from error
+        if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
+            raise InputError(f"{where}: its chain leaves the view of {width}x{height}; download the file again")
+        outlines.append(points)
+    announced = _number("TOTAL_OUTLINES", text)
     if not outlines or announced != len(outlines):
         raise InputError(
             f"abnormality {number} announces {announced} outlines and has {len(outlines)}; download the file again"
         )
-    return Abnormality(number, tuple(lesions), pathology, outlines[0], tuple(outlines[1:]))
+    lesions = tuple(map(str.casefold, _values("LESION_TYPE", text)))
+    pathology = next(iter(_values("PATHOLOGY", text)), "")
+    return Abnormality(number, lesions, pathology, outlines[0], tuple(outlines[1:]))

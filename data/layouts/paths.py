@@ -12,15 +12,18 @@ from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding
 
 
-def settled(folder: Path, name: str) -> str:
-    r"""Return a path as it leads to a file: with ``/`` for ``\``, or with the suffix that it lacks, else unchanged."""
+def locate(folder: Path, name: str) -> tuple[str, str]:
+    r"""Return a path as it leads to a file, with ``/`` for ``\`` or the suffix that it lacks, or nothing and why."""
     posix = name.replace("\\", "/")
-    for text in dict.fromkeys((name, posix)):
-        if missing(folder / text) is None:
-            return text
-    whole = folder / posix
-    same = _pictures(whole.parent).get(whole.name, ())
-    return posix + same[0] if len(same) == 1 else name
+    suffixes = _pictures((folder / posix).parent).get((folder / posix).name, [])
+    for text in dict.fromkeys((name, posix, *(posix + suffix for suffix in suffixes if len(suffixes) == 1))):
+        try:
+            if (folder / text).is_file():
+                return text, ""
+        except OSError as error:
+            return "", f"{folder / name} cannot be read ({error.strerror or error})"
+    choice = f", but {few(suffixes)} of this name; add the suffix" if suffixes else ""
+    return "", f"there is no file {folder / name}{choice}"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -36,35 +39,23 @@ def _pictures(folder: Path) -> dict[str, list[str]]:
     return stems
 
 
-def missing(file: Path) -> str | None:
-    """Return why there is no file at a path; None if there is one."""
-    try:
-        if file.is_file():
-            return None
-        kinds = _pictures(file.parent).get(file.name, ())
-    except OSError as error:
-        return f"{file} cannot be read ({error.strerror or error})"
-    return f"there is no file {file}" + (f", but {few(kinds)} of this name; add the suffix" if kinds else "")
-
-
-def absent_files(folder: Path, rows: Sequence[tuple[str, str]], column: str) -> list[Finding]:
+def absent_files(table: Path, rows: Sequence[tuple[str, str, str]], column: str) -> list[Finding]:
     """Return findings on rows whose file is not there: those that exist without a beginning together, else each.
 
     Parameters
     ----------
-    folder : Path
-        Folder of the table.
-    rows : sequence of (str, str)
-        Where a row is, and the path that it names.
+    table : Path
+    rows : sequence of (str, str, str)
+        Where a row is, the path that it names, and why it leads to no file.
     column : str
         The column of paths, for the message.
     """
     begun: dict[str, list[str]] = {}
-    others: list[tuple[str, str]] = []
-    for where, name in rows:
-        start = _beginning(folder, name, begun)
+    others: list[tuple[str, str, str]] = []
+    for where, name, why in rows:
+        start = _beginning(table.parent, name, begun)
         if start is None:
-            others.append((where, name))
+            others.append((where, name, why))
         else:
             begun.setdefault(start, []).append(where)
     findings = [
@@ -76,12 +67,24 @@ def absent_files(folder: Path, rows: Sequence[tuple[str, str]], column: str) -> 
         )
         for start, places in begun.items()
     ]
-    kind = Message(
-        "there are no such files, first {}", others[0][1] if others else "",
-        remedies=[Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")],
-    )  # fmt: skip
-    findings += [Finding("error", where, missing(folder / name) or "", kind=kind) for where, name in others]
+    if others:
+        first = others[0][1]
+        beside = _folder_with(table.parent, first)
+        way = "{} is in {}: give {images:{}} with {labels:{}}"
+        cure = "a table beside a folder of images is read by {images:FOLDER} with {labels}"
+        remedy = Message(way, first, beside.name, beside, table) if beside else Message(cure)
+        kind = Message("there are no such files, first {}", first, remedies=[remedy])
+        shown = [remedy] if beside else []
+        findings += [Finding("error", where, Message("{}", why, remedies=shown), kind=kind) for where, _, why in others]
     return findings
+
+
+def _folder_with(folder: Path, name: str) -> Path | None:
+    """Return the first folder in a folder that has a file with this path; None if there is none."""
+    try:
+        return next((path for path in sorted(folder.iterdir()) if locate(path, name)[0]), None)
+    except OSError:
+        return None
 
 
 def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
@@ -118,7 +121,7 @@ def _beginning(folder: Path, name: str, known: Iterable[str]) -> str | None:
     starts = (name[: place + 1] for place, sign in enumerate(posix) if sign == "/")
     for start in (*(start for start in known if name.startswith(start)), *starts):
         rest = posix[len(start) :]
-        if not rest.startswith("/") and missing(folder / settled(folder, rest)) is None:
+        if not rest.startswith("/") and locate(folder, rest)[0]:
             return start
     return None
 

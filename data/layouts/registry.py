@@ -95,23 +95,17 @@ def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
     return tuple(specs)
 
 
-def _orders(specs: Iterable[LayoutSpec]) -> tuple[tuple[str, ...], ...]:
-    return tuple(dict.fromkeys(spec.classes for spec in specs if spec.classes))
-
-
 DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
 """Names of the built-in layouts; `list_layouts` also returns those of other packages."""
 
 MAMMOGRAMS = frozenset(spec.name for spec in built_in_layouts() if not spec.stained)
 """Names of the built-in layouts of grey images without a stain."""
 
-KNOWN_CLASSES = _orders(built_in_layouts())
-"""Class orders of the built-in layouts; `known_classes` also returns those of other packages."""
-
 
 def known_classes() -> tuple[tuple[str, ...], ...]:
     """Return the class orders of all layouts, built-in ones first."""
-    return tuple(dict.fromkeys((*KNOWN_CLASSES, *_orders(added_layouts()))))
+    specs = (*built_in_layouts(), *added_layouts())
+    return tuple(dict.fromkeys(spec.classes for spec in specs if spec.classes))
 
 
 def known_positive() -> tuple[tuple[str, ...], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .layers import conv_norm, finish, rescaled_input, residual_stages
+from .layers import NORM_MOMENTUM, conv_norm, finish, rescaled_input, residual_stages
 from .spec import NetworkSpec
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
@@ -47,8 +47,9 @@ def build(
     classes: int,
     size: int,
     variant: str = "plain",
-    dropout: float | None = None,
+    dropout: float = 0.0,
     l2: float = 1e-4,
+    norm_momentum: float = NORM_MOMENTUM,
     by_size: bool = False,
 ) -> Any:
     """Build the network: a first convolution, pooling, residual stages, global average, softmax.
@@ -58,7 +59,7 @@ def build(
     classes, size : int
     variant : str
         One of `VARIANTS`.
-    dropout, l2 : float
+    dropout, l2, norm_momentum : float
     by_size : bool
         Whether the number of pooling layers depends on the input size, see `pools_of`. Otherwise there is one, or two
         in ``two-pools``, as in the networks of bchisto 0.1.
@@ -72,21 +73,20 @@ def build(
     images, x = rescaled_input(size)
     filters = [count * (2 if variant == "doubled" else 1) for count in _FILTERS]
     kernel, stride = 3 if variant == "kernel3" else 7, 2 if variant == "stride2" else 1
-    x = conv_norm(x, filters[0], kernel, strides=stride, l2=l2, name="first")
+    x = conv_norm(x, filters[0], kernel, strides=stride, l2=l2, momentum=norm_momentum, name="first")
     for number in range(pools_of(size, variant) if by_size else 2 if variant == "two-pools" else 1):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
-    x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2)
+    x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2, momentum=norm_momentum)
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    rate = dropout if dropout is not None else _DROPOUT if variant == "dropout" else 0.0
     name = "breakhis-resnet" if by_size else "breakhis-residual"
-    return finish(x, images, classes=classes, dropout=rate, name=name)
+    return finish(x, images, classes=classes, dropout=dropout, name=name)
 
 
 def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
     name = family if variant == "plain" else f"{family}-{variant}"
     return NetworkSpec(
         name,
-        partial(build, variant=variant, by_size=by_size),
+        partial(build, variant=variant, by_size=by_size, dropout=_DROPOUT if variant == "dropout" else 0.0),
         PURE,
         source="seed breakhis-resnet; learning rates are bchisto's",
     )

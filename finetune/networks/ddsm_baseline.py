@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv, finish, norm, penalty, rescaled_input
+from .layers import NORM_MOMENTUM, conv, finish, norm, penalty, rescaled_input
 from .spec import NetworkSpec
 
 
-def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
+def build(
+    *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0, norm_momentum: float = NORM_MOMENTUM
+) -> Any:
     """Build the network: three convolutional blocks, then fully connected layers of 128 and 64 units, then softmax.
 
     A block is a 3x3 convolution with 32, 32 or 64 filters, batch normalisation, ReLU, and 2x2 max pooling.
@@ -21,7 +23,8 @@ def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> 
 
     images, x = rescaled_input(size)
     for number, filters in enumerate((32, 32, 64), start=1):
-        x = norm(conv(x, filters, 3, l2=l2, name=f"block{number}_conv"), name=f"block{number}")
+        x = conv(x, filters, 3, l2=l2, name=f"block{number}_conv")
+        x = norm(x, momentum=norm_momentum, name=f"block{number}")
         x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for number, width in enumerate((128, 64), start=1):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_MOMENTUM = 0.9
-"""Momentum of the moving statistics of batch normalisation.
+NORM_MOMENTUM = 0.9
+"""Default momentum of the moving statistics of batch normalisation, bchisto's choice.
 
 Keras's default of 0.99 needs hundreds of steps, more than the first epochs have with a few hundred images."""
 
@@ -48,37 +48,42 @@ def conv(x: Any, filters: int, kernel: int, *, l2: float = 0.0, name: str, **opt
     return layers.Conv2D(filters, kernel, kernel_regularizer=penalty(l2), name=name, **options)(x)
 
 
-def norm(x: Any, *, name: str, relu: bool = True) -> Any:
+def norm(x: Any, *, momentum: float, name: str, relu: bool = True) -> Any:
     """Apply batch normalisation and ReLU."""
     from keras import layers
 
-    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
+    x = layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def conv_norm(x: Any, filters: int, kernel: int, *, name: str, relu: bool = True, **options: Any) -> Any:
+def conv_norm(
+    x: Any, filters: int, kernel: int, *, momentum: float, name: str, relu: bool = True, **options: Any
+) -> Any:
     """Apply a convolution with options of `conv`, batch normalisation and ReLU."""
-    return norm(conv(x, filters, kernel, use_bias=False, name=name, **options), name=name, relu=relu)
+    return norm(conv(x, filters, kernel, use_bias=False, name=name, **options), momentum=momentum, name=name, relu=relu)
 
 
-def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, l2: float) -> Any:
-    """Apply stages of residual blocks; `stages` are their filters. All except the first halve the feature map."""
+def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, **options: Any) -> Any:
+    """Apply stages of residual blocks with options of `conv_norm`; `stages` are their filters.
+
+    All except the first halve the feature map.
+    """
     for stage, filters in enumerate(stages, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            x = _residual_block(x, filters, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
+            x = _residual_block(x, filters, stride=stride, name=f"stage{stage}_block{block}", **options)
     return x
 
 
-def _residual_block(x: Any, filters: int, *, stride: int, l2: float, name: str) -> Any:
+def _residual_block(x: Any, filters: int, *, stride: int, name: str, **options: Any) -> Any:
     """Add two 3x3 convolutions to their input, projected if its shape differs. He et al. 2016, sec. 3.3."""
     from keras import layers
 
     short = x
     if stride != 1 or x.shape[-1] != filters:
-        short = conv_norm(x, filters, 1, strides=stride, l2=l2, name=f"{name}_short", relu=False)
-    x = conv_norm(x, filters, 3, strides=stride, l2=l2, name=f"{name}_a")
-    x = conv_norm(x, filters, 3, l2=l2, name=f"{name}_b", relu=False)
+        short = conv_norm(x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options)
+    x = conv_norm(x, filters, 3, strides=stride, name=f"{name}_a", **options)
+    x = conv_norm(x, filters, 3, name=f"{name}_b", relu=False, **options)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, short]))
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv, finish, norm, rescaled_input
+from .layers import NORM_MOMENTUM, conv, finish, norm, rescaled_input
 from .spec import NetworkSpec
 
 
-def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(
+    *, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4, norm_momentum: float = NORM_MOMENTUM
+) -> Any:
     """Build a densely connected network of growth 12 with three blocks of six layers (Huang et al. 2017, sec. 3)."""
     from keras import layers
 
     def norm_conv(x: Any, filters: int, kernel: int, name: str) -> Any:
-        return conv(norm(x, name=name), filters, kernel, use_bias=False, l2=l2, name=name)
+        x = norm(x, momentum=norm_momentum, name=name)
+        return conv(x, filters, kernel, use_bias=False, l2=l2, name=name)
 
     images, x = rescaled_input(size)
     x = conv(x, 24, 3, use_bias=False, l2=l2, name="first")
@@ -24,7 +27,7 @@ def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) ->
         if block < 3:
             x = norm_conv(x, x.shape[-1] // 2, 1, f"transition{block}")
             x = layers.AveragePooling2D(2, name=f"transition{block}_pool")(x)
-    x = layers.GlobalAveragePooling2D(name="average")(norm(x, name="last"))
+    x = layers.GlobalAveragePooling2D(name="average")(norm(x, momentum=norm_momentum, name="last"))
     return finish(x, images, classes=classes, dropout=dropout, name="patch-densenet")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv_norm, finish, rescaled_input, residual_stages
+from .layers import NORM_MOMENTUM, conv_norm, finish, rescaled_input, residual_stages
 from .spec import NetworkSpec
 
 
-def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(
+    *, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4, norm_momentum: float = NORM_MOMENTUM
+) -> Any:
     """Build a residual network of 20 layers, as in He et al. 2016, sec. 4.2, for images of 32 pixels."""
     from keras import layers
 
     images, x = rescaled_input(size)
-    x = conv_norm(x, 16, 3, l2=l2, name="first")
-    x = residual_stages(x, (16, 32, 64), blocks=3, l2=l2)
+    x = conv_norm(x, 16, 3, l2=l2, momentum=norm_momentum, name="first")
+    x = residual_stages(x, (16, 32, 64), blocks=3, l2=l2, momentum=norm_momentum)
     x = layers.GlobalAveragePooling2D(name="average")(x)
     return finish(x, images, classes=classes, dropout=dropout, name="patch-resnet")
 

@@ -62,7 +62,7 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     classes : int
         Number of classes.
     options
-        ``size``, ``dropout``, ``l2``; by default those of the network. AlexNet and GoogLeNet also
+        ``size``, ``dropout``, ``l2``, ``norm_momentum``; by default those of the network. AlexNet and GoogLeNet also
         ``convention``: ``signed`` input in -1..1, or ``caffe``.
 
     Returns

@@ -35,8 +35,9 @@ class NetworkSpec:
         Name for the option ``network``, in lower case.
     build : callable
         ``build(classes=..., size=..., dropout=..., l2=...)`` returns a Keras model from float RGB in 0..255, shape
-        (n, size, size, 3), to probabilities (n, classes). `dropout` and `l2` default to those of its source. Only
-        networks with `caffe` must accept ``convention=...``: ``signed`` input in -1..1, or ``caffe``.
+        (n, size, size, 3), to probabilities (n, classes). `dropout` and `l2` default to those of its source. A
+        network whose batch normalisation has a momentum of its own also accepts ``norm_momentum=...``. Only networks
+        with `caffe` must accept ``convention=...``: ``signed`` input in -1..1, or ``caffe``.
     size : int
         Side of its input, in pixels.
     optimizer : {"adam", "sgd"}

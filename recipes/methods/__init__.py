@@ -4,12 +4,13 @@ from ...explain import METHODS, Method
 from .deconvnet import DECONVNET
 from .masking import MASKING
 from .maximisation import MAXIMISATION
+from .saliency import SALIENCY
 from .taylor import TAYLOR
 
 __all__ = ["RECIPE_METHODS"]
 
 RECIPE_METHODS: dict[str, Method] = {
     **METHODS,
-    **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION)},
+    **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)},
 }
 """All explanation methods that a recipe can use, by name."""

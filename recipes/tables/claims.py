@@ -46,7 +46,7 @@ _PAIRED = {
 """Metrics whose difference has an interval over images, to their names in a comparison. Tables of rules are compared by
 accuracy, unless they name a metric."""
 
-_OF_IMAGES = ("variants", "scores", "rules", "levels")
+_OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
 """Kinds of tables whose values have such an interval."""
 
 _UNPAIRED = "no paired interval over images"
@@ -264,6 +264,8 @@ def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> 
             return Shown(None, value)
         predictions = seed[key].panel.table
         return Shown(aggregate(predictions) if level == "patient" else predictions, value)
+    if table["kind"] == "validation":
+        return Shown(seed[key].validated, value)
     if table["kind"] == "levels":
         return Shown(None, value)
     path = seed[table["variant"], at].folder / "predictions-by-patch.csv"

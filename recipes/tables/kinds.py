@@ -9,7 +9,7 @@ from typing import Any
 from ...report import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
 from .ensembles import agreement, by_store, confusion, fusion_by_fold, gains, spreads, two_class
-from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time, validation
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time
 from .obtained import Figures, Key, Runs
 
 
@@ -49,7 +49,7 @@ KINDS = {
     "rules": TableKind(("variant", "level", "rows"), metrics_of_rows),
     "levels": TableKind(("variant",), metrics_of_rows),
     "folds": TableKind(("variant",), by_fold),
-    "validation": TableKind(("digits", "rows"), validation, once=True),
+    "validation": TableKind(("digits", "rows"), metrics_of_rows, once=True),
     "gap": TableKind(("rows",), learning_gap),
     "time": TableKind(("rows",), training_time, once=True),
     "parameters": TableKind(("digits", "rows"), parameters, once=True),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...evaluate import default_positive
-from .obtained import PATIENTS, Figures, Key, Obtained, Runs, Value, figure_of
+from .obtained import PATIENTS, VALIDATED, Figures, Key, Obtained, Runs, Value, figure_of
 
 LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
 """First word of a row in a table of levels, to the end of the name of that level's table."""
@@ -46,7 +46,7 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
 
 
 def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
-    """Return the metric of a row in a table of variants, scores, rules or levels; None if it was not run.
+    """Return the metric of a row in a table of variants or levels; None if it was not run.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     metric = table.get("metric", "accuracy")
     if table["kind"] in ("variants", "scores"):
         run, level = seed.get(key), LEVELS[table.get("level", "image")]
+    elif table["kind"] == "validation":
+        run, level = seed.get(key), VALIDATED
     else:
         run, level = seed.get((table["variant"], at)), f"{table.get('level')}, {name}"
     if table["kind"] == "levels":
@@ -69,10 +71,13 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
 
 
 def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default)."""
+    """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default).
+
+    Of variants it is that of the test images, or of those that validated.
+    """
     rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
     for name, published in rows.items():
-        yield figure_of(name, value_at(runs.obtained, (name, at), table), published)
+        yield figure_of(name, value_at(runs.obtained, (name, at), table), published, digits=table.get("digits", 1))
 
 
 def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -103,15 +108,6 @@ def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
 
 def _mean(values: list[float]) -> Value:
     return (float(np.mean(values)) if values else None), None
-
-
-def validation(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
-    """Compare the accuracy on the validation part at the selected epoch, as mean over folds."""
-    for name, published in table["rows"].items():
-        run = runs.get(name, at)
-        folds = run.files["run"].get("validation", {}).values() if run else ()
-        accuracies = [fold["val_accuracy"] for fold in folds if "val_accuracy" in fold]
-        yield figure_of(name, _mean(accuracies), published, digits=table["digits"])
 
 
 def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:

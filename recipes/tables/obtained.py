@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError
-from ...evaluate import Panel, aggregate, fold_error, measure
+from ...evaluate import Panel, PredictionTable, aggregate, fold_error, measure, read_predictions
 from ...formats import read_json, read_records
 from ...report import PublishedFigure
 
@@ -27,6 +27,9 @@ Figures = Iterator[tuple[float | None, PublishedFigure]]
 
 PATIENTS = "group, average"
 """Name of the table of patients, each with the mean of its images."""
+
+VALIDATED = "validation"
+"""Name of the table of the images that validated."""
 
 FUSION = "Model fusion"
 """Name of the row for the ensemble of all feature files."""
@@ -83,9 +86,25 @@ class Obtained:
         """Return the metrics of another level, such as ``image, vote``; None if there are none."""
         if not suffix:
             return self.panel.metrics
+        if suffix == VALIDATED:
+            return None if self.validated is None else self._of_validated
         tables: dict[str, dict[str, Any]] = self.files["tables"]
         written = next((metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None)
         return self._patients if written is None and suffix == PATIENTS else written
+
+    @functools.cached_property
+    def validated(self) -> PredictionTable | None:
+        """Predictions of the images that validated; None if there were none."""
+        path = self.folder / "predictions-validation.csv"
+        if not path.is_file():
+            return None
+        (table,) = read_predictions(path, classes=self.panel.table.classes)
+        return table
+
+    @functools.cached_property
+    def _of_validated(self) -> dict[str, Any]:
+        assert self.validated is not None
+        return measure(self.validated)
 
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
@@ -103,9 +122,8 @@ class Obtained:
         units: dict[tuple[str, int], str] = {}
         for file in ("predictions-by-model.csv", "predictions.csv"):
             with (self.folder / file).open(newline="", encoding="utf-8") as handle:
-                reader = read_records(handle)
-                columns = [column for column in reader.fieldnames or () if column.startswith("p_")]
-                for row in reader:
+                for row in read_records(handle):
+                    columns = [column for column in row if column.startswith("p_")]
                     key, label = (row["image_id"], int(row["fold"])), f"p_{row['label']}"
                     labels[key] = columns.index(label) if label in columns else -1
                     units[key] = row["group"] or row["image_id"]

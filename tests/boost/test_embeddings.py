@@ -348,12 +348,6 @@ def test_slide_files_in_a_table(slides, tmp_path, cli):
     assert (code, "has no row for 1 of 24 images" in err) == (2, True), err
 
 
-def test_embeddings_have_no_pictures(slides, tmp_path, cli):
-    features = ("--features", slides / "features_uni_v1", *SMALL, "--labels", slides / "dataset.csv")
-    code, _, err = cli("boost", "--out", tmp_path / "run", *features, "--thumbnails")
-    assert (code, "--thumbnails: the images of these features are not known" in err) == (2, True), err
-
-
 def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
     """What arrays of embeddings give is what their file gives, with the same refusals."""
     from bchisto.core import InputError

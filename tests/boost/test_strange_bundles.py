@@ -130,7 +130,7 @@ STRANGE = {
     ),
     "a number of 5,000 digits": (
         "lightgbm",
-        lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 3', b'version": ' + b"9" * 5000)},
+        lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 4', b'version": ' + b"9" * 5000)},
         "not a bchisto model file, or damaged",
     ),
     "a manifest nested 100,000 times": (

@@ -28,7 +28,7 @@ def printed(cli, *arguments):
     [
         ("ddsm-masses", "alexnet", {"optimizer": "adam", "learning_rate": "0.001", "dropout": "0.5", "size": "227"}),
         ("ddsm-masses", "baseline", {"network": "ddsm-baseline", "dropout": "0.0", "epochs": "35", "l2": "0.0"}),
-        ("idc-patches", "resnet", {"l2": "0.0001", "precision": "float32", "validation": "True"}),
+        ("idc-patches", "resnet", {"l2": "0.0", "precision": "float32", "validation": "True"}),
         ("idc-patches", "alexnet", {"dropout": "0.5", "l2": "0.0", "convention": "signed", "sampling": "under"}),
         ("idc-patches", "under-before", {"group_by": "none", "folds": "5", "sampling": "under-before"}),
         ("inbreast-inception", "from-scratch", {"network": "ddsm-baseline", "size": "224", "freeze": "not set"}),

@@ -10,7 +10,7 @@ from conftest import TINY, write_tissue
 from PIL import Image
 
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
-JOINED, CLEAR = "3 grey channels are read as red, green and blue", "its alpha channel is 0 everywhere"
+JOINED, CLEAR = "3 grey pages are taken for red, green and blue", "its alpha channel is 0 everywhere"
 BLANK = "so that it shows nothing"
 NETWORK = (
     "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 
 import pytest
 from sample_trees import tree
@@ -303,3 +305,18 @@ def test_other_suffixes_of_jpeg(suffix, tmp_path, cli):
         path.rename(path.with_suffix(f".{suffix}"))
     code, content, _ = check(cli, tmp_path)
     assert (code, content["images"]) == (0, 4), content["findings"]
+
+
+@pytest.mark.parametrize("table", ["train_labels.csv", "train.csv", "grades of slides.tsv", "../train.csv"])
+@pytest.mark.parametrize("files", [["train/1.png", "train/2.png"], ["train_images/1.png", "test_images/2.png"],
+                                   ["1.png", "2.png"]])  # fmt: skip
+def test_a_table_that_may_hold_the_labels_is_named(table, files, tmp_path, cli):
+    root = tree(tmp_path / "images", *files)
+    (root / "notes.csv").write_bytes(b"\x00\x01")
+    mark = "\t" if table.endswith(".tsv") else ","
+    (root / table).write_text("".join(f"{mark.join(row)}\n" for row in [("image_id", "label"), ("1", "a"), ("2", "b")]))
+    code, _, err = listed(cli, root)
+    assert code == 0
+    (words,) = re.findall(r"--labels (.+?) takes them from this table", err)
+    code, rows, err = listed(cli, root, "--labels", *shlex.split(words))
+    assert {row["label"] for row in rows.values()} == {"a", "b"}, err

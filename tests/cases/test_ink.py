@@ -52,10 +52,10 @@ def framed(image, colour):
     return np.where(inside[..., np.newaxis], image, colour).astype(np.uint8)
 
 
-def eyepiece(image):
+def eyepiece(image, blur=2):
     mask = np.full(image.shape[:2], 255, np.uint8)
     cv2.circle(mask, (250, 190), 230, 0, -1, cv2.LINE_AA)
-    return blended(image, cv2.GaussianBlur(mask, (0, 0), 2), (3, 3, 4))
+    return blended(image, cv2.GaussianBlur(mask, (0, 0), blur), (3, 3, 4))
 
 
 def scaled(image, colour):
@@ -72,6 +72,9 @@ KINDS = {
     "black border": lambda image: framed(image, (0, 0, 0)),
     "noisy border": lambda image: framed(image, np.random.default_rng(0).integers(0, 12, image.shape)),
     "eyepiece": eyepiece,
+    "eyepiece out of focus": lambda image: eyepiece(image, 8),
+    "blue scale bar": lambda image: scaled(image, (0, 0, 255)),
+    "red scale bar": lambda image: scaled(image, (255, 0, 0)),
     "black scale bar": lambda image: scaled(image, (0, 0, 0)),
     "yellow scale bar": lambda image: scaled(image, (255, 255, 0)),
     "white scale bar": lambda image: scaled(image, (255, 255, 255)),
@@ -131,19 +134,20 @@ def test_they_keep_their_pixels_and_are_counted(cli, clean, tmp_path):
     assert f"{100 * share:.1f} % of the pixels at most: border.png" in err
 
 
-def test_the_statistics_are_those_of_all_other_pixels(cli, clean, tmp_path):
+def test_the_statistics_are_those_of_all_pixels_farther_than_16(cli, clean, tmp_path):
     save(tmp_path / "padded.png", framed(clean, (0, 255, 0)))
     assert cli("stain", tmp_path / "padded.png", "--out", tmp_path / "out")[0] == 0
-    od = -np.log((clean[32:, :-42].reshape(-1, 3).astype(float) + 1) / 240)
-    tissue = od[(od >= 0.15).all(axis=1)]
+    counted = -np.log((clean[48:, :-58].reshape(-1, 3).astype(float) + 1) / 240)
+    tissue = counted[(counted >= 0.15).all(axis=1)]
     values, vectors = np.linalg.eigh(np.cov(tissue.T))
     plane = vectors[:, np.argsort(values)[::-1][:2]]
     plane = plane * np.where((tissue @ plane).mean(axis=0) < 0, -1, 1)
     angle = np.arctan2(*(tissue @ plane).T[::-1])
     ends = sorted((plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])), key=lambda v: -v[0])
     stains = np.stack(ends, axis=1)
-    c = np.linalg.lstsq(stains, od.T, rcond=None)[0]
-    c *= (np.array([1.9705, 1.0308]) / np.percentile(c, 99, axis=1))[:, None]
+    maxima = np.percentile(np.linalg.lstsq(stains, counted.T, rcond=None)[0], 99, axis=1)
+    od = -np.log((clean[32:, :-42].reshape(-1, 3).astype(float) + 1) / 240)
+    c = np.linalg.lstsq(stains, od.T, rcond=None)[0] * (np.array([1.9705, 1.0308]) / maxima)[:, None]
     out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
     after = decode_image(tmp_path / "out" / "padded.png")[32:, :-42].reshape(-1, 3)
     assert (np.abs(after - np.clip(out, 0, 255).T).max(axis=1) <= 2).mean() >= 0.998  # but dark pixels at the edge
@@ -151,7 +155,7 @@ def test_the_statistics_are_those_of_all_other_pixels(cli, clean, tmp_path):
     shown = [
         float(row[f"{name}_{channel}"]) for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")
     ]
-    np.testing.assert_allclose(shown, stains.T.ravel(), atol=1e-3)
+    np.testing.assert_allclose(shown, stains.T.ravel(), atol=2e-3)  # dark pixels that touch the border widen it
 
 
 def test_other_images_keep_their_bytes_and_published_ones_all(cli, clean, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from bchisto.data import read_dataset
 from sample_trees import tree
 from written_tables import checked, listed, table
 
@@ -19,7 +20,7 @@ def images(root, *, folder="", suffix=".png", count=8):
     return tree(root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
 
 
-@pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx", "xls"])
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx"])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".JPG"])
 def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, suffix):
     root = images(tmp_path, suffix=suffix)
@@ -176,4 +177,45 @@ def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
     labels = {row["id"]: row["label"] for row in csv.DictReader(path.read_text().splitlines())}
     assert {name.removesuffix(".tif"): row["label"] for name, row in found.items()} == labels
     code, out = checked(cli, path)
-    assert (code, "--images FOLDER with --labels" in out) == (1, True)
+    assert (code, f"--images {root} with --labels {path}" in out) == (1, True)
+
+
+@pytest.mark.parametrize("folder", ["train_images", "Training Set", "x/y"])
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("suffix", [".png", ""])
+def test_files_that_lie_in_a_folder_beside_the_table(tmp_path, cli, folder, count, suffix):
+    tree(tmp_path / folder, *(f"im{n}.png" for n in range(6)))
+    tree(tmp_path / "a", "other.png")
+    rows = [(f"im{n}{suffix}", "ab"[n % 2]) for n in range(count)]
+    path = table(tmp_path, "csv", [("image", "label"), *rows])
+    code, out = checked(cli, path)
+    assert code == 1
+    images_in = tmp_path / folder
+    assert ("with --labels" in out and str(images_in) in out) == (folder != "x/y")
+    if folder == "x/y":
+        assert ("--images FOLDER with --labels" in out) == (count > 1)
+
+
+@pytest.mark.parametrize("name", ["{}", "{}.svs", "x/{}.jpg", "train\\{}.png", "{}.png\u200b"])
+def test_fold_lists_name_images_as_labels_do(tmp_path, cli, name):
+    root = tmp_path / "images"
+    tree(root, *(f"{kind}/{kind}{n}.png" for kind in ("a", "e\u0301") for n in range(3)))
+    rows = [(name.format(f"{kind}{n}"), 1 + n % 2) for kind in ("a", "\u00e9") for n in range(3)]
+    out = tmp_path / "out.csv"
+    for kind in ("csv", "xlsx"):
+        path = table(tmp_path, kind, [("image_id", "fold"), *rows])
+        code, _, err = cli("data", "folds", "--images", root, "--folds", path, "--out", out)
+        assert code == 0, err
+        with out.open(encoding="utf-8") as file:
+            assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {"0": "1", "1": "2", "2": "1"}
+        out.unlink()
+    path = table(tmp_path, "csv", [("image_id",), *([row[0]] for row in rows[1:5])])
+    assert [record.image_id[-5] for record in read_dataset(root, only=path).records] == ["1", "2", "0", "1"]
+
+
+def test_names_of_fold_lists_that_fit_two_images_are_refused(tmp_path, cli):
+    root = tmp_path / "images"
+    tree(root, *(f"{kind}/{n}.png" for kind in "ab" for n in range(2)))
+    path = table(tmp_path, "csv", [("image_id", "fold"), ("0", 1), ("1", 2)])
+    code, _, err = cli("data", "folds", "--images", root, "--folds", path, "--out", tmp_path / "out.csv")
+    assert (code, "each of which must fit one image" in err) == (2, True)

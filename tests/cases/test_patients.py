@@ -33,7 +33,10 @@ def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
     (tmp_path / "m.csv").write_bytes(path.read_bytes())
     groups, err = listed(cli, tmp_path / "m.csv")
     assert groups == {row["path"]: row["slide_id"][:12] for row in rows}
-    assert "TCGA barcodes name the patient by their first 12 characters: 12 of 24 names, such as TCGA-ZZ-0000 of" in err
+    assert (
+        "TCGA barcodes name the patient by their first 12 characters: 12 patients of 24 slides, such as TCGA-ZZ-0000 of"
+        in err
+    )
 
 
 @pytest.mark.parametrize("column", ["slide_id", "slide", "case_id", "patient"])

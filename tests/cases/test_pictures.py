@@ -20,6 +20,9 @@ RGB = make_tissue("Benign", seed=3, index=1, size=(120, 96))
 PLANES = np.ascontiguousarray(RGB.transpose(2, 0, 1))
 DARK = np.where(np.random.default_rng(0).random((3, 96, 120)) < 0.05, 200, 6).astype(np.uint8)
 READ_AS_RGB = "3 grey channels are read as red, green and blue"
+TAKEN_AS_RGB = "3 grey pages are taken for red, green and blue; look at its colours, or save it as 8-bit RGB"
+UNSTATED = ("tifffile", "tifffile without metadata", "white is zero", "Pillow")
+"""Names of `CHANNELS` whose file does not state that its pages are channels."""
 
 
 def tif(values, **options):
@@ -128,7 +131,10 @@ def test_channels_of_one_image_are_rgb(tmp_path, name):
     path = write(tmp_path, {name: CHANNELS[name]}) / f"{name}.tif"
     np.testing.assert_array_equal(decode_image(path), RGB)
     header = read_header(path)
-    assert (header.mode, header.width, header.height, header.remarks) == ("RGB", 120, 96, (READ_AS_RGB,))
+    assert (header.mode, header.width, header.height) == ("RGB", 120, 96)
+    ((level, text),) = header.remarks
+    expected = ("warning", TAKEN_AS_RGB) if name in UNSTATED else ("note", READ_AS_RGB)
+    assert (level, text[: len(expected[1])]) == expected
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -160,7 +166,7 @@ def test_a_channel_whose_others_are_in_other_files_is_refused(tmp_path):
 def test_pages_of_different_pictures_stay_pages(tmp_path, planes, word):
     path = write(tmp_path, {"a": pages_of_pillow(planes)}) / "a.tif"
     np.testing.assert_array_equal(decode_image(path), pictures.grey3(planes[0]))
-    assert read_header(path).remarks == (f"{word}, only the first is used",)
+    assert read_header(path).remarks == (("warning", f"{word}, only the first is used"),)
 
 
 def test_a_pyramid_and_a_mask_are_no_pages(tmp_path):
@@ -231,7 +237,7 @@ def test_further_samples_of_rgb_are_left_out(tmp_path):
         if expected is None:
             expected = np.rint(RGB * (7 / 255) + 248).astype(np.uint8)
         assert np.abs(decode_image(path).astype(int) - expected).max() <= 1
-        assert read_header(path).remarks == ("5 samples a pixel, of which only the colours are used",)
+        assert read_header(path).remarks == (("note", "5 samples a pixel, of which only the colours are used"),)
 
 
 def bmp(values, *, mask=True):
@@ -280,7 +286,7 @@ def test_alpha_that_is_0_everywhere_is_ignored(tmp_path, name):
         table = np.frombuffer(bytes(range(255, 127, -1)) * 3, np.uint8).reshape(128, 3)
         expected = table[GREY // 2]
     np.testing.assert_array_equal(image, np.broadcast_to(expected, RGB.shape))
-    remark = ("its alpha channel is 0 everywhere, so that it is ignored",)
+    remark = (("note", "its alpha channel is 0 everywhere, so that it is ignored"),)
     assert read_header(path).remarks == (() if name == "BMP without a mask" else remark)
 
 
@@ -324,7 +330,7 @@ def test_an_animation_shows_its_first_frame(tmp_path):
     data = saved(RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)])
     path = write(tmp_path, {"a": data}) / "a.tif"
     np.testing.assert_array_equal(decode_image(path), RGB)
-    assert read_header(path).remarks == ("2 pages, only the first is used",)
+    assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "WEBP"])
@@ -488,7 +494,7 @@ def test_a_colour_profile_is_named_and_not_applied(tmp_path, kind):
                         (b"no profile", "without a name")):  # fmt: skip
         path = write(tmp_path, {"a": saved(RGB, kind, icc_profile=data)}) / "a.tif"
         np.testing.assert_array_equal(decode_image(path), plain)
-        expected = () if named is None else (f"has a colour profile ({named}), which is not applied",)
+        expected = () if named is None else (("note", f"has a colour profile ({named}), which is not applied"),)
         assert read_header(path).remarks == expected
 
 
@@ -572,12 +578,24 @@ def test_the_check_names_each_kind_once(tmp_path, cli):
             "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")), **PLAIN}  # fmt: skip
     root = labelled(tmp_path / "in", made)
     code, out, _ = cli("data", "check", "--images", root, "--no-copies")
-    assert code == 1
-    lines = [line for line in out.splitlines() if READ_AS_RGB in line]
-    assert len(lines) == 1
-    assert "and 16 more" in lines[0]
+    assert code == 1  # since some files do not state what their pages are
+    (stated,), (taken,) = ([line for line in out.splitlines() if text in line] for text in (READ_AS_RGB, TAKEN_AS_RGB))
+    assert (stated[:7], "and 12 more" in stated, taken[:7], "and 1 more" in taken) == ("note   ", True, "warning", True)
     assert sum("alpha channel is 0 everywhere" in line for line in out.splitlines()) == 1
     assert "p1.tif: has a colour profile (Adobe RGB), which is not applied" in out
+
+
+def test_what_is_read_as_it_was_meant_is_a_note(tmp_path, cli):
+    """A set of stated channels, of empty alpha and of named profiles can be trained without a finding."""
+    tissue = [make_tissue("Benign", seed=5, index=n, size=(120, 96)) for n in range(6)]
+    made = {f"s{n}": saved(image, "PNG", icc_profile=old_profile("Scanner")) for n, image in enumerate(tissue[:4])}
+    made["ome"] = ome(np.ascontiguousarray(tissue[4].transpose(2, 0, 1)), names=["R", "G", "B"])
+    made["clear"] = saved(np.dstack([tissue[5], CLEAR[..., 3]]), "PNG")
+    options = ("--no-copies", "--stain", "none", "--view", "1.0:64")
+    code, out, _ = cli("data", "check", "--images", labelled(tmp_path / "in", made), *options)
+    assert code == 0, out
+    for text in (READ_AS_RGB, "alpha channel is 0 everywhere", "has a colour profile (Scanner)"):
+        assert [line[:4] for line in out.splitlines() if text in line] == ["note"]
 
 
 def test_the_check_refuses_stacks_by_name(tmp_path, cli):

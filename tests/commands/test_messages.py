@@ -100,7 +100,7 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     for file in ROOT.rglob("*.py"):
         if file.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".types"):
             named |= set(re.findall(r"how_to_install\(['\"](\w+)['\"]\)", file.read_text(encoding="utf-8")))
-    assert {"dask", "excel", "mammograms", "onnx", "openvino", "staintools", "torch"} <= named
+    assert {"dask", "excel", "onnx", "openvino", "staintools", "torch"} <= named
     for name in named:
         assert shlex.split(how_to_install(name)) == ["pip", "install", *extras[name]]
 

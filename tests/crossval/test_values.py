@@ -30,7 +30,7 @@ DESCRIBED = FeaturizeSettings(
 )  # fmt: skip
 BOOSTED = BoostSettings(
     ["svm", "logistic"], 2, "quick", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
-    name="trial", thumbnails=True,
+    name="trial",
 )  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz_images.py"
-EXAMPLES = {"tiff": 120, "png": 100, "jpeg": 60, "dicom": 60, "ljpeg": 40, "overlay": 60, "ics": 40, "xls": 40}
+EXAMPLES = {"tiff": 120, "png": 100, "jpeg": 60, "dicom": 60, "ljpeg": 40, "overlay": 60, "ics": 40}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_an_altered_file_is_read_or_refused(reader, fuzz, tmp_path, caplog):
     fuzz.corpus(reader, folder)
     files = [path.read_bytes() for path in sorted((folder / "corpus").iterdir())]
     (tmp_path / "case").mkdir()
-    path = tmp_path / "case" / {"ics": "B-3159-1.ics", "xls": "INbreast.xls"}.get(reader, f"a.{fuzz.SUFFIX[reader]}")
+    path = tmp_path / "case" / {"ics": "B-3159-1.ics"}.get(reader, f"a.{fuzz.SUFFIX[reader]}")
 
     @settings(max_examples=EXAMPLES[reader], deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip

@@ -261,7 +261,7 @@ def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, cli):
     code, out, _ = cli("data", "check", "--images", root, "--no-copies", "--dataset", "breakhis")
     lines = [line for line in out.split("FINDINGS\n")[1].splitlines() if line.startswith("warning")]
     assert len(lines) == 2  # the folders, and the size of the images
-    assert "and 5 more: not in the folders of its name" in "".join(lines)
+    assert "and 5 more: not in the folder of the magnification in its name" in "".join(lines)
 
 
 def test_pictures_of_two_classes_are_all_named_at_once(tmp_path, cli, tiny_options):

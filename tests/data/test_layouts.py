@@ -21,7 +21,7 @@ from bchisto.data import (
 )
 from bchisto.data.check import check_stain
 from bchisto.data.layouts.manifest import BESIDE
-from bchisto.data.layouts.registry import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, built_in_layouts, recognise_layout
+from bchisto.data.layouts.registry import DATASET_NAMES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
 
@@ -48,7 +48,7 @@ def tiles(tmp_path):
 def test_what_stood_before_stands_in_its_order():
     assert DATASET_NAMES == ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
     assert {"inbreast", "cbis-ddsm", "ddsm"} == MAMMOGRAMS
-    assert KNOWN_CLASSES == (
+    assert known_classes()[:3] == (
         ("Normal", "Benign", "InSitu", "Invasive"),
         ("benign", "malignant"),
         ("negative", "positive"),

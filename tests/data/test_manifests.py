@@ -29,10 +29,7 @@ def test_headers_with_blanks_and_capitals(tmp_path):
 
 def test_columns_that_are_not_used_are_named(tmp_path):
     dataset = read_dataset(manifest(tmp_path, "path,label,Age,group,site,\n1.png,a,50,p,x,\n2.png,b,60,q,y,\n"))
-    assert findings(dataset, "note") == [
-        "m.csv: columns that are not used: Age, site (used are path, label, group and image_id, and those that a "
-        "fold list names)"
-    ]
+    assert findings(dataset, "note") == ["m.csv: columns that are not used: Age, site"]
 
 
 def test_two_columns_that_may_be_the_group(tmp_path):

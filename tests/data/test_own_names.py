@@ -152,10 +152,7 @@ def test_columns_by_other_names(tmp_path):
         tmp_path / "m.csv", path_column="bild_datei", label_column="Diagnosis", group_column="patient nr"
     )
     assert told(dataset) == [("1.png", "a", "7"), ("2.png", "b", "8")]
-    assert findings(dataset, "note") == [
-        "m.csv: columns that are not used: label, group (used are bild_datei, diagnosis, patient_nr and image_id, and "
-        "those that a fold list names)"
-    ]
+    assert findings(dataset, "note") == ["m.csv: columns that are not used: label, group"]
     assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
     with pytest.raises(InputError, match="must have a column `sort` .*; there are Bild Datei, diagnosis, Patient-Nr"):
         read_dataset(tmp_path / "m.csv", path_column="bild datei", label_column="sort")

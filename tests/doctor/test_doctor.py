@@ -62,11 +62,11 @@ def test_an_opencv_that_does_not_load(monkeypatch):
 
 
 def test_an_extra_that_does_not_load(on_path, monkeypatch):
-    (on_path / "xlrd.py").write_text("raise OSError('libxyz.so: cannot open')\n")
-    monkeypatch.delitem(sys.modules, "xlrd", raising=False)
-    broken = next(check for check in packages.check_extras() if check.name == "extra mammograms")
+    (on_path / "openpyxl.py").write_text("raise OSError('libxyz.so: cannot open')\n")
+    monkeypatch.delitem(sys.modules, "openpyxl", raising=False)
+    broken = next(check for check in packages.check_extras() if check.name == "extra excel")
     assert (broken.status, "libxyz.so" in broken.finding) == ("warning", True)
-    assert broken.remedy.startswith("pip install 'xlrd>=")
+    assert broken.remedy.startswith("pip install 'openpyxl>=")
 
 
 def test_another_system_and_an_untried_python(monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 ON_PURPOSE = ("/calibration/temperature", "/calibration/ece_expected", "/lacking/per_class/Invasive/f1")
 """Figures of which the numbers are other ones now: the expected ECE was drawn, and a class without images had an F1."""
 
-GONE = ("abstention", "average_precision")
+GONE = ("abstention", "average_precision", "decision_curves", "lr_positive", "lr_negative", "lr_positive_interval",
+        "lr_negative_interval")  # fmt: skip
 """Keys that ``metrics.json`` no longer has."""
 
 ONE_CELL = ("protocol", "predictions", "average precision")

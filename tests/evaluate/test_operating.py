@@ -1,4 +1,4 @@
-"""Operating points: against scikit-learn and by hand; thresholds for a wanted sensitivity; decision curves."""
+"""Operating points: against scikit-learn and by hand; thresholds for a wanted sensitivity."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate, measure
-from bchisto.evaluate.operating import called_point, decision_curve, sensitive_threshold
-from bchisto.evaluate.temperature import fold_temperatures
+from bchisto.evaluate.operating import called_point, sensitive_threshold
 
 CLASSES = ("benign", "malignant")
 
@@ -30,7 +29,7 @@ def view(table, **options):
     return compute_metrics(table, TwoClassView("malignant", **options))["two_class"]
 
 
-def test_predictive_values_and_ratios(rng):
+def test_predictive_values(rng):
     from sklearn.metrics import class_likelihood_ratios, precision_score
 
     table = drawn(rng)
@@ -38,16 +37,16 @@ def test_predictive_values_and_ratios(rng):
     (point,) = view(table, thresholds=[0.6], prevalences=[0.01])["thresholds"]
     assert point["ppv"] == pytest.approx(precision_score(truth, called))
     assert point["npv"] == pytest.approx(precision_score(~truth, ~called))
-    assert (point["lr_positive"], point["lr_negative"]) == pytest.approx(class_likelihood_ratios(truth, called))
+    positive, negative = class_likelihood_ratios(truth, called)
     (rare,) = point["at_prevalence"]
-    odds = 0.01 / 0.99 * point["lr_positive"]  # Bayes' theorem in odds
+    odds = 0.01 / 0.99 * positive  # Bayes' theorem in odds
     assert rare["ppv"] == pytest.approx(odds / (1 + odds))
-    odds = 0.99 / 0.01 / point["lr_negative"]
+    odds = 0.99 / 0.01 / negative
     assert rare["npv"] == pytest.approx(odds / (1 + odds))
 
 
 def test_predictive_values_by_hand():
-    """Of 10 positive and 20 negative rows 8 and 5 are called: net benefit 8/30 - 5/30 x 1/3."""
+    """Of 10 positive and 20 negative rows 8 and 5 are called."""
     scores = np.r_[np.full(8, 0.9), np.full(2, 0.1), np.full(5, 0.9), np.full(15, 0.1)]
     table = PredictionTable.from_probabilities(
         name="t", classes=CLASSES, image_ids=[str(k) for k in range(30)],
@@ -57,10 +56,8 @@ def test_predictive_values_by_hand():
     found = view(table, thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
     point, all_called, none_called = found["thresholds"]
     assert (point["ppv"], point["npv"]) == (8 / 13, 15 / 17)
-    assert (point["lr_positive"], point["lr_negative"]) == (pytest.approx(3.2), pytest.approx(0.2 / 0.75))
     assert point["at_prevalence"][0]["ppv"] == pytest.approx(0.8 / 1.05)
-    assert (all_called["npv"], all_called["lr_negative"]) == (None, None)
-    assert (none_called["ppv"], none_called["lr_positive"]) == (None, None)
+    assert (all_called["npv"], none_called["ppv"]) == (None, None)
     assert found["prevalence"] == pytest.approx(1 / 3)
 
 
@@ -97,47 +94,22 @@ def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
     assert alone["sensitivity"] >= 0.95
 
 
-def test_decision_curve_by_its_definition(rng):
-    """Of calibrated scores that are moved to a prevalence; at that of the table they stay."""
-    table = drawn(rng)
-    truth, scores = table.labels == 1, fold_temperatures(table)[1][:, 1]
-    share = float(truth.mean())
-    own, rare = view(table, prevalences=[share, 0.05])["decision_curves"]
-    assert view(table)["decision_curves"] == []
-    assert own == decision_curve(truth, scores, prevalence=share)
-    odds = scores / (1 - scores) * (0.05 / 0.95) / (share / (1 - share))
-    for place in (0, 32, 98):
-        at = own["threshold"][place]
-        called = scores >= at
-        expected = (called & truth).mean() - (called & ~truth).mean() * at / (1 - at)
-        assert own["model"][place] == pytest.approx(expected)
-        called = odds / (1 + odds) >= at
-        expected = 0.05 * called[truth].mean() - 0.95 * called[~truth].mean() * at / (1 - at)
-        assert rare["model"][place] == pytest.approx(expected)
-    crossing = np.interp(0, rare["treat_all"][::-1], rare["threshold"][::-1])
-    assert crossing == pytest.approx(0.05, abs=0.01)
-
-
-def test_likelihood_ratios_and_what_follows_have_intervals(rng):
-    """Near those of the delta method on logarithms, where counts are large."""
+def test_predictive_values_elsewhere_have_intervals(rng):
+    """Near those of the delta method on logarithms of likelihood ratios, where counts are large."""
     truth = np.arange(4000) < 1600
     called = np.where(rng.random(4000) < 0.85, truth, ~truth)
     table = replace(drawn(rng, n=4000, folds=0), labels=truth.astype(int))
     point = called_point(table, truth, called, 0.5, [0.1])
     yes, no = point["sensitivity"], point["specificity"]
     spread = 1.96 * np.sqrt((1 - yes) / yes / 1600 + no / (1 - no) / 2400)
-    np.testing.assert_allclose(
-        point["lr_positive_interval"], point["lr_positive"] * np.exp([-spread, spread]), rtol=0.02
-    )
     (at,) = point["at_prevalence"]
     for name in ("ppv", "npv"):
         low, high = at[f"{name}_interval"]
         assert low < at[name] < high
-    odds = np.array(point["lr_positive_interval"]) / 9
-    np.testing.assert_allclose(at["ppv_interval"], odds / (1 + odds))
-    all_called = called_point(table, truth, truth, 0.5)
-    assert all_called["lr_positive_interval"][1] is None
-    assert all_called["lr_negative_interval"][0] == 0.0
+    odds = yes / (1 - no) * np.exp([-spread, spread]) / 9
+    np.testing.assert_allclose(at["ppv_interval"], odds / (1 + odds), rtol=0.02)
+    (all_right,) = called_point(table, truth, truth, 0.5, [0.1])["at_prevalence"]
+    assert (all_right["ppv_interval"][1], all_right["npv_interval"][1]) == (1.0, 1.0)
 
 
 def test_the_precision_of_a_class_is_its_predictive_value(rng):

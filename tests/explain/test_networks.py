@@ -11,6 +11,7 @@ from bchisto.explain.gradient_maps import gradcam, gradient, input_gradient, occ
 from bchisto.explain.methods import feature_maps
 from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response
+from bchisto.recipes.methods import RECIPE_METHODS
 from bchisto.recipes.methods.deconvnet import check_switches, deconvnet
 from bchisto.recipes.methods.masking import masks
 from bchisto.recipes.methods.maximisation import excite
@@ -169,6 +170,22 @@ def test_gradients_are_finite_differences(graph, images, rng):
         ahead, behind = (scores(graph, images[:1] + sign * step * way)[0, 1] for sign in (1, -1))
         assert (found * way).sum() == pytest.approx((ahead - behind) / (2 * step), rel=0.03, abs=2e-3)
     np.testing.assert_allclose(gradient(graph, images[:1], 1), np.abs(found).max(axis=-1))
+
+
+def test_saliency_is_the_gradient_of_the_raw_score(graph, images, rng):
+    """By hand: finite differences of the input of the softmax, which the mean over classes is not subtracted from."""
+    saliency = RECIPE_METHODS["saliency"].values
+    found = input_gradient(graph, images[:1], 1, raw=True)
+
+    def logit(batch):
+        return float(np.asarray(graph.run(batch)[graph.logits])[0, 1])
+
+    for _ in range(5):
+        way = rng.normal(size=images[:1].shape).astype(np.float32)
+        slope = (logit(images[:1] + 0.02 * way) - logit(images[:1] - 0.02 * way)) / 0.04
+        assert (found * way).sum() == pytest.approx(slope, rel=0.03, abs=2e-3)
+    np.testing.assert_allclose(saliency(graph, images[:1], 1, None), np.abs(found).max(axis=-1))
+    assert not np.allclose(saliency(graph, images[:1], 1, None), gradient(graph, images[:1], 1))
 
 
 def test_pull_back_is_the_transposed_matrix(rng):

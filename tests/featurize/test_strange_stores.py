@@ -373,9 +373,9 @@ def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):
-    from bchisto.featurize import look_first
+    from bchisto.formats import refuse_deadly
 
     (tmp_path / "text.h5").write_text("no HDF5 at all")
-    look_first([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])
+    refuse_deadly([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])
     with h5py.File(store, "r+"):  # as another part of this program may have it
-        look_first([store])
+        refuse_deadly([store])

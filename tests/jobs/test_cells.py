@@ -4,7 +4,7 @@ import csv
 
 import pytest
 from bchisto.core import neutral, printable, unneutral
-from bchisto.formats import Cells, read_records
+from bchisto.formats import read_cells, read_records
 from bchisto.jobs import json_text, write_rows
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ def test_a_table_reads_back(tmp_path):
     table = [[text, "x"] for text in [*FORMULAS, *HARMLESS, "'=1", "line\nbreak", 'quo"te']]
     write_rows(tmp_path / "table.csv", ["=name", "other"], table)
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as handle:
-        assert list(Cells(handle)) == [["=name", "other"], *table]
+        assert list(read_cells(handle)) == [["=name", "other"], *table]
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as handle:
         assert [row["=name"] for row in read_records(handle)] == [row[0] for row in table]
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as handle:

@@ -71,22 +71,6 @@ def write_inbreast_csv(root, rows):
         writer.writerows([INBREAST_HEADER, *rows])
 
 
-def write_inbreast_xls(root, rows, *, personal=()):
-    """Write the .xls release: numbers as numbers, a blank row and a totals row last, a second sheet."""
-    import xlwt
-
-    book = xlwt.Workbook()
-    sheet = book.add_sheet("INbreast")
-    body = [INBREAST_HEADER, *rows, [""] * 8, ["", "", "", "", "", "Total:", str(len(rows)), ""]]
-    for y, row in enumerate(body):
-        for x, value in enumerate(row):
-            sheet.write(y, x, float(value) if value.isdecimal() else value)
-    second = book.add_sheet("Sheet2")
-    for y, value in enumerate(personal):
-        second.write(y, 0, value)
-    book.save(str(root / "INbreast.xls"))
-
-
 def write_cbis(root, cases, *, kind="mass", seed=0, swap=()):
     """Write abnormalities (patient, part, pathology): tables, mammograms, masks and crops.
 

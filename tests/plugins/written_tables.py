@@ -2,12 +2,11 @@
 
 import csv
 import io
-from datetime import datetime
 
 
 def table(folder, kind, rows, merge=()):
     """Write rows of texts, numbers or dates as a table of a kind; `merge` has (column, first line, last line)."""
-    path = folder / f"t.{kind if kind.startswith('xls') else 'csv'}"
+    path = folder / f"t.{kind if kind == 'xlsx' else 'csv'}"
     if kind == "xlsx":
         from openpyxl import Workbook
 
@@ -17,18 +16,6 @@ def table(folder, kind, rows, merge=()):
         for column, first, last in merge:
             book.active.merge_cells(start_row=first, end_row=last, start_column=column + 1, end_column=column + 1)
         book.save(path)
-    elif kind == "xls":
-        import xlwt
-
-        book = xlwt.Workbook()
-        sheet = book.add_sheet("a", cell_overwrite_ok=True)
-        day = xlwt.easyxf(num_format_str="YYYY-MM-DD")
-        for number, row in enumerate(rows):
-            for place, cell in enumerate(row):
-                sheet.write(number, place, cell, *([day] if isinstance(cell, datetime) else []))
-        for column, first, last in merge:
-            sheet.merge(first - 1, last - 1, column, column)
-        book.save(str(path))
     else:
         text = io.StringIO()
         mark = {"semicolons": ";", "tabs": "\t", "UTF-16": "\t"}.get(kind, ",")

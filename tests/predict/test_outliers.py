@@ -89,37 +89,6 @@ def test_explain_names_the_nearest_training_images(images, model, cli, tmp_path)
     assert page.count("outlier: further from the training images than 99 %") == 2  # of the noise, in text and picture
 
 
-def test_small_pictures_of_training_images_if_asked_for(images, run, model, cli, tmp_path):
-    """They are kept by the same command with one option more, and shown beside the images that they are near to."""
-    other = tmp_path / "run"
-    shutil.copytree(run, other)
-    code, _, err = cli("boost", "--out", other, "--folds", 3, "--head", "logistic", "--thumbnails", "--jobs", 1)
-    assert code == 0, err
-    kept = other / "boost" / "3-logistic" / "model.bchisto"
-    assert Bundle.load(model).reference.thumbnails is None
-    small = Bundle.load(kept).reference.thumbnails
-    assert small.shape == (30, 64, 64, 3)
-    names = {row["sha256"]: name for name, row in rows(kept.with_name("training-images.csv")).items()}
-    first = names[Bundle.load(kept).reference.arrays["hashes"][0].astype(np.int8).tobytes().hex()]
-    with Image.open(images / first) as image:
-        np.testing.assert_array_equal(small[0], np.asarray(image.resize((64, 64), Image.Resampling.BOX)))
-    noise = tmp_path / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(noise)
-    pages = []
-    for bundle in (model, kept):
-        page = tmp_path / f"{len(pages)}.html"
-        code, _, err = cli("predict", bundle, noise, "--out", page.with_suffix(".csv"), "--html", page, "--jobs", 1)
-        assert code == 0, err
-        pages.append(page.read_text())
-    assert [page.count('class="nearest"') for page in pages] == [0, 3]
-    assert ["holds thumbnails of its training images" in page for page in pages] == [False, True]
-    code, _, err = cli("explain", kept, noise, "--out", tmp_path / "why")
-    assert code == 0, err
-    with np.load(next((tmp_path / "why" / "map" / "arrays").glob("*.npz"))) as arrays:
-        assert len(arrays["tile_captions"]) == 3
-        assert arrays["tile_000"].shape == (64, 64, 3)
-
-
 def test_each_training_image_is_nearest_to_itself(run, model):
     with open_store(next((run / "features").glob("*.h5"))) as store:
         compared = Bundle.load(model).compare({store.name: store.features()})

@@ -89,7 +89,7 @@ STRANGE = {
     "a schema that is true": (said(schema_version=True), "its manifest has no schema version"),
     "a schema of -1": (said(schema_version=-1), "its manifest has no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "does not write; the model file is corrupt"),
-    "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "install bchisto 10.1 or later"),
+    "a schema of a version to come": (said(schema_version=5, bchisto_version="10.1"), "install bchisto 10.1 or later"),
     "leaves that are NaN": (
         arrays(value=lambda a: a * np.nan),
         "the array value of a model holds values that are not finite",

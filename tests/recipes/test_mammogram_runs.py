@@ -175,7 +175,10 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert [one.published for one in transfer.figures] == [66, 90]
     assert transfer.figures[0].obtained is not None
     (page,) = result.pictures
-    assert page == tmp_path / "run" / "explain" / "googlenet" / "gradient" / "index.html"
+    assert page == tmp_path / "run" / "explain" / "googlenet" / "saliency" / "index.html"
+    listed = {row["image_id"] for row in rows(page.parent.parent / "images.csv")}
+    assert listed <= {row["image_id"] for row in rows(result.protocols[0].folder / "predictions-validation.csv")}
+    assert not listed & {row["image_id"] for row in rows(result.protocols[0].folder / "predictions.csv")}
     boxes = {one.image_id: one.box for one in read_dataset(masses, context="large").records}
     for row in rows(page.parent / "explain.csv"):  # each mass in its context, and not the whole mammogram
         left, top, right, bottom = boxes[row["image_id"]]

@@ -9,7 +9,15 @@ import pytest
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
-from bchisto.evaluate import Panel, PredictionTable, TwoClassView, compare_tables, measure, precision_difference
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    TwoClassView,
+    compare_tables,
+    measure,
+    precision_difference,
+    write_predictions,
+)
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
@@ -284,7 +292,7 @@ def judged(kind, rows, runs, **more):
     return found.note.partition("Here: ")[2]
 
 
-@pytest.mark.parametrize(("kind", "more"), [("validation", {}), ("variants", {"metric": "specificity"})])
+@pytest.mark.parametrize(("kind", "more"), [("gap", {}), ("variants", {"metric": "specificity"})])
 def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
     runs = []
     for seed in range(3):
@@ -292,7 +300,7 @@ def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
         for name, right, value in (("a", 20, 0.801), ("b", 14, 0.8)):
             run = fake(tmp_path / f"{seed}{name}", name, right)
             run.folder.mkdir()
-            content = {"run": {"validation": {"1": {"val_accuracy": value + seed * 1e-4}}}}
+            content = {"run": {"curves": {"1": {"accuracy": [value + seed * 1e-4], "val_accuracy": [0.5]}}}}
             (run.folder / "metrics.json").write_text(json.dumps(content))
             made[name, None] = run
         runs.append(made)
@@ -310,6 +318,34 @@ def listed(tmp_path, name, right, folds):
         folds=[fold for _, fold in rows], groups=[f"p{k // 2}" for k, _ in rows],
     )  # fmt: skip
     return Obtained(tmp_path, Panel(table, measure(table, TwoClassView("positive"), bootstrap=50)))
+
+
+def test_a_validation_part_is_judged(tmp_path):
+    """By the predictions of its images, paired over them, whatever those of the test images are."""
+    runs = []
+    for seed in range(3):
+        made = {}
+        for name, right in (("a", 40), ("b", 12)):
+            run = listed(tmp_path / f"{seed}{name}", name, right, 1)
+            run.folder.mkdir()
+            table = run.panel.table
+            labels = [table.classes[label] for label in table.labels]
+            rows = [*zip(table.image_ids, labels, table.groups, table.folds, strict=True)]
+            write_predictions(run.folder / "predictions-validation.csv", classes=table.classes, rows=rows,
+                              probabilities=table.probabilities)  # fmt: skip
+            tested = listed(tmp_path, name, 20, 1)
+            made[name, None] = Obtained(run.folder, tested.panel)
+        runs.append(made)
+    said = judged("validation", {"a": 90, "b": 66}, runs)
+    assert said.startswith("holds (difference +70.0 points")
+    (table,) = compare_published(
+        [{"key": "x", "title": "x", "source": "x", "kind": "validation", "rows": {"a": 90, "b": 66}, "digits": 0}],
+        Runs("a", runs[0]), note="",
+    )  # fmt: skip
+    assert [(one.published, round(one.obtained)) for one in table.figures] == [(90, 100), (66, 30)]
+    (runs[0]["b", None].folder / "predictions-validation.csv").unlink()
+    runs[0]["b", None] = Obtained(runs[0]["b", None].folder, runs[0]["b", None].panel)
+    assert judged("validation", {"a": 90, "b": 66}, runs) == "not run."
 
 
 def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
@@ -399,8 +435,13 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
 
     recipe = load_recipe("idc-patches")
     asked = []
-    monkeypatch.setattr(runner, "time_training", lambda record, *, settings, classes: (
-        asked.append(settings.network) or SimpleNamespace(step=len(asked) / 8)))  # fmt: skip
+
+    def timed(record, *, settings, classes, most):
+        asked.append(settings.network)
+        assert most == settings.batch_size == 64
+        return SimpleNamespace(step=len(asked) / 8)
+
+    monkeypatch.setattr(runner, "time_training", timed)
     monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
     part = Part(tmp_path, None, tmp_path)

@@ -19,11 +19,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from bchisto.boost import BoostSettings, train
-from bchisto.featurize import featurize
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
-from conftest import write_tissue
 from page_server import serving
 from PIL import Image
 
@@ -110,21 +107,6 @@ def test_pictures_of_an_image(page, tissue):
     assert "a b.tif" in shown
     assert page.client.get(f"/api/images/{number}/map.jpg", params={"target": "x"}).status_code == 404
     assert page.client.get("/api/images/99999/picture.jpg").status_code == 404
-
-
-def test_nearest_training_images_are_shown(start, tiny_settings, tmp_path):
-    """If the model file holds pictures of them."""
-    images, run, work = write_tissue(tmp_path / "images", per_class=11), tmp_path / "run", Work(jobs=1)
-    featurize(images, out=run, settings=tiny_settings, work=work)
-    settings = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 8}, thumbnails=True)
-    train(out=run, folds=["2"], settings=settings, work=work)
-    with serving(start, run) as page:
-        number = page.add("a.png", next(images.rglob("*.png")).read_bytes()).json()["number"]
-        page.wait()
-        links = re.findall(r'src="([^"]*nearest[^"]*)"', page.client.get(f"/images/{number}").text)
-        assert len(links) == 3
-        for link in links:
-            assert Image.open(io.BytesIO(page.client.get(link).content)).size == (64, 64)
 
 
 def test_what_the_model_is_stands_on_each_page(page, tissue):
