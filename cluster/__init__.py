@@ -11,7 +11,6 @@ from .status import RunStatus, ShardState, Stage, read_status
 from .status_text import status_lines
 from .submission import (
     SCHEDULERS,
-    Length,
     Request,
     describe,
     make_plan,
@@ -24,7 +23,6 @@ __all__ = [
     "SCHEDULERS",
     "SINGLE",
     "STAGES",
-    "Length",
     "Request",
     "RunStatus",
     "ShardState",

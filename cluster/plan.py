@@ -13,7 +13,6 @@ from ..core import InputError
 from ..formats import read_json
 from ..jobs import write_json
 from .folders import read_folders
-from .limits import lead_seconds
 
 _SCHEMA = 1
 
@@ -48,18 +47,12 @@ class JobStage:
         Numbers of the array, if there is one, and of the job that merges.
     options : list of str
         Options of the scheduler.
-    lead : int
-        Seconds before its limit at which a task gets the signal to stop.
     done, idle : int
         Number of units that were done at the last submission, and of submissions in sequence that added none.
     units, left : int or None
-        Number of units, and of those that were missing when it was planned, if known.
+        Number of units, and of those that were missing when it was planned, if they were listed.
     unit : str
         Name of the units, in the plural.
-    seconds : float or None
-        Estimated time of one process for the units left, without a GPU.
-    on_gpu : bool
-        Whether its tasks get a GPU.
     """
 
     command: str
@@ -70,14 +63,11 @@ class JobStage:
     tasks: list[int] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
-    lead: int = lead_seconds(None)
     done: int = 0
     idle: int = 0
     units: int | None = None
     left: int | None = None
     unit: str = "units"
-    seconds: float | None = None
-    on_gpu: bool = False
 
 
 @dataclass

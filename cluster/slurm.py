@@ -16,6 +16,9 @@ from .plan import MERGE, Plan
 _MOST_SECONDS = 60
 """Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
 
+_NOTICE_SECONDS = 120
+"""How long before its limit a task gets the signal. Slurm is up to a minute early, and no unit is finished after it."""
+
 _FORGOTTEN = "Invalid job id"
 """What squeue answers if it is asked for only one job, and that ended some minutes ago."""
 
@@ -57,7 +60,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
     stage = plan.stages[position]
     common = [
         "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
-        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{stage.lead}", *stage.options,
+        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_NOTICE_SECONDS}", *stage.options,
     ]  # fmt: skip
     begin = f"{str(plan.logs).replace('%', '%%')}/{position + 1}-{stage.command}"
     waits = [] if after is None else [f"--dependency=afterok:{after}"]

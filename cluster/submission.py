@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import InputError, Message, counted
-from ..jobs import ensure_folder, format_seconds, this_process
+from ..jobs import ensure_folder, this_process
 from . import local, slurm
 from .folders import read_folders
-from .limits import check_time, lead_seconds, limit_of
 from .plan import (
     MERGE,
     SINGLE,
@@ -45,28 +44,6 @@ _OWN = (
 
 
 @dataclass(frozen=True)
-class Length:
-    """How long work takes one process.
-
-    Attributes
-    ----------
-    unit : float
-        Seconds of work that an interruption costs at most: a block, a model, an epoch of a network.
-    whole : float or None
-        Seconds of all of it; None if every unit takes `unit`.
-    units : int or None
-        Number of units, if there is no list of them yet.
-    bytes : int
-        Size of its files on the disk; 0 if not known.
-    """
-
-    unit: float
-    whole: float | None = None
-    units: int | None = None
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
 class Request:
     """A stage that the user wants and that was checked.
 
@@ -80,8 +57,8 @@ class Request:
         Number of processes, if `--jobs` was given.
     most : int or None
         Number of pieces into which its work can be divided; None if not known, or if each unit is one.
-    length : callable
-        Returns how long the work takes without a GPU, or None if not known.
+    size : callable
+        Returns the size of its files in bytes; 0 if not known.
     checked : bool
         Whether the list of its units is up to date, so that it shows what is missing.
     there : bool
@@ -93,7 +70,7 @@ class Request:
     out: Path
     cpus: int | None = None
     most: int | None = None
-    length: Callable[[], Length | None] = lambda: None
+    size: Callable[[], int] = lambda: 0
     checked: bool = True
     there: bool = False
 
@@ -124,14 +101,14 @@ def make_plan(
     gpus : int
         Number of GPUs of each task of the stages that compute networks.
     time : str, optional
-        Limit of a task, as Slurm writes it; by default it follows from the time of its units, if known.
+        Limit of a task, as sbatch takes it; by default that of the partition.
     line : str
         The command that submits the plan.
 
     Raises
     ------
     InputError
-        An option that bchisto sets itself, a limit that is too short, or too little space.
+        An option that bchisto sets itself, or too little space.
     """
     stages: list[JobStage] = []
     size = 0.0
@@ -148,26 +125,17 @@ def make_plan(
         if request.command in STAGES:
             if request.checked and not stages and is_complete(stage):
                 continue
-            length = request.length()
-            most = request.most or (length.units if length is not None else None)
-            stage.shards = max(1, min(tasks, most or tasks))
+            stage.shards = max(1, min(tasks, request.most or tasks))
             stage.tasks = missing_shards(stage) if request.checked else list(range(1, stage.shards + 1))
             if stage.shards == 1:  # one job does it all
                 stage.shards, stage.tasks = 0, []
             stage.done = progress(stage)
-        else:
-            length = request.length()
-        unit = None if length is None else length.unit
-        stage.lead = lead_seconds(unit)
-        asked = any("gpu" in option for option in _options(options, None, request))
-        stage.on_gpu = asked and request.command in _NETWORKS
-        if time is not None:  # a GPU takes less, by a factor that is not known here
-            check_time(time, request.command, None if stage.on_gpu else unit)
-        stage.options = _options(options, time or _limit(length, request, stage), request)
-        _count(stage, length, request)
+            if request.checked and request.command != "reproduce":  # its later steps list theirs when they begin
+                _count(stage)
+        stage.options = _options(options, time, request)
         stages.append(stage)
         left = stage.left / stage.units if stage.units and stage.left is not None else 1.0
-        size += left * (length.bytes if length is not None else 0)
+        size += left * request.size()
     _refuse_full(run, size)
     cwd, python = str(Path.cwd()), sys.executable
     return Plan(new_folder(run), scheduler, line, cwd, python, stages)
@@ -185,47 +153,21 @@ def _refuse_full(run: Path, size: float) -> None:
         )  # fmt: skip
 
 
-def _limit(length: Length | None, request: Request, stage: JobStage) -> str | None:
-    """Return the limit of a task by the time of its units; None if not known."""
-    if length is None or request.command not in STAGES or (length.whole is None and request.most is None):
-        return None
-    units = request.most if length.whole is None else length.whole / max(length.unit, 1e-3)
-    each = math.ceil((units or 0) / max(1, stage.shards) / (request.cpus or 1))
-    return limit_of(length.unit, each, most_known=stage.on_gpu)
-
-
-def _count(stage: JobStage, length: Length | None, request: Request) -> None:
-    """Set how many units a stage has, how many are left, and how long these take."""
-    folders = list(read_folders(Path(stage.run), stage.command)) if stage.command in STAGES and request.checked else []
+def _count(stage: JobStage) -> None:
+    """Set how many units a stage has, and how many are left."""
+    folders = list(read_folders(Path(stage.run), stage.command))
     units = [unit for folder in folders for unit in folder.units]
-    listed = 0 if stage.command == "reproduce" else len(units)  # its later steps list theirs when they begin
-    stage.units = listed or (length.units if length is not None else request.most)
-    stage.left = stage.units if stage.units is None else max(0, stage.units - sum(unit.done for unit in units))
-    kind = "images" if stage.command in SINGLE else "units"
-    stage.unit = next((folder.unit for folder in folders if listed and folder.unit), kind)
-    if length is not None:
-        whole = length.unit * (stage.units or 0) if length.whole is None else length.whole
-        stage.seconds = whole if not stage.units or stage.left is None else whole * stage.left / stage.units
+    stage.units, stage.left = len(units), sum(not unit.done for unit in units)
+    stage.unit = next((folder.unit for folder in folders if folder.unit), stage.unit)
 
 
 def describe(stage: JobStage) -> str:
-    """Return in one line how a stage is divided, how many units it has, and how long they take."""
+    """Return in one line how a stage is divided, and how many units it has."""
     tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge" if stage.shards else "one job"
-    parts = [f"{stage.command}: {tasks}"]
-    if stage.units is not None:
-        number = counted(stage.units, stage.unit.removesuffix("s"))
-        parts.append(number if stage.left == stage.units else f"{stage.left} of {number} left")
-    if stage.left == 0:
-        return "; ".join(parts)
-    if stage.seconds is None:
-        return "; ".join([*parts, "time not known before the first part"])
-    how = "one process" + (" without a GPU" if stage.on_gpu else "")
-    processes = max(1, len(stage.tasks)) * (stage.cpus or 1)
-    side = ""
-    if stage.left is not None and stage.shards and processes > 1:
-        together = math.ceil(stage.left / processes) * stage.seconds / stage.left
-        side = f", {format_seconds(together)} side by side"
-    return "; ".join([*parts, f"about {format_seconds(stage.seconds)} in {how}{side}"])
+    if not stage.units:
+        return f"{stage.command}: {tasks}"
+    number = counted(stage.units, stage.unit.removesuffix("s"))
+    return f"{stage.command}: {tasks}; {number if stage.left == stage.units else f'{stage.left} of {number} left'}"
 
 
 def _options(options: Sequence[str], time: str | None, request: Request) -> list[str]:
@@ -237,7 +179,7 @@ def _options(options: Sequence[str], time: str | None, request: Request) -> list
         if not name:
             raise InputError("{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option))
         if name in _LIMITS:
-            raise InputError("{sbatch} {}: give the limit of a task as {time}, which is checked", option)
+            raise InputError("{sbatch} {}: give the limit of a task as {time}", option)
         if name in _OWN:
             raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
         if colon and command not in (*STAGES, *SINGLE):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +18,7 @@ from .flags import in_flags
 from .options import Command, argument, flag
 
 if TYPE_CHECKING:
-    from ..cluster import Length, Request
-
-_log = logging.getLogger(__name__)
+    from ..cluster import Request
 
 _THEN = "then"
 
@@ -36,8 +33,8 @@ def _options() -> Iterator[click.Parameter]:
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
     yield flag(
         "--time",
-        help="Time limit of a task, as sbatch takes it; a task that reaches it continues in another round. Default: by "
-        "what its units take; else the partition's.",
+        help="Time limit of a task, as sbatch takes it; a task that reaches it continues in another round. Default: "
+        "the partition's.",
     )
     yield flag(
         "--sbatch",
@@ -178,8 +175,8 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                     most = None if name == "reproduce" else count_groups(out, name)  # its later steps have other units
             describing = context if name == "featurize" else describing
             selecting = context if name in ("featurize", "finetune") else selecting
-            length = functools.partial(_unseen(_length), name, context, describing)
-            requests.append(Request(name, words, out, cpus, most=most, length=length, checked=not waits))
+            size = functools.partial(_unseen(_size_of_features), context) if name == "featurize" else lambda: 0
+            requests.append(Request(name, words, out, cpus, most=most, size=size, checked=not waits))
         else:
             finished = not context.params["overwrite"] and _is_finished(name, out)
             model = context.params.get("model")
@@ -188,20 +185,8 @@ def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...
                     check_single(name, context.params, outputs, selecting)
                 elif not finished:
                     _look(command, context)
-            most = None if name == "evaluate" else _count_images(context.params)
-            length = functools.partial(_taken, name, out, most)
-            requests.append(Request(name, words, out, cpus, most=most, length=length, there=finished))
+            requests.append(Request(name, words, out, cpus, there=finished))
     return requests
-
-
-def _count_images(options: dict[str, Any]) -> int | None:
-    """Return the number of images that a command would use; None if they cannot be counted yet."""
-    from ..predict import new_images
-
-    sources = [Path(path) for path in (*options["images"], *options["more_images"])]
-    with contextlib.suppress(BchistoError):
-        return len(_unseen(functools.partial(new_images, reading={}, classes=()))(sources))
-    return None
 
 
 def _output(context: click.Context) -> Path:
@@ -210,21 +195,14 @@ def _output(context: click.Context) -> Path:
 
 def _is_finished(name: str, out: Path) -> bool:
     """Return whether the work of a single job is done."""
+    from ..runs import read_records
     from .evaluate import is_evaluated
 
-    return is_evaluated(out) if name == "evaluate" else _taken(name, out) is not None
-
-
-def _taken(name: str, out: Path, units: int | None = None) -> Length | None:
-    """Return how long the work of a single job took the last time; None if it was not done yet."""
-    from ..cluster import Length
-    from ..runs import read_records
-
+    if name == "evaluate":
+        return is_evaluated(out)
     record = out.with_name(f"{out.name}.run.json") if name == "predict" else out / "run.json"
     last = read_records(record)[-1] if record.is_file() else None
-    if last is None or (last.command, last.status) != (name, "ok"):
-        return None
-    return Length(last.seconds or 0.0, last.seconds or 0.0, units)
+    return last is not None and (last.command, last.status) == (name, "ok")
 
 
 @contextlib.contextmanager
@@ -258,55 +236,14 @@ def _unseen(call: Callable[..., Any]) -> Callable[..., Any]:
     return silent
 
 
-def _length(name: str, context: click.Context, describing: click.Context | None) -> Length | None:
-    """Estimate how long a command takes, by recorded speeds or a few units that are timed here; None if unknown."""
-    from ..boost import BoostSettings
-    from ..cluster import Length
-    from ..core import from_options
-    from ..data import FoldChoice
+def _size_of_features(context: click.Context) -> int:
+    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
     from ..encoders import encoder_facts
-    from ..evaluate import TwoClassView
-    from ..featurize import images_per_block, reckon_seconds, resolve_settings
-    from ..finetune import FinetuneSettings
-    from ..jobs import Work
-    from ..recipes import BoostStep, ChosenImages, FinetuneStep, Scope, estimate_recipe, estimate_step
+    from ..featurize import resolve_settings
     from .later_stages import images_of
 
-    options = context.params
-    if name == "featurize":
-        settings, _ = resolve_settings(options)
-        dims = [encoder_facts(choice).dim or 0 for choice in settings.encoders for _ in settings.views]
-        rows = len(images_of(context).records) * settings.augmentations
-        sizes = [rows * (4 * dim + _ROW_BYTES) for dim in dims]
-        # parts of all feature files, and one that is merged before its parts are removed
-        return Length(images_per_block(settings) * reckon_seconds(settings), bytes=sum(sizes) + max(sizes))
-    work = Work(jobs=1)
-    try:
-        if name == "reproduce":
-            scope, weights = from_options(Scope, options), options["weights"]
-            stages = estimate_recipe(options["name"], options["images"], scope=scope, weights=weights, work=work)
-        else:
-            folds, view = from_options(FoldChoice, options), from_options(TwoClassView, options)
-            step: BoostStep | FinetuneStep
-            if name == "boost":
-                describing = describing or _earlier(Path(options["out"]))
-                images = images_of(describing)
-                features, _ = resolve_settings(describing.params)
-                step = BoostStep({}, from_options(BoostSettings, options), features, folds, view)
-            else:
-                images = images_of(context)
-                step = FinetuneStep({}, from_options(FinetuneSettings, options), folds, view)
-            stages = [estimate_step(step, ChosenImages(images, work))]
-    except (BchistoError, click.ClickException) as error:
-        _log.info("%s: how long it takes is not known: %s", name, error)
-        return None
-    unit = max(stage.seconds / stage.units / stage.saves for stage in stages)
-    size = sum(stage.bytes for stage in stages)
-    return Length(unit, sum(stage.seconds for stage in stages), sum(stage.units for stage in stages), size)
-
-
-def _earlier(run: Path) -> click.Context:
-    """Return the context of the `featurize` in the record of a run."""
-    from .featurize import featurize
-
-    return featurize.make_context("featurize", ["--config", str(run / "run.json"), "--out", str(run)])
+    settings, _ = resolve_settings(context.params)
+    dims = [encoder_facts(choice).dim or 0 for choice in settings.encoders for _ in settings.views]
+    rows = len(images_of(context).records) * settings.augmentations
+    sizes = [rows * (4 * dim + _ROW_BYTES) for dim in dims]
+    return sum(sizes) + max(sizes)

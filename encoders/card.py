@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, InputError
+from ..formats import limits
 
 Mean = tuple[float, float, float]
 
@@ -96,17 +97,43 @@ def card_by_licence(licence: str, **known: Any) -> EncoderCard:
     )
 
 
-def known_interpolation(name: Any, where: object) -> str:
-    """Return the name of a way of resizing, if it is supported.
+def card_by_treatment(
+    where: object, licence: str, *, size: Any, resize: Any, mean: Any, std: Any, interpolation: Any, **known: Any
+) -> EncoderCard:
+    """Return the card of an encoder with the preprocessing that its files state.
+
+    Parameters
+    ----------
+    where : path or str
+        For messages.
+    licence : str
+    size, resize, mean, std, interpolation
+        As in `EncoderCard`, but not checked yet; here `resize` is a number too.
+    **known
+        Further fields of the card.
 
     Raises
     ------
     InputError
-        It is not supported.
+        A value is of another type, or out of range.
     """
-    if name not in _INTERPOLATIONS:
-        raise InputError(f"{where}: resizing by {str(name)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
-    return str(name)
+    sides = [side for side in (size, resize) if isinstance(side, int) and not isinstance(side, bool)]
+    if len(sides) < 2 or not 8 <= size <= resize <= limits.NETWORK_SIDE:
+        raise InputError(f"{where}: takes images of {size} pixels, cut out of {resize} pixels; not supported")
+    try:
+        means, stds = ([float(value) for value in three] for three in (mean, std))
+    except (TypeError, ValueError):
+        means, stds = [], []
+    if not len(means) == len(stds) == 3 or not np.isfinite([*means, *stds]).all() or min(stds) <= 0:
+        raise InputError(f"{where}: its mean and std are not three numbers that pixels can be normalised by")
+    if max(means) > 1 and max(stds) > 1:
+        raise InputError(f"{where}: mean and std are of pixels in 0..255, and bchisto's are in 0..1; divide by 255")
+    if interpolation not in _INTERPOLATIONS:
+        choices = ", ".join(_INTERPOLATIONS)
+        raise InputError(f"{where}: resizing by {str(interpolation)[:40]} is not known; choose of {choices}")
+    treatment = {"margin": round((resize - size) / 2), "mean": tuple(means), "std": tuple(stds)}
+    treatment |= {"size": size, "resize": None if resize == size else resize, "interpolation": interpolation}
+    return card_by_licence(licence, **{**treatment, **known})
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:

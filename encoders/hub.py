@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, WeightsError, is_out_of_memory, printable
-from ..formats import limits
-from .card import EncoderCard, card_by_licence, known_interpolation
+from .card import EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
 from .folder import WeightsFolder, read_folder
 from .loading import first_line
@@ -241,16 +240,13 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         resize = int(size / float(steps["crop_pct"]))
     elif steps.get("do_center_crop"):
         size = _side(path, steps.get("crop_size"))
-    if size > resize:
-        raise InputError(f"{path}: its processor pads crops of {resize} pixels to {size}, which is not supported")
     plain = not steps.get("do_normalize")
-    return card_by_licence(
-        folder.licence(folder.config.get("license")), size=size, resize=None if resize == size else resize,
-        margin=(resize - size) // 2,
-        mean=(0.0, 0.0, 0.0) if plain else _three(path, steps.get("image_mean"), "image_mean"),
-        std=(1.0, 1.0, 1.0) if plain else _three(path, steps.get("image_std"), "image_std"),
-        interpolation=known_interpolation(_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")), path),
-        source=str(folder.config.get("_name_or_path") or ""),
+    return card_by_treatment(
+        path, folder.licence(folder.config.get("license")), size=size, resize=resize,
+        mean=(0.0, 0.0, 0.0) if plain else steps.get("image_mean"),
+        std=(1.0, 1.0, 1.0) if plain else steps.get("image_std"),
+        interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
+        source=str(folder.config.get("_name_or_path") or ""), margin=(resize - size) // 2,
     )  # fmt: skip
 
 
@@ -259,16 +255,6 @@ def _side(path: Path, size: Any) -> int:
     sides = [size.get(name) for name in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
     known = {side for side in sides if side is not None}
     side = known.pop() if len(known) == 1 else None
-    if not isinstance(side, int) or isinstance(side, bool) or not 8 <= side <= limits.NETWORK_SIDE:
+    if not isinstance(side, int):
         raise InputError(f"{path}: its processor does not name one side of a square image that the network takes")
     return side
-
-
-def _three(path: Path, values: Any, name: str) -> tuple[float, float, float]:
-    try:
-        red, green, blue = (float(value) for value in values)
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: {name} is not three numbers; its image settings are damaged") from None
-    if not all(map(math.isfinite, (red, green, blue))) or ("std" in name and min(red, green, blue) <= 0):
-        raise InputError(f"{path}: {name} is not three numbers that pixels can be normalised by")
-    return red, green, blue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
 from ..formats import limits
-from .card import EncoderCard, card_by_licence, known_interpolation
+from .card import EncoderCard, card_by_treatment
 from .engines import openvino_core
 from .folder import read_json_object
 from .loading import first_line
@@ -136,44 +137,31 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
             )
     size = _side(sidecar, size)
     resize = size if resize is None else _side(sidecar, resize)
-    if size > resize:
-        raise InputError(f"{sidecar}: CenterCrop of {size} pixels is larger than the image of {resize}")
     prefix = content.get("prefix_tokens", 1)
     if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= limits.NETWORK_SIDE:
         raise InputError(f"{sidecar}: prefix_tokens is not a number of tokens")
-    interpolation = known_interpolation(interpolation, sidecar)
     mpp = content.get("spacing_um_px")
     try:
-        (r, g, b), (sr, sg, sb) = (tuple(float(value) for value in three) for three in (mean, std))
         spacing = 1.0 if mpp is None else float(mpp)
         seen = float(resize if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{sidecar}: mean, std, spacing_um_px or patch_size_pixels are not the numbers that they should be"
-        ) from None
-    if not np.isfinite([r, g, b, sr, sg, sb]).all() or min(sr, sg, sb) <= 0:
-        raise InputError(f"{sidecar}: mean and std are not numbers that pixels can be normalised by")
-    if max(r, g, b) > 1 and max(sr, sg, sb) > 1:
-        raise InputError(f"{sidecar}: mean and std are of pixels in 0..255, and bchisto's are in 0..1; divide by 255")
-    if not 0 < spacing < np.inf or not 0 < seen < np.inf:
+        spacing = seen = math.nan
+    if not 0 < spacing < math.inf or not 0 < seen < math.inf:
         raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are not lengths; give numbers above 0")
     flags = {flag: content[flag] for flag in ("non_commercial", "gated") if flag in content}
     if odd := [flag for flag, value in flags.items() if not isinstance(value, bool)]:
         raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
-    return card_by_licence(
-        str(content.get("license") or content.get("licence") or ""), size=size,
-        resize=None if resize == size else resize, margin=round((resize - size) / 2), interpolation=interpolation,
-        mean=(r, g, b),
-        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / resize,),
-        source=str(content.get("source") or ""),
-        revision=str(content.get("revision") or ""), **flags,
+    return card_by_treatment(
+        sidecar, str(content.get("license") or content.get("licence") or ""), size=size, resize=resize, mean=mean,
+        std=std, interpolation=interpolation, mpp=() if mpp is None else (spacing * seen / resize,),
+        source=str(content.get("source") or ""), revision=str(content.get("revision") or ""), **flags,
     ), str(content.get("output", "")), prefix  # fmt: skip
 
 
 def _side(sidecar: Path, size: Any) -> int:
     if isinstance(size, list):
         size = size[0] if size and all(side == size[0] for side in size) else None
-    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= limits.NETWORK_SIDE:
+    if not isinstance(size, int):
         raise InputError(f"{sidecar}: gives no image size; add patch_size_pixels, or the size of Resize")
     return size
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
-from ..formats import limits
-from .card import EncoderCard, card_by_licence, known_interpolation
+from .card import EncoderCard, card_by_treatment
 from .folder import WeightsFolder, read_folder, stated_mpp
 from .loading import first_line
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
@@ -258,23 +257,16 @@ def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
     try:
         known = timm.data.resolve_data_config(pretrained_cfg=dict(config))
         channels, height, width = known["input_size"]
-        (red, green, blue), (red_std, green_std, blue_std) = known["mean"], known["std"]
-        mean = float(red), float(green), float(blue)
-        std = float(red_std), float(green_std), float(blue_std)
         resize = math.floor(height / float(known["crop_pct"]))
     except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
         raise InputError(
             f"{source}: its config does not define how pixels are treated ({first_line(error)})"
         ) from error
-    if channels != 3 or height != width or not 8 <= height <= resize <= limits.NETWORK_SIDE:
-        raise InputError(f"{source}: takes {channels} channels of {height}x{width}, resized to {resize}; not supported")
-    if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
-        raise InputError(f"{source}: its mean and std are not numbers that pixels can be normalised by")
-    return card_by_licence(
-        str(config.get("license") or ""), size=height, resize=None if resize == height else resize,
-        margin=round((resize - height) / 2), mean=mean, std=std,
-        interpolation=known_interpolation(known["interpolation"], source),
-        source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
+    if channels != 3 or height != width:
+        raise InputError(f"{source}: takes {channels} channels of {height}x{width}; not supported")
+    return card_by_treatment(
+        source, str(config.get("license") or ""), size=height, resize=resize, mean=known["mean"], std=known["std"],
+        interpolation=known["interpolation"], source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
     )  # fmt: skip
 
 

@@ -1,19 +1,14 @@
 """Whole experiments in one call: the demo, the trial, and published systems by their recipes."""
 
 from .demo import DemoResult, demo
-from .estimate import ChosenImages, Estimate, estimate_step, estimate_text
+from .estimate import estimate_text
 from .form import list_recipes, load_recipe
 from .recipe import Recipe, Scope, Setting
 from .reproduce import ReproduceResult, describe_recipe, estimate_recipe, reproduce
-from .steps import BoostStep, FinetuneStep
 from .trial import TrialResult, trial
 
 __all__ = [
-    "BoostStep",
-    "ChosenImages",
     "DemoResult",
-    "Estimate",
-    "FinetuneStep",
     "Recipe",
     "ReproduceResult",
     "Scope",
@@ -22,7 +17,6 @@ __all__ = [
     "demo",
     "describe_recipe",
     "estimate_recipe",
-    "estimate_step",
     "estimate_text",
     "list_recipes",
     "load_recipe",

@@ -45,15 +45,12 @@ class Estimate:
         Time with the given processes.
     bytes : int
         Size of the files that the stage writes.
-    saves : int
-        How often the stage saves its progress within a unit.
     """
 
     stage: str
     units: int
     seconds: float
     bytes: int
-    saves: int = 1
 
 
 class PlannedImages:
@@ -92,7 +89,9 @@ class PlannedImages:
 
     def folds(self, name: str) -> int:
         """Return how many folds a protocol has."""
-        return _count_folds(name, str(self._part.layout))
+        if name in PUBLISHED_FOLDS:
+            return len({fold for _, fold, _ in published_folds(name)})
+        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
 
     def is_new(self, kept: Any) -> bool:
         """Return whether no earlier step keeps the same intermediate files, such as normalised images."""
@@ -101,41 +100,14 @@ class PlannedImages:
         return new
 
 
-@dataclass(frozen=True)
-class ChosenImages:
-    """The images of one command, with the methods of `PlannedImages`."""
-
-    dataset: Dataset
-    work: Work
-    parts: int = 1
-
-    def read(self, _: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
-        """Return the dataset, and the images of it that have a label."""
-        return self.dataset, [record for record in self.dataset.records if record.label is not None]
-
-    def folds(self, name: str) -> int:
-        """Return how many folds a protocol has."""
-        return _count_folds(name, self.dataset.name)
-
-    def is_new(self, _: Any) -> bool:
-        """Return True: a single command has no earlier step."""
-        return True
-
-
-def _count_folds(name: str, layout: str) -> int:
-    if name in PUBLISHED_FOLDS:
-        return len({fold for _, fold, _ in published_folds(name)})
-    return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(layout, 1)
-
-
-def estimate_step(step: Step, ahead: PlannedImages | ChosenImages) -> Estimate:
+def estimate_step(step: Step, ahead: PlannedImages) -> Estimate:
     """Estimate a step from a few of its units, which are timed."""
     if isinstance(step, FeaturizeStep):
         return _estimate_featurize(step, ahead)
     return _estimate_boost(step, ahead) if isinstance(step, BoostStep) else _estimate_finetune(step, ahead)
 
 
-def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages | ChosenImages) -> Estimate:
+def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     """Time the feature extraction of the first image with few augmentations, and scale it up."""
     _, records = ahead.read(step.reading)
     cost = time_describing(records[0], settings=step.settings)
@@ -147,7 +119,7 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages | ChosenImages
     )
 
 
-def _estimate_boost(step: BoostStep, ahead: PlannedImages | ChosenImages) -> Estimate:
+def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
     """Time the training on random features of each dimension, with a few boosting rounds, and scale it up."""
     settings, features = step.settings, step.features
     dataset, records = ahead.read(step.reading)
@@ -219,7 +191,7 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / fitted_on, len(fitted.data)
 
 
-def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages | ChosenImages) -> Estimate:
+def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings, folds, reading = step.settings, step.folds, step.reading
     dataset, records = ahead.read(reading)
@@ -237,7 +209,7 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages | ChosenImages) 
     number = sum(map(ahead.folds, folds.folds))
     # weights are in the folder and in the model file
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
-    return Estimate("finetune", number * ahead.parts, seconds, size, settings.epochs)
+    return Estimate("finetune", number * ahead.parts, seconds, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

@@ -21,7 +21,7 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(cli, tiss
     code, out, err = cli(*LOCAL, "--", *predicting, tmp_path / "p.csv", "--threshold", "2")
     assert (code, "error: predict: --threshold 2" in err) == (2, True), err
     code, out, err = cli(*LOCAL, "--", *predicting, tmp_path / "p.csv")
-    assert (code, "predict: one job; 12 images; time not known before the first part\n" in out) == (0, True), err
+    assert (code, out.startswith("predict: one job\n")) == (0, True), err
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
     assert cli("status", tmp_path)[:2] == (0, f"{tmp_path}: done\npredict: done\n")
     words = (

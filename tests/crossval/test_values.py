@@ -35,6 +35,7 @@ BOOSTED = BoostSettings(
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
     optimizer="sgd", learning_rate=0.5, rate_multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01,
+    norm_momentum=0.5,
     top="conv", freeze="all", weights="random", fresh=["stage3"], convention="caffe",
     precision="bfloat16", sampling="over", class_weights=True, rotations=2, crops=4, stain="macenko", seed=3,
     augmentations=["mirror", "rotation:10", "rotations-crops"], copies=[("in situ", 2.5), ("a=b", 3)],

@@ -188,6 +188,7 @@ def test_a_plan_says_what_it_times_and_indexes_once(shared, tmp_path, cli):
     content["finetune"] |= {
         name: {"value": value, "source": "x"} for name, value in (("network", "speck"), ("size", 32))
     }
+    del content["finetune"]["norm_momentum"]  # it has no batch normalisation
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
     variants = ("--variant", "resnet", "--variant", "over", "--variant", "image-level")
