@@ -85,7 +85,7 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
     code, _, err = cli(*words, tmp_path / "alone", "--jobs", 1)
     assert code == 0, err
     code, out, err = cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
-    assert (code, "reproduce: 2 tasks of 2 and a merge; " in out) == (0, True), err
+    assert (code, "reproduce: 2 tasks of 2 and a merge\n" in out) == (0, True), err
     code, out, _ = cli("status", tmp_path / "run")
     assert (code, out.splitlines()[0]) == (0, f"{tmp_path / 'run'}: done")
     logs = [path.read_text() for path in tmp_path.glob("run/jobs/*/logs/1-reproduce-?.log")]

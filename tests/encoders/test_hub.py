@@ -351,8 +351,8 @@ def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
         ({"model_args": {"depth": 10**12}}, "holds 1e[+]12, which no network has"),
         ({"model_args": [1]}, "config.json is not a config of timm"),
         ({"pretrained_cfg": {"input_size": [3, 160, 120]}}, "takes 3 channels of 160x120"),
-        ({"pretrained_cfg": {"mean": [0, 0]}}, "does not define how pixels are treated"),
-        ({"pretrained_cfg": {"std": [1, 1, 0]}}, "not numbers that pixels can be normalised by"),
+        ({"pretrained_cfg": {"mean": [0, 0]}}, "mean and std are not three numbers"),
+        ({"pretrained_cfg": {"std": [1, 1, 0]}}, "not three numbers that pixels can be normalised by"),
     ],
 )
 def test_what_timm_cannot_read_is_refused_in_a_line(tmp_path, changes, message):
