@@ -15,7 +15,7 @@ from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import cached_encoder, gives_maps
 from ..featurize import images_per_block, time_describing
 from ..finetune import time_training
-from ..jobs import Work, format_seconds
+from ..jobs import format_seconds
 from .parts import fold_names, open_images
 from .recipe import Recipe, ReproduceRequest
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, Step
