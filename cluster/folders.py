@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core import InputError
-from ..formats import read_json
 from ..runs import read_listing
 
 _PARTS = ".parts"
@@ -48,15 +45,12 @@ class Folder:
         Name of the units, in the plural.
     groups : tuple of tuple of Unit
         Units as shards share them; empty if all is merged.
-    made_with : tuple of str
-        The environments in which they were made.
     """
 
     name: str
     complete: bool
     unit: str = ""
     groups: tuple[tuple[Unit, ...], ...] = ()
-    made_with: tuple[str, ...] = ()
 
     @property
     def units(self) -> list[Unit]:
@@ -115,9 +109,9 @@ def count_groups(run: Path, command: str) -> int:
 
 
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
-    listing, made_with = read_listing(path), _environments(path)
+    listing = read_listing(path)
     if listing is None:
-        return Folder(name, complete, made_with=made_with)
+        return Folder(name, complete)
     files, changed = set(), dict[str, float]()
     for folder, _, names in os.walk(path):
         for file in os.scandir(folder) if names else ():
@@ -134,7 +128,7 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
         )
         for group in listing.groups
     )  # fmt: skip
-    return Folder(name, False, listing.unit, groups, made_with)
+    return Folder(name, False, listing.unit, groups)
 
 
 def _stem(file: str) -> str:
@@ -149,11 +143,3 @@ def _epochs(folder: Path, file: str) -> int:
         return 0
     log = folder / "logs" / f"{Path(file).name.partition('-')[0]}.csv"
     return max(0, log.read_bytes().count(b"\n") - 1) if log.is_file() else 0
-
-
-def _environments(path: Path) -> tuple[str, ...]:
-    try:
-        content = read_json(path / "settings.json")
-        return tuple(", ".join(f"{name} {version}" for name, version in kind.items()) for kind in content["made_with"])
-    except (InputError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
-        return ()

@@ -70,12 +70,6 @@ class Stage:
     shards : tuple of ShardState
     per_minute, seconds_left : float or None
         Rate, and time left, of the shards that run.
-    newest_seconds : float or None
-        Age of the newest file of a unit.
-    interrupted : int
-        Number of interrupted records.
-    made_with : tuple of str
-        The environments in which units were made.
     """
 
     command: str
@@ -88,9 +82,6 @@ class Stage:
     shards: tuple[ShardState, ...]
     per_minute: float | None
     seconds_left: float | None
-    newest_seconds: float | None
-    interrupted: int
-    made_with: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -227,7 +218,7 @@ def _single(queued: Queued) -> Stage | None:
     state = states.get(own[-1].status, own[-1].status) if own else "not started"
     state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
     shards = (ShardState("", state, 0, 0, reason),) if reason else ()
-    return Stage(command, state, "units", 0, 0, 0, (), shards, None, None, None, 0, ())
+    return Stage(command, state, "units", 0, 0, 0, (), shards, None, None)
 
 
 def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued, now: float) -> Stage | None:
@@ -245,7 +236,6 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued,
     state = _stage_state(folders, states, left=len(units) - done, untouched=not any(u.done or u.begun for u in units))
     working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
     rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
-    changed = [unit.changed for unit in units if unit.changed is not None]
     return Stage(
         command=command,
         state=state,
@@ -257,9 +247,6 @@ def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued,
         shards=tuple(shards) if "" not in latest or shards[0].reason else (),
         per_minute=None if rate is None else 60 * rate,
         seconds_left=None if rate is None else (len(units) - done) / rate,
-        newest_seconds=max(0.0, now - max(changed)) if changed else None,
-        interrupted=sum(entry.status == "interrupted" for entry in own),
-        made_with=tuple(dict.fromkeys(kind for folder in folders for kind in folder.made_with)),
     )
 
 

@@ -24,13 +24,8 @@ def status_lines(status: RunStatus) -> list[str]:
             parts.append(f"{kind} complete: {whole} of {len(stage.folders)}")
         if stage.per_minute is not None and stage.seconds_left is not None:
             parts.append(f"{stage.per_minute:.3g} a minute, {format_seconds(stage.seconds_left)} left")
-        if stage.newest_seconds is not None:
-            parts.append(f"newest part {format_seconds(stage.newest_seconds)} old")
-        if stage.interrupted:
-            parts.append(f"interrupted {stage.interrupted} times" if stage.interrupted > 1 else "interrupted once")
         lines.append("; ".join(parts))
         lines += [f"  {line}" for line in _shard_lines(stage)]
-        lines += [f"  made with {kind}" for kind in stage.made_with]
     if status.failed_images:
         lines.append(f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}")
     if status.log:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..core import ReportError, counted, printable
-from .terminal import as_typed, count_repeated, put, shows_colour
+from .terminal import count_repeated, put, shows_colour
 
 if TYPE_CHECKING:
     from ..crossval import CrossValidation
@@ -101,11 +101,10 @@ def done(
 
 
 def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False) -> None:
-    """Print commands; on a terminal in bold, and long ones on several lines that end with a backslash."""
-    stream = sys.stderr if err else sys.stdout
+    """Print commands, each in one line, so that it can be copied; on a terminal in bold."""
+    bold = shows_colour(sys.stderr if err else sys.stdout)
     for command in map(printable, commands):
-        lines = as_typed(command, before=label).removeprefix(label) if stream.isatty() else command
-        click.echo(label + (click.style(lines, bold=True) if shows_colour(stream) else lines), err=err)
+        click.echo(label + (click.style(command, bold=True) if bold else command), err=err)
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:

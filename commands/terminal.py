@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import shutil
 import sys
 import textwrap
@@ -69,24 +68,6 @@ def fitted(text: str) -> str:
             line, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         ) or [""]
     return "\n".join(lines)
-
-
-def as_typed(command: str, *, before: str = "") -> str:
-    """Return a command wrapped to the width of the terminal, with a backslash at each line end, as a shell reads it.
-
-    Examples
-    --------
-    >>> print(as_typed("bchisto predict 'my run' --images DIR", before="next: "))
-    next: bchisto predict 'my run' --images DIR
-    """
-    lines, line = [], before.rstrip()
-    for word in map(shlex.quote, shlex.split(command)):
-        if line.strip() and len(line) + len(word) + 3 > _width():
-            lines.append(f"{line} \\")
-            line = f"    {word}"
-        else:
-            line = f"{line} {word}" if line else word
-    return "\n".join([*lines, line])
 
 
 def _width() -> int:

@@ -125,11 +125,6 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.records)
 
-    @property
-    def has_groups(self) -> bool:
-        """Whether the patient or slide of every image is known."""
-        return bool(self.records) and all(record.group is not None for record in self.records)
-
     def class_counts(self) -> dict[str, int]:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)

@@ -50,8 +50,6 @@ def examine(
         "OpenCV": packages.check_opencv,
         "networks": network.check_backend,
         "memory": machine.check_memory,
-        "threads": machine.check_threads,
-        "locale": machine.check_texts,
         "folder": partial(machine.check_folder, folder),
         "weights": partial(network.check_weights, online=online),
         "extras": packages.check_extras,

@@ -1,17 +1,15 @@
-"""Checks of memory, threads, text encoding, and the folder for results."""
+"""Checks of memory and the folder for results."""
 
 from __future__ import annotations
 
-import locale
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core import InputError, Message
-from ..jobs import asked_threads, default_jobs
+from ..core import Message
+from ..jobs import default_jobs
 from .check import Check
 
 _GB = 1 << 30
@@ -57,27 +55,6 @@ def _memory_limit() -> tuple[int, str]:
         if soft != resource.RLIM_INFINITY:
             limits.append((soft, "by ulimit -v"))
     return min(limits)
-
-
-def check_threads() -> Iterator[Check]:
-    """Check the environment variable that sets the number of threads."""
-    try:
-        threads = asked_threads()
-    except InputError as error:
-        yield Check("threads", "failure", str(error), "unset BCHISTO_THREADS")
-        return
-    own = "" if threads is None else f", BCHISTO_THREADS={threads}"
-    yield Check("threads", "ok", f"{default_jobs()} cores for this process of {os.cpu_count()}{own}")
-
-
-def check_texts() -> Iterator[Check]:
-    """Check that names and messages are written as UTF-8."""
-    encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(do_setlocale=False)}
-    if any(name.lower().replace("-", "") != "utf8" for name in encodings):
-        yield Check("locale", "warning", f"texts are in {', '.join(sorted(encodings))}: names with accents may fail",
-                    "export LC_ALL=C.UTF-8")  # fmt: skip
-    else:
-        yield Check("locale", "ok", "UTF-8")
 
 
 def check_folder(folder: Path) -> Iterator[Check]:

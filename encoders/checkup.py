@@ -1,9 +1,7 @@
-"""Try an encoder on an image: its input, output, speed, memory and licence."""
+"""Try an encoder on an image: its input, output, speed and licence."""
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 import timeit
 from collections.abc import Sequence
@@ -223,14 +221,8 @@ def check_encoder(
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
         ("speed", f"{speed:.3g} crops per second in batches of {crops}; built in {ready:.1f} s"),
-        ("memory", f"{_peak_memory():,.0f} MB at most, the whole process"),
     ]
     return EncoderCheck(built.name, tuple(lines), built.dim, speed, vectors)
-
-
-def _peak_memory() -> float:
-    """Return the peak memory of this process in MiB. The system counts in bytes on macOS and in KiB on Linux."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int, crops: int) -> npt.NDArray[np.uint8]:

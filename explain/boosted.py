@@ -70,18 +70,6 @@ def explain_boosted(
     return _map(model, record, blank, picture, index, window=settings.window)
 
 
-def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, target: int) -> Explanation:
-    """Return the method ``map`` of an image without a prediction of the whole image, which would take far longer.
-
-    Raises
-    ------
-    ImageError
-        The image cannot be used.
-    """
-    blank = METHODS["map"].explanation(record.image_id, model.bundle.classes[target], picture=picture)
-    return _map(model, record, blank, picture, target, window=0)
-
-
 def _map(
     model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
 ) -> Explanation:

@@ -26,17 +26,14 @@ _PALER, _LARGER = 0.7, 10
 """Share of `_INK` that is enough for an area this many times as large, as of translucent ink. So large areas of
 BreakHis reach 0.64 in one image and 0.57 in the others."""
 
-_LEAST, _LEAST_SHARE, _FLAT_SHARE = 24, 2e-4, 1e-3
-"""Smallest area of ink in pixels, and as a share of the image, so that noise and specks of pigment stay tissue; and the
-smallest share of one colour."""
+_LEAST, _LEAST_SHARE = 24, 2e-4
+"""Smallest area of ink in pixels, and of any area as a share of the image, so that noise and specks of pigment stay
+tissue."""
 
-_LEAST_FLAT, _LEAST_DARK, _PALE_SHARE = 400, 150, 2e-2
-"""Smallest single-coloured area in pixels along a side of the image; elsewhere if it is dark, for a stroke in a JPEG is
-of one colour only inside blocks of 16 pixels; and else as a share of the image. Equal JPEG blocks have up to 255 pixels
-of glass in 2,564 IDC patches; in BreakHis images at quality 75 up to 112 of dark tissue, and 1.8 % of pale tissue."""
-
-_DARK: Final = 160
-"""A colour with a darker channel is not that of thin tissue."""
+_LEAST_FLAT, _DARK, _PALE_SHARE = 150, 160, 2e-2
+"""Smallest single-coloured area in pixels: a stroke in a JPEG is of one colour only inside blocks of 16 pixels. If no
+channel is darker than `_DARK`, it must fill a side or this share of the image. Equal JPEG blocks of BreakHis images at
+quality 75 have up to 112 pixels of dark tissue, and up to 1.8 % of the image of pale tissue."""
 
 _REACH: Final = 16
 """Distance in pixels over which JPEG spreads the colour of an edge: its blocks of halved colour are 16 pixels wide."""
@@ -113,14 +110,13 @@ def foreign_pixels(image: Image) -> Mask | None:
     import cv2
 
     pixels = check_rgb(image).shape[0] * image.shape[1]
-    least, least_flat = max(_LEAST, _LEAST_SHARE * pixels), max(_LEAST_FLAT, _FLAT_SHARE * pixels)
-    least_dark, least_pale = max(_LEAST_DARK, _LEAST_SHARE * pixels), max(_LEAST_FLAT, _PALE_SHARE * pixels)
+    least, least_flat = (max(size, _LEAST_SHARE * pixels) for size in (_LEAST, _LEAST_FLAT))
     step = max(1, min(image.shape[:2]) // _SAMPLED)
     sample = np.ascontiguousarray(image[::step, ::step])
     even = _even(sample, 1)
     even &= _even(image, step)[: even.shape[0], : even.shape[1]]
     strength = _strength(sample)
-    hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_dark))
+    hints = ((strength >= 1, least), (strength >= _PALER, _LARGER * least), (even, least_flat))
     if all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
         return None
     strength = _strength(image)
@@ -130,26 +126,22 @@ def foreign_pixels(image: Image) -> Mask | None:
     mask = _touched(ink, _dilated(ink, _REACH) & (strength >= _WEAK))
     light, right_and_below = np.zeros_like(mask), np.array([[0, 1], [1, 1]], np.uint8)
     labels, areas, boxes = _components(_even(image, 1))
-    blocks = np.pad((areas >= least_dark)[labels], ((0, 1), (0, 1)))
-    for label in np.flatnonzero(areas >= least_dark):
+    blocks = np.pad((areas >= least_flat)[labels], ((0, 1), (0, 1)))
+    for label in np.flatnonzero(areas >= least_flat):
         core = np.pad(labels == label, ((0, 1), (0, 1)))
         colour = image[core][0].astype(int)
         left, top, width, height = boxes[label]
         sides = (height == labels.shape[0] and (left == 0 or left + width == labels.shape[1])) or (
             width == labels.shape[1] and (top == 0 or top + height == labels.shape[0])
         )
-        if colour.min() > _DARK and not (areas[label] >= least_pale or (sides and areas[label] >= least_flat)):
-            continue
         core = cv2.dilate(core.astype(np.uint8), right_and_below, anchor=(1, 1)) > 0
-        if colour.min() > _GLASS:
-            if sides:
+        if colour.min() > _DARK:
+            if sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels):
                 light |= core
             continue
         alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
-        if colour.min() > _DARK:
-            alike &= _dilated(core, _REACH)
         area = _touched(core, alike)
-        if np.count_nonzero(area & blocks) >= 2 * least_dark:  # a single block may be of tissue
+        if np.count_nonzero(area & blocks) >= 2 * least_flat:  # a single block may be of tissue
             mask |= area
     mask = _dilated(mask, _EDGE) | light
     return mask if mask.any() else None

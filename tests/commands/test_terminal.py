@@ -13,7 +13,6 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from bchisto.commands.terminal import as_typed
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", "1", "--crops", "2")
@@ -78,15 +77,6 @@ def test_a_pipe_gets_plain_lines(folder):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_command_is_joined_again_by_a_shell(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    words = ["bchisto", "predict", "my run/it's ü.bchisto", "--images", "a folder", "--out", "predictions.csv"]
-    text = as_typed(shlex.join(words), before="next: ")
-    assert text.count("\n") >= 1
-    assert all(len(line) <= 60 for line in text.split("\n"))
-    assert shlex.split(text.removeprefix("next: ").replace("\\\n", " ")) == words
-
-
 def test_next_commands_run_as_they_are_printed(tissue, folder):
     """From images to the evaluation of predictions by nothing but what each command prints."""
     (folder / "meine Bilder").symlink_to(tissue)
@@ -95,7 +85,7 @@ def test_next_commands_run_as_they_are_printed(tissue, folder):
     for _ in range(3):
         code, shown = on_terminal(*words, cwd=folder)
         assert code == 0, shown
-        text = "\n".join(lines_of(shown)).replace("\\\n", " ")
+        text = "\n".join(lines_of(shown))
         commands = re.findall(r"^next(?:, with your DIR)?: (bchisto .*)$", text, re.MULTILINE)
         assert 1 <= len(commands) <= 2, shown
         _, *words = shlex.split(commands[0])

@@ -17,7 +17,7 @@ def test_the_group_by_other_names(tmp_path, name):
     dataset = read_dataset(manifest(tmp_path, f"path,label,{name}\n1.png, a ,p1\n2.png,b, p2\n3.png,a,p1 \n"))
     assert [record.group for record in dataset.records] == ["p1", "p2", "p1"]
     assert [record.label for record in dataset.records] == ["a", "b", "a"]
-    assert dataset.has_groups
+    assert all(record.group for record in dataset.records)
     assert findings(dataset, "note") == [f"m.csv: the group is taken from the column {name.strip()}"]
 
 

@@ -105,7 +105,7 @@ def test_an_empty_class_folder_of_bach_is_said(tmp_path):
 
 def test_folders_below_a_class_are_said_not_to_be_patients(tmp_path):
     dataset = read_dataset(tree(tmp_path, "benign/P1/1.png", "benign/P2/2.png", "malignant/P3/3.png"))
-    assert not dataset.has_groups
+    assert not all(record.group for record in dataset.records)
     (note,) = findings(dataset, "note")
     assert note.startswith("benign/P1, benign/P2, malignant/P3: these folders below the classes are not taken for pat")
     assert "use `group_from=2`, or give them as the column group of a manifest" in note

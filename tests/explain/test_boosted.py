@@ -104,7 +104,7 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     """Adebayo et al. 2018: trees that learnt other labels of the same descriptors draw another map, off the disc."""
     from bchisto.boost.heads import known_head
     from bchisto.data import ImageRecord
-    from bchisto.explain.boosted import map_of_places
+    from bchisto.explain.boosted import METHODS, _map
     from bchisto.explain.explanation import shown_picture
     from bchisto.featurize import open_store
     from bchisto.predict import find_bundle
@@ -121,7 +121,9 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
         made = replace(model, bundle=replace(model.bundle, models={name: [replace(trained[0], classifier=classifier)]}))
         for path in sorted(images.glob("*.png"))[:5]:
             record = ImageRecord(path.name, path, None)
-            values = map_of_places(made, record, shown_picture(record), 1).values
+            picture = shown_picture(record)
+            blank = METHODS["map"].explanation(path.name, model.bundle.classes[1], picture=picture)
+            values = _map(made, record, blank, picture, 1, window=0).values
             inside = np.hypot(*(np.indices(values.shape) - np.array(places[path.name])[:, None, None])) < 20
             shares.setdefault(what, []).append(values[inside].mean() - values[~inside].mean())
     assert np.mean(shares["own"]) > 0.2
