@@ -108,7 +108,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
 
     Examples
     --------
-    >>> tissue = np.full((20, 20, 3), (200, 120, 170), np.uint8)
+    >>> tissue = np.full((12, 12, 3), (200, 120, 170), np.uint8)
     >>> check_stains(tissue, np.full_like(tissue, 250), None).reasons
     ('100 % of the stained tissue turned white',)
     """
