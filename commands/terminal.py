@@ -60,18 +60,14 @@ def fitted(text: str) -> str:
 
     Continued lines are indented by two more than the first, or, in a row of two columns, like the second column.
     """
-    lines = []
+    lines, width = [], min(shutil.get_terminal_size((WIDTH, 40)).columns, WIDTH)
     for line in text.split("\n"):
         columns = _COLUMNS.match(line)
         indent = " " * (len(line) - len(line.lstrip()) + 2 if columns is None else columns.end())
         lines += textwrap.wrap(
-            line, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         ) or [""]
     return "\n".join(lines)
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size((WIDTH, 40)).columns, WIDTH)
 
 
 class Handler(logging.StreamHandler[TextIO]):

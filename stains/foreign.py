@@ -128,16 +128,18 @@ def foreign_pixels(image: Image) -> Mask | None:
     labels, areas, boxes = _components(_even(image, 1))
     blocks = np.pad((areas >= least_flat)[labels], ((0, 1), (0, 1)))
     for label in np.flatnonzero(areas >= least_flat):
-        core = np.pad(labels == label, ((0, 1), (0, 1)))
-        colour = image[core][0].astype(int)
         left, top, width, height = boxes[label]
+        colour = image[top, left + np.argmax(labels[top, left : left + width] == label)].astype(int)
         sides = (height == labels.shape[0] and (left == 0 or left + width == labels.shape[1])) or (
             width == labels.shape[1] and (top == 0 or top + height == labels.shape[0])
         )
-        core = cv2.dilate(core.astype(np.uint8), right_and_below, anchor=(1, 1)) > 0
-        if colour.min() > _DARK:
-            if sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels):
-                light |= core
+        pale = colour.min() > _DARK
+        if pale and not (sides or (colour.min() <= _GLASS and areas[label] >= _PALE_SHARE * pixels)):
+            continue
+        flat = np.pad(labels == label, ((0, 1), (0, 1))).astype(np.uint8)
+        core = cv2.dilate(flat, right_and_below, anchor=(1, 1)) > 0
+        if pale:
+            light |= core
             continue
         alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
         area = _touched(core, alike)

@@ -227,7 +227,7 @@ def test_the_command(cli, tmp_path, monkeypatch):
     content = json.loads(out)
     assert (code, content["failed"]) == (1, True)
     failed = [check["name"] for check in content["checks"] if check["status"] == "failure"]
-    assert failed == ["networks", "dataset"]  # the backend reads the variable, too
+    assert failed == ["networks", "dataset"]  # the backend reads the variable
     assert "Müller" not in out
     code, out, _ = cli("doctor", "--images", private / "none")
     lines = out.splitlines()
