@@ -4,7 +4,7 @@ A plan is in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `lo
 command that a person could type. Whether it is done is read from the files of its units.
 """
 
-from .folders import count_groups, is_described, stores_of
+from .folders import count_groups, stores_of
 from .live import cancel, refuse_live
 from .plan import SINGLE, STAGES
 from .status import RunStatus, ShardState, Stage, read_status
@@ -30,7 +30,6 @@ __all__ = [
     "cancel",
     "count_groups",
     "describe",
-    "is_described",
     "make_plan",
     "preview",
     "read_status",

@@ -91,12 +91,6 @@ def read_folders(run: Path, command: str) -> Iterator[Folder]:
         yield _read(parts[name], name, complete=name in stores) if name in parts else Folder(name, True)
 
 
-def is_described(run: Path) -> bool:
-    """Return whether all feature files of a run are merged, so that models can be trained on them."""
-    folders = list(read_folders(run, "featurize"))
-    return bool(folders) and all(folder.complete for folder in folders)
-
-
 def stores_of(run: Path) -> set[Path]:
     """Return the paths of the feature files that a run has or has begun, and of their folder, as absolute paths."""
     folder = run.absolute() / "features"

@@ -36,7 +36,8 @@ def refuse_missing(paths: Iterable[Path], outputs: Sequence[Path]) -> None:
 
 def waits_for(run: Path, out: Path, features: Sequence[Path]) -> bool:
     """Return whether models of a run need features that the stage `featurize` of `run` has not made yet."""
-    from ..cluster import is_described, stores_of
+    from ..cluster import stores_of
+    from ..featurize import is_described
 
     stores = stores_of(run)
     return not is_described(run) and any(path.absolute() in stores for path in features or [out / "features"])

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import BundleError, InputError, readable_name
-from ..evaluate import TWO_CLASS_RULES, positive_mask
+from ..core import BundleError, readable_name
 from ..formats import limits
 
 _TEMPERATURES = (1e-3, 1e3)
 """Smallest and largest permitted temperature, far beyond the range in which temperatures are fitted."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_RULES = ("sum", "max")
+"""How a model file may join the probabilities of several positive classes."""
 
 _UNKNOWN = ("calibration", "two_class", "training", "unsure")
 """Entries that may be null, which means unknown."""
@@ -118,11 +120,9 @@ def _are_classes(value: Any) -> bool:
 
 def _is_view(value: Any, classes: list[str]) -> bool:
     wanted = {"sensitivity": _is_share, "threshold": _is_number}
-    form = {"positive": [_is_text], "rule": TWO_CLASS_RULES, "thresholds": [_is_number], "wanted": [wanted]}
-    if not (_fits(value, form) and value["positive"] and (value["thresholds"] or value["wanted"])):
-        return False
-    try:
-        positive_mask(classes, value["positive"])
-    except InputError:
-        return False
-    return True
+    form = {"positive": [_is_text], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
+    return (
+        _fits(value, form)
+        and set() < set(value["positive"]) < set(classes)
+        and bool(value["thresholds"] or value["wanted"])
+    )

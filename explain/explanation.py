@@ -170,13 +170,6 @@ class Explanation:
         base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
         return [line for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction) if line]
 
-    def _repr_png_(self) -> bytes:
-        from .draw import draw  # draw imports this module
-
-        content = io.BytesIO()
-        draw(self).save(content, format="PNG")
-        return content.getvalue()
-
     def save(self, path: Path, *, work: str) -> None:
         """Write all that is needed to draw the explanation again, as ``.npz`` without pickles.
 

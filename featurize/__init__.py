@@ -9,6 +9,7 @@ from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_im
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
+from .plan import is_described
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .presets import PRESETS, preset_options, resolve_settings
@@ -50,6 +51,7 @@ __all__ = [
     "files_of",
     "images_per_block",
     "import_features",
+    "is_described",
     "norm_pool",
     "normalise_images",
     "open_store",

@@ -39,6 +39,14 @@ _LEAST_LEFT = 0.5
 """Minimum share of a feature file's images that must be present. With fewer, the user probably chose other images."""
 
 
+def is_described(run: Path) -> bool:
+    """Return whether all feature files of a run are merged, so that models can be trained on them."""
+    folder = run / "features"
+    begun = {path.stem for path in folder.glob("*.parts")}
+    merged = {path.stem for path in folder.glob("*.h5")}
+    return bool(merged) and begun <= merged
+
+
 @dataclass(frozen=True)
 class StorePlan:
     """A feature file to write.

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from ..boost import BoostSettings, train
-from ..cluster import is_described
 from ..core import InputError
 from ..crossval import CrossValidation
 from ..data import FoldChoice
 from ..evaluate import TwoClassView
-from ..featurize import FeaturizeSettings, View, defaults_text, featurize, open_store
+from ..featurize import FeaturizeSettings, View, defaults_text, featurize, is_described, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import Work, ensure_folder, write_rows
 from .parts import Part, write_list

@@ -430,10 +430,7 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
 
 def test_a_notebook_shows_maps(boosted, tissue, tmp_path):
     result = explain(boosted, sorted(tissue.rglob("*.png"))[0], out=tmp_path, settings=ExplainSettings("map"))
-    (arrays,) = (result.folder / "arrays").iterdir()
-    explanation = Explanation.load(arrays, work=str(dict(np.load(arrays))["work"]))
-    for shown in (result, explanation):
-        assert shown._repr_png_().startswith(b"\x89PNG")
+    assert result._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_window_is_as_large_as_the_network_needs():
