@@ -12,20 +12,16 @@ from types import ModuleType
 __version__ = "0.3.0"
 
 _ROOMS = (
+    "apps",
     "boost",
+    "core",
     "crossval",
     "data",
     "encoders",
     "evaluate",
-    "explain",
     "featurize",
     "finetune",
-    "jobs",
     "predict",
-    "preflight",
-    "recipes",
-    "report",
-    "runs",
     "stains",
 )
 

@@ -97,7 +97,7 @@ def cli() -> None:
     More:        bchisto featurize --images DIR --out RUN --preset standard
                  bchisto boost --out RUN --preset standard
     """
-    import_module(".jobs", __package__).hush_readers()
+    import_module(".core.jobs", __package__).hush_readers()
 
 
 def main(arguments: list[str] | None = None) -> None:

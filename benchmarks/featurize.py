@@ -14,12 +14,12 @@ pin_one_thread()
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402 - after the threads are pinned
+from bchisto.core.jobs import Ticker  # noqa: E402
 from bchisto.data import ImageRecord, decode_image, resize_image  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.encoders import Encoder  # noqa: E402
 from bchisto.encoders.registry import get_spec  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, describe_images, draw_augmentation  # noqa: E402
-from bchisto.jobs import Ticker  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from stains import plain_augment, plain_macenko  # noqa: E402

@@ -18,11 +18,11 @@ pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model  # noqa: E402
+from bchisto.core.jobs import Work  # noqa: E402
 from bchisto.data import fold_plan, make_bach  # noqa: E402
 from bchisto.encoders import EncoderChoice  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, featurize, open_store  # noqa: E402
 from bchisto.featurize.crops import Augmentation  # noqa: E402
-from bchisto.jobs import Work  # noqa: E402
 
 SEEDS = 5
 SETS = {

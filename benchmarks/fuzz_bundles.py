@@ -32,10 +32,10 @@ from bchisto.boost import Bundle
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head
 from bchisto.core import BchistoError
-from bchisto.crossval import BundleFacts, TrainingImages
+from bchisto.core.formats import check_tree
+from bchisto.core.models import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
 from bchisto.evaluate import apply_temperature
-from bchisto.formats import check_tree
 
 SECONDS = 10
 SHARE = {"arrays": 26, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "weights": 2}

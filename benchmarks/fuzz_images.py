@@ -116,9 +116,9 @@ def mended(data):
 def read(reader, path):
     """Read one file as the package does; return whether it was read."""
     from bchisto.core import BchistoError
+    from bchisto.core.formats import read_header
     from bchisto.data import decode_image, read_dataset
-    from bchisto.data.layouts.overlay import read_overlay
-    from bchisto.formats import read_header
+    from bchisto.data.mammograms.overlay import read_overlay
 
     try:
         if reader == "overlay":

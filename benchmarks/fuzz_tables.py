@@ -85,7 +85,7 @@ def read_store(path: Path) -> None:
 def looked_at(path: Path) -> bool:
     """Whether a store that ended a process is refused by the first look of `boost`, in another process."""
     from bchisto.core import StoreError
-    from bchisto.formats import refuse_deadly
+    from bchisto.core.formats import refuse_deadly
 
     try:
         refuse_deadly([path])
@@ -119,9 +119,9 @@ def read_manifest(path: Path) -> None:
 
 
 def read_recipe(path: Path) -> None:
-    from bchisto.recipes import load_recipe
-    from bchisto.recipes.recipe import ReproduceRequest
-    from bchisto.recipes.settings import build_steps
+    from bchisto.apps.recipes import load_recipe
+    from bchisto.apps.recipes.recipe import ReproduceRequest
+    from bchisto.apps.recipes.settings import build_steps
 
     recipe = load_recipe(str(path))
     order = ReproduceRequest(images=path.parent, run=path.parent / "out", quick=True)
@@ -141,7 +141,7 @@ def read_options(path: Path) -> None:
 
 
 def read_record(path: Path) -> None:
-    from bchisto.runs import list_runs, read_run
+    from bchisto.core.runs import list_runs, read_run
 
     (path.parent / "records").mkdir(exist_ok=True)
     for entry in read_run(path.parent):

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from bchisto.core.jobs import Ticker, network_resources, prepare_backend
 from bchisto.data import ImageRecord
 from bchisto.data.synthetic import make_tissue
 from bchisto.encoders import Encoder
@@ -31,7 +32,6 @@ from bchisto.featurize.prepare import normalise_images
 from bchisto.finetune import FinetuneSettings, ImageBank
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.model import build_model, resolved
-from bchisto.jobs import Ticker, network_resources, prepare_backend
 from PIL import Image
 from timing import machine
 

@@ -83,7 +83,7 @@ for module in {modules}:
     importlib.import_module(module)
 from PIL import Image
 from bchisto.featurize import FeaturizeSettings, featurize
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 root = Path(tempfile.mkdtemp())
 for number in range(12):
     path = root / "images" / ("ab"[number % 2]) / f"{{number}}.png"

@@ -13,10 +13,10 @@ from timing import machine, pin_one_thread
 pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
+from bchisto.core.jobs import Ticker  # noqa: E402
 from bchisto.data import ImageRecord  # noqa: E402
 from bchisto.encoders import Encoder, EncoderChoice  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, describe_images  # noqa: E402
-from bchisto.jobs import Ticker  # noqa: E402
 from PIL import Image  # noqa: E402
 
 FILES = 50

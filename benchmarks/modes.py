@@ -17,11 +17,11 @@ pin_one_thread()
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402 - after the threads are pinned
+from bchisto.core.jobs import Ticker  # noqa: E402
 from bchisto.data import ImageRecord  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.encoders import Encoder  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, describe_images  # noqa: E402
-from bchisto.jobs import Ticker  # noqa: E402
 from PIL import Image  # noqa: E402
 
 ONE, PAIR = (View(0.5, 400),), (View(0.5, 400), View(0.5, 650))

@@ -19,10 +19,10 @@ AUGMENTATIONS = 2
 
 def describe(options, engine, path, barrier, results):
     """Describe an image several times, and send when that began and ended, and the CPU seconds of this process."""
+    from bchisto.core.jobs import Ticker
     from bchisto.data import ImageRecord
     from bchisto.encoders import EncoderChoice, open_encoder
     from bchisto.featurize import FeaturizeSettings, View, describe_images
-    from bchisto.jobs import Ticker
 
     view = View(0.5, 400)
     settings = FeaturizeSettings(

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, InputError
-from ..crossval import BundleFacts, write_bundle
+from ..core.formats import Archive, check_archive_size
+from ..core.models import BundleFacts, write_bundle
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
-from ..formats import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message
-from ..crossval import unpack_arrays
+from ..core.models import unpack_arrays
 from ..data import inner_splits
 from .arrays import Features, Places, Probabilities
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays
+from ..core.models import pack_arrays
 from .arrays import Features, Places, Probabilities
 from .head import TrainingPart
 from .inner import (

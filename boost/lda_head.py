@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..crossval import pack_arrays
+from ..core.models import pack_arrays
 from .arrays import Places
 from .head import TrainingPart
 from .inner import array_head, standardisation

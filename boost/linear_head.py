@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays
+from ..core.models import pack_arrays
 from ..evaluate import negative_log_likelihood
 from .arrays import Features, Places, Probabilities
 from .head import TrainingPart

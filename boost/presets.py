@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError
-from ..formats import parse_yaml
-from ..jobs import hushed_start
+from ..core.formats import parse_yaml
+from ..core.jobs import hushed_start
 from .lightgbm_model import fit_text, import_lightgbm
 from .tree_arrays import pack_text, parse_model
 

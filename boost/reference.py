@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError
-from ..crossval import pack_arrays, unpack_arrays
+from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
 from .arrays import Features
 from .gaussian import fit_gaussian, left_out_distances, placed

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, MissingInputError, StoreError, few
+from ..core.formats import refuse_deadly
+from ..core.runs import ImageChange, Known
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, open_store
-from ..formats import refuse_deadly
-from ..runs import ImageChange, Known
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from itertools import product
 from pathlib import Path
 
 from ..core import InputError, Many, Message, PathInput, TextInput, as_path, as_texts, plain_options
+from ..core.jobs import Work
+from ..core.runs import record_run
 from ..crossval import CrossValidation, cross_validate
 from ..data import FoldChoice
 from ..evaluate import TwoClassView
 from ..featurize import import_features
-from ..jobs import Work
-from ..runs import record_run
 from .settings import BoostSettings, FeatureChoice
 from .sources import Sources, read_sources
 from .training import BoostTraining

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, SettingsConflictError
-from ..crossval import BundleFacts, CrossValidation, Outputs, Training
+from ..core.formats import read_rows
+from ..core.jobs import Resources, Work, key_of, remove_output, write_rows
+from ..core.models import BundleFacts
+from ..core.runs import FolderSettings, versions_of
+from ..crossval import CrossValidation, Outputs, Training
 from ..data import decode_image
-from ..formats import read_rows
-from ..jobs import Resources, Work, key_of, remove_output, write_rows
-from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms

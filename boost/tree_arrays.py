@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..core import BundleError, InputError
-from ..crossval import pack_arrays, unpack_arrays
-from ..formats import limits
+from ..core.formats import limits
+from ..core.models import pack_arrays, unpack_arrays
 from .arrays import Places
 from .trees import Forest
 

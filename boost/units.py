@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, StoreError
+from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..featurize import content_hashes, open_store
-from ..jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from .arrays import Probabilities
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head

@@ -14,9 +14,9 @@ from .options import OUT_FOLDER, Command, flag, options_of, preset_flag
 
 def _options() -> Iterator[click.Parameter]:
     from ..boost import PRESET_OPTIONS, BoostSettings, FeatureChoice
+    from ..core.jobs import Work
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
-    from ..jobs import Work
 
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
     yield from options_of(FeatureChoice, "features", "labels")
@@ -38,9 +38,9 @@ def boost(**options: Any) -> None:
     """
     from ..boost import BoostSettings, FeatureChoice, train
     from ..core import from_options
+    from ..core.jobs import Work
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
-    from ..jobs import Work
 
     print_results(
         lambda: train(
@@ -58,7 +58,7 @@ def boost(**options: Any) -> None:
 
 def _new(model: Path) -> str:
     """Return the option for the input of a model file: images, or a file of features for each imported feature file."""
-    from ..crossval import bundle_stores
+    from ..core.models import bundle_stores
     from ..featurize import IMPORTED
 
     imported = [settings for settings in bundle_stores(model).values() if settings.get("mode") == IMPORTED]

@@ -26,7 +26,7 @@ def data() -> None:
 
 
 def _make_options() -> Iterator[click.Parameter]:
-    from ..jobs import Work
+    from ..core.jobs import Work
 
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
@@ -43,8 +43,8 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     Example: bchisto data make --out tissue --images-per-class 20
     """
     from ..core import InputError
+    from ..core.jobs import default_jobs
     from ..data import make_bach
-    from ..jobs import default_jobs
 
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
@@ -96,9 +96,9 @@ _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 
 
 def _check_options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..featurize import PRESETS, FeaturizeSettings, preset_options
-    from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
     yield flag(
@@ -137,10 +137,10 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
+    from ..apps.check import preflight, preflight_content, preflight_text, write_preflight
+    from ..core.jobs import Work, json_text
     from ..data import FoldChoice, ImageSelection
     from ..featurize import defaults_text, encoder_defaults, preset_options, resolve_settings
-    from ..jobs import Work, json_text
-    from ..preflight import preflight, preflight_content, preflight_text, write_preflight
 
     typed = typed_names(context)
     if not typed & {*_SETTINGS, "preset"}:
@@ -205,6 +205,7 @@ def folds(out: Path, **options: Any) -> None:
     \b
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
+    from ..core.jobs import refuse_among, refuse_overwriting
     from ..data import (
         DatasetFacts,
         ImageSelection,
@@ -214,7 +215,6 @@ def folds(out: Path, **options: Any) -> None:
         unknown_groups,
         write_fold_list,
     )
-    from ..jobs import refuse_among, refuse_overwriting
 
     if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # unless an earlier call wrote it
         refuse_among(out, [options["images"]])

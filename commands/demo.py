@@ -12,7 +12,7 @@ from .options import OUT_FOLDER, Command, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..jobs import Work
+    from ..core.jobs import Work
 
     yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
@@ -27,8 +27,8 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     \b
     Example: bchisto demo --out demo-run
     """
-    from ..jobs import Work
-    from ..recipes import demo as run
+    from ..apps.recipes import demo as run
+    from ..core.jobs import Work
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
     results(boosted.summary(), set())

@@ -37,8 +37,8 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
     \b
     Example: bchisto doctor --out run --model model.bchisto
     """
-    from ..doctor import as_json as plain
-    from ..doctor import as_lines, examine
+    from ..apps.doctor import as_json as plain
+    from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **named, write=in_flags(doctor))

@@ -47,10 +47,10 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
     from ..core import from_options
+    from ..core.runs import record_run
     from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate import evaluate as run
-    from ..report import comparison_lines, headline, wrapped, write_evaluation
-    from ..runs import record_run
+    from ..evaluate.report import comparison_lines, headline, wrapped, write_evaluation
 
     if not options.pop("overwrite") and is_evaluated(out):
         raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
@@ -78,7 +78,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
 
 def is_evaluated(out: Path) -> bool:
     """Return whether a folder contains a finished evaluation."""
-    from ..runs import read_run
+    from ..core.runs import read_run
 
     if not ((out / "metrics.json").is_file() and (out / "run.json").is_file()):
         return False

@@ -13,8 +13,8 @@ from .options import OUT_FOLDER, Command, bundle_options, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..explain import ExplainSettings
-    from ..jobs import Work
+    from ..apps.explain import ExplainSettings
+    from ..core.jobs import Work
 
     yield from bundle_options()
     methods = {"multiple": True, "required": False}
@@ -30,10 +30,10 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
+    from ..apps.explain import explain_methods, settings_of
     from ..core import counted, from_options
-    from ..crossval import bundle_kind
-    from ..explain import explain_methods, settings_of
-    from ..jobs import Work
+    from ..core.jobs import Work
+    from ..core.models import bundle_kind
     from ..predict import find_bundle
 
     methods = options["method"] or ("map" if bundle_kind(find_bundle(model)) == "boosted" else "gradcam",)

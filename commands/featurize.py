@@ -16,9 +16,9 @@ from .options import OUT_FOLDER, PRESET_HELP, Command, Offered, flag, options_of
 from .then import LINEAR, fewer_folds, given_options, typed_names
 
 if TYPE_CHECKING:
+    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
-    from ..jobs import Work
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ _DESCRIBING = (
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import PRESETS, FeaturizeSettings, preset_options
-    from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
@@ -61,8 +61,8 @@ def _planned(
     context: click.Context, selection: ImageSelection, settings: FeaturizeSettings, work: Work, *, fit: bool
 ) -> FeaturizeSettings:
     """Return the settings with views that fit, and print the estimated time; if that is long, also a quick command."""
+    from ..apps.check import duration, plan_describing
     from ..featurize import preset_options, resolve_settings
-    from ..preflight import duration, plan_describing
 
     whole = (work.shard is None or work.checks) and work.dask is None
     if not fit and not whole:  # shards do not read every header only for an estimate
@@ -94,10 +94,10 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
     from ..core import from_options
+    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings, defaults_text, encoder_defaults, resolve_settings
     from ..featurize import featurize as run
-    from ..jobs import Work
 
     out: Path = options["out"]
     work = from_options(Work, options)

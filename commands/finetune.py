@@ -13,10 +13,10 @@ from .options import OUT_FOLDER, Command, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
-    from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
@@ -42,11 +42,11 @@ def finetune(**options: Any) -> None:
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
     from ..core import from_options
+    from ..core.jobs import Work
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
-    from ..jobs import Work
 
     out: Path = options["out"]
     print_results(

@@ -36,7 +36,7 @@ def refuse_missing(paths: Iterable[Path], outputs: Sequence[Path]) -> None:
 
 def waits_for(run: Path, out: Path, features: Sequence[Path]) -> bool:
     """Return whether models of a run need features that the stage `featurize` of `run` has not made yet."""
-    from ..cluster import stores_of
+    from ..apps.submit import stores_of
     from ..featurize import is_described
 
     stores = stores_of(run)
@@ -55,8 +55,8 @@ def images_of(context: click.Context) -> Dataset:
 
 def check_boost(options: dict[str, Any], describing: click.Context) -> int:
     """Check options of boost for images without features yet, and return the number of pieces of its work."""
+    from ..apps.submit import stores_of
     from ..boost import BoostSettings, FeatureChoice
-    from ..cluster import stores_of
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
     from ..featurize import resolve_settings
@@ -95,8 +95,8 @@ def check_single(name: str, options: dict[str, Any], outputs: Sequence[Path], se
     selecting : click.Context, optional
         The stage before it that takes labelled images.
     """
+    from ..apps.explain import settings_of
     from ..evaluate import Aggregation, TableChoice, TwoClassView, read_predictions
-    from ..explain import settings_of
     from ..predict import PredictSettings
 
     if name == "evaluate":

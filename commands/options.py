@@ -184,7 +184,7 @@ def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
 def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
-    from ..runs import load_config
+    from ..core.runs import load_config
 
     context.meta[_CONFIG] = value
     options = load_config(value, command=context.info_name or "")
@@ -242,7 +242,7 @@ def _kept(context: click.Context) -> Iterator[None]:
 
     A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
     """
-    from ..jobs import check_output, named_files, reading
+    from ..core.jobs import check_output, named_files, reading
 
     written = [parameter for parameter in context.command.params if isinstance(parameter.type, Output)]
     names = {parameter.name for parameter in written}
@@ -300,7 +300,7 @@ class Command(HelpfulCommand):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with its own folder for temporary files, and with its inputs protected."""
-        from ..jobs import scratch_folder
+        from ..core.jobs import scratch_folder
 
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")

@@ -13,7 +13,7 @@ from .options import OUT_FILE, PATH, Command, bundle_options, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..jobs import Work
+    from ..core.jobs import Work
     from ..predict import PredictSettings
 
     yield from bundle_options()
@@ -37,7 +37,7 @@ def predict(model: Path, **options: Any) -> None:
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
     from ..core import counted, from_options
-    from ..jobs import Work
+    from ..core.jobs import Work
     from ..predict import PredictSettings
     from ..predict import predict as run
 

@@ -13,8 +13,8 @@ from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..jobs import Work
-    from ..recipes import Scope
+    from ..apps.recipes import Scope
+    from ..core.jobs import Work
 
     yield argument("name", metavar="NAME")
     yield flag("--images", group="Input", type=PATH, help="The dataset, in its official layout.")
@@ -55,11 +55,11 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
+    from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
+    from ..apps.recipes import reproduce as run
     from ..core import from_options
+    from ..core.jobs import Work
     from ..encoders import EncoderChoice
-    from ..jobs import Work
-    from ..recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
-    from ..recipes import reproduce as run
 
     recipe = load_recipe(name)
     if options["all_variants"]:

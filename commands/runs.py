@@ -25,8 +25,8 @@ def list_(folder: Path) -> None:
     \b
     Example: bchisto runs list experiments
     """
-    from ..jobs import format_seconds
-    from ..runs import list_runs
+    from ..core.jobs import format_seconds
+    from ..core.runs import list_runs
 
     for entry in list_runs(folder):
         took = "-" if entry.seconds is None else format_seconds(entry.seconds)
@@ -41,8 +41,8 @@ def show(run: Path) -> None:
     \b
     Example: bchisto runs show run
     """
-    from ..jobs import format_seconds
-    from ..runs import read_run
+    from ..core.jobs import format_seconds
+    from ..core.runs import read_run
 
     for entry in read_run(run):
         took = "" if entry.seconds is None else f", {format_seconds(entry.seconds)}"
@@ -64,7 +64,7 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     \b
     Example: bchisto runs diff run1 run2
     """
-    from ..runs import diff_runs, read_run
+    from ..core.runs import diff_runs, read_run
 
     rows = list(diff_runs(first, second))
     mine, theirs = ({entry.command for entry in read_run(run)} for run in (first, second))

@@ -13,7 +13,7 @@ from .options import PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..serve import ServeSettings
+    from ..apps.serve import ServeSettings
 
     yield argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL|RUN...")
     yield flag(
@@ -34,9 +34,9 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     \b
     Example: bchisto serve run/boost/10-lightgbm/model.bchisto
     """
+    from ..apps.serve import ServeSettings
+    from ..apps.serve import serve as run
     from ..core import from_options
-    from ..serve import ServeSettings
-    from ..serve import serve as run
 
     def ready(address: str) -> None:
         echo(address)

@@ -13,8 +13,8 @@ from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..featurize import FeaturizeSettings
-    from ..jobs import Work
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
     yield flag(

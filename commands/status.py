@@ -31,8 +31,8 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
     \b
     Example: bchisto status run --watch
     """
-    from ..cluster import read_status, status_lines
-    from ..jobs import json_text
+    from ..apps.submit import read_status, status_lines
+    from ..core.jobs import json_text
 
     while True:
         now = read_status(run)

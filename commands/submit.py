@@ -18,7 +18,7 @@ from .flags import in_flags
 from .options import Command, argument, flag
 
 if TYPE_CHECKING:
-    from ..cluster import Request
+    from ..apps.submit import Request
 
 _THEN = "then"
 
@@ -27,7 +27,7 @@ _ROW_BYTES = 100
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..cluster import SCHEDULERS
+    from ..apps.submit import SCHEDULERS
 
     yield flag("--scheduler", type=click.Choice(SCHEDULERS), default="slurm", help="local: processes of this machine.")
     yield flag("--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most.")
@@ -72,7 +72,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
-    from ..cluster import cancel, describe, make_plan, preview, refuse_live, start
+    from ..apps.submit import cancel, describe, make_plan, preview, refuse_live, start
 
     if options["cancel"]:
         if len(words) > 1:
@@ -118,7 +118,7 @@ def _typed(options: dict[str, Any]) -> list[str]:
 
 def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Command, click.Context, tuple[str, ...]]]:
     """Return the command of each stage, its context from the command's own parser, and its words."""
-    from ..cluster import SINGLE, STAGES
+    from ..apps.submit import SINGLE, STAGES
 
     program = context.find_root().command
     assert isinstance(program, click.Group)
@@ -152,7 +152,7 @@ def _parsed(context: click.Context, words: Sequence[str]) -> list[tuple[click.Co
 
 def _checked(stages: Sequence[tuple[click.Command, click.Context, tuple[str, ...]]]) -> list[Request]:
     """Check each stage as far as possible now, as its tasks would, and list its units."""
-    from ..cluster import STAGES, Request, count_groups, was_submitted
+    from ..apps.submit import STAGES, Request, count_groups, was_submitted
     from .later_stages import check_boost, check_single, is_made, waits_for
 
     requests: list[Request] = []
@@ -195,7 +195,7 @@ def _output(context: click.Context) -> Path:
 
 def _is_finished(name: str, out: Path) -> bool:
     """Return whether the work of a single job is done."""
-    from ..runs import read_records
+    from ..core.runs import read_records
     from .evaluate import is_evaluated
 
     if name == "evaluate":
@@ -217,7 +217,7 @@ def _named(command: click.Command) -> Iterator[None]:
 
 def _look(command: click.Command, context: click.Context) -> None:
     """Run a command with only its checks, up to its first unit, without its output."""
-    from ..cluster import SINGLE
+    from ..apps.submit import SINGLE
 
     context.params |= {"checks": True, **({} if command.name in SINGLE else {"shard": "1/1"})}
     with context, contextlib.suppress(click.exceptions.Exit):

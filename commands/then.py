@@ -12,8 +12,8 @@ from click.core import ParameterSource
 from .options import PRESET
 
 if TYPE_CHECKING:
+    from ..apps.check import Preflight
     from ..data import Dataset
-    from ..preflight import Preflight
 
 LINEAR = " --head logistic"
 """The classifier for encoders with their own default settings: a linear probe, as is usual for them."""

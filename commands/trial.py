@@ -15,9 +15,9 @@ from .then import given_options
 
 
 def _options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
-    from ..jobs import Work
 
     yield from options_of(ImageSelection, "images")
     yield flag("--out", group="Output", type=OUT_FOLDER, default="trial", help="The run folder.")
@@ -38,11 +38,11 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     \b
     Example: bchisto trial --images DIR --out trial
     """
+    from ..apps.recipes import trial as run
     from ..core import from_options
+    from ..core.jobs import Work
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
-    from ..jobs import Work
-    from ..recipes import trial as run
 
     selection, work, out = from_options(ImageSelection, options), from_options(Work, options), options["out"]
     encoders, weights = options["encoders"], options["weights"]

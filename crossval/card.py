@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..formats import file_sha256
-from ..jobs import atomic_output
-from ..report import model_card
-from .bundles import BundleFacts, bundle_lines
+from ..core.formats import file_sha256
+from ..core.jobs import atomic_output
+from ..core.models import BundleFacts, bundle_lines
+from ..evaluate.report import model_card
 
 _NOTE = (
     "Made with bchisto, for research only. It is not a medical device, and nothing that it predicts is a diagnosis. "

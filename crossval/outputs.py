@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, public
+from ..core.jobs import write_json
+from ..core.models import BundleFacts, TrainingImages
 from ..data import find_layout
 from ..evaluate import (
     NOTHING_LEARNT,
@@ -24,9 +26,7 @@ from ..evaluate import (
     unsure_rule,
     variance_split,
 )
-from ..jobs import write_json
-from ..report import choose_samples, reporting, write_report
-from .bundles import BundleFacts, TrainingImages
+from ..evaluate.report import choose_samples, reporting, write_report
 from .card import write_card
 from .result import CrossValidation
 from .training import Training
@@ -57,7 +57,7 @@ class Outputs:
     paper : PaperTable or None
         Accuracy per fold and member, also written as ``table.csv``.
     picture : callable
-        Returns the pixels of an image for the report, see `bchisto.report.choose_samples`.
+        Returns the pixels of an image for the report, see `bchisto.evaluate.report.choose_samples`.
     """
 
     training: Training[Any, Any]

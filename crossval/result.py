@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import html_lines
+from ..core.jobs import Share
 from ..evaluate import Panel, PaperTable, html_confusion
-from ..jobs import Share
-from ..report import headline
+from ..evaluate.report import headline
 
 
 @dataclass(frozen=True)

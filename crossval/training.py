@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
+from ..core.formats import read_rows
+from ..core.jobs import Resources, Share, Ticker, Work, do_missing, singly
+from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
 from ..data import DatasetFacts, FoldPlan, protocol_text, report_pixels, unknown_groups, write_fold_list
 from ..evaluate import PredictionTable, TwoClassView
-from ..formats import read_rows
-from ..jobs import Resources, Share, Ticker, Work, do_missing, singly
-from ..report import reporting, write_run_report
-from ..runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
+from ..evaluate.report import reporting, write_run_report
 from .result import CrossValidation
 
 _log = logging.getLogger(__name__)

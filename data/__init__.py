@@ -4,7 +4,7 @@ A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``ui
 (height, width, 3).
 """
 
-from ..formats import decode_image
+from ..core.formats import decode_image
 from .check import DatasetSurvey, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord

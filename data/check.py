@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core import ImageError, InputError, message_of
-from ..formats import ImageHeader
+from ..core.formats import ImageHeader
 from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from ..core import InputError
-from ..formats import is_missing, visible
+from ..core.formats import is_missing, visible
 from .findings import Finding
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)

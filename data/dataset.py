@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import InputError
-from ..formats import ImageHeader
+from ..core.formats import ImageHeader
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..formats import PART, column_key, read_json
-from ..jobs import write_json
+from ..core.formats import PART, column_key, read_json
+from ..core.jobs import write_json
 from .dataset import Dataset
 
 FACTS_FILE = "dataset.json"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import Message, few
-from ..formats import GROUP, is_missing, visible
+from ..core.formats import GROUP, is_missing, visible
 from .dataset import ImageRecord
 from .findings import Finding
 from .from_path import PathRule

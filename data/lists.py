@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, Parameter
-from ..formats import IMAGE, read_csv, visible
+from ..core.formats import IMAGE, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset
 from .findings import Finding
 

@@ -16,7 +16,7 @@ from ..core import (
     few,
     readable_name,
 )
-from ..formats import PART, SLIDE, is_slide, limits, mistaken
+from ..core.formats import PART, SLIDE, is_slide, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import part_of

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
-from ..formats import ImageHeader, limits
-from ..jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
+from ..core.formats import ImageHeader, limits
+from ..core.jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
 from .check import check_stain
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core import InputError, few
-from ..formats import SLIDE, is_slide, limits
+from ..core.formats import SLIDE, is_slide, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
 from .findings import Finding
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, InputError
-from ..formats import limits
+from ..core.formats import limits
 
 Mean = tuple[float, float, float]
 

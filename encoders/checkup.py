@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, as_path, extension_names
-from ..formats import decode_image
+from ..core.formats import decode_image
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
 from .choice import EncoderChoice, weights_of

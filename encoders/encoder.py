@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, Many, TextInput, WeightsError, as_text, as_texts, as_whole
-from ..formats import content_sha256
-from ..jobs import prepare_backend
+from ..core.formats import content_sha256
+from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
 from .card import EncoderCard, check_crops

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import DependencyError, InputError, Message, WeightsError, how_to_install
-from ..formats import file_sha256
+from ..core.formats import file_sha256
 from .card import card_by_licence
 from .catalogue import CATALOGUE, NamedEncoder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, MissingInputError, WeightsError, printable
-from ..formats import content_sha256, limits, number_of, plausible_mpp
+from ..core.formats import content_sha256, limits, number_of, plausible_mpp
 from .fetch import unfetched_name
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")

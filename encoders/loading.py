@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, StoreError, WeightsError, printable
-from ..formats import check_tree, check_zip, hdf5_trouble, limits
+from ..core.formats import check_tree, check_zip, hdf5_trouble, limits
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]

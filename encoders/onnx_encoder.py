@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
-from ..formats import limits
+from ..core.formats import limits
 from .card import EncoderCard, card_by_treatment
 from .engines import openvino_core
 from .folder import read_json_object

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import BchistoError, DependencyError, InputError, MissingInputError, WeightsError, how_to_install
-from ..formats import content_sha256, limits
+from ..core.formats import content_sha256, limits
 from .loading import first_line
 
 _DOMAINS = ("", "ai.onnx")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import BchistoError, BundleError, InputError, extension_names, reworded
-from ..formats import content_sha256
+from ..core.formats import content_sha256
 from .card import CropEncoder
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core import InputError, closest, extension_names, load_extension, one_of
-from ..jobs import prepare_backend
+from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice
 from .resnet_keras213 import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213

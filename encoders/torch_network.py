@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
-from ..formats import limits
-from ..jobs import hushed_start, prepare_torch
+from ..core.formats import limits
+from ..core.jobs import hushed_start, prepare_torch
 from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import first_line

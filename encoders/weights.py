@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import ImageError, WeightsError, is_out_of_memory
-from ..formats import content_sha256, hdf5_reason
+from ..core.formats import content_sha256, hdf5_reason
 from .loading import Filled, as_float32, fill_weights, first_line, keras_trouble, read_keras
 from .network import variables_of
 from .registry import EncoderSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Many, PathInput, as_path, as_paths
-from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
+from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .constant import NOTHING_LEARNT, constant_folds
@@ -84,7 +84,7 @@ def evaluate(
     sources : sequence of path
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
-        Gets ``metrics.json``; `bchisto.report.write_evaluation` adds what people read.
+        Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read.
     view : TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from ..core import InputError, counted, listed
+from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import FACTS_FILE, read_dataset_facts
-from ..formats import IMAGE, column_key, read_csv, visible
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows

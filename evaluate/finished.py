@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..formats import read_json
+from ..core.formats import read_json
 from .predictions import PredictionTable
 from .two_class import TwoClassView
 from .words import joined_versions

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core import listed
-from ..jobs import write_rows
+from ..core.jobs import write_rows
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import as_frame, html_table
-from ..jobs import write_rows
+from ..core.jobs import write_rows
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,20 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, few, option
+from ..core.formats import (
+    FOLD,
+    GROUP,
+    IMAGE,
+    LABEL,
+    PREDICTED,
+    CsvTable,
+    Role,
+    column_key,
+    decimal_of,
+    limits,
+    read_csv,
+)
 from ..data import join_groups, join_labels, known_classes, missing_labels, report_findings, spell_labels
-from ..formats import FOLD, GROUP, IMAGE, LABEL, PREDICTED, CsvTable, Role, column_key, decimal_of, limits, read_csv
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
@@ -80,8 +92,8 @@ def read_predictions(
     path : str or Path
         A table, see `bchisto.data.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
         ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` (``yes`` or ``no``) and ``model`` are optional. Other
-        names that the columns may have are those of manifests, see `bchisto.formats.columns`. With ``model`` the rows
-        make one table per model.
+        names that the columns may have are those of manifests, see `bchisto.core.formats.columns`. With ``model`` the
+        rows make one table per model.
         Rows whose label is missing are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.

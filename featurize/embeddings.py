@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, InputError, readable_name
+from ..core.formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 from ..data import ImageRecord, join_groups, report_findings
-from ..formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 
 _log = logging.getLogger(__name__)
 

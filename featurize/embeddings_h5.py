@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, InputError, StoreError, few
-from ..formats import IMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
-from ..jobs import atomic_output
+from ..core.formats import IMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
+from ..core.jobs import atomic_output
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
 

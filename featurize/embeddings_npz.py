@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
-from ..formats import FEATURES, check_zip, choose_column, limits
-from ..jobs import atomic_output, save_arrays
+from ..core.formats import FEATURES, check_zip, choose_column, limits
+from ..core.jobs import atomic_output, save_arrays
 from .embeddings import Embeddings, choose_known, read_facts, reading
 
 
 def read_npz(path: Path) -> Embeddings:
-    """Read features, ids, labels and groups from an NPZ file; `bchisto.formats.columns` lists the names of arrays.
+    """Read features, ids, labels and groups from an NPZ file; `bchisto.core.formats.columns` lists the names of arrays.
 
     Raises
     ------

@@ -13,6 +13,8 @@ import numpy as np
 
 from .. import __version__
 from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path, few
+from ..core.formats import mistaken
+from ..core.jobs import ensure_folder, key_of, refuse_overwriting
 from ..data import (
     FACTS_FILE,
     DatasetFacts,
@@ -22,8 +24,6 @@ from ..data import (
     report_findings,
     write_dataset_facts,
 )
-from ..formats import mistaken
-from ..jobs import ensure_folder, key_of, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz

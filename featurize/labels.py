@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core import InputError, MissingInputError, few
+from ..core.formats import GROUP, IMAGE, LABEL, read_csv
 from ..data import join_groups, match_names, report_findings
-from ..formats import GROUP, IMAGE, LABEL, read_csv
 
 _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
@@ -56,7 +56,7 @@ def read_labels(path: Path) -> LabelTable:
     ----------
     path : Path
         A CSV file with columns for the image id (``image_id``, or ``slide_id`` as in CLAM), the label and, if any, the
-        group; see `bchisto.formats.columns`.
+        group; see `bchisto.core.formats.columns`.
 
     Raises
     ------

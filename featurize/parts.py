@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import StoreError
+from ..core.formats import checked_dataset
+from ..core.jobs import atomic_output, claim_space, key_of
 from ..data import ImageRecord
-from ..formats import checked_dataset
-from ..jobs import atomic_output, claim_space, key_of
 from .embeddings import reading
 from .prepare import ImageFailure, StainInfo
 from .store import KIND, PER_IMAGE, PIXELS, SCHEMA_VERSION, Store, open_file, read_texts

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
-from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
-from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
-from ..jobs import (
+from ..core.jobs import (
     Shard,
     Share,
     Work,
@@ -24,7 +22,9 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
-from ..runs import ImageChange, RunRecord, record_run, write_listing
+from ..core.runs import ImageChange, RunRecord, record_run, write_listing
+from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
+from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
 from .parts import Finished, copied_rows, part_path, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished

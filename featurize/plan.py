@@ -23,10 +23,18 @@ from ..core import (
     WeightsError,
     message_of,
 )
+from ..core.jobs import key_of
+from ..core.runs import (
+    FolderSettings,
+    ImageChange,
+    Known,
+    describe_differences,
+    differences,
+    other_settings,
+    versions_of,
+)
 from ..data import UniqueImages
 from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
-from ..jobs import key_of
-from ..runs import FolderSettings, ImageChange, Known, describe_differences, differences, other_settings, versions_of
 from .parts import Finished, part_path
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store

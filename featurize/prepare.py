@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError, Message, TissueError, message_of
+from ..core.formats import read_header
+from ..core.jobs import map_ahead
 from ..data import ImageRecord, crop_key, decode_record, is_blank, pixels_sha256, resize_image
-from ..formats import read_header
-from ..jobs import map_ahead
 from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..core import InputError, Message, from_options, how_to_install, one_of
+from ..core.jobs import prepare_backend, visible_gpus
 from ..encoders import EncoderChoice, gives_maps
-from ..jobs import prepare_backend, visible_gpus
 from .settings import DEFAULT_VIEWS, FeaturizeSettings
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def resolve_settings(
     ----------
     options : mapping
         Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, which
-        `bchisto.preflight.plan_describing` then replaces with views that fit. ``engine`` may be ``auto``: OpenVINO if
+        `bchisto.apps.check.plan_describing` then replaces with views that fit. ``engine`` may be ``auto``: OpenVINO if
         it is installed, the encoders are networks of Keras on TensorFlow, and there is no GPU.
     here : bool
         Whether the work runs on this machine. Otherwise ``auto`` means Keras, and no library is loaded to decide.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core import InputError, Message, Settings, as_whole, option
+from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
-from ..formats import limits, plausible_mpp
 from ..stains import STAIN_METHODS
 from .crops import GRID, crop_count, shown_count
 

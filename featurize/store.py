@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import PathInput, StoreError, as_path, few, printable
-from ..formats import checked_dataset, limits, open_for_reading
+from ..core.formats import checked_dataset, limits, open_for_reading
 from .embeddings import reading
 from .stored import read_header
 

@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 
 from ..core import InputError, StoreError, printable
+from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
-from ..formats import checked_dataset, limits, parse_json
 from .crops import GRID
 from .embeddings import IMPORTED, settled_facts
 from .settings import FeaturizeSettings, View

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
+from ..core.jobs import Ticker, visible_gpus
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
-from ..jobs import Ticker, visible_gpus
 from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
 from .pooling import norm_pool

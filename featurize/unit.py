@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import WeightsError
+from ..core.jobs import Resources, Ticker
 from ..data import ImageRecord
 from ..encoders import CropEncoder
-from ..jobs import Resources, Ticker
 from .parts import Finished, part_path, write_part
 from .plan import StorePlan, encoder_of
 from .settings import FeaturizeSettings

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..jobs import map_ahead_in_threads
+from ..core.jobs import map_ahead_in_threads
 from .augment import OFFLINE, Image, make_augmenter, make_offline
 from .images import ImageBank
 from .model import resolved

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..core import BundleError
-from ..crossval import BundleFacts, write_bundle
-from ..formats import Archive, limits
+from ..core.formats import Archive, limits
+from ..core.models import BundleFacts, write_bundle
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
 from .pretrained import load_network

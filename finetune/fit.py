@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..jobs import write_rows
+from ..core.jobs import write_rows
 from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog

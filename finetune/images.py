@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
+from ..core.jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixels_sha256, report_pixels
-from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved

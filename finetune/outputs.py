@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
+from ..core.formats import read_rows
 from ..crossval import CrossValidation, LabelledImages, Outputs, Training
 from ..data import Dataset, decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate, write_predictions
-from ..formats import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved

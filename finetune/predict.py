@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import ImageError
+from ..core.jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
-from ..jobs import Ticker, map_ahead_in_threads, prepare_backend, visible_gpus
 from .augment import Image
 from .batches import Source
 from .bundle import CnnBundle

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import WeightsError
-from ..crossval import unpack_arrays
+from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
 from .caffe import read_caffe
 from .networks.registry import NETWORKS

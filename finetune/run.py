@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, as_path, as_texts, plain_options
+from ..core.jobs import Work, write_rows
+from ..core.runs import record_run
 from ..crossval import CrossValidation, LabelledImages, cross_validate
 from ..data import FACTS_FILE, DatasetFacts, FoldChoice, FoldPlan, ImageRecord, ImageSelection
 from ..evaluate import TwoClassView
-from ..jobs import Work, write_rows
-from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
 from .images import prepare_images
 from .model import network_of, resolved

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..jobs import read_pack, write_pack
+from ..core.jobs import read_pack, write_pack
 
 _TIMES_ITS_COST = 10.0
 """Time between two saves as a multiple of the time that a save takes, so that saving takes a tenth of it at most."""
@@ -62,7 +62,7 @@ class StateFile:
     model : keras.Model
         Compiled.
     key : str
-        Key of the training, see `bchisto.jobs.key_of`.
+        Key of the training, see `bchisto.core.jobs.key_of`.
     """
 
     def __init__(self, path: Path, model: Any, key: str) -> None:

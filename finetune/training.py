@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, plain_options
+from ..core.formats import file_sha256
+from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus
+from ..core.runs import FolderSettings, versions_of
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
-from ..formats import file_sha256
-from ..jobs import Resources, Work, key_of, prepare_backend, visible_gpus
-from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source
 from .images import ImageBank

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, StoreError
-from ..crossval import pack_arrays
-from ..jobs import Ticker, read_pack, write_pack
+from ..core.jobs import Ticker, read_pack, write_pack
+from ..core.models import pack_arrays
 from .balance import class_factors
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples

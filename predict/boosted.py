@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
+from ..core.formats import limits
+from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, report_pixels
 from ..encoders import (
     CropEncoder,
@@ -33,8 +35,6 @@ from ..featurize import (
     images_per_block,
     settings_from,
 )
-from ..formats import limits
-from ..jobs import Ticker
 from ..stains import stain_notes
 
 _log = logging.getLogger(__name__)

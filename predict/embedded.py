@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..boost import Bundle
 from ..core import DAMAGE, BundleError, InputError, few, in_python
-from ..crossval import BundleFacts
+from ..core.models import BundleFacts
 from ..data import ImageRecord
 from ..featurize import (
     IMPORTED,

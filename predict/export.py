@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, PathInput, as_path
+from ..core.formats import file_sha256, read_json
+from ..core.jobs import atomic_output, ensure_folder
 from ..crossval import write_card
-from ..formats import file_sha256, read_json
-from ..jobs import atomic_output, ensure_folder
 from .locate import find_bundle
 from .model import load_bundle
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..core import BchistoError, InputError, MissingInputError
-from ..crossval import bundle_stores
+from ..core.formats import read_json
+from ..core.jobs import is_set_aside
+from ..core.models import bundle_stores
+from ..core.runs import unfinished_work
 from ..encoders import recorded_source, source_sha256, weights_of
-from ..formats import read_json
-from ..jobs import is_set_aside
-from ..runs import unfinished_work
 
 _BUNDLE = "model.bchisto"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
 from ..core import BchistoError, InputError
-from ..crossval import bundle_kind
-from ..formats import file_sha256
+from ..core.formats import file_sha256
+from ..core.models import bundle_kind
 from .boosted import BoostedModel, open_boosted
 from .locate import recorded_weights
 

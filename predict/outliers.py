@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..boost import MARKED, NEAREST, TRAINING_NAMES, Bundle
 from ..core import DAMAGE, BchistoError
-from ..crossval import BundleFacts
-from ..formats import read_rows
+from ..core.formats import read_rows
+from ..core.models import BundleFacts
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import as_frame, html_lines, html_table
+from ..core.formats import read_cells
+from ..core.jobs import remove_output, write_rows
 from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..formats import read_cells
-from ..jobs import remove_output, write_rows
 from .outliers import Outliers
 from .page import write_html
 from .predicted import Predicted, Prediction

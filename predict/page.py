@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core import ImageError
+from ..core.jobs import default_jobs, map_ahead_in_threads
 from ..data import decode_record
-from ..jobs import default_jobs, map_ahead_in_threads
-from ..report import render_page, thumbnail
+from ..evaluate.report import render_page, thumbnail
 from .sheet import NOT_A_DEVICE, Sheet, SheetRow
 
 _PICTURE = 160

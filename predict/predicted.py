@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import OutputError, limited
-from ..crossval import BundleFacts
+from ..core.formats import file_sha256
+from ..core.jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
+from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
-from ..formats import file_sha256
-from ..jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
 from .boosted import BoostedModel
 from .model import Model, ModelFile, load_alike, packages_of
 from .records import PARAMETERS

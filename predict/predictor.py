@@ -29,11 +29,11 @@ from ..core import (
     in_python,
     reworded,
 )
-from ..crossval import BundleFacts, bundle_stores
+from ..core.jobs import Ticker
+from ..core.models import BundleFacts, bundle_stores
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
 from ..featurize import IMPORTED
-from ..jobs import Ticker
 from .locate import find_bundle
 from .model import Model, load_bundle, ready_model
 from .outliers import Outliers

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, Message, MissingInputError, few, limited, limited_to
+from ..core.jobs import Work
 from ..data import ImageRecord, ImageSelection, check_headers, read_headers, report_findings, spell_labels
 from ..featurize import FAR
-from ..jobs import Work
 from .boosted import BoostedModel
 from .model import Model
 from .settings import PredictSettings

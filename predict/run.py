@@ -20,19 +20,11 @@ from ..core import (
     as_texts,
     plain_options,
 )
-from ..crossval import BundleFacts, bundle_view
+from ..core.formats import file_sha256
+from ..core.jobs import Work, ensure_folder, named_files, refuse_among, refuse_overwriting, remove_leftovers, set_aside
+from ..core.models import BundleFacts, bundle_view
+from ..core.runs import RunRecord, record_table, unfinished_record
 from ..featurize import files_of
-from ..formats import file_sha256
-from ..jobs import (
-    Work,
-    ensure_folder,
-    named_files,
-    refuse_among,
-    refuse_overwriting,
-    remove_leftovers,
-    set_aside,
-)
-from ..runs import RunRecord, record_table, unfinished_record
 from .locate import find_bundle
 from .model import ready_model
 from .outputs import PredictResult, write_outputs

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Settings, option
+from ..core.formats import limits
 from ..evaluate import default_positive, positive_mask, two_class_scores
-from ..formats import limits
 
 FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import listed
-from ..crossval import BundleFacts, bundle_lines
+from ..core.models import BundleFacts, bundle_lines
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
 from .outliers import Outliers

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import OutputError, neutral
+from ..core.jobs import atomic_output
 from ..data import ImageRecord
 from ..evaluate import write_predictions
-from ..jobs import atomic_output
 
 _log = logging.getLogger(__name__)
 

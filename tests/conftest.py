@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_runtest_setup(item):
     if item.path.relative_to(TESTS).parts[0] in ("encoders", "explain", "finetune"):
-        from bchisto.jobs import prepare_backend
+        from bchisto.core.jobs import prepare_backend
 
         prepare_backend()  # TensorFlow keeps the threads with which it first computes, whichever test that is in
 
@@ -173,7 +173,7 @@ def _no_process(*arguments, **options):
 @pytest.fixture(autouse=True)
 def no_first_look(request, monkeypatch):
     """Read files of ours at once; strangers' files alone are first read in a process of its own."""
-    probe = sys.modules.get("bchisto.formats.hdf5_probe")
+    probe = sys.modules.get("bchisto.core.formats.hdf5_probe")
     name = request.path.relative_to(TESTS).as_posix()
     if (
         probe is not None
@@ -322,8 +322,8 @@ def snapshot(folder):
 @pytest.fixture(scope="session")
 def described(tmp_path_factory, tissue, tiny_settings):
     """A run folder with the descriptors of `tissue`. Read only, which is checked at the end; copy it to change it."""
+    from bchisto.core.jobs import Work
     from bchisto.featurize import featurize
-    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("described") / "run"
     featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1))
@@ -336,7 +336,7 @@ def described(tmp_path_factory, tissue, tiny_settings):
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
     from bchisto.boost import BoostSettings, train
-    from bchisto.jobs import Work
+    from bchisto.core.jobs import Work
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
@@ -357,9 +357,9 @@ def boosted_maps(tmp_path_factory, tissue, tiny_settings):
     from dataclasses import replace
 
     from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
     from bchisto.encoders import EncoderChoice
     from bchisto.featurize import featurize
-    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("maps") / "run"
     featurize(tissue, out=run, settings=replace(tiny_settings, encoders=(EncoderChoice("convs"),)), work=Work(jobs=1))

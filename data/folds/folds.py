@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core import InputError, Message, MissingInputError, Names, PathInput, TextInput, as_path, as_text, few
-from ...formats import FOLD, IMAGE, PART, read_csv
-from ...jobs import write_rows
+from ...core.formats import FOLD, IMAGE, PART, read_csv
+from ...core.jobs import write_rows
 from ..facts import GIVEN, DatasetFacts, part_of
 from ..findings import report_findings
 from ..lists import match_names, read_image_list

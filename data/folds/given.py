@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...core import InputError, few
-from ...formats import PART, column_key
+from ...core.formats import PART, column_key
 from ..facts import GIVEN, DatasetFacts, given_parts
 from .plans import PARTS, FoldPlan, ScarceError, spread
 

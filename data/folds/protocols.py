@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ...core import InputError, Message, Names, one_of
-from ...formats import published_rows
-from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
+from ...core.formats import published_rows
+from ..layouts import BREAKHIS_NAME, IDC_NAME
+from ..mammograms import CBIS_NAME
 from .plans import FoldPlan, Row, ScarceError, spread
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv", "thunder": "thunder.csv"}

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import DAMAGE, ImageError, InputError, Message, few
-from ...formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
-from ...jobs import default_jobs, write_rows
+from ...core.formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
+from ...core.jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding, report_findings
 
@@ -202,7 +202,7 @@ class ImageFiles:
         Raises
         ------
         ImageError
-            See `bchisto.formats.read_header`.
+            See `bchisto.core.formats.read_header`.
         """
         try:
             *values, remarks = json.loads(self._known[self._stamp(path)][1])

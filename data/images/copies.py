@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...formats import read_header
-from ...jobs import Progress, default_jobs
+from ...core.formats import read_header
+from ...core.jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from .content import is_blank, pixels_sha256
 from .decode import decode_record

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...formats import decode_image
+from ...core.formats import decode_image
 from ..dataset import ImageRecord
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ...core import ImageError
-from ...formats import ImageHeader, largest_sample, read_header
-from ...jobs import default_jobs
+from ...core.formats import ImageHeader, largest_sample, read_header
+from ...core.jobs import default_jobs
 from ..dataset import ImageRecord
 from ..findings import Finding
 

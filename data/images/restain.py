@@ -22,8 +22,8 @@ from ...core import (
     message_of,
     readable_name,
 )
-from ...formats import decode_image
-from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
+from ...core.formats import decode_image
+from ...core.jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_notes
 from ..dataset import ImageRecord
 from ..findings import Finding, report_findings

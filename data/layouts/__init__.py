@@ -8,7 +8,6 @@ This module exports what the other modules of `bchisto.data` use.
 """
 
 from .breakhis import BREAKHIS_NAME
-from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
 from .manifest import BESIDE
@@ -30,7 +29,6 @@ from .spec import LABEL_LEVELS, LESIONS
 __all__ = [
     "BESIDE",
     "BREAKHIS_NAME",
-    "CBIS_NAME",
     "CONTEXTS",
     "DATASET_NAMES",
     "IDC_NAME",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import InputError
-from ...formats import TableFacts, published_rows, table_rows
+from ...core.formats import TableFacts, published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding

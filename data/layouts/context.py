@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core import ImageError, Message
-from ...formats import decode_image, read_header
-from ...jobs import Progress
+from ...core.formats import decode_image, read_header
+from ...core.jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...core import InputError, Message, few
-from ...formats import PART, read_csv
+from ...core.formats import PART, read_csv
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...core import InputError
-from ...jobs import Progress, default_jobs
+from ...core.jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from ..findings import Finding, Level
 from ..images import same_content

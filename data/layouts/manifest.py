@@ -8,19 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import InputError, Message, Parameter
-from ...formats import (
-    GROUP,
-    IMAGE,
-    LABEL,
-    MPP,
-    PART,
-    PATH,
-    CsvTable,
-    Role,
-    column_key,
-    is_missing,
-    read_csv,
-)
+from ...core.formats import GROUP, IMAGE, LABEL, MPP, PART, PATH, CsvTable, Role, column_key, is_missing, read_csv
 from ..dataset import ImageRecord
 from ..facts import GIVEN, part_of
 from ..findings import Finding
@@ -44,8 +32,8 @@ def read_manifest(
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
     Paths are relative to the folder of the manifest, and may be written with ``\``. An empty label, group or mpp
-    (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.formats.columns`. Blanks around
-    cells do not matter.
+    (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.core.formats.columns`. Blanks
+    around cells do not matter.
 
     Parameters
     ----------

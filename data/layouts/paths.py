@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...core import InputError, Message, few
-from ...formats import decimal_of, is_missing, limits, plausible_mpp
+from ...core.formats import decimal_of, is_missing, limits, plausible_mpp
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding
 

@@ -1,8 +1,9 @@
 """Find layouts by name or by the files of a folder, and collect the classes of all layouts.
 
-A built-in layout is a module of this folder with a `LayoutSpec` named ``LAYOUT``. Other packages add layouts through
-the entry-point group ``bchisto.datasets``. The entry point has the name of the layout, and is a `LayoutSpec` or a
-function without arguments that returns one. It replaces a built-in layout of the same name.
+A built-in layout is a module of this folder, or of ``mammograms`` beside it, with a `LayoutSpec` named ``LAYOUT``.
+Other packages add layouts through the entry-point group ``bchisto.datasets``. The entry point has the name of the
+layout, and is a `LayoutSpec` or a function without arguments that returns one. It replaces a built-in layout of the
+same name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ...core import InputError, extension_names, load_extension, one_of
+from .. import mammograms
 from ..classes import find_order, join_labels
 from ..findings import Finding
 from ..walk import walk_files
@@ -31,12 +33,13 @@ _ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", 
 
 @functools.cache
 def built_in_layouts() -> tuple[LayoutSpec, ...]:
-    """Return the layouts of this package, in the order of `_ORDER`."""
+    """Return the layouts of bchisto, in the order of `_ORDER`."""
     specs = []
-    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        spec = getattr(import_module(f"{__package__}.{info.name}"), "LAYOUT", None)
-        if isinstance(spec, LayoutSpec):
-            specs.append(spec)
+    for package in (__package__, mammograms.__name__):
+        for info in pkgutil.iter_modules(import_module(package).__path__):
+            spec = getattr(import_module(f"{package}.{info.name}"), "LAYOUT", None)
+            if isinstance(spec, LayoutSpec):
+                specs.append(spec)
     rank = {name: number for number, name in enumerate(_ORDER)}
     return tuple(sorted(specs, key=lambda spec: (rank.get(spec.name, len(rank)), spec.name)))
 

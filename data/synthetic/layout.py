@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core import InputError, OutputError
-from ...formats import read_json
-from ...jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
+from ...core.formats import read_json
+from ...core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .tissue import TISSUE_CLASSES, make_tissue
 
 _PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}

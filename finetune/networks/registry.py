@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...core import InputError, extension_names, load_extension, one_of
-from ...jobs import prepare_backend
+from ...core.jobs import prepare_backend
 from .spec import NetworkSpec
 
 ENTRY_POINT_GROUP = "bchisto.networks"

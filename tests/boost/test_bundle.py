@@ -8,9 +8,9 @@ import pytest
 from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import BundleError, InputError, OutputError
-from bchisto.crossval import BundleFacts
+from bchisto.core.jobs import Work
+from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
-from bchisto.jobs import Work
 from bchisto.predict import predict
 from packs import models_in
 
@@ -109,7 +109,7 @@ def test_other_files(tmp_path):
 
 
 def test_a_bundle_that_unpacks_to_too_much_is_not_read(path, monkeypatch):
-    monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_BYTES", 1000)
+    monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_BYTES", 1000)
     with pytest.raises(BundleError, match="unpacks to more than a model file can hold"):
         Bundle.load(path)
 
@@ -170,7 +170,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
 
 def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
     run = run_copy(described)
-    monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_MEMBERS", 6)
+    monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_MEMBERS", 6)
     with pytest.raises(InputError, match=r"6 models are more than the 5 that a model file can hold; use fewer `folds`"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
     assert not models_in(run / "boost")
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
     path = tmp_path / "m.bchisto"
     with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
         Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", lambda: text)]})
-    monkeypatch.setattr("bchisto.formats.limits.ARCHIVE_BYTES", 1000)
+    monkeypatch.setattr("bchisto.core.formats.limits.ARCHIVE_BYTES", 1000)
     with pytest.raises(InputError, match=r"are more than the .* that a model file can hold"):
         Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.npz", lambda: text)]})
     assert not list(tmp_path.iterdir())

@@ -46,7 +46,7 @@ def slides(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(slides, tmp_path_factory):
     from bchisto.boost import BoostSettings, FeatureChoice, train
-    from bchisto.jobs import Work
+    from bchisto.core.jobs import Work
 
     run = tmp_path_factory.mktemp("embedded") / "run"
     settings = BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})

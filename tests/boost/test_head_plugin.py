@@ -8,8 +8,8 @@ import pytest
 from archives import rewrite
 from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
 from bchisto.core import BundleError, InputError
+from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
-from bchisto.jobs import Work
 from packs import packs_in
 
 BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)

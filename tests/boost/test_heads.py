@@ -12,10 +12,10 @@ from bchisto.boost.kernel_head import fit_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.boost.linear_head import fit_logistic
 from bchisto.core import BundleError, InputError
-from bchisto.crossval import pack_arrays, unpack_arrays
+from bchisto.core.jobs import Work
+from bchisto.core.models import pack_arrays, unpack_arrays
 from bchisto.evaluate import apply_temperature
 from bchisto.featurize import open_store
-from bchisto.jobs import Work
 from packs import packs_in
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from bchisto.boost import BoostSettings, train, units
 from bchisto.core import BchistoError, OverwrittenError, SettingsConflictError, StoreError
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 from packs import models_in, packs_in
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -76,7 +76,7 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
     # as if another process had removed them
-    monkeypatch.setattr("bchisto.jobs.work.run_units", lambda *_, **__: [])
+    monkeypatch.setattr("bchisto.core.jobs.work.run_units", lambda *_, **__: [])
     packs_in(run / PAIR)["seed0-fold1"].unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
@@ -92,7 +92,7 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bchisto.jobs.work.run_units", interrupt)
+        patch.setattr("bchisto.core.jobs.work.run_units", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(
                 out=run,

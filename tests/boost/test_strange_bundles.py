@@ -13,9 +13,9 @@ from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, HeadSpec, train
 from bchisto.boost.heads import parse_head
 from bchisto.core import BchistoError, BundleError
-from bchisto.crossval import pack_arrays
-from bchisto.crossval.bundles import bundle_stores, bundle_view
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
+from bchisto.core.models import pack_arrays
+from bchisto.core.models.bundles import bundle_stores, bundle_view
 
 STORE = "tiny-1.0-64"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -238,7 +238,7 @@ def test_a_zip_bomb_is_not_unpacked(every_road, tmp_path):
 
 
 def test_a_manifest_larger_than_one_can_be(every_road, monkeypatch):
-    monkeypatch.setattr("bchisto.formats.limits.MANIFEST_BYTES", 1000)
+    monkeypatch.setattr("bchisto.core.formats.limits.MANIFEST_BYTES", 1000)
     with pytest.raises(BundleError, match="its manifest is larger than one can be"):
         Bundle.load(every_road["lightgbm"])
 

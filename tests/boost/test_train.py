@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
 from bchisto.core import InputError, MissingInputError, SettingsConflictError, StoreError
+from bchisto.core.jobs import Shard, Work
 from bchisto.data import FoldChoice
 from bchisto.featurize import open_store
-from bchisto.jobs import Shard, Work
 from packs import models_in, packs_in
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}

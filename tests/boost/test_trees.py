@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.boost import pack_text, parse_model
 from bchisto.core import BundleError, InputError
-from bchisto.crossval import pack_arrays
+from bchisto.core.models import pack_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

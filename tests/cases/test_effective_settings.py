@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from bchisto.recipes import load_recipe
+from bchisto.apps.recipes import load_recipe
 
 
 def printed(cli, *arguments):

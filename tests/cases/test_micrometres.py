@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import tifffile
-from bchisto.formats import read_header
+from bchisto.core.formats import read_header
 from PIL import Image
 
 RGB = np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8)

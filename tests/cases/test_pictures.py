@@ -12,8 +12,8 @@ import pictures
 import pytest
 import tifffile
 from bchisto.core import ImageError
+from bchisto.core.formats import decode_image, read_header
 from bchisto.data.synthetic import make_tissue
-from bchisto.formats import decode_image, read_header
 from PIL import Image, ImageCms
 
 RGB = make_tissue("Benign", seed=3, index=1, size=(120, 96))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.formats import decode_image
+from bchisto.core.formats import decode_image
 from picture_sweep import compare, verdict
 
 SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".dcm", ".gif", ".svg", ".pdf"}

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from bchisto.apps.explain import Explanation, write_regions
+from bchisto.core.formats import read_header
 from bchisto.data import ImageRecord
-from bchisto.explain import Explanation, write_regions
-from bchisto.formats import read_header
 from PIL import Image, ImageOps
 
 HEIGHT, WIDTH = 80, 128

@@ -68,7 +68,7 @@ def test_a_local_submit_is_cancelled_and_goes_on(cli, start, tissue, alone, tmp_
 
 @pytest.mark.slow
 def test_a_published_system_is_divided_at_each_of_its_steps(cli, tmp_path):
-    content = yaml.safe_load((files("bchisto.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
     content |= {"name": "small", "full_scale": {"source": "x", "views": ["0.5:32"]}}
     content["featurize"]["encoders"]["value"] = ["tiny"]
     content["featurize"]["views"]["value"] = ["1.0:48"]

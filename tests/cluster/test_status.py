@@ -9,8 +9,8 @@ import time
 from functools import partial
 
 import pytest
-from bchisto.cluster.plan import JobStage, progress, read_plan
-from bchisto.jobs import this_process
+from bchisto.apps.submit.plan import JobStage, progress, read_plan
+from bchisto.core.jobs import this_process
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
 BOOST = ("--folds", 3, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)

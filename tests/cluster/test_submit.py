@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from bchisto.cluster import Request, make_plan
-from bchisto.cluster.plan import JobStage, Plan
+from bchisto.apps.submit import Request, make_plan
+from bchisto.apps.submit.plan import JobStage, Plan
 from bchisto.commands.flags import in_flags
 from bchisto.commands.submit import submit
 from bchisto.core import InputError, message_of
@@ -194,7 +194,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
         f"error: {run}: Slurm does not answer here whether its jobs run; on one of its machines type: scancel 7 8\n"
     )
     assert cli("submit", "--cancel", run) == (1, "", silent)
-    monkeypatch.setattr("bchisto.cluster.slurm._MOST_SECONDS", 0.2)
+    monkeypatch.setattr("bchisto.apps.submit.slurm._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
     assert cli("submit", "--cancel", run) == (1, "", silent)
     assert cli("status", run)[:2] == (3, f"{run}: not started\nboost: not started\nnext: cd '' && \n")

@@ -7,7 +7,7 @@ import click
 import pytest
 from bchisto.cli import cli as group
 from bchisto.core import BchistoError
-from bchisto.runs import load_config
+from bchisto.core.runs import load_config
 
 ODD = (
     "010", ".inf", "-1", "99999999999999999999", "''", "true", "2024-01-01", "[]", "[[1]]", "{a: 1}", '"\\ud800"',

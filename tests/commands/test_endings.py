@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import BchistoError
+from bchisto.core.runs import record_run
 from bchisto.predict import Predictor
-from bchisto.runs import record_run
 from PIL import Image
 
 

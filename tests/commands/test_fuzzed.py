@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from bchisto.apps.recipes import load_recipe
 from bchisto.core import BchistoError
+from bchisto.core.formats import parse_yaml
+from bchisto.core.runs import load_config, read_run
 from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import read_predictions
-from bchisto.formats import parse_yaml
-from bchisto.recipes import load_recipe
-from bchisto.runs import load_config, read_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,7 +100,7 @@ def test_yaml_means_what_it_means(content):
 @given(st.sampled_from(["name", "variants", "published", "quick", "steps", "featurize", "dataset", "notes"]), value)
 def test_recipes_of_which_a_part_is_another(key, content):
     import yaml
-    from bchisto.recipes import form
+    from bchisto.apps.recipes import form
 
     recipe = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
     found, said = outcome(form.parse_recipe, {**recipe, key: content})

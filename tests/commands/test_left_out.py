@@ -151,7 +151,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
 
 def test_python_gets_one_line_too(tmp_path):
     from bchisto.core import OutputError
-    from bchisto.jobs import write_json, write_rows
+    from bchisto.core.jobs import write_json, write_rows
 
     name = os.fsdecode(b"caf\xe9.png")
     with pytest.raises(OutputError, match=r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)"):

@@ -15,7 +15,7 @@ import pytest
 from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
-from bchisto.jobs import Progress, save_arrays
+from bchisto.core.jobs import Progress, save_arrays
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -138,7 +138,7 @@ def test_a_command_without_a_word_shows_its_help(cli):
 
 def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, monkeypatch):
     times = iter([0.0, 41.0, 57.0, 58.0, 90.0, 91.0])
-    monkeypatch.setattr("bchisto.jobs.progress.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("bchisto.core.jobs.progress.time.monotonic", lambda: next(times))
     with (
         caplog.at_level(logging.INFO, "bchisto"),
         Progress(total=64, label="featurize", unit="augmentations") as progress,

@@ -12,7 +12,7 @@ import pytest
 from bchisto.cli import cli as root
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.commands.select import SelectOption
-from bchisto.jobs import remove_output, set_aside, write_json
+from bchisto.core.jobs import remove_output, set_aside, write_json
 
 NOT_PATHS = (click.Choice, click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)
 

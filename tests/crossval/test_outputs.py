@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.crossval.bundles import BundleFacts
+from bchisto.core.models.bundles import BundleFacts
 from bchisto.crossval.outputs import Outputs
 from bchisto.evaluate import PredictionTable
 

@@ -10,11 +10,11 @@ from threading import Barrier
 
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Resources, Shard, Share, Work, do_missing
 from bchisto.crossval import CrossValidation
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.data.images import content
 from bchisto.evaluate import Panel
-from bchisto.jobs import Resources, Shard, Share, Work, do_missing
 from conftest import write_tissue
 
 ONE = Resources(processes=1, cores=1)

@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
+from bchisto.apps.recipes import Scope, reproduce
 from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.commands.select import select_option
 from bchisto.core import InputError, Settings, from_options, option, plain_options
+from bchisto.core.jobs import Shard, Work
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassView
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.jobs import Shard, Work
 from bchisto.predict import PredictSettings, predict
-from bchisto.recipes import Scope, reproduce
 
 IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
@@ -149,7 +149,7 @@ EDGES = {
     "boost": ("bchisto.boost.train", "record_run"),
     "finetune": ("bchisto.finetune.run", "record_run"),
     "predict": ("bchisto.predict.run", "record_table"),
-    "reproduce": ("bchisto.recipes.reproduce", "record_run"),
+    "reproduce": ("bchisto.apps.recipes.reproduce", "record_run"),
 }
 
 
@@ -163,7 +163,7 @@ def config_of(tmp_path, monkeypatch):
     for module, name in EDGES.values():
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     # the command would look at images, which are not there, for what describing them takes
-    monkeypatch.setattr("bchisto.preflight.plan_describing", lambda _, settings, **__: (settings, None))
+    monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: (settings, None))
     # which precision an engine executes depends on the machine, and on whether the engine is installed
     monkeypatch.setattr("bchisto.featurize.pipeline._executed", lambda settings: settings)
     monkeypatch.chdir(tmp_path)

@@ -4,8 +4,8 @@ import zlib
 import numpy as np
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.formats import read_header
 from bchisto.data import decode_image, resize_image
-from bchisto.formats import read_header
 from PIL import Image
 
 

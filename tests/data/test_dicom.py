@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.formats import read_header
 from bchisto.data import decode_image, read_dataset
-from bchisto.formats import read_header
 from miniatures import write_dicom
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pydicom
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.formats import read_header
 from bchisto.data import decode_image, read_dataset
-from bchisto.formats import read_header
 from miniatures import MASS, SQUARE, overlay, write_ddsm, write_dicom, write_inbreast
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 from sample_trees import findings
@@ -47,7 +47,7 @@ def refused(path, match, *, header=True):
 
 
 def test_deflated_elements_are_refused_and_others_bounded(tmp_path, monkeypatch):
-    from bchisto.formats import limits
+    from bchisto.core.formats import limits
 
     path = packed(tmp_path / "b.dcm", DeflatedExplicitVRLittleEndian)
     refused(path, r"b\.dcm: its elements are deflated, which is not read; save it uncompressed")

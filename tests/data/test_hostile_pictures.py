@@ -9,8 +9,8 @@ import numpy as np
 import pictures
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.formats import read_header
 from bchisto.data import decode_image
-from bchisto.formats import read_header
 from pictures import chunk
 from PIL import Image
 

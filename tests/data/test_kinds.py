@@ -7,8 +7,8 @@ import pictures
 import PIL
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.formats import read_header
 from bchisto.data import decode_image
-from bchisto.formats import read_header
 from PIL import Image, ImageOps
 
 KINDS = pictures.kinds()

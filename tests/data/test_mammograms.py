@@ -89,7 +89,7 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
 
 
 def test_inbreast_personal_elements_are_not_parsed(inbreast):
-    from bchisto.formats.dicom import _read
+    from bchisto.core.formats.dicom import _read
 
     path = next((inbreast / "ALL-IMGS").iterdir())
     assert "PatientName" not in _read(path, pixels=True)
@@ -217,7 +217,7 @@ def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
 
 
 def test_the_published_cbis_tables_read_whole(shared, tmp_path):
-    from bchisto.data.layouts.cbis_ddsm import _read_table
+    from bchisto.data.mammograms.cbis_ddsm import _read_table
 
     tables = shared / "data" / "tables" / "cbis-ddsm"
     counts, patients = {}, {}

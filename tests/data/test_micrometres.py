@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tifffile
+from bchisto.core.formats import read_header
 from bchisto.data import read_dataset
-from bchisto.formats import read_header
 from miniatures import write_dicom
 
 PIXELS = np.full((40, 50, 3), 200, np.uint8)

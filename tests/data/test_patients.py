@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import (
     DatasetFacts,
     FoldChoice,
@@ -23,7 +24,6 @@ from bchisto.data import (
     write_fold_list,
 )
 from bchisto.featurize import featurize
-from bchisto.jobs import Work
 from PIL import Image
 
 SETTINGS = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 3})

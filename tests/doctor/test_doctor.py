@@ -8,9 +8,9 @@ import sys
 import threading
 
 import pytest
+from bchisto.apps.doctor import Check, as_lines, examine, machine, named, network, packages, run_checks
+from bchisto.apps.doctor.check import private_texts
 from bchisto.core import in_python
-from bchisto.doctor import Check, as_lines, examine, machine, named, network, packages, run_checks
-from bchisto.doctor.check import private_texts
 
 
 def statuses(checks):
@@ -80,7 +80,8 @@ def test_another_system_and_an_untried_python(monkeypatch):
 
 
 def test_memory_for_fewer_processes_than_cores():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0})); from bchisto.doctor import machine\n"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\n"
+    code += "from bchisto.apps.doctor import machine\n"
     code += "print(*(check.status + ' ' + check.remedy for check in machine.check_memory()))"
 
     def limited(size):
@@ -100,7 +101,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_a_small_disk(tmp_path, on_small_disk):
-    code = "import sys; from pathlib import Path; from bchisto.doctor import machine\n"
+    code = "import sys; from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "for check in machine.check_folder(Path(sys.argv[1])): print(check.name, check.status)"
     ended = subprocess.run(
         on_small_disk(tmp_path, "9m", sys.executable, "-c", code, str(tmp_path)),
@@ -285,7 +286,7 @@ def test_a_disk_on_which_a_renamed_file_keeps_its_content(tmp_path, monkeypatch)
 
 
 def test_little_room_for_temporary_files(tmp_path, on_small_disk):
-    code = "from pathlib import Path; from bchisto.doctor import machine\n"
+    code = "from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "print(*(f'{c.name} {c.status}' for c in machine.check_folder(Path('.'))), sep='\\n')"
     command, environment = on_small_disk(tmp_path, "9m", sys.executable, "-c", code), {"TMPDIR": str(tmp_path)}
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
@@ -293,7 +294,7 @@ def test_little_room_for_temporary_files(tmp_path, on_small_disk):
 
 
 def test_little_shared_memory(on_small_disk):
-    code = "from pathlib import Path; from bchisto.doctor import machine\n"
+    code = "from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "print(*(f'{c.name} {c.status}' for c in machine.check_folder(Path('.'))), sep='\\n')"
     command = on_small_disk("/dev/shm", "9m", sys.executable, "-c", code)
     ended = subprocess.run(command, capture_output=True, text=True, check=True)

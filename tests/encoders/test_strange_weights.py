@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.core import StoreError, WeightsError
+from bchisto.core.formats import check_tree
 from bchisto.encoders import fill_weights, read_weight_arrays
 from bchisto.encoders.loading import keras_trouble, read_keras
-from bchisto.formats import check_tree
 from safetensors.numpy import save_file
 
 WHOLE = {"first/kernel": np.ones((2, 2, 3, 4), np.float32), "first/bias": np.zeros(4, np.float32)}
@@ -85,7 +85,7 @@ STRANGE = {
 @pytest.mark.parametrize("name", STRANGE)
 def test_arrays_of_strangers(tmp_path, monkeypatch, name):
     file, write, message = STRANGE[name]
-    monkeypatch.setattr("bchisto.formats.limits.WEIGHTS_SMALL", 1024**2)
+    monkeypatch.setattr("bchisto.core.formats.limits.WEIGHTS_SMALL", 1024**2)
     write(tmp_path / file)
     with pytest.raises(WeightsError, match=message) as caught:
         read_weight_arrays(tmp_path / file)
@@ -201,11 +201,11 @@ def test_a_network_that_holds_is_read(network, weights):
 
 
 def test_too_much_of_anything(weights, monkeypatch):
-    monkeypatch.setattr("bchisto.formats.limits.HDF5_OBJECTS", 2)
+    monkeypatch.setattr("bchisto.core.formats.limits.HDF5_OBJECTS", 2)
     with pytest.raises(StoreError, match="more than 2 objects"):
         check_tree(weights)
     monkeypatch.undo()
-    monkeypatch.setattr("bchisto.formats.limits.HDF5_BYTES", 10)
+    monkeypatch.setattr("bchisto.core.formats.limits.HDF5_BYTES", 10)
     with pytest.raises(StoreError, match=r"w\.weights\.h5: holds more than 0 GiB"):
         check_tree(weights)
 

@@ -52,7 +52,7 @@ def figures(html):
 def evaluate_all(out):
     """Evaluate the three tables side by side; return the folder."""
     from bchisto.evaluate import evaluate
-    from bchisto.report import write_evaluation
+    from bchisto.evaluate.report import write_evaluation
 
     write_evaluation(
         evaluate([FOLDER / f"{name}.csv" for name in ("folds", "called", "lacking")], out=out, bootstrap=200)

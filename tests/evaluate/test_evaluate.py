@@ -6,9 +6,9 @@ import subprocess
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.runs import read_run
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, evaluate, measure, paper_table
-from bchisto.report import thumbnail, write_evaluation, write_report
-from bchisto.runs import read_run
+from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -214,7 +214,7 @@ def recorded(folder, rng, *, positive, rule="max"):
 
 
 def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
-    from bchisto.report import run_report
+    from bchisto.evaluate.report import run_report
 
     folder = tmp_path / "run" / "finetune"
     a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 from bchisto.evaluate import measure, read_predictions
-from bchisto.report.figures import calibration_figure, roc_figure
+from bchisto.evaluate.report.figures import calibration_figure, roc_figure
 
 
 def table_of(path, *, seed):

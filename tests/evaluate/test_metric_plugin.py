@@ -78,7 +78,7 @@ def test_ours_stay_what_they_are_beside_it(matthews):
 @pytest.mark.slow
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     from bchisto.boost import BoostSettings, train
-    from bchisto.jobs import Work
+    from bchisto.core.jobs import Work
 
     run = run_copy(described)
     (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
@@ -198,7 +198,7 @@ def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
 
 
 def test_one_fold_has_no_spread(matthews):
-    from bchisto.report.tables import other_figures, summary_cells
+    from bchisto.evaluate.report.tables import other_figures, summary_cells
 
     table = PredictionTable.from_probabilities(
         name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abab"),

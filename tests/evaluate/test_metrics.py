@@ -5,7 +5,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, default_positive, measure, two_class_scores
 from bchisto.evaluate.intervals import table_intervals
-from bchisto.report import headline
+from bchisto.evaluate.report import headline
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):

@@ -5,7 +5,7 @@ import json
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import TableChoice, evaluate
-from bchisto.report import headline
+from bchisto.evaluate.report import headline
 
 LEAK = "in both training and test sets"
 

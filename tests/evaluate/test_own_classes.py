@@ -16,7 +16,7 @@ from bchisto.evaluate import (
     measure,
     write_predictions,
 )
-from bchisto.report import headline, write_evaluation, write_report
+from bchisto.evaluate.report import headline, write_evaluation, write_report
 
 NAMES = {
     2: ("grade1", "grade2"),
@@ -80,7 +80,7 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
 
 def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     """The figure library is replaced, since no known input breaks a figure any more."""
-    from bchisto.report import panel_sections
+    from bchisto.evaluate.report import panel_sections
 
     def fail(panel):
         raise ValueError("two\nlines")

@@ -12,9 +12,9 @@ from bchisto.core import Message, Names
 from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, aggregate, measure
 from bchisto.evaluate.external import subgroups
 from bchisto.evaluate.predictions import take_rows
-from bchisto.report import choose_samples, headline, write_evaluation, write_report
-from bchisto.report.methods import REFERENCES, cite, methods_text
-from bchisto.report.study_sections import cohort_blocks, flow_blocks
+from bchisto.evaluate.report import choose_samples, headline, write_evaluation, write_report
+from bchisto.evaluate.report.methods import REFERENCES, cite, methods_text
+from bchisto.evaluate.report.study_sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -344,7 +344,7 @@ def test_one_fold_has_no_spread(rng, tmp_path):
         tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
     )
     assert "±" not in text_of(tmp_path / "r.html").replace("mean ± SD over folds", "")
-    from bchisto.report.tables import write_tables
+    from bchisto.evaluate.report.tables import write_tables
 
     write_tables(tmp_path, tables={"t": metrics}, pairs=[])
     (row,) = rows_of(tmp_path / "tables.csv")
@@ -384,7 +384,7 @@ def test_the_references_are_those_that_the_code_cites():
     root = Path(bchisto.__file__).parent
     files = [
         file
-        for room in ("boost", "finetune", "report")
+        for room in ("boost", "finetune", "evaluate/report")
         for file in (root / room).rglob("*.*")
         if file.suffix in (".py", ".txt")
     ]

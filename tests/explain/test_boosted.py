@@ -10,16 +10,16 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import pytest
+from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
+from bchisto.apps.explain.boosted import explain_boosted
+from bchisto.apps.explain.draw import colour_limits
+from bchisto.apps.explain.image import ExplainUnits
+from bchisto.apps.explain.methods import METHODS, class_of
 from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, train
 from bchisto.core import BchistoError
+from bchisto.core.jobs import Work
 from bchisto.encoders import EncoderChoice
-from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
-from bchisto.explain.boosted import explain_boosted
-from bchisto.explain.draw import colour_limits
-from bchisto.explain.image import ExplainUnits
-from bchisto.explain.methods import METHODS, class_of
 from bchisto.featurize import FeaturizeSettings, View, featurize
-from bchisto.jobs import Work
 from bchisto.predict import find_bundle, ready_model
 from onnx_files import write_onnx
 from PIL import Image
@@ -102,10 +102,10 @@ def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
 
 def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     """Adebayo et al. 2018: trees that learnt other labels of the same descriptors draw another map, off the disc."""
+    from bchisto.apps.explain.boosted import METHODS, _map
+    from bchisto.apps.explain.explanation import shown_picture
     from bchisto.boost.heads import known_head
     from bchisto.data import ImageRecord
-    from bchisto.explain.boosted import METHODS, _map
-    from bchisto.explain.explanation import shown_picture
     from bchisto.featurize import open_store
     from bchisto.predict import find_bundle
 
@@ -435,8 +435,8 @@ def test_a_notebook_shows_maps(boosted, tissue, tmp_path):
 
 def test_a_window_is_as_large_as_the_network_needs():
     """The crop, of a frame a third of its shorter side at most, at least 32, doubled until the last map has a cell."""
+    from bchisto.apps.explain.boosted import _side
     from bchisto.encoders import Encoder
-    from bchisto.explain.boosted import _side
 
     tiny = Encoder("convs", weights="random")
     for alone in (False, True):

@@ -5,17 +5,17 @@ import math
 import keras
 import numpy as np
 import pytest
+from bchisto.apps.explain import Graph, activation_and_gradient, pull_back
+from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
+from bchisto.apps.explain.methods import feature_maps
+from bchisto.apps.recipes.methods import RECIPE_METHODS
+from bchisto.apps.recipes.methods.deconvnet import check_switches, deconvnet
+from bchisto.apps.recipes.methods.masking import masks
+from bchisto.apps.recipes.methods.maximisation import excite
+from bchisto.apps.recipes.methods.taylor import _shared, check_rules, taylor
 from bchisto.core import InputError
-from bchisto.explain import Graph, activation_and_gradient, pull_back
-from bchisto.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
-from bchisto.explain.methods import feature_maps
 from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response
-from bchisto.recipes.methods import RECIPE_METHODS
-from bchisto.recipes.methods.deconvnet import check_switches, deconvnet
-from bchisto.recipes.methods.masking import masks
-from bchisto.recipes.methods.maximisation import excite
-from bchisto.recipes.methods.taylor import _shared, check_rules, taylor
 from keras import layers
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def images():
 
 
 def scores(graph, images):
-    from bchisto.explain.gradient_maps import to_numpy
+    from bchisto.apps.explain.gradient_maps import to_numpy
 
     return to_numpy(graph.scores(graph.run(images)))
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.apps.explain import METHODS, Explanation, draw
+from bchisto.apps.explain.draw import colour_limits
 from bchisto.core import InputError
-from bchisto.explain import METHODS, Explanation, draw
-from bchisto.explain.draw import colour_limits
+from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.jobs import Work
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -141,11 +141,11 @@ def patch_of_mean_colour(image, bundle):
 
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
+    from bchisto.apps.explain import ExplainSettings, Graph, explain, to_numpy
+    from bchisto.apps.recipes.methods import RECIPE_METHODS
     from bchisto.data import ImageRecord
-    from bchisto.explain import ExplainSettings, Graph, explain, to_numpy
     from bchisto.finetune import CnnBundle, make_reader
     from bchisto.predict import find_bundle
-    from bchisto.recipes.methods import RECIPE_METHODS
 
     for target in ("benign", "malignant"):
         asked = ExplainSettings("taylor", target=target)
@@ -162,8 +162,8 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
 
 @pytest.mark.parametrize("method", ["masking", "maximisation"])
 def test_methods_of_recipes(tuned, image, tmp_path, method):
-    from bchisto.explain import ExplainSettings, explain
-    from bchisto.recipes.methods import RECIPE_METHODS
+    from bchisto.apps.explain import ExplainSettings, explain
+    from bchisto.apps.recipes.methods import RECIPE_METHODS
 
     settings = ExplainSettings(method, target="benign")
     result = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)
@@ -197,7 +197,7 @@ def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, 
 
 def test_several_methods_warn_once(tuned, image, tmp_path, caplog):
     """Images are read, and warned about, once for all methods."""
-    from bchisto.explain import explain_methods, settings_of
+    from bchisto.apps.explain import explain_methods, settings_of
 
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(image.read_bytes())

@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from bchisto.apps.explain import Explanation
+from bchisto.apps.explain.explanation import shown_picture
+from bchisto.apps.explain.regions import hottest_regions, write_regions
 from bchisto.data import ImageRecord
-from bchisto.explain import Explanation
-from bchisto.explain.explanation import shown_picture
-from bchisto.explain.regions import hottest_regions, write_regions
 from PIL import Image
 from scipy import ndimage
 

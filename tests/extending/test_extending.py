@@ -89,12 +89,12 @@ def test_the_page_shows_the_package_whole():
 
 
 def test_each_is_listed_beside_ours(lab):
+    from bchisto.apps.recipes import list_recipes
     from bchisto.boost import list_heads
     from bchisto.data import list_layouts
     from bchisto.encoders import list_encoders
     from bchisto.evaluate import list_metrics
     from bchisto.finetune import list_networks
-    from bchisto.recipes import list_recipes
 
     assert "edges" in list_encoders()
     assert "lab" in list_layouts()

@@ -5,15 +5,15 @@ import shutil
 
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.jobs import Resources, Work
 from bchisto.featurize import featurize, open_store
 from bchisto.featurize.unit import bundle_units
-from bchisto.jobs import Resources, Work
 from conftest import assert_same_descriptors
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr("bchisto.jobs.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
+    monkeypatch.setattr("bchisto.core.jobs.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
     monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import ImageError, InputError
+from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.encoders.geometry import map_axes
@@ -21,7 +22,6 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
-from bchisto.jobs import Ticker, Work
 
 DENSE = FeaturizeSettings(
     encoders=(EncoderChoice("convs"),),

@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import cached_describer, crop_map, padded_length
-from bchisto.jobs import Ticker
 from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from bchisto.boost import train
 from bchisto.core import ImageError, InputError, SettingsConflictError
+from bchisto.core.jobs import Shard, Work
+from bchisto.core.runs import ImageChange
 from bchisto.data import ImageSelection
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import View, featurize
-from bchisto.jobs import Shard, Work
-from bchisto.runs import ImageChange
 
 STORE = "features/tiny-1.0-64.h5"
 ONE = Work(jobs=1)

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, describe_images, open_store
 from bchisto.featurize.crops import pad_image
-from bchisto.jobs import Ticker
 from conftest import assert_same_descriptors, write_tissue
 from PIL import Image
 

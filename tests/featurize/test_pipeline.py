@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, SettingsConflictError, TissueError, WeightsError
+from bchisto.core.jobs import Shard, Work
 from bchisto.data import ImageSelection, decode_image, read_dataset, unique_images
 from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.settings import images_per_block
-from bchisto.jobs import Shard, Work
 from bchisto.stains import MacenkoNormalizer, augment_he
 from bchisto_tiny import tiny_weights
 from PIL import Image
@@ -372,7 +372,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
 def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from bchisto.jobs import work
+    from bchisto.core.jobs import work
 
     path = tmp_path / "w.weights.h5"
     _weights_file(path, 1)

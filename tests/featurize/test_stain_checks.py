@@ -32,9 +32,9 @@ def hard(tissue, pale_image, tmp_path_factory):
 def trained(hard, tmp_path_factory):
     """A run folder of them, described and boosted by the public functions. Read only."""
     from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
     from bchisto.encoders import EncoderChoice
     from bchisto.featurize import FeaturizeSettings, View, featurize
-    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("trained") / "run"
     settings = FeaturizeSettings(
@@ -86,10 +86,10 @@ def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, hard, 
 
 
 def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
+    from bchisto.core.jobs import Ticker
     from bchisto.data import read_dataset
     from bchisto.encoders import Encoder
     from bchisto.featurize import View, describe_images
-    from bchisto.jobs import Ticker
 
     targets = {"tiny": (Encoder("convs", weights="random"), View(1.0, 64))}
     records = [record for record in read_dataset(hard).records if "pale" in record.image_id]

@@ -88,7 +88,7 @@ def test_h5py_opens_what_is_open_as_a_store(store_path, locking):
 
 def test_training_beside_an_open_store(described, run_copy):
     from bchisto.boost import BoostSettings, train
-    from bchisto.jobs import Work
+    from bchisto.core.jobs import Work
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "r+"):

@@ -363,7 +363,7 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
 
 def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
     """Whether by a signal or without an end, in a process of its own; `tests/featurize/data` holds one of each."""
-    from bchisto.formats import hdf5_probe
+    from bchisto.core.formats import hdf5_probe
 
     monkeypatch.setattr(hdf5_probe, "_SECONDS", 1)
     for name, said in (("ends-hdf5.h5", "is ended by signal 11"), ("hangs-hdf5.h5", "does not come to an end")):
@@ -373,7 +373,7 @@ def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
 
 
 def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):
-    from bchisto.formats import refuse_deadly
+    from bchisto.core.formats import refuse_deadly
 
     (tmp_path / "text.h5").write_text("no HDF5 at all")
     refuse_deadly([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])

@@ -8,10 +8,10 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
 from bchisto.finetune.augment import augmentation_ranges, make_augmenter
 from bchisto.finetune.methods import methods_of
-from bchisto.jobs import Work
 
 SPECK = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
 

@@ -7,10 +7,10 @@ import pytest
 from archives import altered, rewrite
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, ImageError, InputError
+from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
 from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
-from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 
@@ -30,8 +30,8 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
     monkeypatch.setattr("bchisto.finetune.predict.crop_key", lambda record, image, crop_seed: record.image_id)
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
+    from bchisto.core.jobs import Ticker
     from bchisto.finetune import CnnModel
-    from bchisto.jobs import Ticker
 
     records = read_dataset(tissue).records
     for fold, model in bundle.models.items():

@@ -135,12 +135,12 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
 
 
 def test_a_plan_counts_copies(monkeypatch):
+    from bchisto.apps.recipes import estimate
+    from bchisto.apps.recipes.steps import FinetuneStep
+    from bchisto.core.jobs import Work
     from bchisto.data import FoldChoice
     from bchisto.evaluate import TwoClassView
     from bchisto.finetune import TrainingCost
-    from bchisto.jobs import Work
-    from bchisto.recipes import estimate
-    from bchisto.recipes.steps import FinetuneStep
 
     records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
     ahead = SimpleNamespace(

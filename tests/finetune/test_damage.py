@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.crossval import pack_arrays
+from bchisto.core.jobs import Work
+from bchisto.core.models import pack_arrays
 from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
-from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from bchisto.core import InputError, SettingsConflictError
+from bchisto.core.jobs import Shard, Work
 from bchisto.finetune import FinetuneSettings, finetune, units
-from bchisto.jobs import Shard, Work
 
 pytestmark = pytest.mark.slow
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.finetune import (
     NETWORKS,
     FinetuneSettings,
@@ -15,7 +16,6 @@ from bchisto.finetune import (
     list_networks,
     network_of,
 )
-from bchisto.jobs import Work
 from bchisto.predict import predict
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
-from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 

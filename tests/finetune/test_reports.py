@@ -4,10 +4,10 @@ import json
 
 import pytest
 from bchisto.core import InputError, ReportError
+from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.evaluate.report import write_evaluation
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
-from bchisto.jobs import Work
-from bchisto.report import write_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def images(tmp_path_factory):
 
 def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     """With a two-class view and without, of images and patches; a failing report costs nothing."""
-    from bchisto.report import panel_sections
+    from bchisto.evaluate.report import panel_sections
 
     run = tmp_path / "run"
     with pytest.raises(InputError, match="`positive` malignant: no such class"):

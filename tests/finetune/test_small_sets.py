@@ -4,9 +4,9 @@ import json
 
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import resolved
-from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 

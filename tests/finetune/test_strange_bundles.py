@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.core import BundleError, ImageError
-from bchisto.crossval import BundleFacts, pack_arrays
+from bchisto.core.jobs import Ticker
+from bchisto.core.models import BundleFacts, pack_arrays
 from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings
 from bchisto.finetune.model import build_model, weights_bytes
 from bchisto.finetune.pretrained import network_arrays
-from bchisto.jobs import Ticker
 
 SETTINGS = FinetuneSettings("speck", size=32, batch_size=4)
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import decode_image
 from bchisto.evaluate import evaluate
+from bchisto.evaluate.report import write_evaluation
 from bchisto.finetune import (
     AUGMENTATIONS,
     FinetuneSettings,
@@ -27,8 +29,6 @@ from bchisto.finetune.augment import make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
-from bchisto.jobs import Work
-from bchisto.report import write_evaluation
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
 # networks that compile in a moment, for what is not of the network; the first has moving statistics
@@ -317,9 +317,9 @@ def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
     """Whatever this process computes with: Python's TensorFlow cannot change its number, so a worker trains then."""
     script = """
 import json, sys
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.runs import load_config
+from bchisto.core.runs import load_config
 import tensorflow as tf
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, state, units
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.units import predict_samples
-from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 

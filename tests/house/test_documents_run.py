@@ -103,8 +103,8 @@ def own_images(here, boosted):
 
 
 def explained(here, boosted):
+    from bchisto.core.jobs import Work
     from bchisto.finetune import FinetuneSettings, finetune
-    from bchisto.jobs import Work
 
     new_images(here, boosted)
     settings = FinetuneSettings("speck", epochs=1, batch_size=4)

@@ -15,17 +15,17 @@ import pytest
 from bchisto.cli import cli
 from bchisto.commands.flags import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
+from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images
 from bchisto.data.lists import only_listed
 from bchisto.evaluate import Aggregation, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
-from bchisto.jobs import Work
 from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
 
-OTHERS = {"cli.py", "cluster", "commands", "tests", "benchmarks", "tools", "docs", "build"}
-"""What is no library: the command line says flags, `cluster` writes command lines, and the rest is not installed."""
+OTHERS = {"cli.py", "submit", "commands", "tests", "benchmarks", "tools", "docs", "build"}
+"""What is no library: the command line says flags, `submit` writes command lines, and the rest is not installed."""
 
 PROGRAM = re.compile(
     r"\bbchisto (?:(?:data|runs) )?[a-z]+(?: --[a-z][\w-]*(?: [^\s-]\S*)?)*|\bpip install(?: --?[a-z][\w-]*)* [\w-]+"
@@ -37,10 +37,9 @@ NAMED = re.compile(r"`([A-Za-z_]\w*)(?:=[^`]*)?`")
 
 def library():
     for file in sorted(ROOT.rglob("*.py")):
-        room = file.relative_to(ROOT).parts[0]
-        if room in OTHERS or room.startswith("."):
-            continue
-        yield file
+        rooms = file.relative_to(ROOT).parts[:2]
+        if not OTHERS & set(rooms) and not rooms[0].startswith("."):
+            yield file
 
 
 def strings(file):
@@ -91,11 +90,11 @@ def names_in_messages():
 def public_names():
     """Return every parameter of public functions and methods, and every field of public values."""
     found = set()
-    for room in sorted(path.parent.name for path in ROOT.glob("*/__init__.py")):
-        if room in OTHERS:
+    for path in library():
+        if path.name != "__init__.py" or path.parent == ROOT:
             continue
-        module = importlib.import_module(f"bchisto.{room}")
-        for public in module.__all__:
+        module = importlib.import_module(".".join(("bchisto", *path.relative_to(ROOT).parts[:-1])))
+        for public in getattr(module, "__all__", ()):
             item = getattr(module, public)
             if inspect.isclass(item) and not issubclass(item, BaseException):
                 methods = [one for name, one in inspect.getmembers(item, callable) if not name.startswith("_")]

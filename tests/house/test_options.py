@@ -9,17 +9,17 @@ from pathlib import Path
 import bchisto
 import click
 import pytest
+from bchisto.apps.explain import ExplainSettings
+from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS, cli
 from bchisto.core import declared_options, from_options
+from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassView
-from bchisto.explain import ExplainSettings
 from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
-from bchisto.jobs import Work
 from bchisto.predict import PredictSettings
-from bchisto.recipes import Scope
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent

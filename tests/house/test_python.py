@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole
+from bchisto.core.formats import read_header
+from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.formats import read_header
-from bchisto.jobs import Work
 from bchisto.predict import predict
-from bchisto.recipes import Scope
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

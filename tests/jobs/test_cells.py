@@ -4,8 +4,8 @@ import csv
 
 import pytest
 from bchisto.core import neutral, printable, unneutral
-from bchisto.formats import read_cells, read_records
-from bchisto.jobs import json_text, write_rows
+from bchisto.core.formats import read_cells, read_records
+from bchisto.core.jobs import json_text, write_rows
 from hypothesis import example, given
 from hypothesis import strategies as st
 

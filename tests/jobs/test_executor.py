@@ -4,7 +4,7 @@ import time
 
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError, InputError
-from bchisto.jobs import Progress, Resources, Ticker, default_jobs, format_seconds, run_units
+from bchisto.core.jobs import Progress, Resources, Ticker, default_jobs, format_seconds, run_units
 from sample_units import fail_on_three, killed_on_three, square
 
 

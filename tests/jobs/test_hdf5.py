@@ -1,4 +1,4 @@
-from bchisto.formats import hdf5_reason, hdf5_trouble
+from bchisto.core.formats import hdf5_reason, hdf5_trouble
 
 
 def test_what_hdf5_says_is_put_in_words():

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bchisto.jobs import is_running, scratch_folder, this_process
+from bchisto.core.jobs import is_running, scratch_folder, this_process
 from own_process import printed_by
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SLEEPERS = """
 import logging, signal, sys
 from bchisto.core import Terminated
-from bchisto.jobs import Resources, run_units
+from bchisto.core.jobs import Resources, run_units
 from sample_units import sleep
 
 def stop(number, frame):
@@ -110,7 +110,7 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
 
 HELD = """
 import signal
-from bchisto.jobs import hold_interrupts
+from bchisto.core.jobs import hold_interrupts
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it runs in the background without Ctrl-C
 try:
@@ -143,7 +143,7 @@ def test_a_process_is_told_from_others_of_its_number():
 
 SCRATCH = """
 import shutil, signal, sys, tempfile
-from bchisto.jobs import scratch_folder
+from bchisto.core.jobs import scratch_folder
 
 module, name = {"mkdtemp": (tempfile, "mkdtemp"), "rmtree": (shutil, "rmtree")}[sys.argv[1]]
 real = getattr(module, name)
@@ -172,7 +172,7 @@ def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, moment, exp
 def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
     """Matplotlib, which Keras loads, would remove a folder at exit that the parent has removed already."""
     script = (
-        "import os, shutil, sys; from bchisto.jobs.processes import prepare_worker\n"
+        "import os, shutil, sys; from bchisto.core.jobs.processes import prepare_worker\n"
         "prepare_worker(os.getppid(), sys.argv[1])\n"
         "import matplotlib\n"
         "shutil.rmtree(sys.argv[1])"
@@ -184,7 +184,7 @@ def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_worker_of_a_user_without_a_name_or_a_home_folder_starts(tmp_path):
     script = (
-        "import os, sys; from bchisto.jobs.processes import prepare_worker\n"
+        "import os, sys; from bchisto.core.jobs.processes import prepare_worker\n"
         "del os.environ['HOME']\n"
         "os.setuid(54321)\n"
         "prepare_worker(os.getppid(), sys.argv[1])\n"

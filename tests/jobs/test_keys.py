@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.jobs import key_of, read_pack, write_pack
+from bchisto.core.jobs import key_of, read_pack, write_pack
 
 KEY = key_of("thing 1", seed=0)
 

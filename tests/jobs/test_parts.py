@@ -5,8 +5,8 @@ import stat
 
 import pytest
 from bchisto.core import InputError, OutputError
-from bchisto.formats import read_json
-from bchisto.jobs import atomic_output, ensure_folder, remove_tree, write_json, write_rows
+from bchisto.core.formats import read_json
+from bchisto.core.jobs import atomic_output, ensure_folder, remove_tree, write_json, write_rows
 
 
 def test_a_file_is_absent_or_whole(tmp_path):
@@ -54,7 +54,7 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path):
 
 def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_path, monkeypatch):
     """As `predict` removes the parts of a table that is finished: who is just writing one writes it once more."""
-    from bchisto.jobs import parts
+    from bchisto.core.jobs import parts
 
     folder, sync = tmp_path / "parts", parts._sync
 
@@ -63,7 +63,7 @@ def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_
             shutil.rmtree(folder)
         sync(path)
 
-    monkeypatch.setattr("bchisto.jobs.parts._sync", removed)
+    monkeypatch.setattr("bchisto.core.jobs.parts._sync", removed)
     with pytest.raises(OutputError, match="a.csv: cannot be written .No such file") as caught:
         write_rows(folder / "a.csv", ["a"], [])
     assert isinstance(caught.value.__cause__, FileNotFoundError)

@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from bchisto.jobs import Progress
+from bchisto.core.jobs import Progress
 from own_process import printed_by
 
 LEFT = re.compile(r"(\d+):(\d\d):(\d\d) left")
@@ -67,7 +67,7 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
 
 INTERRUPTED = """
 import logging, signal, sys
-from bchisto.jobs import Resources, run_units
+from bchisto.core.jobs import Resources, run_units
 
 def stops(unit, ticker):
     ticker.tick(kept=sys.argv[1] == "each")

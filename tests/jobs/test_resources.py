@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import sample_units
-from bchisto.jobs import (
+from bchisto.core.jobs import (
     Resources,
     Ticker,
     Work,
@@ -33,8 +33,8 @@ def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
 )
 def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
     """What TensorFlow sees is replaced."""
-    monkeypatch.setattr("bchisto.jobs.backend._tensorflow_gpus", lambda: seen)
-    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 16)
+    monkeypatch.setattr("bchisto.core.jobs.backend._tensorflow_gpus", lambda: seen)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 16)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
     found = network_resources()
     assert found == Resources(len(seen), 16, gpus)
@@ -51,17 +51,17 @@ def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
     import tensorflow as tf
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("bchisto.jobs.backend._tensorflow_gpus", lambda: [*range(len(capabilities))])
+    monkeypatch.setattr("bchisto.core.jobs.backend._tensorflow_gpus", lambda: [*range(len(capabilities))])
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: capabilities)
     monkeypatch.setattr(
         tf.config.experimental, "get_device_details", lambda one: {"compute_capability": one} if one else {}
     )
-    monkeypatch.setattr("bchisto.jobs.backend._start_tensorflow", lambda: None)
+    monkeypatch.setattr("bchisto.core.jobs.backend._start_tensorflow", lambda: None)
     assert gpus_have_bfloat16() == expected
 
 
 def test_threads_of_networks_share_the_cores(monkeypatch):
-    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 16)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 16)
     for threads, processes in (("1", 16), ("3", 5), ("16", 1), ("40", 1)):
         monkeypatch.setenv("BCHISTO_THREADS", threads)
         assert network_resources() == Resources(processes, 16)
@@ -162,7 +162,7 @@ def test_networks_are_computed_with_the_threads_that_are_asked_for():
     ],
 )
 def test_the_training_of_few_networks_leaves_no_core_idle(monkeypatch, how, units, begun, variable, expected):
-    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 6)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 6)
     monkeypatch.delenv("BCHISTO_THREADS", raising=False)
     if variable is not None:
         monkeypatch.setenv("BCHISTO_THREADS", variable)
@@ -171,7 +171,7 @@ def test_the_training_of_few_networks_leaves_no_core_idle(monkeypatch, how, unit
 
 
 def test_cards_leave_threads_alone(monkeypatch):
-    monkeypatch.setattr("bchisto.jobs.resources.visible_gpus", lambda: ("0", "1"))
+    monkeypatch.setattr("bchisto.core.jobs.resources.visible_gpus", lambda: ("0", "1"))
     found = Work().training(1)
     assert (found.gpus, found.threads, found.recorded) == (("0", "1"), None, {})
 
@@ -188,7 +188,7 @@ asked = []
 real = tf.config.get_visible_devices
 tf.config.get_visible_devices = lambda kind=None: [Card()] if kind == "GPU" else real(kind)
 tf.config.experimental.set_memory_growth = lambda card, on: asked.append((card.name, on))
-from bchisto.jobs import network_resources
+from bchisto.core.jobs import network_resources
 assert network_resources().gpus == ("0",), network_resources()
 assert asked and set(asked) == {("/physical_device:GPU:0", True)}, asked
 assert not context.context()._initialized, "a card was claimed by asking"
@@ -208,7 +208,7 @@ def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
 
 JAX = """
 import os
-from bchisto.jobs import network_resources
+from bchisto.core.jobs import network_resources
 found = network_resources()
 assert found.gpus == () and found.processes == found.cores, found
 print(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])

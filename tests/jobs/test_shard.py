@@ -1,6 +1,6 @@
 import pytest
 from bchisto.core import InputError
-from bchisto.jobs import Shard
+from bchisto.core.jobs import Shard
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 16])

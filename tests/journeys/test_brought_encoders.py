@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from bchisto.crossval import bundle_stores
+from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
 from conftest import need, write_tissue
 from PIL import Image

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 from bchisto.core import ImageError
-from bchisto.formats import decode_image, read_header
+from bchisto.core.formats import decode_image, read_header
 
 LEVELS = 1.0
 """Mean difference in grey levels below which two readers agree: 16 bits may be divided by 256 or 257."""

@@ -40,7 +40,7 @@ def opencv_threads(unit, ticker):
 
 
 def network_threads(unit, ticker):
-    from bchisto.jobs import prepare_backend
+    from bchisto.core.jobs import prepare_backend
 
     prepare_backend()
     import tensorflow as tf

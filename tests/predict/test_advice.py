@@ -3,9 +3,9 @@
 import pytest
 from archives import altered
 from bchisto.core import InputError
-from bchisto.crossval import bundle_stores
+from bchisto.core.jobs import Work
+from bchisto.core.models import bundle_stores
 from bchisto.encoders import EncoderChoice, open_encoder
-from bchisto.jobs import Work
 from bchisto.predict import advised, predict
 from PIL import Image
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from bchisto.core import OutputError
-from bchisto.jobs import Work, write_pack
+from bchisto.core.jobs import Work, write_pack
 from bchisto.predict import predict
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ SCRIPT = f"""
 import sys, time
 from pathlib import Path
 import bchisto.featurize.settings
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 from bchisto.predict import predict
 
 bchisto.featurize.settings._MOST_IMAGES = 2

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bchisto.core import ImageError
+from bchisto.core.jobs import Work, write_pack
 from bchisto.data import ImageRecord
-from bchisto.jobs import Work, write_pack
 from bchisto.predict import ModelFile, predict
 from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
 from PIL import Image

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError, MissingInputError, WeightsError
+from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
-from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto_tiny import tiny_weights
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
-from bchisto.jobs import Ticker, Work
 from bchisto.predict import Predictor
 from bchisto.predict.model import ModelFile, load_model
 from bchisto.predict.predicted import image_units

@@ -8,11 +8,11 @@ import pytest
 from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.evaluate.report import write_evaluation
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
-from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
-from bchisto.report import write_evaluation
 from PIL import Image
 
 VIEW = TwoClassView(sensitivities=(0.8,))

@@ -13,7 +13,7 @@ from archives import rewrite
 from bchisto.boost import Bundle
 from bchisto.boost.gaussian import fit_gaussian, left_out_distances, placed
 from bchisto.core import BundleError
-from bchisto.crossval import pack_arrays
+from bchisto.core.models import pack_arrays
 from bchisto.featurize import open_store
 from conftest import write_tissue
 from PIL import Image

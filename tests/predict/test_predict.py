@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.core import InputError, MissingInputError, OutputError, WeightsError
+from bchisto.core.jobs import Work
 from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
-from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from bchisto_tiny import tiny_weights
 from PIL import Image
@@ -152,7 +152,7 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path, monkeypatch):
     import h5py
     from bchisto.boost import BoostSettings, train
-    from bchisto.jobs import Work
+    from bchisto.core.jobs import Work
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
@@ -175,8 +175,8 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
 def two_weights(tmp_path_factory, tissue, tiny_settings):
     """A bundle of two stores of one encoder, made with the weights of two files."""
     from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
     from bchisto.featurize import View, featurize
-    from bchisto.jobs import Work
 
     root = tmp_path_factory.mktemp("two")
     for seed, crop in ((1, 64), (2, 48)):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, DependencyError, InputError, as_frame
+from bchisto.core.jobs import Work
 from bchisto.data import decode_image
 from bchisto.evaluate import read_predictions
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.jobs import Work
 from bchisto.predict import Predictor, predict
 
 

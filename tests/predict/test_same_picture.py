@@ -6,12 +6,12 @@ import shutil
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, crop_key, decode_image, pixels_sha256
 from bchisto.data.images.content import CROP_SEEDS
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 

@@ -12,7 +12,7 @@ import pytest
 from archives import altered
 from bchisto.boost import Bundle
 from bchisto.core import InputError, OutputError
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.crossval import pack_arrays
+from bchisto.core.models import pack_arrays
 
 STORE = "tiny-1.0-64"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bchisto.apps.check import check_protocols, choose_records, fit_views, fitting_views, preflight
 from bchisto.cli import cli as command_line
+from bchisto.core.jobs import Work
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice, encoder_facts
 from bchisto.featurize import FeaturizeSettings, View, images_per_block
-from bchisto.jobs import Work
-from bchisto.preflight import check_protocols, choose_records, fit_views, fitting_views, preflight
 from conftest import need, write_tissue
 from miniatures import write_inbreast
 from page_probe import PAPER, probe_page
@@ -428,7 +428,7 @@ def test_mammograms_get_no_stain(tmp_path, cli):
 
 @pytest.fixture(scope="module")
 def page(odd, tmp_path_factory):
-    from bchisto.preflight import write_preflight
+    from bchisto.apps.check import write_preflight
 
     path = tmp_path_factory.mktemp("page") / "pré.html"
     found = preflight(ImageSelection(odd / "liste.csv"), settings=SETTINGS, decode=True)

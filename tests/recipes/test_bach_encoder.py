@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from bchisto.apps.recipes import list_recipes, load_recipe
+from bchisto.apps.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes.settings import build_steps
+from bchisto.core.jobs import Work
 from bchisto.featurize import View
 from bchisto.featurize.crops import GRID
-from bchisto.jobs import Work
-from bchisto.recipes import list_recipes, load_recipe
-from bchisto.recipes.recipe import ReproduceRequest
-from bchisto.recipes.settings import build_steps
 from PIL import Image
 
 

@@ -6,11 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.core import InputError, MissingInputError, SettingsConflictError
+from bchisto.core.jobs import Work
 from bchisto.evaluate import evaluate
-from bchisto.jobs import Work
-from bchisto.recipes import Scope, estimate_recipe, load_recipe, reproduce
-from bchisto.report import write_evaluation
+from bchisto.evaluate.report import write_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,8 @@ def test_each_magnification_is_a_run_of_its_own(done):
 
 
 def test_the_printed_settings_are_those_of_the_run(done, breakhis):
-    from bchisto.recipes.effective import effective_settings
-    from bchisto.recipes.recipe import ReproduceRequest
+    from bchisto.apps.recipes.effective import effective_settings
+    from bchisto.apps.recipes.recipe import ReproduceRequest
 
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from bchisto.recipes import load_recipe
-from bchisto.recipes.effective import effective_settings
-from bchisto.recipes.methods import RECIPE_METHODS
-from bchisto.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes import load_recipe
+from bchisto.apps.recipes.effective import effective_settings
+from bchisto.apps.recipes.methods import RECIPE_METHODS
+from bchisto.apps.recipes.recipe import ReproduceRequest
 
 PAGE = Path(__file__).parents[2] / "docs" / "elements.md"
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")

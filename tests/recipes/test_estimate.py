@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+from bchisto.apps.recipes import estimate
+from bchisto.apps.recipes.steps import FinetuneStep
+from bchisto.core.jobs import Resources
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView
 from bchisto.finetune import FinetuneSettings, TrainingCost
-from bchisto.jobs import Resources
-from bchisto.recipes import estimate
-from bchisto.recipes.steps import FinetuneStep
 
 SETTINGS = FinetuneSettings("speck", epochs=10)
 

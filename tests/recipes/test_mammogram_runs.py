@@ -8,12 +8,12 @@ import miniatures
 import numpy as np
 import pytest
 import yaml
+from bchisto.apps.recipes import Scope, estimate_recipe, reproduce
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
 from bchisto.finetune import CnnBundle
-from bchisto.jobs import Work
 from bchisto.predict import predict
-from bchisto.recipes import Scope, estimate_recipe, reproduce
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(inbre
     """
     for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
         monkeypatch.setattr(f"bchisto.crossval.{place}", lambda *args, **options: None)
-    content = yaml.safe_load((files("bchisto.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
     small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
     del content["explain"]
     for name in ("top", "freeze", "weights", "tensorboard"):

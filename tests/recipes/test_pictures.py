@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from bchisto.apps.recipes import load_recipe
+from bchisto.apps.recipes.pictures import Trained, make_pictures, pictures_of
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import PredictionTable
-from bchisto.jobs import Work
-from bchisto.recipes import load_recipe
-from bchisto.recipes.pictures import Trained, make_pictures, pictures_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from bchisto.recipes.pictures import Trained, make_pictures, pictures_of
     ],
 )
 def test_a_section_that_does_not_fit_is_refused_before_any_work(tmp_path, change, message):
-    content = yaml.safe_load((files("bchisto.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8"))
     content["explain"] |= {name: {"value": value, "source": "ours"} for name, value in change.items()}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))

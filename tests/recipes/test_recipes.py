@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bchisto.apps.recipes import list_recipes, load_recipe
+from bchisto.apps.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes.settings import build_steps
+from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
+from bchisto.apps.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
@@ -20,11 +25,6 @@ from bchisto.evaluate import (
 )
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
-from bchisto.recipes import list_recipes, load_recipe
-from bchisto.recipes.recipe import ReproduceRequest
-from bchisto.recipes.settings import build_steps
-from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
-from bchisto.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
 
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 
@@ -110,8 +110,8 @@ def test_multipliers_go_with_pretrained_weights_only():
 
 def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     """Levy & Jain fine-tune AlexNet; the article on IDC does not say so, and its AlexNet takes patches of 50 pixels."""
+    from bchisto.apps.recipes.runner import comparable_note
     from bchisto.finetune.model import untrained_notice
-    from bchisto.recipes.runner import comparable_note
 
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
     (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
@@ -250,7 +250,7 @@ def test_conclusions_that_are_not_judged(tmp_path):
 
 
 def test_unknown_patients_do_not_keep_figures_from_being_compared():
-    from bchisto.recipes.runner import comparable_note
+    from bchisto.apps.recipes.runner import comparable_note
 
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
     assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
@@ -258,7 +258,7 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
-    from bchisto.recipes.recipe import ReproduceRequest
+    from bchisto.apps.recipes.recipe import ReproduceRequest
 
     order = ReproduceRequest(images=tmp_path, run=tmp_path / "run", seeds=3)
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
@@ -430,8 +430,8 @@ def test_training_times_are_compared_in_turns(tmp_path):
 def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    from bchisto.recipes import runner
-    from bchisto.recipes.parts import Part
+    from bchisto.apps.recipes import runner
+    from bchisto.apps.recipes.parts import Part
 
     recipe = load_recipe("idc-patches")
     asked = []
@@ -491,8 +491,8 @@ def test_conclusions_of_no_known_form(claim, message):
 @pytest.mark.parametrize("held", [True, False])
 def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     """Six parts by hand: two images a patient and class, so each part has one patient of each class."""
+    from bchisto.apps.recipes.parts import Part
     from bchisto.data.folds.folds import read_fold_list
-    from bchisto.recipes.parts import Part
 
     lines = ["path,label,group"]
     for k in range(24):
@@ -551,7 +551,7 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
 @pytest.mark.parametrize("better", [4, 6, 8, 12, 16])
 def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
     """Intervals of few images are shrunk to the middle, or end at 1: neither moves the end that is judged."""
-    from bchisto.recipes.tables.claims import Shown, half_width
+    from bchisto.apps.recipes.tables.claims import Shown, half_width
 
     labels = np.arange(20) % 2
     tables = []

@@ -8,12 +8,12 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
+from bchisto.apps.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
+from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.data import make_bach
 from bchisto.evaluate import TwoClassView
-from bchisto.jobs import Work
-from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
-from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -350,7 +350,7 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
     )
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
-    made = [record.getMessage() for record in caplog.records if record.name.startswith("bchisto.jobs")]
+    made = [record.getMessage() for record in caplog.records if record.name.startswith("bchisto.core.jobs")]
     assert all(message.endswith("models are trained already") for message in made)
 
 
@@ -488,7 +488,7 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
     described once each.
     """
     bach = make_bach(tmp_path / "bach", images_per_class=2, size=(1320, 1304))
-    content = yaml.safe_load((files("bchisto.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
     content["quick"]["featurize"]["augmentations"] = 1
     options = ("--images", bach, "--out", tmp_path / "run", "--quick", "--weights", "random", "--jobs", 1)
     code, out, err = cli("reproduce", write(tmp_path, content), *options)

@@ -9,10 +9,10 @@ import miniatures
 import numpy as np
 import pytest
 import yaml
+from bchisto.apps.recipes import load_recipe
+from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.data import read_dataset
 from bchisto.evaluate import Panel, PredictionTable, measure
-from bchisto.recipes import load_recipe
-from bchisto.recipes.tables import Obtained, Runs, compare_published
 from scipy.stats import t as student
 
 GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6": 8}
@@ -184,7 +184,7 @@ def test_parameters_are_counted(tmp_path):
 
 def test_a_plan_says_what_it_times_and_indexes_once(shared, tmp_path, cli):
     """A small network in the place of the three, on real patches."""
-    content = yaml.safe_load((files("bchisto.recipes") / "idc-patches.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "idc-patches.yaml").read_text(encoding="utf-8"))
     content["finetune"] |= {
         name: {"value": value, "source": "x"} for name, value in (("network", "speck"), ("size", 32))
     }

@@ -5,14 +5,14 @@ from importlib import resources
 
 import pytest
 import yaml
+from bchisto.apps.recipes import load_recipe
 from bchisto.core import InputError
-from bchisto.recipes import load_recipe
 
 
 @pytest.fixture
 def recipe():
     """What is in a recipe of ours, to be changed."""
-    text = (resources.files("bchisto.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
+    text = (resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
     return copy.deepcopy(yaml.safe_load(text))
 
 
@@ -55,7 +55,7 @@ def test_the_key_of_a_table_is_no_path(recipe, refused, name):
 
 
 def test_a_table_whose_key_is_a_path_is_not_written(tmp_path):
-    from bchisto.report import PublishedTable, write_published
+    from bchisto.evaluate.report import PublishedTable, write_published
 
     with pytest.raises(InputError, match="becomes a part of a path"):
         write_published(tmp_path / "out", [PublishedTable("../x", "t", "s", ())])
@@ -64,8 +64,8 @@ def test_a_table_whose_key_is_a_path_is_not_written(tmp_path):
 
 def test_folds_of_a_quick_run_are_no_path(tmp_path):
     """A quick run writes lists that are called after the folds of a recipe."""
+    from bchisto.apps.recipes.parts import write_quick
     from bchisto.data import Dataset
-    from bchisto.recipes.parts import write_quick
 
     dataset = Dataset(name="bach", root=tmp_path, records=(), classes=(), findings=())
     with pytest.raises(InputError, match="no published list of this name"):

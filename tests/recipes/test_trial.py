@@ -8,10 +8,10 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from bchisto.apps.check import plan_describing
 from bchisto.core import InputError
 from bchisto.data import make_tissue
 from bchisto.featurize import FeaturizeSettings, View, preset_options, resolve_settings
-from bchisto.preflight import plan_describing
 from PIL import Image
 
 

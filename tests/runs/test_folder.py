@@ -2,7 +2,7 @@
 
 import pytest
 from bchisto.core import InputError, OverwrittenError, SettingsConflictError
-from bchisto.runs import FolderSettings
+from bchisto.core.runs import FolderSettings
 
 
 def settings_of(folder, settings, **options):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.runs import diff_runs, list_runs, read_run, record_run
+from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
 
 
 def make(run, *, crops=20, accuracy=0.8, fail=False):
@@ -61,7 +61,7 @@ def test_folders_that_are_no_runs(tmp_path):
 
 
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
-    from bchisto.jobs import this_process
+    from bchisto.core.jobs import this_process
 
     mine = this_process()
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.jobs import write_json
-from bchisto.runs import describe_differences, differences, load_config, record_run, record_table
+from bchisto.core.jobs import write_json
+from bchisto.core.runs import describe_differences, differences, load_config, record_run, record_table
 
 
 def records(run):

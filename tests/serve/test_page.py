@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from bchisto.jobs import Work
+from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_server import serving
 from PIL import Image
@@ -293,7 +293,7 @@ def test_more_than_can_wait(page, tissue):
 def test_a_slow_client_keeps_nobody_waiting(start, run_folders, tissue):
     """Others get their answers meanwhile, and the slow one is told."""
     code = (
-        "import sys\nfrom bchisto.formats import limits\nlimits.SERVED_IDLE_SECONDS = 1\n"
+        "import sys\nfrom bchisto.core.formats import limits\nlimits.SERVED_IDLE_SECONDS = 1\n"
         "from bchisto.cli import main\nmain(sys.argv[1:])"
     )
 

@@ -1,0 +1,138 @@
+"""The outcome of a check (name, status, finding, remedy), and lists of checks as text and JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ... import __version__
+from ...core import BchistoError, Write, message_of, written
+
+_log = logging.getLogger(__name__)
+
+Status = Literal["ok", "note", "warning", "failure"]
+"""A note is a fact that some users want to change; with a failure, commands will fail."""
+
+_ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
+
+
+_IMAGE = re.compile(r"[^\s:;,()'\"]+\.(tiff?|png|jpe?g|dcm|dicom|ljpeg)\b", re.IGNORECASE)
+"""Matches file names of images, which may contain the name of a patient."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes
+    ----------
+    name : str
+        What was checked.
+    status : {"ok", "note", "warning", "failure"}
+    finding : str
+        What was found.
+    remedy : str or Message
+        What to type or do; empty if there is nothing to fix.
+    """
+
+    name: str
+    status: Status
+    finding: str
+    remedy: str = ""
+
+
+def run_checks(
+    checks: Mapping[str, Callable[[], Iterable[Check]]], *, hide: Mapping[str, str], write: Write
+) -> list[Check]:
+    """Run checks; a check that raises an exception is a failure, and the others still run.
+
+    Parameters
+    ----------
+    checks : mapping of str to callable
+        Name of a check to the function that does it.
+    hide : mapping of str to str
+        Private text, such as a path with a person's name, to its replacement in findings and remedies.
+    write : callable
+        Writes names of parameters in messages, see `bchisto.core.written`.
+
+    Returns
+    -------
+    list of Check
+        Failures first, then warnings, notes, and checks without a problem.
+    """
+    done: list[Check] = []
+    for name, check in checks.items():
+        try:
+            done += check()
+        except BchistoError as error:
+            done.append(Check(name, "failure", written(message_of(error), write)))
+        except Exception as error:  # noqa: BLE001 - a broken package may raise anything
+            _log.debug("the error in full", exc_info=True)
+            done.append(Check(name, "failure", f"{type(error).__name__}: {error}"))
+    hidden = sorted(hide.items(), key=lambda pair: -len(pair[0]))  # a folder inside the home folder is replaced first
+
+    def anonymous(text: str) -> str:
+        for private, public in hidden:
+            text = re.sub(_as_path(private), public, text)
+        return " ".join(_IMAGE.sub("IMAGE", text).split())
+
+    cleaned = [Check(c.name, c.status, anonymous(c.finding), anonymous(written(c.remedy, write))) for c in done]
+    return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
+
+
+def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
+    """Return lines of text for a terminal: the checks that need attention (or all), and a summary.
+
+    Examples
+    --------
+    >>> as_lines([Check("Python", "ok", "3.11.7")])
+    ['1 check, nothing to correct; -v lists it all']
+    """
+    shown = [check for check in checks if every or check.status in ("failure", "warning")]
+    wide = max((len(check.name) for check in shown), default=0)
+    lines = []
+    for check in shown:
+        lines.append(f"{check.status:<7}  {check.name:<{wide}}  {check.finding}")
+        if check.remedy:
+            lines.append(f"{'':<7}  {'':<{wide}}  -> {check.remedy}")
+    counts = [(sum(check.status == status for check in checks), status) for status in ("failure", "warning")]
+    total = f"{len(checks)} check{'s' * (len(checks) != 1)}"
+    trouble = ", ".join(f"{count} {status}{'s' * (count != 1)}" for count, status in counts if count)
+    more = "" if every else "; -v lists it all"
+    return [*lines, f"{total}, {trouble or 'nothing to correct'}{more}"]
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """Return checks JSON-ready: the version of bchisto, whether a check failed, and each check."""
+    return {
+        "bchisto": __version__,
+        "failed": any(check.status == "failure" for check in checks),
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _as_path(private: str) -> str:
+    """Return a pattern that matches a private text only as a whole path: the folder `run`, but not the word "run"."""
+    if "/" not in private:
+        return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
+    return re.escape(private) + (r"(?![\w-])" if private[-1] != "/" else "")
+
+
+def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
+    """Return the texts that `run_checks` hides: the home folder, the user name, and the given paths by their names."""
+    hidden: dict[str, str] = {}
+    with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
+        hidden |= {f"/{getpass.getuser()}/": "/USER/"}
+    hidden |= {f"{Path.home()}/": "~/", str(Path.home()): "~"}
+    for word, path in paths.items():
+        if path is not None:
+            hidden |= {str(path.absolute()): word, str(path.resolve()): word}
+            if len(str(path)) > 2:  # a path such as "." would match in every sentence
+                hidden[str(path)] = word
+    return hidden

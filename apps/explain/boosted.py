@@ -1,0 +1,149 @@
+"""Heat maps of boosted ensembles: the probability of a class at each position of an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...core import ImageError
+from ...core.jobs import Ticker
+from ...data import ImageRecord
+from ...encoders import CropEncoder, Encoder, map_axes
+from ...featurize import NormalisedImage, norm_pool, normalise_images, pad_image
+from ...predict import BoostedModel, Outliers
+from .explanation import EVEN, Explanation, Picture
+from .methods import METHODS, ExplainSettings, answered
+from .places import Floats, Places, around, grid_starts, means_over, spread
+
+_STEPS = {"dense": 8, "exact": 4}
+"""Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
+
+_MOST_PLACES = 32
+"""Largest number of grid positions along an axis."""
+
+_LEAST = 32
+"""Smallest side of a window, in pixels at the scale of the encoder."""
+
+
+def explain_boosted(
+    model: BoostedModel,
+    record: ImageRecord,
+    picture: Picture,
+    *,
+    settings: ExplainSettings,
+    target: int | None,
+    file: Path | None = None,
+) -> Explanation:
+    """Explain one image by the method ``map``: the probability of a class at each position.
+
+    Parameters
+    ----------
+    model : BoostedModel
+    record : ImageRecord
+    picture : ndarray of uint8, shape (height, width, 3)
+        The image as it is displayed.
+    settings : ExplainSettings
+    target : int or None
+        Index of the class; None for the most probable one.
+    file : Path, optional
+        The model file; a file next to it lists the names of the training images.
+
+    Returns
+    -------
+    Explanation
+        Its notes name the nearest training images, if the model file holds a reference for that.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used.
+    """
+    ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    if isinstance(features, str):
+        raise ImageError(features)
+    method, shares = METHODS[settings.method], model.bundle.predict(features)[0]
+    blank, index = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
+    if (outliers := Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)) is not None:
+        blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
+    return _map(model, record, blank, picture, index, window=settings.window)
+
+
+def _map(
+    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
+) -> Explanation:
+    bundle, values = model.bundle, np.zeros(picture.shape[:2])
+    means = np.zeros(len(bundle.classes))
+    for store in bundle.models:
+        shares, places = _by_place(model, record, store, window=window)
+        values += spread(shares[:, :, target], places, values.shape)
+        means += means_over(shares, places, values.shape)
+    base = bundle.base
+    return replace(
+        blank, values=values.astype(np.float32), limits=(0.0, 1.0), overall=bundle.classes[int(means.argmax())],
+        centre=1 / len(bundle.classes) if base is None else float(base[target]),
+        base=EVEN if base is None else "the prediction without any feature",
+    )  # fmt: skip
+
+
+def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
+    """Return the probabilities by the models of one feature file at each grid position, and the positions.
+
+    Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
+    it, in the same way as the crops of an image.
+    """
+    settings, encoder = model.settings[store], model.encoders[store]
+    view = settings.views[0]
+    image = _frame(model, record, store)
+    frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
+    height, width = frame.shape[:2]
+    side = _side(
+        encoder,
+        round(window * view.factor(record.mpp)) if window else 0,
+        crop=view.crop,
+        shorter=min(height, width),
+        alone=settings.mode != "dense",
+    )
+    steps = _STEPS[settings.mode]
+    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
+    if settings.mode == "dense" and isinstance(encoder, Encoder):
+        descriptors = encoder.encode_windows(frame, corners)
+    else:
+        crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
+        size = settings.batch_size
+        descriptors = np.concatenate(
+            [encoder.encode(np.stack(crops[at : at + size])) for at in range(0, len(crops), size)]
+        )
+    grid = descriptors.reshape(len(tops), len(lefts), -1)
+    pooled = np.stack([norm_pool(around, settings.pool) for around in around(grid, steps // 4)])
+    shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
+    return shares, [
+        (starts + side / 2 - (padded - length) // 2) / length
+        for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
+    ]
+
+
+def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
+    """Return the side of a window: the requested one or a default, but no smaller than the network needs.
+
+    If each window is encoded `alone`, the default is the size of a crop. In a smaller window more cells are at the
+    border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
+    """
+    side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
+    model = getattr(encoder, "model", None)  # an encoder without feature maps has no model, and resizes its crops
+    while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
+        side = min(2 * side, shorter)
+    return side
+
+
+def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
+    """Return the image as the encoder of a feature file sees it: scaled and normalised, without augmentation."""
+    settings = model.settings[store]
+    (image,) = normalise_images(
+        [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"
+    )
+    if not isinstance(image, NormalisedImage):
+        raise ImageError(image.message)
+    return np.ascontiguousarray(image.scales[settings.views[0].level])

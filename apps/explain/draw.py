@@ -1,0 +1,220 @@
+"""Draw explanations: the heat map over its image with a colour bar, small pictures, and the limitations as text."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.jobs import atomic_output
+from .explanation import Explanation, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+_SIDE = 560
+"""Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
+
+_TILE = 176
+_GAP, _BAR = 16, 22
+_SMALL, _LARGE = 15, 19
+_INK, _FAINT, _PAPER = (28, 31, 36), (90, 96, 106), (255, 255, 255)
+
+_RED, _BLUE = np.array([178.0, 12.0, 36.0]), np.array([18.0, 72.0, 168.0])
+"""Ends of the two-sided colour scale: more likely and less likely."""
+
+_HOT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64)
+"""One-sided colour scale, from dark to light."""
+
+_NEARLY_ALL = 99.5
+"""Percentile at which a colour bar without fixed ends stops, so that a single pixel does not make all others pale."""
+
+_SHORTEST = 0.25
+"""Smallest fraction of the colour bar over which a side reaches its full colour.
+
+Without it, the narrow side above a base of 0.95 would be drawn as intensely as the other."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def colour_limits(explanation: Explanation) -> tuple[float, float]:
+    """Return the values at the ends of the colour bar."""
+    if explanation.limits is not None:
+        return explanation.limits
+    values = np.asarray(explanation.values, np.float64)
+    reach = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
+    reach = max(reach, explanation.floor)
+    reach = reach or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
+    return (explanation.centre - reach if explanation.signed else explanation.centre), explanation.centre + reach
+
+
+def lay_over(explanation: Explanation) -> Picture:
+    """Overlay a map on its image, in grey so that the colours of the image are not mistaken for those of the map.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+    """
+    if explanation.picture is None or explanation.values is None:
+        raise ValueError("an explanation without a map cannot be laid over an image")
+    grey = explanation.picture.mean(axis=2)[..., np.newaxis]
+    return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
+
+
+def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
+    (low, high), centre = colour_limits(explanation), explanation.centre
+    if explanation.signed:
+        least = max(_SHORTEST * (high - low), 1e-30)
+        up = np.clip((values - centre) / max(high - centre, least), 0, 1)[..., np.newaxis]
+        down = np.clip((centre - values) / max(centre - low, least), 0, 1)[..., np.newaxis]
+        strength = 0.8 * np.sqrt(up + down)
+        colour = np.where(up > 0, _RED, _BLUE)
+    else:
+        share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
+        places = share * (len(_HOT) - 1)
+        colour = np.stack([np.interp(places, range(len(_HOT)), _HOT[:, channel]) for channel in range(3)], axis=-1)
+        strength = 0.25 + 0.6 * share[..., np.newaxis]
+    return np.clip(grey * (1 - strength) + colour * strength, 0, 255).round().astype(np.uint8)
+
+
+def draw(explanation: Explanation) -> Image:
+    """Draw an explanation: title, pictures, and the limitations below them."""
+    parts = [beside(explanation)] if explanation.values is not None else []
+    if explanation.tiles:
+        parts += _tiles(explanation)
+    width = max(part.width for part in parts)
+    head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
+    caution = _text(f"Limitations: {explanation.caution}", width, colour=_FAINT)
+    return _grid([[part] for part in (head, *parts, caution)], border=_GAP)
+
+
+def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
+    """Draw image, overlay and colour bar side by side, without the name of the image."""
+    from PIL import Image, ImageDraw
+
+    pictures = [_sized(shown, side) for shown in (explanation.picture, lay_over(explanation)) if shown is not None]
+    width, height = pictures[0].size
+    low, high = colour_limits(explanation)
+    ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
+    numbers = [f"{value:.3g}" for value in ticks]
+    if explanation.base:
+        numbers[1] += " base"
+    label = round(max(map(_font(_SMALL).getlength, numbers)))
+    left = 2 * (width + _GAP)
+    page = Image.new("RGB", (left + _GAP + _BAR + label, height), _PAPER)
+    for index, picture in enumerate(pictures):
+        page.paste(picture, (index * (width + _GAP), 0))
+    ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
+    page.paste(Image.fromarray(_blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)), (left, 0))
+    for index, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
+        down = (high - value) / (high - low) * (height - 1) if high > low else 0
+        between = index == 1 and len(ticks) == 3  # keep the number of the base clear of those at the ends
+        first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
+        top = min(max(first, down - _SMALL * 0.7), last)
+        ImageDraw.Draw(page).text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
+    return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
+
+
+def _tiles(explanation: Explanation) -> list[Image]:
+    """Draw small pictures with captions, and the margin text below them unless it is already below a map."""
+    across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
+    tiles = [
+        _grid([[_sized(tile, _TILE)], [_text(caption, _TILE, size=_SMALL - 2)]], gap=1)
+        for caption, tile in explanation.tiles
+    ]
+    page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
+    return [page] if explanation.values is not None else [page, _text("; ".join(explanation.margin), page.width)]
+
+
+def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 200) -> None:
+    """Write a contact sheet: drawings in a grid, in one PNG file.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file.
+    drawn : list of Path
+        PNG files of the drawings.
+    width : int
+        Largest width of each drawing, in pixels.
+    most : int
+        Largest number of drawings.
+    """
+    from PIL import Image
+
+    small = []
+    for file in drawn[:most]:
+        with Image.open(file) as whole:
+            small.append(whole.convert("RGB"))
+            small[-1].thumbnail((width, whole.height))
+    write_png(path, _grid([small[start : start + 3] for start in range(0, len(small), 3)], border=_GAP))
+
+
+def write_png(path: Path, picture: Image) -> None:
+    """Write a drawing as a PNG file."""
+    with atomic_output(path) as temporary, temporary.open("wb") as handle:
+        picture.save(handle, format="PNG", compress_level=3)
+
+
+def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) -> Image:
+    """Arrange pictures in a grid. All columns have the width of the widest picture; each row has its own height."""
+    from PIL import Image
+
+    width, heights = (
+        max(picture.width for row in rows for picture in row),
+        [max(picture.height for picture in row) for row in rows],
+    )
+    size = (max(map(len, rows)) * (width + gap) - gap + 2 * border, sum(heights) + (len(rows) - 1) * gap + 2 * border)
+    page, top = Image.new("RGB", size, _PAPER), border
+    for row, height in zip(rows, heights, strict=True):
+        for index, picture in enumerate(row):
+            page.paste(picture, (border + index * (width + gap), top))
+        top += height + gap
+    return page
+
+
+def _text(text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK) -> Image:
+    """Draw a text in lines of at most `width` pixels, broken between words if possible."""
+    from PIL import Image, ImageDraw
+
+    font = _font(size)
+    columns = max(1, min(len(text), round(4 * width / size)))
+    lines = textwrap.wrap(text, columns)
+    while columns > 1 and any(font.getlength(line) > width for line in lines):
+        columns -= 1
+        lines = textwrap.wrap(text, columns)
+    step = round(1.4 * size)
+    page = Image.new("RGB", (width, max(1, step * len(lines))), _PAPER)
+    for index, line in enumerate(lines):
+        ImageDraw.Draw(page).text((0, index * step), line, fill=colour, font=font)
+    return page
+
+
+def _sized(picture: Picture, side: int) -> Image:
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    scale = side / max(image.size)
+    size = tuple(max(1, round(length * scale)) for length in image.size)
+    if size == image.size:
+        return image
+    blocky = scale >= 8  # tiny pictures, such as filters, are enlarged without smoothing
+    resampling = (
+        Image.Resampling.NEAREST if blocky else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    )
+    return image.resize((size[0], size[1]), resampling)
+
+
+@functools.lru_cache(maxsize=8)
+def _font(size: int) -> FreeTypeFont:
+    """Return the font DejaVu Sans, which matplotlib contains and which has accented letters."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

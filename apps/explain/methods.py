@@ -1,0 +1,297 @@
+"""The methods of explanation and their settings: for which models they are, what they show, and their limitations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core import InputError, Settings, as_texts, one_of, option
+from ...data import ImageRecord, match_class
+from ...evaluate import NOTHING_LEARNT, apply_temperature
+from ...predict import Model, new_images_mpp
+from .explanation import Explanation, Picture, UnitPictures
+from .gradient_maps import feature_maps, gradcam, gradient, occlusion
+from .graph import Floats, Graph
+
+_KINDS = {"boosted": "boosted ensembles on features", "cnn": "fine-tuned networks"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of explanation.
+
+    A method for networks has one of `values`, `of_patch` and `of_model`. These functions get the number of a feature
+    map in the graph, or None without a layer. ``map`` has none of them, since it shows the probabilities of patches.
+
+    Attributes
+    ----------
+    name : str
+    unit : str
+        What its colour bar shows; ``{target}`` is replaced by the class.
+    caution : str
+        Its limitations, for readers.
+    kinds : tuple of str
+        Kinds of model that it can explain: ``boosted``, ``cnn``.
+    signed : bool
+        Whether values above and below the centre have opposite meanings.
+    layered : bool
+        Whether it accepts a layer.
+    default_layer : bool
+        Whether it uses the last feature map if no layer is given.
+    padded : bool
+        Whether padding in the network makes its maps bright along the border.
+    shares : bool
+        Whether its values sum to the score, over the whole image or over each patch.
+    floor : float
+        Smallest reach of the colour bar to either side of the centre, so that negligible values stay pale.
+    values : callable, optional
+        ``values(graph, patches, target, tensor)`` returns a map of each patch, shape (n, rows, columns), which is
+        averaged over the networks.
+    of_patch : callable, optional
+        ``of_patch(graph, patches, target, tensor)`` returns small pictures of the first patch.
+    of_model : callable, optional
+        ``of_model(graph, classes, target, tensor, settings)`` returns small pictures without an image.
+    check : callable, optional
+        ``check(graph, tensor)`` raises `InputError` for a network that the method cannot explain.
+    """
+
+    name: str
+    unit: str
+    caution: str
+    kinds: tuple[str, ...] = ("cnn",)
+    signed: bool = False
+    layered: bool = False
+    default_layer: bool = False
+    padded: bool = False
+    shares: bool = False
+    floor: float = 0.0
+    values: Callable[[Graph, Floats, int, int | None], Floats] | None = None
+    of_patch: Callable[[Graph, Floats, int, int | None], UnitPictures] | None = None
+    of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
+    check: Callable[[Graph, int | None], None] | None = None
+
+    def explanation(
+        self, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
+    ) -> Explanation:
+        """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
+        return Explanation(
+            image_id, self.name, target, predicted, score, self.caution, signed=self.signed, padded=self.padded,
+            floor=self.floor, unit=self.unit.format(target=target), **more,
+        )  # fmt: skip
+
+
+_TRAINED = "SEEN IN TRAINING: this image trained or validated models that draw its map"
+
+_ALL = (
+    Method(
+        "map",
+        "probability of {target}",
+        "Each position shows what the model would predict if the image held only its surroundings; it was trained "
+        "on whole images, so this is not a segmentation or a probability of a lesion. The mean of the map is not "
+        "the probability of the whole image; if the two differ much, trust the map less.",
+        kinds=("boosted", "cnn"),
+        signed=True,
+    ),
+    Method(
+        "gradient",
+        "largest gradient of the score of {target}",
+        "How much the score would change with a very small change of a pixel; noisy, and blank if the network is "
+        "already certain. It does not show that the tissue there supports the class.",
+        values=gradient,
+    ),
+    Method(
+        "gradcam",
+        "Grad-CAM of {target}",
+        "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
+        "speaks against the class, and not an outline of anything.",
+        layered=True,
+        default_layer=True,
+        values=gradcam,
+    ),
+    Method(
+        "occlusion",
+        "fall of the probability of {target} when covered",
+        "What covering a position with the mean colour does; the network never saw covered images, and tissue of "
+        "which there is more elsewhere can be covered without effect.",
+        signed=True,
+        floor=0.05,
+        values=occlusion,
+    ),
+    Method(
+        "activations",
+        "",
+        "What one layer of the first model makes of the image, or of its middle patch, the most active channels "
+        "first; activity is neither for nor against a class.",
+        layered=True,
+        default_layer=True,
+        of_patch=feature_maps,
+    ),
+)
+
+METHODS = {method.name: method for method in _ALL}
+"""The methods of `explain` by name."""
+
+
+def choose_method(
+    settings: ExplainSettings, methods: Mapping[str, Method], *, kind: str | None = None, bundle: object = ""
+) -> Method:
+    """Return the method that the settings name, and check that it fits the layer and the kind of model.
+
+    Raises
+    ------
+    InputError
+        There is no such method, it is for other models, or it does not accept a layer.
+    """
+    name = settings.method
+    if name not in methods:
+        raise InputError("{method} {}: no such method; {}", name, one_of(name, methods))
+    method = methods[name]
+    if settings.layer and not method.layered:
+        raise InputError("{layer} {}: the method {} looks at no layer; leave it out", settings.layer, name)
+    if kind is not None and kind not in method.kinds:
+        fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
+        raise InputError(
+            "{method} {}: is for {}, and {} holds {}; choose one of {}",
+            name, _KINDS[method.kinds[0]], bundle, _KINDS[kind], fitting,
+        )  # fmt: skip
+    return method
+
+
+_METHODS_HELP = " ".join(
+    [
+        f"Of {models}: {', '.join(method.name for method in METHODS.values() if kind in method.kinds)}."
+        for kind, models in _KINDS.items()
+    ]
+    + ["Default: map, or gradcam of networks."]
+)
+
+
+def _as_method(value: Any, name: str) -> str:
+    return as_texts(value, name)[0]
+
+
+@dataclass(frozen=True)
+class ExplainSettings(Settings):
+    """Settings of an explanation."""
+
+    method: str = option(group="Evaluation", form=_as_method, help=_METHODS_HELP)
+    layer: str = option("", help="Layer to look at; default: the last feature map.")
+    target: str = option(
+        "",
+        group="Evaluation",
+        metavar="CLASS",
+        help="Class to explain; default: the most probable; of map, the positive one of two.",
+    )
+    mpp: float | None = new_images_mpp()
+    window: int = option(
+        0,
+        help="map: side of the window at each position, pixels of the image; default: that of the model's crops, at "
+        "most a third of the shorter side.",
+    )
+
+    def validate(self) -> None:
+        """Refuse a window that is too small."""
+        if self.window and self.window < 32:
+            raise InputError("{window} {}: give at least 32 pixels", self.window)
+
+
+def settings_of(
+    names: Sequence[str], *, layer: str = "", methods: Mapping[str, Method] = METHODS, **options: Any
+) -> list[ExplainSettings]:
+    """Return settings for each of several methods. The layer is passed to the methods that accept one.
+
+    Parameters
+    ----------
+    names : sequence of str
+    layer : str
+    methods : mapping
+        All available methods by name.
+    **options : any
+        Further fields of `ExplainSettings`, the same for all methods.
+
+    Raises
+    ------
+    InputError
+        There is no such method, a layer is given and none of the methods accepts one, or see `ExplainSettings`.
+    """
+    layered = {name for name in names if name in methods and methods[name].layered}
+    chosen = [
+        ExplainSettings(name, layer=layer if name in layered or not layered else "", **options)
+        for name in dict.fromkeys(names)
+    ]
+    for settings in chosen:
+        choose_method(settings, methods)
+    return chosen
+
+
+def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
+    """Return the index of the class to explain; None for the most probable class of each image.
+
+    With two classes, the default of ``map`` is the positive one, so that red means the same in every picture.
+
+    Parameters
+    ----------
+    settings : ExplainSettings
+    classes : sequence of str
+        Classes of the model.
+    two_class : mapping or None
+        Entry ``two_class`` of the model file.
+
+    Raises
+    ------
+    InputError
+        The model has no such class.
+    """
+    if not settings.target:
+        positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
+        return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
+    name = match_class(settings.target, classes)
+    if name is None:
+        raise InputError("{target} {}: no class of this model; {}", settings.target, one_of(settings.target, classes))
+    return list(classes).index(name)
+
+
+def answered(
+    method: Method,
+    model: Model,
+    record: ImageRecord,
+    picture: Picture,
+    *,
+    shares: npt.NDArray[np.float64],
+    pixels: str,
+    target: int | None,
+) -> tuple[Explanation, int]:
+    """Return an explanation with the prediction but without a map, and the index of the explained class.
+
+    Parameters
+    ----------
+    method : Method
+    model : Model
+    record : ImageRecord
+    picture : ndarray of uint8, shape (height, width, 3)
+        The image as it is displayed.
+    shares : ndarray of float64, shape (classes,)
+        Predicted probabilities of the image.
+    pixels : str
+        Checksum of the pixels of the image; empty if the model file does not record its training images.
+    target : int or None
+        Index of the class; None for the most probable one.
+    """
+    bundle = model.bundle
+    index = int(shares.argmax()) if target is None else target
+    calibrated = math.nan
+    if bundle.temperature is not None:
+        calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
+    notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
+    if bundle.training is not None and pixels in bundle.training.hashes:
+        notes.append(_TRAINED)
+    blank = method.explanation(
+        record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],
+        score=float(shares[index]), calibrated=calibrated, picture=picture, notes=tuple(notes),
+    )  # fmt: skip
+    return blank, index

@@ -1,0 +1,243 @@
+"""Reads and checks recipe files: one YAML file per published system, every setting with its source.
+
+The recipes of bchisto are files in this folder. Another package adds one through the entry-point group
+``bchisto.recipes``. The entry point is the path of its YAML file, a resource of its package, or the content of such a
+file as a mapping; or a function without arguments that returns one of these. It has the name of the recipe. If bchisto
+has a recipe of the same name, bchisto's is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from ...core import DAMAGE, InputError, as_whole, check_name, extension_names, load_extension, one_of
+from ...core.formats import limits, number_of, parse_yaml
+from ...core.jobs import check_file_name
+from .pictures import pictures_of
+from .recipe import STEPS, Recipe, Setting
+from .tables import KINDS, check_claim, claims_of
+
+ENTRY_POINT_GROUP = "bchisto.recipes"
+
+_NEEDED = {"featurize": ("encoders", "views"), "boost": ("heads", "folds"), "finetune": ("network", "folds")}
+"""Settings that a step requires."""
+
+_QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
+"""Number of images of a quick run: for each class and fold of the published lists, or for each class."""
+
+_REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
+
+_KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("title", "citation"), str),
+    **dict.fromkeys((*STEPS, "explain", "full_scale", "split_by", "variants", "quick"), Mapping),
+    **dict.fromkeys(("steps", "published", "notes"), list),
+    "dataset": (str, list),
+    "images": int,
+}
+
+
+_WITH_NUMBERS = frozenset({"images", "published", "split_by"})
+"""Parts with numbers that are not options of a command, and so have no declared type."""
+
+_WORDS = frozenset({
+    "key", "title", "source", "kind", "note", "variant", "metric", "level", "of", "classes", "stores", "says", "why",
+    "row", "better", "than", "alike",
+})  # fmt: skip
+"""Keys of a published table whose values are names and sentences, even if they look like numbers."""
+
+
+def list_recipes() -> tuple[str, ...]:
+    """Return the names of all recipes, of bchisto and of other packages, sorted."""
+    return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
+
+
+def _own() -> dict[str, Traversable]:
+    """Return the recipe files of bchisto by name."""
+    files = resources.files(__package__).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Load a recipe by its name or from a YAML file.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_recipes`, or the path of a YAML file of the same form.
+
+    Raises
+    ------
+    InputError
+        There is no recipe of this name, the file is not a recipe, or another package's recipe cannot be loaded.
+    """
+    own = _own()
+    if name in own:
+        return parse_recipe(_content(name, own[name]))
+    if name in extension_names(ENTRY_POINT_GROUP):
+        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
+        content = _as_written(source) if isinstance(source, Mapping) else _content(f"recipe {name}", source)
+        recipe = parse_recipe(content)
+        check_name(recipe.name, name, what="recipe")
+        return recipe
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return parse_recipe(_content(name, Path(name)))
+    raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value of another package's mapping as if it were read from YAML: numbers and booleans become texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else value if value is None else str(value)
+
+
+def _content(name: str, file: Traversable) -> Mapping[str, Any]:
+    """Read a YAML file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not a mapping.
+    """
+    try:
+        with file.open("rb") as handle:
+            text = handle.read(limits.RECIPE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
+    if len(text) > limits.RECIPE_BYTES:
+        raise InputError(f"{name}: more than {limits.RECIPE_BYTES // 1024} KiB, too large for a recipe")
+    try:
+        content = parse_yaml(text.decode("utf-8", errors="replace"))
+    except InputError as error:
+        raise InputError(f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}") from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published results")
+    return content
+
+
+def parse_recipe(content: Mapping[str, Any]) -> Recipe:
+    """Check the content of a recipe file, and return the recipe.
+
+    Raises
+    ------
+    InputError
+        A part is missing, unknown or of a wrong form, a setting has no source, or a name cannot be a part of a path.
+    """
+    try:
+        return _parsed(content)
+    except InputError:
+        raise
+    except DAMAGE as error:  # such as a list instead of a mapping, or a number instead of a text
+        name = str(content.get("name"))[:100]
+        raise InputError("recipe {}: not of the form of a recipe ({}); see docs/reproduce.md", name, error) from error
+
+
+def _typed(value: Any, name: str = "") -> Any:
+    """Convert texts of a recipe's part to numbers; names and sentences stay texts."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, name) for item in value]
+    return value if name in _WORDS else number_of(value)
+
+
+def _parsed(content: Mapping[str, Any]) -> Recipe:
+    content = {**content, **{part: _typed(content[part], part) for part in _WITH_NUMBERS & content.keys()}}
+    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
+    if missing or unknown:
+        names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
+        raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
+    name = check_file_name(content["name"], "recipe")
+    _check_kinds(name, content)
+    sections: dict[str, dict[str, Setting]] = {}
+    for section in (*STEPS, "explain"):
+        for key, entry in content.get(section, {}).items():
+            if not isinstance(key, str) or not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
+                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
+            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
+    split = content.get("split_by", {"source": ""})
+    for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
+        if "source" not in part:
+            raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
+    counts = {key: as_whole(number_of(content["quick"][key]), key) for key in _QUICK_IMAGES if key in content["quick"]}
+    if not counts:
+        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
+    for table in content["published"]:
+        _check_table(name, table)
+    layouts = content["dataset"]
+    recipe = Recipe(
+        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "published")},
+        quick={**content["quick"], **counts},
+        steps=tuple(content["steps"]),
+        datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
+        sections=sections,
+        magnifications=tuple(split.get("magnification", ())),
+        full_scale=dict(content.get("full_scale", {})),
+        notes=tuple(content.get("notes", ())),
+    )
+    _check_steps(recipe)
+    for quick in (False, True):
+        pictures_of(recipe, quick=quick)
+    return recipe
+
+
+def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
+    """Refuse parts of a wrong type, and names of variants that cannot be parts of paths."""
+    for key, kind in _KINDS_OF_PARTS.items():
+        if key in content and (not isinstance(content[key], kind) or isinstance(content[key], bool)):
+            raise InputError(f"recipe {name}: {key} is {type(content[key]).__name__}; see docs/reproduce.md")
+    for key in ("steps", "notes", "dataset"):
+        if not isinstance(content.get(key), str) and not _are_texts(content.get(key, [])):
+            raise InputError(f"recipe {name}: {key} is a list of texts")
+    magnifications = content.get("split_by", {}).get("magnification", [])
+    if not isinstance(magnifications, list) or not all(type(at) is int and 0 < at < 10_000 for at in magnifications):
+        raise InputError(f"recipe {name}: split_by.magnification is a list of whole numbers")
+    for variant in content["variants"]:
+        check_file_name(variant, f"recipe {name}: variant")
+    if not all(isinstance(table, Mapping) for table in content["published"]):
+        raise InputError(f"recipe {name}: published is a list of tables")
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _check_steps(recipe: Recipe) -> None:
+    """Refuse unknown steps, changes of steps that a variant does not have, and steps without a required setting."""
+    if not recipe.variants:
+        raise InputError(f"recipe {recipe.name}: no variant")
+    for variant, change in recipe.variants.items():
+        where = f"recipe {recipe.name}: variant {variant}"
+        steps = tuple(change.get("steps", recipe.steps))
+        if strange := [step for step in steps if step not in STEPS] or ([] if steps else ["none"]):
+            raise InputError(f"{where}: step {strange[0]}: choose among {', '.join(STEPS)}")
+        if strange := sorted(change.keys() - {"source", "steps", *steps}):
+            raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
+        for step, values in recipe.steps_of(variant):
+            if lacking := [key for key in _NEEDED[step] if key not in values]:
+                raise InputError(f"{where}: {step} has no {lacking[0]}")
+            if not _are_texts(values.get("folds", [])):
+                raise InputError(f"{where}: {step}.folds is a list of texts")
+    changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
+    for part, known in (("quick", changes), ("full_scale", {"source", "views"})):
+        if strange := sorted(getattr(recipe, part).keys() - known):
+            raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
+
+
+def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
+    """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
+    kind = table.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}")
+    lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
+    if lacking:
+        raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
+    check_file_name(table["key"], f"recipe {recipe}: the table")
+    for claim in claims_of(table):
+        check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)

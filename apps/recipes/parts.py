@@ -1,0 +1,297 @@
+"""The images of a recipe: all, or separately by magnification; for a quick run, only a few of each class."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ...core import InputError, from_options
+from ...core.jobs import ensure_folder, write_rows
+from ...data import Dataset, DatasetFacts, FoldChoice, FoldPlan, ImageSelection, further_columns, published_folds
+from .recipe import Recipe, ReproduceRequest
+
+_log = logging.getLogger(__name__)
+
+READING = frozenset({"lesions", "context"})
+"""Settings of a step that determine how images are read."""
+
+_SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
+"""Settings that the banner of a quick run lists."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A set of images of a recipe, with its own run folder.
+
+    Attributes
+    ----------
+    images : Path
+        The dataset.
+    layout : str or None
+        Layout of the dataset; None to recognise it.
+    run : Path
+        The run folder.
+    magnification : int or None
+        Magnification of these images; None for all.
+    only : Path, optional
+        List of the images of a quick run.
+    lists : mapping of str to str
+        Published fold list to the list that replaces it in a quick run.
+    notes : tuple of str
+        Notes on a quick run for readers of the results.
+    known : dict
+        Datasets that were read before, by `key`, so that each is indexed only once.
+    """
+
+    images: Path
+    layout: str | None
+    run: Path
+    magnification: int | None = None
+    only: Path | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    known: dict[Any, Dataset] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def where(self) -> str:
+        """The magnification as the end of a sentence; empty for all images."""
+        return "" if self.magnification is None else f" at {self.magnification}x"
+
+    def selection(self, reading: Mapping[str, Any]) -> ImageSelection:
+        """Return the selection of these images, with the settings of a step for reading them."""
+        magnifications = () if self.magnification is None else (self.magnification,)
+        return from_options(
+            ImageSelection, reading, images=self.images, dataset=self.layout, magnifications=magnifications,
+            only=self.only,
+        )  # fmt: skip
+
+    def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return a key that is different for images that are read differently."""
+        return self.layout, self.magnification, self.only, repr(sorted(reading.items()))
+
+    def read(self, reading: Mapping[str, Any]) -> Dataset:
+        """Return the dataset, read only once.
+
+        Raises
+        ------
+        InputError
+            There are no images.
+        """
+        if (key := self.key(reading)) not in self.known:
+            self.known[key] = self.selection(reading).read()
+        dataset = self.known[key]
+        if not dataset.records:
+            which = "" if self.magnification is None else f" of {self.magnification}x"
+            raise InputError(f"{self.images}: no image{which} is present")
+        return dataset
+
+    def folds(self, choice: FoldChoice) -> FoldChoice:
+        """Return the folds, with published lists replaced by those of a quick run."""
+        return replace(choice, folds=tuple(self.lists.get(name, name) for name in choice.folds))
+
+    def plans(self, choice: FoldChoice, *, reading: Mapping[str, Any], seed: int) -> list[FoldPlan]:
+        """Return the folds of each cross-validation scheme.
+
+        Raises
+        ------
+        InputError
+            The images do not fit a scheme.
+        """
+        dataset = self.read(reading)
+        return self.folds(choice).plans(
+            [record.image_id for record in dataset.records],
+            labels=[record.label or "" for record in dataset.records],
+            groups=[record.group for record in dataset.records],
+            seed=seed,
+            default="10",
+            known=DatasetFacts(columns=further_columns(dataset)),
+        )
+
+
+def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a step that determine how images are read."""
+    return {name: values[name] for name in READING & values.keys()}
+
+
+def open_images(recipe: Recipe, request: ReproduceRequest) -> Part:
+    """Read all images of a request, and recognise their layout.
+
+    Raises
+    ------
+    InputError
+        There are no images, or their layout is not one of the recipe.
+    """
+    _log.info("reading the names of the images in %s", request.images)
+    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    part = Part(request.images, layout, request.run)
+    dataset = part.read(reading := _first_reading(recipe))
+    if dataset.name not in recipe.datasets:
+        raise InputError(f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    part = replace(part, layout=dataset.name)
+    part.known[part.key(reading)] = dataset
+    return part
+
+
+def make_parts(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[Part]:
+    """Return the images of each magnification, or all images; for a quick run, also write its lists.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    request : ReproduceRequest
+    notes : list of str
+        A line is appended for each magnification that a quick run leaves out.
+
+    Raises
+    ------
+    InputError
+        There are no images, or none of a magnification, or too few for a quick run.
+    """
+    whole = open_images(recipe, request)
+    parts = []
+    for magnification in recipe.magnifications or (None,):
+        run = request.run if magnification is None else request.run / f"{magnification}x"
+        part = replace(whole, run=run, magnification=magnification)
+        try:
+            dataset = part.read(_first_reading(recipe))
+            parts.append(_few(recipe, request, part, dataset) if request.quick else part)
+        except InputError as error:
+            if not request.quick or magnification is None:
+                raise
+            notes.append(f"{magnification}x was left out: {error}")
+    return parts
+
+
+def _first_reading(recipe: Recipe) -> dict[str, Any]:
+    return reading_of(recipe.steps_of(recipe.first)[0][1])
+
+
+def _few(recipe: Recipe, request: ReproduceRequest, part: Part, dataset: Dataset) -> Part:
+    """Return a part with only the images of a quick run."""
+    folder = request.run / "quick" / part.run.relative_to(request.run)  # so a part that is left out has no run folder
+    if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
+        names = fold_names(recipe, request)
+        paths, only = write_quick(dataset, names, count=count, folder=folder)
+        part = replace(part, lists=dict(zip(names, paths, strict=True)))
+    else:
+        only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
+    few = len(only.read_text(encoding="utf-8").splitlines()) - 1
+    steps = dict.fromkeys(step for name in recipe.chosen(request.variants) for step, _ in recipe.steps_of(name))
+    smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
+    banner = (
+        f"QUICK: {few} of {recipe.images} images{part.where}, "
+        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same workflow on a fraction, to see "
+        "that it works; numbers that cannot be compared with the published ones."
+    )
+    return replace(part, only=only, notes=(banner,))
+
+
+def fold_names(recipe: Recipe, request: ReproduceRequest) -> list[str]:
+    """Return the cross-validation schemes of the chosen variants, without repetitions."""
+    every = [recipe.steps_of(variant, quick=request.quick) for variant in recipe.chosen(request.variants)]
+    return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
+
+
+def write_list(path: Path, images: Iterable[str]) -> Path:
+    """Write a list of images, for the parameter `only` of `ImageSelection`."""
+    ensure_folder(path.parent)
+    write_rows(path, ["image_id"], [[image] for image in images])
+    return path
+
+
+def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folder: Path) -> tuple[list[str], Path]:
+    """Reduce published fold lists to a few images of each class, and write them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    protocols : sequence of str
+        Published fold lists.
+    count : int
+        Images of each class in each test part; five times as many in a listed training part.
+    folder : Path
+        Folder for ``<protocol>-quick.csv`` and ``images.csv``.
+
+    Returns
+    -------
+    list of str, Path
+        The fold lists, and the list of their images.
+
+    Raises
+    ------
+    InputError
+        Fewer than two folds would remain, or a class or part would have no image.
+    """
+    labels = {record.image_id: record.label or "" for record in dataset.records}
+    listed = {name: [row for row in published_folds(name) if row[0] in labels] for name in protocols}
+    chosen = {image for rows in listed.values() for image in _first(rows, labels, count)}
+    paths = []
+    for name, rows in listed.items():
+        remaining = [row for row in rows if row[0] in chosen]
+        partition = all(part == "" for _, _, part in remaining)
+        folds, parts = {fold for _, fold, _ in remaining}, {part for _, _, part in remaining}
+        classes = {labels[image] for image, _, _ in remaining}
+        if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
+            raise InputError(
+                "{}: too few images of the list {} are present for {quick} ({}); give more of the "
+                "published images (bchisto data make --images-per-class 100 writes enough synthetic "
+                "ones)",
+                dataset.root, name, len(rows),
+            )  # fmt: skip
+        path = ensure_folder(folder) / f"{name}-quick.csv"
+        header = ["image_id", "fold", "part"][: 2 if partition else 3]
+        write_rows(path, header, [row[: len(header)] for row in remaining])
+        paths.append(str(path))
+    return paths, write_list(folder / "images.csv", sorted(chosen))
+
+
+def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int) -> list[str]:
+    """Return the first images of each class in each fold and part."""
+    taken: Counter[tuple[str, int, str]] = Counter()
+    images = []
+    for image, fold, part in sorted(rows, key=lambda row: (row[1], row[0])):
+        key = (labels[image], fold, part)
+        if taken[key] < count * (1 if part in ("", "test") else 5):
+            taken[key] += 1
+            images.append(image)
+    return images
+
+
+def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
+    """Choose a few images of each class, from as many patients or slides as possible, and write a list of them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    count : int
+        Images of each class; fewer if a class does not have so many.
+    folder : Path
+        Folder for ``images.csv``.
+
+    Returns
+    -------
+    Path
+        The list.
+
+    Raises
+    ------
+    InputError
+        A class has no image.
+    """
+    chosen: list[str] = []
+    for label in dataset.classes:
+        by_group: dict[str, list[str]] = {}
+        for record in dataset.records:
+            if record.label == label:
+                by_group.setdefault(record.group or record.image_id, []).append(record.image_id)
+        if not by_group:
+            raise InputError(f"{dataset.root}: no image of class {label} is present")
+        # one image of each group, then a second of each, and so on
+        ranked = zip_longest(*(by_group[group] for group in sorted(by_group)))
+        chosen += [image for turn in ranked for image in turn if image is not None][:count]
+    return write_list(folder / "images.csv", sorted(chosen))

@@ -1,0 +1,158 @@
+"""Draws the pictures of a source: explanations of a recipe's networks, for a few images of each class."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...core import InputError, as_texts, as_whole, one_of
+from ...core.formats import number_of
+from ...core.jobs import Work, ensure_folder
+from ...crossval import CrossValidation
+from ...data import ImageSelection
+from ...evaluate import PredictionTable
+from ...evaluate.report import reporting, surest
+from ..explain import ExplainSettings, explain, settings_of
+from .methods import RECIPE_METHODS
+from .parts import write_list
+from .recipe import Recipe
+from .tables import Obtained
+
+_log = logging.getLogger(__name__)
+
+_NEEDED = ("variants", "methods", "images_per_class")
+_KNOWN = (*_NEEDED, "part", "layer", "target")
+_PARTS = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Settings of the pictures of a recipe.
+
+    Attributes
+    ----------
+    variants : tuple of str
+        Variants whose networks are explained.
+    asked : tuple of ExplainSettings
+        Settings of each method.
+    images_per_class : int
+    part : {"test", "validation"}
+        Part of the images that is explained.
+    """
+
+    variants: tuple[str, ...]
+    asked: tuple[ExplainSettings, ...]
+    images_per_class: int
+    part: str = "test"
+
+    def __post_init__(self) -> None:
+        if as_whole(self.images_per_class, "images_per_class") < 1:
+            raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
+        if self.part not in _PARTS:
+            raise InputError("part {}: {}", self.part, one_of(str(self.part), _PARTS))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network of a variant.
+
+    Attributes
+    ----------
+    variant : str
+    run : Path
+        Run folder of its images.
+    images : ImageSelection
+    result : CrossValidation
+    """
+
+    variant: str
+    run: Path
+    images: ImageSelection
+    result: CrossValidation
+
+
+def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
+    """Return the settings of a recipe's pictures; None if it has none.
+
+    Raises
+    ------
+    InputError
+        A setting, variant or method does not exist, or a variant trains no network.
+    """
+    if not (own := recipe.values("explain")):
+        return None
+    values = {**own, **(recipe.quick.get("explain", {}) if quick else {})}
+    where = f"recipe {recipe.name}: explain"
+    if strange := sorted(values.keys() - {*_KNOWN}):
+        raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], _KNOWN)}")
+    if lacking := [name for name in _NEEDED if not values.get(name)]:
+        raise InputError(f"{where} has no {lacking[0]}")
+    variants, methods = (as_texts(values[name], f"{where}.{name}") for name in ("variants", "methods"))
+    for name in variants:
+        if name not in recipe.variants:
+            raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
+        if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
+            raise InputError(f"{where}.variants: {name}: trains no network")
+    try:
+        layer, target = values.get("layer", ""), values.get("target", "")
+        settings = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
+        return Pictures(variants, tuple(settings), number_of(values["images_per_class"]), values.get("part", "test"))
+    except InputError as error:
+        raise InputError("{}: {}", where, error) from error
+
+
+def make_pictures(
+    pictures: Pictures | None, trained: Sequence[Trained], *, work: Work, failed: list[str]
+) -> Iterator[Path]:
+    """Draw the missing pictures, and yield the page of each contact sheet.
+
+    Pictures are written to ``explain/<variant>/<method>/`` in the run folder; ``explain/<variant>/images.csv`` lists
+    the images.
+
+    Parameters
+    ----------
+    pictures : Pictures or None
+    trained : sequence of Trained
+    work : Work
+        Only its `overwrite` and `skip_errors` are used.
+    failed : list of str
+        A line is appended for each method that failed; the others go on.
+
+    Yields
+    ------
+    Path
+    """
+    for network in trained:
+        if pictures is None or network.variant not in pictures.variants or network.result.panel is None:
+            continue
+        table: PredictionTable | None = network.result.panel.table
+        if pictures.part == "validation":
+            table = Obtained(network.result.folder, network.result.panel).validated
+        if table is None:
+            continue
+        folder = network.run / "explain" / network.variant
+        listed = folder / "images.csv"
+        with reporting(listed, failed):
+            ensure_folder(folder)
+            write_list(listed, _surest(table, pictures.images_per_class))
+        for settings in pictures.asked:
+            _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
+            with reporting(folder / settings.method, failed):
+                yield explain(
+                    network.result.model, replace(network.images, only=listed), out=folder, settings=settings,
+                    methods=RECIPE_METHODS, work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
+                ).page  # fmt: skip
+
+
+def _surest(table: PredictionTable, count: int) -> list[str]:
+    """Return the images of each class with the most confident predictions, right and wrong ones in turn."""
+    right = table.predicted == table.labels
+    chosen: list[str] = []
+    for label in range(len(table.classes)):
+        sides = (surest(table, (table.labels == label) & (right == hit)) for hit in (True, False))
+        turns = (table.image_ids[row] for pair in itertools.zip_longest(*sides) for row in pair if row is not None)
+        chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
+    return chosen

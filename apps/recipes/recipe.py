@@ -1,0 +1,188 @@
+"""A published system as a recipe (steps, settings with their sources, published figures), and a request to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...core import InputError, Settings, option
+from ...core.formats import number_of
+from ...core.jobs import Work
+
+STEPS = ("featurize", "boost", "finetune")
+"""The possible steps of a variant, which are the names of commands."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and its source: a section of the paper, the authors' code, or ``ours`` for bchisto's choice."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published system.
+
+    Attributes
+    ----------
+    name, title, citation : str
+    steps : tuple of str
+        Some of `STEPS`, in this order, for every variant that has no steps of its own.
+    datasets : tuple of str
+        Layouts that its images may have.
+    images : int
+        Number of images in the published dataset.
+    sections : dict of str to dict of str to Setting
+        Step to its settings; ``explain`` to the settings of the pictures.
+    magnifications : tuple of int
+        The system is run separately for each of them; if empty, it is run once.
+    full_scale : dict
+        The views that ``--full-scale`` adds, with their source.
+    variants : dict of str to dict
+        Name of a variant to its changes of each step, with their source; the first variant is the published one.
+    quick : dict
+        The changes of each step with ``--quick``, with their source, and how images are chosen.
+    published : list of dict
+        Tables of published figures.
+    notes : tuple of str
+        Caveats for readers of the figures.
+    raised : int
+        Number that is added to all seeds.
+    """
+
+    name: str
+    title: str
+    citation: str
+    steps: tuple[str, ...]
+    datasets: tuple[str, ...]
+    images: int
+    sections: dict[str, dict[str, Setting]]
+    magnifications: tuple[int, ...]
+    full_scale: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+    quick: dict[str, Any]
+    published: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
+    raised: int = 0
+
+    @property
+    def first(self) -> str:
+        """The published variant."""
+        return next(iter(self.variants))
+
+    @property
+    def measures_encoder(self) -> bool:
+        """Whether its encoder is chosen by the caller."""
+        return "featurize" in self.sections and not self.values("featurize").get("encoders")
+
+    def chosen(self, variants: Sequence[str]) -> list[str]:
+        """Return the variants to run; by default the published one, or all if the recipe measures an encoder.
+
+        Raises
+        ------
+        InputError
+            The recipe does not have a variant.
+        """
+        if unknown := [name for name in variants if name not in self.variants]:
+            raise InputError("{variants} {}: {} has the variants {}", unknown[0], self.name, ", ".join(self.variants))
+        return list(variants) or (list(self.variants) if self.measures_encoder else [self.first])
+
+    def values(self, section: str) -> dict[str, Any]:
+        """Return the settings of a step without their sources."""
+        return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
+
+    def reseeded(self, by: int) -> Recipe:
+        """Return the recipe with a number added to all seeds."""
+        return replace(self, raised=by)
+
+    def steps_of(
+        self, variant: str, *, quick: bool = False, full_scale: bool = False
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return the steps of a variant with their settings: those of the recipe, changed by the variant.
+
+        Parameters
+        ----------
+        variant : str
+        quick : bool
+            Apply the changes of a quick run; named folds that a variant sets stay.
+        full_scale : bool
+            Add the views at full scale.
+        """
+        change = self.variants[variant]
+        seed = next((values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0)
+        steps = []
+        for step in change.get("steps", self.steps):
+            own = change.get(step, {})
+            values = {"seed": seed, **self.values(step), **own}
+            if self.raised:
+                values["seed"] = number_of(values["seed"]) + self.raised
+            if step == "featurize" and full_scale:
+                values["views"] = [*values["views"], *self.full_scale["views"]]
+            if quick:
+                values |= self._smaller(step, own, values)
+            steps.append((step, values))
+        return steps
+
+    def _smaller(self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that a quick run changes in a step."""
+        fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
+        smaller = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
+        kind, *rest = str(values.get("patches", "")).split(":")
+        if kind == "sliding" and "overlap" in self.quick:
+            smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
+        return smaller
+
+
+@dataclass(frozen=True)
+class Scope(Settings):
+    """Options for which parts of a published system are run, and how often."""
+
+    quick: bool = option(False, group="Speed", help="A small version, in minutes; every output names it so.")
+    variants: tuple[str, ...] = option(
+        (), group="Evaluation", flag="variant", help="A variant of the recipe; default: as published."
+    )
+    full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
+    fresh_draws: bool = option(
+        False,
+        help="Draw new colours and crops for each feature file, as the published code did; default: shared by all.",
+    )
+    encoders: tuple[str, ...] = option(
+        (), group="Features", flag="encoder", help="The encoder that a recipe measures, as in featurize: bach-encoder."
+    )
+    test_images: Path | None = option(
+        None,
+        group="Input",
+        help="Test images of the challenge; compares the classes of their predictions with those that the source "
+        "published: rakhlin2018.",
+    )
+    seeds: int = option(
+        1,
+        least=1,
+        help="How often all of it is run, with seeds that follow each other; further ones in seed-1, ... of the run "
+        "folder. Conclusions are judged from three on.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceRequest(Scope):
+    """A request to run a recipe: its scope, images and weights, as passed to `reproduce`.
+
+    Attributes
+    ----------
+    images, run : Path
+    weights : tuple of str
+    work : Work
+    """
+
+    images: Path
+    run: Path = option(recorded=False)
+    weights: tuple[str, ...] = ()
+    work: Work = option(factory=Work, recorded=False)
+
+    def at_seed(self, number: int) -> ReproduceRequest:
+        """Return the request of one seed; further seeds have their own folder in the run folder of the first."""
+        return replace(self, seeds=1, run=self.run if number == 0 else self.run / f"seed-{number}")

@@ -1,0 +1,199 @@
+"""``bchisto reproduce``: run a published system by its recipe, and compare published and obtained figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...core import InputError, Many, PathInput, ReportError, TextInput, as_path, as_texts, plain_options
+from ...core.jobs import Work, ensure_folder
+from ...core.runs import record_run
+from ...crossval import CrossValidation
+from ...evaluate.report import PublishedTable, reporting, write_published, write_report
+from .effective import describe_settings, differing
+from .estimate import Estimate
+from .form import load_recipe
+from .pictures import make_pictures, pictures_of
+from .recipe import Recipe, ReproduceRequest, Scope
+from .runner import estimate_variants, run_variants
+
+
+@dataclass(frozen=True)
+class ReproduceResult:
+    """The result of a recipe.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    folder : Path
+        ``RUN/reproduce/<name>``, with the tables as CSV, and ``report.html``.
+    protocols : sequence of CrossValidation
+        Results of each variant and cross-validation scheme.
+    published : list of PublishedTable
+        Published and obtained figures; empty for a shard, or if no published variant was run.
+    banners : tuple of str
+        Warnings at the top of the report.
+    pictures : tuple of Path
+        HTML pages with the contact sheets of explanations.
+    """
+
+    recipe: Recipe
+    folder: Path
+    protocols: Sequence[CrossValidation]
+    published: list[PublishedTable]
+    banners: tuple[str, ...]
+    pictures: tuple[Path, ...] = ()
+
+
+def estimate_recipe(
+    name: str,
+    images: PathInput,
+    *,
+    scope: Scope | None = None,
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> list[Estimate]:
+    """Estimate units, time and disk space of `reproduce`, without writing anything.
+
+    Parameters
+    ----------
+    name, images, scope, weights, work
+        As in `reproduce`. Weights are used only for an encoder that the recipe measures; other networks have random
+        weights, since the time does not depend on them.
+
+    Returns
+    -------
+    list of Estimate
+    """
+    recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
+    return estimate_variants(recipe, request if recipe.measures_encoder else replace(request, weights=("random",)))
+
+
+def describe_recipe(name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()) -> list[str]:
+    """Return lines with every setting that `reproduce` would use, defaults included, and its source.
+
+    Parameters
+    ----------
+    name, scope, weights
+        As in `reproduce`. The first chosen variant has all its settings, the others what differs from it.
+
+    Raises
+    ------
+    InputError
+        The recipe or a variant does not exist.
+    """
+    recipe, request = _prepared(name, Path(), Path(), scope=scope, weights=weights, work=None)
+    return [f"{recipe.name}: {recipe.title}", recipe.citation, *describe_settings(recipe, request)]
+
+
+def reproduce(
+    name: str,
+    images: PathInput,
+    *,
+    out: PathInput,
+    scope: Scope | None = None,
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> ReproduceResult:
+    """Run a published system by its recipe, and compare its figures with the published ones.
+
+    Work that was finished by an earlier call is not repeated.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_recipes`, or the path of your own recipe.
+    images : str or Path
+        The dataset, in its official layout.
+    out : str or Path
+        The run folder.
+    scope : Scope, optional
+        Which parts of the system are run, and how often; by default the complete published variant, once.
+    weights : sequence of str
+        Weights of encoders and networks, as in ``bchisto featurize --weights``; by default those of the recipe.
+    work : Work, optional
+        As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
+
+    Returns
+    -------
+    ReproduceResult
+
+    Raises
+    ------
+    InputError
+        The recipe or a variant does not exist, or the images are not the published ones.
+    ReportError
+        A report could not be written, but everything else was; its ``results`` is the return value.
+    """
+    recipe, request = _prepared(name, images, out, scope=scope, weights=weights, work=work)
+    run, work = request.run, request.work
+    config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
+    folder = run / "reproduce" / recipe.name
+    with record_run(run, command=work.recorded_as("reproduce"), config=config, shard=work.shard) as record:
+        outcome = run_variants(recipe, request)
+        result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
+        if work.shard is None:
+            failed = list(outcome.unreported)
+            with reporting(folder, failed):
+                write_published(ensure_folder(folder), outcome.published)
+            drawn = make_pictures(pictures_of(recipe, quick=request.quick), outcome.trained, work=work, failed=failed)
+            result = replace(result, pictures=tuple(drawn))
+            with reporting(folder / "report.html", failed):
+                _report(folder / "report.html", request, result, pairs=outcome.pairs)
+            accuracies = {
+                protocol.folder.name: protocol.metrics["accuracy"] for protocol in outcome.protocols if protocol.metrics
+            }
+            record.note(results=accuracies)
+            if failed:
+                raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
+    return result
+
+
+def _report(
+    path: Path, request: ReproduceRequest, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]
+) -> None:
+    recipe = result.recipe
+    settings: dict[str, str] = {}
+    for variant, used in differing(recipe, request):
+        which = "" if not settings else f"{variant}: "
+        settings |= {f"{which}{one.step} {one.name}": f"{one.value} ({one.source})" for one in used}
+    if request.fresh_draws:
+        settings["featurize draws"] = "new colours and crops for each feature file (code)"
+    if result.pictures:
+        pages = (page.relative_to(request.run).as_posix() for page in result.pictures)
+        settings["images, in the run folder"] = ", ".join(pages)
+    write_report(
+        path,
+        title=f"{recipe.name}: published and obtained",
+        panels=[protocol.panel for protocol in result.protocols if protocol.panel is not None],
+        banners=result.banners,
+        published=result.published,
+        pairs=pairs,
+        settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
+    )
+
+
+def _prepared(
+    name: str,
+    images: PathInput,
+    out: PathInput,
+    *,
+    scope: Scope | None,
+    weights: Many[TextInput],
+    work: Work | None,
+) -> tuple[Recipe, ReproduceRequest]:
+    """Return the recipe and the request, after checking that the recipe supports the request."""
+    options = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
+    request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **options)
+    recipe = load_recipe(name)
+    if recipe.measures_encoder and not request.encoders:
+        raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)
+    if request.encoders and not recipe.measures_encoder:
+        raise InputError("{encoders} {}: {} names its own", request.encoders[0], recipe.name)
+    if request.full_scale and "views" not in recipe.full_scale:
+        raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
+    if request.fresh_draws and "featurize" not in recipe.sections:
+        raise InputError("{fresh_draws}: {} extracts no features with frozen encoders", recipe.name)
+    return recipe, request

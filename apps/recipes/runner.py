@@ -1,0 +1,299 @@
+"""Runs the variants of a recipe and times their networks, or estimates the time of the same steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
+from ...core.formats import read_rows
+from ...core.jobs import write_rows
+from ...crossval import CrossValidation
+from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ...evaluate.report import PublishedTable
+from ...finetune import count_parameters, time_training
+from .agreement import find_test_images, predict_test_images
+from .estimate import Estimate, PlannedImages, estimate_step
+from .parts import Part, make_parts
+from .pictures import Trained
+from .recipe import Recipe, ReproduceRequest
+from .settings import build_steps
+from .steps import FinetuneStep, Step
+from .tables import Obtained, Runs, compare_published
+
+_log = logging.getLogger(__name__)
+
+_MOST_TIMED = 64
+"""Largest batch in which training is timed: that of the only recipe that compares times."""
+
+_ROUNDS = 3
+"""How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results of all variants of a recipe.
+
+    Attributes
+    ----------
+    protocols : list of CrossValidation
+        Results of each variant, in the order of the request.
+    published : list of PublishedTable
+    banners : tuple of str
+        Warnings at the top of the report.
+    pairs : list of dict
+        Paired tests between variants, from `compare_pairs`.
+    unreported : tuple of str
+        One line for each report of a step that could not be written.
+    trained : sequence of Trained
+        The networks of the first seed.
+    """
+
+    protocols: Sequence[CrossValidation]
+    published: list[PublishedTable]
+    banners: tuple[str, ...]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    unreported: tuple[str, ...] = ()
+    trained: Sequence[Trained] = ()
+
+
+def run_variants(recipe: Recipe, request: ReproduceRequest) -> Outcome:
+    """Run every chosen variant with each seed (and at each magnification of the recipe), and compare the figures.
+
+    Figures and reports are those of the first seed; the other seeds are used to judge conclusions.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
+    """
+    tested = find_test_images(recipe, request.test_images)  # before work of days
+    run, *others = [_run_seed(recipe.reseeded(number), request.at_seed(number)) for number in range(request.seeds)]
+    of_results = (banner for result in run.results for banner in result.banners)
+    of_parts = (note for part in run.parts for note in part.notes)
+    banners = tuple(dict.fromkeys([*of_results, *of_parts, *recipe.notes, *run.notes]))
+    if request.work.shard is not None:
+        return Outcome(run.results, [], banners)
+    compared: dict[int | None, list[PredictionTable]] = {}
+    for (_, magnification), obtained in run.obtained.items():
+        compared.setdefault(magnification, []).append(obtained.panel.table)
+    banners += tuple(dict.fromkeys(note for tables in compared.values() for note in selection_notes(tables)))
+    times = {}
+    if not request.quick:
+        ran = {name: run.variants[name] for name, _ in run.obtained}
+        times = training_times(recipe, ran, run.parts[0], folder=request.run / "reproduce" / recipe.name)
+    further = [other.obtained for other in others]
+    sizes = {
+        name: count_parameters(step.settings, classes=len(run.classes(name)))
+        for name, step in _networks(recipe, run.variants, kind="parameters").items()
+        if run.classes(name)
+    }
+    predicted = predict_test_images(run.obtained.get((recipe.first, None)), tested, recipe=recipe, request=request)
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes, predicted)
+    published = compare_published(recipe.published, runs, note=comparable_note(banners))
+    failed = tuple(line for seed in (run, *others) for line in seed.failed)
+    return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
+
+
+def _run_seed(recipe: Recipe, request: ReproduceRequest) -> _Run:
+    """Run everything with one seed."""
+    run = _Run(recipe, request)
+    if not request.quick:  # a complete run checks everything first, since it may work for days
+        for part, steps in product(run.parts, run.variants.values()):
+            for step in steps:
+                step.check(part)
+    for part in run.parts:
+        done: list[Step] = []
+        for name in run.variants:
+            run.variant(part, name, done=done)
+    for (where, reason), names in run.left_out.items():
+        what = "every variant" if names == list(run.variants) else ", ".join(names)
+        run.notes.append(f"{what}{where} was left out: {reason}")
+        _log.warning(run.notes[-1])
+    for part in run.parts:
+        part.known.clear()  # so that further seeds do not need more memory
+    left_out = sum(map(len, run.left_out.values())) == len(run.parts) * len(run.variants)
+    if left_out or (not run.results and request.work.shard is None):
+        raise InputError("{}: too few images for {quick}: {}", request.images, run.notes[-1])
+    return run
+
+
+class _Run:
+    """A run of a recipe with one seed: its variants and images, and the results and notes so far."""
+
+    def __init__(self, recipe: Recipe, request: ReproduceRequest) -> None:
+        self._recipe, self._request = recipe, request
+        self.variants = {name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)}
+        self.notes: list[str] = []
+        self.parts = make_parts(recipe, request, self.notes)
+        self.results: list[CrossValidation] = []
+        self.obtained: dict[tuple[str, int | None], Obtained] = {}
+        self.failed: list[str] = []
+        self.trained: list[Trained] = []
+        self.left_out: dict[tuple[str, str], list[str]] = {}
+
+    def classes(self, name: str) -> Sequence[str]:
+        """Return the classes of a variant; empty if it was not run."""
+        return next((ran.panel.table.classes for (variant, _), ran in self.obtained.items() if variant == name), ())
+
+    def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
+        """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
+        results: list[CrossValidation] = []
+        try:
+            if self._request.quick:  # check all steps before the first begins
+                for step in self.variants[name]:
+                    step.check(part)
+            for step in self.variants[name]:
+                if step in done:  # variants that train on the same features share their extraction
+                    continue
+                _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
+                notes = [*part.notes, *self._recipe.notes]
+                try:
+                    trained = step.run(part, work=self._request.work, notes=notes)
+                except ReportError as error:  # everything else is done; reported at the end
+                    self.failed.append(str(error))
+                    trained = error.results
+                if isinstance(step, FinetuneStep):
+                    self.trained += [
+                        Trained(name, part.run, part.selection(step.reading), result) for result in trained
+                    ]
+                results += trained
+                done.append(step)
+        except InputError as error:
+            only_one = len(self.variants) == 1 and part.magnification is None
+            if not self._request.quick or only_one or isinstance(error, SettingsConflictError):
+                raise
+            self.left_out.setdefault((part.where, str(error)), []).append(name)
+            return
+        for result in results:
+            label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
+            named = _named(result, label)
+            self.results.append(named)
+            if named.panel is not None:
+                self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
+
+
+def _named(result: CrossValidation, name: str) -> CrossValidation:
+    """Return a result with its table named after the variant, since variants may share a network or a classifier."""
+    if result.panel is None:
+        return result
+    return replace(result, panel=replace(result.panel, table=replace(result.panel.table, name=name)))
+
+
+def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
+    """Test the first variant against each other variant, at the same magnification."""
+    first: dict[int | None, Panel] = {}
+    pairs = []
+    for (_, magnification), run in obtained.items():
+        panels = first.setdefault(magnification, run.panel), run.panel
+        if panels[0] is not run.panel:
+            tables = [panel.table for panel in panels]
+            for note in unlike_pairs(tables, rows=False):
+                _log.warning("%s", note)
+            pairs += compare_pairs(tables, views=[panel.view for panel in panels])
+    return holm(pairs)
+
+
+def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimate]:
+    """Estimate units, time and disk space of `run_variants`, without writing anything.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`.
+    """
+    ahead = PlannedImages(recipe, request)
+    estimates = []
+    done: list[Step] = []
+    chosen = recipe.chosen(request.variants)
+    for name in chosen:
+        steps = build_steps(recipe, request, name)
+        for step in steps:
+            if step not in done:
+                _log.info("%s: timing a few units of the step %s", name, step.kind)
+                estimate = estimate_step(step, ahead)
+                estimates.append(estimate if len(chosen) == 1 else replace(estimate, stage=f"{name}: {step.kind}"))
+        done += steps
+    again = [
+        replace(estimate, stage=f"{estimate.stage}, seed {number}")
+        for number in range(1, request.seeds)
+        for estimate in estimates
+    ]
+    return [*estimates, *again]
+
+
+_COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
+"""Banners with which figures can still be compared: the source has the same limitation, or the variant is meant so."""
+
+
+def comparable_note(banners: Sequence[str]) -> str:
+    """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
+    kinds = [
+        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
+    ]
+    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
+
+
+def training_times(
+    recipe: Recipe, variants: Mapping[str, Sequence[Step]], part: Part, *, folder: Path
+) -> dict[str, list[float]]:
+    """Time a training step of each network in the recipe's tables of kind ``time``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    variants : mapping
+        The variants that were run, with their steps.
+    part : Part
+        Images, of which the first is used.
+    folder : Path
+        Folder for ``training-time.csv``; an existing file with every network is used instead of timing again.
+
+    Returns
+    -------
+    dict of str to list of float
+        Variant to the seconds per sample in each round; empty if no table needs them.
+    """
+    steps = _networks(recipe, variants, kind="time")
+    if not steps:
+        return {}
+    path = folder / "training-time.csv"
+    known = _read_times(path)
+    if steps.keys() <= known.keys():
+        return known
+    known = {name: [] for name in steps}
+    for _ in range(_ROUNDS):
+        for name, step in steps.items():
+            dataset = part.read(step.reading)
+            cost = time_training(
+                dataset.records[0], settings=step.settings, classes=len(dataset.classes), most=_MOST_TIMED
+            )
+            known[name].append(cost.step)
+    timed = [(name, turn, value) for name, seconds in known.items() for turn, value in enumerate(seconds, start=1)]
+    write_rows(path, ("variant", "round", "seconds"), timed)
+    return known
+
+
+def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:
+    """Return the training steps of the variants that tables of a kind list."""
+    rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
+    return {
+        name: step for name, steps_of_variant in variants.items() for step in steps_of_variant
+        if name in rows and isinstance(step, FinetuneStep)
+    }  # fmt: skip
+
+
+def _read_times(path: Path) -> dict[str, list[float]]:
+    """Return earlier times from a table; empty if there is no such table, or it is damaged."""
+    times: dict[str, list[float]] = {}
+    try:
+        for row in read_rows(path):
+            times.setdefault(row["variant"], []).append(float(row["seconds"]))
+    except DAMAGE as error:
+        _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
+        return {}
+    return times

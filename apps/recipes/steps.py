@@ -1,0 +1,227 @@
+"""The steps of a variant: feature extraction, training of classifiers, and training of networks.
+
+The `kind` of a step is the name of the corresponding command. `check` refuses unsuitable images before any work. `run`
+does the missing work and returns what was trained, or raises a `ReportError` if only a report could not be written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from ...boost import BoostSettings, train
+from ...core import InputError
+from ...core.jobs import Work, ensure_folder, write_rows
+from ...crossval import CrossValidation
+from ...data import FoldChoice
+from ...evaluate import TwoClassView
+from ...featurize import FeaturizeSettings, View, defaults_text, featurize, is_described, open_store
+from ...finetune import FinetuneSettings, finetune
+from .parts import Part, write_list
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeaturizeStep:
+    """Extract features with frozen encoders.
+
+    Attributes
+    ----------
+    reading : mapping
+        How images are read: options of `ImageSelection`.
+    settings : FeaturizeSettings
+    fresh : bool
+        Whether each feature file has its own seed, and so its own colours and crops.
+    brought : mapping
+        Settings that are defaults of the measured encoder.
+    """
+
+    reading: Mapping[str, Any]
+    settings: FeaturizeSettings
+    fresh: bool = False
+    brought: Mapping[str, Any] = field(default_factory=dict)
+
+    kind = "featurize"
+
+    def check(self, part: Part) -> None:
+        """Do nothing, since `featurize` itself checks all images first."""
+
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+        """Extract features, with a shard only its share; the last shard combines the results into feature files."""
+        if self.brought:
+            _log.info("%s", defaults_text(self.brought, self.settings))
+        for settings in self._drawn():
+            result = featurize(part.selection(self.reading), out=part.run, settings=settings, work=work)
+            share = result.share
+            if share is not None and share.done == share.units and not work.checks:  # this was the last shard
+                featurize(part.selection(self.reading), out=part.run, settings=settings, work=replace(work, shard=None))
+        return []
+
+    def _drawn(self) -> Iterator[FeaturizeSettings]:
+        """Yield settings with the same random draws: for all feature files, or for each, with a seed from its name."""
+        if not self.fresh:
+            yield self.settings
+            return
+        for choice, view in product(self.settings.encoders, self.settings.views):
+            offset = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
+            seed = self.settings.seed + 1000 * offset
+            yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
+
+
+@dataclass(frozen=True)
+class BoostStep:
+    """Train classifiers on the features of the previous step.
+
+    Attributes
+    ----------
+    reading : mapping
+    settings : BoostSettings
+    features : FeaturizeSettings
+        Settings of the previous step.
+    folds : FoldChoice
+    view : TwoClassView
+    """
+
+    reading: Mapping[str, Any]
+    settings: BoostSettings
+    features: FeaturizeSettings
+    folds: FoldChoice
+    view: TwoClassView
+
+    kind = "boost"
+
+    def check(self, part: Part) -> None:
+        """Refuse images that do not fit the folds."""
+        part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
+
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+        """Train classifiers. A shard trains its share; it trains nothing while other shards still extract features."""
+        if work.shard is not None and not is_described(part.run):
+            return []
+        return train(
+            out=part.run, features=self._own(part.run / "features"), settings=self.settings,
+            folds=part.folds(self.folds), work=work, view=self.view, notes=notes,
+        )  # fmt: skip
+
+    def _own(self, folder: Path) -> list[Path]:
+        """Return the feature files of the previous step, if there are also files of other variants; else none."""
+        paths = sorted(folder.glob("*.h5"))
+        choices = product(self.features.encoders, self.features.views)
+        planned = {(choice.label, view) for choice, view in choices}
+        own = []
+        for path in paths:
+            with open_store(path) as store:
+                if (store.header["encoder"], View.of(store.header)) in planned:
+                    own.append(path)
+        return own if len(own) < len(paths) else []
+
+
+@dataclass(frozen=True)
+class FixedTest:
+    """A fixed test list: one part of a split, on which no fold trains; the other parts are the folds.
+
+    Attributes
+    ----------
+    fold : int
+        Number of the test part.
+    split : FoldChoice
+        The split, with one part more than there are folds.
+    folder : Path
+        Folder for the lists, relative to the run folder.
+    seed : int
+        Seed of the split. It does not depend on the seed of the networks, so that all are tested on the same images.
+    """
+
+    fold: int
+    split: FoldChoice
+    folder: Path
+    seed: int
+
+    DESCRIPTION: ClassVar[str] = (
+        "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
+        "kept together if they are known"
+    )
+
+    def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
+        """Write the lists of a part, and return the cross-validation scheme with the fixed test part.
+
+        Parameters
+        ----------
+        part : Part
+        folds : FoldChoice
+            ``none`` trains one network on all other images; any other value trains one network per fold.
+        reading : mapping
+        held : bool
+            Whether the images that a fold leaves out of its training part are its validation part.
+        """
+        (plan,) = part.plans(self.split, reading=reading, seed=self.seed)
+        if self.fold not in plan.folds:
+            raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
+        folder = ensure_folder(part.run / self.folder)
+        tested = plan.images(self.fold, "test")
+        listed = write_list(folder / "test-list.csv", tested)
+        if folds.folds == ("none",):
+            return replace(folds, test_list=listed)
+        folds_left = [fold for fold in plan.folds if fold != self.fold]
+        rows: list[tuple[str, int, str]] = []
+        for number, left_out in enumerate(folds_left, start=1):
+            trained = [image for fold in folds_left if fold != left_out for image in plan.images(fold, "test")]
+            listed_as = {"test": tested, "val": plan.images(left_out, "test") if held else (), "train": trained}
+            rows += [(image, number, part_of) for part_of, images in listed_as.items() for image in images]
+        path = folder / f"{len(folds_left)}-fixed-test{'' if held else '-unvalidated'}.csv"
+        write_rows(path, ["image_id", "fold", "part"], rows)
+        return FoldChoice((str(path),))
+
+
+@dataclass(frozen=True)
+class FinetuneStep:
+    """Train a network.
+
+    Attributes
+    ----------
+    reading : mapping
+    settings : FinetuneSettings
+    folds : FoldChoice
+    view : TwoClassView
+    tensorboard : bool
+    remarks : tuple of str
+        Caveats on the settings for readers of the results.
+    test : FixedTest, optional
+        A fixed test part for all networks; without it, each fold has its own.
+    """
+
+    reading: Mapping[str, Any]
+    settings: FinetuneSettings
+    folds: FoldChoice
+    view: TwoClassView
+    tensorboard: bool = False
+    remarks: tuple[str, ...] = ()
+    test: FixedTest | None = None
+
+    kind = "finetune"
+
+    def check(self, part: Part) -> None:
+        """Refuse images that do not fit the folds."""
+        folds, seed = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        part.plans(folds, reading=self.reading, seed=seed)
+
+    def run(self, part: Part, *, work: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
+        """Train the networks of all folds; a shard trains its share."""
+        folds, remarks, settings = part.folds(self.folds), [*notes, *self.remarks], self.settings
+        if self.test is not None:
+            folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
+            remarks.append(self.test.DESCRIPTION)
+        return finetune(
+            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=work,
+            view=self.view, notes=remarks, tensorboard=self.tensorboard,
+        )  # fmt: skip
+
+
+Step: TypeAlias = FeaturizeStep | BoostStep | FinetuneStep
+"""A step of a variant, with all its settings."""

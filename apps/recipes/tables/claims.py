@@ -1,0 +1,332 @@
+"""Checks whether the conclusions of a source hold in a run, by paired intervals over seeds and images."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+
+from ....core import InputError, one_of
+from ....evaluate import (
+    PredictionTable,
+    aggregate,
+    compare_tables,
+    precision_difference,
+    read_facts,
+    read_predictions,
+    take_rows,
+    unlike_pairs,
+)
+from .ensembles import gain_by_fold
+from .networks import value_at
+from .obtained import Key, Obtained, Runs, Value, mean_change
+
+SEEDS = 3
+"""Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
+
+_FORMS = (
+    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
+    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
+)  # fmt: skip
+_NUMBERS = ("margin", "least", "by", "less_than")
+_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
+"""The forms of a conclusion, by the keys that it has in addition to ``says``. In this order: rows are better than
+others; better by at least a value; better by less than a value; alike within a margin; above a value; a row is better
+at some magnifications than at others; or the reason why nothing can be judged."""
+
+_PAIRED = {
+    "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
+    "f1": "f1",
+}  # fmt: skip
+"""Metrics whose difference has an interval over images, to their names in a comparison. Tables of rules are compared by
+accuracy, unless they name a metric."""
+
+_OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
+"""Kinds of tables whose values have such an interval."""
+
+_UNPAIRED = "no paired interval over images"
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """A difference that a conclusion states: between two rows, or between a row and a constant.
+
+    Attributes
+    ----------
+    better, than : (row, magnification)
+        `than` is None for a constant.
+    least, most : float
+        The conclusion holds if the difference is between these.
+    constant : float
+    """
+
+    better: Key
+    than: Key | None
+    least: float = 0.0
+    most: float = math.inf
+    constant: float = 0.0
+
+
+def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the conclusions of a published table."""
+    return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
+
+
+def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
+
+    Raises
+    ------
+    InputError
+    """
+    keys = claim.keys() - {"says", "at", "metric"}
+    if "says" not in claim or not any(form <= keys for form in _FORMS):
+        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
+        raise InputError(f"{where} has no claim.{lacking}")
+    if keys not in _FORMS:
+        most = max((form for form in _FORMS if form <= keys), key=len)
+        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
+    for key in (key for key in _NUMBERS if key in claim):
+        if isinstance(claim[key], bool) or not isinstance(claim[key], (int, float)):
+            raise InputError(f"{where}: claim.{key} {claim[key]}: give a number")
+    for key in (key for key in _LISTS if key in claim):
+        if not isinstance(claim[key], list) or not claim[key]:
+            raise InputError(f"{where}: claim.{key} {claim[key]}: give a list")
+    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
+        raise InputError(f"{where} has no claim.metric: its rows have several figures")
+    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
+    named += [claim["row"]] if "row" in claim else []
+    rows = table.get("rows")
+    if rows is not None and (strange := [row for row in named if row not in rows]):
+        raise InputError(f"{where}: claim: {strange[0]} is not a row of it; {one_of(str(strange[0]), map(str, rows))}")
+
+
+def judge(
+    claim: Mapping[str, Any], points: Mapping[Key, float], runs: Runs, *, table: Mapping[str, Any], note: str
+) -> str:
+    """Describe whether a conclusion of the source holds in this run, at each magnification.
+
+    It holds if the interval of each of its differences is inside the stated bounds (above 0, or within a margin). It
+    does not hold if an interval is completely outside. The interval includes the variation over seeds and over images
+    (or groups). Without an interval over images nothing is judged, since seeds do not show how other images would vary.
+
+    Parameters
+    ----------
+    claim : mapping
+        ``says``, and the keys of one of the forms of `check_claim`. Optional are ``at``, the magnifications, and
+        ``metric``, if it is not the metric of the table.
+    points : mapping
+        The values of the table's rows, for the first seed.
+    runs : Runs
+    table : mapping
+        The published table, whose ``kind``, ``metric``, ``variant`` and ``level`` define what is compared.
+    note : str
+        The reason why nothing can be judged, or empty.
+
+    Returns
+    -------
+    str
+    """
+    if "why" in claim:
+        return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
+    if "metric" in claim:
+        table = {**table, "metric": claim["metric"]}
+    shown = functools.cache(lambda seed, key: _shown(runs.seeds[seed], key, table))
+    outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
+    for where, contrasts in _contrasts(claim, runs):
+        keys = {key for contrast in contrasts for key in (contrast.better, contrast.than) if key is not None}
+        values: list[Mapping[Key, float | None]] = [points]
+        if table["kind"] in _OF_IMAGES:
+            values = [{key: value_at(seed, key, table)[0] for key in keys} for seed in runs.seeds]
+        if any(seed.get(key) is None for seed in values for key in keys):
+            verdict = "not run"
+        elif (
+            note and table["kind"] != "parameters"
+        ):  # numbers of parameters are counted, so a note does not affect them
+            verdict = "not judged (not comparable)"
+        else:
+            intervals = [_interval(contrast, values, shown, runs, table) for contrast in contrasts]
+            verdict = _verdict(contrasts, intervals, shown_points=table["kind"] in _OF_IMAGES)
+        outcome.setdefault(verdict, []).append(where)
+    if not any(where for verdict, where in outcome.items() if verdict != "not run"):
+        outcome = {"not run": [""]}
+    verdicts = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
+    return f"Conclusion: {claim['says']}. Here: {verdicts}."
+
+
+def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
+    """Return the differences of a conclusion at each magnification; together, if it compares magnifications."""
+    if "row" in claim:
+        pairs = product(claim["better_at"], claim["than_at"])
+        return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
+    differences = []
+    for at in claim.get("at", runs.magnifications):
+        if "alike" in claim:
+            margin = claim["margin"]
+            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)]
+        elif "least" in claim:
+            contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
+        else:
+            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (claim.get("by", 0.0), math.inf)
+            contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
+        differences.append(("" if at is None else f" at {at}x", contrasts))
+    return differences
+
+
+def _verdict(
+    contrasts: Sequence[_Contrast], intervals: Sequence[tuple[float, float] | str], *, shown_points: bool
+) -> str:
+    """Return the verdict on intervals, by the bounds of a conclusion; a single interval is included, in points."""
+    known = [interval for interval in intervals if not isinstance(interval, str)]
+    if len(known) < len(intervals):
+        return f"not judged ({next(reason for reason in intervals if isinstance(reason, str))})"
+    ends = [
+        (middle - half, middle + half, contrast.least, contrast.most)
+        for contrast, (middle, half) in zip(contrasts, known, strict=True)
+    ]
+    if all(low > least and high < most for low, high, least, most in ends):
+        verdict = "holds"
+    elif any(high < least or low > most for low, high, least, most in ends):
+        verdict = "does not hold"
+    else:
+        verdict = "not settled"
+    if not shown_points or len(ends) > 1 or contrasts[0].better[1] is not None:
+        return verdict
+    middle, low, high = (f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2]))
+    return f"{verdict} (difference {middle} points, 95 % CI {low} to {high})"
+
+
+def _interval(
+    contrast: _Contrast,
+    values: Sequence[Mapping[Key, Any]],
+    shown: Callable[[int, Key], Shown],
+    runs: Runs,
+    table: Mapping[str, Any],
+) -> tuple[float, float] | str:
+    """Return a difference and half its 95 % interval, or the reason why it has none.
+
+    The interval of times is over the rounds in which both networks were timed. The interval of gains is over the folds,
+    since a run has as many trainings as folds. Counts have the interval 0.
+    """
+    better, than, kind = contrast.better, contrast.than, table["kind"]
+    if kind == "time":
+        slow, fast = runs.times[better[0]], runs.times[(than or better)[0]]
+        changes = [a - b for a, b in zip(slow, fast, strict=False)]
+        return mean_change(changes) if len(changes) > 1 else "timed once"
+    if kind == "gains":
+        variant, of = table.get("variant", runs.first), table["of"]
+        less = contrast.constant if than is None else gain_by_fold(runs.seeds, than, variant, of=of)
+        folds = gain_by_fold(runs.seeds, better, variant, of=of) - less
+        return mean_change(folds.tolist(), share=1.0 / (len(folds) - 1)) if len(folds) > 1 else "one fold"
+    changes = [seed[better] - (contrast.constant if than is None else seed[than]) for seed in values]
+    if kind == "parameters":
+        return changes[0], 0.0
+    seeds, metric = len(runs.seeds), table.get("metric", "accuracy")
+    if seeds < SEEDS:
+        return f"{seeds} of {SEEDS} seeds"
+    if metric not in _PAIRED or kind not in _OF_IMAGES:
+        return _UNPAIRED
+    halves = [
+        half_width(shown(seed, better), None if than is None else shown(seed, than), metric) for seed in range(seeds)
+    ]
+    known = [half for half in halves if half is not None]
+    if len(known) < seeds:
+        return _UNPAIRED
+    middle, over_seeds = mean_change(changes)
+    return middle, (over_seeds**2 + (sum(known) / seeds) ** 2) ** 0.5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The predictions and the value of a row of a table.
+
+    Attributes
+    ----------
+    table : PredictionTable or None
+    value : (float, (float, float)), or None in place of either
+        The figure and its own interval.
+    """
+
+    table: PredictionTable | None = None
+    value: Value = (None, None)
+
+
+def _shown(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
+    """Return the predictions and the value of a row, for one seed."""
+    (name, at), value, level = key, value_at(seed, key, table), table.get("level", "image")
+    if table["kind"] in ("variants", "scores"):
+        if level == "patch":  # the patches of two tables do not correspond row by row
+            return Shown(None, value)
+        predictions = seed[key].panel.table
+        return Shown(aggregate(predictions) if level == "patient" else predictions, value)
+    if table["kind"] == "validation":
+        return Shown(seed[key].validated, value)
+    if table["kind"] == "levels":
+        return Shown(None, value)
+    path = seed[table["variant"], at].folder / "predictions-by-patch.csv"
+    if not path.is_file():
+        return Shown()
+    facts = read_facts(path)
+    (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
+    described, positive = facts.described(patches), facts.view.positive
+    return Shown(aggregate(described, rule=name, level=level, positive=positive), value)
+
+
+def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
+    """Return half the interval over images of a figure, or of its difference to another figure; None if unknown.
+
+    If both have the same images, the difference is paired. If a table tests images in several folds, they are paired
+    fold by fold, and the mean of these intervals is used for the mean, whose own interval is not wider.
+    """
+    if than is None:
+        return _own(better.value)
+    first, second = than.table, better.table
+    if first is not None and second is not None:
+        alike = metric != "auc_mean" and not unlike_pairs([first, second])
+        pairs = [(first, second)] if alike else _folds(first, second)
+        widths = [_paired(a, b, _PAIRED[metric]) for a, b in pairs]
+        known = [width for width in widths if width is not None]
+        if pairs:
+            return sum(known) / len(known) if len(known) == len(widths) else None
+        if metric == "auc_mean":
+            return None
+    own = _own(better.value), _own(than.value)  # different images, so the intervals are independent
+    return None if own[0] is None or own[1] is None else (own[0] ** 2 + own[1] ** 2) ** 0.5
+
+
+def _own(value: Value) -> float | None:
+    """Return the longer side of an interval, since the figure need not be in its middle."""
+    figure, interval = value
+    return None if figure is None or interval is None else max(interval[1] - figure, figure - interval[0])
+
+
+def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[PredictionTable, PredictionTable]]:
+    """Return pairs of folds of two tables if all folds test the same images, else an empty list."""
+    parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
+    if not all(parts) or len({frozenset(fold.keys) for folds in parts for fold in folds}) > 1:
+        return []
+    if len(parts[0]) == len(parts[1]):
+        return list(zip(*parts, strict=True))
+    return [(a, b) for a in parts[0] for b in parts[1]] if 1 in map(len, parts) else []
+
+
+def _fold(table: PredictionTable, number: int) -> PredictionTable:
+    rows = take_rows(table, np.flatnonzero(table.fold_array == number))
+    return replace(rows, folds=(None,) * len(rows), trained=())
+
+
+def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:
+    if unlike_pairs([first, second]):
+        return None
+    if figure in ("precision", "f1"):
+        rows = {key: row for row, key in enumerate(second.keys)}
+        second = take_rows(second, np.array([rows[key] for key in first.keys], dtype=np.int64))
+        compared = precision_difference(first, second, f1=figure == "f1")
+    else:
+        compared = compare_tables(first, second)["differences"].get(figure)
+    return None if compared is None else _own((compared["difference"], compared["interval"]))

@@ -1,0 +1,231 @@
+"""Compares published figures of a boosted ensemble with those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....data import match_class
+from ....evaluate import CROSS_VALIDATION, Interval, Units, share_interval, two_sides
+from ....evaluate.report import PublishedFigure
+from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
+
+
+def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the mean accuracy over folds of each feature file, and of the ensemble.
+
+    A row with a variant is a feature file of that variant; if it was not run, the row has no obtained figure.
+    """
+    main, rows = str(table.get("variant", runs.first)), table["rows"]
+    ran = runs.get(main, at)
+    for name in dict.fromkeys([*rows, *(ran.stores if ran else ())]):
+        row = rows.get(name, {"mean": None, "std": None})
+        variant = str(row.get("variant", main))
+        if variant == main and ran is None:
+            continue
+        run = runs.get(variant, at)
+        figure = PublishedFigure(name, row["mean"], None, row["std"])
+        if run is not None and name in run.stores:
+            figure = _of_store(figure, run.stores[name], row.get("folds", ()))
+        yield figure.obtained, figure
+
+
+def _of_store(figure: PublishedFigure, store: StoreHits, published: Sequence[float]) -> PublishedFigure:
+    """Compare a mean over folds; the interval resamples images and keeps the seeds.
+
+    The SD is over all folds and seeds, since the paper's SD is larger than the SD of its printed means over seeds. If
+    the source prints each fold of the partition, the difference has an interval over folds. Folds share training
+    images, so it uses the correction of Nadeau and Bengio.
+    """
+    per_fold = 100 * store.by_fold
+    several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
+    return replace(
+        figure,
+        obtained=float(per_fold.mean()),
+        obtained_spread=float(per_fold.std()) if per_fold.size > 1 else None,
+        interval=_percent(share_interval(store.hits.mean(axis=1), store.units, widen=several)),
+        paired=_over_folds(per_fold.mean(axis=1), published),
+    )
+
+
+def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
+    """Return the interval of the mean difference over folds; None unless the source prints each of them."""
+    if len(published) != len(obtained) or len(obtained) < 2:
+        return None
+    middle, half = mean_change((obtained - np.array(published)).tolist(), share=1.0 / (len(obtained) - 1))
+    return middle - half, middle + half
+
+
+def _percent(interval: Interval | None) -> tuple[float, float] | None:
+    return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
+
+
+def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
+    if (run := runs.of(table, at)) is None:
+        return
+    predictions, units = run.panel.table, np.array(Units.of(run.panel.table).member, dtype=np.str_)
+    right = _right(run, two_class=table["kind"] == "two_class_folds")
+    for fold, published in enumerate(table["values"], start=1):
+        figure = PublishedFigure(f"fold {fold}", published, None)
+        inside = predictions.fold_array == fold
+        if right is not None and inside.any():
+            interval = _percent(share_interval(right[inside], units[inside]))
+            figure = replace(figure, obtained=100 * float(right[inside].mean()), interval=interval)
+        yield figure.obtained, figure
+
+
+def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
+    """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
+    predictions, view = run.panel.table, run.panel.metrics.get("two_class")
+    if two_class and view is None:
+        return None
+    sides = two_sides(predictions, view["positive"], view["rule"]).right if two_class and view else None
+    return np.asarray(predictions.predicted == predictions.labels if sides is None else sides, dtype=np.float64)
+
+
+def gain_by_fold(
+    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, of: Any
+) -> npt.NDArray[np.float64]:
+    """Return the gain in accuracy of something better over a single feature file in each fold.
+
+    Parameters
+    ----------
+    seeds : sequence of mapping
+        The results of each seed; the gain is the mean over seeds.
+    key : (store, magnification)
+        The feature file, and a magnification.
+    variant : str
+    of : {"fusion", "seeds"} or mapping
+        What gains: the ensemble, averaging seeds, or another feature file, by the name of the single one.
+
+    Returns
+    -------
+    ndarray of float64, shape (folds,)
+        Empty if the feature file was not used.
+    """
+    store, at = key
+    gains = [_gains(seed[variant, at].stores, store, of) for seed in seeds if (variant, at) in seed]
+    return np.mean(gains, axis=0) if gains else np.empty(0)
+
+
+def _gains(stores: Mapping[str, StoreHits], name: str, of: Any) -> npt.NDArray[np.float64]:
+    if name not in stores or (isinstance(of, Mapping) and of.get(name) not in stores):
+        return np.empty(0)
+    if isinstance(of, Mapping):
+        return np.asarray((stores[of[name]].by_fold - stores[name].by_fold).mean(axis=1))
+    better = stores[name if of == "seeds" else FUSION]
+    means = np.array([better.averaged[better.folds == fold].mean() for fold in np.unique(better.folds)])
+    return np.asarray(means - stores[name].by_fold.mean(axis=1))
+
+
+def gains(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the gain of the ensemble, of averaging seeds, or of another feature file, over each feature file."""
+    for name, published in table["rows"].items():
+        folds = gain_by_fold([runs.obtained], (name, at), table.get("variant", runs.first), of=table["of"])
+        value: Value = (float(folds.mean()) if folds.size else None, None)
+        if len(folds) > 1:
+            middle, half = mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
+            value = middle, (middle - half, middle + half)
+        yield figure_of(name, value, published)
+
+
+def spreads(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
+    if (run := runs.of(table, at)) is None:
+        return
+    accuracies = [100 * run.stores[name].by_fold for name in table["stores"] if name in run.stores]
+    fused = 100 * run.stores[FUSION].by_fold
+    over_stores = np.std([store.mean(axis=1) for store in accuracies], axis=0).tolist() if len(accuracies) > 1 else []
+    over_folds = [float(store.std()) for store in accuracies] if len(fused) > 1 else []
+    each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
+    of_folds = [*over_stores, *[None] * len(table["folds"])]
+    figures = [
+        *(PublishedFigure(f"over the feature files, fold {fold}", published, obtained)
+          for fold, (published, obtained) in enumerate(zip(table["folds"], of_folds, strict=False), start=1)),
+        PublishedFigure("over the feature files, mean of the folds", table["over_stores"], _mean(over_stores)),
+        PublishedFigure("over the folds, mean of the feature files", table["over_folds"], each),
+        PublishedFigure("over the folds, ensemble", table["fusion"], fusion),
+        PublishedFigure("ensemble by mean of the feature files", table["fusion"] / table["over_folds"],
+                        fusion / each if fusion is not None and each else None, digits=2),
+    ]  # fmt: skip
+    yield from ((figure.obtained, figure) for figure in figures)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the two-class view of the ensemble: accuracy, AUC, sensitivity and specificity at each threshold."""
+    if (run := runs.of(table, at)) is None:
+        return
+    metrics = run.files["tables"]["fusion"]
+    # without known positive classes there is no two-class view
+    view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
+    inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
+    accuracy, figure = figure_of(
+        "accuracy, percent", (view["accuracy"], inside.get("accuracy")), published["mean"],
+        published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
+    )  # fmt: skip
+    if (right := _right(run, two_class=True)) is not None:
+        by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
+        figure = replace(figure, paired=_over_folds(np.array(by_fold), published.get("folds", ())))
+    yield accuracy, figure
+    # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
+    # ranks all images together is compared with the same, which has no interval
+    yield figure_of(
+        "AUC, all images ranked together", (view.get("auc_pooled", view["auc"]), None), table["auc"], digits=3
+    )
+    yield figure_of("AUC, images ranked within each fold", (view["auc"], inside.get("auc")), digits=3)
+    obtained = {point["threshold"]: point for point in view["thresholds"]}
+    bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
+    for point, side in product(table["set_points"], ("sensitivity", "specificity")):
+        threshold = point["threshold"]
+        pair = obtained.get(threshold, {}).get(side), bounds.get(threshold, {}).get(side)
+        yield figure_of(f"{side} at {threshold:g}, percent", pair, point[side])
+
+
+def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the confusion matrix of the ensemble, as fractions of the true class."""
+    if (run := runs.of(table, at)) is None:
+        return
+    predictions = run.panel.table
+    classes = list(predictions.classes)
+    for true, counts in zip(table["classes"], table["matrix"], strict=True):
+        for predicted, count in zip(table["classes"], counts, strict=True):
+            value: Value = (None, None)
+            if true in classes and predicted in classes:
+                inside = predictions.labels == classes.index(true)
+                right = predictions.predicted == classes.index(predicted)
+                if (share := Units.of(predictions).share(right, inside)) is not None:
+                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
+            yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
+
+
+def published_predictions(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the class of each test image that a source predicted, by the name of its file without the suffix."""
+    return {stem_of(name): label for label, names in table["predictions"].items() for name in names}
+
+
+def stem_of(name: str) -> str:
+    """Return the name of a file as test images are compared: without folder, suffix and case."""
+    return PurePath(name).stem.casefold()
+
+
+def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
+    theirs, classes = published_predictions(table), list(table["predictions"])
+    for name, labels in [("all classes", classes), *((label, [label]) for label in classes)]:
+        images = [image for image, label in theirs.items() if label in labels]
+        same = [match_class(runs.tested[image], classes) == theirs[image] for image in images if image in runs.tested]
+        inside = _percent(share_interval(same, range(len(same)))) if same else None
+        number = f"{len(same)} of {len(images)} images" if runs.tested else f"{len(images)} images"
+        obtained = 100 * sum(same) / len(same) if same else None
+        yield obtained, PublishedFigure(name, None, obtained, interval=inside, cited=True, printed=number)

@@ -1,0 +1,132 @@
+"""Compares published figures of networks and of variants with those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ....evaluate import default_positive
+from .obtained import PATIENTS, VALIDATED, Figures, Key, Obtained, Runs, Value, figure_of
+
+LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
+"""First word of a row in a table of levels, to the end of the name of that level's table."""
+
+_METRICS = ("accuracy", "precision", "recall", "f1", "auc")
+
+
+def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
+    """Return a metric of a table and its interval.
+
+    Precision, recall and others are those of the one positive class. ``auc_mean`` is the mean AUC over the networks of
+    the folds, which has an interval only with a single fold.
+    """
+    if metrics is None:
+        return None, None
+    intervals = metrics.get("intervals", {})
+    if metric == "auc_mean":
+        several = len(metrics["folds"]) > 1
+        value = (metrics.get("two_class") or {}).get("auc_mean") if several else metrics.get("auc")
+        interval = None if several else intervals.get("auc")
+    elif metric == "confidence":  # the mean probability of the predicted class
+        bins = (metrics.get("calibration") or {}).get("bins", ())
+        rows = sum(entry["n"] for entry in bins)
+        value, interval = (sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None), None
+    elif metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "patient_recognition_rate"):
+        value, interval = metrics.get(metric), intervals.get(metric)
+    else:
+        positive = default_positive(metrics["classes"])
+        if len(positive) != 1:
+            return None, None
+        value = metrics["per_class"][positive[0]][metric]
+        interval = intervals.get("per_class", {}).get(positive[0], {}).get(metric)
+    return (None if value is None else float(value)), (None if interval is None else tuple(interval))
+
+
+def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
+    """Return the metric of a row in a table of variants or levels; None if it was not run.
+
+    Parameters
+    ----------
+    seed : mapping
+        Results of the variants with one seed.
+    key : (row, magnification)
+    table : mapping
+        The published table.
+    """
+    name, at = key
+    metric = table.get("metric", "accuracy")
+    if table["kind"] in ("variants", "scores"):
+        run, level = seed.get(key), LEVELS[table.get("level", "image")]
+    elif table["kind"] == "validation":
+        run, level = seed.get(key), VALIDATED
+    else:
+        run, level = seed.get((table["variant"], at)), f"{table.get('level')}, {name}"
+    if table["kind"] == "levels":
+        level_of_row, _, metric = name.partition(" ")
+        level = LEVELS[level_of_row]
+    return (None, None) if run is None else value_of(run.table(level), metric)
+
+
+def metrics_of_rows(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default).
+
+    Of variants it is that of the test images, or of those that validated.
+    """
+    rows = table.get("rows") or {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
+    for name, published in rows.items():
+        yield figure_of(name, value_at(runs.obtained, (name, at), table), published, digits=table.get("digits", 1))
+
+
+def scores(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare several metrics of several variants; a conclusion names the ``metric`` that it compares."""
+    for name, row in table["rows"].items():
+        for metric, published in row.items():
+            value = value_at(runs.obtained, (name, at), {**table, "metric": metric})
+            yield figure_of(f"{name}: {metric}", value, published, digits=table["digits"])
+
+
+def by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show AUC and confusion matrix of each fold, and the mean AUC."""
+    if (run := runs.of(table, at)) is None:
+        return
+    metrics, predictions = run.panel.metrics, run.panel.table
+    view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
+    for fold, auc in zip(metrics["folds"], view["auc_per_fold"], strict=True):
+        yield figure_of(f"fold {fold}: auc", (auc, None))
+        inside = predictions.fold_array == fold
+        matrix = np.zeros((len(predictions.classes), len(predictions.classes)))
+        np.add.at(matrix, (predictions.labels[inside], predictions.predicted[inside]), 1)
+        for (row, true), (column, called) in product(enumerate(predictions.classes), repeat=2):
+            count, total = matrix[row, column], matrix[row].sum()
+            name = f"fold {fold}: {true} predicted as {called}, {count:.0f} of {total:.0f}"
+            yield figure_of(name, (float(count / total) if total else None, None))
+    yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
+
+
+def _mean(values: list[float]) -> Value:
+    return (float(np.mean(values)) if values else None), None
+
+
+def learning_gap(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
+    for name, published in table["rows"].items():
+        run = runs.get(name, at)
+        curves = run.files["run"].get("curves", {}).values() if run else ()
+        known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
+        yield figure_of(name, _mean([fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]), published)
+
+
+def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+    """Show the training time per sample in milliseconds, as median of all measurements."""
+    for name, published in table["rows"].items():
+        times = runs.times.get(name)
+        yield figure_of(name, (float(np.median(times)) if times else None, None), published, digits=2, times=1000.0)
+
+
+def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+    """Compare the number of parameters of each network, in millions."""
+    for name, published in table["rows"].items():
+        yield figure_of(name, (runs.sizes.get(name), None), published, digits=table["digits"], times=1e-6)

@@ -1,0 +1,223 @@
+"""The results of a recipe's variants, as the tables of published figures use them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....core import InputError
+from ....core.formats import read_json, read_records
+from ....evaluate import Panel, PredictionTable, aggregate, fold_error, measure, read_predictions
+from ....evaluate.report import PublishedFigure
+
+Value = tuple[float | None, tuple[float, float] | None]
+"""A value (a fraction, or seconds) and its 95 % interval; None if it was not obtained."""
+
+Key = tuple[str, int | None]
+"""A row or a variant, and a magnification."""
+
+Figures = Iterator[tuple[float | None, PublishedFigure]]
+"""Rows of a table at one magnification: the value that conclusions compare, and the figure."""
+
+PATIENTS = "group, average"
+"""Name of the table of patients, each with the mean of its images."""
+
+VALIDATED = "validation"
+"""Name of the table of the images that validated."""
+
+FUSION = "Model fusion"
+"""Name of the row for the ensemble of all feature files."""
+
+
+@dataclass(frozen=True)
+class StoreHits:
+    """Whether the models of a feature file, or the ensemble, predict each image correctly.
+
+    Attributes
+    ----------
+    hits : ndarray of float64, shape (rows, seeds)
+        1 if the model of a seed is right, else 0.
+    averaged : ndarray of float64, shape (rows,)
+        The same for the mean over seeds.
+    folds : ndarray of int64, shape (rows,)
+    units : ndarray of str, shape (rows,)
+        The unit of resampling of each row: its group, or the image.
+    """
+
+    hits: npt.NDArray[np.float64]
+    averaged: npt.NDArray[np.float64]
+    folds: npt.NDArray[np.int64]
+    units: npt.NDArray[np.str_]
+
+    @property
+    def by_fold(self) -> npt.NDArray[np.float64]:
+        """Accuracies, shape (folds, seeds)."""
+        return np.array([self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)])
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """The results of a variant.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder with ``metrics.json``.
+    panel : Panel
+        Predictions of images and their metrics.
+    """
+
+    folder: Path
+    panel: Panel
+
+    @functools.cached_property
+    def files(self) -> dict[str, Any]:
+        """The content of ``metrics.json``."""
+        content: dict[str, Any] = read_json(self.folder / "metrics.json")
+        return content
+
+    def table(self, suffix: str = "") -> dict[str, Any] | None:
+        """Return the metrics of another level, such as ``image, vote``; None if there are none."""
+        if not suffix:
+            return self.panel.metrics
+        if suffix == VALIDATED:
+            return None if self.validated is None else self._of_validated
+        tables: dict[str, dict[str, Any]] = self.files["tables"]
+        written = next((metrics for name, metrics in tables.items() if name.endswith(f" ({suffix})")), None)
+        return self._patients if written is None and suffix == PATIENTS else written
+
+    @functools.cached_property
+    def validated(self) -> PredictionTable | None:
+        """Predictions of the images that validated; None if there were none."""
+        path = self.folder / "predictions-validation.csv"
+        if not path.is_file():
+            return None
+        (table,) = read_predictions(path, classes=self.panel.table.classes)
+        return table
+
+    @functools.cached_property
+    def _of_validated(self) -> dict[str, Any]:
+        assert self.validated is not None
+        return measure(self.validated)
+
+    @functools.cached_property
+    def _patients(self) -> dict[str, Any] | None:
+        """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
+        try:
+            return measure(aggregate(self.panel.table))
+        except InputError:  # groups are unknown, or have images of two classes
+            return None
+
+    @functools.cached_property
+    def stores(self) -> dict[str, StoreHits]:
+        """For an ensemble, the correct predictions of each feature file and of the ensemble."""
+        scores: dict[str, dict[tuple[str, int], list[list[float]]]] = {}
+        labels: dict[tuple[str, int], int] = {}
+        units: dict[tuple[str, int], str] = {}
+        for file in ("predictions-by-model.csv", "predictions.csv"):
+            with (self.folder / file).open(newline="", encoding="utf-8") as handle:
+                for row in read_records(handle):
+                    columns = [column for column in row if column.startswith("p_")]
+                    key, label = (row["image_id"], int(row["fold"])), f"p_{row['label']}"
+                    labels[key] = columns.index(label) if label in columns else -1
+                    units[key] = row["group"] or row["image_id"]
+                    store = scores.setdefault(row.get("store", FUSION), {})
+                    store.setdefault(key, []).append([float(row[column]) for column in columns])
+        stores = {}
+        for name, by_image in scores.items():
+            shares, true = np.array([*by_image.values()]), np.array([labels[key] for key in by_image])
+            stores[name] = StoreHits(
+                (shares.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64),
+                (shares.sum(axis=1).argmax(axis=1) == true).astype(np.float64),
+                np.array([fold for _, fold in by_image]),
+                np.array([units[key] for key in by_image]),
+            )
+        return stores
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The results of all variants at each magnification.
+
+    Attributes
+    ----------
+    first : str
+        The published variant, which is used for tables without a variant.
+    obtained : mapping
+        Variant and magnification (None if the recipe does not separate them) to the results.
+    magnifications : sequence of int or None
+        All magnifications of the recipe.
+    further : sequence of mapping
+        The same as `obtained`, for further seeds.
+    times : mapping of str to sequence of float
+        Variant to the training seconds per sample, measured in several rounds.
+    sizes : mapping of str to int
+        Variant to the number of parameters of its network, for the variants in tables of parameters.
+    tested : mapping of str to str
+        Test image, as `stem_of` names it, to the class that the published variant predicts.
+    """
+
+    first: str
+    obtained: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
+    magnifications: Sequence[int | None] = (None,)
+    further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    tested: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:
+        """The results of each seed."""
+        return [self.obtained, *self.further]
+
+    @property
+    def at(self) -> list[int | None]:
+        """Magnifications with results."""
+        return [at for at in self.magnifications if any(key[1] == at for key in self.obtained)]
+
+    def get(self, variant: str, magnification: int | None) -> Obtained | None:
+        """Return the results of a variant; None if it was not run."""
+        return self.obtained.get((variant, magnification))
+
+    def of(self, table: Mapping[str, Any], magnification: int | None) -> Obtained | None:
+        """Return the results of the variant of a table; None if it was not run."""
+        return self.get(str(table.get("variant", self.first)), magnification)
+
+
+def figure_of(
+    name: str,
+    value: Value,
+    published: float | None = None,
+    *,
+    digits: int = 1,
+    times: float | None = None,
+    published_spread: float | None = None,
+    spread: float | None = None,
+) -> tuple[float | None, PublishedFigure]:
+    """Return a value and its figure: in percent, multiplied by `times` if given, or unchanged with three decimals."""
+    obtained, interval = value
+    if times is None:
+        times = 1.0 if digits == 3 else 100.0
+    return obtained, PublishedFigure(
+        name,
+        published,
+        None if obtained is None else times * obtained,
+        published_spread,
+        None if spread is None else times * spread,
+        None if interval is None else (times * interval[0], times * interval[1]),
+        digits,
+    )
+
+
+def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:
+    """Return the mean of at least two differences, and half its 95 % interval; `share` is as in `fold_error`."""
+    from scipy.stats import t as student
+
+    middle, error = fold_error(changes, [1.0] * len(changes), share=share)
+    return middle, float(student.ppf(0.975, len(changes) - 1)) * error

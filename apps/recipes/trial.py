@@ -1,0 +1,150 @@
+"""``bchisto trial``: a quick first result on your own images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...boost import PRESET_OPTIONS, BoostSettings, train
+from ...core import InputError, Many, Message, PathInput, ReportError, TextInput, as_path, as_texts, limited, message_of
+from ...core.jobs import Work
+from ...crossval import CrossValidation
+from ...data import FoldChoice, ImageSelection
+from ...encoders import EncoderChoice, check_encoder_name, gives_maps
+from ...featurize import defaults_text, encoder_defaults, featurize, preset_options, resolve_settings
+from ..check import Preflight, duration, preflight, unscaled
+
+_log = logging.getLogger(__name__)
+
+_CROPS = 6
+"""Crops per augmentation for encoders without feature maps, whose time is proportional to the number of crops."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The result of a trial.
+
+    Attributes
+    ----------
+    check : Preflight
+        Pre-flight of the images.
+    results : tuple of CrossValidation
+        One for each classifier, first the one with the higher balanced accuracy. Only LightGBM if there are too few
+        patients for folds within the training part.
+    """
+
+    check: Preflight
+    results: tuple[CrossValidation, ...]
+
+    @property
+    def balanced(self) -> tuple[float, ...]:
+        """Balanced accuracy of each result."""
+        return tuple(map(_balanced, self.results))
+
+
+def trial(
+    images: ImageSelection | PathInput,
+    *,
+    out: PathInput,
+    encoders: Many[TextInput] = (),
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> TrialResult:
+    """Check images, extract features with the preset ``quick``, and train two classifiers on suitable folds.
+
+    Parameters
+    ----------
+    images : ImageSelection or path
+    out : str or Path
+        The run folder.
+    encoders : str or sequence of str
+        Encoders that replace those of the preset; encoders without feature maps get six crops of each augmentation.
+    weights : str or sequence of str
+        As in `bchisto.featurize.FeaturizeSettings`; by default ImageNet weights.
+    work : Work, optional
+        Settings of processes and of what is skipped.
+
+    Returns
+    -------
+    TrialResult
+
+    Raises
+    ------
+    InputError
+        Images cannot be used, or are too few for any folds. A few images that are too small for a view that fits the
+        others do not raise; they are left out.
+    ReportError
+        A report could not be written; its ``results`` is the result.
+    """
+    run, selection, work = as_path(out, "out"), ImageSelection.of(images).read_once(), Work.of(work)
+    selection.refuse_as_run(run)
+    options, keep = preset_options("quick"), list[str]()
+    if encoders:
+        keep = ["encoders"]
+        options["encoders"] = tuple(EncoderChoice.parse(name) for name in as_texts(encoders, "encoders"))
+        for choice in options["encoders"]:
+            check_encoder_name(choice)
+        if not all(map(gives_maps, options["encoders"])):
+            options |= {"mode": "exact", "crops": _CROPS}
+    if weights:
+        options["weights"] = as_texts(weights, "weights")
+    brought = encoder_defaults(options, keep=keep)
+    quick, _ = resolve_settings(options, brought=brought)
+    if brought:
+        _log.info("%s", defaults_text(brought, quick))
+    _log.info("1/3 checking the images")
+    # not decoded here: featurize decodes every image anyway, and prints its findings
+    check = preflight(selection, settings=quick, work=work, copies=False, keep=keep)
+    protocol = _usable(check, work)
+    if small := sorted({image for fit in check.planned_views for image in fit.too_small}):
+        _log.warning(
+            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
+            len(small), len(check.dataset), small[0],
+        )  # fmt: skip
+        work = replace(work, skip_errors=True)
+    _log.info(
+        "2/3 extracting features of %d images, view %s%s", len(check.dataset), *check.planned.views, _about(check)
+    )
+    featurize(selection, out=run, settings=check.planned, work=work)
+    _log.info("3/3 training")
+    settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
+    try:
+        try:
+            results = train(out=run, settings=settings, folds=protocol, work=work)
+        except InputError as error:  # too few patients for folds within the training part, which LightGBM does not need
+            _log.warning(Message("{}; going on with lightgbm only", limited(message_of(error), ())))
+            results = train(out=run, settings=replace(settings, heads=("lightgbm",)), folds=protocol, work=work)
+    except ReportError as error:
+        raise ReportError(str(error), TrialResult(check, _best_first(error.results))) from error
+    return TrialResult(check, _best_first(results))
+
+
+def _best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
+    return tuple(sorted(results, key=_balanced, reverse=True))
+
+
+def _balanced(result: CrossValidation) -> float:
+    """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
+    return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"])
+
+
+def _about(check: Preflight) -> str:
+    cost = check.estimate
+    if cost is None:
+        return ""
+    return f", about {duration(cost.seconds)} (between {duration(cost.shortest)} and {duration(cost.longest)})"
+
+
+def _usable(check: Preflight, work: Work) -> FoldChoice:
+    """Return suitable folds, or refuse the images if they cannot be used."""
+    stops = [*check.refused, *(finding for finding in check.wrong if finding.level == "error" and not work.skip_errors)]
+    if stops:
+        raise InputError("{}: {}", stops[0].file, stops[0].message)
+    if (lacking := unscaled(check.dataset.records, check.requested.views)) is not None:
+        raise InputError("{}", lacking)
+    if check.fitting is None:
+        raise InputError("{}: every image is too small for any view", check.dataset.root)
+    if check.protocol is None:
+        raise InputError("{}: {}", check.dataset.root, check.unfoldable or check.dataset.untrainable)
+    return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)

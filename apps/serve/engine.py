@@ -1,0 +1,131 @@
+"""Runs tasks in the worker process, one at a time, and restarts it after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio import create_subprocess_exec as start_process
+from collections.abc import Mapping
+from typing import Any
+
+from ...core import BchistoError, InputError, Message
+from ...core.formats import limits
+from ...core.jobs import THREADS
+
+MARKS = ("\x02", "\x03")
+"""Characters around a parameter in a worker's message, which cannot occur in file names."""
+
+_LINE = 64 * 1024**2
+"""Largest size of an answer in bytes."""
+
+
+class Busy(Exception):
+    """Too many requests wait for the worker."""
+
+
+class Engine:
+    """Runs tasks in a worker process.
+
+    Attributes
+    ----------
+    restarts : int
+        How often a worker has crashed or was stopped.
+    """
+
+    def __init__(self) -> None:
+        self.restarts = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+
+    async def ask(self, task: Mapping[str, Any], *, view: bool = False) -> dict[str, Any]:
+        """Run a task in the worker and return its answer, which has an ``error`` if the task failed.
+
+        Parameters
+        ----------
+        task : mapping
+        view : bool
+            Whether a user waits for the answer; such tasks are refused if too many wait already.
+
+        Raises
+        ------
+        Busy
+            `view` is set, and too many tasks wait.
+        """
+        if view and self._waiting >= limits.SERVED_VIEWS:
+            raise Busy
+        self._waiting += view
+        try:
+            async with self._lock:
+                return await self._do(task)
+        finally:
+            self._waiting -= view
+
+    async def _do(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(task).encode() + b"\n")
+            await process.stdin.drain()
+            line = await asyncio.wait_for(process.stdout.readline(), limits.SERVED_WORK_SECONDS)
+        except TimeoutError:
+            return await self._died(f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped")
+        except OSError:
+            line = b""
+        except asyncio.CancelledError:
+            await self.stop()  # otherwise its answer would be read as the answer of the next task
+            raise
+        if not line.endswith(b"\n"):
+            return await self._died("ended the process that reads images, as for lack of memory")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def _died(self, what: str) -> dict[str, Any]:
+        await self.stop()
+        self.restarts += 1
+        return {"error": f"this image {what}; it is left out, and the page continues", "notes": []}
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await start_process(
+                sys.executable, "-m", f"{__package__}",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE, start_new_session=True,
+                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+            )  # fmt: skip
+        return self._process
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None if it was not started."""
+        return None if self._process is None else self._process.pid
+
+    async def stop(self) -> None:
+        """Kill the worker."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        if process is not None:
+            await process.wait()
+
+
+async def load_models(engine: Engine, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Load models in the worker, and return the facts of each for the page.
+
+    Raises
+    ------
+    InputError, BchistoError
+        A model cannot be used.
+    """
+    facts = []
+    for model in models:
+        answer = await engine.ask({"do": "facts", "model": model})
+        if "error" in answer:
+            text = answer["error"].replace("{", "{{").replace("}", "}}")
+            kind = InputError if answer.get("exit_code") == InputError.exit_code else BchistoError
+            raise kind(Message(text.replace(MARKS[0], "{").replace(MARKS[1], "}")))
+        facts.append({**answer, "weights": model["weights"]})
+    return facts

@@ -1,0 +1,122 @@
+"""``bchisto serve``: load models, serve the web page until interrupted, and remove its temporary files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...core import DependencyError, InputError, Many, PathInput, TextInput, as_paths, as_texts, how_to_install
+from ...core.jobs import ensure_folder, scratch_folder
+from .settings import ServeSettings
+
+_log = logging.getLogger(__name__)
+
+_END_SECONDS = 3
+"""Time in which open requests must end when the server stops."""
+
+_IDLE_SECONDS = 75
+"""Time that a connection waits for its next request. Programs pause (`Retry-After`) and keep connections for 5 seconds;
+if the page closed them after the same time, as uvicorn does by default, it would reset a request sent just then."""
+
+
+def serve(
+    models: Many[PathInput],
+    *,
+    weights: Many[TextInput] = (),
+    settings: ServeSettings | None = None,
+    ready: Callable[[str], object] = lambda address: None,
+) -> None:
+    """Serve the web page, until interrupted.
+
+    Parameters
+    ----------
+    models : sequence of path
+        Model files, or run folders with a model file.
+    weights : sequence of str
+        As in `bchisto.predict.predict`.
+    settings : ServeSettings, optional
+    ready : callable
+        Called with the address, including the token, once the server is ready.
+
+    Raises
+    ------
+    DependencyError
+        The extra ``serve`` is not installed.
+    BundleError, WeightsError
+        As in `bchisto.predict.predict`.
+    InputError
+        The address is in use, or is not an address of this machine.
+    """
+    settings = ServeSettings.of(settings)
+    paths, options = as_paths(models, "models"), as_texts(weights, "weights")
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}") from error
+    if settings.runs is not None and not settings.runs.is_dir():
+        raise InputError("{runs} {}: no such folder", settings.runs)
+    if settings.keep is not None:
+        if settings.keep.exists() and (not settings.keep.is_dir() or any(settings.keep.iterdir())):
+            raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
+        ensure_folder(settings.keep)
+    token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
+    # an interrupt is the normal end
+    with contextlib.suppress(KeyboardInterrupt), _listening(settings) as listener, scratch_folder() as folder:
+        asyncio.run(_serve(paths, options, settings, listener, folder, token, ready))
+
+
+def _listening(settings: ServeSettings) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=256)
+    except OSError as error:
+        raise InputError(
+            "{host} {}, {port} {}: cannot answer there ({})", settings.host, settings.port, error.strerror
+        ) from error
+
+
+async def _serve(
+    paths: Sequence[Path],
+    options: Sequence[str],
+    settings: ServeSettings,
+    listener: socket.socket,
+    folder: Path,
+    token: str,
+    ready: Callable[[str], object],
+) -> None:
+    import uvicorn
+
+    from .app import make_app
+    from .engine import Engine, load_models
+    from .pages import Pages
+    from .security import Guard
+    from .session import Session
+
+    engine = Engine()
+    try:
+        _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
+        models = await load_models(engine, [{"path": str(path), "weights": list(options)} for path in paths])
+        session = Session(engine, models, folder, keep=settings.keep)
+        port, csrf = listener.getsockname()[1], secrets.token_urlsafe(24)
+        pages = Pages(models, csrf=csrf, runs=settings.runs)
+        guard = Guard(make_app(session, pages), token=token, csrf=csrf, host=settings.host, cookie=f"bchisto-{port}")
+        config = uvicorn.Config(
+            guard, access_log=False, log_level="warning", server_header=False, proxy_headers=False,
+            timeout_keep_alive=_IDLE_SECONDS, timeout_graceful_shutdown=_END_SECONDS, lifespan="on", ws="none",
+            log_config=None,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        answering = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not answering.done():
+            await asyncio.sleep(0.05)
+        ready(f"http://{shown}:{port}/?token={token}")
+        await answering
+    finally:
+        await engine.stop()

@@ -1,0 +1,174 @@
+"""Slurm: submits scripts, lists and cancels jobs, and puts a task back into the queue."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess  # nosec B404
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core import BchistoError
+from .plan import MERGE, Plan
+
+_MOST_SECONDS = 60
+"""Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
+
+_NOTICE_SECONDS = 120
+"""How long before its limit a task gets the signal. Slurm is up to a minute early, and no unit is finished after it."""
+
+_FORGOTTEN = "Invalid job id"
+"""What squeue answers if it is asked for only one job, and that ended some minutes ago."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, or a task of an array, that is in the queue.
+
+    Attributes
+    ----------
+    number, task : str
+        The task is empty for a job that is not an array.
+    state, reason : str
+        PENDING, RUNNING, ...; and the reason why it waits.
+    """
+
+    number: str
+    task: str
+    state: str
+    reason: str
+
+
+def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
+    """Return the commands that submit a stage: its array, if it has one, and the job that merges.
+
+    Parameters
+    ----------
+    plan : Plan
+    position : int
+        Position of the stage.
+    after : str, optional
+        Number of the job that must succeed first.
+
+    Returns
+    -------
+    list of (str, list of str)
+        The task and the words of its command; ``{array}`` is replaced by the number of the array.
+    """
+    stage = plan.stages[position]
+    common = [
+        "sbatch", "--parsable", f"--job-name=bchisto-{stage.command}", "--ntasks=1", "--open-mode=append", "--requeue",
+        "--kill-on-invalid-dep=yes", f"--signal=B:USR1@{_NOTICE_SECONDS}", *stage.options,
+    ]  # fmt: skip
+    begin = f"{str(plan.logs).replace('%', '%%')}/{position + 1}-{stage.command}"
+    waits = [] if after is None else [f"--dependency=afterok:{after}"]
+    script, submitted = str(plan.script(position)), []
+    if stage.tasks:
+        array = ",".join(map(str, stage.tasks))
+        submitted.append(("array", [*common, f"--output={begin}-%a.log", f"--array={array}", *waits, script]))
+        # an array that was cancelled, since the stage before it failed, has ended too
+        waits = ["--dependency=afterany:{array}" + (f",afterok:{after}" if after else "")]
+    return [*submitted, (MERGE, [*common, f"--output={begin}-{MERGE}.log", *waits, script, MERGE])]
+
+
+def submit(plan: Plan, first: int = 0) -> None:
+    """Submit the stages from position `first` on; each waits for the one before. ``plan.json`` names each job at once.
+
+    Raises
+    ------
+    BchistoError
+        This machine cannot submit, and the message ends with the command for another one; or ``plan.json`` cannot be
+        written.
+    """
+    refuse_without_sbatch(plan)
+    after, numbers = None, list[str]()
+    try:
+        for position in range(first, len(plan.stages)):
+            stage, array = plan.stages[position], ""
+            stage.jobs = []
+            for task, words in commands(plan, position, after=after):
+                number = _call([word.replace("{array}", array) for word in words]).strip().partition(";")[0]
+                numbers.append(number)
+                stage.jobs.append(number)
+                plan.write()
+                array, after = (number, after) if task == "array" else (array, number)
+    except BchistoError:
+        cancel(numbers)  # jobs that plan.json does not name would go on although a stage before them failed
+        raise
+
+
+def refuse_without_sbatch(plan: Plan) -> None:
+    """Refuse to submit on a machine without Slurm; the message ends with the command for another machine."""
+    if shutil.which("sbatch") is None:
+        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+        raise BchistoError(f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}")
+
+
+def _call(words: Sequence[str]) -> str:
+    program = shutil.which(words[0])
+    if program is None:
+        raise BchistoError(f"{words[0]}: not found on this machine; on one with Slurm type: {shlex.join(words)}")
+    try:
+        ended = subprocess.run(  # nosec B603
+            [program, *words[1:]], capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BchistoError(
+            f"{words[0]}: no answer in {_MOST_SECONDS} s; try again later, the command was: {shlex.join(words)}"
+        ) from error
+    if ended.returncode:
+        cause = " ".join(ended.stderr.split()) or f"exit code {ended.returncode}"
+        raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
+    return ended.stdout
+
+
+def cluster_name() -> str:
+    """Return the name of the cluster that this machine submits to; empty if Slurm does not answer."""
+    try:
+        lines = _call(["scontrol", "show", "config"]).splitlines()
+    except BchistoError:
+        return ""
+    names = (line.partition("=")[2].strip() for line in lines if line.startswith("ClusterName"))
+    return next(names, "")
+
+
+def queue(plans: Sequence[Plan]) -> list[Job] | None:
+    """Return the jobs of plans that have not ended, whoever submitted them.
+
+    None if Slurm does not answer, or is another cluster's: job numbers mean nothing there.
+    """
+    known = [job for plan in plans for job in plan.jobs]
+    if not known:
+        return []
+    if (clusters := {plan.cluster for plan in plans if plan.jobs and plan.cluster}) and clusters != {cluster_name()}:
+        return None
+    try:
+        lines = _call(["squeue", "-h", "-r", f"--jobs={','.join(known)}", "-o", "%F|%K|%T|%r"]).splitlines()
+    except BchistoError as error:
+        return [] if _FORGOTTEN in str(error) else None
+    rows = [line.split("|", 3) for line in lines]
+    return [
+        Job(row[0], row[1].replace("N/A", ""), row[2], "" if row[3] == "None" else row[3])
+        for row in rows
+        if len(row) == 4
+    ]
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs. One that has ended is not an error."""
+    if jobs:
+        _call(["scancel", *jobs])
+
+
+def requeue() -> None:
+    """Put this task back into the queue: SLURM_JOB_ID of one task is the number of its whole array."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    task = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+    _call(["scontrol", "requeue", task])
+
+
+def log_of(plan: Plan, position: int, task: str) -> Path:
+    """Return the file of what a task prints."""
+    return plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"

@@ -1,0 +1,316 @@
+"""The progress of a run, read from its files: what is done, what runs, and the command that continues.
+
+The scheduler is only asked which tasks wait. Without its answer the rest is the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...core import MissingInputError
+from ...core.runs import RunEntry, read_records, read_run
+from .folders import Folder, Unit, read_folders
+from .plan import MERGE, SINGLE, STAGES, Plan
+from .queued import Queued, ask, last_plan
+
+_WORKING = ("running", "queued")
+_STUCK = ("failed", "interrupted", "stalled")
+
+_QUIET_SECONDS = 1800.0
+"""A shard without a new file for so long, or for five times the time of a unit, counts as stalled. 64 images or a usual
+epoch take less."""
+
+_SLOWER = 5.0
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """A shard of a stage.
+
+    Attributes
+    ----------
+    shard : str
+        ``K/N``; empty for a stage without shards.
+    state : str
+        not started, queued, running, stalled, interrupted, failed or done.
+    units, done : int
+    reason : str
+        Why it failed, or the scheduler's reason.
+    """
+
+    shard: str
+    state: str
+    units: int
+    done: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command's work in a run.
+
+    Attributes
+    ----------
+    command : str
+    state : str
+        State as of a shard; or ready to merge, if all units are done but not merged.
+    unit : str
+        Name of the units.
+    units, done, begun : int
+        Numbers of units that are not merged: all, done, and with a file in progress.
+    folders : tuple of (str, bool)
+        Feature files, or cross-validation schemes; and whether each is merged.
+    shards : tuple of ShardState
+    per_minute, seconds_left : float or None
+        Rate, and time left, of the shards that run.
+    """
+
+    command: str
+    state: str
+    unit: str
+    units: int
+    done: int
+    begun: int
+    folders: tuple[tuple[str, bool], ...]
+    shards: tuple[ShardState, ...]
+    per_minute: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The progress of a run.
+
+    Attributes
+    ----------
+    run : str
+    state : str
+        State of the stage in progress; without one, of the first that is stuck, or not done.
+    exit_code : int
+        0 done, 1 failed, interrupted or stalled, 3 in progress, 4 nothing yet.
+    stages : tuple of Stage
+    failed_images : int
+        Rows of ``failures.csv``.
+    log : str
+        The log to read if something failed; else empty.
+    then : str
+        The command that continues; empty if all is done.
+    """
+
+    run: str
+    state: str
+    exit_code: int
+    stages: tuple[Stage, ...]
+    failed_images: int
+    log: str
+    then: str
+
+    def content(self) -> dict[str, Any]:
+        """Return the status ready for JSON."""
+        return asdict(self)
+
+
+def read_status(run: Path, *, now: float | None = None) -> RunStatus:
+    """Read the progress of a run. Nothing is written.
+
+    Parameters
+    ----------
+    run : Path
+    now : float, optional
+        Seconds since 1970; by default the present time.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such folder.
+    InputError
+        ``run.json`` or a list of units is damaged.
+    """
+    if not run.is_dir():
+        raise MissingInputError(f"{run}: no such folder")
+    now = time.time() if now is None else now
+    plan = last_plan(run)
+    queued = ask(plan)  # before the files are read: a job that ends in between has written all its files
+    entries = read_run(run) if (run / "run.json").is_file() else []
+    whole = "reproduce" in queued or any(entry.command == "reproduce" for entry in entries)
+    commands = [command for command in STAGES if (command == "reproduce") == whole]  # which contains the others
+    known = [_stage(run, command, entries, queued.get(command, Queued()), now) for command in commands]
+    known += [_single(queued[command]) for command in SINGLE if command in queued]
+    stages = _left_alone([stage for stage in known if stage is not None], queued)
+    state = _whole([stage.state for stage in stages])
+    failed = next((stage.command for stage in stages if stage.state == "failed"), None)
+    log = (queued[failed].log if failed in queued else None) or run / "run.json"
+    return RunStatus(
+        run=str(run),
+        state=state,
+        exit_code=_exit_code(state, queued),
+        stages=stages,
+        failed_images=_failures(run / "failures.csv"),
+        log=str(log) if failed is not None else "",
+        then=_then(run, state, stages, plan, recorded={entry.command for entry in entries}),
+    )
+
+
+def _whole(states: Sequence[str]) -> str:
+    for kinds in (_WORKING, _STUCK, ("ready to merge", "not started")):
+        for state in states:
+            if state in kinds:
+                return state
+    return "done" if states else "not started"
+
+
+def _left_alone(stages: Sequence[Stage], queued: Mapping[str, Queued]) -> tuple[Stage, ...]:
+    """Return the stages; if no job is left, the first submitted one that is not done is failed or interrupted."""
+    first = next((stage for stage in stages if stage.state != "done" and stage.command in queued), None)
+    if first is None or first.state not in ("not started", "interrupted") or not queued[first.command].over:
+        return tuple(stages)
+    failure = queued[first.command].failure
+    state = "failed" if failure else "interrupted"
+    shards = first.shards or (ShardState("", state, 0, 0, failure or "no job is left that does it"),)
+    return tuple(replace(stage, state=state, shards=shards) if stage is first else stage for stage in stages)
+
+
+def _exit_code(state: str, queued: Mapping[str, Queued]) -> int:
+    if state in ("done", *_WORKING):
+        return 0 if state == "done" else 3
+    if state in _STUCK or any(own.over for own in queued.values()):
+        return 1
+    submitted = any(own.stage is not None and own.stage.jobs for own in queued.values())
+    return 3 if state == "ready to merge" or submitted else 4
+
+
+def _then(run: Path, state: str, stages: Sequence[Stage], plan: Plan | None, *, recorded: set[str]) -> str:
+    if state in _WORKING:
+        return f"bchisto status {shlex.quote(str(run))} --watch"
+    lacking = next((stage for stage in stages if stage.state != "done"), None)
+    if lacking is None:
+        return ""
+    if plan is not None:
+        return plan.line if plan.cwd == str(Path.cwd()) else f"cd {shlex.quote(plan.cwd)} && {plan.line}"
+    if lacking.command not in recorded:  # it was only checked, so no record has its options
+        return ""
+    config, out = (shlex.quote(str(path)) for path in (run / "run.json", run))
+    return f"bchisto {lacking.command} --config {config} --out {out}"  # the run may have been moved
+
+
+def _failures(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        return max(0, sum(1 for _ in csv.reader(handle)) - 1)
+
+
+def _single(queued: Queued) -> Stage | None:
+    """Return the stage of a planned command that one job does, from its own record."""
+    assert queued.stage is not None
+    command, output = queued.stage.command, Path(queued.stage.run)
+    records = [output / "run.json", output.with_name(f"{output.name}.run.json")]  # of a folder, of a table
+    entries = [entry for path in records if path.is_file() for entry in read_records(path)]
+    own = [entry for entry in entries if entry.command == command]
+    states = {"ok": "done", "error": "failed", "not checked": "running"}
+    state = states.get(own[-1].status, own[-1].status) if own else "not started"
+    state, reason = queued.tasks.get(MERGE, (state, own[-1].error if state == "failed" else ""))
+    shards = (ShardState("", state, 0, 0, reason),) if reason else ()
+    return Stage(command, state, "units", 0, 0, 0, (), shards, None, None)
+
+
+def _stage(run: Path, command: str, entries: Sequence[RunEntry], queued: Queued, now: float) -> Stage | None:
+    """Return the stage of a command; None if the run has nothing of it."""
+    folders = list(read_folders(run, command))
+    own = [entry for entry in entries if entry.command == command]
+    if not folders and not own and queued.stage is None:
+        return None
+    latest = _latest(own, shards=queued.shards)
+    shards = [_shard(entry, shard, folders, queued, now) for shard, entry in latest.items()]
+    units = [unit for folder in folders for unit in folder.units]
+    done = sum(unit.done for unit in units)
+    states = [shard.state for shard in shards]
+    states += [queued.tasks[MERGE][0]] if MERGE in queued.tasks and "" not in latest else []
+    state = _stage_state(folders, states, left=len(units) - done, untouched=not any(u.done or u.begun for u in units))
+    working = [entry for (_, entry), shard in zip(latest.items(), shards, strict=True) if shard.state == "running"]
+    rate = _rate(units, [started for entry in working if entry and (started := _started(entry))], now)
+    return Stage(
+        command=command,
+        state=state,
+        unit=next((folder.unit for folder in folders if folder.unit), "units"),
+        units=len(units),
+        done=done,
+        begun=sum(unit.begun for unit in units),
+        folders=tuple((folder.name, folder.complete) for folder in folders),
+        shards=tuple(shards) if "" not in latest or shards[0].reason else (),
+        per_minute=None if rate is None else 60 * rate,
+        seconds_left=None if rate is None else (len(units) - done) / rate,
+    )
+
+
+def _latest(entries: Sequence[RunEntry], *, shards: int) -> dict[str, RunEntry | None]:
+    """Return the last record of each shard, in order; of a command that was last run without shards, only that one."""
+    if not shards and (not entries or not entries[-1].shard):
+        return {"": entries[-1] if entries else None}
+    count = shards or int(entries[-1].shard.partition("/")[2])
+    last = {entry.shard: entry for entry in entries}
+    return {shard: last.get(shard) for number in range(1, count + 1) if (shard := f"{number}/{count}")}
+
+
+def _shard(entry: RunEntry | None, shard: str, folders: Sequence[Folder], queued: Queued, now: float) -> ShardState:
+    index, count = map(int, shard.split("/")) if shard else (1, 1)
+    task = str(index) if shard else MERGE
+    units = [unit for folder in folders for unit in folder.of_shard(index, count)]
+    done = sum(unit.done for unit in units)
+    if entry is None:
+        state = "done" if units and done == len(units) else "not started"
+    elif entry.status == "not checked" and queued.answered and task not in queued.tasks:
+        state = "interrupted"
+    elif entry.status in ("running", "not checked"):
+        state = "stalled" if _is_quiet(units, _started(entry), now) else "running"
+    elif entry.status == "ok":
+        state = "done" if done == len(units) else "interrupted"  # it lacks units that were added since
+    else:
+        state = "failed" if entry.status == "error" else "interrupted"
+    reason = entry.error if entry is not None and state == "failed" else ""
+    if task in queued.tasks and state != "stalled":
+        state, reason = queued.tasks[task]
+    return ShardState(shard, state, len(units), done, reason)
+
+
+def _is_quiet(units: Iterable[Unit], started: float | None, now: float) -> bool:
+    """Return whether nothing was finished for longer than units take."""
+    changed = sorted(unit.changed for unit in units if unit.changed is not None and unit.changed >= (started or 0.0))
+    usual = (changed[-1] - changed[0]) / (len(changed) - 1) if len(changed) > 1 else 0.0
+    return now - max([started or 0.0, *changed]) > max(_QUIET_SECONDS, _SLOWER * usual)
+
+
+def _stage_state(folders: Sequence[Folder], states: Sequence[str], *, left: int, untouched: bool) -> str:
+    for state in ("running", "stalled", "queued"):
+        if state in states:
+            return state
+    if folders and all(folder.complete for folder in folders):
+        return "done"
+    if "failed" in states:
+        return "failed"
+    if folders and not left and any(folder.groups for folder in folders):
+        return "ready to merge"
+    return "not started" if set(states) == {"not started"} and untouched else "interrupted"
+
+
+def _started(entry: RunEntry) -> float | None:
+    try:
+        return datetime.datetime.fromisoformat(entry.started).timestamp()
+    except ValueError:
+        return None
+
+
+def _rate(units: Sequence[Unit], started: Sequence[float], now: float) -> float | None:
+    """Return units per second, counted since the first of the running shards began."""
+    if not started:
+        return None
+    since = min(started)
+    fresh = sum(unit.done and unit.changed is not None and unit.changed >= since for unit in units)
+    return fresh / (now - since) if fresh and now > since else None

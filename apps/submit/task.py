@@ -1,0 +1,94 @@
+"""What a job does: runs its share of a stage, stops in time, goes back into the queue; or merges the shards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess  # nosec B404
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from ...core import Terminated
+from . import slurm
+from .plan import MERGE, STAGES, Plan, missing_shards, progress, read_plan
+
+MOST_IDLE = 2
+"""Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
+
+AGAIN = 75
+"""Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
+    folder, position, task = Path(words[0]), int(words[1]), words[2]
+    plan = read_plan(folder)
+    stage = plan.stages[position]
+    if task == MERGE and stage.shards and (missing := missing_shards(stage)):
+        return _again(plan, position, missing)
+    before = progress(stage, task)
+    code, at_limit = _run(plan, position, task)
+    if not at_limit or code != Terminated.exit_code:
+        return code
+    rounds = folder / "rounds" / f"{position + 1}-{task}"
+    idle = 0 if progress(stage, task) > before else 1 + (int(rounds.read_text()) if rounds.is_file() else 0)
+    if idle >= MOST_IDLE:
+        _print(f"stopped: {idle} times in sequence no unit was done before the time limit; give more time")
+        return 1
+    rounds.parent.mkdir(exist_ok=True)
+    rounds.write_text(str(idle))
+    slurm.requeue()
+    return code
+
+
+def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
+    """Run the command; return its exit code, and whether the time limit ended it."""
+    stage = plan.stages[position]
+    words = [plan.python, "-m", "bchisto", stage.command, *stage.words]
+    if task != MERGE:
+        words += ["--shard", f"{task}/{stage.shards}"]
+    if stage.command in (*STAGES, "predict") and stage.cpus is None:
+        words += ["--jobs", os.environ.get("SLURM_CPUS_PER_TASK", "1")]
+    received: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for child in children:
+            child.terminate()
+
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, stop)
+    children.append(subprocess.Popen(words))  # nosec B603
+    if received:
+        children[0].terminate()
+    code = children[0].wait()
+    if code == -signal.SIGTERM:  # it got the signal before it handles signals
+        code = Terminated.exit_code
+    return 128 - code if code < 0 else code, signal.SIGUSR1 in received
+
+
+def _again(plan: Plan, position: int, missing: list[int]) -> int:
+    """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
+    stage = plan.stages[position]
+    done = progress(stage)
+    stage.idle = 0 if done > stage.done else stage.idle + 1
+    stage.done, stage.tasks = done, missing
+    named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
+    plan.write()
+    if stage.idle >= MOST_IDLE:
+        _print(f"stopped: shards {named} of {stage.shards} lack units, and another round added none; read {plan.logs}")
+        return 1
+    _print(f"shards {named} of {stage.shards} lack units; they are submitted again")
+    if plan.scheduler == "local":
+        return AGAIN
+    slurm.cancel([job for later in plan.stages[position + 1 :] for job in later.jobs])
+    slurm.submit(plan, position)
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

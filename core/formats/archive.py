@@ -1,0 +1,169 @@
+"""Zip archives, such as model files, whose manifest contains the checksum of every member."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from .. import DAMAGE, BundleError, InputError
+from . import limits
+from .bounds import check_zip, parse_json
+from .kinds import mistaken
+
+_MANIFEST = "manifest.json"
+
+
+def check_archive_size(*, members: int, size: int = 0) -> None:
+    """Check that planned models will fit in one model file, before they are trained.
+
+    Parameters
+    ----------
+    members : int
+        Number of members besides the manifest.
+    size : int
+        Their unpacked size in bytes, as far as known.
+
+    Raises
+    ------
+    InputError
+        More members or bytes than `Archive` reads.
+    """
+    if members + 1 > limits.ARCHIVE_MEMBERS:
+        raise InputError(
+            "{:,} models are more than the {:,} that a model file can hold; use fewer {folds} or {seeds}, or fewer "
+            "feature files",
+            members,
+            limits.ARCHIVE_MEMBERS - 1,
+        )
+    if size > limits.ARCHIVE_BYTES:
+        raise InputError(
+            "models of {:.1f} GiB are more than the {:.0f} GiB that a model file can hold; use fewer "
+            "{folds} or {seeds}, fewer feature files, or smaller models",
+            size / 1024**3,
+            limits.ARCHIVE_BYTES / 1024**3,
+        )
+
+
+class Archive(contextlib.AbstractContextManager["Archive"]):
+    """An archive that is open for reading.
+
+    Every problem raises a `BundleError` that names the file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        Required value of ``kind`` in the manifest.
+    schema_version : int
+        The newest schema version that can be read.
+
+    Attributes
+    ----------
+    manifest : dict
+        The checked content of ``manifest.json``.
+
+    Raises
+    ------
+    BundleError
+        The file is missing, not a zip, of another kind or a newer schema, or too large, or its members are not those
+        of its manifest.
+    """
+
+    def __init__(self, path: Path, *, kind: str, schema_version: int) -> None:
+        self._path, self._kind = path, kind
+        if not path.is_file():
+            raise BundleError(f"{path}: no such model file")
+        try:
+            with contextlib.ExitStack() as unless_read:
+                check_zip(path, members=limits.ARCHIVE_MEMBERS)
+                self._zip = unless_read.enter_context(zipfile.ZipFile(path))
+                self.manifest = self._check(schema_version)
+                unless_read.pop_all()
+        except BundleError:
+            raise
+        except DAMAGE as error:
+            trouble = mistaken(path, "a model file of bchisto")
+            raise (BundleError(trouble) if trouble else self.damaged(error)) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of all members."""
+        return tuple(self.manifest["members"])
+
+    def size(self, name: str) -> int:
+        """Return the unpacked size of a member in bytes, as the zip directory states it."""
+        return self._zip.getinfo(name).file_size
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a member after checking it against the checksum in the manifest.
+
+        Raises
+        ------
+        BundleError
+            The checksum differs, or the member cannot be unpacked.
+        """
+        try:
+            data = self._zip.read(name)
+        except DAMAGE as error:
+            raise self.damaged(error) from error
+        if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
+            raise BundleError(f"{self._path}: {name} does not match its hash; the model file is damaged or was altered")
+        return data
+
+    def damaged(self, error: Exception) -> BundleError:
+        """Return a `BundleError` for content that cannot be read."""
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return BundleError(f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again")
+
+    def _check(self, schema_version: int) -> dict[str, Any]:
+        """Check the sizes and members of the archive, and return its manifest."""
+        infos = self._zip.infolist()
+        size, packed = sum(info.file_size for info in infos), self._path.stat().st_size
+        if len(infos) > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
+            raise BundleError(f"{self._path}: unpacks to more than a model file can hold; it is not read")
+        if size > max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed):
+            raise BundleError(
+                f"{self._path}: unpacks to far more than it is large, as no model file does; it is not read"
+            )
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names):
+            raise BundleError(f"{self._path}: holds a member twice; it was altered")
+        info = self._zip.getinfo(_MANIFEST)
+        unpacked = max(limits.MANIFEST_SMALL, limits.MANIFEST_RATIO * info.compress_size)
+        if info.file_size > min(limits.MANIFEST_BYTES, unpacked):
+            raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
+        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=limits.MANIFEST_VALUES)
+        if manifest.get("kind") != self._kind:
+            raise ValueError("its manifest is of another kind")
+        version = manifest["schema_version"]
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise BundleError(f"{self._path}: its manifest has no schema version; the model file is corrupt")
+        if version > schema_version:
+            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
+            if _release(writer) <= _release(__version__):
+                raise BundleError(
+                    f"{self._path}: of a schema newer than this, which bchisto {writer or '?'} does not write; the "
+                    "model file is corrupt"
+                )
+            raise BundleError(
+                f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
+            )
+        if set(names) - {_MANIFEST} != set(manifest["members"]):
+            raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
+        return manifest
+
+
+def _release(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"[0-9]+", version)[:3]]

@@ -1,0 +1,197 @@
+"""Recognise the columns of a table, or the arrays of a file, by the many names that people give them.
+
+Manifests, labels, lists, predictions and embeddings all use this module. Case, blanks, ``_``, ``-`` and a plural s do
+not matter: ``PatientID``, ``patient-id`` and ``Patient IDs`` are the same name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import InputError
+
+_PERSONS = ("patient", "subject", "participant", "case")
+_NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
+
+_MAY_BE_PATIENTS = re.compile(
+    r"\w*(patient|subject|participant|person|donor|proband|case|^pat|^mrn)(s|en|in|innen)?"
+    r"(id|no|nr|num|number|nummer|code|key|uid|barcode|name)?"
+)
+"""Names that may mean the patient, although `GROUP` does not contain them."""
+
+_MISSING = frozenset(
+    {"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "#nv", "#n/d", "n.a.", "missing", "?"}
+)
+"""What programs and people write for a missing value."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A meaning that a column may have, with the names by which such a column is recognised.
+
+    Attributes
+    ----------
+    name : str
+        Standard name of the column.
+    means : str
+        Description of its content, for messages.
+    tiers : tuple of (tuple of str)
+        Accepted names in lower case, without characters between words. Names of an earlier tier have priority. Names of
+        one tier mean the same.
+    """
+
+    name: str
+    means: str
+    tiers: tuple[tuple[str, ...], ...]
+
+    def matching(self, names: Iterable[str]) -> list[list[str]]:
+        """Return the column names with this meaning: a list for each tier, in the order of the names in the tier."""
+        keys = {name: _loose(name) for name in names}
+        known = {key for tier in self.tiers for key in tier}
+        keys = {name: key if key in known else key.removesuffix("s") for name, key in keys.items()}
+        return [sorted((n for n in keys if keys[n] in tier), key=lambda n: tier.index(keys[n])) for tier in self.tiers]
+
+    def values_of(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        """Return the values with this meaning from the cells (column, value) of a row."""
+        row = dict(cells)
+        return [row[name] for tier in self.matching(row) for name in tier]
+
+    def is_plain(self, name: str) -> bool:
+        """Whether a column has the standard name, so that no note is needed."""
+        return _loose(name) == _loose(self.name)
+
+
+PATH = Role(
+    "path", "path",
+    (("path",), ("file", "filename", "filepath", "imagepath", "imagefile"), ("image",), ("imageid", "imagename", "id")),
+)  # fmt: skip
+IMAGE = Role(
+    "image_id", "name of the image",
+    (("imageid",), ("image", "imagename"), ("slideid", "slide"), ("filename", "file"), ("id",), ("path", "imagepath")),
+)  # fmt: skip
+LABEL = Role(
+    "label", "label",
+    (("label",), ("class", "diagnosis", "target", "truth", "groundtruth", "truelabel", "trueclass", "ytrue", "y", "gt",
+                  "classlabel", "category")),
+)  # fmt: skip
+GROUP = Role(
+    "group", "group",
+    (("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))), ("slide", "slideid")),
+)  # fmt: skip
+MPP = Role(
+    "mpp", "number of micrometres per pixel",
+    (("mpp",), ("umperpixel", "umperpx", "umpx", "micronsperpixel", "micrometresperpixel", "micrometersperpixel",
+                "spacingumpx")),
+)  # fmt: skip
+PREDICTED = Role(
+    "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat", "predictedclass",
+                                                      "predictedlabel")),
+)  # fmt: skip
+FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
+PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
+ROLES = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
+FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
+
+
+def _loose(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def same_name(first: str, second: str) -> bool:
+    """Whether two names are equal apart from case and characters between words.
+
+    Examples
+    --------
+    >>> same_name("PatientID", "patient-id")
+    True
+    """
+    return _loose(first) == _loose(second) != ""
+
+
+def has_column(names: Sequence[str], column: Role | str) -> bool:
+    """Whether the names include a column: one with a given role, or one that the user names."""
+    if isinstance(column, Role):
+        return any(column.matching(names))
+    return any(same_name(name, column) for name in names)
+
+
+def choose_column(
+    names: Sequence[str],
+    role: Role,
+    *,
+    where: Path,
+    values: Callable[[str], Sequence[Any]],
+    cure: str = "remove or rename one",
+) -> str | None:
+    """Return the column with a given role; None if there is none.
+
+    A column of patients without values is skipped if another one has values. A column of slides does not identify
+    images if several rows have the same slide.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of a table, or arrays of a file.
+    role : Role
+    where : Path
+        The file, for messages.
+    values : callable
+        Returns the cells of a column.
+    cure : str
+        What the user can do if two columns may have this role, for messages.
+
+    Raises
+    ------
+    InputError
+        Two columns of one tier that group the rows differently.
+    """
+    if role is LABEL and "x" in map(_loose, names):  # with a column x, y is the position of a tile, not a label
+        names = [name for name in names if _loose(name) != "y"]
+    tiers = [tier for tier in role.matching(names) if tier]
+    for number, tier in enumerate(tiers):
+        filled = tier
+        if role is GROUP:
+            filled = [name for name in tier if not all(map(is_missing, values(name)))]
+        elif role is IMAGE and _loose(tier[0]).startswith("slide") and tiers[number + 1 :]:
+            filled = tier if len(set(values(tier[0]))) == len(values(tier[0])) else []
+        for other in filled[1:]:
+            if not _divide_alike(values(filled[0]), values(other)):
+                raise InputError(
+                    "{}: the columns {} and {} may both hold the {}, and differ; {}",
+                    where, filled[0], other, role.means, cure,
+                )  # fmt: skip
+        if filled:
+            return filled[0]
+    return tiers[0][0] if tiers else None
+
+
+def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    pairs = {tuple("" if is_missing(cell) else cell for cell in pair) for pair in zip(left, right, strict=True)}
+    return len({first for first, _ in pairs}) == len(pairs) == len({second for _, second in pairs})
+
+
+def may_hold_patients(names: Iterable[str]) -> list[str]:
+    """Return the names that may mean the patient, although `GROUP` does not contain them.
+
+    Examples
+    --------
+    >>> may_hold_patients(["Patienten-Nr", "patient_age", "site"])
+    ['Patienten-Nr']
+    """
+    return [name for name in names if _MAY_BE_PATIENTS.fullmatch(_loose(name))]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell contains no value, or a word for an unknown value.
+
+    Examples
+    --------
+    >>> is_missing("NA"), is_missing("n/a "), is_missing(None), is_missing("0")
+    (True, True, True, False)
+    """
+    return value is None or value != value or (isinstance(value, str) and value.strip().casefold() in _MISSING)

@@ -1,0 +1,211 @@
+"""Read the header and the pixels of DICOM mammograms and colour images, and no element that identifies a patient.
+
+Rules for the pixels:
+
+- The modality rescale is applied, then the first VOI look-up table or window of the file.
+- Without either, the smallest and the largest value of the image become black and white.
+- MONOCHROME1 is inverted, so that dense tissue is bright in every image.
+- Grey has one sample per pixel, of 8, 16 or 32 bits, and finite numbers.
+- Colours have 8 bits, as RGB or YBR, which becomes RGB. No window is applied to them. Palettes are refused.
+- Only one frame is read.
+
+The number of parsed elements is bounded, and deflated elements are refused. Messages never quote the content of
+elements.
+
+References
+----------
+DICOM PS3.3, C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .. import ImageError
+from . import limits
+from .container import (
+    BROKEN,
+    Container,
+    ImageHeader,
+    Samples,
+    check_bytes,
+    damaged,
+    plausible_mpp,
+    stretch_to_eight_bits,
+)
+from .jpeg import JPEG_BEGIN, check_jpeg
+from .slides import SLIDE
+
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+
+_NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+"""Elements from which grey levels are computed."""
+
+_TAGS = (
+    *_NUMBERS, "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration",
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "ModalityLUTSequence", "VOILUTFunction", "VOILUTSequence", "PixelData", "PixelSpacing",
+)  # fmt: skip
+"""All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
+
+_DEFER_BYTES = 4096
+"""Longer elements (the pixels) are skipped if only the header is needed."""
+
+_FAR = 1e9
+"""A value beyond both ends of any window."""
+
+
+_BITS = (8, 16, 32)
+_GREYS, _COLOURS = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
+
+
+class _TooMuch(ValueError):
+    """A file has more data than an image can have. Its message contains nothing from the file."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that limits the number of reads, and refuses to inflate."""
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > limits.DICOM_READS:
+            raise _TooMuch("more elements than an image has")
+        if size is not None and size >= 0:
+            return super().read(min(size, limits.PICTURE_BYTES))  # a read allocates the requested size
+        # pydicom reads without a size only if the rest is deflated
+        raise ImageError(f"{self.name}: its elements are deflated, which is not read; save it uncompressed")
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return the exceptions that reading a damaged DICOM file may raise."""
+    from pydicom.errors import BytesLengthException
+
+    return (BytesLengthException, *BROKEN)
+
+
+def _read(path: Path, *, pixels: bool) -> Any:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    check_bytes(path)
+    try:
+        with _Bounded(io.FileIO(path)) as handle:
+            return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
+    except ImageError:
+        raise
+    except InvalidDicomError as error:
+        raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
+    except _broken() as error:
+        # messages of pydicom may quote content of the file, such as names
+        deep = isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError)
+        why = "it is nested too deep" if deep else str(error) if type(error) is _TooMuch else type(error).__name__
+        raise damaged(path, why) from error
+
+
+def _header(path: Path, elements: Any) -> ImageHeader:
+    if "PixelData" not in elements:
+        raise ImageError(f"{path}: a DICOM file without pixels; leave it out or copy the image again")
+    try:
+        width, height = int(elements.Columns), int(elements.Rows)
+        frames, samples = int(elements.get("NumberOfFrames") or 1), int(elements.SamplesPerPixel)
+        photometric, bits = str(elements.PhotometricInterpretation), int(elements.BitsStored)
+        allocated = int(elements.BitsAllocated)
+        raw = elements.file_meta.get_item("MediaStorageSOPClassUID")  # unparsed, since pydicom warns of invalid ones
+        written = b"" if raw is None else raw.value
+        sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
+        stored = {name: elements.get(name) for name in _NUMBERS}
+        numbers = {name: np.asarray(value, np.float64) for name, value in stored.items() if value is not None}
+        spacing = {float(side) for side in elements.get("PixelSpacing") or ()}  # millimetres, down and across
+    except _broken() as error:
+        why = str(error) if isinstance(error, AttributeError) else type(error).__name__
+        raise ImageError(f"{path}: its header does not define how the pixels are stored ({why})") from error
+    if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
+        raise ImageError(f"{path}: {SLIDE}")
+    if frames != 1 or photometric not in {1: _GREYS, 3: _COLOURS}.get(samples, ()):
+        kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
+        raise ImageError(f"{path}: {kind}; only single images in grey or RGB are read, save it as one")
+    if samples == 3 and (allocated, bits) != (8, 8):
+        raise ImageError(f"{path}: colours of {bits} of {allocated} bits; only 8 bits are read, save it as 8-bit RGB")
+    if allocated not in _BITS or not 1 <= bits <= allocated:
+        raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
+    for name, value in numbers.items():
+        if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
+            raise ImageError(f"{path}: {name} is not a number to work with; correct it or remove the file")
+    mpp = plausible_mpp(1000 * spacing.pop()) if len(spacing) == 1 else None
+    return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
+
+
+def is_dicom(begin: bytes) -> bool:
+    """Whether a file is DICOM by its first bytes."""
+    return begin[128:132] == b"DICM"
+
+
+def read_dicom(path: Path, handle: BinaryIO) -> Container:
+    """Read the properties of the image from the header, without reading pixels.
+
+    Raises
+    ------
+    ImageError
+        The file has no pixels, or is not a single image in grey or RGB. Decoding raises it if the pixels are truncated,
+        damaged, or compressed in a way that is not installed.
+    """
+    header = _header(path, _read(path, pixels=False))
+    return Container(header, 1, lambda: _decode(path, header))
+
+
+def _decode(path: Path, header: ImageHeader) -> Samples:
+    """Decode a DICOM image by the rules of this module."""
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    elements = _read(path, pixels=True)
+    grey = elements.PhotometricInterpretation in _GREYS
+    _check_packed(path, elements, (header.width, header.height))
+    try:
+        values = np.asarray(elements.pixel_array)
+        if values.shape[:2] != (header.height, header.width) or values.ndim != (2 if grey else 3):
+            raise ValueError(f"its pixels are {values.shape}")
+        if not grey:
+            return Samples(values)
+        values = np.asarray(apply_modality_lut(values, elements))
+        shown, ends = values, np.array([values.min(), values.max()])
+        table = "VOILUTSequence" in elements
+        if table or ("WindowCenter" in elements and "WindowWidth" in elements):
+            kind = np.int64 if table else np.float64
+            shown = np.asarray(apply_voi_lut(values.astype(kind), elements))
+            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), elements))
+    except _broken() as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed") from error
+    if not np.isfinite([*ends, shown.min(), shown.max()]).all():
+        raise ImageError(f"{path}: its grey levels cannot be worked out; correct its window, or remove the file")
+    image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))[..., np.newaxis]
+    return Samples(255 - image if elements.PhotometricInterpretation == "MONOCHROME1" else image)
+
+
+def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
+    """Refuse compressed pixels of another size, before they are decoded, and a JPEG with missing pixels."""
+    from pydicom.encaps import get_frame
+
+    syntax = getattr(getattr(elements, "file_meta", None), "TransferSyntaxUID", None)
+    try:
+        if syntax is None or not syntax.is_encapsulated:
+            return
+        data = get_frame(elements.PixelData, 0, number_of_frames=1)
+    except _broken() as error:
+        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); download it again") from error
+    if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
+        check_jpeg(path, data, size=size)
+    elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and offsets of the image
+        start = data.index(b"\xff\x4f\xff\x51") + 8
+        right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
+        if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
+            raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; download it again")

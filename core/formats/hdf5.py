@@ -1,0 +1,233 @@
+"""Opening of HDF5 files that others may have open, too, and checks of datasets in untrusted files."""
+
+from __future__ import annotations
+
+import errno
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import DAMAGE, StoreError
+from . import limits
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_LOCKING = (None, False, True, "best-effort")
+"""HDF5 lock modes, in the order in which they are tried. A file that is already open in this process can only be
+opened again in the same mode; ``None`` is the mode of ``h5py.File(path)``. ``False`` works without locks, which fail on
+some network file systems. It is safe because a finished feature file never changes in place."""
+
+_HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)
+
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+"""Filters that are built into h5py. For any other filter, HDF5 would load a plug-in of this machine."""
+
+
+_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
+"""Kind of the values in a dataset, as `checked_dataset` names it, to kinds of NumPy dtypes."""
+
+
+def open_for_reading(path: Path) -> tuple[Any, bool]:
+    """Open an HDF5 file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    file : h5py.File
+        Shares its state with other open handles of the same file in this process.
+    busy : bool
+        Whether another process has the file open for writing, so that its content may be incomplete.
+
+    Raises
+    ------
+    StoreError
+        The file is missing, a folder, not readable, empty, not HDF5, truncated, or open elsewhere in a way that cannot
+        be shared.
+    """
+    import h5py
+
+    if (trouble := hdf5_trouble(path)) is not None:
+        raise StoreError(f"{path}: {trouble}")
+    busy = False
+    reasons: list[str] = []
+    for locking in _LOCKING:
+        try:
+            return h5py.File(path, "r", locking=locking), busy
+        except OSError as error:
+            reasons.append(str(error))
+            lock = re.search(r"unable to lock file, errno = (\d+)", str(error))
+            busy = busy or (lock is not None and int(lock[1]) in _HELD_ELSEWHERE)
+    if busy:
+        raise StoreError(f"{path}: open for writing in another program; close it there and try again")
+    raise StoreError(f"{path}: {hdf5_reason(reasons)}")
+
+
+def hdf5_trouble(path: Path) -> str | None:
+    """Return the reason why a file is not a readable HDF5 file; None if its first bytes are those of HDF5."""
+    try:
+        if path.is_dir():
+            return "a folder, not an HDF5 file; name a file in it"
+        if path.exists() and not path.is_file():  # opening a pipe would block
+            return "not a regular file, but a pipe or a device"
+        with path.open("rb") as handle:
+            start = handle.read(len(_SIGNATURE))
+    except FileNotFoundError:
+        return "a link whose file is missing" if path.is_symlink() else "no such file"
+    except PermissionError:
+        return "no permission to read it; ask its owner, or chmod u+r if it is yours"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if not start:
+        return "an empty file; its copy or download did not finish"
+    if start == _SIGNATURE:
+        return None
+    import h5py
+
+    # the signature may come later in the file, after a user block
+    return None if h5py.is_hdf5(path) else "not an HDF5 file"
+
+
+def hdf5_reason(messages: Sequence[str]) -> str:
+    """Translate HDF5's messages for a file that cannot be opened into a cause and a fix."""
+    for message in messages:
+        if (sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)) is not None:
+            return f"truncated, {sizes[1]} of {sizes[2]} bytes are there; download it again, or make it again"
+    inner = re.sub(r"^Unable to (?:synchronously )?open file \((.*)\)$", r"\1", messages[0].splitlines()[0])
+    if any(word in inner for word in ("already open", "flag values don't match", "flag not the same")):
+        return f"open in this program already, in a way that cannot be shared ({inner}); close it first"
+    return f"HDF5 cannot open it ({inner}): damaged, or written by a newer HDF5; download it again"
+
+
+def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None]) -> Any:
+    """Return a dataset of an untrusted file, after checking that reading it is safe and uses only this file.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group
+    name : str
+        Path of the dataset, such as ``images/image_id``.
+    holds : {"text", "bytes", "float", "whole", "truth", "number"}
+        Required kind of the values: ``text`` has any length, ``bytes`` a fixed length.
+    shape : sequence of int or None
+        Required shape; None for an axis of any length.
+
+    Returns
+    -------
+    h5py.Dataset
+
+    Raises
+    ------
+    StoreError
+        The dataset is missing, has another type or shape, or is reached by a soft or external link. Or its values are
+        in other files (external or virtual), need a filter plug-in, or unpack to much more than is stored. The message
+        names the dataset, not the file.
+    """
+    import h5py
+
+    item: Any = file
+    for part in name.split("/"):
+        link = _link(item, part)
+        if link is None:
+            raise StoreError(f"there is no {name}")
+        if link is not h5py.HardLink:
+            raise StoreError(f"{name} is a link to another object, which is not followed")
+        item = item[part]
+    if not isinstance(item, h5py.Dataset):
+        raise StoreError(f"{name} is not a dataset")
+    if item.is_virtual or item.external:
+        raise StoreError(f"the values of {name} are in other files, which are not read")
+    if item.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(item.dtype) is None):
+        raise StoreError(f"{name} holds {_type_name(item.dtype)}, not {holds}")
+    if item.shape is None or len(item.shape) != len(shape):
+        raise StoreError(f"{name} has the shape {item.shape}, not {len(shape)} axes")
+    if any(want is not None and want != have for have, want in zip(item.shape, shape, strict=True)):
+        raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
+    if not item.size and item.shape[0]:  # rows without values: a file could claim any number of them
+        raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")
+    check_storage(item, name)
+    return item
+
+
+def check_tree(path: Path) -> None:
+    """Check all of an untrusted HDF5 file, before another package, such as Keras, reads any part of it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreError
+        The file cannot be opened, is too large, contains a link to another place or a group within itself, or contains
+        a dataset that is not numeric or that `checked_dataset` would refuse. The message names the file.
+    """
+    file, _ = open_for_reading(path)
+    with file:
+        try:
+            _check_tree(file)
+        except DAMAGE as error:
+            raise StoreError(f"{path}: {(str(error).splitlines() or ['damaged'])[0][:200]}") from error
+
+
+def _check_tree(file: Any) -> None:
+    import h5py
+
+    addresses, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
+    while groups:
+        group = groups.pop()
+        for part in group:
+            name = f"{group.name.rstrip('/')}/{part}"[1:200]
+            if _link(group, part) is not h5py.HardLink:
+                raise StoreError(f"{name} is a link to another object, which is not followed")
+            item = group[part]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in addresses or len(addresses) > limits.HDF5_OBJECTS:
+                raise StoreError(f"{name} is in it twice, or it holds more than {limits.HDF5_OBJECTS:,} objects")
+            addresses.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                continue
+            if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
+                raise StoreError(f"{name} is not a dataset with its values in the file")
+            if item.dtype.kind not in "iufbS" or item.shape is None:
+                raise StoreError(f"{name} holds {_type_name(item.dtype)}, not numbers")
+            check_storage(item, name)
+            unpacked += item.size * item.dtype.itemsize
+            if unpacked > limits.HDF5_BYTES:
+                raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
+
+
+def _link(group: Any, name: str) -> Any:
+    """Return the h5py class of a link; None if there is no such link, and `object` if its kind is unknown."""
+    import h5py
+
+    if not isinstance(group, h5py.Group) or not group.id.links.exists(name.encode()):
+        return None
+    try:
+        return group.get(name, getclass=True, getlink=True)
+    except TypeError:  # a user-defined kind of link
+        return object
+
+
+def check_storage(dataset: Any, name: str) -> None:
+    """Refuse a dataset that claims many more values than are stored, has unknown filters, or has too large chunks."""
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    if strange := [number for number in filters if number not in _FILTERS]:
+        raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
+    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > limits.HDF5_CHUNK_BYTES:
+        raise StoreError(f"{name} has chunks of more than {limits.HDF5_CHUNK_BYTES // 1024**2} MiB")
+    claimed, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if claimed > stored * (limits.HDF5_EXPANSION if filters else 1) + (
+        limits.HDF5_ABSENT_BYTES if dataset.dtype.kind == "O" else 0
+    ):
+        raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
+
+
+def _type_name(dtype: Any) -> str:
+    return "text or objects" if dtype.kind in "OSU" else str(dtype)

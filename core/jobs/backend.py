@@ -1,0 +1,247 @@
+"""Starts Keras's backend, in every process of bchisto, and finds the GPUs that it uses."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from .. import DependencyError, InputError
+from .processes import hold_interrupts
+
+_log = logging.getLogger(__name__)
+
+NETWORK_THREADS = "BCHISTO_THREADS"
+"""Environment variable with the number of threads that a process uses for networks on the CPU, also in workers."""
+
+_AMPERE = 8
+"""Major compute capability of the first NVIDIA cards that compute in bfloat16."""
+
+
+def prepare_backend() -> str:
+    """Import Keras so that several processes can share this machine, and return the name of its backend.
+
+    On the CPU, TensorFlow and PyTorch use ``BCHISTO_THREADS`` threads per process. The default is one, since bchisto
+    uses the cores by processes. On a GPU, memory is allocated as needed, unless the environment sets it otherwise.
+    No GPU is used before a network is built.
+
+    Raises
+    ------
+    DependencyError
+        The backend named by ``KERAS_BACKEND`` is not installed, or Keras is set to channels first.
+    """
+    # bchisto compiles one function per encoder; TensorFlow warns of several compilations as a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # without it, JAX allocates three quarters of the memory of every GPU when it first looks for devices
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        # an interrupt during an import could be lost in C code, or leave a module half imported
+        with hold_interrupts(), hushed_start():
+            import keras
+
+            backend = str(keras.backend.backend())
+            if backend == "tensorflow":
+                _start_tensorflow()
+            elif backend == "torch" and not _torch_gpus():
+                import torch
+
+                torch.set_num_threads(asked_threads() or 1)
+    except ImportError as error:
+        raise DependencyError(
+            "Keras cannot load its backend ({}); install it or set KERAS_BACKEND=tensorflow", error
+        ) from error
+    if keras.config.image_data_format() != "channels_last":
+        raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
+    return backend
+
+
+def prepare_torch() -> Any:
+    """Import PyTorch for networks that do not run in Keras, with as many threads as `prepare_backend` sets.
+
+    Returns
+    -------
+    module
+        ``torch``.
+
+    Raises
+    ------
+    ImportError
+        PyTorch is not installed.
+    """
+    with hold_interrupts(), hushed_start():
+        import torch
+
+        if not torch.cuda.is_available():
+            torch.set_num_threads(asked_threads() or 1)
+    return torch
+
+
+def asked_threads() -> int | None:
+    """Return the number of threads for networks on the CPU that ``BCHISTO_THREADS`` sets; None if it is unset.
+
+    Raises
+    ------
+    InputError
+        The variable is not a positive number.
+    """
+    given = os.environ.get(NETWORK_THREADS)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+        raise InputError(f"{NETWORK_THREADS}={given}: set it to a number of threads from 1 up, or unset it")
+    return int(given)
+
+
+def computing_threads() -> int | None:
+    """Return the number of threads with which this process runs networks on the CPU; 0 means all, None unknown.
+
+    TensorFlow cannot change the number once it has computed something.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    backend = prepare_backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return int(tf.config.threading.get_intra_op_parallelism_threads())
+    if backend == "torch":
+        import torch
+
+        return int(torch.get_num_threads())
+    return None
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs that Keras's backend uses, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    The list comes from the backend, not from the machine: a backend that was built for the CPU uses no GPU, even if the
+    host has some. In a container, it lists the GPUs that were passed in, whatever their numbers are outside.
+
+    Returns
+    -------
+    tuple of str
+        Empty if networks run on the CPU.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    if (
+        os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
+    ):  # all GPUs are hidden, so the backend need not be loaded
+        return ()
+    backend = prepare_backend()
+    with hushed_start():
+        numbers = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple(named[number] if number < len(named) else str(number) for number in numbers)
+
+
+def gpus_have_bfloat16() -> bool:
+    """Return whether networks run on GPUs that all compute in bfloat16: NVIDIA's since Ampere, and other makes.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    if not visible_gpus():
+        return False
+    backend = prepare_backend()
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported())
+    if backend == "jax":
+        import jax
+
+        known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
+        majors = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
+    else:
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        majors = [device["compute_capability"][0] for device in details if "compute_capability" in device]
+    return all(major >= _AMPERE for major in majors)
+
+
+@contextlib.contextmanager
+def hushed_start() -> Iterator[None]:
+    """Capture file descriptor 2 (stderr) inside the block, and log it at debug level; print it if an error is raised.
+
+    TensorFlow 2.21 writes a dozen lines there on import, before it reads any of its log-level variables. LightGBM
+    writes its error messages there.
+    """
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # no stderr at all, as in a daemon
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            os.dup2(terminal, 2)
+            caught.seek(0)
+            os.write(2, caught.read())
+            raise
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+        caught.seek(0)
+        for line in caught.read().decode(errors="replace").splitlines():
+            _log.debug("on stderr: %s", line)
+
+
+def _start_tensorflow() -> None:
+    import tensorflow as tf
+
+    # Listing devices loads the libraries of the GPU while their messages are captured, and allocates no GPU memory.
+    gpus = tf.config.get_visible_devices("GPU")
+    # TensorFlow refuses both settings once it has run something, or if the user has divided the GPU.
+    with contextlib.suppress(RuntimeError, ValueError):
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.zeros(1)  # starts TensorFlow now, while its messages are captured
+
+
+def _tensorflow_gpus() -> list[int]:
+    import tensorflow as tf
+
+    return [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
+
+
+def _jax_gpus() -> list[int]:
+    import jax
+
+    return [int(device.id) for device in jax.local_devices()] if jax.default_backend() == "gpu" else []
+
+
+def _torch_gpus() -> list[int]:
+    """Return the GPUs that Keras would choose for PyTorch, without creating a tensor, which would allocate memory."""
+    import torch
+
+    kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")
+    if not kind:
+        kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
+        return [int(number)] if number else list(range(torch.cuda.device_count()))
+    return [] if kind == "cpu" else [0]

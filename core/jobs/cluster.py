@@ -1,0 +1,151 @@
+"""Runs units on a Dask cluster, after a check of the workers' packages and shared folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ... import __version__
+from .. import BchistoError, DependencyError, InputError, Message, how_to_install
+
+U = TypeVar("U")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+_SECONDS = 30
+"""How long to wait for the first worker of a Dask scheduler."""
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """Yield a client of a Dask scheduler, once it has a worker."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise DependencyError("{dask} needs the Dask extra: {}", how_to_install("dask")) from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "{dask} {}: no Dask scheduler answers there ({}); start one with `dask scheduler`", address, error
+        ) from error
+    with contextlib.ExitStack() as stack:
+        client_log = logging.getLogger("distributed.client")  # logs that the scheduler is gone, as our own error does
+        stack.callback(client_log.setLevel, client_log.level)
+        client_log.setLevel(logging.CRITICAL + 1)
+        stack.enter_context(client)
+        try:
+            client.wait_for_workers(1, timeout=_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                "{dask} {}: the scheduler has no workers; start some with `dask worker {}`", address, address
+            ) from error
+        yield client
+
+
+def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[dict[str, str]]:
+    """Return the versions of packages on the workers of a Dask cluster; workers with equal versions give one entry.
+
+    Parameters
+    ----------
+    address : str
+        Address of the scheduler.
+    folder : Path
+        A folder that every worker must see.
+    packages : iterable of str
+
+    Raises
+    ------
+    InputError
+        There is no scheduler or no worker, or a worker lacks bchisto or one of the packages, or does not see the
+        folder.
+    DependencyError
+        Dask is not installed.
+    """
+
+    def answer() -> tuple[bool, dict[str, str]]:  # sent with its code, since a worker may have another bchisto
+        versions = {}
+        for name in packages:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                versions[name] = metadata.version(name)
+        with contextlib.suppress(ImportError):
+            versions["bchisto"] = import_module("bchisto").__version__
+        return os.path.isdir(shared), versions  # noqa: PTH112
+
+    packages, shared = list(packages), str(folder.absolute())
+    ours = answer()[1]
+    with _connected(address) as client:
+        answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
+    for worker, (sees, known) in answers.items():
+        if "bchisto" not in known:
+            raise InputError(
+                "{dask} {}: worker {} has no bchisto; install it there, version {}", address, worker, __version__
+            )
+        if not sees:
+            raise InputError(
+                "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths",
+                address, worker, shared,
+            )  # fmt: skip
+        if lacking := sorted(ours.keys() - known.keys()):
+            raise InputError(
+                "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here",
+                address, worker, ", ".join(lacking),
+            )  # fmt: skip
+        differing = [(name, version) for name, version in ours.items() if known[name] != version]
+        if differing:
+            _log.warning(
+                Message(
+                    "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own",
+                    address,
+                    worker,
+                    ", ".join(f"{name} {known[name]}" for name, _ in differing),
+                    ", ".join(f"{name} {version}" for name, version in differing),
+                )
+            )
+    versions = [known for _, known in answers.values()]
+    return [known for index, known in enumerate(versions) if known not in versions[:index]]
+
+
+def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
+    """Yield the result of a call for each unit, in the order in which the workers finish.
+
+    Raises
+    ------
+    InputError
+        No scheduler answers, or it has no workers.
+    DependencyError
+        Dask is not installed.
+    BchistoError
+        The scheduler is gone, or several workers were killed at the same unit.
+    """
+    with _connected(address) as client:
+        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
+
+        _log.info("using the Dask cluster at %s", address)
+        try:
+            folder = str(Path.cwd())
+            futures = [client.submit(_in_folder, folder, call, unit, pure=False) for unit in units]
+            for future in as_completed(futures):
+                yield future.result()
+        except (CancelledError, CommClosedError) as error:
+            raise BchistoError(
+                "{dask} {}: the scheduler is gone; what is done is kept, start it and run the command again", address
+            ) from error
+        except KilledWorker as error:
+            raise BchistoError(
+                "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
+                "kept, give workers more memory and run the command again"
+            ) from error
+
+
+def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
+    """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
+    with contextlib.suppress(OSError):  # the worker does not see this folder, so only absolute paths can work
+        os.chdir(folder)
+    return call(unit)

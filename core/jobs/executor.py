@@ -1,0 +1,291 @@
+"""Runs units in this process, in worker processes or on a Dask cluster, and computes items ahead of their use."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import functools
+import itertools
+import logging
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .. import BchistoError, InputError, Message
+from .backend import NETWORK_THREADS, computing_threads
+from .cluster import run_on_dask
+from .processes import hold_interrupts, prepare_worker, scratch_folder
+from .progress import Progress, Ticker
+from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
+
+U = TypeVar("U")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+"""Interval at which the progress bar is updated."""
+
+_SIGNAL_SECONDS = 0.5
+"""Time that a signal to all processes may take to reach this one after it has ended a worker."""
+
+_TAKEN_SECONDS = 0.1
+"""Time within which the pool's thread accepts the units that were submitted."""
+
+_KILLED = Message(
+    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer {jobs}"
+)
+
+_TICKS = "ticks"
+"""Subfolder of the folder for temporary files, in which workers also put other files."""
+
+_PER_WORKER = 2
+"""Items in advance for each worker: one being computed and one ready (more would only cost memory)."""
+
+_IDLE_SECONDS = 5.0
+"""Time after which idle workers end; until then, the next call uses them again."""
+
+
+def run_units(
+    work: Callable[[U, Ticker], R],
+    units: Sequence[U],
+    *,
+    steps: Callable[[U], int],
+    resources: Resources,
+    label: str,
+    step_name: str,
+    dask: str | None = None,
+) -> list[R]:
+    """Run `work` on every unit and return the results in the order in which they finish.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(unit, ticker)`` does the unit, and ticks once per finished step. It must be importable by name if it
+        does not run in this process.
+    units : sequence
+        Picklable units of work.
+    steps : callable
+        Returns the number of steps in a unit, for the progress bar.
+    resources : Resources
+        With one process, the work runs in this process, unless that has another number of threads. Several processes
+        get a GPU each, as long as there are enough.
+    label, step_name : str
+        Names of the task and of a step in the progress bar.
+    dask : str, optional
+        Address of a Dask scheduler, whose workers are used instead of processes of this machine.
+
+    Returns
+    -------
+    list
+        The results. An error in a unit is raised at once; the results of finished units remain.
+
+    Raises
+    ------
+    InputError
+        The number of processes is not positive, or no scheduler answers at `dask`.
+    DependencyError
+        `dask` is given, but the package is not installed.
+    BchistoError
+        A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
+    """
+    if (jobs := resources.processes) < 1:
+        raise InputError("{jobs} {}: give at least 1 process", jobs)
+    results: list[R] = []
+    total = sum(map(steps, units))
+    of_units = total / max(len(units), 1) * min(jobs, len(units))
+    with contextlib.ExitStack() as stack:
+        folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
+        with contextlib.suppress(OSError):
+            folder = stack.enter_context(scratch_folder())
+            (folder / _TICKS).mkdir()
+        ticker = Ticker(None if folder is None else folder / _TICKS)
+        progress = Progress(
+            total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
+        )
+        stack.enter_context(progress)
+        stack.enter_context(_watched(progress, ticker))
+        outcomes = _results(
+            functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder
+        )
+        # closed as soon as the loop ends; otherwise workers would go on until the error is garbage-collected
+        stack.enter_context(contextlib.closing(outcomes))
+        finished = 0
+        try:
+            for unit, result in outcomes:
+                finished += steps(unit)
+                progress.update_to(max(finished, ticker.count()), note=ticker.note())
+                results.append(result)
+        except KeyboardInterrupt:
+            kept = max(finished, ticker.count(kept=True))
+            _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
+            raise
+    return results
+
+
+@contextlib.contextmanager
+def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
+    """Update the progress bar between results, from the ticks of the workers."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_POLL_SECONDS):
+            progress.update_to(ticker.count(), note=ticker.note())
+
+    thread = threading.Thread(target=watch, daemon=True, name="bchisto-progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
+    if cards is not None:
+        cards.claim()
+    return unit, _alone(work, unit, ticker)
+
+
+def _results(
+    call: Callable[..., tuple[U, R]], units: Sequence[U], *, resources: Resources, dask: str | None, folder: Path | None
+) -> Generator[tuple[U, R]]:
+    if not units:
+        return
+    jobs, threads = min(resources.processes, len(units)), resources.threads
+    if dask is not None:
+        yield from run_on_dask(call, units, address=dask)
+    elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
+        yield from map(call, units)
+    else:
+        env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
+        if folder is not None:
+            call = functools.partial(call, cards=GpuClaims(folder, resources.gpus, resources.processes))
+        yield from _in_processes(call, units, jobs=jobs, folder=folder, env=env)
+
+
+def _in_processes(
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
+) -> Iterator[tuple[U, R]]:
+    # joblib's own pool: its workers are new interpreters, work in any script, and are replaced if their memory grows
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+
+    with warnings.catch_warnings():
+        # a worker is replaced if its memory grew, for example after it built a network; nothing is lost
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        # without psutil and pgrep loky cannot find a worker's child processes; bchisto's workers have none
+        warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
+        pool = None
+        started = whole = False
+        waiting = iter(units)
+        underway: set[Future[tuple[U, R]]] = set()
+        try:
+            with hold_interrupts():
+                pool = ProcessPoolExecutor(
+                    jobs,
+                    initializer=prepare_worker,
+                    initargs=(os.getpid(), None if folder is None else str(folder)),
+                    env=env,
+                )
+                # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
+                for unit in itertools.islice(waiting, 2 * jobs):
+                    underway.add(pool.submit(call, unit))
+            started = True
+            while underway:
+                done, underway = wait(underway, return_when=FIRST_COMPLETED)
+                with hold_interrupts():
+                    for unit in itertools.islice(waiting, len(done)):
+                        underway.add(pool.submit(call, unit))
+                for future in done:
+                    yield future.result()
+            whole = True
+        except OSError as error:
+            if started or error.filename is not None:
+                raise
+            if error.errno == errno.EAGAIN:
+                raise BchistoError(
+                    "worker processes cannot be started ({}): too few are allowed (ulimit -u); allow "
+                    "more or use {jobs:1}",
+                    error.strerror,
+                ) from error
+            raise BchistoError(
+                "worker processes cannot be started ({}): /dev/shm, which they need, is full or not "
+                "writable; free some of it or use {jobs:1}",
+                error.strerror or error,
+            ) from error
+        except TerminatedWorkerError as error:
+            time.sleep(_SIGNAL_SECONDS)  # a signal to all processes is an interrupt, not a lack of memory
+            raise BchistoError(_KILLED) from error
+        except BrokenProcessPool as error:
+            raise BchistoError(
+                "worker processes cannot be used ({}); try {jobs:1}", error.__cause__ or error
+            ) from error
+        finally:
+            if pool is not None:
+                with hold_interrupts():
+                    if not whole:
+                        time.sleep(_TAKEN_SECONDS)
+                    pool.shutdown(wait=True, kill_workers=not whole)
+
+
+def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of `items`, computed in advance by worker processes.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name and without side effects, since results are dropped if the caller stops early.
+    items : iterable
+    processes : int
+        Number of workers; at most twice as many items are in memory.
+
+    Raises
+    ------
+    BchistoError
+        A worker was killed from outside. An error of `function` is raised unchanged, at its item.
+    """
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    executor: Any = get_reusable_executor(
+        max_workers=processes,
+        timeout=_IDLE_SECONDS,
+        initializer=prepare_worker,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, "1"),
+    )
+    try:
+        yield from _in_order(lambda item: executor.submit(_alone, function, item), items, most=_PER_WORKER * processes)
+    except TerminatedWorkerError as error:
+        raise BchistoError(_KILLED) from error
+
+
+def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
+    """Yield the same as `map_ahead`, with threads: for functions that release the GIL, or that cannot be pickled."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
+        yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
+
+
+def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:
+    waiting: collections.deque[Future[R]] = collections.deque()
+    upcoming = iter(items)
+    try:
+        waiting.extend(map(submit, itertools.islice(upcoming, most)))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(map(submit, itertools.islice(upcoming, 1)))
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _alone(function: Callable[..., R], *given: Any) -> R:
+    with one_thread_of_opencv():
+        return function(*given)

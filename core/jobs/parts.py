@@ -1,0 +1,282 @@
+"""Writes files so that they are either absent or complete: under a temporary name, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import glob
+import itertools
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import InputError, Message, OutputError, error_number, neutral, output_error, readable_name
+from .guard import check_output, refuse_removing
+from .processes import temporary_name, unlink_stale
+
+_log = logging.getLogger(__name__)
+
+_OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal acts on and that JSON does not escape; they occur only inside its strings."""
+
+_FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
+"""Names that are a single part of a path on every system, and cannot be read as an option of a command."""
+
+_ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
+"""End of the name of a file or folder that is being overwritten, see `set_aside`."""
+
+_CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""Errors of file systems that cannot reserve space in advance."""
+
+_REMOVALS = 5
+"""Number of attempts to remove a folder into which another process still writes."""
+
+
+def check_file_name(name: Any, what: str) -> str:
+    """Return a name from an untrusted file if it is safe as a part of a path.
+
+    Parameters
+    ----------
+    name : any
+    what : str
+        The kind of name, for the message.
+
+    Raises
+    ------
+    InputError
+        The name is not a text, is empty or too long, or has characters except letters, digits, blanks and
+        ``. _ + - ( )``. Or it does not begin with a letter or digit.
+    """
+    if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+        raise InputError(
+            f"{what} {str(name)[:200]!r}: becomes a part of a path; use letters, digits, blanks and . _ + - ( ), and "
+            "begin with a letter or digit"
+        )
+    return name
+
+
+def ensure_folder(path: Path) -> Path:
+    """Create a folder and its parents, and check that it is writable.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    Path
+        The same path.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be created or files cannot be created in it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(error, f"{path}: cannot create this folder", then=Message("choose another {out}")) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError("{}: this folder is not writable; change its permissions or choose another {out}", path)
+    return path
+
+
+@contextlib.contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; if the block succeeds, sync the file and rename it to `path`.
+
+    On an error the temporary file is removed, and `path` is unchanged. After ``kill -9``, only a file named
+    ``<name>.part-<process>-<random>`` can remain. It is never read, and the next process on this host that writes
+    `path` removes it.
+
+    Parameters
+    ----------
+    path : Path
+        The final file. Its folder is created if it does not exist.
+
+    Yields
+    ------
+    Path
+        The temporary file to write. It must be closed before the block ends.
+
+    Raises
+    ------
+    InputError
+        The existing file is an input, or not a regular file, see `check_output`.
+    OutputError
+        The file cannot be written (permissions), or a name in it is not UTF-8; `DiskFullError` if the disk is full or
+        fails.
+    """
+    check_output(path)
+    ensure_folder(path.parent)
+    unlink_stale(path)
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 raises either if the disk is full
+        named = getattr(error, "filename", None)
+        if (
+            isinstance(error, OutputError)
+            or error_number(error) is None
+            or named not in (None, str(temporary), str(path), str(path.parent))
+        ):
+            raise
+        raise output_error(error, f"{path}: cannot be written") from error
+    except UnicodeEncodeError as error:  # a file name that is not UTF-8, which Python keeps as surrogates
+        line = error.object[: error.end].rpartition("\n")[2] + error.object[error.end :].partition("\n")[0]
+        raise OutputError(
+            f"{path}: cannot hold a name that is not UTF-8 ({readable_name(line.strip())}); rename that file or folder"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def claim_space(path: Path, size: int) -> None:
+    """Create an empty file, and fail if there is no room for `size` bytes.
+
+    This is for HDF5: on a full disk, it fails again in every object that is still open, long after the first error.
+
+    Raises
+    ------
+    OSError
+        The disk is full, a quota is used up, or files may not be so large.
+    """
+    with path.open("wb") as handle:
+        if size and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(handle.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _CANNOT_CLAIM:
+                    raise
+            handle.truncate(0)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused by the encoder."""
+    text = json_text(value) + "\n"
+    with atomic_output(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV table (UTF-8, LF line ends), atomically; formulas are escaped, see `bchisto.core.neutral`."""
+    with (
+        atomic_output(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
+        plain = csv.writer(handle, lineterminator="\n")
+        # readers take a carriage return for the end of a line, but csv does not quote it by default
+        quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in itertools.chain([header], rows):
+            cells = [neutral(cell) for cell in row]
+            (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a folder; it is not an error if another process removes parts of it at the same time.
+
+    Raises
+    ------
+    OutputError
+        Something cannot be removed; the message names it.
+    """
+    if path.is_symlink() or not path.is_dir():
+        _remove(path, os.unlink)
+        return
+    for attempt in range(1, _REMOVALS + 1):
+        for folder, folders, files in os.walk(path, topdown=False, onerror=_refuse):
+            for name in files:
+                _remove(Path(folder, name), os.unlink)
+            for name in folders:  # links to folders; real folders were already emptied and removed
+                if Path(folder, name).is_symlink():
+                    _remove(Path(folder, name), os.unlink)
+            _remove(Path(folder), os.rmdir, patient=attempt < _REMOVALS)
+        if not path.exists():
+            return
+
+
+def _remove(path: Path, remove: Callable[[Path], None], *, patient: bool = False) -> None:
+    try:
+        remove(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if not (patient and error.errno == errno.ENOTEMPTY):  # another process has just written into it
+            _refuse(error)
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise OutputError(
+            f"{error.filename}: cannot be removed ({error.strerror}); change its permissions or remove it yourself"
+        ) from error
+
+
+def set_aside(path: Path) -> None:
+    """Remove a file or folder so that it is complete or gone at every moment: rename it first, then remove it.
+
+    If the process is killed, ``<name>.old-<random>`` remains, which `remove_leftovers` removes.
+
+    Raises
+    ------
+    InputError
+        It contains an input, see `reading`.
+    OutputError
+        It cannot be renamed or removed.
+    """
+    refuse_removing(path)
+    target = Path(os.path.realpath(path))  # the target of a link, so that the link itself remains
+    aside = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
+    try:
+        target.rename(aside)
+        _sync(target.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(
+            "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}",
+            path, error.strerror or error, target.parent,
+        ) from error  # fmt: skip
+    remove_tree(aside)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed calls of `set_aside` left of `path`; what cannot be removed causes only a warning."""
+    target = Path(os.path.realpath(path))
+    for aside in target.parent.glob(f"{glob.escape(target.name)}.old-*"):
+        if not _ASIDE.search(aside.name):
+            continue
+        try:
+            remove_tree(aside)
+        except OutputError as error:
+            _log.warning(Message("left by an earlier {overwrite}: {}", error))
+
+
+def is_set_aside(path: Path) -> bool:
+    """Return whether a path is, or is inside, a file or folder that is being overwritten, see `set_aside`."""
+    return any(_ASIDE.search(part) for part in path.parts)

@@ -1,0 +1,257 @@
+"""Processes: interrupts, worker processes, and temporary files, each with the process that it belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import printable
+
+_SCRATCH = "bchisto-"
+_SEMAPHORES = Path("/dev/shm")  # nosec B108
+_PROC = Path("/proc")
+
+_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
+
+_WATCH_SECONDS = 1.0
+"""How often a worker checks that its parent runs: cheap, and well below the ten seconds that it may outlive it."""
+
+
+@contextlib.contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Delay an interrupt that arrives inside the block until its end.
+
+    Use it for what must not stop half-way, such as the start and end of worker processes. Processes that are started
+    inside begin with these signals blocked, so that no signal kills them before `prepare_worker`.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in _SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an error is an interrupt, or an error of C code after one, which the command line has noted."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    return any(getattr(signal.getsignal(number), "received", None) is not None for number in _SIGNALS)
+
+
+def prepare_worker(parent: int, folder: str | None = None) -> None:
+    """Set this process up as a worker: it ignores interrupts, and ends when its parent has ended.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent.
+    folder : str, optional
+        Folder for temporary files of libraries; the parent removes it.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if folder is not None:
+        tempfile.tempdir = folder
+        home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one
+        if not os.access(home, os.W_OK):  # matplotlib's own folder would be gone before matplotlib removes it at exit
+            os.environ.setdefault("MPLCONFIGDIR", folder)
+    if logging.lastResort is not None:  # this handler prints the warnings of a worker
+        logging.lastResort.setFormatter(_Printable())
+    hush_readers()
+    threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
+
+
+def hush_readers() -> None:
+    """Suppress the warnings of packages that read images, in a process of bchisto, which raises its own errors.
+
+    Pillow warns of damaged tags just before the error that bchisto reports with the file's name. pydicom quotes invalid
+    values, which may be a patient's name.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").propagate = False  # not its level, which pydicom sets when it is imported
+
+
+class _Printable(logging.Formatter):
+    """Formats messages with control characters escaped; those of bchisto in one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=record.name.partition(".")[0] != __package__.partition(".")[0])
+
+
+def _follow(parent: int) -> None:
+    # a process whose parent has ended gets another parent
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def this_process() -> dict[str, Any]:
+    """Return a description that identifies this process on any host, JSON-ready.
+
+    Returns
+    -------
+    dict
+        ``host``. ``pid``. ``started``, in clock ticks since the machine was started, which differs for a later process
+        with the same id. ``space``, the machine's boot id and the process-id namespace. The last two are None if the
+        system does not provide them.
+    """
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "space": _space()}
+
+
+def is_running(process: Mapping[str, Any]) -> bool | None:
+    """Return whether a process still runs.
+
+    Parameters
+    ----------
+    process : mapping
+        The return value of `this_process` in that process.
+
+    Returns
+    -------
+    bool or None
+        None if it cannot be checked from here: it is on another host, or in another container of this host.
+    """
+    if process.get("host") != socket.gethostname():
+        return None
+    mine, its = _space(), process.get("space")
+    if mine is not None and its is not None and mine != its:
+        same_start = mine.partition(".")[0] == its.partition(".")[0]
+        return None if same_start else False  # False: this host was restarted since
+    pid = int(process["pid"])
+    started = process.get("started")
+    return _is_there(pid) and (started is None or _started(pid) == started)
+
+
+def temporary_name(name: str) -> str:
+    """Return a name for a temporary file next to `name`, which identifies the process that writes it."""
+    return f"{name}.part-{_mark()}-{secrets.token_hex(4)}"
+
+
+def unlink_stale(path: Path) -> None:
+    """Remove temporary files of `path` whose process has ended; those of other hosts remain."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(path.parent)):
+            if _is_stale(entry.name, f"{path.name}.part-"):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Create a temporary folder that is removed at the end; also remove those that killed processes left.
+
+    Yields
+    ------
+    Path
+        A folder inside the system's folder for temporary files.
+
+    Raises
+    ------
+    OSError
+        No temporary folder can be created.
+    """
+    root = Path(tempfile.gettempdir())
+    _remove_stale(root)
+    folder = None
+    try:
+        with hold_interrupts():  # an interrupt between creating the folder and storing its name would leave it behind
+            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
+        yield folder
+    finally:
+        if folder is not None:
+            with hold_interrupts():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_stale(root: Path) -> None:
+    """Remove the temporary folders of killed processes, and the semaphores that their worker pools left."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(root)):
+            if not _is_stale(entry.name, _SCRATCH) or not _is_mine(Path(entry.path)):
+                continue
+            pid = entry.name.removeprefix(_SCRATCH).split("-")[1]
+            for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):
+                if _is_mine(semaphore):
+                    semaphore.unlink(missing_ok=True)
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _mark() -> str:
+    """Return the part of a temporary name that identifies this process: its id namespace and its id."""
+    space = _space() or socket.gethostname()
+    return f"{''.join(filter(str.isalnum, space))}-{os.getpid()}"
+
+
+def _is_stale(name: str, prefix: str) -> bool:
+    if not name.startswith(prefix):
+        return False
+    space, _, remainder = name.removeprefix(prefix).partition("-")
+    pid = remainder.partition("-")[0]
+    return space == _mark().partition("-")[0] and pid.isdecimal() and not _is_there(int(pid))
+
+
+def _is_mine(path: Path) -> bool:
+    return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+
+
+def _space() -> str | None:
+    """Return the space in which process ids are unique: the machine's boot id and the namespace; None if unknown."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        return f"{boot}.{(_PROC / 'self/ns/pid').stat().st_ino:x}"
+    except OSError:
+        return None
+
+
+def _status(pid: int) -> list[str] | None:
+    """Return the fields of ``/proc/<pid>/stat`` from the state on; None if there is no such process or no /proc."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _started(pid: int) -> int | None:
+    status = _status(pid)
+    return None if status is None else int(status[19])
+
+
+def _is_there(pid: int) -> bool:
+    if (status := _status(pid)) is not None:
+        return status[0] not in "ZX"  # a zombie: ended, but not yet collected by its parent
+    if _space() is not None:
+        return False
+    try:  # a system without /proc
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # the process of another user
+        return True
+    return True

@@ -1,0 +1,291 @@
+"""Settings for the work of a command, and `do_missing`, which does the units that are not finished.
+
+A unit is a piece of work. A shard is every N-th of all units, whether they are finished or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .. import InputError, Message, Settings, option
+from .backend import asked_threads
+from .cluster import ask_workers
+from .executor import run_units
+from .progress import Ticker
+from .resources import Resources, cpu_resources, network_resources
+
+T = TypeVar("T")
+U = TypeVar("U")
+F = TypeVar("F")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `index` (1-based) of `count` shards."""
+
+    index: int
+    count: int
+
+    def select(self, units: Sequence[T]) -> list[T]:
+        """Return every `count`-th unit, starting with unit `index`."""
+        return list(units[self.index - 1 :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Parse ``K/N``.
+
+        Raises
+        ------
+        InputError
+            The text is not two positive integers with K at most N.
+
+        Examples
+        --------
+        >>> Shard.parse("3/16").select(list(range(40)))
+        [2, 18, 34]
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+        if match is None:
+            raise InputError("{shard} {}: write it as K/N, for example 3/16", text)
+        index, count = int(match[1]), int(match[2])
+        if not 1 <= index <= count:
+            raise InputError("{shard} {}: K counts from 1 and is at most N", text)
+        return cls(index, count)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The size of a shard, and how much of the whole work is done.
+
+    Attributes
+    ----------
+    shard : Shard
+    own, done, units : int
+        Number of units of the shard, of units that any shard has finished, and of all units.
+    unit : str
+        Name of the units, in the plural.
+    """
+
+    shard: Shard
+    own: int
+    done: int
+    units: int
+    unit: str
+
+    def __str__(self) -> str:
+        whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
+        held = f"has {self.own} of {whole}" if self.own else f"is empty, since there is no more work than {whole}"
+        return f"shard {self.shard} {held}; {self.done} of {self.units} done"
+
+    def total(self, shares: Sequence[Share]) -> Share:
+        """Return the sum of the shares of several pieces of work."""
+        own, done, units = (sum(getattr(share, name) for share in shares) for name in ("own", "done", "units"))
+        return Share(self.shard, own, done, units, self.unit)
+
+    def content(self) -> dict[str, Any]:
+        """Return the share as the record of a run stores it, JSON-ready."""
+        return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
+
+
+@dataclass(frozen=True)
+class Work(Settings):
+    """Settings for how work is done; only `skip_errors` and `threads` can change a result."""
+
+    jobs: int | None = option(
+        None,
+        group="Speed",
+        recorded=False,
+        decides=False,
+        least=1,
+        help="Processes; default: one per core, for networks per GPU if Keras sees any.",
+    )
+    shard: Shard | None = option(
+        None,
+        recorded=False,
+        decides=False,
+        metavar="K/N",
+        help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all, and a call without it puts them together.",
+    )
+    dask: str | None = option(
+        None, recorded=False, decides=False, metavar="ADDRESS", help="Use the workers of this Dask scheduler."
+    )
+    overwrite: bool = option(
+        False, group="Output", recorded=False, decides=False, help="Remove existing results first; default: resume."
+    )
+    skip_errors: bool = option(False, group="Input", help="Leave out images that cannot be used, and exit with 1.")
+    threads: int | None = option(
+        None,
+        least=1,
+        help="Threads of a process that trains networks; results differ by it; default: 1, or cores / folds.",
+    )
+
+    checks: bool = option(
+        False,
+        command=False,
+        recorded=False,
+        decides=False,
+        help="Only refuse what the work would refuse, and list its units; with a shard, so that nothing is merged.",
+    )
+
+    def validate(self) -> None:
+        """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
+        if self.threads is not None and self.dask is not None:
+            raise InputError(
+                Message("{threads} with {dask}: its workers have their own; start them with BCHISTO_THREADS set")
+            )
+        if self.overwrite and self.shard is not None:
+            raise InputError(
+                Message("{overwrite} with {shard} would remove what other shards did; overwrite without {shard}")
+            )
+
+    def recorded_as(self, command: str) -> str:
+        """Return the name under which a command is recorded: ``submit`` if it only checks."""
+        return "submit" if self.checks else command
+
+    def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
+        """Return the versions of packages on the Dask workers, which may differ from those of this process.
+
+        Parameters
+        ----------
+        folder : Path
+            A folder that the workers must see.
+        packages : iterable of str
+
+        Returns
+        -------
+        list of dict
+            Package to version, for each different set of versions; without Dask one empty dict.
+
+        Raises
+        ------
+        InputError, DependencyError
+            See `bchisto.core.jobs.ask_workers`.
+        """
+        return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
+
+    def cpu(self) -> Resources:
+        """Return the resources of this machine for work without networks."""
+        return cpu_resources(self.jobs)
+
+    def networks(self) -> Resources:
+        """Return the resources of this machine for work with networks, see `network_resources`.
+
+        Raises
+        ------
+        DependencyError
+            Keras cannot load its backend.
+        """
+        return network_resources(self.jobs)
+
+    def training(self, units: int, *, begun: int | None = None) -> Resources:
+        """Return the resources of this machine for the training of `units` networks.
+
+        Parameters
+        ----------
+        units : int
+            Number of networks, including those of other shards: the threads of a network must not depend on its shard.
+        begun : int, optional
+            Threads with which the first of them were trained.
+
+        Raises
+        ------
+        DependencyError
+            Keras cannot load its backend.
+        InputError
+            ``BCHISTO_THREADS`` is not a positive number.
+        """
+        available = self.networks()
+        if available.gpus or self.dask is not None:
+            return available
+        threads = self.threads or asked_threads() or begun or max(1, available.cores // units)
+        fitting = max(1, available.cores // threads)
+        return replace(available, processes=fitting if self.jobs is None else self.jobs, threads=threads)
+
+
+def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
+    """Return each unit as a group of its own."""
+    return [(unit,) for unit in units]
+
+
+def do_missing(
+    function: Callable[[tuple[U, ...], Ticker], R],
+    units: Sequence[U],
+    *,
+    read: Callable[[U], F | None],
+    steps: Callable[[U], int],
+    label: str,
+    finished: str,
+    step_name: str,
+    work: Work,
+    resources: Resources,
+    begin: Callable[[], object] = lambda: None,
+    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
+    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
+) -> tuple[list[F | None], list[R]]:
+    """Do the units of this shard that are not finished.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(units, ticker)`` does a group of units; see `bchisto.core.jobs.run_units`.
+    units : sequence
+        All units, in an order that does not depend on which are finished.
+    read : callable
+        Returns the result of a finished unit; None if the unit is not finished, or its result is not valid.
+    steps : callable
+        Returns the number of progress steps of a unit.
+    label, step_name : str
+        Names of the task and of a step in the progress bar.
+    finished : str
+        Clause for the line about finished units: ``models are trained``.
+    work : Work
+    resources : Resources
+    begin : callable
+        Called before the first unit is done; not called if all units are finished.
+    dealt : callable
+        Groups units that must be in the same shard.
+    bundled : callable
+        Groups units that a process does in one call of the function; by default as `dealt`.
+
+    Returns
+    -------
+    left : list
+        For each unit its earlier result; None if it was not finished, or is not in this shard.
+    made : list
+        Return values of the function, in the order in which the calls ended.
+
+    Raises
+    ------
+    BchistoError
+        See `bchisto.core.jobs.run_units`; the results of finished units remain.
+    """
+    groups = dealt(units)
+    share = [unit for group in (groups if work.shard is None else work.shard.select(groups)) for unit in group]
+    left = {id(unit): read(unit) for unit in share}
+    missing = [unit for unit in share if left[id(unit)] is None]
+    if len(missing) < len(share):
+        _log.info("%s: %d of %d %s already", label, len(share) - len(missing), len(share), finished)
+    if missing:
+        begin()
+    if work.checks:
+        return [left.get(id(unit)) for unit in units], []
+    made = run_units(
+        function,
+        (bundled or dealt)(missing),
+        steps=lambda group: sum(map(steps, group)),
+        resources=resources,
+        dask=work.dask,
+        label=label,
+        step_name=step_name,
+    )
+    return [left.get(id(unit)) for unit in units], made

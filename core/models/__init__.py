@@ -1,0 +1,30 @@
+"""The model file: an archive of arrays and JSON, with a checked manifest."""
+
+from .arrays import pack_arrays, unpack_arrays
+from .bundles import (
+    BUNDLE_KIND,
+    BUNDLE_SCHEMA,
+    BundleFacts,
+    TrainingImages,
+    bundle_kind,
+    bundle_lines,
+    bundle_stores,
+    bundle_view,
+    open_bundle,
+    write_bundle,
+)
+
+__all__ = [
+    "BUNDLE_KIND",
+    "BUNDLE_SCHEMA",
+    "BundleFacts",
+    "TrainingImages",
+    "bundle_kind",
+    "bundle_lines",
+    "bundle_stores",
+    "bundle_view",
+    "open_bundle",
+    "pack_arrays",
+    "unpack_arrays",
+    "write_bundle",
+]

@@ -1,0 +1,266 @@
+"""What all model files share, of boosted models and of networks: the archive format and the facts about the models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from .. import DAMAGE, BundleError, printable
+from ..formats import Archive
+from .archive import write_archive
+from .manifest import check_manifest
+
+BUNDLE_KIND = "bchisto model bundle"
+BUNDLE_SCHEMA = 4
+
+_KINDS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
+"""Names of each kind of model: in the plural for what a model file holds, then for what it lacks."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that trained any model of a model file, to recognise them among new images.
+
+    Attributes
+    ----------
+    count : int
+        Number of images.
+    hashes : frozenset of str
+        SHA-256 of the decoded pixels of each image, or of its rows if the models were trained on embeddings.
+    """
+
+    count: int
+    hashes: frozenset[str]
+
+    @classmethod
+    def of(cls, images: Iterable[str], hashes: Mapping[str, str]) -> TrainingImages | None:
+        """Return the training images with their checksums, or None if the checksum of any image is unknown."""
+        names = set(images)
+        return cls(len(names), frozenset(hashes[image] for image in names)) if names <= hashes.keys() else None
+
+    def content(self) -> dict[str, Any]:
+        """Return the entry for the manifest."""
+        return {"images": self.count, "sha256": sorted(self.hashes)}
+
+    @classmethod
+    def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
+        """Return the training images that a manifest lists, or None if it lists none."""
+        training = manifest["training"]
+        return training and cls(int(training["images"]), frozenset(training["sha256"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """Facts that every model file contains, whatever the kind of its models.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Order of the probabilities.
+    protocol : str
+        The cross-validation scheme in which the models were trained, in words.
+    banners : tuple of str
+        Warnings that every reader of predictions must see.
+    temperature : float or None
+        Temperature of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
+    two_class : dict or None
+        ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of
+        each target sensitivity.
+    training : TrainingImages or None
+        None if the training images are not recorded.
+    unsure : dict or None
+        See `bchisto.evaluate.unsure_rule`.
+    reading : dict
+        How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
+    """
+
+    classes: tuple[str, ...]
+    protocol: str
+    banners: tuple[str, ...] = ()
+    temperature: float | None = None
+    two_class: dict[str, Any] | None = None
+    training: TrainingImages | None = None
+    unsure: dict[str, Any] | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the network, or of the classifier and its encoders."""
+        return ()
+
+    @property
+    def takes_embeddings(self) -> bool:
+        """Whether the models were trained on embeddings from files, so that they cannot predict images."""
+        return False
+
+    def licences(self) -> Iterator[str]:
+        """Yield the licence of the weights of each network, whether the file contains them or only needs them."""
+        yield f"Weights of {', '.join(self.model_names)}: trained for this model, from what the methods name"
+
+    kind: ClassVar[str]
+    """Kind of the models: ``boosted`` or ``cnn``."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read and check a model file.
+
+        Raises
+        ------
+        BundleError
+            The file is missing, not a model file, of a newer schema or another kind, or too large; or a member is
+            unexpected or was altered.
+        """
+        with open_bundle(path := Path(path), kind=cls.kind) as archive:
+            return cls._read(path, archive)
+
+    @classmethod
+    def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Self:
+        """Read a model file. Without `parse`, check everything except the models, and return the facts without them."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of(cls, manifest: Mapping[str, Any], **own: Any) -> Self:
+        """Return the facts of a checked manifest, with the fields `own` of this kind of model."""
+        calibration = manifest["calibration"]
+        return cls(
+            classes=tuple(manifest["classes"]),
+            protocol=manifest["protocol"],
+            banners=tuple(manifest["banners"]),
+            temperature=calibration and float(calibration["temperature"]),
+            two_class=manifest["two_class"],
+            training=TrainingImages.read(manifest),
+            unsure=manifest["unsure"],
+            **own,
+        )
+
+    def content(self) -> dict[str, Any]:
+        """Return the entries for the manifest."""
+        return {
+            "classes": list(self.classes),
+            "protocol": self.protocol,
+            "banners": list(self.banners),
+            "calibration": None if self.temperature is None else {"temperature": self.temperature},
+            "two_class": self.two_class,
+            "training": self.training and self.training.content(),
+            "unsure": self.unsure,
+        }
+
+
+def write_bundle(
+    path: Path,
+    facts: BundleFacts,
+    *,
+    kind: str,
+    own: Mapping[str, Any],
+    members: Sequence[tuple[str, Callable[[], bytes]]],
+    check: Callable[[Archive], BundleFacts],
+) -> BundleFacts:
+    """Write a model file, and move it into place only after it was read back successfully.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.bchisto`` file.
+    facts : BundleFacts
+    kind : {"boosted", "cnn"}
+    own : mapping
+        Manifest entries that only this kind of model has.
+    members : sequence of (str, callable)
+        Name of each model, and a function that returns its bytes.
+    check : callable
+        Reads the archive and returns its facts. It raises an error if the archive is invalid.
+
+    Returns
+    -------
+    BundleFacts
+        The facts that were read back, without the models.
+    """
+    contents: list[BundleFacts] = []
+    write_archive(
+        path,
+        kind=BUNDLE_KIND,
+        schema_version=BUNDLE_SCHEMA,
+        members=members,
+        facts={"models": kind, **own, **facts.content()},
+        check=lambda archive: contents.append(check(archive)),
+    )
+    return contents[-1]
+
+
+def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
+    """Return the lines about a model file for a report: name and value of its models, protocol and classes."""
+    return [
+        ("Models", f"{', '.join(bundle.model_names)}; SHA-256 of the model file {sha256}"),
+        ("Cross-validation", bundle.protocol),
+        ("Classes", ", ".join(bundle.classes)),
+    ]
+
+
+@contextlib.contextmanager
+def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
+    """Open a model file of one kind, or of any kind by default. Any damage found while it is open is a `BundleError`.
+
+    Raises
+    ------
+    BundleError
+        The file is missing, not a model file, of a newer schema or another kind, too large, or damaged.
+    """
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
+        check_manifest(path, archive.manifest)
+        kind_of_file = archive.manifest["models"]
+        if kind not in (None, kind_of_file):
+            raise BundleError(
+                f"{path}: a model file of {_KINDS[kind_of_file][0]}, which have no {_KINDS[str(kind)][1]}"
+            )
+        try:
+            yield archive
+        except BundleError as error:
+            text = printable(str(error))
+            if text == str(error) and text.startswith(f"{path}: "):
+                raise
+            raise BundleError(f"{path}: {text.removeprefix(f'{path}: ')}") from error
+        except DAMAGE as error:
+            raise archive.damaged(error) from error
+
+
+def bundle_kind(path: Path) -> str:
+    """Return the kind of the models in a model file: ``boosted`` or ``cnn``.
+
+    Raises
+    ------
+    BundleError
+        The file is not a model file, or has a newer schema.
+    """
+    with open_bundle(path) as archive:
+        return str(archive.manifest["models"])
+
+
+def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
+    """Return the classes of a model file and its ``two_class`` entry. Only the manifest is read.
+
+    Raises
+    ------
+    BundleError
+        See `bundle_kind`.
+    """
+    with open_bundle(path) as archive:
+        return tuple(archive.manifest["classes"]), archive.manifest["two_class"]
+
+
+def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of each feature file by name, empty for CNNs. Only the manifest is read.
+
+    Raises
+    ------
+    BundleError
+        See `bundle_kind`.
+    """
+    with open_bundle(path) as archive:
+        stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
+        plain = isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values())
+        if not plain or not all(isinstance(header.get("encoder"), str) for header in stores.values()):
+            raise BundleError(f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt")
+        return stores

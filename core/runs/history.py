@@ -1,0 +1,237 @@
+"""Reads run folders: the commands that ran, their settings and results, and the differences between two runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import InputError, MissingInputError
+from ..formats import read_json
+from .compare import differences
+from .record import process_runs
+
+_log = logging.getLogger(__name__)
+
+_MOST_SECONDS = 1e9
+"""A recorded duration of this many seconds or more is invalid."""
+
+
+_SHOWN = 10
+"""Largest number of shards that a message names."""
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """One command of a run.
+
+    Attributes
+    ----------
+    run : Path
+        The run folder.
+    command, status, started : str
+        The name of the command; its status; its start in UTC. The status is running, ok, error, interrupted, or
+        ``not checked`` if a process on another host ran it and did not record its end.
+    seconds : float or None
+        Duration; None while it runs, or if it was killed.
+    config : dict
+        Options of the command.
+    notes : dict
+        Results of the command.
+    versions : dict
+        Package to version.
+    error : str
+        The error message; empty if there was no error.
+    shard : str
+        ``K/N``; empty without a shard.
+    """
+
+    run: Path
+    command: str
+    status: str
+    started: str
+    seconds: float | None
+    config: dict[str, Any]
+    notes: dict[str, Any]
+    versions: dict[str, str]
+    error: str = ""
+    shard: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """The status; for a finished shard also its number, and how much of the work was done at its end."""
+        if self.status != "ok":
+            return self.status
+        share = _share(self)
+        if share is None:
+            return f"shard {self.shard} done" if self.shard else self.status
+        return f"shard {share['shard']} done: {share['done']} of {share['units']} {share['unit']}"
+
+
+def read_run(run: str | Path) -> list[RunEntry]:
+    """Read the commands of a run folder, oldest first.
+
+    Raises
+    ------
+    MissingInputError
+        The folder has no ``run.json``.
+    InputError
+        The file was not written by bchisto.
+    """
+    path = Path(run) / "run.json"
+    if not path.is_file():
+        raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
+    return read_records(path)
+
+
+def read_records(path: Path) -> list[RunEntry]:
+    """Read the commands of a ``run.json``, or of the record next to a table, oldest first.
+
+    Raises
+    ------
+    InputError
+        The file was not written by bchisto.
+    """
+    try:
+        content = read_json(path, record=True)
+    except RecursionError as error:
+        raise InputError(f"{path}: not a run.json of bchisto") from error
+    records = content.get("records") if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise InputError(f"{path}: not a run.json of bchisto")
+    entries = [entry for record in records if (entry := _entry(path.parent, record)) is not None]
+    if left_out := len(records) - len(entries):
+        _log.warning("%s: %d of its %d records are incomplete and left out", path, left_out, len(records))
+    if not entries:
+        raise InputError(f"{path}: not a run.json of bchisto, or without a complete record")
+    return entries
+
+
+def _entry(run: Path, record: Any) -> RunEntry | None:
+    """Return a record as an entry, without invalid values; None if it has no command or no status."""
+    if not isinstance(record, Mapping) or not all(isinstance(record.get(k), str) for k in ("command", "status")):
+        return None
+
+    def table(name: str) -> dict[str, Any]:
+        value = record.get(name)
+        return dict(value) if isinstance(value, Mapping) else {}
+
+    seconds = record.get("seconds")
+    timed = isinstance(seconds, (int, float)) and 0 <= seconds < _MOST_SECONDS
+    return RunEntry(
+        run=run,
+        command=record["command"],
+        status=_status(record),
+        started=str(record.get("started", "")),
+        seconds=seconds if timed else None,
+        config=table("config"),
+        notes=table("notes"),
+        versions=table("versions"),
+        error=str(record.get("error", "")),
+        shard=_shard(record.get("shard")),
+    )
+
+
+def _status(record: Mapping[str, Any]) -> str:
+    """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
+    if record["status"] != "running":
+        return str(record["status"])
+    return {True: "running", False: "interrupted", None: "not checked"}[process_runs(record.get("process"))]
+
+
+def _share(entry: RunEntry) -> dict[str, Any] | None:
+    """Return the share in the record of a shard; None if it is not the record of a shard."""
+    share = entry.notes.get("share")
+    kinds = {"shard": str, "done": int, "units": int, "unit": str}
+    if not isinstance(share, dict) or not all(isinstance(share.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return share if _shard(share["shard"]) else None
+
+
+def _shard(value: Any) -> str:
+    """Return a recorded shard as text; empty if it is not valid."""
+    return value if isinstance(value, str) and re.fullmatch("[0-9]{1,6}/[1-9][0-9]{0,5}", value) else ""
+
+
+def unfinished_work(run: Path, commands: Sequence[str]) -> str:
+    """Describe the missing work of a run, if the last of these commands was a shard.
+
+    Parameters
+    ----------
+    run : Path
+    commands : sequence of str
+        Commands to consider.
+
+    Returns
+    -------
+    str
+        Empty if the last of the commands was not a shard.
+    """
+    try:
+        entries = [entry for entry in read_run(run) if entry.command in commands]
+    except InputError:
+        return ""
+    if not entries or (last := _share(entries[-1])) is None:
+        return ""
+    entries = [entry for entry in entries if entry.command == entries[-1].command]
+    count = last["shard"].partition("/")[2]
+    ended = {share["shard"] for entry in entries if (share := _share(entry)) and entry.status == "ok"}
+    missing = [shard for at in range(1, int(count) + 1) if (shard := f"{at}/{count}") not in ended]
+    lacks = last["units"] - last["done"]
+    shards = f"; not run to the end: shard {', '.join(missing[:_SHOWN])}{' ...' * (len(missing) > _SHOWN)}"
+    return (
+        f"bchisto {entries[-1].command} was run in shards; {lacks} of {last['units']} {last['unit']} are missing"
+        f"{shards if missing else ''}; the same command without a shard does what is missing and puts all together"
+    )
+
+
+def list_runs(folder: str | Path) -> list[RunEntry]:
+    """Return the last command of every run in `folder` and below, sorted by path; an unreadable run is a warning."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise MissingInputError(f"{root}: no such folder")
+    entries = []
+    for path in sorted(root.rglob("run.json")):
+        if (path.parent / "records").is_dir():
+            try:
+                entries.append(read_run(path.parent)[-1])
+            except InputError as error:
+                _log.warning("%s", error)
+    return entries
+
+
+def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any, Any]]:
+    """Compare two runs: settings and versions of the last run of each command, and accuracies.
+
+    Yields
+    ------
+    tuple of (name, value of the first, value of the second)
+        Only differences; None if a run does not have the value.
+    """
+    for name, sides in differences(_facts(read_run(first)), _facts(read_run(second))).items():
+        yield name, *sides
+
+
+def _facts(entries: list[RunEntry]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for entry in entries:  # later entries of the same command replace earlier ones; `out` differs in any two runs
+        facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k != "out"})
+        facts.update({f"version of {name}": version for name, version in entry.versions.items()})
+        facts.update(_results(entry.notes))
+    return facts
+
+
+def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
+    of_folders = notes.get("results")
+    # boost records several results for a folder, finetune only the accuracy
+    accuracies = {
+        f"accuracy of {name}": result.get("accuracy") if isinstance(result, Mapping) else result
+        for name, result in (of_folders.items() if isinstance(of_folders, Mapping) else ())
+    }
+    return {
+        **accuracies,
+        **{name: notes[name] for name in ("images", "images_sha256", "weights_sha256") if name in notes},
+    }

@@ -1,0 +1,338 @@
+"""``run.json``: the record of each command, written before the work and completed with its status at the end.
+
+Every command writes its own record to ``RUN/records/``, and then rewrites ``RUN/run.json`` from all records. So shards
+on several hosts need no lock: the last writer sees every record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import platform
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from .. import BchistoError, InputError, MissingInputError, items_of
+from ..formats import parse_yaml, read_json
+from ..jobs import (
+    default_jobs,
+    ensure_folder,
+    hold_interrupts,
+    is_interrupt,
+    is_running,
+    named_files,
+    reading,
+    this_process,
+    write_json,
+)
+
+_log = logging.getLogger(__name__)
+
+_PATHS = ("out", "images", "labels", "features", "only", "test_list", "sources", "model", "html")
+"""Options whose values are paths; values of `_MAYBE_PATHS` are paths only if such a file or folder exists."""
+
+_WRITTEN = ("out", "html")
+"""Options that are output paths; files that other options name are inputs."""
+
+_MAYBE_PATHS = ("folds", "weights")
+
+SCHEMA_VERSION = 1
+
+_PACKAGES = (
+    "bchisto", "tensorflow", "jax", "torch", "timm", "transformers", "openvino", "keras", "lightgbm",
+    "scikit-learn", "scipy", "numpy", "h5py", "opencv-python-headless", "Pillow", "joblib",
+)  # fmt: skip
+
+
+class RunRecord:
+    """The record of one command; `note` adds results to it while the command runs."""
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self.path = path
+        self.content = content
+
+    def note(self, **values: Any) -> None:
+        """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
+        self.content.setdefault("notes", {}).update(values)
+
+
+@contextlib.contextmanager
+def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: object = None) -> Iterator[RunRecord]:
+    """Record a command in ``RUN/run.json``, at its start and again at its end.
+
+    The status at the end is ``ok``, ``error`` or ``interrupted``. If a command is refused, a run folder that did not
+    exist before is removed again.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder, created if it does not exist.
+    command : str
+        Name of the command, e.g. ``"featurize"``.
+    config : mapping
+        The resolved options, JSON-ready, under the names of the command-line options.
+    shard : Shard, optional
+        The shard that the command does.
+
+    Yields
+    ------
+    RunRecord
+        The record, to which results can be added.
+    """
+    new = not run.exists()
+    ensure_folder(run)
+    content = _opened(command, config) | ({} if shard is None else {"shard": str(shard)})
+    record = RunRecord(
+        run / "records" / f"{_next_stamp(run / 'records')}-{command}-{secrets.token_hex(2)}.json", content
+    )
+    _mark_interrupted(record.path.parent)
+    try:
+        with _closed(record, save=lambda: _save(run, record)):
+            yield record
+    except BchistoError as error:
+        if new and error.exit_code == InputError.exit_code:
+            _take_back(run, record)
+        raise
+
+
+def _next_stamp(folder: Path) -> str:
+    """Return the time as sortable text, later than all earlier records even if the clock was set back."""
+    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
+    return max(now, latest) + "1" * (latest >= now)
+
+
+def _take_back(run: Path, record: RunRecord) -> None:
+    """Remove a record, and the run folder if it contains nothing else."""
+    with contextlib.suppress(OSError):
+        record.path.unlink()
+        record.path.parent.rmdir()  # fails, and so ends the block, if another command has a record there
+        (run / "run.json").unlink()
+        run.rmdir()
+
+
+@contextlib.contextmanager
+def record_table(
+    table: Path, *, command: str, config: Mapping[str, Any], overwrite: bool = False
+) -> Iterator[RunRecord]:
+    """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
+
+    Parameters
+    ----------
+    table : Path
+        The table that the command writes.
+    command, config
+        As in `record_run`. The file records only this command; ``--config`` accepts it like any ``run.json``.
+    overwrite : bool
+        Whether the command replaces an existing table. It is recorded, so that a command that resumes does so too.
+
+    Yields
+    ------
+    RunRecord
+    """
+    record = RunRecord(_beside(table), _opened(command, config))
+    if overwrite:
+        record.content["overwrite"] = True
+
+    content = {"schema_version": SCHEMA_VERSION, "records": [record.content]}
+    with _closed(record, save=lambda: write_json(record.path, content)):
+        yield record
+
+
+def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the record next to a table if it is of the same command and options, and the command did not finish.
+
+    A command that is killed after it wrote the table has not completed its record yet. With this function, the same
+    command can be run again without an error that the table exists.
+
+    Parameters
+    ----------
+    table, command, config
+        As in `record_table`.
+
+    Returns
+    -------
+    mapping or None
+        None if there is no such record.
+    """
+    path = _beside(table)
+    if not path.is_file():
+        return None
+    try:
+        (record,) = read_json(path, record=True)["records"]
+        same = (record["command"], record["config"]) == (command, json.loads(json.dumps(dict(config))))
+        return record if same and record["status"] != "ok" else None
+    except (InputError, KeyError, TypeError, ValueError):  # not a record of bchisto
+        return None
+
+
+def _beside(table: Path) -> Path:
+    """Return the path of the record of a table."""
+    return table.with_name(f"{table.name}.run.json")
+
+
+def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a command at its start."""
+    return {
+        "command": command,
+        "status": "running",
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "config": dict(config),
+        "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
+        "hardware": _hardware(),
+        "process": this_process(),
+        "folder": str(Path.cwd()),
+    }
+
+
+@contextlib.contextmanager
+def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
+    """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
+    save()
+    clock = time.monotonic()
+    named = (value for name, value in record.content["config"].items() if name not in _WRITTEN)
+    try:
+        with reading(named_files(*named)):
+            yield
+    except BaseException as error:
+        record.content["status"] = "interrupted" if is_interrupt(error) else "error"
+        record.content["refused"] = isinstance(error, BchistoError) and error.exit_code == InputError.exit_code
+        record.content["error"] = f"{type(error).__name__}: {error}"
+        raise
+    else:
+        record.content["status"] = "ok"
+    finally:
+        with hold_interrupts():
+            record.content["seconds"] = round(time.monotonic() - clock, 3)
+            save()
+
+
+def _save(run: Path, record: RunRecord) -> None:
+    write_json(record.path, record.content)
+    records = [content for _, content in _read_records(record.path.parent)]
+    write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
+
+
+def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the path and content of each readable record; for any other, log only a warning."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = read_json(path, record=True)
+            json.dumps(content, allow_nan=False)
+        except (InputError, ValueError, RecursionError) as error:
+            if path.is_file():
+                _log.warning("%s: left out of run.json, since it is not a readable record (%s)", path, error)
+            continue
+        if isinstance(content, dict):
+            yield path, content
+        else:
+            _log.warning("%s: left out of run.json, since it is not a record", path)
+
+
+def _mark_interrupted(folder: Path) -> None:
+    """Mark records as interrupted if their process on this host is gone and could not do so itself (``kill -9``)."""
+    for path, content in _read_records(folder):
+        if content.get("status") == "running" and process_runs(content.get("process")) is False:
+            write_json(path, {**content, "status": "interrupted", "error": "its process is gone"})
+
+
+def process_runs(process: Any) -> bool | None:
+    """Return whether the process of a record still runs; None if it cannot be checked from here."""
+    try:
+        return is_running(process)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # not written by bchisto
+        return None
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages; those that are not installed are left out."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = __version__ if package == "bchisto" else metadata.version(package)
+    return versions
+
+
+def _hardware() -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    if match := re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE):
+        model = match[1].strip()
+    return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
+
+
+def load_config(config: Path, *, command: str) -> dict[str, Any]:
+    """Read the options for `command` from a YAML file or from a previous ``run.json``.
+
+    Parameters
+    ----------
+    config : Path
+        A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``. Of the latter,
+        the last record of `command` that was not refused is used; its paths are relative to the folder in which it ran.
+    command : str
+        Name of the command.
+
+    Returns
+    -------
+    dict
+        Option name (with underscores) to value: unconverted texts from YAML, or the values of JSON.
+
+    Raises
+    ------
+    InputError
+        The file is not a mapping, or has no record of `command`.
+    """
+    if not config.is_file():
+        raise MissingInputError("{config} {}: no such file", config)
+    try:
+        content = parse_yaml(config.read_text(encoding="utf-8"))
+    except InputError as error:
+        reason = "nested too deeply to be options" if "too deeply" in str(error) else error
+        raise InputError("{config} {}: {}", config, reason) from error
+    except (ValueError, OSError) as error:  # text that is not UTF-8
+        raise InputError("{config} {}: neither YAML nor JSON ({})", config, error) from error
+    if not isinstance(content, dict):
+        raise InputError("{config} {}: expected a mapping of option names to values", config)
+    if isinstance(content.get("records"), list):
+        entries = [
+            record for record in content["records"] if isinstance(record, dict) and record.get("command") == command
+        ]
+        if not entries or not isinstance(entries[-1].get("config"), dict):
+            raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
+        worked = [record for record in entries if not record.get("refused")]
+        content = _recorded((worked or entries)[-1], command)
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return the options of a record, with paths that are valid in the current folder."""
+    config = dict(entry["config"])
+    if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
+        config["features"] = [str(Path(config["out"]) / "features")]  # the default, which depends on the folder
+    folder = entry.get("folder")
+    if not isinstance(folder, str) or Path(folder) == Path.cwd():
+        return config
+    for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:
+        placed = [_placed(item, folder, always=name in _PATHS) for item in items_of(config[name])]
+        config[name] = placed if isinstance(config[name], list) else placed[0]
+    return config
+
+
+def _placed(value: Any, folder: str, *, always: bool) -> Any:
+    """Return a path, or the path in ``ENCODER=PATH``, as relative to `folder`."""
+    if not isinstance(value, str):
+        return value
+    key, equals, path = ("", "", value) if always else value.rpartition("=")
+    placed = Path(folder) / path
+    return f"{key}{equals}{placed}" if always or placed.exists() else value

@@ -1,0 +1,176 @@
+"""The layout of CBIS-DDSM: four tables, and a folder of DICOM files for each mammogram and each abnormality.
+
+Each record is one abnormality. Its image is the published crop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...core import ImageError, InputError, message_of
+from ...core.formats import read_csv, read_header
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..layouts.spec import LayoutSpec
+from ..walk import walk_files
+from .ddsm import PATHOLOGY_CLASSES, pathology_label
+
+CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
+CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
+"""Pattern of the folder of an abnormality, which is also its ID, with groups kind, part of the official split, patient,
+side, view and number."""
+
+_COLUMNS = (
+    "patient_id", "abnormality id", "pathology", "image file path", "cropped image file path", "ROI mask file path",
+)  # fmt: skip
+_OF_SHAPE = ("shape", "margins", "type", "distribution")
+_KIND = {"mass": "mass", "calc": "calcification"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    patient: str
+    label: str
+    whole: PurePosixPath
+    mask: PurePosixPath
+
+
+def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read the tables and find the files of each row.
+
+    Parameters
+    ----------
+    root : Path
+        A folder that contains the tables and the image folders, at any depth.
+    lesions : iterable of {"mass", "calcification"}
+        Kinds of abnormalities whose tables are read; empty reads all tables.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        ``path`` is the crop, ``frame`` the whole mammogram, and ``mask`` the mask of the abnormality in the mammogram.
+        Crop and mask are distinguished by their size, because the download often swaps them. The group is the patient.
+
+    Raises
+    ------
+    InputError
+        There is no table, a table lacks a column, or the images of all rows are missing.
+    """
+    kinds = set(lesions) or set(_KIND.values())
+    findings: list[Finding] = []
+    tables: list[Path] = []
+    files: dict[Path, list[Path]] = {}
+    for path in sorted(walk_files(root, findings)):
+        if path.suffix == ".dcm":
+            for folder in path.relative_to(root).parents:
+                if "_P_" in folder.name:
+                    files.setdefault(root / folder, []).append(path)
+        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in kinds:
+            tables.append(path)
+    folders = {folder.name: folder for folder in sorted(files)}
+    if not tables:
+        raise InputError(
+            f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables next to the images"
+        )
+    records: list[ImageRecord] = []
+    for table in tables:
+        rows = _read_table(table, findings)
+        absent = [row.name for row in rows if row.name not in folders]
+        swapped = []
+        for row in (row for row in rows if row.name in folders):
+            folder = folders[row.name]
+            try:
+                record = _record(row, files[folder], files.get(folders.get(row.whole.parts[0], root), []), findings)
+            except ImageError as error:
+                findings.append(Finding("error", row.name, message_of(error)))
+                continue
+            records.append(record)
+            if record.path.relative_to(folder).parts == row.mask.parts[1:]:
+                swapped.append(row.name)
+        if absent:
+            message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
+            findings.append(Finding("warning", table.name, message))
+        if swapped:
+            message = (
+                f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; distinguished by their size"
+            )
+            findings.append(Finding("note", table.name, message))
+    if not records and not any(finding.level == "error" for finding in findings):
+        raise InputError(
+            f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
+        )
+    return records, findings
+
+
+def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
+    """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
+    table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
+    rows = []
+    for number, (_, cells) in enumerate(table.cells(_COLUMNS), start=1):
+        parsed = _parse(*cells)
+        if isinstance(parsed, str):
+            findings.append(Finding("error", f"{path.name}, row {number}", parsed))
+        else:
+            rows.append(parsed)
+    findings.extend(Finding("note", path.name, note) for note in table.notes)
+    if empty := sum(any(not row[name] for name in row if name.endswith(_OF_SHAPE)) for _, row in table.rows):
+        findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
+    return rows
+
+
+def _parse(patient: str, number: str, pathology: str, *paths: str) -> _Row | str:
+    label = pathology_label(pathology)
+    if label is None:
+        return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
+    whole, crop, mask = map(PurePosixPath, paths)
+    match = CBIS_NAME.fullmatch(crop.parts[0] if crop.parts else "")
+    if match is None or not whole.parts:
+        example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
+        return f"{paths[1]!r} is not a path like {example}; download the published table"
+    if (match[3], match[6]) != (patient, number):
+        columns = f"{patient}, abnormality {number}"
+        return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
+    return _Row(match[0], match[3], label, whole, mask)
+
+
+def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord:
+    """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
+
+    Raises
+    ------
+    ImageError
+        Crop and mask cannot be distinguished, or a file cannot be read.
+    """
+    headers = {path: read_header(path) for path in (*files, *whole[:1])}
+    sizes = {path: (header.width, header.height) for path, header in headers.items()}
+    if len(files) > 2:
+        raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
+    by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
+    crop, mask = by_area[0], by_area[-1] if len(files) == 2 else None
+    frame = whole[0] if whole else None
+    if mask is None and frame is not None and sizes[crop] == sizes[frame]:
+        raise ImageError("has a mask but no crop; copy the crop")
+    if mask is None:
+        findings.append(Finding("warning", row.name, "has no mask; only its crop is used"))
+    elif sizes[crop] == sizes[mask]:
+        raise ImageError("crop and mask have the same size and cannot be distinguished; copy them again")
+    elif frame is not None and sizes[mask] != sizes[frame]:
+        size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
+        findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))
+    return ImageRecord(row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask)
+
+
+LAYOUT = LayoutSpec(
+    name="cbis-ddsm",
+    read=read_cbis_ddsm,
+    recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
+    group_is="patient",
+    classes=PATHOLOGY_CLASSES,
+    positive=("malignant",),
+    stained=False,
+    options=frozenset({"lesions", "context"}),
+)

@@ -1,0 +1,171 @@
+"""The layout of the DDSM: an ``.ics`` file per case, an image per view, and an overlay per view with abnormalities.
+
+Each record is one marked abnormality. Its image is the part of the view inside the box of its boundary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...core import ImageError, InputError
+from ...core.formats import LJPEG_SUFFIX, limits, read_header
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..layouts.spec import LESIONS, LayoutSpec
+from ..walk import walk_files
+from .overlay import ascii_text, read_overlay
+
+PATHOLOGY_CLASSES = ("benign", "malignant")
+
+_PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}
+_VIEW = re.compile(
+    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES ([0-9]{1,6}) PIXELS_PER_LINE ([0-9]{1,6}) BITS_PER_PIXEL [0-9]{1,3} "
+    r"RESOLUTION [0-9.]{1,20} (OVERLAY|NON_OVERLAY)"
+)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Pattern of the name of a case, from which the names of files in the folder of its ``.ics`` are formed."""
+
+_CONVERTED = (".tif", ".tiff", ".png")
+
+_Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def pathology_label(text: str) -> str | None:
+    """Return benign or malignant, or None if unknown, such as UNPROVEN. BENIGN_WITHOUT_CALLBACK counts as benign."""
+    return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
+
+
+def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read cases of the DDSM.
+
+    Parameters
+    ----------
+    root : Path
+        Any folder above the cases.
+    lesions : iterable of {"mass", "calcification"}
+        Kinds of abnormalities to keep; empty keeps all.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        IDs look like ``B_3159_1.LEFT_CC_1`` (case, view, abnormality). The group is the case, which is one patient.
+
+    Raises
+    ------
+    InputError
+        There is no ``.ics`` file below `root`.
+    """
+    kinds = set(lesions) or set(LESIONS)
+    findings: list[Finding] = []
+    files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
+    if not files and not findings:
+        raise InputError(f"{root}: no DDSM case in it; expected files like B-3159-1.ics")
+    records: list[ImageRecord] = []
+    unmarked = 0
+    other: Counter[str] = Counter()
+    for path in files:
+        try:
+            case, views = _read_case(path, findings)
+        except InputError as error:
+            findings.append(Finding("error", path.name, str(error)))
+            continue
+        unmarked += list(views.values()).count(None)
+        for view, size in views.items():
+            if size is not None:
+                stem, group = f"{case.replace('-', '_')}.{view}", case.replace("_", "-")
+                records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
+    if unmarked:
+        findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
+    for kind, count in sorted(other.items()):
+        findings.append(Finding("note", str(root), f"{count} abnormalities left out: {kind}"))
+    return records, findings
+
+
+def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
+    """Return the name of a case, and the size of each view (None if unmarked); note values that mean unknown."""
+    name = path.stem
+    views: dict[str, _Size | None] = {}
+    for line in (
+        " ".join(line.split()) for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
+    ):
+        if line.startswith("filename "):
+            name = line.split()[1]
+        elif match := _VIEW.fullmatch(line):
+            if match[1] in views:
+                findings.append(Finding("error", path.name, f"names {match[1]} twice; download the file again"))
+                continue
+            views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
+        elif re.match(r"(LEFT|RIGHT)_", line):
+            findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again"))
+        elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
+            findings.append(Finding("note", path.name, f"{line}: means unknown"))
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name[:60]!r} is not the name of a case; download the file again")
+    if not views:
+        raise InputError("names no view; download the file again")
+    return name, views
+
+
+def _marked(
+    folder: Path, stem: str, group: str, size: _Size, kinds: set[str], other: Counter[str], findings: list[Finding]
+) -> list[ImageRecord]:
+    """Return the abnormalities of a view with a known pathology and of the given kinds; count all others in `other`."""
+    image = _image(folder, stem, size, findings)
+    overlay = folder / f"{stem}.OVERLAY"
+    if not overlay.is_file():
+        findings.append(Finding("error", overlay.name, "the .ics announces this overlay; download it again"))
+        return []
+    try:
+        marks = read_overlay(overlay, width=size[0], height=size[1])
+    except InputError as error:
+        findings.append(Finding("error", overlay.name, str(error)))
+        return []
+    records = []
+    for mark in marks:
+        label = pathology_label(mark.pathology)
+        if label is None:
+            other[f"of pathology {mark.pathology or 'not given'}"] += 1
+        elif kinds.isdisjoint(mark.lesions):
+            other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
+        elif image is not None:
+            name = f"{stem}_{mark.number}"
+            records.append(ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True))
+    return records
+
+
+def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:
+    """Return the image of a view: a converted file if there is one, else the lossless JPEG; None if unusable."""
+    by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
+    path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
+    if path is None:
+        message = "there is no such image, nor a TIFF or PNG of it; download it again"
+        findings.append(Finding("error", f"{stem}.LJPEG", message))
+        return None
+    if path.suffix.casefold() != LJPEG_SUFFIX:
+        findings.append(Finding("note", path.name, "a converted image is used instead of the lossless JPEG"))
+    try:
+        header = read_header(path)
+    except ImageError as error:
+        findings.append(Finding("error", path.name, str(error)))
+        return None
+    if (header.width, header.height) != size:
+        sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
+        findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled"))
+        return None
+    return path
+
+
+LAYOUT = LayoutSpec(
+    name="ddsm",
+    read=read_ddsm,
+    recognise_name=lambda name: name.endswith(".ics"),
+    group_is="patient",
+    classes=PATHOLOGY_CLASSES,
+    positive=("malignant",),
+    stained=False,
+    options=frozenset({"lesions", "context"}),
+)

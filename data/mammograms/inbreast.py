@@ -1,0 +1,132 @@
+"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv``, the first sheet of its ``.xls``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ...core import InputError
+from ...core.formats import read_csv
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..layouts.spec import LayoutSpec
+from ..walk import walk_files
+
+INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
+"""Pattern of the file names, with groups image number, code of the patient (a hash), side and view."""
+
+BIRADS_CLASSES = ("negative", "positive")
+"""Negative is BI-RADS 0 to 3, by the rule of the published system (0 is an incomplete assessment); positive is BI-RADS
+4 (also 4a, 4b, 4c), 5 and 6."""
+
+PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
+"""Folders of the release that are neither listed nor opened, with the reason."""
+
+INBREAST_IMAGES = 410
+_TABLES = ("inbreast.csv", "inbreast.xls")
+_COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
+"""Columns of the table that are used. Ages and dates are ignored."""
+
+_VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
+
+
+def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read the table and the images.
+
+    Parameters
+    ----------
+    root : Path
+        The release, or any folder above it.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        The group is the code of the patient in the file name. Nothing in the folder ``MedicalReports`` is read, because
+        it contains personal data.
+
+    Raises
+    ------
+    InputError
+        There is no table as CSV, or more than one, or a column is missing.
+    """
+    findings: list[Finding] = []
+    table, images = _files(root, findings)
+    labels = _labels(table, findings)
+    records = []
+    numbers = set()
+    for path in sorted(images):
+        match = INBREAST_NAME.fullmatch(path.name)
+        if match is None:
+            findings.append(Finding("warning", path.name, "not an INbreast file name, left out"))
+            continue
+        row = labels.get(match[1])
+        if row is None:
+            message = f"no row with a BI-RADS class in {table.name}; add it or remove the image"
+            findings.append(Finding("error", path.name, message))
+            continue
+        label, side, view = row
+        if (side, _VIEWS.get(view, view)) != (match[3], match[4]):
+            message = f"its name has {match[3]} {match[4]}, {table.name} has {side} {view}"
+            findings.append(Finding("warning", path.name, message))
+        numbers.add(match[1])
+        records.append(ImageRecord(path.name, path, label, match[2], source="inbreast"))
+    for number in sorted(set(labels) - numbers):
+        message = "there is no such image; download it again or remove the row"
+        findings.append(Finding("error", f"{table.name}: {number}", message))
+    if len(records) != INBREAST_IMAGES:
+        message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
+        findings.append(Finding("note", str(root), message))
+    return records, findings
+
+
+def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
+    """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
+    files = list(walk_files(root, findings, skip=PRIVATE_FOLDERS))
+    images = [path for path in files if path.suffix.casefold() == ".dcm"]
+    present, other = ([path for path in files if path.name.casefold() == name] for name in _TABLES)
+    if other and not present:
+        raise InputError(f"{other[0]}: not read; open it and save its first sheet as INbreast.csv beside it")
+    if not present:
+        raise InputError(f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this")
+    if len(present) > 1:
+        raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
+    return present[0], images
+
+
+def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
+    """Return a dict from image number to class, side and view."""
+    labels: dict[str, tuple[str, str, str]] = {}
+    rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
+    for number, (side, view, image, density, grade) in rows.cells(_COLUMNS):
+        where = f"{table.name}:{number}"
+        if not image.isdecimal():
+            text = " ".join(filter(None, (side, view, image, density, grade))) or "blank"
+            findings.append(Finding("note", where, f"not an image ({text}), left out"))
+            continue
+        if not re.fullmatch(r"[012356]|4[abc]?", grade):
+            message = f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+            findings.append(Finding("error", where, message))
+            continue
+        if grade == "0":
+            findings.append(Finding("note", where, f"{image}: BI-RADS 0, an incomplete assessment, counts as negative"))
+        if image in labels:
+            findings.append(Finding("error", where, f"{image} has two rows; remove one"))
+        if view not in ("CC", "MLO", "ML"):
+            findings.append(Finding("note", where, f"{image}: an unusual view, {view}"))
+        if not density:
+            findings.append(Finding("note", where, f"{image}: no ACR density"))
+        labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
+    findings.extend(Finding("note", table.name, note) for note in rows.notes if "separated" not in note)
+    return labels
+
+
+LAYOUT = LayoutSpec(
+    name="inbreast",
+    read=read_inbreast,
+    recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() in _TABLES),
+    unopened=PRIVATE_FOLDERS,
+    group_is="patient",
+    classes=BIRADS_CLASSES,
+    positive=("positive",),
+    stained=False,
+)

@@ -1,0 +1,242 @@
+"""A page of sections: paragraphs, tables, figures and pictures, in HTML that a screen reader and a printer can use."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ...core import public
+from ...core.jobs import atomic_output
+from .forms import FORMS
+
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
+"""An absolute path, of which its last part is kept."""
+
+_BRACKETS = re.compile(r"\s*\(([^()]*)\)")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows; printed above it, and read first by a screen reader.
+    header : sequence of str
+        Of its columns.
+    rows : sequence of sequence of str
+        Cells; the first of a row names it. A line break in a cell is kept.
+    total : bool
+        Whether the last row is the sum of the others, or what all of them come to.
+    words : Collection of int
+        Columns of running text.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: bool = False
+    words: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing or a picture.
+
+    Attributes
+    ----------
+    source : str
+        A data address.
+    alt : str
+        Its description, with its numbers, for those who cannot see it.
+    caption : str
+    """
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a section: whichever of these is set, in this order.
+
+    Attributes
+    ----------
+    heading : str
+    lead : str
+        The figure that a paragraph begins with.
+    text, note : str
+        A paragraph; one that qualifies what stands before it.
+    items : sequence of str
+        A numbered list.
+    grid : Grid, optional
+    figures, pictures : sequence of Figure
+        Drawings at their size; small pictures side by side.
+    template : str
+        A file of the folder ``templates``, which sees `values` as ``it``.
+    values : mapping
+    """
+
+    text: str = ""
+    heading: str = ""
+    lead: str = ""
+    note: str = ""
+    items: Sequence[str] = ()
+    grid: Grid | None = None
+    figures: Sequence[Figure] = ()
+    pictures: Sequence[Figure] = ()
+    template: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page."""
+
+    title: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    banners: Sequence[str],
+    sections: Sequence[Section],
+    renamed: Mapping[str, str],
+    hidden: Collection[str],
+    first: Sequence[Block] = (),
+) -> None:
+    """Write a page that may be passed on: it names no folder of this machine, and no patient.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; holds styles and figures itself and loads nothing.
+    title : str
+    banners : sequence of str
+        What a reader must know first.
+    sections : sequence of Section
+        Those without a block are left out.
+    renamed : mapping of str to str
+        What texts say otherwise here.
+    hidden : collection of str
+        Names of images and groups: brackets that list one of them are left out.
+    first : sequence of Block
+        What stands before the list of sections.
+    """
+    longest = sorted(renamed, key=len, reverse=True)
+
+    def passed_on(value: Any) -> Any:
+        """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
+        value = public(value) if isinstance(value, str) else value
+        if type(value) is not str or value.startswith("data:"):
+            return value
+        for name in longest:
+            value = value.replace(name, renamed[name])
+        value = _BRACKETS.sub(lambda match: "" if _lists(match[1], hidden) else match[0], value)
+        return _PATH.sub(r"\1", value)
+
+    render_page(
+        path,
+        "blocks.html",
+        package=__package__,
+        finalize=passed_on,
+        title=title,
+        goal="content",
+        banners=list(banners),
+        first=list(first),
+        sections=[section for section in sections if section.blocks],
+    )
+
+
+def _lists(text: str, hidden: Collection[str]) -> bool:
+    """Return whether a text in brackets lists names that a report must not have."""
+    return any(part.strip(" .").removeprefix("first ") in hidden for part in text.split(","))
+
+
+def render_page(
+    path: Path,
+    template: str,
+    *,
+    package: str | None,
+    style: str = "",
+    script: str | None = None,
+    finalize: Callable[[Any], Any] | None = None,
+    **values: Any,
+) -> None:
+    """Render a template that extends ``page.html``, and write it whole.
+
+    Parameters
+    ----------
+    path : Path
+    template : str
+        A file of the folder ``templates`` of `package`.
+    package : str or None
+        As ``__package__`` of the caller.
+    style : str
+        A file there, added to the style of reports.
+    script : str, optional
+        A file there. With it, or empty, a content security policy allows what is within the page and nothing else;
+        without, there is none.
+    finalize : callable, optional
+        What becomes of each value that is put in.
+    **values
+        Among them ``title`` and ``banners``.
+    """
+    sheet, code, policy = style_of(package, style), _text(package, script) if script else "", ""
+    if script is not None:
+        policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
+        policy += f"; script-src {_source(code)}" if code else ""
+    environment = _environment(package, finalize=finalize)
+    page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
+    with atomic_output(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def page_templates(package: str | None) -> Any:
+    """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports."""
+    return _environment(package)
+
+
+def style_of(package: str | None, style: str) -> str:
+    """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
+    return _text(__package__, "report.css") + (_text(package, style) if style else "")
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template of text of this room."""
+    return str(_environment(__package__, autoescape=False).get_template(template).render(**values))
+
+
+def _environment(package: str | None, *, autoescape: bool = True, finalize: Callable[[Any], Any] | None = None) -> Any:
+    """Return what renders the templates of a package, and those of this room that it lacks."""
+    from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader
+
+    environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
+        loader=ChoiceLoader([PackageLoader(str(name)) for name in dict.fromkeys((package, __package__))]),
+        autoescape=autoescape,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters |= FORMS
+    return environment
+
+
+def _text(package: str | None, name: str) -> str:
+    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _source(text: str) -> str:
+    """Return what a content security policy calls an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

@@ -1,0 +1,257 @@
+"""``report.html``: one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core import BchistoError, ImageError
+from ...core.jobs import write_rows
+from .. import Panel, PredictionTable, Sample
+from .answer import ABOUT, answer, by_weight, warnings_of
+from .figures import learning_figure
+from .forms import percent
+from .page import Block, Figure, Section, write_page
+from .panel_sections import answer_block, panel_sections
+from .published import PublishedTable
+from .study_sections import (
+    comparison_blocks,
+    form_block,
+    image_blocks,
+    method_blocks,
+    published_blocks,
+    setting_blocks,
+    subgroup_blocks,
+)
+from .tables import side_by_side
+
+_log = logging.getLogger(__name__)
+
+_THUMBNAIL = 240
+"""Longest side of a thumbnail, in pixels."""
+
+_SAMPLES = 8
+"""Images shown per heading: the most confident right ones of each class, and the most confident wrong ones of all."""
+
+
+@contextmanager
+def reporting(path: Path, failed: list[str]) -> Iterator[None]:
+    """Go on where a report or a table for reading cannot be written, and note that in one line.
+
+    Nothing depends on a report, so its failure must not cost what was trained: callers write what matters first, and
+    raise `ReportError` once all is written.
+
+    Parameters
+    ----------
+    path : Path
+        What is written inside the block.
+    failed : list of str
+        Gets the line.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
+        _log.debug("%s", path, exc_info=True)
+        why = str(error) if isinstance(error, BchistoError) else f"{path}: {type(error).__name__}: {error}"
+        failed.append(f"this report could not be written: {' '.join(why.split())}")
+
+
+def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
+    """Return a small JPEG of an image, of at most `side` pixels on its longest side, as a data address."""
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def choose_samples(
+    table: PredictionTable, show: Callable[[str], npt.NDArray[np.uint8] | None]
+) -> tuple[list[Sample], list[Sample]]:
+    """Choose right and wrong images of a table with probabilities; none of any other.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    show : callable
+        Returns the pixels of an image, None if there are no images, as of imported embeddings; may raise `ImageError`
+        for one that has moved or changed since, which the report then counts as missing.
+    """
+    sure = table.confidence
+    if sure is None:
+        return [], []
+    hits = table.predicted == table.labels
+    per_class = max(1, _SAMPLES // len(table.classes))
+    right = [row for k in range(len(table.classes)) for row in surest(table, hits & (table.labels == k))[:per_class]]
+    wrong = surest(table, ~hits)[:_SAMPLES]
+
+    def shown(rows: list[int]) -> list[Sample]:
+        samples = []
+        for row in rows:
+            try:
+                picture = show(table.image_ids[row])
+            except ImageError:
+                address = ""
+            else:
+                if picture is None:
+                    continue
+                address = thumbnail(picture)
+            label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
+            samples.append(Sample(table.image_ids[row], address, label, predicted, float(sure[row])))
+        return samples
+
+    return shown(right), shown(wrong)
+
+
+def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
+    """Return some rows of a table with probabilities, the most confident first; only the first of each image.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    rows : ndarray of bool, shape (rows,)
+    """
+    sure = table.confidence
+    if sure is None:
+        return []
+    order = np.argsort(-sure, kind="stable")
+    first: dict[str, int] = {}  # repeated folds test an image several times
+    for row in order[rows[order]].tolist():
+        first.setdefault(table.image_ids[row], row)
+    return list(first.values())
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    panels: Sequence[Panel],
+    banners: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    pairs: Sequence[Mapping[str, Any]] = (),
+    external: Sequence[Mapping[str, Any]] = (),
+    published: Sequence[PublishedTable] = (),
+) -> None:
+    """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; holds styles, figures and pictures itself and loads nothing. Where pictures are shown,
+        ``pictures.csv`` in the same folder names the images.
+    title : str
+    panels : sequence of Panel
+        One section each; several are also compared.
+    banners : sequence of str
+        What a reader must know first: synthetic images, random weights, leaking folds.
+    settings : mapping, optional
+        Name to value, shown at the end, beside those that the panels' runs recorded.
+    pairs : sequence of mapping
+        Tests of two tables, of `compare_pairs`.
+    external : sequence of mapping
+        Of `external_validation`: tables against those of the images that their models come from.
+    published : sequence of PublishedTable
+        Published figures beside the obtained ones.
+    """
+    pictures, keys = _pictures(panels)
+    if keys:
+        header = ("picture", "image_id", "label", "predicted", "confidence")
+        write_rows(path.with_name("pictures.csv"), header, keys)
+    names = [panel.table.name for panel in panels]
+    single = len(panels) == 1
+    warned = [warnings_of(panel.metrics, banners if single else ()) for panel in panels]
+    if single:
+        first = [answer_block(panels[0], warned[0], single=True)]
+    else:
+        tables = [
+            {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
+            for panel in panels
+        ]
+        shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
+        warned = [[note for note in notes if note not in shared] for notes in warned]
+        about = [{name: table["a"][name] for name in ABOUT} | {"classes": sorted(table["classes"])} for table in tables]
+        alike = bool(about) and about[1:] == about[:-1]
+        values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
+        first = [Block(template="answers.html", values=values)]
+    sections = [
+        *(Section(table.title, list(published_blocks(table))) for table in published),
+        Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
+        Section("Comparisons", comparison_blocks(pairs, panels)),
+    ]
+    for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
+        parts = [part for part in panel_sections(panel, shown) if part.blocks]
+        if not single:  # one section a table, so that the list of sections stays short
+            within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
+            parts = [Section(panel.table.name, [answer_block(panel, warnings, single=False), *within])]
+        sections += parts
+    elsewhere = [Block(template="external.html", values={"validations": external})] if external else []
+    learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
+    for panel in learnt.values():
+        name = "the network" if len(learnt) == 1 else panel.table.name
+        sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
+    sections += [
+        Section("Subgroups", subgroup_blocks(panels)),
+        Section("External validation", elsewhere),
+        Section("Images", list(image_blocks(panels))),
+        Section("Methods", list(method_blocks(panels, pairs))),
+        Section(
+            "Reporting form (TRIPOD+AI)",
+            [form_block(panels, settings or {}, external=bool(external))] if panels else [],
+        ),
+        Section("Settings and versions", list(setting_blocks(panels, settings or {}))),
+    ]
+    write_page(
+        path,
+        title=title,
+        banners=(),
+        first=first,
+        sections=sections,
+        renamed=_short_names(names),
+        hidden={name for panel in panels for name in (*panel.table.image_ids, *panel.table.groups) if name},
+    )
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return what tables that are called by their paths are called in a report: the part in which they differ."""
+    paths = [name for name in names if name.startswith("/")]
+    if not paths:
+        return {}
+    above = Path(paths[0]).parent
+    while not all(Path(name).is_relative_to(above) for name in paths):
+        above = above.parent
+    return {name: Path(name).relative_to(above).as_posix() for name in paths}
+
+
+def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
+    """Return the pictures of each panel, numbered, and what they are."""
+    shown: list[list[Block]] = []
+    keys: list[list[Any]] = []
+    for panel in panels:
+        blocks: list[Block] = []
+        for heading, samples in (("Wrongly classified", panel.wrong), ("Correctly classified", panel.right)):
+            figures = []
+            there = [sample for sample in samples if sample.picture]
+            for sample in there:
+                caption = f"true {sample.label}, predicted {sample.predicted}"
+                caption += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
+                keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
+                caption = f"Image {len(keys)}: {caption}"
+                figures.append(Figure(sample.picture, caption, caption))
+            without = len(samples) - len(there)
+            missing = f"{without} of {len(samples)} images could not be read." if without else ""
+            if samples:
+                blocks.append(
+                    Block(heading=heading, text="The most confident of them.", note=missing, pictures=figures)
+                )
+        shown.append(blocks)
+    return shown, keys

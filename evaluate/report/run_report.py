@@ -1,0 +1,68 @@
+"""The report that compares all finished folders of a run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...core import BchistoError
+from ...core.jobs import is_set_aside
+from .. import Panel, PaperTable, compare_pairs, read_facts, read_predictions, selection_notes, unlike_pairs
+from .report import write_report
+
+_log = logging.getLogger(__name__)
+
+
+_ROADS = ("boost", "finetune")
+"""Folders of a run that hold a folder per finished table."""
+
+
+def write_run_report(run: Path, *, images: str) -> None:
+    """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
+
+    All is read from the folders' files, so that it does not matter which call made them.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    images : str
+        Identity of the images of the call that asks; folders about others are named and left out.
+    """
+    panels: list[Panel] = []
+    others: list[str] = []
+    tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
+    for path in (path for path in tables if not is_set_aside(path)):
+        name = path.parent.relative_to(run).as_posix()
+        try:
+            panel, about = _read(path)
+        except (BchistoError, KeyError, TypeError, ValueError) as error:
+            _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
+            others.append(f"{name} is not shown: its files cannot be read")
+            continue
+        if panel is None:
+            continue
+        if about not in ("", images):
+            others.append(f"{name} is not shown: it is about other images")
+            continue
+        panels.append(panel)
+    compared = [panel.table for panel in panels]
+    banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
+    write_report(
+        run / "report.html",
+        title=f"Results of {compared[0].name}" if len(compared) == 1 else "All results of this run",
+        panels=panels,
+        banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
+        pairs=compare_pairs(compared, views=[panel.view for panel in panels]),
+    )
+
+
+def _read(path: Path) -> tuple[Panel | None, str]:
+    """Read a folder and the identity of its images; None without metrics: it is not finished, or not ours."""
+    facts = read_facts(path)
+    if not facts.metrics:
+        return None, ""
+    (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
+    paper = PaperTable.read(facts.run["paper"]) if "paper" in facts.run else None
+    panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
+    return panel, str(facts.run["images_sha256"])

@@ -1,0 +1,225 @@
+"""Sections of a report on the study: question, images, protocol, published figures, methods, settings, versions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...core import counted, plural
+from ...core.runs import versions_of
+from .. import Panel, PredictionTable, called, name_of, nested, rows_of
+from .methods import cite, interval_grid, methods_text
+from .page import Block, Grid
+from .published import PublishedTable
+
+_FLOW = {
+    "found": "found",
+    "refused": "refused, since their headers do not fit",
+    "duplicates": "left out as near-duplicates of another image",
+    "failed": "left out, since they could not be read",
+    "unlabelled": "left out, since they have no label",
+    "balanced": "left out at random before the split, so that all classes are as large",
+    "used": "used by the folds",
+}
+
+
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
+    """Show the flow of each run and the classes of each set of images, once."""
+    for flow in {repr(panel.run.get("flow")): panel.run.get("flow") for panel in panels}.values():
+        yield from flow_blocks(flow or {})
+    for panel in {repr(panel.run.get("parts")): panel for panel in panels if panel.run.get("parts")}.values():
+        yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
+    sets: dict[frozenset[str], Panel] = {}
+    for panel in panels:
+        if name_of(panel.metrics, "row") != name_of(panel.metrics, "group"):
+            sets.setdefault(frozenset(panel.table.image_ids), panel)
+    for panel in sets.values():
+        if len(sets) > 1:
+            yield Block(heading=f"Images of {panel.table.name}")
+        yield from cohort_blocks(panel.table)
+
+
+def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[Block]:
+    """Show tests of two tables, and the differences of all their figures."""
+    if not pairs:
+        return []
+    metrics, names = panels[0].metrics, panels[0].metrics["names"]
+    titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
+        name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
+    }
+    figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
+    changes = [change for pair in pairs for change in pair["differences"].values() if change["reason"]]
+    reasons = sorted({called(metrics, change["reason"]) for change in changes})
+    values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
+    return [Block(template="comparisons.html", values=values)]
+
+
+def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
+    """Show the figures of the values of columns, and that they are exploratory."""
+    tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
+    values = {"tables": tables, "rows_of": rows_of, "called": called}
+    return [Block(template="subgroups.html", values=values)] if tables else []
+
+
+def published_blocks(table: PublishedTable) -> Iterator[Block]:
+    """Show a table of published figures and the obtained ones."""
+    for line in (f"Published: {table.source}.", *table.note.splitlines(), table.left_out()):
+        if line:
+            yield Block(text=line)
+    yield Block(grid=Grid(f"{table.title}: published and obtained", table.header(), table.rows()))
+
+
+def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Write the paragraph of methods and its references."""
+    if panels:
+        runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
+        text, references = cite(methods_text([panel.metrics for panel in panels], runs=runs, pairs=pairs))
+        yield Block(text=text, items=references)
+        if (grid := interval_grid([panel.metrics for panel in panels])).rows:
+            yield Block(grid=grid)
+
+
+def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external: bool) -> Block:
+    """Fill in what a run knows of TRIPOD+AI, and leave open what only authors know."""
+    metrics = [panel.metrics for panel in panels]
+    values = {
+        "tables": metrics,
+        "trained": any(panel.run.get("methods") for panel in panels),
+        "known": any(nested(table, "intervals", "unit") == "group" for table in metrics),
+        "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
+        "subgroups": any(table.get("subgroups") for table in metrics),
+        "external": external,
+        "flow": any(panel.run.get("flow") for panel in panels),
+        "probabilities": any(panel.table.probabilities is not None for panel in panels),
+        "points": any(nested(table, "two_class", "thresholds") for table in metrics),
+    }
+    return Block(template="tripod.html", values=values)
+
+
+def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iterator[Block]:
+    """Show what was set, the settings of several runs apart, and the versions that computed."""
+    if settings:
+        yield Block(grid=_pairs("Settings", settings))
+    seen: list[Any] = [dict(settings)]
+    for panel in panels:
+        recorded = panel.run.get("settings") or {}
+        if recorded and recorded not in seen:
+            seen.append(recorded)
+            yield Block(grid=_pairs(f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded))
+    for versions in {repr(used): used for panel in panels if (used := panel.run.get("versions"))}.values():
+        yield Block(grid=_pairs("Versions that computed", versions))
+
+
+def _pairs(caption: str, values: Mapping[str, str]) -> Grid:
+    return Grid(caption, ("name", "value"), list(values.items()), words=(1,))
+
+
+def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
+    """Show how many images were found, left out for which reasons, and used.
+
+    Parameters
+    ----------
+    flow : mapping
+        Of ``run`` in ``metrics.json``; None where a number is not known.
+    """
+    rows = [
+        [text, "not known" if flow[key] is None else f"{flow[key]:,}"]
+        for key, text in _FLOW.items()
+        if key in flow and (flow[key] != 0 or key in ("found", "used"))
+    ]
+    if rows:
+        yield Block(grid=Grid("Flow of images", ("images", "number"), rows))
+
+
+def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> Grid:
+    """Return the images, and in brackets the groups, of each class in the parts of each fold.
+
+    Parameters
+    ----------
+    parts : sequence of mapping
+        Of ``run`` in ``metrics.json``.
+    metrics : mapping
+        Of a table of the run.
+    """
+    counts = {(row["fold"], row["class"], row["part"]): row for row in parts}
+    present = {(row["class"], row["part"]) for row in parts}
+    columns = [(label, part) for label in metrics["classes"] for part in _PARTS if (label, part) in present]
+    known = any(row["groups"] for row in parts)
+    rows = []
+    for fold in dict.fromkeys(row["fold"] for row in parts):
+        cells = [counts.get((fold, *column), {"images": 0, "groups": 0}) for column in columns]
+        rows.append([f"fold {fold}", *(f"{c['images']:,}" + f" ({c['groups']:,})" * known for c in cells)])
+    of = f" ({plural(name_of(metrics, 'group'))})" * known
+    caption = f"{plural(name_of(metrics, 'image')).capitalize()}{of} of each class in training and test of each fold"
+    return Grid(caption, ["", *(f"{label}, {_PARTS[part]}" for label, part in columns)], rows)
+
+
+def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
+    """Show images and groups of each class.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        One row per patch or image; a row per group has nothing to add.
+    """
+    labels: dict[str, int] = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
+    owner = dict(zip(table.image_ids, table.groups, strict=True))
+    image, group = table.image_is, table.group_is
+    grid = class_grid(table.classes, labels, owner, image=image, group=group)
+    if table.patches is not None:
+        counts = np.bincount(table.labels[table.first_rows], minlength=len(table.classes))
+        rows = [[*row, f"{count:,}"] for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)]
+        grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
+    yield Block(grid=grid)
+    classes: dict[str | None, set[int]] = {}
+    for image_id, label in labels.items():
+        classes.setdefault(owner[image_id], set()).add(label)
+    several = sum(len(kinds) > 1 for name, kinds in classes.items() if name is not None)
+    if several:
+        verb = "has" if several == 1 else "have"
+        yield Block(text=f"{counted(several, group)} {verb} {plural(image)} of more than one class.")
+
+
+def class_grid(
+    classes: Sequence[str],
+    labels: Mapping[str, int],
+    owner: Mapping[str, str | None],
+    *,
+    image: str,
+    group: str,
+) -> Grid:
+    """Return a table of the images and groups of each class, and of all.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    labels : mapping of str to int
+        Image id to the place of its class.
+    owner : mapping of str to (str or None)
+        Image id to its group; None where unknown. Groups are shown where any is known.
+    image, group : str
+        What these are called.
+    """
+    per_class = [[image_id for image_id, label in labels.items() if label == k] for k in range(len(classes))]
+    known = any(name is not None for name in owner.values())
+    header, rows = ["class", plural(image)], []
+    for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
+        images = Counter(owner[image_id] for image_id in members)
+        unknown = images.pop(None, 0)
+        sizes = sorted(images.values())
+        spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
+        rows.append([name, f"{len(members):,}", *((f"{len(images):,}", spread, f"{unknown:,}") if known else ())])
+    if known:
+        header += [
+            plural(group),
+            f"{plural(image)} per {group}, median (range)",
+            f"{plural(image)} of no known {group}",
+        ]
+    return Grid(f"{plural(image).capitalize()} of each class", header, rows, total=True)

@@ -1,0 +1,232 @@
+"""How metrics stand in tables and reports, by their specifications; every table of a report as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, compress
+from pathlib import Path
+from typing import Any
+
+from ...core.jobs import write_rows
+from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics, nested
+from .forms import NOTHING, cell
+from .page import Grid
+
+Metrics = Mapping[str, Any]
+_Specs = Sequence[MetricSpec]
+Row = dict[str, Any]
+
+
+def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
+    """Return the metrics to show that have a value in at least one of these tables."""
+    listed = list(tables)
+    return [
+        spec for spec in list_metrics() if spec.shown and any(metrics.get(spec.name) is not None for metrics in listed)
+    ]
+
+
+def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
+    """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
+    values: dict[str, Any] = {}
+    for spec in specs:
+        values[spec.name] = metrics.get(spec.name)
+        if spec.interval:
+            values |= zip(spec.bounds, nested(metrics, "intervals", spec.name) or (None, None), strict=True)
+        if _has_folds(spec):  # one fold has no spread
+            several = len(metrics["folds"]) > 1
+            values[f"{spec.name}_mean"] = metrics.get(f"{spec.name}_mean")
+            values[f"{spec.name}_std"] = metrics.get(f"{spec.name}_std") if several else None
+    return values
+
+
+def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[str, str]]:
+    """Return the headings and cells of a table's metrics where tables stand side by side in a report."""
+    cells: list[tuple[str, str]] = []
+    for spec in specs:
+        cells.append((_title(spec), figure_cell(metrics, spec.unit, metrics.get(spec.name), spec.name)))
+        if _has_folds(spec):
+            before = "" if spec.name == HEADLINE else f"{spec.title}, "
+            cells.append((f"{before}mean ± SD over folds", _mean_spread(spec, metrics) or NOTHING))
+    return cells
+
+
+def side_by_side(panels: Sequence[Panel]) -> Grid:
+    """Return the figures of all tables, a row each; what is the same for all stands in the caption."""
+    specs = shown_metrics(panel.metrics for panel in panels)
+    cells = [summary_cells(specs, panel.metrics) for panel in panels]
+    filled = [any(row[column][1] != NOTHING for row in cells) for column in range(len(cells[0]))]
+    cells = [list(compress(row, filled)) for row in cells]
+    about = [f"{images_tested(panel.metrics)}, {panel.metrics['protocol']}" for panel in panels]
+    same = len(set(about)) == 1
+    header = ["table", *([] if same else ["predictions and protocol"]), *(heading for heading, _ in cells[0])]
+    rows = [
+        [panel.table.name, *([] if same else [text]), *(cell for _, cell in figures)]
+        for panel, text, figures in zip(panels, about, cells, strict=True)
+    ]
+    caption = "All tables, with 95 % CI" + (f": {about[0]}" if same else "")
+    return Grid(caption, header, rows, words=() if same else (1,))
+
+
+def class_cells(metrics: Metrics, name: str) -> list[str]:
+    """Return the cells of the metrics of a class, each with its interval as far as there is one."""
+    values = metrics["per_class"][name]
+    return [figure_cell(metrics, unit, values[key], "per_class", name, key) for key, (_, unit) in CLASS_METRICS.items()]
+
+
+def other_figures(metrics: Metrics) -> list[str]:
+    """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
+    texts = []
+    for spec in shown_metrics([metrics]):
+        if spec.name in {HEADLINE, "balanced_accuracy", "patient_recognition_rate"} or metrics[spec.name] is None:
+            continue
+        if spec.name == "auc" and len(metrics["classes"]) == 2:
+            continue
+        folds = _mean_spread(spec, metrics) if _has_folds(spec) else ""
+        texts.append(
+            f"{_title(spec)} {figure_cell(metrics, spec.unit, metrics[spec.name], spec.name, between=' ')}"
+            + (f", mean over folds {folds}" if folds else "")
+        )
+    return texts
+
+
+def figure_cell(metrics: Metrics, unit: str, value: float | None, *path: str, between: str = "\n") -> str:
+    """Write a figure of a table with the interval and the star that stand under its keys."""
+    mark = "*" if ".".join(path) in (nested(metrics, "intervals", "not_estimable") or {}) else ""
+    return cell(value, nested(metrics, "intervals", *path), unit, mark, between)
+
+
+def _title(spec: MetricSpec) -> str:
+    return spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
+
+
+def _has_folds(spec: MetricSpec) -> bool:
+    return spec.per_fold and spec.name != "patient_recognition_rate"  # of few patients in a fold
+
+
+def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
+    """Return the mean and spread over folds; empty for one fold, which has no spread."""
+    mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
+    if len(metrics["folds"]) < 2 or mean is None:
+        return ""
+    return f"{cell(mean, unit=spec.unit)} ± {cell(spread, unit=spec.unit)}"
+
+
+def write_tables(
+    folder: Path, *, tables: Mapping[str, Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write each table as CSV with full precision.
+
+    Parameters
+    ----------
+    folder : Path
+    tables : mapping
+        Name of a prediction table to its metrics, with ``intervals``.
+    pairs : sequence of mapping
+        Of `compare_pairs`.
+
+    Returns
+    -------
+    list of Path
+        ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``set-points``,
+        ``subgroups``, ``paired-tests`` and ``differences``; those without a row are left out.
+    """
+    specs = shown_metrics(tables.values())
+    made: dict[str, Iterable[Row]] = {
+        name: [{"table": table, **row} for table, m in tables.items() for row in rows(m, specs)]
+        for name, rows in _OF_EACH.items()
+    }
+    made |= {name: rows(pairs) for name, rows in _OF_PAIRS.items()}
+    wrote = []
+    for name, some in made.items():
+        if rows := list(some):
+            wrote.append(folder / f"{name}.csv")
+            write_rows(wrote[-1], list(rows[0]), [list(row.values()) for row in rows])
+    return wrote
+
+
+def _ends(interval: Sequence[float] | None, of: str = "") -> Row:
+    """Return the columns of an interval."""
+    return dict(zip((f"{of}low", f"{of}high"), interval or (None, None), strict=True))
+
+
+def _summary(m: Metrics, specs: _Specs) -> list[Row]:
+    return [{"protocol": m["protocol"], "n": m["n"], **_summary_values(specs, m)}]
+
+
+def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    others = [spec.name for spec in specs if spec.per_fold and spec.name != HEADLINE]
+    columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
+    columns["two_class_auc"] = nested(m, "two_class", "auc_per_fold")
+    columns |= {name: m.get(f"{name}_per_fold") for name in others}
+    for k in range(len(m["folds"])):
+        yield {name: values[k] if values else None for name, values in columns.items()}
+
+
+def _per_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    for label, values in m["per_class"].items():
+        row = {"class": label, **{name: values[name] for name in ("n", *CLASS_METRICS)}}
+        for name in CLASS_METRICS:
+            row |= _ends(nested(m, "intervals", "per_class", label, name), f"{name}_")
+        yield row
+
+
+def _confusion(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    for true, line in zip(m["classes"], m["confusion"], strict=True):
+        for predicted, count in zip(m["classes"], line, strict=True):
+            yield {"true": true, "predicted": predicted, "n": count}
+
+
+def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
+    view = m.get("two_class") or {"thresholds": ()}
+    counts = ("true_negative", "false_positive", "false_negative", "true_positive")
+    figures = ("ppv", "ppv_interval", "npv", "npv_interval")
+    for point in (*view["thresholds"], *view.get("wanted", ())):
+        row = {"positive": " + ".join(view["positive"]), **_flat(point, "threshold", "sensitivity", "specificity")}
+        row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
+        yield row | _flat(point, "sensitivity_interval", "specificity_interval", *figures, "wanted")
+
+
+def _flat(values: Mapping[str, Any], *keys: str) -> Row:
+    """Return some values, of intervals their ends; None if there are none."""
+    row: Row = {}
+    for key in keys:
+        of = key.removesuffix("interval")
+        row |= {key: values.get(key)} if of == key else _ends(values.get(key), of)
+    return row
+
+
+def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
+    keys = ("value", "n", "units", "accuracy", "interval", "difference", "difference_interval")
+    for by, subgroups in m.get("subgroups", {}).items():
+        yield from ({"column": by, **_flat(subgroup, *keys)} for subgroup in subgroups)
+
+
+def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
+    for pair in pairs:
+        row = _flat(pair, "second", "first", "difference", "interval")
+        row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
+        yield row | _flat(pair, "test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
+
+
+def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
+    for pair in pairs:
+        for name, change in pair.get("differences", {}).items():
+            if change:
+                row = {**_flat(pair, "second", "first"), "figure": name}
+                yield row | _flat(change, "difference", "interval", "method")
+
+
+_OF_EACH = {
+    "tables": _summary,
+    "per-fold": _per_fold,
+    "per-class": _per_class,
+    "confusion": _confusion,
+    "set-points": _set_points,
+    "subgroups": _subgroups,
+}
+
+_OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
+
+TABLES = (*_OF_EACH, *_OF_PAIRS)
+"""Names of the files."""
