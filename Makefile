@@ -40,17 +40,17 @@ coverage: $(VENV)/installed-$(EXTRAS)  ## Run every test with coverage
 	$(BIN)/coverage report
 
 bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
-	$(BIN)/python benchmarks/stains.py
-	$(BIN)/python benchmarks/featurize.py --rounds 1
-	$(BIN)/python benchmarks/modes.py --encoders resnet50 --rounds 1
-	$(BIN)/python benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
-	$(BIN)/python benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
-	$(BIN)/python benchmarks/trees.py --images 60 --dim 200 --models 3 --rounds 1
-	$(BIN)/python benchmarks/fuzz_bundles.py --count 1000
-	$(BIN)/python benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
-	$(BIN)/python benchmarks/store.py
-	$(BIN)/python benchmarks/coverage.py --replicates 20
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python tools/benchmarks/stains.py
+	$(BIN)/python tools/benchmarks/featurize.py --rounds 1
+	$(BIN)/python tools/benchmarks/modes.py --encoders resnet50 --rounds 1
+	$(BIN)/python tools/benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
+	$(BIN)/python tools/benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
+	$(BIN)/python tools/benchmarks/trees.py --images 60 --dim 200 --models 3 --rounds 1
+	$(BIN)/python tools/benchmarks/fuzz_bundles.py --count 1000
+	$(BIN)/python tools/benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
+	$(BIN)/python tools/benchmarks/store.py
+	$(BIN)/python tools/benchmarks/coverage.py --replicates 20
+	$(BIN)/python tools/benchmarks/gpu.py
 
 check: lint types docs wheel audit  ## Lint, types, docs, wheel and known weaknesses
 
@@ -87,21 +87,21 @@ wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside 
 # Without a report the service of advisories did not answer for all of it; what could not be asked is no fault of the code.
 audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; warns if it cannot be asked
 	@mkdir -p dist && rm -f dist/audit.json
-	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
+	@$(BIN)/pip-audit --requirement tools/requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
 	  --format json --output dist/audit.json 2> dist/audit.log; code=$$?; \
 	if [ -s dist/audit.json ]; then cat dist/audit.log; exit $$code; fi; \
 	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
 
-constraints: $(VENV)/installed-test,dask,jax,openvino,onnx,docs,lint  ## Write the versions in .venv to constraints.txt
-	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > constraints.txt
+constraints: $(VENV)/installed-test,dask,jax,openvino,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
+	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > tools/constraints.txt
 
-lock: $(VENV)/installed-lint  ## Write requirements.lock (with hashes) and docs/licences.md from constraints.txt
-	$(BIN)/pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet --report $(VENV)/lock.json -r constraints.txt
+lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes) and docs/licences.md from tools/constraints.txt
+	$(BIN)/pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet --report $(VENV)/lock.json -r tools/constraints.txt
 	$(BIN)/python .ci/lock.py $(VENV)/lock.json
 
 # What CI does, and so tests: everything is installed once, from files whose hashes are known. The other targets find it there.
-locked: requirements.lock | $(VENV)/created  ## Install everything of requirements.lock into .venv, hashes checked
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+locked: tools/requirements.lock | $(VENV)/created  ## Install everything of tools/requirements.lock into .venv, hashes checked
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
 release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with the oldest packages allowed, then a long chain on Slurm and Snakemake (hours; ONLY=3.12 runs one)
@@ -116,10 +116,10 @@ $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/installed: pyproject.toml tools/constraints.txt | $(VENV)/created
+	$(BIN)/pip install --quiet --disable-pip-version-check -c tools/constraints.txt -e .
 	@touch $@
 
-$(VENV)/installed-%: pyproject.toml constraints.txt | $(VENV)/created
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+$(VENV)/installed-%: pyproject.toml tools/constraints.txt | $(VENV)/created
+	$(BIN)/pip install --quiet --disable-pip-version-check -c tools/constraints.txt -e '.[$*]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""Write the bill of materials of a wheel beside it: CycloneDX, from requirements.lock and docs/licences.md."""
+"""Write the bill of materials of a wheel beside it: CycloneDX, from tools/requirements.lock and docs/licences.md."""
 
 import hashlib
 import re
@@ -52,7 +52,9 @@ def main(wheel: str) -> None:
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(path.read_bytes()).hexdigest())],
         licenses=[DisjunctiveLicense(id="Apache-2.0")],
     )
-    lines = re.findall(r"^(\S+)==(\S+) --hash=sha256:(\w+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^(\S+)==(\S+) --hash=sha256:(\w+)$", (ROOT / "tools/requirements.lock").read_text(), re.MULTILINE
+    )
     for name, number, digest in lines:
         one = component(name, number, digest, *licences[name])
         bom.components.add(one)

@@ -19,12 +19,12 @@ def main(wheel: str) -> None:
     wanted |= {
         "bchisto/py.typed",
         "bchisto/data/folds/published/rakhlin10.csv",
-        "bchisto/report/templates/page.html",
-        "bchisto/report/templates/terminal.txt",
+        "bchisto/evaluate/report/templates/page.html",
+        "bchisto/evaluate/report/templates/terminal.txt",
     }
     missing = sorted(wanted - names)
     stray = sorted(
-        name for name in names if name.startswith(("bchisto/tests", "bchisto/docs", "bchisto/benchmarks", "tests"))
+        name for name in names if name.startswith(("bchisto/tests", "bchisto/docs", "bchisto/tools", "tests"))
     )
     if missing or stray:
         sys.exit(f"wheel: missing {missing}, stray {stray}")

@@ -1,4 +1,4 @@
-"""Write requirements.lock (versions with hashes) and docs/licences.md (licences) from a report of pip."""
+"""Write tools/requirements.lock (versions with hashes) and docs/licences.md (licences) from a report of pip."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
+LOCK, PAGE = ROOT / "tools/requirements.lock", ROOT / "docs" / "licences.md"
 
 EXTRAS = ("", "mammograms", "excel", "openvino", "dask", "jax", "onnx", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
@@ -26,8 +26,8 @@ NAMED = {
 HEAD = """# Licences of what bchisto needs
 
 bchisto itself is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are
-those of `constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`, or the
-extra of it that needs the package (`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is
+those of `tools/constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`,
+or the extra of it that needs the package (`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is
 GPL-3.0-or-later, see NOTICE. Neither is the extra `torch`, whose files differ by machine, nor the weights of networks,
 which have [licences of their own](weights.md).
 
@@ -35,8 +35,8 @@ which have [licences of their own](weights.md).
 | --- | --- | --- | --- |
 """
 
-SAID = """# Made by `make lock` from constraints.txt, for Python 3.11 on Linux (x86-64).
-# pip install --require-hashes -r requirements.lock
+SAID = """# Made by `make lock` from tools/constraints.txt, for Python 3.11 on Linux (x86-64).
+# pip install --require-hashes -r tools/requirements.lock
 """
 
 

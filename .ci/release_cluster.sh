@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash .ci/slurm.sh
-.venv/bin/python benchmarks/slurm_chain.py
-.venv/bin/python benchmarks/slurm_faults.py
+.venv/bin/python tools/benchmarks/slurm_chain.py
+.venv/bin/python tools/benchmarks/slurm_faults.py
 work=$(mktemp -d)
 export PATH="$PWD/.venv/bin:$PATH"
 
@@ -28,7 +28,7 @@ python3 -m venv .venv/snakemake
 .venv/snakemake/bin/pip install --quiet snakemake
 export PYTHONPATH="$PWD/tests/plugins"
 bchisto data make --out "$work/tissue" --images-per-class 12 --size 256x192
-.venv/snakemake/bin/snakemake --snakefile examples/Snakefile --directory "$work" --cores 2 \
+.venv/snakemake/bin/snakemake --snakefile tools/examples/Snakefile --directory "$work" --cores 2 \
   --config images="$work/tissue/ICIAR2018_BACH_Challenge" run=run \
   featurize="--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3" boost="--folds 3 --seeds 2"
 test -f "$work/run/evaluation/report.html"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well
-(``benchmarks/outliers.py``)."""
+(``tools/benchmarks/outliers.py``)."""
 
 _FOLDS = 5
 """Number of parts of the training images; each is left out once."""

@@ -21,7 +21,7 @@ from .variance import Units
 FOLDS, FOLDS_OF_GROUPS = 1.155, 1.3
 """Factors of the variance of a test over folds, of independent rows and of groups with several: bchisto's choice, the
 least with which tests of equal classifiers reject at most 6.5 % of real cross-validations in
-``benchmarks/coverage.py``, within its error."""
+``tools/benchmarks/coverage.py``, within its error."""
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""

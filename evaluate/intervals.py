@@ -53,7 +53,7 @@ def table_intervals(
 
     References
     ----------
-    Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``benchmarks/coverage.py``.
+    Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
     units = Units.of(table)
     known = dict(_known(table, units, TwoClassView.of(view)))

@@ -19,10 +19,10 @@ _MOST_WORK = 3_000_000
 
 PENALTY = 5.0
 """Weight of the square of log T relative to the log-likelihood of the units, chosen by
-``benchmarks/temperature.py``."""
+``tools/benchmarks/temperature.py``."""
 
 _AVERAGING = 0.3
-"""By how much log T may fall if the models of the folds are averaged, chosen by ``benchmarks/temperature.py``."""
+"""By how much log T may fall if the models of the folds are averaged, chosen by ``tools/benchmarks/temperature.py``."""
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -24,7 +24,7 @@ from .spread import freedom, spread
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
 what one tests trains the others, and no table shows by how much (Bengio & Grandvalet 2004). These three factors are
-bchisto's choice: the least that covered in ``benchmarks/coverage.py``."""
+bchisto's choice: the least that covered in ``tools/benchmarks/coverage.py``."""
 
 OF_IMAGES, DIFFERENCE_OF_IMAGES = 1.35, 1.45
 """The same for what counts images that are units, or pairs of them (AUC), and for their calibration slope and

@@ -38,7 +38,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """
 
 _KERAS_TIMES = 2
-"""Ratio of the CPU times of dense mode with Keras and with OpenVINO (``benchmarks/presets.py``)."""
+"""Ratio of the CPU times of dense mode with Keras and with OpenVINO (``tools/benchmarks/presets.py``)."""
 
 
 def preset_options(name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bchisto.core.models import pack_arrays
 from bchisto.core.models.bundles import bundle_stores, bundle_view
 
 STORE = "tiny-1.0-64"
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "tools" / "benchmarks"
 
 
 @pytest.fixture(scope="module")

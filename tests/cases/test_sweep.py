@@ -1,6 +1,6 @@
 """Pictures that installed packages carry: what is read agrees with two other readers, what is not is one line.
 
-``benchmarks/pictures.py`` does the same for the sources of Pillow and tifffile.
+``tools/benchmarks/pictures.py`` does the same for the sources of Pillow and tifffile.
 """
 
 import importlib.util

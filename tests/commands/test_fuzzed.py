@@ -1,4 +1,4 @@
-"""Changed files, a few of those of `benchmarks/fuzz_tables.py`: one line or the right answer."""
+"""Changed files, a few of those of `tools/benchmarks/fuzz_tables.py`: one line or the right answer."""
 
 import csv
 import importlib.util
@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FUZZER = REPOSITORY / "benchmarks" / "fuzz_tables.py"
+FUZZER = REPOSITORY / "tools" / "benchmarks" / "fuzz_tables.py"
 
 short = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -1,6 +1,6 @@
 """Whatever a few alterations make of a file, it is read, or refused by one line; the long form is a benchmark.
 
-`benchmarks/fuzz_images.py` does the same guided by the lines that are reached.
+`tools/benchmarks/fuzz_images.py` does the same guided by the lines that are reached.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz_images.py"
+FUZZ = Path(__file__).parents[2] / "tools" / "benchmarks" / "fuzz_images.py"
 EXAMPLES = {"tiff": 120, "png": 100, "jpeg": 60, "dicom": 60, "ljpeg": 40, "overlay": 60, "ics": 40}
 
 

@@ -1,4 +1,7 @@
-"""Do intervals hold the truth, and do tests leave alone what is equal? `benchmarks/coverage.py` in a short form."""
+"""Do intervals hold the truth, and do tests leave alone what is equal?
+
+`tools/benchmarks/coverage.py` in a short form.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "tools" / "benchmarks"
 
 
 @pytest.fixture(scope="module")

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEPS = "containers/install.sh"
+CONTAINERS = REPOSITORY / "tools" / "containers"
+STEPS = "tools/containers/install.sh"
 
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "Dockerfile").is_file(), reason="needs the repository")
+pytestmark = pytest.mark.skipif(not CONTAINERS.is_dir(), reason="needs the repository")
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "apptainer.def"])
 def test_both_begin_alike_and_take_the_same_step(name):
-    text = (REPOSITORY / name).read_text()
+    text = (CONTAINERS / name).read_text()
     assert re.search(r"^(FROM|From:) debian:bookworm-slim$", text, re.MULTILINE)
     assert f"sh /tmp/source/{STEPS}" in text
 
 
 def test_the_program_does_not_run_as_root():
-    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    lines = (CONTAINERS / "Dockerfile").read_text().splitlines()
     assert lines.index("USER bchisto") > next(place for place, line in enumerate(lines) if "useradd" in line)
 
 
@@ -30,14 +31,14 @@ def test_what_is_installed_is_locked():
     extras = re.findall(r"""\["optional-dependencies"\]\["(\w+)"\]""", (REPOSITORY / STEPS).read_text())
     assert extras == ["openvino"]
     needs = [*project["dependencies"], *project["optional-dependencies"][extras[0]], "setuptools"]
-    locked = set(re.findall(r"^(\S+)==", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
+    locked = set(re.findall(r"^(\S+)==", (REPOSITORY / "tools/requirements.lock").read_text(), re.MULTILINE))
     assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
 
 
 def test_what_is_left_out_of_the_image_is_not_needed():
-    left_out = (REPOSITORY / ".dockerignore").read_text().split()
+    left_out = (CONTAINERS / "Dockerfile.dockerignore").read_text().split()
     packages = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {package.split(".")[1] for package in packages if "." in package}
-    for name in (*folders, "pyproject.toml", "requirements.lock", "README.md", "LICENSE", "NOTICE", "containers"):
+    for name in (*folders, "pyproject.toml", "tools/requirements.lock", "README.md", "LICENSE", "NOTICE", STEPS):
         assert (REPOSITORY / name).exists()
         assert not [pattern for pattern in left_out if fnmatch.fnmatch(name, pattern)]

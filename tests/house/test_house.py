@@ -196,7 +196,7 @@ def test_every_room_is_packaged_and_tests_are_not():
     found = {
         "bchisto" + "".join(f".{part}" for part in path.parent.relative_to(REPOSITORY).parts)
         for path in REPOSITORY.rglob("__init__.py")
-        if not {"tests", "docs", "benchmarks", ".venv", "build"} & set(path.relative_to(REPOSITORY).parts)
+        if not {"tests", "docs", "tools", ".venv", "build"} & set(path.relative_to(REPOSITORY).parts)
     }
     assert set(listed) == found
 
@@ -221,7 +221,7 @@ def test_the_reference_of_the_command_line_is_current():
 def test_links_in_documents_resolve():
     documents = [
         REPOSITORY / "README.md",
-        REPOSITORY / "CONTRIBUTING.md",
+        REPOSITORY / ".github" / "CONTRIBUTING.md",
         *(REPOSITORY / "docs").glob("*.md"),
     ]
     for document in documents:

@@ -26,7 +26,7 @@ PRINTED = "from bchisto.core import how_to_install; print(how_to_install('excel'
 def clone(tmp_path_factory):
     """A copy of what the wheel is made of."""
     folder = tmp_path_factory.mktemp("a clone") / "bchisto"
-    left_out = shutil.ignore_patterns(".*", "tests", "docs", "benchmarks", "build", "dist", "*.egg-info", "__pycache__")
+    left_out = shutil.ignore_patterns(".*", "tests", "docs", "tools", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(REPOSITORY, folder, ignore=left_out)
     return folder
 

@@ -24,7 +24,7 @@ from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
 
-OTHERS = {"cli.py", "submit", "commands", "tests", "benchmarks", "tools", "docs", "build"}
+OTHERS = {"cli.py", "submit", "commands", "tests", "tools", "docs", "build"}
 """What is no library: the command line says flags, `submit` writes command lines, and the rest is not installed."""
 
 PROGRAM = re.compile(

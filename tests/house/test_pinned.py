@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "requirements.lock").is_file(), reason="needs the repository")
+pytestmark = pytest.mark.skipif(not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository")
 
 
 def plain(name):
@@ -20,13 +20,15 @@ def plain(name):
 
 @pytest.fixture(scope="module")
 def pinned():
-    lines = (REPOSITORY / "constraints.txt").read_text().split()
+    lines = (REPOSITORY / "tools/constraints.txt").read_text().split()
     return {plain(name): version for name, version in (line.split("==") for line in lines)}
 
 
 @pytest.fixture(scope="module")
 def locked():
-    lines = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (REPOSITORY / "tools/requirements.lock").read_text().splitlines() if not line.startswith("#")
+    ]
     found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
     assert all(found)
     return {one[1]: (one[2], one[3]) for one in found}
