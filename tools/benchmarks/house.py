@@ -1,141 +1,172 @@
-"""The shape of the house: rooms and their arrows, what an import loads, what the way of one image runs through.
+"""The shape of the house: arrows between folders, modules and their sizes, and what the way of an image runs through.
 
     python tools/benchmarks/house.py
 
-Counted: code lines as `lines.py` does; rooms (folders and single modules at the root), arrows between them, floors (the
-longest chain of arrows) and circles; names in `__all__` of the rooms, which other rooms use, and those in docs/api,
-which users may; modules of bchisto that a fresh process loads to import a room; modules and functions that `featurize`
-of a few images enters, with a NumPy encoder, when all modules are imported before. Comprehensions, lambdas and what
-dataclasses write are no functions of ours.
+Counted: folders and files at the root; arrows between package folders at the root, and between all rooms; modules, and
+the median of their code lines (as `lines.py` counts) without `__init__`; names in `__all__` and in docs/api; modules of
+bchisto that a fresh process loads to import a room; modules and functions that `featurize` of 12 images, `boost` of 3
+folds and `predict` of an image enter, with a NumPy encoder, in every thread and process. Comprehensions, lambdas, what
+runs during an import and what dataclasses write are no functions of ours. `tests/house` compares with ceilings.
 """
 
 import ast
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
+
+from lines import code_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = {"tests", "docs", "benchmarks", "examples", "tools", ".ci", ".venv", "build", "dist", ".types"}
+OUTSIDE = {"tests", "docs", "tools", "build", "dist"}
 PLUGINS = ROOT / "tests" / "plugins"
+STAGES = ("featurize", "boost", "predict")
 
-
-def rooms():
-    """Return room to its modules."""
-    by_room = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).parts
-        if parts[0] not in OUTSIDE and path.stem not in ("__main__",) and parts != ("__init__.py",):
-            by_room.setdefault(parts[0].removesuffix(".py"), []).append(path)
-    return by_room
-
-
-def arrows(by_room):
-    """Return the pairs of rooms of which the first imports the second, also inside functions."""
-    pairs = set()
-    for room, paths in by_room.items():
-        for path in paths:
-            depth = len(path.relative_to(ROOT).parts)
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ImportFrom) and node.level == depth:
-                    names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-                    pairs.update((room, name) for name in names if name in by_room and name != room)
-    return pairs
-
-
-def floors(by_room, pairs):
-    """Return the rooms of the longest chain, and whether there is a circle."""
-    height, left = {}, set(by_room)
-    while left:
-        ready = {room for room in left if all(below in height for above, below in pairs if above == room)}
-        if not ready:
-            return max(height.values(), default=0), sorted(left)
-        height |= {room: 1 + max((height[b] for a, b in pairs if a == room), default=0) for room in ready}
-        left -= ready
-    return max(height.values()), []
-
-
-def fresh(code):
-    """Run code in a fresh process and return the last line that it prints, as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tempfile.gettempdir()
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-LOADED = """
-import json, sys
-{code}
-loaded = [name for name in sys.modules if name.startswith("bchisto.")]
-print(json.dumps([len(loaded), *(sum(n.startswith("bchisto." + room + ".") for n in loaded) for room in {rooms})]))
+WATCH = """
+import os, sys, threading
+entered = {}
+def watch(frame, event, argument):
+    folder = os.environ.get("BCHISTO_WALK")
+    name = frame.f_globals.get("__name__", "")
+    if event != "call" or not folder or not name.startswith("bchisto."):
+        return
+    if frame.f_code.co_name.startswith("<") or frame.f_code.co_filename == "<string>":
+        return
+    key = (folder, name, frame.f_code.co_qualname)
+    if key in entered:
+        return
+    caller = frame.f_back
+    while caller is not None:
+        if caller.f_code.co_filename.startswith("<frozen importlib"):
+            return
+        caller = caller.f_back
+    entered[key] = True
+    with open(os.path.join(folder, str(os.getpid())), "a") as file:
+        file.write(f"{name} {frame.f_code.co_qualname}\\n")
+threading.setprofile(watch)
+sys.setprofile(watch)
 """
+"""A `sitecustomize`, which every process of the walk imports: writes each function of bchisto when it is first entered."""
 
 WALK = """
-import importlib, json, sys, tempfile
+import os, sys
 from pathlib import Path
-sys.path.insert(0, {plugins!r})
-import bchisto
+from bchisto.data import FoldChoice
 from bchisto.data.synthetic import make_tissue
-for module in {modules}:
-    importlib.import_module(module)
 from PIL import Image
-from bchisto.featurize import FeaturizeSettings, featurize
+from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
-root = Path(tempfile.mkdtemp())
+from bchisto.featurize import FeaturizeSettings, featurize
+from bchisto.predict import predict
+root = Path(sys.argv[1])
 for number in range(12):
-    path = root / "images" / ("ab"[number % 2]) / f"{{number}}.png"
+    path = root / "images" / "ab"[number % 2] / f"{number}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(make_tissue("Benign", seed=0, index=number, size=(96, 96))).save(path)
-settings = FeaturizeSettings(encoders=({encoder!r},), weights=("random",), views=("1.0:64",), augmentations=2, crops=2)
-entered = set()
-def watch(frame, event, argument):
-    name = frame.f_globals.get("__name__", "")
-    own = not frame.f_code.co_name.startswith("<") and frame.f_code.co_filename != "<string>"
-    if event == "call" and name.startswith("bchisto.") and own:
-        entered.add((name, frame.f_code.co_qualname))
-sys.setprofile(watch)
+def begin(stage):
+    (root / "walk" / stage).mkdir(parents=True)
+    os.environ["BCHISTO_WALK"] = str(root / "walk" / stage)
+settings = FeaturizeSettings(encoders=("tiny",), weights=("random",), views=("1.0:64",), augmentations=2, crops=2)
+begin("featurize")
 featurize(root / "images", out=root / "run", settings=settings, work=Work(jobs=1))
-sys.setprofile(None)
-modules = {{name for name, _ in entered}}
-print(json.dumps([len(modules), len(entered), len({{name.split(".")[1] for name in modules}})]))
+begin("boost")
+boosting = BoostSettings(seeds=1, params=("min_data_in_leaf=2", "num_iterations=3"))
+(trained,) = train(out=root / "run", folds="3", settings=boosting, work=Work(jobs=1))
+begin("predict")
+predict(trained.model, [root / "images" / "a" / "0.png"], out=root / "predicted.csv", work=Work(jobs=1))
 """
+
+
+def modules():
+    """Return the path of each module of the package, below the root."""
+    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+    return sorted(path for path in paths if path.parts[0] not in OUTSIDE and not path.parts[0].startswith("."))
+
+
+def sizes():
+    """Return the code lines of each module."""
+    return {path: len(code_lines((ROOT / path).read_text(encoding="utf-8"))[1]) for path in modules()}
+
+
+def imported(path):
+    """Yield the dotted names that a module imports relatively, also inside functions."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parts[: len(path.parts) - node.level]
+            yield from (".".join((*base, *filter(None, [node.module]), alias.name)) for alias in node.names)
+
+
+def arrows():
+    """Return the pairs of package folders at the root of which the first imports the second."""
+    folders = {path.parts[0] for path in modules() if len(path.parts) > 1}
+    return {
+        (path.parts[0], name.split(".")[0])
+        for path in modules()
+        if len(path.parts) > 1
+        for name in imported(path)
+        if name.split(".")[0] in folders - {path.parts[0]}
+    }
+
+
+def at_root():
+    """Return how many package folders, folders without a dot and files are tracked at the root."""
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout
+    paths = [Path(line) for line in listed.splitlines()]
+    folders = {path.parts[0] for path in paths if len(path.parts) > 1 and not path.parts[0].startswith(".")}
+    packages = {folder for folder in folders if (ROOT / folder / "__init__.py").is_file()}
+    return len(packages), len(folders), sum(len(path.parts) == 1 for path in paths)
+
+
+def ways():
+    """Return stage to the numbers of modules and of functions that it enters."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "bchisto").symlink_to(ROOT)
+        (root / "sitecustomize.py").write_text(WATCH)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((folder, str(PLUGINS)))}
+        command = [sys.executable, "-c", WALK, folder]
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        counts = {}
+        for stage in STAGES:
+            entered = {line for file in (root / "walk" / stage).iterdir() for line in file.read_text().splitlines()}
+            counts[stage] = (len({line.split()[0] for line in entered}), len(entered))
+        return counts
+
+
+def loaded(room):
+    """Return how many modules of bchisto a fresh process loads to import a room."""
+    code = f"import json, sys, bchisto.{room}; print(sum(name.startswith('bchisto.') for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    return json.loads(done.stdout)
 
 
 def main():
-    by_room = rooms()
-    pairs = arrows(by_room)
-    height, circle = floors(by_room, pairs)
-    lines = subprocess.run(
-        [sys.executable, Path(__file__).with_name("lines.py"), "HEAD"], capture_output=True, text=True
-    )
-    print(lines.stdout.strip())
-    print(f"rooms {len(by_room)}, floors {height}, arrows {len(pairs)}, circles {', '.join(circle) or 0}")
-    public = {room: importlib.import_module(f"bchisto.{room}") for room in by_room}
-    counts = {room: len(module.__all__) for room, module in public.items() if hasattr(module, "__all__")}
-    print(f"names in __all__: {sum(counts.values())} ({', '.join(f'{room} {n}' for room, n in counts.items())})")
+    packages, folders, files = at_root()
+    print(f"at the root: {packages} package folders, {folders} folders without a dot, {files} files")
+    print(f"arrows between package folders: {len(arrows())}")
+    lines = sizes()
+    inits = [path for path in lines if path.stem == "__init__"]
+    middle = median(count for path, count in lines.items() if path.stem != "__init__")
+    crumbs = [path.as_posix() for path, count in lines.items() if count < 40 and path.stem not in ("__init__", "__main__")]
+    print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines; {sum(lines.values()):,} in all")
+    print(f"modules under 40 lines: {len(crumbs)} ({', '.join(crumbs)})")
+    rooms = [".".join(path.parts[:-1]) for path in inits if len(path.parts) > 1]
+    exported = {room: len(getattr(importlib.import_module(f"bchisto.{room}"), "__all__", ())) for room in rooms}
+    print(f"names in __all__: {sum(exported.values())}")
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")]
-    documented = [
-        names.count(",") + 1
-        for page in pages
-        for names in re.findall(r"automodule:: .+\n +:members: (.+)|autoclass::", page)
-    ]
-    print(f"names in docs/api: {sum(documented)}")
-    for room, others in (
-        ("featurize", ("evaluate", "report", "finetune")),
-        ("boost", ("finetune",)),
-        ("predict", ("finetune",)),
-    ):
-        all_of, *some = fresh(LOADED.format(code=f"import bchisto.{room}", rooms=others))
-        listed = ", ".join(f"{n} of {other}" for n, other in zip(some, others, strict=True))
-        print(f"import bchisto.{room}: {all_of} modules of bchisto, {listed}")
-    encoder = "tiny"
-    paths = (path.relative_to(ROOT).with_suffix("") for some in by_room.values() for path in some)
-    names = [".".join(("bchisto", *path.parts)).removesuffix(".__init__") for path in paths]
-    modules, functions, entered = fresh(WALK.format(plugins=str(PLUGINS), encoder=encoder, modules=names))
-    print(f"featurize of 12 images: {modules} modules, {functions} functions, {entered} rooms")
+    lists = [names for page in pages for names in re.findall(r"automodule:: .+\n +:members: (.+)|autoclass::", page)]
+    print(f"names in docs/api: {sum(names.count(',') + 1 for names in lists)}")
+    for room in STAGES:
+        print(f"import bchisto.{room}: {loaded(room)} modules")
+    for stage, (entered, functions) in ways().items():
+        print(f"{stage}: {entered} modules, {functions} functions")
 
 
 if __name__ == "__main__":
