@@ -16,7 +16,7 @@ from .jpeg import JPEG_BEGIN, segments
 LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
 
-_END = b"\xff\xd9"
+_MISSING_END = b"\xff\xd9"
 """Marker of the end of the image. The decoder reads beyond data that are too short. The image is therefore decoded
 twice, with different bytes after the data, enough for every pixel; pixels that differ were missing."""
 
@@ -49,7 +49,7 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
     import imagecodecs
 
     check_bytes(path)
-    data, pixels = path.read_bytes() + _END, header.width * header.height
+    data, pixels = path.read_bytes() + _MISSING_END, header.width * header.height
     cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); download it again")
     if 8 * len(data) < pixels:  # each pixel takes at least one bit
         raise cut

@@ -16,7 +16,7 @@ from .. import InputError, OutputError
 from ..formats import read_json
 from ..jobs import write_json
 
-_FILE = "units.json"
+_LISTED = "units.json"
 _SCHEMA = 1
 
 
@@ -41,9 +41,9 @@ def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> N
     """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
     content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
     with contextlib.suppress(InputError):
-        if (folder / _FILE).is_file() and read_json(folder / _FILE) == content:
+        if (folder / _LISTED).is_file() and read_json(folder / _LISTED) == content:
             return
-    write_json(folder / _FILE, content)
+    write_json(folder / _LISTED, content)
 
 
 def read_listing(folder: Path) -> Listing | None:
@@ -54,7 +54,7 @@ def read_listing(folder: Path) -> Listing | None:
     InputError
         The file is damaged.
     """
-    path = folder / _FILE
+    path = folder / _LISTED
     try:
         content: Any = read_json(path) if path.is_file() else None
     except InputError:
@@ -72,6 +72,6 @@ def read_listing(folder: Path) -> Listing | None:
 def remove_listing(folder: Path) -> None:
     """Remove the list, once the results of all units are combined."""
     try:
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / _LISTED).unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder / _FILE}: cannot be removed ({error.strerror})") from error
+        raise OutputError(f"{folder / _LISTED}: cannot be removed ({error.strerror})") from error

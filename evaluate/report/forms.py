@@ -9,10 +9,10 @@ from ...core import counted, listed, plural
 
 NOTHING = "–"
 
-Figure = float | Sequence[float | None] | Sequence[float] | None
+Value = float | Sequence[float | None] | Sequence[float] | None
 
 
-def percent(value: Figure) -> str:
+def percent(value: Value) -> str:
     """Write a share, or the two ends of an interval of one, in percent.
 
     Examples
@@ -23,22 +23,22 @@ def percent(value: Figure) -> str:
     return _written(value, ".1f", times=100, unit=" %")
 
 
-def span(value: Figure) -> str:
+def span(value: Value) -> str:
     """Write the ends of an interval of a share in percent, without the sign."""
     return _written(value, ".1f", times=100)
 
 
-def points(value: Figure) -> str:
+def points(value: Value) -> str:
     """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
     return _written(value, "+.1f", times=100)
 
 
-def change(value: Figure) -> str:
+def change(value: Value) -> str:
     """Write a difference of two numbers, or the two ends of an interval of one, with a sign."""
     return _written(value, "+.3f")
 
 
-def number(value: Figure) -> str:
+def number(value: Value) -> str:
     """Write a number, or the two ends of an interval of one, with three decimals."""
     return _written(value, ".3f")
 
@@ -87,7 +87,7 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
-def _written(value: Figure, form: str, *, times: int = 1, unit: str = "") -> str:
+def _written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
     if value is None:
         return NOTHING
     ends = value if isinstance(value, Sequence) else [value]
