@@ -30,6 +30,7 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
+from .layout import LayoutSpec
 from .layouts.bach import BACH_MPP
 from .layouts.registry import (
     find_layout,
@@ -41,7 +42,6 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .layouts.spec import LayoutSpec
 from .lists import match_names
 from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue

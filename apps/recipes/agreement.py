@@ -10,8 +10,8 @@ from ...core.formats import file_sha256, read_rows
 from ...core.jobs import ensure_folder, key_of
 from ...predict import predict
 from .recipe import Recipe, ReproduceRequest
-from .tables.obtained import Obtained
 from .tables.ensembles import published_predictions, stem_of
+from .tables.obtained import Obtained
 
 
 def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:

@@ -7,8 +7,8 @@ they need not be listed anywhere else.
 This module exports what the other modules of `bchisto.data` use.
 """
 
+from ..layout import CONTEXTS, LABEL_LEVELS, LESIONS, show_context
 from .breakhis import BREAKHIS_NAME
-from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
 from .manifest import BESIDE
 from .registry import (
@@ -24,7 +24,6 @@ from .registry import (
     order_classes,
     recognise_layout,
 )
-from .spec import LABEL_LEVELS, LESIONS
 
 __all__ = [
     "BESIDE",

@@ -14,9 +14,9 @@ from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
 from ..groups import barcode_of
+from ..layout import LayoutSpec
 from ..walk import is_folder, list_images
 from .levels import AROUND, SPLIT, UNCLEAR, Level, levels_of
-from .spec import LayoutSpec
 
 _MOST_TABLES = 3
 """Tables that are named, of those in the folder and beside it."""

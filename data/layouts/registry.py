@@ -20,8 +20,8 @@ from ...core import InputError, extension_names, load_extension, one_of
 from .. import mammograms
 from ..classes import find_order, join_labels
 from ..findings import Finding
+from ..layout import LayoutSpec
 from ..walk import walk_files
-from .spec import LayoutSpec
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ...core import ImageError, InputError
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts.spec import LESIONS, LayoutSpec
+from ..layout import LESIONS, LayoutSpec
 from ..walk import walk_files
 from .overlay import ascii_text, read_overlay
 

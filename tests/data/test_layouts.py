@@ -20,9 +20,9 @@ from bchisto.data import (
     survey_dataset,
 )
 from bchisto.data.check import check_stain
+from bchisto.data.layout import LAYOUT_OPTIONS
 from bchisto.data.layouts.manifest import BESIDE
 from bchisto.data.layouts.registry import DATASET_NAMES, MAMMOGRAMS, built_in_layouts, recognise_layout
-from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from PIL import Image
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"
@@ -84,9 +84,9 @@ def test_every_reader_has_a_spec():
     readers = {spec.read.__module__.rpartition(".")[2] for spec in built_in_layouts()}
     modules = {
         name
-        for name in dir(bchisto.data.layouts)
-        if inspect.ismodule(module := getattr(bchisto.data.layouts, name))
-        and any(
+        for package in (bchisto.data.layouts, bchisto.data.mammograms)
+        for name, module in inspect.getmembers(package, inspect.ismodule)
+        if any(
             function.startswith("read_")
             and function != "read_overlay"
             and getattr(thing, "__module__", None) == module.__name__

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bchisto.apps.recipes import list_recipes, load_recipe
 from bchisto.core import InputError
-from bchisto.recipes import list_recipes, load_recipe
 
 STUDY = Path(__file__).parent / "package" / "bchisto_lab" / "lab-study.yaml"
 

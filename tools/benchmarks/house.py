@@ -51,7 +51,7 @@ def watch(frame, event, argument):
 threading.setprofile(watch)
 sys.setprofile(watch)
 """
-"""A `sitecustomize`, which every process of the walk imports: writes each function of bchisto when it is first entered."""
+"""A `sitecustomize`, which every process of the walk imports. It writes a function of bchisto when it is first entered."""
 
 WALK = """
 import os, sys
@@ -154,9 +154,10 @@ def main():
     lines = sizes()
     inits = [path for path in lines if path.stem == "__init__"]
     middle = median(count for path, count in lines.items() if path.stem != "__init__")
-    crumbs = [path.as_posix() for path, count in lines.items() if count < 40 and path.stem not in ("__init__", "__main__")]
-    print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines; {sum(lines.values()):,} in all")
-    print(f"modules under 40 lines: {len(crumbs)} ({', '.join(crumbs)})")
+    small = [path.as_posix() for path, count in lines.items() if count < 40 and not path.stem.startswith("__")]
+    print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines")
+    print(f"code lines: {sum(lines.values()):,}")
+    print(f"modules under 40 lines: {len(small)} ({', '.join(small)})")
     rooms = [".".join(path.parts[:-1]) for path in inits if len(path.parts) > 1]
     exported = {room: len(getattr(importlib.import_module(f"bchisto.{room}"), "__all__", ())) for room in rooms}
     print(f"names in __all__: {sum(exported.values())}")

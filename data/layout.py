@@ -1,14 +1,18 @@
-"""The description of a layout: how it is recognised and read, its classes, and properties of its images."""
+"""What a layout is: how a dataset is recognised and read, and the context of lesions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...core import InputError
-from ..dataset import ImageRecord
-from ..findings import Finding
+import numpy as np
+
+from ..core import ImageError, InputError, Message
+from ..core.formats import decode_image, read_header
+from ..core.jobs import Progress
+from .dataset import ImageRecord
+from .findings import Finding
 
 LABEL_LEVELS = ("class", "type")
 """What labels are if a layout has types within its classes: the class, or the type."""
@@ -106,3 +110,67 @@ class LayoutSpec:
     def class_order(self, label_level: str = "class") -> tuple[str, ...]:
         """Return the class order at a label level; empty if the layout does not set one."""
         return self.types if self.types and label_level != "class" else self.classes
+
+
+CONTEXTS = ("tight", "small", "large")
+"""``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: a box of twice the size around
+its centre. The last two are those of the published system ``ddsm-masses``."""
+
+_PADDING = 50
+"""Pixels that the small context adds on each side, as published."""
+
+Box = tuple[int, int, int, int]
+
+
+def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[ImageRecord], list[Finding]]:
+    """Widen the box of each abnormality to its context, within its mammogram.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        Records with a `box` (DDSM), or with `frame` and `mask` (CBIS-DDSM), from which the box is computed.
+    context : {"small", "large"}
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
+        out, with a finding of level error.
+    """
+    shown: list[ImageRecord] = []
+    findings: list[Finding] = []
+    with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
+        for number, record in enumerate(records, start=1):
+            try:
+                path, box = _outline(record)
+                header = read_header(path)
+            except ImageError as error:
+                findings.append(Finding("error", record.image_id, Message("has no context: {}", error)))
+            else:
+                widened = _widen(box, context, width=header.width, height=header.height)
+                shown.append(replace(record, path=path, box=widened))
+            progress.update_to(number)
+    return shown, findings
+
+
+def _outline(record: ImageRecord) -> tuple[Path, Box]:
+    """Return the mammogram of a record and the box of its outline."""
+    if record.box is not None:
+        return record.path, record.box
+    if record.frame is None or record.mask is None:
+        missing = "mammogram" if record.frame is None else "mask"
+        raise ImageError("its {} is missing", missing, remedies=["copy it", Message("use {context:tight}")])
+    mask = decode_image(record.mask)[:, :, 0] > 0
+    if not mask.any():
+        raise ImageError("{}: an empty mask", record.mask, remedies=["copy it again", Message("use {context:tight}")])
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
+    left, top, right, bottom = box
+    if context == "small":
+        across = down = _PADDING
+    else:
+        across, down = (right - left + 1) // 2, (bottom - top + 1) // 2
+    return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
