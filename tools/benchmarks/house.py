@@ -51,7 +51,7 @@ def watch(frame, event, argument):
 threading.setprofile(watch)
 sys.setprofile(watch)
 """
-"""A `sitecustomize`, which every process of the walk imports. It writes a function of bchisto when it is first entered."""
+"""A `sitecustomize`, which every process of the walk imports. It writes what is first entered."""
 
 WALK = """
 import os, sys
