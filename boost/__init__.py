@@ -7,12 +7,11 @@ which the image is tested, and a model file.
 from .bundle import Bundle, FoldModel
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
-from .lightgbm_model import BinnedRows, fit_text
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES, TrainingReference
 from .settings import BoostSettings, FeatureChoice
 from .train import train
-from .tree_arrays import pack_text, parse_model
+from .trees import BinnedRows, fit_text, pack_text, parse_model
 
 __all__ = [
     "HEADS",

@@ -18,10 +18,10 @@ from ..core.models import BundleFacts, write_bundle
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
 from ..featurize import IMPORTED
-from .arrays import Probabilities
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
 from .reference import NOT_COMPARED, REFERENCE_MEMBER, TrainingReference
+from .trees import Probabilities
 
 _OF_KERAS = {
     "imagenet": "published with Keras, which does not state one",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..core import InputError
-from .arrays import Features, Places, Probabilities
 from .presets import Preset
+from .trees import Features, Places, Probabilities
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
 """Pattern of a classifier's name, which is part of names of folders."""

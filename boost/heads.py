@@ -1,4 +1,4 @@
-"""Classifiers (heads) by name: those of bchisto, and those that other packages add.
+"""Classifiers by name, of bchisto and of other packages; ``lightgbm``, one model per seed, is the default.
 
 Another package adds a classifier through the entry-point group ``bchisto.heads``, see `HeadSpec`. It cannot replace one
 of bchisto, because existing model files refer to that name.
@@ -10,12 +10,49 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
-from .distance_heads import KNN, PROTOTYPE
-from .head import Classifier, FittedModel, HeadSpec, TrainingPart
+from .distance_heads import KNN, LDA, PROTOTYPE
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .kernel_head import SVM
-from .lda_head import LDA
-from .lightgbm_head import LIGHTGBM
 from .linear_head import LOGISTIC
+from .presets import model_params
+from .trees import BinnedRows, pack_text, parse_model
+
+
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+    """Fit one model per set of parameters. The sets differ only in seeds, so the models share bins."""
+    binned = BinnedRows(part.features, part.labels, params=params[0])
+    for params_of_model in params:
+        text = binned.fit_text(params=params_of_model, rounds=part.rounds)
+        yield FittedModel(pack_text(text), text=text)
+
+
+def _params(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:
+    return model_params(terms.preset, classes=classes, seed=seed, fold_position=fold_position)
+
+
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    return {"rounds": terms.preset.rounds, **terms.preset.params}
+
+
+def _shown(terms: TrainingTerms) -> Mapping[str, str]:
+    preset = terms.preset
+    return {"preset": preset.name, "rounds": str(preset.rounds), "LightGBM parameters": preset.shown}
+
+
+LIGHTGBM = HeadSpec(
+    name="lightgbm",
+    suffix=".npz",
+    fit=_fit,
+    parse=parse_model,
+    seeded=True,
+    params=_params,
+    settings=_settings,
+    shown=_shown,
+    method="gradient-boosted decision trees (LightGBM [@ke2017])",
+    packages=("lightgbm",),
+)
+"""LightGBM with the parameters of a preset."""
+
 
 ENTRY_POINT_GROUP = "bchisto.heads"
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..core import InputError, Message
 from ..core.models import unpack_arrays
 from ..data import inner_splits
-from .arrays import Features, Places, Probabilities
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .trees import Features, Places, Probabilities
 
 MOST_ROWS = 3000
 """Maximum number of rows on which a linear or kernel classifier is fitted: for 360 images, 8 augmentations each. A

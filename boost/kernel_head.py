@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ..core import BundleError
 from ..core.models import pack_arrays
-from .arrays import Features, Places, Probabilities
 from .head import TrainingPart
 from .inner import (
     array_head,
@@ -22,6 +21,7 @@ from .inner import (
     standardisation,
 )
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
+from .trees import Features, Places, Probabilities
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)

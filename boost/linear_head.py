@@ -13,9 +13,9 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..core.models import pack_arrays
 from ..evaluate import negative_log_likelihood
-from .arrays import Features, Places, Probabilities
 from .head import TrainingPart
 from .inner import array_head, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .trees import Features, Places, Probabilities
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried. They are small because there are

@@ -18,8 +18,7 @@ import numpy as np
 from ..core import InputError
 from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
-from .lightgbm_model import fit_text, import_lightgbm
-from .tree_arrays import pack_text, parse_model
+from .trees import fit_text, import_lightgbm, pack_text, parse_model
 
 _ROUND_NAMES = {"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"}
 

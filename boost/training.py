@@ -20,10 +20,9 @@ from ..core.runs import FolderSettings, versions_of
 from ..crossval import CrossValidation, Outputs, Training
 from ..data import decode_image
 from .bundle import Bundle
-from .ensemble import gather
+from .ensemble import gather, learning_banner, models_without_split
 from .head import HeadSpec, TrainingTerms
 from .heads import get_head
-from .learning import learning_banner, models_without_split
 from .methods import methods_of, shown_settings
 from .presets import Preset
 from .reference import TRAINING_NAMES, fit_reference

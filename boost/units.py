@@ -14,9 +14,9 @@ import numpy.typing as npt
 from ..core import InputError, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..featurize import content_hashes, open_store
-from .arrays import Probabilities
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head
+from .trees import Probabilities
 
 MODEL_KIND = "model 2"
 """Version in the key of a model; the number increases when training or prediction changes."""

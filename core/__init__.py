@@ -14,9 +14,8 @@ from .arguments import (
     items_of,
     reworded,
 )
-from .cells import neutral, unneutral
-from .damage import DAMAGE
 from .errors import (
+    DAMAGE,
     BchistoError,
     BundleError,
     DependencyError,
@@ -44,10 +43,9 @@ from .errors import (
     readable_name,
 )
 from .extensions import check_name, extension_names, load_extension
-from .frames import aligned, as_frame, html_lines, html_table
 from .messages import Message, Names, Parameter, Write, in_python, limited, limited_to, message_of, public, written
 from .options import GROUPS, Option, Settings, declared_options, from_options, option, plain_options, plain_value
-from .words import counted, listed, plural
+from .texts import aligned, as_frame, counted, html_lines, html_table, listed, neutral, plural, unneutral
 
 __all__ = [
     "DAMAGE",

@@ -1,4 +1,4 @@
-"""The errors that bchisto raises on purpose.
+"""The errors that bchisto raises on purpose, each with its exit code, and those of damaged files.
 
 Each message is one line that names the file, the cause and the fix. ``exit_code`` is the exit code of the command
 line: 2 if the input was refused before any work began (from tables and image headers), 1 if the work failed.
@@ -6,16 +6,42 @@ line: 2 if the input was refused before any work began (from tables and image he
 
 from __future__ import annotations
 
+import csv
 import difflib
 import errno
 import os
 import re
 import shlex
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .messages import Message
+
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    ValueError,  # text that is not UTF-8, JSON or a number; an array with a wrong header
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,  # a zip marked as encrypted, JSON nested too deeply, HDF5's own errors
+    OverflowError,
+    MemoryError,  # a header that declares more than fits into memory
+    SyntaxError,  # from NumPy, which parses an array's header
+    struct.error,
+    zlib.error,
+    csv.Error,
+    zipfile.BadZipFile,
+)
+"""Raised when a truncated, emptied, zeroed or altered file is read as a zip, NPZ, NPY, HDF5, JSON or CSV file.
+
+Use it only in an ``except`` around the reading of a file, since these classes are broad.
+"""
+
 
 __all__ = [
     "BchistoError",

@@ -18,12 +18,10 @@ from .facts import (
     write_dataset_facts,
 )
 from .findings import Finding, grouped, report_findings
-from .folds.choice import FoldChoice
-from .folds.folds import fold_plan, fold_plans, write_fold_list
-from .folds.plans import FoldPlan
+from .folds.folds import FoldChoice, fold_plan, fold_plans, write_fold_list
+from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .folds.units import split_groups, unknown_groups
 from .groups import join_groups
 from .images import is_blank, read_headers
 from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, report_pixels, unique_images
@@ -42,7 +40,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .lists import match_names
+from .names import match_names
 from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files

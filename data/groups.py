@@ -13,7 +13,7 @@ from ..core import Message, few
 from ..core.formats import GROUP, is_missing, visible
 from .dataset import ImageRecord
 from .findings import Finding
-from .from_path import PathRule
+from .names import PathRule
 
 _BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE)
 _END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"

@@ -20,7 +20,7 @@ from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts
 from .findings import pairs_alike, report_findings
 from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
-from .lists import only_listed
+from .names import only_listed
 from .read import read_images
 
 _log = logging.getLogger(__name__)

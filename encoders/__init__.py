@@ -16,7 +16,15 @@ from .fetch import look_up as look_up_encoder
 from .geometry import Axis, map_axes
 from .loading import WeightArrays, fill_weights, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
-from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
+from .opening import (
+    cached_encoder,
+    gives_maps,
+    header_choice,
+    open_encoder,
+    recorded_source,
+    source_sha256,
+    stated_card,
+)
 from .registry import (
     EncoderFacts,
     EncoderSpec,
@@ -26,7 +34,6 @@ from .registry import (
     least_of_partial,
     list_encoders,
 )
-from .stated import stated_card
 from .vectors import VectorSpec
 from .weights import weights_folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core import InputError
 from .fetch import HF_HUB, fetched_folder, kept_in, unfetched_name
-from .resnet_keras213 import RESNET50_KERAS213
+from .network import RESNET50_KERAS213
 
 RUNNERS = ("hub", "onnx", "timm")
 """Prefixes for networks that are not registered: ``hub:DIR``, ``onnx:FILE`` and ``timm:NAME``."""

@@ -14,8 +14,7 @@ from typing import Any
 from ..core import InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
-from .folder import WeightsFolder, read_folder
-from .loading import first_line
+from .loading import WeightsFolder, first_line, read_folder
 from .timm_encoder import stating, timm_folder, timm_network
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder

@@ -17,7 +17,7 @@ from ..core import InputError, closest, extension_names, load_extension, one_of
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice
-from .resnet_keras213 import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
+from .network import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
 from .vectors import VECTOR_GROUP
 
 ENTRY_POINT_GROUP = "bchisto.encoders"

@@ -15,8 +15,7 @@ import numpy as np
 
 from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_treatment
-from .folder import WeightsFolder, read_folder, stated_mpp
-from .loading import first_line
+from .loading import WeightsFolder, first_line, read_folder, stated_mpp
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
 

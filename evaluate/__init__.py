@@ -7,23 +7,27 @@ class or a predicted class.
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
 from .calibration import unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
-from .constant import NOTHING_LEARNT, constant_folds, nothing_learnt
-from .differences import precision_difference
-from .evaluate import Evaluation, evaluate, measure
-from .finished import read_facts
+from .evaluate import Evaluation, evaluate, measure, read_facts
 from .influence import Part
-from .known_metrics import CLASS_METRICS, list_metrics
-from .metric import HEADLINE, MetricSpec
+from .intervals import precision_difference
+from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import compute_metrics
 from .operating import fold_curves
-from .panel import Panel, Sample, html_confusion
+from .panel import Panel, Sample, called, html_confusion, images_tested, joined_versions, name_of, nested, rows_of
 from .paper import PaperTable, paper_table, spread_sentence, variance_split
-from .predictions import PredictionTable, sampling_units, take_rows, write_predictions
+from .predictions import (
+    NOTHING_LEARNT,
+    PredictionTable,
+    constant_folds,
+    nothing_learnt,
+    sampling_units,
+    take_rows,
+    write_predictions,
+)
 from .read_table import TableChoice, read_predictions
 from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
 from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, positive_mask, two_class_scores, two_sides
 from .variance import CROSS_VALIDATION, Interval, Units, share_interval
-from .words import called, images_tested, joined_versions, name_of, nested, rows_of
 
 __all__ = [
     "AGGREGATIONS",

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
-from .binomial import LEVEL
-from .differences import paired_differences
+from .intervals import paired_differences
 from .predictions import PredictionTable, take_rows
+from .spread import LEVEL
 from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import Units
 

@@ -13,11 +13,10 @@ from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import FACTS_FILE, read_dataset_facts
 from .operating import called_point
-from .panel import Panel
+from .panel import Panel, nested
 from .predictions import PredictionTable, take_rows
 from .two_class import two_sides
 from .variance import Interval, Units
-from .words import nested
 
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),

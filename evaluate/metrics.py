@@ -19,8 +19,7 @@ from .known_metrics import (
     ranks_within_folds,
 )  # fmt: skip
 from .operating import called_point, fold_curves, wanted_point
-from .predictions import PredictionTable
-from .training_notes import fold_notes
+from .predictions import PredictionTable, fold_notes
 from .two_class import PREDICTED_CLASS, TwoClassView, positive_mask, two_sides
 from .variance import Units
 

@@ -1,4 +1,4 @@
-"""The prediction table: what everything that predicts writes, and all that evaluation reads; and draws from it."""
+"""Tables of predictions, and warnings about them: models that learnt nothing, and uneven training sets."""
 
 from __future__ import annotations
 
@@ -252,3 +252,86 @@ def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.
     rng = np.random.default_rng(seed)
     for _ in range(replicates):
         yield rng.multinomial(units, np.full(units, 1.0 / units))
+
+
+NOTHING_LEARNT = "NOTHING LEARNT"
+"""How the sentence begins."""
+
+_SAME = 1e-9
+"""Probabilities that differ by less than this differ only by rounding."""
+
+
+def nothing_learnt(models: str) -> str:
+    """Return the sentence for every output.
+
+    Examples
+    --------
+    >>> nothing_learnt("3 of 3 models")
+    'NOTHING LEARNT: 3 of 3 models give all images the same probabilities'
+    """
+    return f"{NOTHING_LEARNT}: {models} give all images the same probabilities"
+
+
+def constant_folds(table: PredictionTable) -> str | None:
+    """Return the sentence for a table in which every image of a fold, of several, has the same probabilities."""
+    if table.probabilities is None:
+        return None
+    images, folds = np.array(table.image_ids), np.array([-1 if fold is None else fold for fold in table.folds])
+    tested = [folds == fold for fold in np.unique(folds)]
+    same = sum(len(set(images[rows])) > 1 and is_constant(table.probabilities[rows]) for rows in tested)
+    if not same:
+        return None
+    return nothing_learnt("the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds")
+
+
+def is_constant(probabilities: npt.NDArray[Any]) -> bool:
+    """Whether all rows hold the same probabilities."""
+    return bool((np.ptp(probabilities, axis=0) <= _SAME).all())
+
+
+FEW_IMAGES = 5
+"""With fewer training images of a class, a fold hardly learns it: they are of at most as many patients."""
+
+FAR = 0.2
+"""Total variation between the classes of training images and of all images above which a fold is named. The odds of a
+class are then at least 2.25 times too high or too low, and so are the scores."""
+
+_MOST = 3
+
+
+def fold_notes(table: PredictionTable) -> list[str]:
+    """Return a sentence for each fold whose training set nearly lacks a class, or has very different shares of classes.
+
+    The shares are compared with those of all images, not of the test set, which differ for every fold that tests a few
+    patients. What matters is whether the models of a fold learnt another prevalence.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        With ``trained``; otherwise there is no sentence.
+    """
+    notes, named = list[str](), list[str]()
+    images = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
+    whole = np.bincount(list(images.values()), minlength=len(table.classes)) / max(len(images), 1)
+    for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
+        lacking = [
+            f"{count or 'no'} image{'s' * (count > 1)} of {name}"
+            for name, count in zip(table.classes, counts, strict=True)
+            if count < FEW_IMAGES
+        ]
+        if lacking:
+            right = 100 * float((table.predicted == table.labels)[inside].mean())
+            listing = ", ".join(lacking[:_MOST]) + " and further classes" * (len(lacking) > _MOST)
+            notes.append(f"Fold {fold} trained on {listing}, fewer than {FEW_IMAGES}: its {right:.1f} % means little")
+        away = np.array(counts) / max(sum(counts), 1) - whole
+        if not lacking and table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
+            far = int(np.abs(away).argmax())
+            named.append(
+                f"Fold {fold} trained on {100 * (whole + away)[far]:.0f} % {table.classes[far]}, while "
+                f"{100 * whole[far]:.0f} % of all images are: its scores do not compare with those of other folds"
+            )
+    if len(notes) > _MOST:
+        notes = [f"{len(notes)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"]
+    if len(named) > _MOST:
+        named = [f"{len(named)} folds trained on shares of classes far from those of all images"]
+    return [*notes, *named]

@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import plural
-from .binomial import LEVEL, exact, kish, mid_p, wilson
 from .influence import RANKED, Mask, Part, Values, Whole, share_part
 from .predictions import PredictionTable, sampling_units
-from .spread import freedom, spread
+from .spread import LEVEL, exact, freedom, kish, mid_p, spread, wilson
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since

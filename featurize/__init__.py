@@ -5,15 +5,22 @@ float32 of shape (images x augmentations, d).
 """
 
 from ..encoders import Encoder  # other code imports it from here
-from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
+from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
-from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .presets import PRESETS, preset_options, resolve_settings
-from .scales import FAR, SeenScale, defaults_text, encoder_defaults, seen_scales
+from .presets import (
+    FAR,
+    PRESETS,
+    SeenScale,
+    defaults_text,
+    encoder_defaults,
+    preset_options,
+    resolve_settings,
+    seen_scales,
+)
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, content_hashes, open_store
 from .stored import settings_from

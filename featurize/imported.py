@@ -24,10 +24,8 @@ from ..data import (
     report_findings,
     write_dataset_facts,
 )
+from .embedding_files import LabelTable, is_store, read_h5, read_labels, read_npz, read_slides, write_h5, write_npz
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
-from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
-from .embeddings_npz import read_npz, write_npz
-from .labels import LabelTable, read_labels
 from .parts import stain_columns, write_store
 from .prepare import StainInfo
 from .store import open_store

@@ -28,7 +28,7 @@ from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
 from .parts import Finished, copied_rows, part_path, row_keys, write_store
 from .plan import StorePlan, plan_stores, read_finished
-from .scales import seen_scales
+from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store
 from .unit import Unit, bundle_units, describe_units, make_units

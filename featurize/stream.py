@@ -13,9 +13,8 @@ from ..core import ImageError
 from ..core.jobs import Ticker, visible_gpus
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
-from .crops import GRID, draw_augmentation
+from .crops import GRID, draw_augmentation, norm_pool
 from .device import Fetch, cached_describer
-from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
 

@@ -1,18 +1,16 @@
 """Fine-tune CNNs over the same folds, and to the same prediction tables, as boosted models."""
 
 from .augment import AUGMENTATIONS, OFFLINE
-from .balance import SAMPLINGS, class_weights, sample_training
-from .bundle import CnnBundle
+from .bundle import CnnBundle, CnnModel
 from .images import ImageBank, make_reader
 from .model import count_parameters, network_of, resolved
+from .networks.layers import CaffeLayers, NetworkSpec
 from .networks.registry import NETWORKS, build_network, get_network, list_networks
-from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
-from .predict import CnnModel
 from .pretrained import CAFFE_LAYERS
 from .run import finetune
-from .settings import FinetuneSettings
-from .timing import TrainingCost, time_training
+from .settings import SAMPLINGS, FinetuneSettings, class_weights, sample_training
+from .units import TrainingCost, time_training
 
 __all__ = [
     "AUGMENTATIONS",

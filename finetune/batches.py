@@ -14,8 +14,7 @@ from ..core.jobs import map_ahead_in_threads
 from .augment import OFFLINE, Image, make_augmenter, make_offline
 from .images import ImageBank
 from .model import resolved
-from .patches import Indices, PatchRule, Samples
-from .regions import make_turner
+from .patches import Indices, PatchRule, Samples, make_turner
 from .settings import FinetuneSettings
 
 _QUEUE = 16

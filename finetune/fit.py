@@ -11,12 +11,10 @@ from typing import Any
 
 from ..core import InputError
 from ..core.jobs import write_rows
-from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
-from .events import EventLog
 from .patches import Indices, Samples
-from .settings import FinetuneSettings
-from .state import StateFile, copied_weights
+from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
+from .state import EventLog, StateFile, copied_weights
 
 _log = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixels_sh
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
-from .patches import Indices, PatchRule
-from .regions import Region, cut_region
+from .patches import Indices, PatchRule, Region, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)

@@ -1,15 +1,150 @@
-"""Patches, the input of a network: the whole image, resized, or squares cut from it."""
+"""Patches, the input of a network: the whole image, squares cut from it, or a region rotated within its file.
+
+A region is a square around the centre of the image's box. It is large enough to rotate the box's square within it.
+Beyond the edges of the mammogram, pixels are mirrored.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message
 from ..data import ImageRecord
+from .augment import RANGES, Image, copy_seeds
+
+Box = tuple[int, int, int, int]
+
+
+class Region(NamedTuple):
+    """The part of a mammogram that surrounds an image.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+    across, down : float
+        Centre of the image's box, in pixels from the left and upper edge of the region.
+    side : float
+        Side, in pixels, of the square with the same area as the image's box.
+    """
+
+    pixels: Image
+    across: float
+    down: float
+    side: float
+
+    def turned(self, *, angle: float, share: float, shift: tuple[float, float], size: int) -> Image:
+        """Return a rotated square of the region, resized for a network with a single linear interpolation.
+
+        Parameters
+        ----------
+        angle : float
+            Rotation of the mammogram around the centre of the box, in degrees anticlockwise.
+        share : float
+            Fraction of the area of the box that is cut out.
+        shift : tuple of float
+            Position of the cut across and down, from -1 to 1, the ends of the rotated square of the box.
+        size : int
+            Side of the result, in pixels.
+
+        Returns
+        -------
+        ndarray of uint8, shape (size, size, 3)
+        """
+        import cv2
+
+        side = self.side * math.sqrt(share)
+        aside, below = ((self.side - side) / 2 * part for part in shift)
+        step = side / size
+        turn = math.radians(angle)
+        # coordinates of pixel centres, half a pixel from the edges
+        rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+        start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
+        start += np.array([self.across, self.down]) - 0.5
+        return np.asarray(
+            cv2.warpAffine(
+                self.pixels,
+                np.column_stack([rows * step, start]),
+                (size, size),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            ),
+            dtype=np.uint8,
+        )
+
+
+def cut_region(image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]) -> Region:
+    """Cut out the region in which the square of a box can be rotated.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        The mammogram.
+    box : tuple of int
+        Left, top, right, bottom.
+    size : int
+        Side of the network's input, in pixels. If the square of the box is at least twice as large, the region is
+        reduced by averaging, by the largest integer factor that keeps the square at least that size. So a region needs
+        at most 24 `size` squared bytes.
+    treat : callable
+        Stain treatment, applied to the region at full resolution.
+    """
+    import cv2
+
+    left, top, right, bottom = box
+    side = math.sqrt((right - left) * (bottom - top))
+    factor = max(1, math.floor(side / size))
+    # half the diagonal, and one pixel more for interpolation
+    reach = math.ceil(side / math.sqrt(2) / factor) + 1
+    (x0, x1), (y0, y1) = (
+        _span((low + high) / 2, reach=reach * factor, length=length, factor=factor)
+        for low, high, length in ((left, right, image.shape[1]), (top, bottom, image.shape[0]))
+    )
+    pixels = treat(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    if factor > 1:
+        reduced = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
+        pixels = np.asarray(cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    middle = ((left + right) / 2 - x0) / factor, ((top + bottom) / 2 - y0) / factor
+    return Region(pixels, *middle, side / factor)
+
+
+def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, int]:
+    """Return start and end of a region along an axis. Its length is a multiple of the factor."""
+    start = max(0, math.floor(middle) - reach)
+    end = min(length, math.ceil(middle) + reach)
+    return start, max(start + 1, end - (end - start) % factor)
+
+
+def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, int], Image]:
+    """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
+
+    Its arguments are the region, the key of the image, and the number of the variant; compare `make_offline`. Variants
+    ``0 ... crops - 1`` share the first angle, the next ones the second, and so on. Angles are drawn from the full
+    circle. Crops are square, at any position in the rotated square, and keep 70 to 100 % of the area of the box.
+
+    Parameters
+    ----------
+    size : int
+        Side of the result, in pixels.
+    crops : int
+        Number of crops of each rotation.
+    seed : int
+    """
+
+    def turned(region: Region, key: int, copy: int) -> Image:
+        of_turn, of_crop = map(np.random.default_rng, copy_seeds(seed, key, copy, crops=crops))
+        angle = float(of_turn.uniform(-180.0, 180.0))
+        share, *shift = of_crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
+        return region.turned(angle=angle, share=share, shift=(shift[0], shift[1]), size=size)
+
+    return turned
+
 
 _COUNT = 8
 """Default number of random patches of an image."""

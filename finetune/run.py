@@ -14,10 +14,9 @@ from ..core.runs import record_run
 from ..crossval import CrossValidation, LabelledImages, cross_validate
 from ..data import FACTS_FILE, DatasetFacts, FoldChoice, FoldPlan, ImageRecord, ImageSelection
 from ..evaluate import TwoClassView
-from .balance import BEFORE, class_factors, sample_training
 from .images import prepare_images
 from .model import network_of, resolved
-from .settings import FinetuneSettings
+from .settings import BEFORE, FinetuneSettings, class_factors, sample_training
 from .training import CnnTraining
 from .units import release_network
 

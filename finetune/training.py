@@ -18,12 +18,11 @@ from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus
 from ..core.runs import FolderSettings, versions_of
 from ..crossval import CrossValidation, Training
 from ..data import SYNTHETIC_BANNER, Dataset, inner_splits
-from .balance import BEFORE
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import FinetuneSettings
+from .settings import BEFORE, FinetuneSettings
 from .units import FoldUnit, fit_batch_size, read_fold, train_folds
 
 _log = logging.getLogger(__name__)

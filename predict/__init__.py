@@ -1,12 +1,9 @@
 """Predict new images with a model file: one probability per class for each image."""
 
 from .boosted import BoostedModel
-from .export import export
-from .locate import find_bundle
-from .model import Model, ModelFile, load_alike, load_model, packages_of, ready_model
-from .outliers import Outliers
-from .outputs import PredictResult, tabulate, write_outputs
-from .predicted import Predicted, Prediction, predict_records
+from .model import Model, ModelFile, find_bundle, load_alike, load_model, packages_of, ready_model
+from .outputs import PredictResult, export, tabulate, write_outputs
+from .predicted import Outliers, Predicted, Prediction, predict_records
 from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict

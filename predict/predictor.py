@@ -34,10 +34,8 @@ from ..core.models import BundleFacts, bundle_stores
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
 from ..featurize import IMPORTED
-from .locate import find_bundle
-from .model import Model, load_bundle, ready_model
-from .outliers import Outliers
-from .predicted import Prediction
+from .model import Model, find_bundle, load_bundle, ready_model
+from .predicted import Outliers, Prediction
 from .records import advised, check_sizes, new_images, notes_of_training
 
 Image = PathInput | npt.NDArray[np.uint8]

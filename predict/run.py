@@ -25,8 +25,7 @@ from ..core.jobs import Work, ensure_folder, named_files, refuse_among, refuse_o
 from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord, record_table, unfinished_record
 from ..featurize import files_of
-from .locate import find_bundle
-from .model import ready_model
+from .model import find_bundle, ready_model
 from .outputs import PredictResult, write_outputs
 from .predicted import Predicted, image_units, images_digest, predict_missing
 from .records import advised, check_sizes, new_images

@@ -1,4 +1,4 @@
-"""The content of the prediction report: each image with its class and confidence, and what its marks mean."""
+"""The prediction report: each image with its class and confidence, in one HTML file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import listed
+from ..core import ImageError, listed
+from ..core.jobs import default_jobs, map_ahead_in_threads
 from ..core.models import BundleFacts, bundle_lines
-from ..data import ImageRecord
+from ..data import ImageRecord, decode_record
 from ..evaluate import apply_temperature
-from .outliers import Outliers
-from .table import Table
+from ..evaluate.report import render_page, thumbnail
+from .predicted import Outliers
+from .records import Table
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
@@ -265,3 +267,42 @@ def _shortened(image: str, text: str) -> str:
     """Return a message without the path at its beginning, since the report shows the name of the image."""
     path, _, rest = text.partition(": ")
     return rest if rest and Path(path).name == Path(image).name else text
+
+
+_PICTURE = 160
+"""Longest side of a picture in pixels; about 6 kB."""
+
+_MOST_PICTURES = 2000
+"""Largest number of pictures; about 15 MB."""
+
+_MOST_ROWS = 10_000
+"""Largest number of rows; a browser still sorts as many without delay."""
+
+
+def write_html(sheet: Sheet, path: Path) -> None:
+    """Write the prediction report."""
+    shown = sheet.rows[:_MOST_ROWS]
+    pictures = list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs()))
+    render_page(
+        path,
+        "sheet.html",
+        package=__package__,
+        style="sheet.css",
+        script="sheet.js",
+        title=sheet.title,
+        goal="images",
+        banners=sheet.banners,
+        sheet=sheet,
+        rows=list(zip(shown, [*pictures, *[""] * (len(shown) - len(pictures))], strict=True)),
+        left_out=len(sheet.rows) - len(shown),
+        bare=len(shown) - len(pictures),
+        note=NOT_A_DEVICE,
+    )
+
+
+def _picture(row: SheetRow) -> str:
+    """Return the picture of an image as a data URL; empty if its file can no longer be read."""
+    try:
+        return thumbnail(decode_record(row.record), side=_PICTURE)
+    except (ImageError, OSError):
+        return ""

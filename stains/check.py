@@ -18,8 +18,7 @@ from ..core import Message, few
 from .foreign import beyond_tissue, foreign_pixels
 from .macenko import StainEstimate, stained_pixels
 from .methods import ROBUST
-from .od import Image, check_rgb
-from .ruifrok import RUIFROK_FROM_HED
+from .ruifrok import RUIFROK_FROM_HED, Image, check_rgb
 
 WHITE: Final = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..core import TissueError
 from .foreign import Mask, beside, foreign_pixels
-from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
+from .ruifrok import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 
 Array = npt.NDArray[np.float64]
 

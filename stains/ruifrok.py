@@ -1,4 +1,4 @@
-"""H&E augmentation: separate the stains by Ruifrok deconvolution, scale haematoxylin and eosin, and recombine them.
+"""Optical density of a grey level x, -ln((x + 1) / 240), and changes of H&E colours (Ruifrok & Johnston 2001).
 
 With a pixel as a row: od = -log10((x + 1)/240), c = od D^T, out = 240 * 10^-((c * [h, e, 1]) M) - 1. The three
 linear steps are combined into one 3x3 matrix. An augmentation therefore costs one affine map and one exponential per
@@ -7,12 +7,61 @@ pixel. The optical density is computed once per image.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from .od import TRANSMITTED_LIGHT, Image, optical_density
+from ..core import ImageError
+
+Image = npt.NDArray[np.uint8]
+
+TRANSMITTED_LIGHT: Final = 240.0
+"""Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
+
+
+def check_rgb(image: npt.NDArray[Any]) -> Image:
+    """Return `image` unchanged after checking that it is a uint8 RGB image.
+
+    Raises
+    ------
+    ImageError
+        The image has another dtype or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}")
+    return image
+
+
+def density_table(light: float = TRANSMITTED_LIGHT) -> npt.NDArray[np.float64]:
+    """Return the natural-log optical density of each of the 256 grey levels, float64."""
+    return -np.log((np.arange(256, dtype=np.float64) + 1.0) / light)
+
+
+def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> npt.NDArray[np.float32]:
+    """Return the natural-log optical density of each channel.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        RGB.
+    light : float
+        Intensity through empty glass, grey levels.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width, 3)
+        Slightly negative if a channel is brighter than `light`.
+
+    References
+    ----------
+    Ruifrok & Johnston 2001, eq. 1 (Lambert-Beer law).
+    """
+    import cv2
+
+    table = density_table(light).astype(np.float32)
+    return np.asarray(cv2.LUT(check_rgb(image), table), dtype=np.float32)
+
 
 RUIFROK_TO_HED: Final = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
 """Deconvolution matrix D: c = od D^T with od a row (log10). Ruifrok & Johnston 2001, sec. "Color

@@ -173,7 +173,7 @@ def _no_process(*arguments, **options):
 @pytest.fixture(autouse=True)
 def no_first_look(request, monkeypatch):
     """Read files of ours at once; strangers' files alone are first read in a process of its own."""
-    probe = sys.modules.get("bchisto.core.formats.hdf5_probe")
+    probe = sys.modules.get("bchisto.core.formats.hdf5")
     name = request.path.relative_to(TESTS).as_posix()
     if (
         probe is not None

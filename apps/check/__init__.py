@@ -4,15 +4,12 @@ The input is a `bchisto.data.ImageSelection` and the planned settings. The resul
 that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
-from .estimate import DescribingEstimate, duration
-from .page import write_preflight
-from .pictures import choose_records
-from .plan import plan_describing
+from .page import choose_records, write_preflight
+from .plan import DescribingEstimate, duration, plan_describing
 from .protocols import ProtocolCheck, check_protocols
 from .run import Preflight, preflight
-from .stains import StainSurvey
 from .text import preflight_content, preflight_text
-from .views import PlannedViews, ViewFit, fit_views, fitting_views, unscaled
+from .views import PlannedViews, StainSurvey, ViewFit, fit_views, fitting_views, unscaled
 
 __all__ = [
     "DescribingEstimate",

@@ -22,11 +22,9 @@ from ...data import (
     survey_dataset,
 )
 from ...featurize import FeaturizeSettings
-from .estimate import DescribingEstimate, estimate_describing
-from .plan import fitted, measured, preset_seconds
+from .plan import DescribingEstimate, estimate_describing, fitted, measured, preset_seconds
 from .protocols import ProtocolCheck, check_protocols
-from .stains import StainSurvey, doubt_finding, survey_stains
-from .views import PlannedViews, ViewFit, fit_views
+from .views import PlannedViews, StainSurvey, ViewFit, doubt_finding, fit_views, survey_stains
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ...encoders import encoder_facts
 from ...evaluate.report import class_grid, page_templates
 from ...featurize import seen_scales
 from ...stains import stain_notes
-from .estimate import duration
+from .plan import duration
 from .protocols import ProtocolCheck
 from .run import Preflight
 from .views import ViewFit, unscaled

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...core import Write, in_python
-from . import machine, named, network, packages
+from . import machine, named
 from .check import Check, private_texts, run_checks
 
 
@@ -45,14 +45,14 @@ def examine(
         Failures first. Private paths are hidden, so that the list can be shared.
     """
     checks: dict[str, Callable[[], Iterable[Check]]] = {
-        "Python": packages.check_python,
-        "packages": packages.check_packages,
-        "OpenCV": packages.check_opencv,
-        "networks": network.check_backend,
+        "Python": machine.check_python,
+        "packages": machine.check_packages,
+        "OpenCV": machine.check_opencv,
+        "networks": named.check_backend,
         "memory": machine.check_memory,
         "folder": partial(machine.check_folder, folder),
-        "weights": partial(network.check_weights, online=online),
-        "extras": packages.check_extras,
+        "weights": partial(named.check_weights, online=online),
+        "extras": machine.check_extras,
     }
     if images is not None:
         checks["dataset"] = partial(named.check_dataset, images)

@@ -12,12 +12,12 @@ from ...core.jobs import Work, ensure_folder
 from ...core.runs import record_run
 from ...crossval import CrossValidation
 from ...evaluate.report import PublishedTable, reporting, write_published, write_report
-from .effective import describe_settings, differing
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
 from .recipe import Recipe, ReproduceRequest, Scope
 from .runner import estimate_variants, run_variants
+from .settings import describe_settings, differing
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from ...crossval import CrossValidation
 from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import count_parameters, time_training
-from .agreement import find_test_images, predict_test_images
 from .estimate import Estimate, PlannedImages, estimate_step
 from .parts import Part, make_parts
 from .pictures import Trained
@@ -24,6 +23,7 @@ from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
+from .tables.networks import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
 

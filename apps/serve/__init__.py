@@ -1,6 +1,5 @@
 """The web page: predicts images that are dropped on it, lists runs, and has the same functions as a JSON API."""
 
-from .run import serve
-from .settings import ServeSettings
+from .run import ServeSettings, serve
 
 __all__ = ["ServeSettings", "serve"]

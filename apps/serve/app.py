@@ -15,9 +15,8 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from ... import __version__
 from ...core.formats import limits
 from .engine import Busy
-from .pages import Pages
+from .pages import PARTS, Pages
 from .session import Item, Refused, Session
-from .views import PARTS
 
 Part = Annotated[int | None, Query(ge=0, lt=len(PARTS))]
 Mpp = Annotated[float | None, Query(ge=limits.LEAST_MPP, le=limits.MOST_MPP)]

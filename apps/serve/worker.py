@@ -43,7 +43,7 @@ from ...predict import (
     write_outputs,
 )
 from .engine import MARKS
-from .views import draw_map, own_stain, show_picture, show_stains, write_thumbnail
+from .pages import draw_map, own_stain, show_picture, show_stains, write_thumbnail
 
 Task = Mapping[str, Any]
 """A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""

@@ -7,8 +7,7 @@ command that a person could type. Whether it is done is read from the files of i
 from .folders import count_groups, stores_of
 from .live import cancel, refuse_live
 from .plan import SINGLE, STAGES
-from .status import RunStatus, ShardState, Stage, read_status
-from .status_text import status_lines
+from .status import RunStatus, ShardState, Stage, read_status, status_lines
 from .submission import (
     SCHEDULERS,
     Request,

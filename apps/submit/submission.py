@@ -14,6 +14,7 @@ from ...core import InputError, Message, counted
 from ...core.jobs import ensure_folder, this_process
 from . import local, slurm
 from .folders import read_folders
+from .local import script, write_scripts
 from .plan import (
     MERGE,
     SINGLE,
@@ -26,7 +27,6 @@ from .plan import (
     progress,
     was_planned,
 )
-from .scripts import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
 

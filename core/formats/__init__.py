@@ -6,8 +6,6 @@ before they allocate memory, never run code from a file, and never open other fi
 
 from . import limits
 from .archive import Archive, check_archive_size
-from .bounds import check_zip, parse_json, read_json
-from .cells import read_cells, read_records, read_rows
 from .columns import (
     FEATURES,
     FOLD,
@@ -25,17 +23,14 @@ from .columns import (
     same_name,
 )
 from .container import BROKEN, ImageHeader, plausible_mpp
-from .content import content_sha256, file_identity, file_sha256
-from .csvtable import CsvTable, column_key, published_rows, read_csv
+from .csvtable import CsvTable, column_key, published_rows, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header
-from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
-from .hdf5_probe import refuse_deadly
-from .kinds import mistaken
-from .ljpeg import LJPEG_SUFFIX
-from .slides import SLIDE, is_slide
+from .files import SLIDE, content_sha256, file_identity, file_sha256, is_slide, mistaken
+from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading, refuse_deadly
+from .jpeg import LJPEG_SUFFIX
 from .spreadsheets import TableFacts, decimal_of, visible
 from .tables import table_rows
-from .yamltext import number_of, parse_yaml
+from .texts import check_zip, number_of, parse_json, parse_yaml, read_json
 
 __all__ = [
     "BROKEN",

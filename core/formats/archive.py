@@ -12,8 +12,8 @@ from typing import Any
 from ... import __version__
 from .. import DAMAGE, BundleError, InputError
 from . import limits
-from .bounds import check_zip, parse_json
-from .kinds import mistaken
+from .files import mistaken
+from .texts import check_zip, parse_json
 
 _MANIFEST = "manifest.json"
 

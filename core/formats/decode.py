@@ -35,7 +35,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError, PathInput, as_path
-from .bmp_webp import read_bmp_or_webp
 from .container import (
     BROKEN,
     Container,
@@ -48,11 +47,9 @@ from .container import (
     truncated,
 )
 from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
-from .jpeg import JPEG_BEGIN, read_jpeg
-from .kinds import mistaken
-from .ljpeg import LJPEG_SUFFIX, read_ljpeg
-from .png import PNG_BEGIN, read_png
-from .slides import SLIDE, is_slide
+from .files import SLIDE, is_slide, mistaken
+from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
+from .png import PNG_BEGIN, read_bmp_or_webp, read_png
 from .tiff import TIFF_BEGINS, read_tiff
 
 _TRANSPOSED = frozenset({5, 6, 7, 8})

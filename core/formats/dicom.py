@@ -38,8 +38,8 @@ from .container import (
     plausible_mpp,
     stretch_to_eight_bits,
 )
+from .files import SLIDE
 from .jpeg import JPEG_BEGIN, check_jpeg
-from .slides import SLIDE
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 

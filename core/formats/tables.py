@@ -20,9 +20,8 @@ from typing import Any
 from .. import DependencyError, InputError, how_to_install, unneutral
 from . import limits
 from .container import BROKEN
-from .kinds import mistaken
-from .spreadsheets import DATE, NO_VALUE, TableFacts, visible
-from .workbook import Marks, check_parts
+from .files import mistaken
+from .spreadsheets import DATE, NO_VALUE, Marks, TableFacts, check_parts, visible
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Possible delimiters of columns, in the order in which they are tried, and their names for messages."""

@@ -34,8 +34,8 @@ from .container import (
     xmp_orientation,
 )
 from .described import Description, describe, square_mpp
+from .files import SLIDE
 from .jpeg import check_jpeg
-from .slides import SLIDE
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

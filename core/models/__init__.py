@@ -1,6 +1,6 @@
 """The model file: an archive of arrays and JSON, with a checked manifest."""
 
-from .arrays import pack_arrays, unpack_arrays
+from .archive import pack_arrays, unpack_arrays
 from .bundles import (
     BUNDLE_KIND,
     BUNDLE_SCHEMA,

@@ -1,10 +1,18 @@
 """The run folder and its records: the commands that ran, with settings, versions, hardware and results."""
 
-from .changes import ImageChange, Known
-from .compare import describe_differences, differences
-from .folder import FolderSettings, other_settings
+from .folder import (
+    FolderSettings,
+    ImageChange,
+    Known,
+    Listing,
+    describe_differences,
+    differences,
+    other_settings,
+    read_listing,
+    remove_listing,
+    write_listing,
+)
 from .history import RunEntry, diff_runs, list_runs, read_records, read_run, unfinished_work
-from .listing import Listing, read_listing, remove_listing, write_listing
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = [

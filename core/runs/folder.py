@@ -1,4 +1,7 @@
-"""The settings of a folder of work: a command with other settings is refused, unless it overwrites the folder.
+"""A folder of work: its settings, its units, and what differs from settings and images before.
+
+Keys depend on images, weights and settings. Code that only reports the progress does not have these, and reads this
+list.
 
 Files in the folder carry keys, so two commands never mix their work. ``settings.json`` lists the settings for people:
 a command with other settings stops before hours of work, and all outputs of a folder belong to the same settings.
@@ -6,23 +9,197 @@ a command with other settings stops before hours of work, and all outputs of a f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from .. import InputError, Message, OverwrittenError, SettingsConflictError
+from .. import InputError, Message, OutputError, OverwrittenError, SettingsConflictError
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
-from .compare import describe_differences
+
+Known = tuple[str, str]
+"""Label and group of an image; empty if unknown."""
+
+_NAMED = 20
+"""Largest number of removed images that one line names."""
+
+
+@dataclass(frozen=True)
+class ImageChange:
+    """The differences between an old and a new set of images.
+
+    Attributes
+    ----------
+    added, removed : tuple of str
+        Ids of images that are only in the new set, or only in the old set.
+    relabelled, regrouped : tuple of str
+        Ids of images in both sets whose label, or group, has changed.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    relabelled: tuple[str, ...] = ()
+    regrouped: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, old: Mapping[str, Known], new: Mapping[str, Known]) -> ImageChange:
+        """Compare two sets of images, each given as image id to label and group.
+
+        Examples
+        --------
+        >>> str(ImageChange.between({"a": ("x", ""), "b": ("x", "")}, {"b": ("y", ""), "c": ("x", "")}))
+        '1 image added (c), 1 image removed (a), 1 label changed (b)'
+        """
+        both = [image for image in new if image in old]
+        return cls(
+            tuple(image for image in new if image not in old),
+            tuple(image for image in old if image not in new),
+            tuple(image for image in both if old[image][0] != new[image][0]),
+            tuple(image for image in both if old[image][1] != new[image][1]),
+        )
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+    def __str__(self) -> str:
+        return ", ".join(self._parts())
+
+    def _parts(self) -> Iterator[str]:
+        for images, noun, what in (
+            (self.added, "image", "added"),
+            (self.removed, "image", "removed"),
+            (self.relabelled, "label", "changed"),
+            (self.regrouped, "group", "changed"),
+        ):
+            if images:
+                # removed images are named, since they cannot be looked up any more
+                shown = images[: _NAMED if images is self.removed else 1]
+                more = len(images) - len(shown)
+                named = f"first {shown[0]}" if more and len(shown) == 1 else ", ".join(shown)
+                named += f" and {more} more" if more and len(shown) > 1 else ""
+                yield f"{len(images)} {noun}{'' if len(images) == 1 else 's'} {what} ({named})"
+
+    def json(self) -> dict[str, Any]:
+        """Return all non-empty fields as lists, JSON-ready."""
+        return {name: list(images) for name, images in vars(self).items() if images}
+
+
+_HASH = "_sha256"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys whose values differ, each with the old and the new value (``None`` if missing).
+
+    Examples
+    --------
+    >>> differences({"crops": 20, "pool": 3}, {"crops": 10, "pool": 3})
+    {'crops': (20, 10)}
+    """
+    keys = [*old, *(key for key in new if key not in old)]
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def describe_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, texts: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the differences as one line; a checksum is not printed, but described as "other images", for example.
+
+    Parameters
+    ----------
+    old, new : mapping
+    texts : mapping
+        Key to the text that replaces the old and new value, if they differ.
+
+    Examples
+    --------
+    >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
+    'batch size 4 -> 3, other images'
+    """
+    return ", ".join(texts.get(key) or _difference(key, a, b) for key, (a, b) in differences(old, new).items())
+
+
+def _difference(key: str, old: Any, new: Any) -> str:
+    name = key.removesuffix(_HASH).replace("_", " ")
+    return f"other {name}" if key.endswith(_HASH) else f"{name} {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value)) or "none"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:12]}..."
+
+
+_LISTED = "units.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The units of a folder of work.
+
+    Attributes
+    ----------
+    unit : str
+        Name of the units, in the plural.
+    groups : tuple of tuple of str
+        Groups of units that belong to the same shard: for each unit its file, relative to the folder. The name is empty
+        if the unit's file is not needed any more.
+    """
+
+    unit: str
+    groups: tuple[tuple[str, ...], ...]
+
+
+def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> None:
+    """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
+    content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
+    with contextlib.suppress(InputError):
+        if (folder / _LISTED).is_file() and read_json(folder / _LISTED) == content:
+            return
+    write_json(folder / _LISTED, content)
+
+
+def read_listing(folder: Path) -> Listing | None:
+    """Return the list of a folder whose results are not combined yet; None if there is no list.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    path = folder / _LISTED
+    try:
+        content: Any = read_json(path) if path.is_file() else None
+    except InputError:
+        if path.is_file():
+            raise
+        return None  # another process has just combined the results and removed the list
+    if content is None:
+        return None
+    try:
+        return Listing(str(content["unit"]), tuple(tuple(map(str, group)) for group in content["groups"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a list of units; run the command of this folder again") from error
+
+
+def remove_listing(folder: Path) -> None:
+    """Remove the list, once the results of all units are combined."""
+    try:
+        (folder / _LISTED).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder / _LISTED}: cannot be removed ({error.strerror})") from error
+
 
 _log = logging.getLogger(__name__)
 
 _FILE = "settings.json"
-_SCHEMA = 1
 _STORES = "stores"
 """The only setting to which later commands may add: name of a feature file to its settings."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import InputError, MissingInputError
 from ..formats import read_json
-from .compare import differences
+from .folder import differences
 from .record import process_runs
 
 _log = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from ...core import InputError, Message, Names
 from ..facts import DatasetFacts
 from ..findings import pairs_alike
 from .holdout import HOLDOUT, holdout_plan
-from .plans import FoldPlan, Row, ScarceError
-from .units import join_units
+from .plans import FoldPlan, Row, ScarceError, join_units
 
 Indices = npt.NDArray[np.int64]
 

@@ -6,8 +6,7 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 
 from .content import ImageFiles, UniqueImages, compare_contents, is_blank, pixel_findings, same_content, unique_images
 from .copies import MOST_COMPARED, Copy, Pixels, find_copies
-from .decode import decode_record, scaled_side
-from .headers import header_findings, headers_of, read_headers
+from .decode import decode_record, header_findings, headers_of, read_headers, scaled_side
 
 __all__ = [
     "MOST_COMPARED",

@@ -1,13 +1,18 @@
-"""Decode and resize the image of a record."""
+"""The pixels of an image of a table, and what its header says."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import decode_image
+from ...core.formats import ImageHeader, decode_image, largest_sample, read_header
+from ...core.jobs import default_jobs
 from ..dataset import ImageRecord
+from ..findings import Finding
 
 
 def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
@@ -86,3 +91,78 @@ def shrink_image(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint
 def scaled_side(pixels: int, scale: float) -> int:
     """Return the length in pixels of a side after `resize_image`."""
     return max(1, round(pixels * scale))
+
+
+_FEW_BITS = 14
+"""A 16-bit image whose values fit in so many bits looks far too dark: its white is a quarter of the full scale."""
+
+
+def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
+    """Return a dict from image ID to header; images with an unreadable header are left out."""
+    headers = zip(records, headers_of(records), strict=True)
+    return {record.image_id: header for record, header in headers if isinstance(header, ImageHeader)}
+
+
+def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
+    """Yield the header of each image, or why it cannot be read; several files are read at a time."""
+
+    def read(record: ImageRecord) -> ImageHeader | ImageError:
+        try:
+            return read_header(record.path)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(default_jobs()) as pool:  # cancels pending reads if the caller stops early
+        yield from pool.map(read, records)
+
+
+def header_findings(
+    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
+) -> list[Finding]:
+    """Return what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
+
+    The parameters are those of `dark_pictures`.
+    """
+    known = [record for record in records if record.image_id in headers]
+    remarks = [
+        Finding(level, image.image_id, text) for image in known for level, text in headers[image.image_id].remarks
+    ]
+    return remarks + dark_pictures(known, headers, most=most)
+
+
+def dark_pictures(
+    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
+) -> list[Finding]:
+    """Warn of 16-bit images whose values use at most 14 bits, as those of 12-bit cameras do.
+
+    Parameters
+    ----------
+    records : iterable of ImageRecord
+        Images whose grey levels are stretched, or that cannot be decoded, are ignored.
+    headers : mapping of str to ImageHeader
+        Image ID to header.
+    most : int, optional
+        Largest number of images whose pixels are read, evenly sampled; by default all.
+    """
+    bits: dict[str, int] = {}
+    deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
+    deep = deep[:: -(-len(deep) // most) if most and deep else 1]
+
+    def largest(record: ImageRecord) -> int:
+        try:
+            return largest_sample(record.path)
+        except ImageError:
+            return 0
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        for record, value in zip(deep, pool.map(largest, deep), strict=True):
+            if 0 < value < 2**_FEW_BITS:
+                bits[record.image_id] = value.bit_length()
+    if not bits:
+        return []
+    most = max(bits.values())
+    message = (
+        f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
+        "or save it as 8-bit RGB"
+    )
+    return [Finding("warning", image, message) for image in bits]

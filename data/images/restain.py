@@ -29,7 +29,7 @@ from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, report_pixels
-from .headers import header_findings, read_headers
+from .decode import header_findings, read_headers
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320

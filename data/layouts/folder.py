@@ -12,11 +12,11 @@ from ...core import InputError, Message, few
 from ...core.formats import PART, read_csv
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
-from ..from_path import PathRule
 from ..groups import barcode_of
 from ..layout import LayoutSpec
+from ..names import PathRule
 from ..walk import is_folder, list_images
-from .levels import AROUND, SPLIT, UNCLEAR, Level, levels_of
+from .paths import AROUND, SPLIT, UNCLEAR, Level, levels_of
 
 _MOST_TABLES = 3
 """Tables that are named, of those in the folder and beside it."""

@@ -12,9 +12,8 @@ from ...core.formats import GROUP, IMAGE, LABEL, MPP, PART, PATH, CsvTable, Role
 from ..dataset import ImageRecord
 from ..facts import GIVEN, part_of
 from ..findings import Finding
-from ..from_path import PathRule
 from ..layout import LayoutSpec
-from ..lists import match_names
+from ..names import PathRule, match_names
 from ..walk import list_images
 from .paths import absent_files, locate, spacing_of, unmatched
 

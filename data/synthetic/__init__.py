@@ -4,7 +4,6 @@ Images are drawn as concentrations of haematoxylin and eosin, stained with the s
 and written in the official layout of BACH. Results with them have no medical meaning.
 """
 
-from .layout import make_bach
-from .tissue import TISSUE_CLASSES, make_tissue
+from .tissue import TISSUE_CLASSES, make_bach, make_tissue
 
 __all__ = ["TISSUE_CLASSES", "make_bach", "make_tissue"]

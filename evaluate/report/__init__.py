@@ -5,12 +5,11 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 
 from .answer import comparison_lines, headline, wrapped
 from .card import measured, model_card
-from .evaluation import write_evaluation
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
 from .report import choose_samples, reporting, surest, thumbnail, write_report
-from .run_report import write_run_report
-from .study_sections import class_grid
+from .run_report import write_evaluation, write_run_report
+from .sections import class_grid
 
 __all__ = [
     "Block",

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import PredictionTable, fold_curves, rows_of, two_sides
-from .forms import percent
-from .page import Figure
+from .page import Figure, percent
 
 _FEWEST_ROWS, _MOST_CURVES = 100, 100
 """Fewest rows, and most folds, whose curves of single folds are drawn (bchisto's choice)."""

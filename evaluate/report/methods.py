@@ -8,8 +8,7 @@ from typing import Any
 
 from ...core import counted
 from .. import called, joined_versions, name_of, nested, rows_of
-from .forms import NOTHING
-from .page import Grid, render
+from .page import NOTHING, Grid, render
 
 _SOURCES = {
     "Clopper-Pearson, effective": "korn1998",

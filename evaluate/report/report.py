@@ -18,15 +18,15 @@ from ...core.jobs import write_rows
 from .. import Panel, PredictionTable, Sample
 from .answer import ABOUT, answer, by_weight, warnings_of
 from .figures import learning_figure
-from .forms import percent
-from .page import Block, Figure, Section, write_page
-from .panel_sections import answer_block, panel_sections
+from .page import Block, Figure, Section, percent, write_page
 from .published import PublishedTable
-from .study_sections import (
+from .sections import (
+    answer_block,
     comparison_blocks,
     form_block,
     image_blocks,
     method_blocks,
+    panel_sections,
     published_blocks,
     setting_blocks,
     subgroup_blocks,

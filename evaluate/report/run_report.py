@@ -1,14 +1,16 @@
-"""The report that compares all finished folders of a run."""
+"""The report of a run, which compares its finished folders, and that of an evaluation."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from ...core import BchistoError
-from ...core.jobs import is_set_aside
-from .. import Panel, PaperTable, compare_pairs, read_facts, read_predictions, selection_notes, unlike_pairs
-from .report import write_report
+from ...core import BchistoError, ReportError
+from ...core.jobs import is_set_aside, refuse_overwriting
+from .. import Evaluation, Panel, PaperTable, compare_pairs, read_facts, read_predictions, selection_notes, unlike_pairs
+from .report import reporting, write_report
+from .tables import TABLES, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -66,3 +68,41 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     paper = PaperTable.read(facts.run["paper"]) if "paper" in facts.run else None
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
     return panel, str(facts.run["images_sha256"])
+
+
+def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    dict
+        What is in ``metrics.json``.
+
+    Raises
+    ------
+    InputError
+        A file would replace one of the tables that were read.
+    ReportError
+        The report or a table of it could not be written; ``results`` holds what is in ``metrics.json``.
+    """
+    folder, result, failed = evaluation.folder, evaluation.result, list[str]()
+    report = folder / "report.html"
+    refuse_overwriting([report, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources)
+    with reporting(folder / "tables.csv", failed):
+        write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
+    with reporting(report, failed):
+        write_report(
+            report,
+            title="bchisto evaluation",
+            panels=evaluation.panels,
+            banners=result["notes"],
+            pairs=result["comparisons"],
+            external=result.get("external", ()),
+        )
+    if failed:
+        raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
+    return result

@@ -9,8 +9,7 @@ from typing import Any
 
 from ...core.jobs import write_rows
 from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics, nested
-from .forms import NOTHING, cell
-from .page import Grid
+from .page import NOTHING, Grid, cell
 
 Metrics = Mapping[str, Any]
 _Specs = Sequence[MetricSpec]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv, finish, local_response, penalty, rescaled_input
-from .spec import CaffeLayers, NetworkSpec
+from .layers import CaffeLayers, NetworkSpec, conv, finish, local_response, penalty, rescaled_input
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .layers import NORM_MOMENTUM, conv_norm, finish, rescaled_input, residual_stages
-from .spec import NetworkSpec
+from .layers import NORM_MOMENTUM, NetworkSpec, conv_norm, finish, rescaled_input, residual_stages
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
 """The published network and its variants: first kernel 3x3 instead of 7x7, first stride 2, twice the feature maps, two

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv, finish, local_response, rescaled_input
-from .spec import CaffeLayers, NetworkSpec
+from .layers import CaffeLayers, NetworkSpec, conv, finish, local_response, rescaled_input
 
 _MODULES = {
     # filters: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.

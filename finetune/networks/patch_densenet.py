@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import NORM_MOMENTUM, conv, finish, norm, rescaled_input
-from .spec import NetworkSpec
+from .layers import NORM_MOMENTUM, NetworkSpec, conv, finish, norm, rescaled_input
 
 
 def build(

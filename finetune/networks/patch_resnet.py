@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import NORM_MOMENTUM, conv_norm, finish, rescaled_input, residual_stages
-from .spec import NetworkSpec
+from .layers import NORM_MOMENTUM, NetworkSpec, conv_norm, finish, rescaled_input, residual_stages
 
 
 def build(

@@ -197,7 +197,7 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
     import builtins
     import sys
 
-    from bchisto.boost.lightgbm_model import import_lightgbm
+    from bchisto.boost.trees import import_lightgbm
     from bchisto.core import DependencyError
 
     real = builtins.__import__

@@ -65,7 +65,7 @@ def test_the_three_published_encoders_at_published_scale(cli, tmp_path):
 
 def test_the_demo_is_small_but_whole(cli, tmp_path, monkeypatch):
     """As it stands, but for the smallest number of images, and one crop of each augmentation."""
-    module = importlib.import_module("bchisto.apps.recipes.demo")
+    module = importlib.import_module("bchisto.apps.recipes.trial")
     monkeypatch.setattr(module, "_SETTINGS", dataclasses.replace(module._SETTINGS, crops=1))
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")

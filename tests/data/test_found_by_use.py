@@ -13,7 +13,7 @@ import tifffile
 from bchisto.core import ImageError
 from bchisto.core.formats import read_header
 from bchisto.data import ImageRecord, decode_image, read_dataset
-from bchisto.data.images.headers import dark_pictures
+from bchisto.data.images.decode import dark_pictures
 from conftest import write_tissue
 from PIL import Image
 

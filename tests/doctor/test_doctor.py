@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from bchisto.apps.doctor import Check, as_lines, examine, machine, named, network, packages, run_checks
+from bchisto.apps.doctor import Check, as_lines, examine, machine, named, run_checks
 from bchisto.apps.doctor.check import private_texts
 from bchisto.core import in_python
 
@@ -39,7 +39,7 @@ def on_path(tmp_path, monkeypatch):
 
 def test_a_package_that_is_too_old(on_path):
     package(on_path, "click", "7.0")
-    check = only(packages.check_packages())
+    check = only(machine.check_packages())
     assert check.status == "failure"
     assert check.finding.startswith("click 7.0; needs click>=")
     assert check.remedy.startswith("pip install 'click>=")
@@ -47,14 +47,14 @@ def test_a_package_that_is_too_old(on_path):
 
 def test_a_second_opencv(on_path):
     package(on_path, "opencv-python", "4.10.0")
-    check = only(packages.check_opencv())
+    check = only(machine.check_opencv())
     assert (check.status, "opencv-python and opencv-python-headless" in check.finding) == ("warning", True)
     assert check.remedy.startswith("pip uninstall -y opencv-python && ")
 
 
 def test_an_opencv_that_does_not_load(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)  # as Python marks what cannot be imported
-    check = only(packages.check_opencv())
+    check = only(machine.check_opencv())
     assert (check.status, check.remedy) == (
         "failure",
         "pip install --force-reinstall --no-deps opencv-python-headless",
@@ -64,19 +64,19 @@ def test_an_opencv_that_does_not_load(monkeypatch):
 def test_an_extra_that_does_not_load(on_path, monkeypatch):
     (on_path / "openpyxl.py").write_text("raise OSError('libxyz.so: cannot open')\n")
     monkeypatch.delitem(sys.modules, "openpyxl", raising=False)
-    broken = next(check for check in packages.check_extras() if check.name == "extra excel")
+    broken = next(check for check in machine.check_extras() if check.name == "extra excel")
     assert (broken.status, "libxyz.so" in broken.finding) == ("warning", True)
     assert broken.remedy.startswith("pip install 'openpyxl>=")
 
 
 def test_another_system_and_an_untried_python(monkeypatch):
     # There is neither here, so what Python tells of itself is replaced.
-    monkeypatch.setattr(packages.platform, "system", lambda: "Windows")
-    assert only(packages.check_python()).status == "warning"
+    monkeypatch.setattr(machine.platform, "system", lambda: "Windows")
+    assert only(machine.check_python()).status == "warning"
     monkeypatch.undo()
-    assert only(packages.check_python()).status == "ok"
-    monkeypatch.setattr(packages, "_TRIED", ((3, 8), (3, 9)))
-    assert "make a venv with Python 3.8 to 3.9" in only(packages.check_python()).remedy
+    assert only(machine.check_python()).status == "ok"
+    monkeypatch.setattr(machine, "_TRIED", ((3, 8), (3, 9)))
+    assert "make a venv with Python 3.8 to 3.9" in only(machine.check_python()).remedy
 
 
 def test_memory_for_fewer_processes_than_cores():
@@ -120,15 +120,15 @@ def test_a_backend_that_is_not_there(start):
 
 def test_a_device_that_computes_wrong_numbers(monkeypatch):
     keras = pytest.importorskip("keras")
-    assert only(network.check_backend()).status == "ok"
+    assert only(named.check_backend()).status == "ok"
     # No broken device is here: the operation is replaced by one that gives zeros.
     monkeypatch.setattr(keras.ops, "conv", lambda crops, kernel, padding: 0 * crops @ kernel[0, 0])
-    assert only(network.check_backend()).status == "failure"
+    assert only(named.check_backend()).status == "failure"
 
 
 def test_weights_that_are_missing_and_those_that_can_be_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert only(network.check_weights(online=False)).status == "note"
+    assert only(named.check_weights(online=False)).status == "note"
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -140,15 +140,15 @@ def test_weights_that_are_missing_and_those_that_can_be_fetched(tmp_path, monkey
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(network, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
-        found = list(network.check_weights(online=True))
+        monkeypatch.setattr(named, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
+        found = list(named.check_weights(online=True))
         server.shutdown()
     assert sorted(check.status for check in found) == ["failure", "failure", "failure", "ok"]
     assert f"put it into {tmp_path / 'models'}" in found[0].remedy
     (tmp_path / "models").mkdir()
-    for file in network.PUBLISHED.values():
+    for file in named.PUBLISHED.values():
         (tmp_path / "models" / file.rpartition("/")[2]).touch()
-    assert only(network.check_weights(online=False)).status == "ok"
+    assert only(named.check_weights(online=False)).status == "ok"
 
 
 def test_the_published_files_are_those_that_keras_fetches():
@@ -161,7 +161,7 @@ def test_the_published_files_are_those_that_keras_fetches():
         "resnet50": f"{resnet.BASE_WEIGHTS_PATH}resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "vgg16": vgg16.WEIGHTS_PATH_NO_TOP,
     }
-    assert {name: f"{network.ADDRESS}/{file}" for name, file in network.PUBLISHED.items()} == told
+    assert {name: f"{named.ADDRESS}/{file}" for name, file in named.PUBLISHED.items()} == told
 
 
 def test_a_dataset(tissue, tmp_path):
@@ -254,8 +254,8 @@ def test_a_check_that_breaks_stops_no_other():
 def test_nothing_names_a_person(tmp_path, monkeypatch, tissue):
     """Neither a user's folder on another disk nor a patient after whom a file is named."""
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
-    monkeypatch.setattr("pathlib.Path.home", lambda: network.Path("/home/mueller"))
-    hide = private_texts({"IMAGES": tissue, "RUN": network.Path("run")})
+    monkeypatch.setattr("pathlib.Path.home", lambda: named.Path("/home/mueller"))
+    hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run")})
     texts = (
         "/scratch/mueller/keras is full", "cannot read Anna_Meier-01.TIF: damaged", f"{tissue}/x",
         "onnxruntime; run boost again", "run/run.json: damaged", "/home/mueller/.keras, /home/muellerin",
@@ -313,7 +313,7 @@ def test_a_disk_that_does_not_flush(tmp_path, monkeypatch):
 
 def test_a_folder_for_weights_that_cannot_be_written(monkeypatch):
     monkeypatch.setenv("KERAS_HOME", "/proc/keras")
-    check = only(network.check_weights(online=False))
+    check = only(named.check_weights(online=False))
     assert (check.status, check.remedy) == ("warning", "export KERAS_HOME=DIR")
 
 

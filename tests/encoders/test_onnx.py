@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import BchistoError, InputError, WeightsError
 from bchisto.encoders import EncoderChoice, open_encoder
-from bchisto.encoders.onnx_encoder import read_sidecar
-from bchisto.encoders.onnx_file import read_onnx
+from bchisto.encoders.onnx_encoder import read_onnx, read_sidecar
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")

@@ -13,7 +13,7 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
-from bchisto.evaluate.differences import paired_differences
+from bchisto.evaluate.intervals import paired_differences
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
-from bchisto.evaluate.binomial import kish, mid_p
 from bchisto.evaluate.calibration import recalibration
 from bchisto.evaluate.influence import (
     agreement,
@@ -16,7 +15,7 @@ from bchisto.evaluate.influence import (
     share_part,
 )
 from bchisto.evaluate.operating import point_intervals
-from bchisto.evaluate.spread import freedom, spread
+from bchisto.evaluate.spread import freedom, kish, mid_p, spread
 from bchisto.evaluate.variance import difference_interval, interval, normal_interval
 from scipy.stats import binom
 

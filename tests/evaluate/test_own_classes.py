@@ -80,12 +80,12 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
 
 def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     """The figure library is replaced, since no known input breaks a figure any more."""
-    from bchisto.evaluate.report import panel_sections
+    from bchisto.evaluate.report import sections
 
     def fail(panel):
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(panel_sections, "_classes", fail)
+    monkeypatch.setattr(sections, "_classes", fail)
     table = saved(own_table(("a", "b"), rng=rng), tmp_path / "t.csv")
     code, out, err = cli("evaluate", table, "--out", tmp_path / "out", "--bootstrap", 20)
     assert code == 1

@@ -14,7 +14,7 @@ from bchisto.evaluate.external import subgroups
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import choose_samples, headline, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, cite, methods_text
-from bchisto.evaluate.report.study_sections import cohort_blocks, flow_blocks
+from bchisto.evaluate.report.sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -117,7 +117,7 @@ def test_nobody_is_named_in_what_is_passed_on(page):
 def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     """Warnings as folds and tables make them, on images of which some only train."""
     from bchisto.data import FoldPlan
-    from bchisto.data.folds.units import split_copies, split_groups
+    from bchisto.data.folds.plans import split_copies, split_groups
     from bchisto.evaluate.evaluate import _leaks
 
     parts = [*(("train", k) for k in range(4)), ("val", 4), ("val", 5), ("test", 6), ("test", 7), ("test", 8)]

@@ -9,9 +9,7 @@ from bchisto.apps.explain import Graph, activation_and_gradient, pull_back
 from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
 from bchisto.apps.explain.methods import feature_maps
 from bchisto.apps.recipes.methods import RECIPE_METHODS
-from bchisto.apps.recipes.methods.deconvnet import check_switches, deconvnet
-from bchisto.apps.recipes.methods.masking import masks
-from bchisto.apps.recipes.methods.maximisation import excite
+from bchisto.apps.recipes.methods.networks import check_switches, deconvnet, excite, masks
 from bchisto.apps.recipes.methods.taylor import _shared, check_rules, taylor
 from bchisto.core import InputError
 from bchisto.finetune import build_network

@@ -170,7 +170,7 @@ def test_damage_anywhere_is_one_line(tmp_path, name):
 
 def test_texts_on_which_hdf5_does_not_end(tmp_path, monkeypatch):
     """Texts of any length lie in a heap; HDF5 looks for their end in one that was set to nought."""
-    monkeypatch.setattr("bchisto.core.formats.hdf5_probe._SECONDS", 1)
+    monkeypatch.setattr("bchisto.core.formats.hdf5._SECONDS", 1)
     with h5py.File(tmp_path / "texts.h5", "w") as file:
         file["features"], file["image_id"] = VALUES, np.array(IDS, dtype=object)
     content = bytearray((tmp_path / "texts.h5").read_bytes())

@@ -363,9 +363,9 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
 
 def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
     """Whether by a signal or without an end, in a process of its own; `tests/featurize/data` holds one of each."""
-    from bchisto.core.formats import hdf5_probe
+    from bchisto.core.formats import hdf5
 
-    monkeypatch.setattr(hdf5_probe, "_SECONDS", 1)
+    monkeypatch.setattr(hdf5, "_SECONDS", 1)
     for name, said in (("ends-hdf5.h5", "is ended by signal 11"), ("hangs-hdf5.h5", "does not come to an end")):
         path = Path(__file__).parent / "data" / name
         code, _, text = cli("boost", "--features", path, "--folds", 2, "--out", tmp_path / "run")

@@ -11,7 +11,7 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
 from bchisto.finetune.augment import augmentation_ranges, make_augmenter
-from bchisto.finetune.methods import methods_of
+from bchisto.finetune.outputs import methods_of
 
 SPECK = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
 

@@ -27,7 +27,7 @@ def tuned(tmp_path_factory, tissue, request):
 
 def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, monkeypatch):
     """New images take the whole road again: decoded, treated, cut, predicted, averaged."""
-    monkeypatch.setattr("bchisto.finetune.predict.crop_key", lambda record, image, crop_seed: record.image_id)
+    monkeypatch.setattr("bchisto.finetune.bundle.crop_key", lambda record, image, crop_seed: record.image_id)
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
     from bchisto.core.jobs import Ticker

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
-from bchisto.finetune.balance import class_factors, copy_classes
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, training_samples
+from bchisto.finetune.settings import class_factors, copy_classes
 from PIL import Image
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)

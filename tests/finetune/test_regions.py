@@ -13,7 +13,7 @@ from bchisto.data import decode_whole, read_dataset
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
-from bchisto.finetune.regions import cut_region, make_turner
+from bchisto.finetune.patches import cut_region, make_turner
 from scipy import ndimage
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)

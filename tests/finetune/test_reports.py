@@ -44,7 +44,7 @@ def images(tmp_path_factory):
 
 def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     """With a two-class view and without, of images and patches; a failing report costs nothing."""
-    from bchisto.evaluate.report import panel_sections
+    from bchisto.evaluate.report import sections
 
     run = tmp_path / "run"
     with pytest.raises(InputError, match="`positive` malignant: no such class"):
@@ -54,7 +54,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         raise ValueError("no figure")
 
     with monkeypatch.context() as broken:
-        broken.setattr(panel_sections, "_classes", fail)
+        broken.setattr(sections, "_classes", fail)
         with pytest.raises(ReportError, match=r"ValueError: no figure; .* model\.bchisto are written") as caught:
             finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1))
     (first,) = caught.value.results

@@ -153,7 +153,7 @@ def test_weights_are_counted_without_making_any():
 def test_an_image_of_too_many_patches(whole, tmp_path, tissue, monkeypatch):
     from bchisto.data import ImageRecord
 
-    monkeypatch.setattr("bchisto.finetune.predict._MOST_PATCHES", 5)
+    monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 5)
     path = rewrite(whole, tmp_path / "y.bchisto", settings(patches="sliding:32:0.9"))
     image = sorted(tissue.rglob("*.png"))[0]
     record = ImageRecord(image_id="a", path=image, label=None)

@@ -17,7 +17,7 @@ from bchisto.commands.flags import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images
-from bchisto.data.lists import only_listed
+from bchisto.data.names import only_listed
 from bchisto.evaluate import Aggregation, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.predict import predict

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.boost import Bundle
-from bchisto.boost.gaussian import fit_gaussian, left_out_distances, placed
+from bchisto.boost.reference import fit_gaussian, left_out_distances, placed
 from bchisto.core import BundleError
 from bchisto.core.models import pack_arrays
 from bchisto.featurize import open_store

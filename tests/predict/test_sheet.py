@@ -134,8 +134,8 @@ def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
 
 
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("bchisto.predict.page._MOST_ROWS", 4)
-    monkeypatch.setattr("bchisto.predict.page._MOST_PICTURES", 2)
+    monkeypatch.setattr("bchisto.predict.sheet._MOST_ROWS", 4)
+    monkeypatch.setattr("bchisto.predict.sheet._MOST_PICTURES", 2)
     sheet = PredictSettings(html=tmp_path / "s.html")
     predict(model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True))
     page = (tmp_path / "s.html").read_text(encoding="utf-8")

@@ -72,8 +72,8 @@ def test_each_magnification_is_a_run_of_its_own(done):
 
 
 def test_the_printed_settings_are_those_of_the_run(done, breakhis):
-    from bchisto.apps.recipes.effective import effective_settings
     from bchisto.apps.recipes.recipe import ReproduceRequest
+    from bchisto.apps.recipes.settings import effective_settings
 
     run, _ = done
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))

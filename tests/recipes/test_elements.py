@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.recipes import load_recipe
-from bchisto.apps.recipes.effective import effective_settings
 from bchisto.apps.recipes.methods import RECIPE_METHODS
 from bchisto.apps.recipes.recipe import ReproduceRequest
+from bchisto.apps.recipes.settings import effective_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "elements.md"
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")

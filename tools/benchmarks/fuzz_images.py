@@ -118,7 +118,7 @@ def read(reader, path):
     from bchisto.core import BchistoError
     from bchisto.core.formats import read_header
     from bchisto.data import decode_image, read_dataset
-    from bchisto.data.mammograms.overlay import read_overlay
+    from bchisto.data.mammograms.ddsm import read_overlay
 
     try:
         if reader == "overlay":

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from bchisto.boost import MARKED
-from bchisto.boost.gaussian import fit_gaussian, left_out_distances, placed
-from bchisto.boost.reference import TrainingReference
+from bchisto.boost.reference import TrainingReference, fit_gaussian, left_out_distances, placed
 from bchisto.data.layouts import BREAKHIS_NAME
 from bchisto.featurize import open_store
 from bchisto.predict import Predictor

@@ -1,10 +1,7 @@
 """Explanation methods that only published systems use; a recipe can use them in addition to those of `explain`."""
 
 from ...explain import METHODS, Method
-from .deconvnet import DECONVNET
-from .masking import MASKING
-from .maximisation import MAXIMISATION
-from .saliency import SALIENCY
+from .networks import DECONVNET, MASKING, MAXIMISATION, SALIENCY
 from .taylor import TAYLOR
 
 __all__ = ["RECIPE_METHODS"]

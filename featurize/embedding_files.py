@@ -1,4 +1,4 @@
-"""Read and write embeddings as HDF5: feature files, one file of many images, and the files of TRIDENT, CLAM and STAMP.
+"""Files of embeddings: NPZ, HDF5 of other programs, and tables of labels.
 
 TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2).
 bchisto treats a slide as one image, and its embedding is the mean over its tiles. TRIDENT's slide encoders write
@@ -9,19 +9,95 @@ names the dataset ``feats``, and the network in the attribute ``extractor`` of t
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, InputError, StoreError, few
-from ..core.formats import IMAGE, checked_dataset, limits, open_for_reading, refuse_deadly
-from ..core.jobs import atomic_output
+from ..core import DAMAGE, InputError, MissingInputError, StoreError, few
+from ..core.formats import (
+    FEATURES,
+    GROUP,
+    IMAGE,
+    LABEL,
+    check_zip,
+    checked_dataset,
+    choose_column,
+    limits,
+    open_for_reading,
+    read_csv,
+    refuse_deadly,
+)
+from ..core.jobs import atomic_output, save_arrays
+from ..data import join_groups, match_names, report_findings
 from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
+
+
+def read_npz(path: Path) -> Embeddings:
+    """Read features, ids, labels and groups from an NPZ file; `bchisto.core.formats.columns` lists the names of arrays.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, too large, without features or ids, or has arrays of Python objects; or see
+        `Embeddings.of`.
+    """
+    with reading(path, "not an NPZ file, or damaged ({})"):
+        check_zip(path, members=limits.EMBEDDING_ARRAYS)
+        with zipfile.ZipFile(path) as archive:
+            names = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+        if sum(names.values()) > limits.EMBEDDING_BYTES:
+            raise InputError(f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it")
+        with np.load(path, allow_pickle=False) as file:
+            features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
+            if features is None:
+                raise InputError(
+                    f"{path}: has no array features (or embeddings, X); it has {sorted(names)[:10]}; name embeddings "
+                    "so, or save images in it as PNG files for bchisto featurize"
+                )
+            array = _array(path, file, features)
+            columnar = [name for name in file.files if name not in (features, "bchisto")]
+            columns, unread = choose_known(path, columnar, lambda name: _column(path, _array(path, file, name), name))
+            about = str(_array(path, file, "bchisto")) if "bchisto" in file.files else ""
+    return Embeddings.of(path, array, columns, read_facts(path, about) if about else None, unread=unread)
+
+
+def _array(path: Path, file: Any, name: str) -> Any:
+    """Return an array of the file; refuse one of Python objects."""
+    try:
+        return file[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise InputError(
+            f"{path}: {name} holds Python objects, which only pickle reads; save it as plain numbers or text, "
+            "for example np.array(ids, dtype=str)"
+        ) from error
+
+
+def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
+    whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
+    if values.ndim != 1 or not (values.dtype.kind in "USiub" or whole):
+        raise InputError(f"{path}: {name} is {values.dtype} of shape {values.shape}; it must be one text per image")
+    texts: list[Any] = values.tolist()
+    return texts
+
+
+def write_npz(path: Path, embeddings: Embeddings) -> None:
+    """Write embeddings as NPZ. Equal embeddings give equal bytes."""
+    buffer = io.BytesIO()
+    columns = {name: np.array(column, dtype=np.str_) for name, column in embeddings.columns.items()}
+    save_arrays(buffer, {"features": embeddings.plain, **columns, "bchisto": np.array(embeddings.about)})
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
 
 _log = logging.getLogger(__name__)
 
@@ -239,3 +315,87 @@ def write_h5(path: Path, embeddings: Embeddings) -> None:
         file.attrs["bchisto"] = np.bytes_(embeddings.about)
         if "encoder" in embeddings.facts:
             file.attrs["encoder"] = np.bytes_(embeddings.facts["encoder"].encode())
+
+
+_EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels and groups of images.
+
+    Attributes
+    ----------
+    path : Path
+    labels, groups : dict of str to str
+        Image id to label or group; empty if unknown.
+    columns : dict of str to dict of str to str
+        Further columns: name to a mapping from image id to value.
+    """
+
+    path: Path
+    labels: Mapping[str, str]
+    groups: Mapping[str, str]
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def named_as(self, images: Collection[str]) -> LabelTable:
+        """Return the table with the names of images in place of slide files, such as ``a`` for ``a.svs``.
+
+        Parameters
+        ----------
+        images : collection of str
+            Names of embeddings. TRIDENT, CLAM and STAMP name them after the slide file without its suffix.
+        """
+        names, findings = match_names(self.labels, images, where=str(self.path))
+        report_findings(findings)
+
+        def renamed(cells: Mapping[str, str]) -> dict[str, str]:
+            return {names.get(row, row): cell for row, cell in cells.items()}
+
+        columns = {name: renamed(cells) for name, cells in self.columns.items()}
+        return LabelTable(self.path, renamed(self.labels), renamed(self.groups), columns)
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Read a table of labels, see `read_csv`.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with columns for the image id (``image_id``, or ``slide_id`` as in CLAM), the label and, if any, the
+        group; see `bchisto.core.formats.columns`.
+
+    Raises
+    ------
+    InputError
+        There is no such file or column, an id is empty or repeated, or there are no rows.
+    """
+    if not path.is_file():
+        raise MissingInputError("{labels} {}: no such table; it has the columns {}", path, _EXPECTED)
+    table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
+    ids = table.choose(IMAGE)
+    label = table.choose(LABEL, without=[ids])
+    group = table.choose(GROUP, without=[ids, label])
+    table.log_columns({IMAGE: ids, LABEL: label, GROUP: group})
+    if table.overlong:
+        raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
+                         "comma in quotes")  # fmt: skip
+    names, joined = join_groups((row.get(group) or None for _, row in table.rows), where=str(path))
+    report_findings(joined)
+    lines: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    columns: dict[str, dict[str, str]] = {}
+    for number, row in table.rows:
+        image = row[ids]
+        if not image or image in lines:
+            why = f"{image} is already in line {lines[image]}" if image else f"an empty {table.columns[ids]}"
+            raise InputError(f"{path}: line {number}: {why}; remove the row")
+        lines[image] = number
+        labels[image], groups[image] = row[label], names.get(row.get(group, "")) or ""
+        for name, cell in row.items():
+            if cell and name not in (ids, label):
+                columns.setdefault(name, {})[image] = cell
+    if not labels:
+        raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
+    return LabelTable(path, labels, groups, columns)
