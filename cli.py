@@ -47,6 +47,16 @@ _GROUPS = {
 """Commands by group, in the order of the help."""
 
 _COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
+_BESIDE = {
+    "demo": "trial",
+    "stain": "data",
+    "export": "predict",
+    "serve": "predict",
+    "status": "runs",
+    "doctor": "runs",
+}
+"""Commands in the module of another; every other command has a module of its name."""
+
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
 """Largest number of characters of an error, which may quote a cell of a megabyte from a damaged table."""
@@ -74,7 +84,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
+        command = getattr(import_module(f".commands.{_BESIDE.get(cmd_name, cmd_name)}", __package__), cmd_name)
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

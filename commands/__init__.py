@@ -1,7 +1,6 @@
 """The commands, one module each: parse options, call a function of the library, print the result."""
 
-from .flags import in_flags, invoked
 from .help import WIDTH, full_help
-from .terminal import Handler, count_repeated, put
+from .terminal import Handler, count_repeated, in_flags, invoked, put
 
 __all__ = ["WIDTH", "Handler", "count_repeated", "full_help", "in_flags", "invoked", "put"]

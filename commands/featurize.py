@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core import counted
+from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, quoted
-from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, PRESET_HELP, Command, Offered, flag, options_of, preset_flag
 from .then import LINEAR, fewer_folds, given_options, typed_names
 

@@ -1,4 +1,4 @@
-"""``bchisto predict``."""
+"""``bchisto predict``, ``bchisto serve`` and ``bchisto export``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,60 @@ from typing import Any
 import click
 
 from .ending import done, echo, quoted
-from .options import OUT_FILE, PATH, Command, bundle_options, flag, options_of
+from .options import OUT_FILE, OUT_FOLDER, PATH, Command, argument, bundle_options, flag, options_of
+
+
+def _export_options() -> Iterator[click.Parameter]:
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield flag("--to", group="Output", type=OUT_FOLDER, required=True, help="The new folder.")
+
+
+@click.command(cls=Command, options=_export_options)
+def export(model: Path, to: Path) -> None:
+    """Put a model into a folder that can be published: the file, and a model card.
+
+    What only you know is a marked blank in the card.
+
+    \b
+    Example: bchisto export run/boost/10-lightgbm --to published
+    """
+    from ..predict import export as run
+
+    card = run(model, to=to)
+    done([card], then=f"fill in the blanks of {quoted(card)}")
+
+
+def _serve_options() -> Iterator[click.Parameter]:
+    from ..apps.serve import ServeSettings
+
+    yield argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL|RUN...")
+    yield flag(
+        "--weights",
+        group="Features",
+        multiple=True,
+        help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
+    )
+    yield from options_of(ServeSettings)
+
+
+@click.command(cls=Command, options=_serve_options, first=("runs", "keep", "port"))
+def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> None:
+    """Show a web page on this machine: drop images, get classes, maps and the table.
+
+    Open the address that it prints; Ctrl-C ends it. No image leaves the machine, and none is kept without --keep.
+
+    \b
+    Example: bchisto serve run/boost/10-lightgbm/model.bchisto
+    """
+    from ..apps.serve import ServeSettings
+    from ..apps.serve import serve as run
+    from ..core import from_options
+
+    def ready(address: str) -> None:
+        echo(address)
+        echo("open this address in a browser; Ctrl-C ends the page", err=True)
+
+    run(models, weights=weights, settings=from_options(ServeSettings, options), ready=ready)
 
 
 def _options() -> Iterator[click.Parameter]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, reported_last, results
-from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 

@@ -1,15 +1,84 @@
-"""``bchisto runs``: list, show, diff."""
+"""``bchisto runs``, ``bchisto status`` and ``bchisto doctor``."""
 
 from __future__ import annotations
 
 import json
+import logging
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .ending import echo
-from .options import PATH, Group
+from .options import PATH, Command, Group, argument, flag
+from .terminal import in_flags
+
+_WATCHED, _WATCH_SECONDS = 3, 10.0
+"""The exit code while work is in progress, and the interval of ``--watch``."""
+
+
+def _status_options() -> Iterator[click.Parameter]:
+    yield argument("run", type=PATH)
+    yield flag("--json", is_flag=True, help="Print all of it as JSON.")
+    yield flag("--watch", is_flag=True, help="Print it again every 10 seconds while work is in progress.")
+
+
+@click.command(cls=Command, options=_status_options)
+@click.pass_context
+def status(context: click.Context, /, run: Path, **shown: bool) -> None:
+    """Show which part of RUN is done, who works on the rest, and the next command.
+
+    Exit code 0: done; 1: failed, interrupted or stalled, so that somebody must act; 3: in progress; 4: nothing yet.
+
+    \b
+    Example: bchisto status run --watch
+    """
+    from ..apps.submit import read_status, status_lines
+    from ..core.jobs import json_text
+
+    while True:
+        now = read_status(run)
+        echo(*[json_text(now.content())] if shown["json"] else status_lines(now), lines=True)
+        if not shown["watch"] or now.exit_code != _WATCHED:
+            context.exit(now.exit_code)
+        time.sleep(_WATCH_SECONDS)
+
+
+def _doctor_options() -> Iterator[click.Parameter]:
+    yield flag(
+        "--out", group="Output", type=PATH, default=".", help="Where results will go: is it writable, is there room?"
+    )
+    yield flag("--images", group="Input", type=PATH, help="A dataset: can it be read?")
+    yield flag("--run", group="Input", type=PATH, help="A run folder: how did its commands end?")
+    yield flag("--model", group="Input", type=PATH, help="A model file: does it load with its weights?")
+    yield flag("--slurm", group="Speed", is_flag=True, help="Does Slurm answer?")
+    yield flag("--dask", group="Speed", metavar="ADDRESS", help="A Dask scheduler: what do its workers lack?")
+    yield flag("--online", group="Input", is_flag=True, help="Use the network: can missing weights be fetched?")
+    yield flag("--json", "as_json", group="Output", is_flag=True, help="Print JSON.")
+
+
+@click.command(cls=Command, options=_doctor_options)
+def doctor(out: Any, as_json: bool, **named: Any) -> None:
+    """Check this machine: what will fail, and what helps.
+
+    Prints what needs attention, with -v everything. Exit code 1 if something will fail. Nothing that it prints names a
+    person or a folder of yours, so that it can be pasted into a report.
+
+    \b
+    Example: bchisto doctor --out run --model model.bchisto
+    """
+    from ..apps.doctor import as_json as plain
+    from ..apps.doctor import as_lines, examine
+
+    every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
+    checks = examine(out, **named, write=in_flags(doctor))
+    if as_json:
+        echo(json.dumps(plain(checks), indent=2), lines=True)
+    else:
+        echo(*as_lines(checks, every=every))
+    click.get_current_context().exit(1 if plain(checks)["failed"] else 0)
 
 
 @click.group(cls=Group)

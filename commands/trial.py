@@ -1,17 +1,45 @@
-"""``bchisto trial``."""
+"""``bchisto trial`` and ``bchisto demo``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
+from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, quoted, reported_last, results
 from .featurize import featurize
-from .fetching import fetch_missing, yes_flag
 from .options import OUT_FOLDER, Command, flag, options_of
 from .then import given_options
+
+
+def _demo_options() -> Iterator[click.Parameter]:
+    from ..core.jobs import Work
+
+    yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
+    yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
+    yield flag("--seed", type=int, default=0, help="Random seed.")
+    yield from options_of(Work, "jobs")
+
+
+@click.command(cls=Command, options=_demo_options)
+def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
+    """Try all of it on synthetic tissue, in minutes on a laptop.
+
+    \b
+    Example: bchisto demo --out demo-run
+    """
+    from ..apps.recipes import demo as run
+    from ..core.jobs import Work
+
+    boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
+    results(boosted.summary(), set())
+    done(
+        [boosted.report, boosted.model],
+        then="bchisto trial --images DIR",
+    )
 
 
 def _options() -> Iterator[click.Parameter]:

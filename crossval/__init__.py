@@ -4,7 +4,6 @@
 share: shards, resuming, outputs and reports.
 """
 
-from .card import write_card
 from .outputs import Outputs
 from .result import CrossValidation
 from .training import LabelledImages, Training, cross_validate
@@ -15,5 +14,4 @@ __all__ = [
     "Outputs",
     "Training",
     "cross_validate",
-    "write_card",
 ]

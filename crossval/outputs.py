@@ -26,8 +26,7 @@ from ..evaluate import (
     unsure_rule,
     variance_split,
 )
-from ..evaluate.report import choose_samples, reporting, write_report
-from .card import write_card
+from ..evaluate.report import choose_samples, reporting, write_card, write_report
 from .result import CrossValidation
 from .training import Training
 

@@ -1,7 +1,6 @@
 """Encoders as ONNX files, run by onnxruntime, with the file beside each that says how images are prepared.
 
-A runtime may load libraries for custom operators, and values from any path that a tensor names. So files with custom
-operators, or with values outside their folder, are refused.
+A runtime may load libraries for custom operators, and values from any path that a tensor names: both are refused.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ from .engines import openvino_core
 from .loading import first_line, read_json_object
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
-_DOMAINS = ("", "ai.onnx")
-"""Domains of the operators that every runtime has."""
+_DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
 
 
 @dataclass(frozen=True)

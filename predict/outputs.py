@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ..core import InputError, PathInput, as_frame, as_path, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
 from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
-from ..crossval import write_card
 from ..evaluate import NOTHING_LEARNT, apply_temperature
+from ..evaluate.report import write_card
 from .model import find_bundle, load_bundle
 from .predicted import Outliers, Predicted, Prediction
 from .records import Table, notes_of_training

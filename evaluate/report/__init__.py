@@ -4,7 +4,7 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 """
 
 from .answer import comparison_lines, headline, wrapped
-from .card import measured, model_card
+from .card import measured, write_card
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
 from .published import PublishedFigure, PublishedTable, write_published
 from .report import choose_samples, reporting, surest, thumbnail, write_report
@@ -23,7 +23,6 @@ __all__ = [
     "comparison_lines",
     "headline",
     "measured",
-    "model_card",
     "page_templates",
     "render_page",
     "reporting",
@@ -31,6 +30,7 @@ __all__ = [
     "surest",
     "thumbnail",
     "wrapped",
+    "write_card",
     "write_evaluation",
     "write_page",
     "write_published",

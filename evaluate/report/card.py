@@ -1,11 +1,15 @@
-"""The card of a model: what stands beside it where models are published."""
+"""The card of a model, which stands beside it where models are published."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ...core.formats import file_sha256
+from ...core.jobs import atomic_output
+from ...core.models import BundleFacts, bundle_lines
 from .answer import sentences, warnings_of
 from .methods import cite
 from .page import render
@@ -13,53 +17,47 @@ from .page import render
 _TODO = "**to be filled in by the author**"
 
 
-def model_card(
-    *,
-    name: str,
-    file: str,
-    note: str,
-    classes: Sequence[str],
-    licences: Sequence[str],
-    facts: Sequence[tuple[str, str]],
-    banners: Sequence[str],
-    metrics: Mapping[str, Any] | None,
-) -> str:
+_NOTE = (
+    "Made with bchisto, for research only. It is not a medical device, and nothing that it predicts is a diagnosis. "
+    "It was not tested on images of other laboratories unless the sections below state it."
+)
+
+
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
     What only the author knows is a marked blank.
 
     Parameters
     ----------
-    name, file : str
-        What the model and its file are called.
-    note : str
-        What it is not made for.
-    classes : sequence of str
-    licences : sequence of str
-        Of the weights that the model holds or needs, a line each.
-    facts : sequence of (str, str)
-        Description of the models.
-    banners : sequence of str
-        What a reader of predictions must know.
+    path : Path
+        The card to write.
+    model : Path
+        The model file.
+    bundle : BundleFacts
+        Facts from the model file.
     metrics : mapping or None
-        What ``metrics.json`` beside the model holds.
+        Content of the ``metrics.json`` next to it.
     """
     run: Mapping[str, Any] = (metrics or {}).get("run", {})
     text, sources = cite(" ".join(run.get("methods", ())))
-    return render(
+    name = model.absolute().parent.name or model.stem
+    card = render(
         "card.md",
         name=name,
-        file=file,
-        note=note,
+        file=model.name,
+        note=_NOTE,
         todo=_TODO,
-        classes=classes,
-        licences=licences,
-        facts=facts,
-        banners=[re.sub(r"\s+", " ", banner) for banner in banners],
+        classes=bundle.classes,
+        licences=list(bundle.licences()),
+        facts=bundle_lines(bundle, file_sha256(model)),
+        banners=[re.sub(r"\s+", " ", banner) for banner in bundle.banners],
         **measured(name, metrics),
         methods=text,
         sources=sources,
     )
+    with atomic_output(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
 
 
 def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:

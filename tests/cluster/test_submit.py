@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from bchisto.apps.submit import Request, make_plan
 from bchisto.apps.submit.plan import JobStage, Plan
-from bchisto.commands.flags import in_flags
 from bchisto.commands.submit import submit
+from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
 from job_chain import BOOST, FEATURES, assert_equal, chain
 

@@ -141,7 +141,7 @@ def test_nobody_is_there_to_accept(fetch, tmp_path):
 
 
 def test_somebody_declines(monkeypatch):
-    from bchisto.commands.fetching import fetch_with_consent
+    from bchisto.commands.encoder import fetch_with_consent
     from bchisto.core import WeightsError
     from bchisto.encoders.catalogue import CATALOGUE
     from bchisto.encoders.fetch import Offer

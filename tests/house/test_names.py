@@ -13,7 +13,7 @@ import bchisto
 import click
 import pytest
 from bchisto.cli import cli
-from bchisto.commands.flags import in_flags, invoked
+from bchisto.commands.terminal import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images

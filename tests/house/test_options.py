@@ -12,7 +12,7 @@ import pytest
 from bchisto.apps.explain import ExplainSettings
 from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice
-from bchisto.cli import _COMMANDS, cli
+from bchisto.cli import _BESIDE, _COMMANDS, cli
 from bchisto.core import declared_options, from_options
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection
@@ -28,7 +28,10 @@ ROOT = Path(bchisto.__file__).parent
 def commands(group=None, path=""):
     """Yield (name, command) of every command, also of those in groups."""
     named = (
-        [(name, getattr(importlib.import_module(f"bchisto.commands.{name}"), name)) for name in _COMMANDS]
+        [
+            (name, getattr(importlib.import_module(f"bchisto.commands.{_BESIDE.get(name, name)}"), name))
+            for name in _COMMANDS
+        ]
         if group is None
         else group.commands.items()
     )
