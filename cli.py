@@ -48,12 +48,12 @@ _GROUPS = {
 
 _COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
 _BESIDE = {
-    "demo": "trial",
+    **dict.fromkeys(("trial", "demo"), "reproduce"),
     "stain": "data",
-    "export": "predict",
-    "serve": "predict",
-    "status": "runs",
-    "doctor": "runs",
+    "finetune": "boost",
+    "features": "featurize",
+    **dict.fromkeys(("explain", "serve", "export"), "predict"),
+    **dict.fromkeys(("status", "doctor"), "runs"),
 }
 """Commands in the module of another; every other command has a module of its name."""
 

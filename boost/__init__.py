@@ -9,8 +9,8 @@ from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES, TrainingReference
-from .settings import BoostSettings, FeatureChoice
-from .train import train
+from .sources import BoostSettings, FeatureChoice
+from .training import train
 from .trees import BinnedRows, fit_text, pack_text, parse_model
 
 __all__ = [

@@ -1,20 +1,122 @@
-"""Find the feature files of a run, and check that they belong together."""
+"""Settings of training, and the features that it reads."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, StoreError, few
+from ..core import (
+    InputError,
+    Many,
+    Message,
+    MissingInputError,
+    PathInput,
+    Settings,
+    StoreError,
+    as_paths,
+    as_texts,
+    few,
+    option,
+)
 from ..core.formats import refuse_deadly
 from ..core.runs import ImageChange, Known
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, open_store
+from .heads import HEADS, get_head, list_heads
+from .presets import PRESETS, Preset, parse_params
+
+
+def _written(params: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in params.items()]
+
+
+def _as_params(value: Any, name: str) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else parse_params(as_texts(value or (), name))
+
+
+@dataclass(frozen=True)
+class FeatureChoice(Settings):
+    """The features for training, and the labels and classes of their images."""
+
+    features: tuple[Path, ...] = option(
+        (),
+        group="Input",
+        help="Feature files or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
+        "or a folder of .h5, one a slide.",
+    )
+    labels: Path | None = option(
+        None, group="Input", help="Labels of embeddings that hold none: a table image_id,label[,group]."
+    )
+    classes: tuple[str, ...] = option((), commas=True, help="Class order; default: that of the feature files.")
+
+    @classmethod
+    def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:
+        """Return a choice from an argument that may be a choice, paths, or None."""
+        if value is None:
+            return cls()
+        return value if isinstance(value, FeatureChoice) else cls(as_paths(value, "features"))
+
+
+@dataclass(frozen=True)
+class BoostSettings(Settings):
+    """Settings of training and of its outputs."""
+
+    heads: tuple[str, ...] = option(
+        ("lightgbm",),
+        group="Training",
+        flag="head",
+        choices=HEADS,
+        more=list_heads,
+        distinct=True,
+        help="Classifier: LightGBM; scikit-learn's logistic regression or support vectors; or the field's few-shot "
+        "classifiers (nearest neighbours, class means, discriminant analysis).",
+    )
+    seeds: int = option(
+        5, group="Training", least=1, help="Ensemble members per fold, of classifiers that have a seed."
+    )
+    preset: str = option(
+        "published",
+        group="Training",
+        choices=tuple(PRESETS),
+        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set classifiers "
+        "(svm and lightgbm) and seeds (2 and 1).",
+    )
+    params: Mapping[str, Any] = option(
+        factory=dict,
+        flag="param",
+        metavar="KEY=VALUE",
+        form=_as_params,
+        plain=_written,
+        help="A LightGBM parameter on top of the preset.",
+    )
+    name: str = option(
+        "",
+        decides=False,
+        help="Added to the folder's name, so that other features or settings get a folder of their own.",
+    )
+    seed: int = option(0, help="Random seed of folds that are drawn.")
+
+    def validate(self) -> None:
+        """Refuse a name that cannot be part of a folder's name, and unknown classifiers."""
+        if not re.fullmatch(r"[\w.+-]*", self.name):
+            raise InputError(
+                "{name} {}: give letters, digits, dots, hyphens or underscores: it names a folder", self.name
+            )
+        for head in self.heads:
+            get_head(head)
+
+    @property
+    def lightgbm(self) -> Preset:
+        """The preset of LightGBM with the changes by `params`."""
+        return PRESETS[self.preset].with_params(self.params)
+
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..core import counted, from_options, written
-from .ending import done, echo, quoted, show_commands
+from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .featurize import featurize
 from .options import (
     OUT_FILE,
@@ -29,7 +29,6 @@ from .options import (
     preset_flag,
 )
 from .terminal import in_flags
-from .then import next_commands, typed_names
 
 
 def _options() -> Iterator[click.Parameter]:

@@ -22,7 +22,6 @@ from .folds.folds import FoldChoice, fold_plan, fold_plans, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .groups import join_groups
 from .images import is_blank, read_headers
 from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256, report_pixels, unique_images
 from .images.copies import Copy, find_copies
@@ -40,7 +39,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .names import match_names
+from .names import join_groups, match_names
 from .selection import ImageSelection, LeastSize, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files

@@ -21,7 +21,6 @@ from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import part_of
 from .findings import Finding
-from .groups import settle_groups
 from .images import same_content
 from .layouts import (
     BESIDE,
@@ -32,6 +31,7 @@ from .layouts import (
     recognise_layout,
     show_context,
 )
+from .names import settle_groups
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,8 @@ from .engines import ENGINES, compile_tensors, executed_precision, imitates_bflo
 from .fetch import fetch as fetch_encoder
 from .fetch import fetched_folder
 from .fetch import look_up as look_up_encoder
-from .geometry import Axis, map_axes
 from .loading import WeightArrays, fill_weights, read_weight_arrays
-from .network import canonical_names, precision_policy, variables_of
+from .network import Axis, canonical_names, map_axes, precision_policy, variables_of
 from .opening import (
     cached_encoder,
     gives_maps,

@@ -20,7 +20,7 @@ from . import network
 from . import weights as weight_files
 from .card import EncoderCard, check_crops
 from .engines import compile_network
-from .geometry import Places
+from .network import Places
 from .registry import EncoderSpec, get_spec
 
 

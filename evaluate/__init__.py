@@ -5,16 +5,37 @@ class or a predicted class.
 """
 
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
-from .calibration import unsure_rule
+from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import Evaluation, evaluate, measure, read_facts
 from .influence import Part
 from .intervals import precision_difference
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .metrics import compute_metrics
+from .metrics import (
+    TWO_CLASS_RULES,
+    TwoClassView,
+    compute_metrics,
+    default_positive,
+    positive_mask,
+    two_class_scores,
+    two_sides,
+)
 from .operating import fold_curves
-from .panel import Panel, Sample, called, html_confusion, images_tested, joined_versions, name_of, nested, rows_of
-from .paper import PaperTable, paper_table, spread_sentence, variance_split
+from .panel import (
+    Panel,
+    PaperTable,
+    Sample,
+    called,
+    html_confusion,
+    images_tested,
+    joined_versions,
+    name_of,
+    nested,
+    paper_table,
+    rows_of,
+    spread_sentence,
+    variance_split,
+)
 from .predictions import (
     NOTHING_LEARNT,
     PredictionTable,
@@ -25,8 +46,6 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .temperature import apply_temperature, negative_log_likelihood, shrunk_temperature
-from .two_class import TWO_CLASS_RULES, TwoClassView, default_positive, positive_mask, two_class_scores, two_sides
 from .variance import CROSS_VALIDATION, Interval, Units, share_interval
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Settings, option
+from .metrics import default_positive, positive_mask
 from .predictions import PredictionTable
-from .two_class import default_positive, positive_mask
 
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
 """Rules: the mean or the sum of the probabilities, the plurality of predicted classes, and for two classes: positive if

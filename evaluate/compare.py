@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
+from .influence import LEVEL
 from .intervals import paired_differences
+from .metrics import TwoClassView, default_positive, positive_mask
 from .predictions import PredictionTable, take_rows
-from .spread import LEVEL
-from .two_class import TwoClassView, default_positive, positive_mask
 from .variance import Units
 
 FOLDS, FOLDS_OF_GROUPS = 1.155, 1.3

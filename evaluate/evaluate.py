@@ -16,11 +16,10 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
 from .intervals import table_intervals
-from .metrics import compute_metrics
+from .metrics import TwoClassView, compute_metrics
 from .panel import Panel, html_confusion, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds, ungrouped
 from .read_table import TableChoice, read_predictions
-from .two_class import TwoClassView
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")
 """Tables of a run; ``metrics.json`` in the same folder has what a reader must know of them."""

@@ -12,10 +12,10 @@ import numpy as np
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import FACTS_FILE, read_dataset_facts
+from .metrics import two_sides
 from .operating import called_point
 from .panel import Panel, nested
 from .predictions import PredictionTable, take_rows
-from .two_class import two_sides
 from .variance import Interval, Units
 
 _FIGURES = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .influence import Part, all_or_none, difference, f1_part, share_part
+from .influence import LEVEL, Part, all_or_none, difference, f1_part, share_part, spread
 from .known_metrics import (
     CLASS_METRICS,
     MetricSpec,
@@ -21,9 +21,8 @@ from .known_metrics import (
     two_class_auc,
     unit_mean,
 )
+from .metrics import TwoClassView, default_positive, positive_mask, two_sides
 from .predictions import PredictionTable, bootstrap_counts, take_rows, ungrouped
-from .spread import LEVEL, spread
-from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 from .variance import Interval, Units, difference_interval, interval
 
 Difference = dict[str, Any]

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import plural
-from .influence import RANKED, Mask, Part, Values, Whole, share_part
+from .influence import LEVEL, RANKED, Mask, Part, Values, Whole, exact, freedom, kish, mid_p, share_part, spread, wilson
 from .predictions import PredictionTable, sampling_units
-from .spread import LEVEL, exact, freedom, kish, mid_p, spread, wilson
 
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since

@@ -46,8 +46,7 @@ def read_npz(path: Path) -> Embeddings:
     Raises
     ------
     InputError
-        The file is damaged, too large, without features or ids, or has arrays of Python objects; or see
-        `Embeddings.of`.
+        The file is damaged, too large, without features or ids, or has Python objects; or see `Embeddings.of`.
     """
     with reading(path, "not an NPZ file, or damaged ({})"):
         check_zip(path, members=limits.EMBEDDING_ARRAYS)

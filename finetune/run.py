@@ -48,7 +48,7 @@ def finetune(
         How the work is done; a unit is a fold. The default is a process per core, or one per GPU if Keras's backend
         finds any. If its `skip_errors` is True, images that cannot be used are listed in ``RUN/finetune/failures.csv``.
     view : TwoClassView, optional
-        As in `bchisto.boost.train`.
+        As in `bchisto.boost.training`.
     notes : sequence of str
         Notes that every output shows first.
     tensorboard : bool

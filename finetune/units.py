@@ -17,13 +17,12 @@ from ..core.jobs import Ticker, read_pack, write_pack
 from ..core.models import pack_arrays
 from ..data import ImageRecord, decode_whole
 from .batches import Source, outputs_of, still_batches, training_batches
-from .fit import TrainingPlan, loss_weights, train_model, training_samples
+from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
 from .patches import cut_region
 from .pretrained import network_arrays
 from .settings import FinetuneSettings, class_factors
-from .state import training_variables
 
 _STEPS = 3
 """Number of timed steps, after a first step that compiles."""

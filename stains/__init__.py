@@ -4,11 +4,19 @@ Input and output are ``uint8`` arrays of shape (height, width, 3), with channels
 """
 
 from .check import GREY_PICTURE, PALE, StainCheck, check_stains, doubt_causes, is_grey, stain_notes
+from .colours import (
+    TRANSMITTED_LIGHT,
+    TREATMENTS,
+    HeAugmenter,
+    augment_he,
+    augmentation_matrix,
+    check_rgb,
+    optical_density,
+    treat,
+)
 from .foreign import foreign_pixels
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import CHECKED, ROBUST, STAIN_METHODS, Normalizer, make_normalizer
-from .ruifrok import TRANSMITTED_LIGHT, HeAugmenter, augment_he, augmentation_matrix, check_rgb, optical_density
-from .treatments import TREATMENTS, treat
 
 __all__ = [
     "CHECKED",

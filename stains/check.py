@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import Message, few
+from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
 from .macenko import StainEstimate, stained_pixels
 from .methods import ROBUST
-from .ruifrok import RUIFROK_FROM_HED, Image, check_rgb
 
 WHITE: Final = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that

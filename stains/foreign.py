@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .ruifrok import Image, check_rgb, optical_density
+from .colours import Image, check_rgb, optical_density
 
 Mask = npt.NDArray[np.bool_]
 

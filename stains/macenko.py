@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import TissueError
+from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 from .foreign import Mask, beside, foreign_pixels
-from .ruifrok import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 
 Array = npt.NDArray[np.float64]
 

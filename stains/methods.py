@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core import DependencyError, InputError, TissueError, how_to_install, one_of
+from .colours import TRANSMITTED_LIGHT, TREATMENTS, Image, treat
 from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, StainEstimate
-from .ruifrok import TRANSMITTED_LIGHT, Image
-from .treatments import TREATMENTS, treat
 
 _RAMP_PIXELS = 256
 """Side of the reference image, pixels."""

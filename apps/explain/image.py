@@ -1,24 +1,202 @@
-"""Explain single images, in this process or in a worker."""
+"""Explain one image, by a network or a boosted ensemble."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import ImageError
+import numpy as np
+
+from ...core import ImageError, InputError, Message
 from ...core.jobs import Ticker
 from ...data import ImageRecord
-from ...finetune import CnnModel
+from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ...predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
-from .explanation import Explanation, shown_picture
-from .graph import Graph
-from .methods import METHODS, ExplainSettings, Method, class_of
-from .networks import NetworkExplainer, graphs_of
+from .explanation import Explanation, Picture, shown_picture
+from .gradient_maps import mean_colour
+from .graph import Floats, Graph
+from .methods import METHODS, ExplainSettings, Method, answered, class_of
+
+_AT_ONCE = 16
+"""Number of patches in memory at once."""
+
+_OF_PATCHES = (
+    "Each position shows what the networks predict for the patches that cover it; in training a patch had the label of "
+    "its whole image, so this is not a segmentation or a probability of a lesion."
+)
+"""Limitations of ``map`` for networks; for those of boosted ensembles see `METHODS`."""
+
+Box = tuple[float, float, float, float]
+"""Top, left, bottom and right of a patch, as fractions of the image."""
+
+Boxes = list[Box]
+
+_TILE = 176
+"""Longest side of a small picture, in pixels."""
+
+
+class NetworkExplainer:
+    """Explains images with the networks of a model file.
+
+    Parameters
+    ----------
+    model : CnnModel
+    method : Method
+    settings : ExplainSettings
+    graphs : sequence of Graph, optional
+        Result of `graphs_of`, to share it between several explainers of one model.
+
+    Raises
+    ------
+    InputError
+        There is no such layer, the method is ``map`` and the networks see whole images, or see `Method.check`.
+    """
+
+    def __init__(
+        self, model: CnnModel, method: Method, settings: ExplainSettings, *, graphs: Sequence[Graph] | None = None
+    ) -> None:
+        self._model, self._method, self._settings = model, method, settings
+        self._graphs = graphs_of(model) if graphs is None else graphs
+        first = self._graphs[0]
+        self._size = int(first.shapes[first.entry][1])
+        if method.name == "map" and model.bundle.settings.rule.kind == "resize":
+            raise InputError(
+                Message("{method} map: needs a network of patches, this one sees the image as a whole; use occlusion")
+            )
+        needs_layer = settings.layer or method.default_layer
+        self._tensor = first.tensor_of(settings.layer, method=method.name) if needs_layer else None
+        if method.check is not None:
+            method.check(first, self._tensor)
+
+    def of_model(self, target: int | None) -> Explanation:
+        """Explain the first network, without an image."""
+        assert self._method.of_model is not None
+        pictures = self._method.of_model(
+            self._graphs[0], self._model.bundle.classes, target, self._tensor, self._settings
+        )  # fmt: skip
+        name = f"{self._model.bundle.settings.network}, first model"
+        return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
+
+    def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
+        """Explain one image.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be used.
+        """
+        ((_, shares, pixels, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
+        if isinstance(shares, str):
+            raise ImageError(shares)
+        blank, index = answered(
+            self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target
+        )  # fmt: skip
+        patches, boxes = self._patches(record)
+        if self._method.of_patch is not None:
+            return self._of_patch(blank, patches, boxes, index)
+        if (map_of := self._method.values) is None:
+            return self._map(blank, patches, boxes, index)
+        maps = self._over_models(patches, lambda graph, batch: map_of(graph, batch, index, self._tensor))
+        values = _together(maps, boxes, picture.shape)
+        if self._method.shares:  # keep the sum: each pixel of the network covers several displayed pixels
+            top, left, bottom, right = boxes[0]
+            values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
+        return replace(blank, values=values)
+
+    def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
+        """Apply a function to all patches in batches, and return the mean over the models."""
+        parts = np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))
+        return np.concatenate([np.mean([function(graph, batch) for graph in self._graphs], axis=0) for batch in parts])
+
+    def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
+        """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
+        assert blank.picture is not None
+        classes, shape = self._model.bundle.classes, blank.picture.shape
+
+        def shares(graph: Graph, batch: Floats) -> Floats:
+            return np.asarray(graph.model.predict_on_batch(batch))
+
+        probabilities = self._over_models(patches, shares)
+        empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
+        base = self._over_models(np.asarray(empty, np.float32), shares)[0, target]
+        maps = [_together(probabilities[:, [[index]]], boxes, shape) for index in range(len(classes))]
+        overall = classes[int(np.argmax([values.mean() for values in maps]))]
+        return replace(
+            blank, values=maps[target], limits=(0.0, 1.0), caution=_OF_PATCHES, overall=overall,
+            centre=float(base), base="what the networks answer to only the mean colour of the image",
+        )  # fmt: skip
+
+    def _of_patch(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
+        """Explain with the units of one layer of the first network, for the middle patch if there are several."""
+        assert self._method.of_patch is not None
+        assert blank.picture is not None
+        middle, shape = len(boxes) // 2, blank.picture.shape
+        box = boxes[middle]
+        if len(boxes) > 1:
+            top, left, bottom, right = box
+            where = (f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
+                     f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top")  # fmt: skip
+            blank = replace(blank, notes=(where, *blank.notes))
+        pictures = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
+        blank = replace(blank, tiles=_as_in(pictures.tiles, box, shape), arrays=pictures.arrays)
+        if pictures.values is None:
+            return replace(blank, target="")
+        return replace(blank, values=_together(pictures.values[np.newaxis], [box], shape), limits=(0.0, 1.0))
+
+    def _patches(self, record: ImageRecord) -> tuple[Floats, Boxes]:
+        """Return the patches of an image, shape (n, size, size, 3), and their boxes. A grid replaces random patches."""
+        bundle = self._model.bundle
+        rule = bundle.settings.rule
+        image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
+        height, width = image.shape[:2]
+        if rule.kind == "random":
+            rule = PatchRule("sliding", rule.side)
+        bank = ImageBank.of([image], [record.image_id])
+        corners = rule.corners(height, width, entropy=(0,))
+        patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
+        side = (rule.side, rule.side) if rule.side else (height, width)
+        boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
+                 for top, left in corners]  # fmt: skip
+        return np.stack(patches).astype(np.float32), boxes
+
+
+def graphs_of(model: CnnModel) -> list[Graph]:
+    """Return the networks of a model as graphs."""
+    return [Graph(network) for network in model.bundle.models.values()]
+
+
+def _as_in(tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]) -> tuple[tuple[str, Picture], ...]:
+    """Resize small pictures, which are squares for the network, to the proportions of the region that they show."""
+    import cv2
+
+    top, left, bottom, right = box
+    height, width = (bottom - top) * shape[0], (right - left) * shape[1]
+    scale = _TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return tuple((caption, np.asarray(cv2.resize(
+        tile, size, interpolation=cv2.INTER_NEAREST if max(tile.shape) < _TILE / 4 else cv2.INTER_AREA
+    ), np.uint8)) for caption, tile in tiles)  # fmt: skip
+
+
+def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
+    """Combine the maps of patches into a map of the whole image. Overlapping patches are averaged."""
+    import cv2
+
+    total, times = np.zeros(shape[:2]), np.zeros(shape[:2])
+    for patch, (top, left, bottom, right) in zip(values, boxes, strict=True):
+        rows = slice(round(top * shape[0]), max(round(top * shape[0]) + 1, round(bottom * shape[0])))
+        columns = slice(round(left * shape[1]), max(round(left * shape[1]) + 1, round(right * shape[1])))
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        interpolation = cv2.INTER_AREA if size[0] < patch.shape[1] else cv2.INTER_LINEAR
+        total[rows, columns] += cv2.resize(np.asarray(patch, np.float64), size, interpolation=interpolation)
+        times[rows, columns] += 1
+    return np.asarray(total / np.maximum(times, 1), np.float32)
+
 
 Explainer = Callable[["ImageRecord | None"], Explanation]
 """A function that explains an image or, given None, the model itself."""

@@ -36,9 +36,8 @@ from ...finetune import CnnModel
 from ...predict import Model, advised, check_sizes, find_bundle, new_images, notes_of_training, packages_of, ready_model
 from .draw import Drawn, colour_limits, draw, write_page, write_png, write_sheet
 from .explanation import Explanation
-from .image import Explainer, ExplainUnit, ExplainUnits, make_explainer
+from .image import Explainer, ExplainUnit, ExplainUnits, graphs_of, make_explainer
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
-from .networks import graphs_of
 from .regions import write_regions
 
 _log = logging.getLogger(__name__)

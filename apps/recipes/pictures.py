@@ -15,17 +15,24 @@ from ...crossval import CrossValidation
 from ...data import ImageSelection
 from ...evaluate import PredictionTable
 from ...evaluate.report import reporting, surest
-from ..explain import ExplainSettings, explain, settings_of
-from .methods import RECIPE_METHODS
+from ..explain import METHODS, ExplainSettings, Method, explain, settings_of
 from .parts import write_list
 from .recipe import Recipe
 from .tables import Obtained
+from .taylor import TAYLOR
+from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
 
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("variants", "methods", "images_per_class")
 _KNOWN = (*_NEEDED, "part", "layer", "target")
 _PARTS = ("test", "validation")
+
+RECIPE_METHODS: dict[str, Method] = {
+    **METHODS,
+    **{method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)},
+}
+"""All explanation methods by name: those of `explain`, and those that only published systems use."""
 
 
 @dataclass(frozen=True)

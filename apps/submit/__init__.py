@@ -4,9 +4,8 @@ A plan is in ``RUN/jobs/<id>``. A scheduler submits its scripts (`slurm`, or `lo
 command that a person could type. Whether it is done is read from the files of its units.
 """
 
-from .folders import count_groups, stores_of
 from .live import cancel, refuse_live
-from .plan import SINGLE, STAGES
+from .plan import SINGLE, STAGES, count_groups, stores_of
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
 from .submission import (
     SCHEDULERS,

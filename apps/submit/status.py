@@ -17,9 +17,8 @@ from typing import Any
 from ...core import MissingInputError
 from ...core.jobs import format_seconds
 from ...core.runs import RunEntry, read_records, read_run
-from .folders import Folder, Unit, read_folders
 from .live import Queued, ask, last_plan
-from .plan import MERGE, SINGLE, STAGES, Plan
+from .plan import MERGE, SINGLE, STAGES, Folder, Plan, Unit, read_folders
 
 _WORKING = ("running", "queued")
 _STUCK = ("failed", "interrupted", "stalled")

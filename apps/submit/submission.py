@@ -12,9 +12,8 @@ from pathlib import Path
 
 from ...core import InputError, Message, counted
 from ...core.jobs import ensure_folder, this_process
-from . import local, slurm
-from .folders import read_folders
-from .local import script, write_scripts
+from . import slurm
+from . import task as local
 from .plan import (
     MERGE,
     SINGLE,
@@ -25,8 +24,10 @@ from .plan import (
     missing_shards,
     new_folder,
     progress,
+    read_folders,
     was_planned,
 )
+from .task import script, write_scripts
 
 SCHEDULERS = ("slurm", "local")
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Self
 
 from .. import DAMAGE, BundleError, printable
 from ..formats import Archive
-from .archive import write_archive
-from .manifest import check_manifest
+from .archive import check_manifest, write_archive
 
 BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 4

@@ -12,9 +12,8 @@ from ...core import InputError, Message, few
 from ...core.formats import PART, read_csv
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
-from ..groups import barcode_of
 from ..layout import LayoutSpec
-from ..names import PathRule
+from ..names import PathRule, barcode_of
 from ..walk import is_folder, list_images
 from .paths import AROUND, SPLIT, UNCLEAR, Level, levels_of
 

@@ -6,10 +6,9 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 from .answer import comparison_lines, headline, wrapped
 from .card import measured, write_card
 from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
-from .published import PublishedFigure, PublishedTable, write_published
-from .report import choose_samples, reporting, surest, thumbnail, write_report
-from .run_report import write_evaluation, write_run_report
+from .report import choose_samples, reporting, surest, thumbnail, write_evaluation, write_report, write_run_report
 from .sections import class_grid
+from .tables import PublishedFigure, PublishedTable, write_published
 
 __all__ = [
     "Block",

@@ -16,8 +16,7 @@ from .answer import answer
 from .figures import calibration_figure, roc_figure
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid, Section
-from .published import PublishedTable
-from .tables import class_cells, other_figures
+from .tables import PublishedTable, class_cells, other_figures
 
 Metrics = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model
-from bchisto.boost.ensemble import learning_banner, models_without_split
+from bchisto.boost.units import learning_banner, models_without_split
 
 
 def fit(rows, **changes):

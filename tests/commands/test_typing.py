@@ -160,7 +160,7 @@ def test_h_is_short_for_help(cli, words):
 def test_h_does_not_depend_on_who_asked_a_command_first(cli, monkeypatch):
     """click keeps the option of the help that the first context made."""
     import click
-    from bchisto.commands.trial import demo
+    from bchisto.commands.reproduce import demo
 
     monkeypatch.setattr(demo, "_help_option", None)
     demo.get_params(click.Context(demo))

@@ -146,7 +146,7 @@ class Begun(BaseException):
 
 EDGES = {
     "featurize": ("bchisto.featurize.pipeline", "record_run"),
-    "boost": ("bchisto.boost.train", "record_run"),
+    "boost": ("bchisto.boost.training", "record_run"),
     "finetune": ("bchisto.finetune.run", "record_run"),
     "predict": ("bchisto.predict.run", "record_table"),
     "reproduce": ("bchisto.apps.recipes.reproduce", "record_run"),

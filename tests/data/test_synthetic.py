@@ -105,7 +105,7 @@ def test_numbers_out_of_range(tmp_path):
 def test_what_is_drawn_in_a_part_of_the_canvas_is_that_of_the_whole():
     """Contours inside, across the edges and beside the canvas, against drawing over all of it."""
     import cv2
-    from bchisto.data.synthetic.canvas import Canvas
+    from bchisto.data.canvas import Canvas
 
     rng = np.random.default_rng(3)
     for place in range(40):

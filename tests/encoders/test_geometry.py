@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.encoders import build_backbone
-from bchisto.encoders.geometry import Axis, map_axes
+from bchisto.encoders.network import Axis, map_axes
 
 
 def centre_of_gradient(model, size, cell, *, seed):

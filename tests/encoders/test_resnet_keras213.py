@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.encoders import Encoder, build_backbone, weights_of
-from bchisto.encoders.geometry import map_axes
+from bchisto.encoders.network import map_axes
 from bchisto.featurize import FeaturizeSettings
 
 pytestmark = pytest.mark.slow

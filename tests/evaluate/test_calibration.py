@@ -15,9 +15,8 @@ from bchisto.evaluate import (
     shrunk_temperature,
     take_rows,
 )
-from bchisto.evaluate.calibration import recalibration
-from bchisto.evaluate.spread import freedom
-from bchisto.evaluate.temperature import fold_temperatures
+from bchisto.evaluate.calibration import fold_temperatures, recalibration
+from bchisto.evaluate.influence import freedom
 from scipy.special import expit, logit, softmax
 from scipy.stats import t as t_of
 
@@ -174,7 +173,7 @@ def test_the_confidence_is_that_of_the_class_that_is_called():
 
 def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
     """Leaving one patient out makes hundreds of folds: patients and images must not be sought anew for each."""
-    from bchisto.evaluate import temperature
+    from bchisto.evaluate import calibration as temperature
     from bchisto.evaluate.operating import fold_rest
 
     asked = []

@@ -14,10 +14,10 @@ from bchisto.evaluate import (
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.intervals import paired_differences
+from bchisto.evaluate.metrics import TwoClassView
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
-from bchisto.evaluate.two_class import TwoClassView
 from bchisto.evaluate.variance import Units
 from scipy.stats import binom, norm, t
 

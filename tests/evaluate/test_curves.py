@@ -13,9 +13,9 @@ from bchisto.evaluate import (
     evaluate,
     fold_curves,
 )
+from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
-from bchisto.evaluate.report.published import PublishedTable
-from bchisto.evaluate.temperature import fold_temperatures, shrunk_temperature
+from bchisto.evaluate.report.tables import PublishedTable
 
 CLASSES = ("benign", "malignant")
 

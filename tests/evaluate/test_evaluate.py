@@ -214,7 +214,7 @@ def recorded(folder, rng, *, positive, rule="max"):
 
 
 def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
-    from bchisto.evaluate.report import run_report
+    from bchisto.evaluate.report import report as run_report
 
     folder = tmp_path / "run" / "finetune"
     a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")

@@ -9,13 +9,16 @@ from bchisto.evaluate.influence import (
     auc_part,
     difference,
     f1_part,
+    freedom,
+    kish,
     least_agreement,
     matrix_part,
     matthews,
+    mid_p,
     share_part,
+    spread,
 )
 from bchisto.evaluate.operating import point_intervals
-from bchisto.evaluate.spread import freedom, kish, mid_p, spread
 from bchisto.evaluate.variance import difference_interval, interval, normal_interval
 from scipy.stats import binom
 

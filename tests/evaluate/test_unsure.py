@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable, unsure_rule
-from bchisto.evaluate.temperature import fold_temperatures
+from bchisto.evaluate.calibration import fold_temperatures
 from scipy.stats import binomtest
 
 

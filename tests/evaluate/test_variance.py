@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable, variance_split
 from bchisto.evaluate.intervals import table_intervals
-from bchisto.evaluate.paper import spread_sentence
+from bchisto.evaluate.panel import spread_sentence
 from scipy.stats import norm
 
 

@@ -8,9 +8,9 @@ import pytest
 from bchisto.apps.explain import Graph, activation_and_gradient, pull_back
 from bchisto.apps.explain.gradient_maps import gradcam, gradient, input_gradient, occlusion
 from bchisto.apps.explain.methods import feature_maps
-from bchisto.apps.recipes.methods import RECIPE_METHODS
-from bchisto.apps.recipes.methods.networks import check_switches, deconvnet, excite, masks
-from bchisto.apps.recipes.methods.taylor import _shared, check_rules, taylor
+from bchisto.apps.recipes.pictures import RECIPE_METHODS
+from bchisto.apps.recipes.taylor import _shared, check_rules, taylor
+from bchisto.apps.recipes.unit_pictures import check_switches, deconvnet, excite, masks
 from bchisto.core import InputError
 from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response

@@ -142,7 +142,7 @@ def patch_of_mean_colour(image, bundle):
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
     from bchisto.apps.explain import ExplainSettings, Graph, explain, to_numpy
-    from bchisto.apps.recipes.methods import RECIPE_METHODS
+    from bchisto.apps.recipes.pictures import RECIPE_METHODS
     from bchisto.data import ImageRecord
     from bchisto.finetune import CnnBundle, make_reader
     from bchisto.predict import find_bundle
@@ -163,7 +163,7 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
 @pytest.mark.parametrize("method", ["masking", "maximisation"])
 def test_methods_of_recipes(tuned, image, tmp_path, method):
     from bchisto.apps.explain import ExplainSettings, explain
-    from bchisto.apps.recipes.methods import RECIPE_METHODS
+    from bchisto.apps.recipes.pictures import RECIPE_METHODS
 
     settings = ExplainSettings(method, target="benign")
     result = explain(tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS)

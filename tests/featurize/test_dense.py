@@ -12,7 +12,7 @@ from bchisto.core import ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
-from bchisto.encoders.geometry import map_axes
+from bchisto.encoders.network import map_axes
 from bchisto.featurize import (
     FeaturizeSettings,
     View,

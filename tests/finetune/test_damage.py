@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune, state
+from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import fit as state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model

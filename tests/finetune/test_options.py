@@ -76,7 +76,7 @@ def test_the_graph_of_a_frozen_encoder_is_whole(tissue, tmp_path):
 def test_what_another_backend_leaves_to_tensorflow(tmp_path, monkeypatch):
     """Histograms, but no graph; also of weights that are one number, or none."""
     import keras
-    from bchisto.finetune.state import EventLog, _histogram
+    from bchisto.finetune.fit import EventLog, _histogram
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     model = build_model(SMALL, classes=2, fold=1)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, state, units
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, units
+from bchisto.finetune import fit as state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 

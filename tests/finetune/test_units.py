@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, state, units
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, units
+from bchisto.finetune import fit as state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.recipes import load_recipe
-from bchisto.apps.recipes.methods import RECIPE_METHODS
+from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.settings import effective_settings
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from bchisto.stains import HeAugmenter, augment_he, optical_density
-from bchisto.stains.ruifrok import RUIFROK_FROM_HED, RUIFROK_TO_HED
+from bchisto.stains.colours import RUIFROK_FROM_HED, RUIFROK_TO_HED
 
 
 def literal(image, h, e):

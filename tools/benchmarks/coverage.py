@@ -28,11 +28,16 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
 from bchisto.evaluate.calibration import brier_interval, recalibration  # noqa: E402
 from bchisto.evaluate.compare import paired_test  # noqa: E402
-from bchisto.evaluate.influence import agreement, auc_part, matthews, share_part  # noqa: E402
+from bchisto.evaluate.influence import (  # noqa: E402
+    agreement,
+    auc_part,
+    exact,
+    matthews,
+    share_part,
+)
 from bchisto.evaluate.intervals import difference_parts  # noqa: E402
 from bchisto.evaluate.known_metrics import parts_of  # noqa: E402
 from bchisto.evaluate.operating import point_intervals  # noqa: E402
-from bchisto.evaluate.spread import exact  # noqa: E402
 from bchisto.evaluate.variance import Units, difference_interval, interval  # noqa: E402
 from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtrit  # noqa: E402
 

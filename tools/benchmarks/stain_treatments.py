@@ -22,8 +22,8 @@ from bchisto.data import decode_image
 from bchisto.data.synthetic import make_tissue
 from bchisto.stains import MacenkoNormalizer, augment_he, check_stains, optical_density
 from bchisto.stains.check import LEAST_BASIS, MOST_WHITENED
+from bchisto.stains.colours import RUIFROK_FROM_HED
 from bchisto.stains.macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, StainEstimate, stained_pixels
-from bchisto.stains.ruifrok import RUIFROK_FROM_HED
 
 PUBLISHED, ROBUST = MacenkoNormalizer(), MacenkoNormalizer(robust=True)
 

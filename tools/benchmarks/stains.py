@@ -13,8 +13,8 @@ import cv2  # noqa: E402 - after the threads are pinned
 import numpy as np  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
 from bchisto.stains import HeAugmenter, MacenkoNormalizer, check_stains  # noqa: E402
+from bchisto.stains.colours import RUIFROK_FROM_HED, RUIFROK_TO_HED  # noqa: E402
 from bchisto.stains.macenko import REFERENCE_MAXIMA, REFERENCE_STAINS  # noqa: E402
-from bchisto.stains.ruifrok import RUIFROK_FROM_HED, RUIFROK_TO_HED  # noqa: E402
 
 AUGMENTATIONS = 50
 

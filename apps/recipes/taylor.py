@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ....core import InputError, Message
-from ...explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
+from ...core import InputError, Message
+from ..explain import Floats, Graph, Method, Step, linear, pull_back, to_numpy
 
 Values = Mapping[int, Any]
 

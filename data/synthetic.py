@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, OutputError
-from ...core.formats import read_json
-from ...core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
+from ..core import InputError, OutputError
+from ..core.formats import read_json
+from ..core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .canvas import Canvas, fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 
 FIELD_WIDTH = 2048 * 0.42

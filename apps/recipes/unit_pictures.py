@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ....core import InputError, Message
-from ...explain import (
+from ...core import InputError, Message
+from ..explain import (
     METHODS,
     ExplainSettings,
     Floats,
