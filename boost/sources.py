@@ -139,8 +139,8 @@ class Sources:
         Images that feature extraction left out because they could not be used.
     stains : dict of str to StainOutcome
         Results of stain normalisation.
-    content : dict of str to dict
-        Image id to the SHA-256 of its features, see `Store.content`.
+    keys : dict of str to dict
+        Image id to the key of its rows, see `Store.keys`.
     """
 
     paths: dict[str, Path]
@@ -149,7 +149,7 @@ class Sources:
     images: LabelledImages
     failed: tuple[str, ...] = ()
     stains: dict[str, StainOutcome] = field(default_factory=dict)
-    content: dict[str, dict[str, str]] = field(default_factory=dict)
+    keys: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -211,12 +211,12 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
     stains: dict[str, StainOutcome] = {}
-    content: dict[str, dict[str, str]] = {}
+    keys: dict[str, dict[str, str]] = {}
     pixels: dict[str, str] = {}
     first: _Images | None = None
     for name, path in paths.items():
         with open_store(path) as store:
-            headers[name], settings[name], content[name] = store.header, store.settings, store.content()
+            headers[name], settings[name], keys[name] = store.header, store.settings, store.keys
             stains[name] = store.stain_outcome()
             pixels |= stains[name].pixels
             images = _Images.of(store)
@@ -256,7 +256,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         blank={image for outcome in stains.values() for image in outcome.blank},
         files=first.files,
     )
-    return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, content)
+    return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, keys)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                     train_ids=tuple(train),
                     test_ids=tuple(test),
                     classes=images.classes,
-                    rows=tuple(self.sources.content[store][image] for image in (*train, *test)),
+                    rows=tuple(self.sources.keys[store][image] for image in (*train, *test)),
                 )
             )
         return parts

@@ -15,7 +15,7 @@ from ..core import InputError, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
-from ..featurize import content_hashes, open_store
+from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head
 from .trees import Probabilities
@@ -47,7 +47,7 @@ class FoldPart:
         Ids of the training and test images.
     classes : tuple of str
     rows : tuple of str
-        SHA-256 of the features of each training image, then of each test image.
+        Key of the features of each training image, then of each test image.
     """
 
     store: str
@@ -66,7 +66,7 @@ class FoldPart:
     def key(self) -> str:
         """Key of the training and test data, independent of the location of the feature file."""
         return key_of(
-            "part 1",
+            "part 2",
             **{name: getattr(self, name) for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")},
         )
 
@@ -147,12 +147,10 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     first = units[0]
     part = first.part
     with open_store(part.path) as store:
-        most = len(store.image_ids)
-        # positions beyond the file mean that it changed; empty rows make the comparison below fail
-        both = (part.train, part.test) if max((*part.train, *part.test)) < most else ((), ())
-        learnt, tested = (store.features(positions) for positions in both)
-        if (*content_hashes(learnt), *content_hashes(tested)) != part.rows:
+        keys = dict(enumerate(store.keys.values()))
+        if tuple(keys.get(position) for position in (*part.train, *part.test)) != part.rows:
             raise StoreError(f"{part.path}: its images changed while the command ran; run the same command again")
+        learnt, tested = store.features(part.train), store.features(part.test)
         training = TrainingPart(
             features=learnt,
             labels=np.array(part.labels, dtype=np.int64),

@@ -22,7 +22,7 @@ from .presets import (
     seen_scales,
 )
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
-from .store import StainOutcome, Store, content_hashes, open_store
+from .store import StainOutcome, Store, open_store
 from .stored import settings_from
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
@@ -45,7 +45,6 @@ __all__ = [
     "StainOutcome",
     "Store",
     "View",
-    "content_hashes",
     "crop_boxes",
     "cut_crop",
     "defaults_text",

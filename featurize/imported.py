@@ -26,9 +26,8 @@ from ..data import (
 )
 from .embedding_files import LabelTable, is_store, read_h5, read_labels, read_npz, read_slides, write_h5, write_npz
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
-from .parts import stain_columns, write_store
 from .prepare import StainInfo
-from .store import open_store
+from .store import open_store, stain_columns, write_store
 
 _log = logging.getLogger(__name__)
 
@@ -276,7 +275,7 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
     write_store(
         path,
         embeddings.records(),
-        [(0, 0, embeddings.features, stain_columns([unknown] * len(contents)))],
+        [(0, (embeddings.features, stain_columns([unknown] * len(contents))))],
         keys={image: key_of("imported rows 1", image_id=image, sha256=sha) for image, sha in contents.items()},
         contents=contents,
         settings=settings,

@@ -26,11 +26,11 @@ from ..core.runs import ImageChange, RunRecord, record_run, write_listing
 from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
-from .parts import Finished, copied_rows, part_path, row_keys, write_store
+from .packs import Finished, pack_path, row_keys
 from .plan import StorePlan, plan_stores, read_finished
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
-from .store import StainOutcome, open_store
+from .store import StainOutcome, open_store, write_store
 from .unit import Unit, bundle_units, describe_units, make_units
 
 _log = logging.getLogger(__name__)
@@ -140,9 +140,12 @@ def featurize(
                 set_aside(plan.folder)
         size = images_per_block(settings)
         mpp = {record.image_id: record.mpp for record in unique.dataset.records}
-        keys = {plan.name: row_keys(plan.settings, unique.sha256, mpp=mpp) for plan in plans}
+        keys = {
+            plan.name: row_keys(plan.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
+            for plan in plans
+        }
         finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
-        units = make_units(unique.dataset.records, finished, keys, augmentations=settings.augmentations, size=size)
+        units = make_units(unique.dataset.records, finished, keys, size=size)
         record.note(
             images=len(unique.dataset),
             images_sha256=unique.digest,
@@ -230,7 +233,7 @@ def _read_finished(
 ) -> dict[str, Finished]:
     """Return the finished rows of each incomplete feature file; log and record changes of images since then.
 
-    A shard does not open parts (`opened` is false). The call that merges them checks them.
+    A shard does not open packs (`opened` is false). The call that merges them checks them.
     """
     finished: dict[str, Finished] = {}
     changes: dict[str, ImageChange] = {}
@@ -284,7 +287,7 @@ def _describe(
         ),
         units,
         read=lambda unit: None if unit else True,
-        steps=lambda unit: sum(batch.steps for batch in unit),
+        steps=lambda unit: sum(len(batch.records) for batch in unit) * settings.augmentations,
         label="featurize",
         finished="blocks are done",
         step_name="augmentations",
@@ -296,12 +299,12 @@ def _describe(
 
 
 def _files(plan: StorePlan, units: Sequence[Unit], keys: Sequence[str], *, size: int) -> list[list[str]]:
-    """Return the names of the parts of each block; empty if an earlier feature file contains its rows."""
+    """Return the names of the packs of each block; empty if an earlier feature file contains its rows."""
     files = []
     for number, unit in enumerate(units):
-        parts = [batch.part(plan) for batch in unit if plan.name in batch.keys]
-        whole = part_path(plan.folder, keys[number * size : (number + 1) * size], first=0, count=plan.augmentations)
-        files.append([part.name for part in parts] or [whole.name if whole.is_file() else ""])
+        packs = [batch.pack(plan) for batch in unit if plan.name in batch.keys]
+        whole = pack_path(plan.folder, keys[number * size : (number + 1) * size])
+        files.append([pack.name for pack in packs] or [whole.name if whole.is_file() else ""])
     return files
 
 
@@ -309,7 +312,7 @@ def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> S
     """Return how many blocks all shards have finished; None if another process finished all feature files."""
     missing = {plan.name: plan for plan in plans if not plan.is_finished()}
     done = sum(
-        all(batch.part(missing[name]).is_file() for batch in unit for name in batch.keys if name in missing)
+        all(batch.pack(missing[name]).is_file() for batch in unit for name in batch.keys if name in missing)
         for unit in units
     )
     return Share(shard, len(shard.select(units)), done, len(units), "blocks") if missing else None
@@ -324,14 +327,13 @@ def _merge(
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
 ) -> None:
-    """Write a feature file from earlier rows and the parts of the units, unless another process did."""
+    """Write a feature file from earlier rows and the packs of the units, unless another process did."""
     with plan.unless_finished():
         if plan.is_finished():
             return
         for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
-            finished.add_part(batch.part(plan), dim=plan.dim)
-        rows = {image: finished.of(key, plan.augmentations) for image, key in keys.items()}
-        whole = [record for record in unique.dataset.records if rows[record.image_id][1] == plan.augmentations]
+            finished.add_pack(batch.pack(plan), augmentations=plan.augmentations, dim=plan.dim)
+        whole = [record for record in unique.dataset.records if keys[record.image_id] in finished.files]
         complete = {record.image_id for record in whole}
         failed = [(image, finished.failures[key]) for image, key in keys.items()
                   if image not in complete and key in finished.failures]  # fmt: skip
@@ -339,11 +341,10 @@ def _merge(
             raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
         if plan.parts.begun:
             plan.parts.hold()
-        images = [(keys[record.image_id], rows[record.image_id][0]) for record in whole]
         write_store(
             plan.path,
             whole,
-            copied_rows(images, augmentations=plan.augmentations, dim=plan.dim),
+            finished.rows([keys[record.image_id] for record in whole], augmentations=plan.augmentations, dim=plan.dim),
             keys=keys,
             contents=unique.sha256,
             settings=plan.settings,
@@ -354,12 +355,12 @@ def _merge(
 
 
 def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
-    """Remove the parts of a finished feature file; return its failures and the result of stain normalisation."""
+    """Remove the packs of a finished feature file; return its failures and the result of stain normalisation."""
     with open_store(plan.path) as store:
         failures, outcome = dict(store.header["failures"]), store.stain_outcome()
     try:
         remove_tree(plan.folder)
-    except OutputError as error:  # harmless: the feature file is complete, and parts are no longer read
+    except OutputError as error:  # harmless: the feature file is complete, and packs are no longer read
         _log.warning("%s", error)
     return failures, outcome
 

@@ -1,7 +1,7 @@
 """Plan which feature files to write, and find out which of their rows are finished.
 
 Everything random about an image follows from its id and the number of the augmentation. So finished rows stay valid
-when images or augmentations are added. An existing feature file stays valid until a complete one replaces it.
+when images are added. An existing feature file stays valid until a complete one replaces it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..core.runs import (
 )
 from ..data import UniqueImages
 from ..encoders import CropEncoder, EncoderChoice, cached_encoder, card_of, other_treatment
-from .parts import Finished, part_path
+from .packs import Finished, pack_path
 from .settings import FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
@@ -95,16 +95,16 @@ class StorePlan:
 
     @property
     def folder(self) -> Path:
-        """Folder of its parts until the file is finished."""
+        """Folder of its packs until the file is finished."""
         return self.path.with_name(f"{self.name}.parts")
 
     @property
     def parts(self) -> FolderSettings:
-        """The settings of the folder of its parts."""
+        """The settings of the folder of its packs."""
         return FolderSettings(
             folder=self.folder,
             settings=self.settings,
-            work=("*.h5",),
+            work=("*.npz",),
             made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", self.settings["backend"])),
         )
 
@@ -132,7 +132,7 @@ class StorePlan:
 
     @contextlib.contextmanager
     def unless_finished(self) -> Iterator[None]:
-        """Ignore a failure if another process has meanwhile finished the file and removed its parts."""
+        """Ignore a failure if another process has meanwhile finished the file and removed its packs."""
         try:
             yield
         except (OutputError, OverwrittenError, StoreError):
@@ -247,25 +247,24 @@ def read_finished(
     unique : UniqueImages
         Its images.
     blocks : sequence of sequence of str
-        Keys of blocks whose part is trusted by its name and not opened. Opening takes 30 ms, and parts are checked
-        anyway when they are merged.
+        Keys of blocks whose pack is trusted by its name and not opened: packs are checked when they are merged.
 
     Raises
     ------
     SettingsConflictError
-        The file or its parts have other settings or more augmentations, the content of an image changed, or most
+        The file or its packs have other settings or more augmentations, the content of an image changed, or most
         images of the file are missing. The message names the differences.
     StoreError
         The feature file is damaged.
     """
     finished, change = Finished(), ImageChange()
-    known = {part_path(plan.folder, keys, first=0, count=plan.augmentations): keys for keys in blocks}
-    # read parts before the file: a process that finishes it now writes the file before it removes the parts
+    known = {pack_path(plan.folder, keys): keys for keys in blocks}
+    # read packs before the file: a process that finishes it now writes the file before it removes the packs
     damaged = []
-    for path in sorted(plan.folder.glob("*.h5")):
+    for path in sorted(plan.folder.glob("*.npz")):
         if path in known:
-            finished.add(path, known[path], first=0, count=plan.augmentations)
-        elif not finished.add_part(path, dim=plan.dim):
+            finished.files.update(dict.fromkeys(known[path], path))
+        elif not finished.add_pack(path, augmentations=plan.augmentations, dim=plan.dim):
             damaged.append(path)
     if not plan.skip_errors:
         finished.failures.clear()
@@ -274,9 +273,9 @@ def read_finished(
             if plan.is_whole(store):
                 return None
             change = _growth(store, plan, unique)
-            finished.add_store(store)
+            finished.files.update(dict.fromkeys(store.keys.values(), store.path))
     plan.parts.check()
-    for path in damaged:  # other processes trust a part by its name
+    for path in damaged:  # other processes trust a pack by its name
         with contextlib.suppress(OSError):
             path.unlink()
     return finished, change

@@ -218,16 +218,15 @@ def prepare_crops(
     *,
     settings: FeaturizeSettings,
     views: Sequence[View],
-    first: int = 0,
 ) -> Iterator[PreparedCrops | ImageFailure]:
-    """Yield the crops of each image for each augmentation from `first` on; in dense mode, turned frames and windows."""
+    """Yield the crops of each image for each augmentation; in dense mode, turned frames and windows."""
     for image in images:
         if isinstance(image, ImageFailure):
             yield image
             continue
         changed = image.scales if settings.color_range != (1.0, 1.0) else {}
         augmenters = {scale: HeAugmenter(pixels) for scale, pixels in changed.items()}
-        for number in range(first, settings.augmentations):
+        for number in range(settings.augmentations):
             drawn = draw_augmentation(image.key, number, seed=settings.seed, color_range=settings.color_range)
             item = PreparedCrops(image.index, number, image.stain)
             coloured = image.scales | {

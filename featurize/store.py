@@ -14,20 +14,23 @@ be finite.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from ..core import PathInput, StoreError, as_path, few, printable
 from ..core.formats import checked_dataset, limits, open_for_reading
+from ..core.jobs import atomic_output, claim_space
+from ..data import ImageRecord
 from .embeddings import reading
-from .stored import read_header
+from .prepare import StainInfo
+from .stored import TEXT, read_header, write_failures, write_header
 
 SCHEMA_VERSION = 2
 KIND = "bchisto descriptor store"
@@ -76,11 +79,16 @@ class StainOutcome:
     pixels: dict[str, str]
 
 
-_HASHED_BYTES = 64 * 1024**2
-"""Bytes of features in memory at a time while checksums are computed."""
-
 _AT_ONCE = 4096
-"""Texts that are read at a time."""
+"""Texts that are read at a time, and images whose texts are written at a time."""
+
+_FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
+"""Measured overhead in bytes: of a file, of an image in addition to its rows, and of a text."""
+
+_OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
+"""Columns whose attribute of `StainInfo` has another name."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class Store:
@@ -166,14 +174,6 @@ class Store:
             raise StoreError(f"{self.path}: {_remedy(fault)}")
         return result
 
-    def content(self) -> dict[str, str]:
-        """Return image id to the SHA-256 of its features, see `content_hashes`, in blocks of limited memory."""
-        size = max(1, _HASHED_BYTES // max(1, 4 * self.dim * self.augmentations))
-        hashes: list[str] = []
-        for start in range(0, len(self.image_ids), size):
-            hashes += content_hashes(self.features(range(start, min(start + size, len(self.image_ids)))))
-        return dict(zip(self.image_ids, hashes, strict=True))
-
     def images(self, name: str) -> npt.NDArray[Any]:
         """Return a per-image column: ``sha256``, ``mpp`` or one of `PER_IMAGE`.
 
@@ -210,11 +210,6 @@ class Store:
         """Image id to the SHA-256 of its decoded pixels; without images of embeddings, for which it is unknown."""
         hashes = zip(self.image_ids, self.images(PIXELS), strict=True)
         return {image: value.decode() for image, value in hashes if value}
-
-
-def content_hashes(features: npt.NDArray[np.float32]) -> list[str]:
-    """Return the SHA-256 of each image's features, from an array of shape (images, augmentations, dim)."""
-    return [hashlib.sha256(str(rows.shape).encode() + rows.tobytes()).hexdigest() for rows in features]
 
 
 def open_store(path: PathInput) -> Store:
@@ -304,3 +299,83 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
             raise StoreError(f"the texts of {name} are too long")
         texts += block
     return texts
+
+
+def _new_file(path: Path, size: int, *, images: int) -> Any:
+    """Open a new file for values of `size` bytes; refuse to start if the disk has no room for them."""
+    claim_space(path, _FILE_BYTES + _IMAGE_BYTES * images + size)
+    return h5py.File(path, "w")
+
+
+def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
+    unknown = np.full((3, 2), np.nan)
+    columns: dict[str, npt.NDArray[Any]] = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
+    for name, (kind, shape) in PER_IMAGE.items():
+        values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
+        cells = [unknown if value is None else value for value in values]
+        columns[name] = np.array(cells, np.bool_ if kind == "truth" else np.float32).reshape(-1, *shape)
+    return columns
+
+
+def write_store(
+    path: Path,
+    records: Sequence[ImageRecord],
+    rows: Iterable[tuple[int, tuple[npt.NDArray[np.float32], Columns]]],
+    *,
+    keys: Mapping[str, str],
+    contents: Mapping[str, str],
+    settings: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    dim: int,
+    failures: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write a feature file, atomically. An earlier one stays valid until it is replaced.
+
+    Parameters
+    ----------
+    path : Path
+    records : sequence of ImageRecord
+        The images, in the order of the file.
+    rows : iterable of (int, (ndarray of float32 of shape (images, augmentations, dim), mapping))
+        For consecutive images: the position of the first one, their rows, and the columns of `PER_IMAGE` and the
+        SHA-256 of their pixels.
+    keys, contents : mapping
+        Image id to the key of its rows, and to the SHA-256 of its content.
+    settings, origin : mapping
+        See `bchisto.featurize.stored`.
+    dim : int
+        Number of features.
+    failures : sequence of (image_id, message)
+        Images that are left out; the file lists them.
+    """
+    augmentations, images = int(origin["augmentations"]), len(records)
+    ids = [record.image_id for record in records]
+    labels, groups = [record.label or "" for record in records], [record.group or "" for record in records]
+    texts = {"image_id": ids, "label": labels, "group": groups}
+    letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
+    target = Path(os.path.realpath(path))  # write the target of a link, so that the link stays valid
+    size = augmentations * (4 * dim * images + letters)
+    with atomic_output(target) as temporary, _new_file(temporary, size, images=images) as file:
+        file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
+        write_header(file, settings, origin)
+        write_failures(file, list(failures))
+        features = file.create_dataset("features", (images * augmentations, dim), np.float32)
+        for name, column in texts.items():
+            dataset = file.create_dataset(name, (images * augmentations,), TEXT)
+            for start in range(0, images, _AT_ONCE):
+                repeated = np.repeat(np.array(column[start : start + _AT_ONCE], dtype=object), augmentations)
+                dataset[start * augmentations : start * augmentations + len(repeated)] = repeated
+        file["augmentation"] = np.tile(np.arange(augmentations, dtype=np.int32), images)
+        group = file.create_group("images")
+        own = {"image_id": ids, "key": [keys[image] for image in ids], "sha256": [contents[image] for image in ids]}
+        for name, column in own.items():
+            group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
+        group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
+        group.create_dataset(PIXELS, (images,), TEXT)
+        for name, (kind, shape) in PER_IMAGE.items():
+            group.create_dataset(name, (images, *shape), np.bool_ if kind == "truth" else np.float32)
+        for start, (values, columns) in rows:
+            features[start * augmentations : (start + len(values)) * augmentations] = values.reshape(-1, dim)
+            for name, cells in columns.items():
+                group[name][start : start + len(cells)] = cells.astype(object) if name == PIXELS else cells

@@ -40,7 +40,6 @@ def describe_images(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
-    first: int = 0,
     skip_errors: bool = False,
     crop_seed: str = "id",
     on_device: bool | None = None,
@@ -58,8 +57,6 @@ def describe_images(
         Name of a feature file to encoder and view.
     ticker : Ticker
         Counts progress, one step per augmentation of an image.
-    first : int
-        The augmentation to begin with.
     skip_errors : bool
         Yield an `ImageFailure` for an image that cannot be used, instead of raising an error.
     crop_seed : {"id", "pixels"}
@@ -87,10 +84,10 @@ def describe_images(
     device = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
     device = device and len(mapped) == len(targets)
     if device and (bool(visible_gpus()) if on_device is None else on_device):
-        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker, first)
+        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker)
     else:
-        crops = prepare_crops(normalised, settings=settings, views=views, first=first)
-        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker, first)
+        crops = prepare_crops(normalised, settings=settings, views=views)
+        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker)
     for item in described:
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
@@ -110,18 +107,17 @@ def _crop_by_crop(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
-    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Compute features of crops or frames that were prepared on the CPU."""
     mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
-            ticker.tick(settings.augmentations - first)
+            ticker.tick(settings.augmentations)
             yield item
             continue
-        if item.augmentation == first:
-            shape = {name: (settings.augmentations - first, encoder.dim) for name, (encoder, _) in targets.items()}
+        if item.augmentation == 0:
+            shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
             encoded = _encode_frames(mapped, item)
@@ -131,7 +127,7 @@ def _crop_by_crop(
                 for name, (encoder, view) in targets.items()
             }
         for name, descriptors in encoded.items():
-            features[name][item.augmentation - first] = norm_pool(descriptors, settings.pool)
+            features[name][item.augmentation] = norm_pool(descriptors, settings.pool)
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             yield ImageDescriptors(records[item.image], item.stain, features)
@@ -143,7 +139,6 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
-    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Compute features with all steps after normalisation on the device, always one image ahead."""
     describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
@@ -152,7 +147,7 @@ def _on_device(
     def finished() -> ImageDescriptors | ImageFailure:
         item = waiting.pop(0)
         described = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2]())
-        ticker.tick(settings.augmentations - first)
+        ticker.tick(settings.augmentations)
         return described
 
     failed = None
@@ -163,7 +158,7 @@ def _on_device(
             else:
                 drawn = [
                     draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
-                    for number in range(first, settings.augmentations)
+                    for number in range(settings.augmentations)
                 ]
                 waiting.append((records[item.index], item.stain, describer.start(item.scales, drawn)))
             if len(waiting) > 1:

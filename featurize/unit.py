@@ -1,4 +1,4 @@
-"""Units of work of feature extraction: blocks of images, whose features are written as parts of feature files."""
+"""Units of work of feature extraction: blocks of images, whose rows are kept in packs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core import WeightsError
 from ..core.jobs import Resources, Ticker
 from ..data import ImageRecord
 from ..encoders import CropEncoder
-from .parts import Finished, part_path, write_part
+from .packs import Finished, keep, pack_path
 from .plan import StorePlan, encoder_of
 from .settings import FeaturizeSettings
 from .stream import describe_images
@@ -24,30 +24,21 @@ number of images in a bundle."""
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that lack the same augmentations in the same feature files, so that each is decoded only once.
+    """Images that lack rows in the same feature files, so that each is decoded only once.
 
     Attributes
     ----------
-    first, count : int
-        First missing augmentation, and number of missing augmentations.
     records : tuple of ImageRecord
     keys : dict of str to tuple of str
         Name of a feature file to the keys of the images.
     """
 
-    first: int
-    count: int
     records: tuple[ImageRecord, ...]
     keys: dict[str, tuple[str, ...]]
 
-    @property
-    def steps(self) -> int:
-        """Number of progress steps: augmentations of all images."""
-        return len(self.records) * self.count
-
-    def part(self, plan: StorePlan) -> Path:
-        """Return the path of the part of a feature file for this batch."""
-        return part_path(plan.folder, self.keys[plan.name], first=self.first, count=self.count)
+    def pack(self, plan: StorePlan) -> Path:
+        """Return the path of the pack of a feature file for this batch."""
+        return pack_path(plan.folder, self.keys[plan.name])
 
 
 Unit = tuple[Batch, ...]
@@ -59,7 +50,6 @@ def make_units(
     finished: Mapping[str, Finished],
     keys: Mapping[str, Mapping[str, str]],
     *,
-    augmentations: int,
     size: int,
 ) -> list[Unit]:
     """Divide all images into blocks, and return what each block lacks.
@@ -74,32 +64,22 @@ def make_units(
         Name of a feature file to its finished rows.
     keys : mapping
         Name of a feature file to a mapping from image id to key.
-    augmentations : int
-        Augmentations per image.
     size : int
         Images in a block.
     """
     units = []
     for start in range(0, len(records), size):
-        lacking: dict[tuple[int, tuple[str, ...]], list[ImageRecord]] = {}
+        lacking: dict[tuple[str, ...], list[ImageRecord]] = {}
         for record in records[start : start + size]:
-            stores: dict[int, list[str]] = {}
-            for name, done in finished.items():
-                key = keys[name][record.image_id]
-                if key not in done.failures:
-                    stores.setdefault(done.of(key, augmentations)[1], []).append(name)
-            for first, names in stores.items():
-                if first < augmentations:
-                    lacking.setdefault((first, tuple(names)), []).append(record)
+            own = {name: keys[name][record.image_id] for name in finished}
+            names = [name for name, key in own.items()
+                     if key not in finished[name].files and key not in finished[name].failures]  # fmt: skip
+            if names:
+                lacking.setdefault(tuple(names), []).append(record)
         units.append(
             tuple(
-                Batch(
-                    first,
-                    augmentations - first,
-                    tuple(images),
-                    {name: tuple(keys[name][record.image_id] for record in images) for name in names},
-                )
-                for (first, names), images in lacking.items()
+                Batch(tuple(images), {name: tuple(keys[name][image.image_id] for image in images) for name in names})
+                for names, images in lacking.items()
             )
         )
     return units
@@ -113,7 +93,7 @@ def describe_units(
     settings: FeaturizeSettings,
     helpers: int = 1,
 ) -> None:
-    """Compute the missing features of units, one unit after the other, and write them as parts.
+    """Compute the missing features of units, one unit after the other, and keep them in packs.
 
     Images of the next unit are prepared while the previous one is computed.
 
@@ -129,18 +109,17 @@ def describe_units(
     """
     lacking = []
     for batch in itertools.chain.from_iterable(units):
-        if all(batch.part(plans[name]).is_file() for name in batch.keys):  # written by another process
-            ticker.tick(batch.steps)
+        if all(batch.pack(plans[name]).is_file() for name in batch.keys):  # written by another process
+            ticker.tick(len(batch.records) * settings.augmentations)
         else:
             lacking.append(batch)
-    for (first, names), alike in itertools.groupby(lacking, key=lambda batch: (batch.first, tuple(batch.keys))):
+    for names, alike in itertools.groupby(lacking, key=lambda batch: tuple(batch.keys)):
         batches = list(alike)
         items = describe_images(
             [record for batch in batches for record in batch.records],
             settings=settings,
             targets={name: (_encoder(plans[name], settings), plans[name].view) for name in names},
             ticker=ticker,
-            first=first,
             skip_errors=plans[names[0]].skip_errors,
             helpers=helpers,
         )
@@ -150,10 +129,7 @@ def describe_units(
                 for name in names:
                     plan, keys = plans[name], batch.keys[name]
                     with plan.unless_finished():
-                        write_part(
-                            plan.folder, dict(zip(keys, described, strict=True)),
-                            store=name, dim=plan.dim, first=first, count=batch.count,
-                        )  # fmt: skip
+                        keep(plan.folder, dict(zip(keys, described, strict=True)), store=name, dim=plan.dim)
 
 
 def _encoder(plan: StorePlan, settings: FeaturizeSettings) -> CropEncoder:

@@ -42,7 +42,7 @@ def killed(tmp_path_factory, tissue, start):
     run = tmp_path_factory.mktemp("killed") / "run"
     process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
     deadline = time.monotonic() + 120
-    while not list(run.glob("features/*.parts/*.h5")):
+    while not list(run.glob("features/*.parts/*.npz")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -83,13 +83,13 @@ def other_host(run, change, **past):
 
 def quiet(run, change):
     other_host(run, change, hours=3)
-    for path in run.glob("features/*.parts/*.h5"):
+    for path in run.glob("features/*.parts/*.npz"):
         os.utime(path, (time.time() - 7200,) * 2)
 
 
 def of_the_future(run, change):
     other_host(run, change, seconds=60)
-    for path in run.glob("features/*.parts/*.h5"):
+    for path in run.glob("features/*.parts/*.npz"):
         os.utime(path, (time.time() + 7200,) * 2)
 
 
@@ -151,7 +151,7 @@ def failed_log(run, change):
 
 def only_checked(run, change):
     change(command="submit", status="ok")
-    for path in run.glob("features/*.parts/*.h5*"):
+    for path in run.glob("features/*.parts/*.npz*"):
         path.unlink()
 
 

@@ -110,7 +110,7 @@ for _ in range(2):
     try:
         main(arguments)
     except SystemExit as ended:
-        print(ended.code, len(list(Path(disk).rglob("*.parts/*.h5"))), flush=True)
+        print(ended.code, len(list(Path(disk).rglob("*.parts/*.npz"))), flush=True)
     filler.unlink()
     room = 2_000_000
 """

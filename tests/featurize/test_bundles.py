@@ -46,7 +46,7 @@ def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tin
     with pytest.raises(ImageError, match=broken.name):
         featurize(images, out=run, settings=tiny_settings)
     parts = run / "features" / "tiny-1.0-64.parts"
-    assert len(list(parts.glob("*.h5"))) == 2
+    assert len(list(parts.glob("*.npz"))) == 2
     skipped = featurize(images, out=run, settings=tiny_settings, work=Work(skip_errors=True))
     assert [name for name, _ in skipped.failures] == [names[5]]
     shutil.rmtree(run)

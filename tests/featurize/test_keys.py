@@ -5,16 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 from bchisto.featurize import FeaturizeSettings, View, open_store, settings_from
-from bchisto.featurize.parts import Finished, Rows, row_keys
+from bchisto.featurize.packs import row_keys
 from bchisto.featurize.stored import store_settings
 
 BEFORE = FeaturizeSettings()
-OF_A_STORE = {"encoders", "weights", "views", "augmentations"}
-"""In their place a store has its encoder, the hash of its weights and its view; augmentations are positions."""
+OF_A_STORE = {"encoders", "weights", "views"}
+"""In their place a store has its encoder, the hash of its weights and its view."""
 
 CHANGED = {
     "crops": 21, "pool": 4.0, "color_range": (0.8, 1.3), "stain": "none", "stain_fallback": "error",
     "precision": "bfloat16", "mode": "dense", "engine": "openvino", "batch_size": 8, "seed": 1, "pad": "reflect",
+    "augmentations": 3,
 }  # fmt: skip
 
 
@@ -25,13 +26,13 @@ def network(**changes):
 
 def key(settings=BEFORE, encoder=None, view=BEFORE.views[0], device="cpu", image="a.png", content="0", mpp=None):
     own = store_settings(settings, encoder or network(engine=settings.engine), view, device=device)
-    return row_keys(own, {image: content}, mpp={image: mpp})[image]
+    return row_keys(own, {image: content}, augmentations=settings.augmentations, mpp={image: mpp})[image]
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(FeaturizeSettings)])
 def test_each_field_of_the_settings(name):
     if name in OF_A_STORE:
-        assert key(replace(BEFORE, augmentations=3, weights=("random",), views=(View(1.0, 48),))) == key()
+        assert key(replace(BEFORE, weights=("random",), views=(View(1.0, 48),))) == key()
     else:
         assert key(replace(BEFORE, **{name: CHANGED[name]})) != key()
 
@@ -63,14 +64,4 @@ def test_settings_come_back_from_what_a_store_says():
 def test_a_store_holds_the_keys_of_its_settings(described):
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         contents = {image: sha.decode() for image, sha in zip(store.image_ids, store.images("sha256"), strict=True)}
-        assert store.keys == row_keys(store.settings, contents, mpp={})
-
-
-def test_rows_that_follow_each_other(tmp_path):
-    finished = Finished()
-    for name, first, count in (("a", 0, 2), ("b", 2, 2), ("c", 1, 4), ("d", 6, 1)):
-        finished.add(tmp_path / name, ["x"], first=first, count=count)
-    rows, end = finished.of("x", 9)
-    assert ([row.path.name for row in rows], end) == (["a", "c"], 5)
-    assert finished.of("x", 2) == ([Rows(tmp_path / "a", 0, 0, 2)], 2)
-    assert finished.of("y", 2) == ([], 0)
+        assert store.keys == row_keys(store.settings, contents, augmentations=store.augmentations, mpp={})

@@ -115,18 +115,18 @@ def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
     refused(store, message)
 
 
-def test_a_link_in_a_part_is_not_followed(tmp_path, caplog):
-    from bchisto.featurize.parts import Finished, part_path, write_part
+def test_a_pack_of_another_kind_is_not_used(tmp_path, caplog):
+    from bchisto.featurize.packs import Finished, keep, pack_path
 
     failure = ImageFailure(ImageRecord(image_id="a.png", path=tmp_path / "a.png", label=None), "why")
-    write_part(tmp_path, {"key": failure}, store="x", dim=16, first=0, count=2)
-    part, finished = part_path(tmp_path, ["key"], first=0, count=2), Finished()
-    assert finished.add_part(part, dim=16)
+    keep(tmp_path, {"key": failure}, store="x", dim=16)
+    pack, finished = pack_path(tmp_path, ["key"]), Finished()
+    assert finished.add_pack(pack, augmentations=2, dim=16)
     assert finished.failures == {"key": "why"}
-    with h5py.File(part, "a") as file:
-        external_link(file, elsewhere(tmp_path))
-    assert not Finished().add_part(part, dim=16)
-    assert "features is a link to another object" in caplog.text
+    arrays = dict(np.load(pack))
+    np.savez(pack, **arrays | {"keys": np.array([{}], dtype=object)})  # which only a pickle could hold
+    assert not Finished().add_pack(pack, augmentations=2, dim=16)
+    assert "incomplete" in caplog.text
 
 
 def attribute(name, value):
@@ -354,8 +354,9 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
     with h5py.File(run / "features" / NAME, "a") as file:
         del file["images/tissue"]
         file["images/tissue"] = h5py.ExternalLink(str(other), "tissue")
-    options = [3 if option == 2 else option for option in tiny_options]
-    code, _, said = cli("featurize", "--images", tissue, "--out", run, *options)
+    images = shutil.copytree(tissue, tmp_path / "images")
+    (images / "benign" / "more.png").write_bytes((images / "benign" / "benign00.png").read_bytes() + b"0")
+    code, _, said = cli("featurize", "--images", images, "--out", run, *tiny_options)
     assert code != 0
     assert "tissue is a link to another object" in said
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"

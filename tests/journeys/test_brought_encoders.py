@@ -136,7 +136,7 @@ def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, sta
     process = start("featurize", "--out", tmp_path / "killed", *options, start_new_session=True)
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
-        if list((tmp_path / "killed").rglob("*.parts/*.h5")):
+        if list((tmp_path / "killed").rglob("*.parts/*.npz")):
             os.killpg(process.pid, signal.SIGKILL)
             break
         time.sleep(0.002)

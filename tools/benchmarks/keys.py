@@ -1,4 +1,4 @@
-"""What it takes to list the finished rows of a large data set: of a store, and of parts that are not put together yet.
+"""What it takes to list the finished rows of a large data set: of a store, and of packs that are not put together yet.
 
 Run: python tools/benchmarks/keys.py [--images 277524] [--block 64] [--dim 8]
 """
@@ -16,8 +16,9 @@ pin_one_thread()
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.data import ImageRecord  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, ImageDescriptors, open_store  # noqa: E402
-from bchisto.featurize.parts import Finished, copied_rows, row_keys, write_part, write_store  # noqa: E402
+from bchisto.featurize.packs import Finished, keep, row_keys  # noqa: E402
 from bchisto.featurize.prepare import StainInfo  # noqa: E402
+from bchisto.featurize.store import write_store  # noqa: E402
 
 ORIGIN = {"augmentations": 1, "weights": "random", "weights_file_sha256": "", "dataset": "", "synthetic": True,
           "classes": [], "images_sha256": "", "selection": "{}", "bchisto_version": ""}  # fmt: skip
@@ -50,7 +51,7 @@ def main():
     rng = np.random.default_rng(0)
     stain = StainInfo(None, 0.5, 0.1, skipped=False, pixels="0" * 64)
     print(machine("h5py", "numpy"))
-    print(f"\n{options.images:,} images, {options.dim} numbers each, in parts of {options.block}\n")
+    print(f"\n{options.images:,} images, {options.dim} numbers each, in packs of {options.block}\n")
     print("| what | seconds |\n| --- | --- |")
 
     def timed(what, function):
@@ -60,9 +61,9 @@ def main():
         return result
 
     with tempfile.TemporaryDirectory() as folder:
-        parts, path = Path(folder) / "x.parts", Path(folder) / "x.h5"
-        parts.mkdir()
-        keys = timed("work out the keys", lambda: row_keys(settings, contents, mpp={}))
+        packs, path = Path(folder) / "x.parts", Path(folder) / "x.h5"
+        packs.mkdir()
+        keys = timed("work out the keys", lambda: row_keys(settings, contents, augmentations=1, mpp={}))
 
         def write():
             for start in range(0, len(records), options.block):
@@ -72,20 +73,19 @@ def main():
                     key: ImageDescriptors(record, stain, {"x": rng.normal(size=(1, options.dim)).astype(np.float32)})
                     for key, record in zip(names, some, strict=True)
                 }
-                write_part(parts, described, store="x", dim=options.dim, first=0, count=1)
+                keep(packs, described, store="x", dim=options.dim)
 
-        timed("write the parts", write)
+        timed("write the packs", write)
         finished = Finished()
 
         def read():
-            for part in sorted(parts.iterdir()):
-                finished.add_part(part, dim=options.dim)
+            for pack in sorted(packs.iterdir()):
+                finished.add_pack(pack, augmentations=1, dim=options.dim)
 
-        timed("list the parts and look at every number", read)
-        images = timed("find the rows", lambda: [(key, finished.of(key, 1)[0]) for key in keys.values()])
+        timed("list the packs and look at every number", read)
         timed("put the store together", lambda: write_store(
-            path, records, copied_rows(images, augmentations=1, dim=options.dim), keys=keys, contents=contents,
-            settings=settings, origin=ORIGIN, dim=options.dim))  # fmt: skip
+            path, records, finished.rows(list(keys.values()), augmentations=1, dim=options.dim), keys=keys,
+            contents=contents, settings=settings, origin=ORIGIN, dim=options.dim))  # fmt: skip
         with timed("open the store", lambda: open_store(path)) as store:
             timed("list the store", lambda: store.keys)
             timed("read the store", store.features)

@@ -20,7 +20,7 @@ task, group = os.environ.get("SLURM_ARRAY_TASK_ID"), "/sys/fs/cgroup/memory/bchi
 _replace = os.replace
 
 def late(source, target, **options):
-    if ".parts/" not in str(target) or not str(target).endswith(".h5"):
+    if ".parts/" not in str(target) or not str(target).endswith(".npz"):
         return _replace(source, target, **options)
     _replace(source, f"{source}.late")
     words = ["sh", "-c", 'sleep 5; mv -- "$1" "$2"', "-", f"{source}.late", str(target)]

@@ -70,7 +70,7 @@ def main():
         command = [*map(str, words), *SETTINGS, "--jobs", str(given.jobs)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         while process.poll() is None:
-            done = len(list(work.glob("run/features/*.parts/*.h5")))
+            done = len(list(work.glob("run/features/*.parts/*.npz")))
             samples.append((done, measure(process.pid, temporary)))
             time.sleep(1)
     lines = (work / "log").read_text().splitlines()
