@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 import pytest
 from bchisto.apps.recipes import Scope, reproduce
 from bchisto.boost import BoostSettings, FeatureChoice, train
+from bchisto.cli import cli as program
 from bchisto.commands.select import select_option
 from bchisto.core import InputError, Settings, from_options, option, plain_options
 from bchisto.core.jobs import Shard, Work
@@ -179,7 +180,7 @@ def config_of(tmp_path, monkeypatch):
 
 
 def command_of(name):
-    return getattr(importlib.import_module(f"bchisto.commands.{name}"), name)
+    return program.get_command(None, name)
 
 
 SAID = {
