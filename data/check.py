@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..core import ImageError, InputError, message_of
+from ..core import ImageError, message_of
 from ..core.formats import ImageHeader
-from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding
 from .images import (
@@ -20,7 +19,7 @@ from .images import (
     headers_of,
     pixel_findings,
 )
-from .layouts import MAMMOGRAMS, find_layout
+from .layouts import find_layout
 
 _LOOKED = 100
 """Number of images, or up to twice as many, whose pixels are read if there is no other reason to read all."""
@@ -132,30 +131,3 @@ def _copies(dataset: Dataset, pairs: Sequence[Copy] | None, pixels: Mapping[str,
         kind = f"seem to show the same pixels as other images{label}"
         findings.append(Finding("note" if together else "warning", copy.second, message, kind=kind))
     return findings
-
-
-def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
-    """Refuse stain normalisation or augmentation of images that have no stain.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    stain : str
-        One of `bchisto.stains.STAIN_METHODS`.
-    colours : bool
-        Whether stain colours are varied.
-    off : str
-        The option that turns this variation off, for the message.
-
-    Raises
-    ------
-    InputError
-        The images have no stain, such as mammograms, but stains are to be normalised or varied.
-    """
-    layout = find_layout(dataset.name)
-    if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
-        images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
-        raise InputError(
-            "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
-            dataset.root, dataset.name, images, ", ".join(TREATMENTS), off,
-        )  # fmt: skip

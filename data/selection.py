@@ -14,12 +14,11 @@ from typing import Any, Protocol
 from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
 from ..core.formats import ImageHeader, limits
 from ..core.jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
-from .check import check_stain
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
 from .findings import pairs_alike, report_findings
 from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
-from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, list_layouts
+from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, check_stain, list_layouts
 from .names import only_listed
 from .read import read_images
 

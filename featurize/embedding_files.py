@@ -32,11 +32,12 @@ from ..core.formats import (
     limits,
     open_for_reading,
     read_csv,
+    reading,
     refuse_deadly,
 )
 from ..core.jobs import atomic_output, save_arrays
 from ..data import join_groups, match_names, report_findings
-from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts, reading
+from .embeddings import COLUMNS, Embeddings, choose_known, facts_of, read_facts
 from .store import KIND, open_store, read_texts
 
 
@@ -100,8 +101,7 @@ def write_npz(path: Path, embeddings: Embeddings) -> None:
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 4096
-"""Tiles read into memory at a time."""
+_AT_ONCE = 4096  # tiles read into memory at a time
 
 _FEATURES = ("features", "feats")
 """Names of the dataset with the embeddings of a slide."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import DAMAGE, BchistoError, InputError, readable_name
+from ..core import InputError, readable_name
 from ..core.formats import GROUP, IMAGE, LABEL, choose_column, limits, may_hold_patients, parse_json
 from ..data import ImageRecord, join_groups, report_findings
 
@@ -173,21 +173,6 @@ class Embeddings:
             labels=tuple(self.labels[at] for at in order),
             groups=tuple(self.groups[at] for at in order),
         )
-
-
-@contextlib.contextmanager
-def reading(
-    path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError, also: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn an error of a library into one line that names the file; leave an error that already names it."""
-    try:
-        yield
-    except (*DAMAGE, *also) as error:
-        if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
-            raise
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        reason = (text.strip().splitlines() or [type(error).__name__])[0][:200]
-        raise kind(f"{path}: {say.format(reason)}") from error
 
 
 def choose_known(

@@ -202,6 +202,8 @@ def featurize(
 
 def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
     """Return the settings with the precision that the engine really uses on this machine; warn if it differs."""
+    if settings.engine != "openvino":
+        return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         _log.warning(
@@ -210,7 +212,7 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
                 settings.precision, precision, precision,
             )
         )  # fmt: skip
-    elif settings.engine == "openvino" and precision == "bfloat16" and imitates_bfloat16():
+    elif precision == "bfloat16" and imitates_bfloat16():
         _log.warning(
             Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
         )

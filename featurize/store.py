@@ -25,10 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import PathInput, StoreError, as_path, few, printable
-from ..core.formats import checked_dataset, limits, open_for_reading
+from ..core.formats import checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
-from .embeddings import reading
 from .prepare import StainInfo
 from .stored import TEXT, read_header, write_failures, write_header
 

@@ -25,12 +25,12 @@ from .columns import (
 from .container import BROKEN, ImageHeader, plausible_mpp
 from .csvtable import CsvTable, column_key, published_rows, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header
-from .files import SLIDE, content_sha256, file_identity, file_sha256, is_slide, mistaken
+from .files import SLIDE, content_sha256, file_identity, file_sha256, is_slide, mistaken, reading
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading, refuse_deadly
 from .jpeg import LJPEG_SUFFIX
-from .spreadsheets import TableFacts, decimal_of, visible
+from .spreadsheets import TableFacts, decimal_of
 from .tables import table_rows
-from .texts import check_zip, number_of, parse_json, parse_yaml, read_json
+from .texts import check_zip, number_of, parse_json, parse_yaml, read_json, visible
 
 __all__ = [
     "BROKEN",
@@ -82,6 +82,7 @@ __all__ = [
     "read_json",
     "read_records",
     "read_rows",
+    "reading",
     "refuse_deadly",
     "same_name",
     "table_rows",

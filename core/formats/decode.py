@@ -46,7 +46,7 @@ from .container import (
     stretch_to_eight_bits,
     truncated,
 )
-from .dicom import DICOM_SUFFIXES, is_dicom, read_dicom
+from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import SLIDE, is_slide, mistaken
 from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
 from .png import PNG_BEGIN, read_bmp_or_webp, read_png
@@ -108,7 +108,7 @@ def _reader(path: Path, begin: bytes) -> Callable[[Path, BinaryIO], Container] |
         return read_ljpeg
     read = next((read for start, known, read in _READERS if begin.startswith(known, start)), None)
     # a file may be DICOM and TIFF in one
-    return read_dicom if is_dicom(begin) and (read is None or suffix in DICOM_SUFFIXES) else read
+    return read_dicom if begin[128:132] == b"DICM" and (read is None or suffix in DICOM_SUFFIXES) else read
 
 
 def read_header(path: PathInput) -> ImageHeader:

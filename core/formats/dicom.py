@@ -144,11 +144,6 @@ def _header(path: Path, elements: Any) -> ImageHeader:
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1, mpp=mpp)
 
 
-def is_dicom(begin: bytes) -> bool:
-    """Whether a file is DICOM by its first bytes."""
-    return begin[128:132] == b"DICM"
-
-
 def read_dicom(path: Path, handle: BinaryIO) -> Container:
     """Read the properties of the image from the header, without reading pixels.
 

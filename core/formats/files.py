@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
 
-from .. import DAMAGE, ImageError
+from .. import DAMAGE, BchistoError, ImageError, InputError
 from . import limits
 from .texts import check_zip
 
@@ -132,3 +132,18 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError, also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn an error of a library into one line that names the file; leave an error that already names it."""
+    try:
+        yield
+    except (*DAMAGE, *also) as error:
+        if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
+            raise
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        reason = (text.strip().splitlines() or [type(error).__name__])[0][:200]
+        raise kind(f"{path}: {say.format(reason)}") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,6 @@ from xml.parsers import expat
 from .. import InputError
 from . import limits
 from .texts import check_zip
-
-_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
-"""Characters without ink that Unicode does not count as blanks or marks of format."""
 
 _AS_TEXT = "format the column as text in the spreadsheet, enter the names again, and export it again"
 ROUNDED = f"the spreadsheet rounded a number, so different names may have become one; {_AS_TEXT}"
@@ -56,24 +52,6 @@ class TableFacts:
 
     notes: list[str] = field(default_factory=list)
     spoiled: dict[tuple[int, int], str] = field(default_factory=dict)
-
-
-def visible(text: str) -> str:
-    r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
-
-    Examples
-    --------
-    >>> visible("in\u00a0situ\u200b")
-    'in situ'
-    """
-    if text.isascii() and text.isprintable():
-        return text.strip()
-    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or not _is_unseen(sign))
-    return "".join(seen).strip()
-
-
-def _is_unseen(sign: str) -> bool:
-    return sign in _UNSEEN or unicodedata.category(sign) == "Cf"
 
 
 def decimal_of(text: str) -> float:

@@ -21,7 +21,8 @@ from .. import DependencyError, InputError, how_to_install, unneutral
 from . import limits
 from .container import BROKEN
 from .files import mistaken
-from .spreadsheets import DATE, NO_VALUE, Marks, TableFacts, check_parts, visible
+from .spreadsheets import DATE, NO_VALUE, Marks, TableFacts, check_parts
+from .texts import visible
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Possible delimiters of columns, in the order in which they are tried, and their names for messages."""

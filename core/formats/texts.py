@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from . import limits
 
 _SIGNS = ",:[{"
 """One of these characters precedes every JSON value except the first."""
+
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
+"""Characters without ink that Unicode does not count as blanks or marks of format."""
 
 
 def parse_json(text: str | bytes, *, most: int = limits.JSON_VALUES) -> Any:
@@ -193,3 +197,21 @@ def _holds_huge(value: Any) -> bool:
     if isinstance(value, list | tuple | set):
         return any(map(_holds_huge, value))
     return isinstance(value, int) and value.bit_length() > limits.WHOLE_NUMBER_BITS
+
+
+def visible(text: str) -> str:
+    r"""Return a text without characters that nobody sees; other blanks become spaces, those around it are removed.
+
+    Examples
+    --------
+    >>> visible("in\u00a0situ\u200b")
+    'in situ'
+    """
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    seen = (" " if sign.isspace() else sign for sign in text if sign.isspace() or not _is_unseen(sign))
+    return "".join(seen).strip()
+
+
+def _is_unseen(sign: str) -> bool:
+    return sign in _UNSEEN or unicodedata.category(sign) == "Cf"

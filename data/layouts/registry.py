@@ -17,8 +17,10 @@ from importlib import import_module
 from pathlib import Path
 
 from ...core import InputError, extension_names, load_extension, one_of
+from ...stains import TREATMENTS
 from .. import mammograms
 from ..classes import find_order, join_labels
+from ..dataset import Dataset
 from ..findings import Finding
 from ..layout import LayoutSpec
 from ..walk import walk_files
@@ -166,3 +168,30 @@ def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
                 _log.debug("%s: a file of %s", path, spec.name)
                 return spec
     return None
+
+
+def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
+    """Refuse stain normalisation or augmentation of images that have no stain.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    stain : str
+        One of `bchisto.stains.STAIN_METHODS`.
+    colours : bool
+        Whether stain colours are varied.
+    off : str
+        The option that turns this variation off, for the message.
+
+    Raises
+    ------
+    InputError
+        The images have no stain, such as mammograms, but stains are to be normalised or varied.
+    """
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
+        images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
+        raise InputError(
+            "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
+            dataset.root, dataset.name, images, ", ".join(TREATMENTS), off,
+        )  # fmt: skip

@@ -19,8 +19,8 @@ from bchisto.data import (
     read_dataset,
     survey_dataset,
 )
-from bchisto.data.check import check_stain
 from bchisto.data.layout import LAYOUT_OPTIONS
+from bchisto.data.layouts import check_stain
 from bchisto.data.layouts.manifest import BESIDE
 from bchisto.data.layouts.registry import DATASET_NAMES, MAMMOGRAMS, built_in_layouts, recognise_layout
 from PIL import Image
