@@ -4,41 +4,24 @@ It reads features of shape (images, augmentations, d). It writes one probability
 which the image is tested, and a model file.
 """
 
-from .bundle import Bundle, FoldModel
+from .bundle import Bundle
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
-from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES, TrainingReference
+from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES
 from .sources import BoostSettings, FeatureChoice
 from .training import train
 from .trees import BinnedRows, fit_text, pack_text, parse_model
 
 __all__ = [
-    "HEADS",
-    "MARKED",
-    "NEAREST",
-    "NOT_COMPARED",
     "PRESETS",
-    "PRESET_OPTIONS",
-    "TRAINING_NAMES",
-    "BinnedRows",
     "BoostSettings",
     "Bundle",
     "Classifier",
     "FeatureChoice",
     "FittedModel",
-    "FoldModel",
     "HeadSpec",
-    "Preset",
-    "TrainingPart",
-    "TrainingReference",
-    "TrainingTerms",
-    "fit_text",
     "get_head",
     "list_heads",
-    "model_params",
-    "pack_text",
-    "parse_model",
-    "parse_params",
     "train",
 ]

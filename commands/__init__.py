@@ -2,5 +2,3 @@
 
 from .help import WIDTH, full_help
 from .terminal import Handler, count_repeated, in_flags, invoked, put
-
-__all__ = ["WIDTH", "Handler", "count_repeated", "full_help", "in_flags", "invoked", "put"]

@@ -8,10 +8,4 @@ from .outputs import Outputs
 from .result import CrossValidation
 from .training import LabelledImages, Training, cross_validate
 
-__all__ = [
-    "CrossValidation",
-    "LabelledImages",
-    "Outputs",
-    "Training",
-    "cross_validate",
-]
+__all__ = ["CrossValidation"]

@@ -4,22 +4,13 @@ It knows only prediction tables: a table has for each image (and fold) the true 
 class or a predicted class.
 """
 
-from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
+from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import Evaluation, evaluate, measure, read_facts
-from .influence import Part
 from .intervals import precision_difference
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .metrics import (
-    TWO_CLASS_RULES,
-    TwoClassView,
-    compute_metrics,
-    default_positive,
-    positive_mask,
-    two_class_scores,
-    two_sides,
-)
+from .metrics import TwoClassView, compute_metrics, default_positive, positive_mask, two_class_scores, two_sides
 from .operating import fold_curves
 from .panel import (
     Panel,
@@ -49,62 +40,19 @@ from .read_table import TableChoice, read_predictions
 from .variance import CROSS_VALIDATION, Interval, Units, share_interval
 
 __all__ = [
-    "AGGREGATIONS",
-    "CLASS_METRICS",
-    "CROSS_VALIDATION",
-    "HEADLINE",
-    "LEVELS",
-    "NOTHING_LEARNT",
-    "TWO_CLASS_RULES",
     "Aggregation",
     "Evaluation",
     "Interval",
     "MetricSpec",
     "Panel",
-    "PaperTable",
-    "Part",
     "PredictionTable",
-    "Sample",
     "TableChoice",
     "TwoClassView",
-    "Units",
     "aggregate",
-    "apply_temperature",
-    "called",
-    "compare_pairs",
     "compare_tables",
     "compute_metrics",
-    "constant_folds",
-    "default_positive",
     "evaluate",
-    "fold_curves",
-    "fold_error",
-    "holm",
-    "html_confusion",
-    "images_tested",
-    "joined_versions",
     "list_metrics",
-    "measure",
-    "name_of",
-    "negative_log_likelihood",
-    "nested",
-    "nothing_learnt",
-    "paper_table",
-    "positive_mask",
-    "precision_difference",
-    "read_facts",
     "read_predictions",
-    "rows_of",
-    "sampling_units",
-    "selection_notes",
-    "share_interval",
-    "shrunk_temperature",
-    "spread_sentence",
-    "take_rows",
-    "two_class_scores",
-    "two_sides",
-    "unlike_pairs",
-    "unsure_rule",
-    "variance_split",
     "write_predictions",
 ]

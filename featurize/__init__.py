@@ -5,70 +5,30 @@ float32 of shape (images x augmentations, d).
 """
 
 from ..encoders import Encoder  # other code imports it from here
-from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
+from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .plan import is_described
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .presets import (
-    FAR,
-    PRESETS,
-    SeenScale,
-    defaults_text,
-    encoder_defaults,
-    preset_options,
-    resolve_settings,
-    seen_scales,
-)
+from .presets import FAR, PRESETS, defaults_text, encoder_defaults, preset_options, resolve_settings, seen_scales
 from .settings import FeaturizeSettings, View, images_per_block, reckon_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from
-from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
+from .stream import ImageDescriptors, describe_images, time_describing
 
 __all__ = [
-    "FAR",
-    "IMPORTED",
-    "KIND_FACTS",
-    "PRESETS",
-    "UNKNOWN",
-    "Augmentation",
-    "DescribingCost",
     "Embeddings",
-    "Encoder",
     "FeaturizeResult",
     "FeaturizeSettings",
-    "ImageDescriptors",
-    "ImageFailure",
-    "NormalisedImage",
-    "SeenScale",
-    "StainOutcome",
     "Store",
     "View",
     "crop_boxes",
     "cut_crop",
-    "defaults_text",
-    "describe_images",
-    "draw_augmentation",
-    "encoder_defaults",
     "export_features",
-    "facts_of",
     "featurize",
-    "files_of",
-    "images_per_block",
     "import_features",
-    "is_described",
     "norm_pool",
-    "normalise_images",
     "open_store",
-    "pad_image",
-    "preset_options",
     "read_embeddings",
-    "reckon_seconds",
-    "resolve_settings",
-    "row_sha256",
-    "seen_scales",
-    "settings_from",
-    "settled_facts",
-    "time_describing",
 ]

@@ -7,38 +7,7 @@ from .predicted import Outliers, Predicted, Prediction, predict_records
 from .predictor import Predictions, Predictor
 from .records import advised, check_sizes, in_order, new_images, notes_of_training
 from .run import predict
-from .settings import FORMATS, PredictSettings, choose_point, new_images_mpp
+from .settings import PredictSettings, choose_point, new_images_mpp
 from .sheet import NOT_A_DEVICE, rule_sentences
 
-__all__ = [
-    "FORMATS",
-    "NOT_A_DEVICE",
-    "BoostedModel",
-    "Model",
-    "ModelFile",
-    "Outliers",
-    "PredictResult",
-    "PredictSettings",
-    "Predicted",
-    "Prediction",
-    "Predictions",
-    "Predictor",
-    "advised",
-    "check_sizes",
-    "choose_point",
-    "export",
-    "find_bundle",
-    "in_order",
-    "load_alike",
-    "load_model",
-    "new_images",
-    "new_images_mpp",
-    "notes_of_training",
-    "packages_of",
-    "predict",
-    "predict_records",
-    "ready_model",
-    "rule_sentences",
-    "tabulate",
-    "write_outputs",
-]
+__all__ = ["PredictResult", "PredictSettings", "Predictions", "Predictor", "export", "find_bundle", "predict"]

@@ -5,28 +5,10 @@ that fit, near-duplicates, protocols with the classes that each fold lacks, and 
 """
 
 from .page import choose_records, write_preflight
-from .plan import DescribingEstimate, duration, plan_describing
+from .plan import duration, plan_describing
 from .protocols import ProtocolCheck, check_protocols
 from .run import Preflight, preflight
 from .text import preflight_content, preflight_text
-from .views import PlannedViews, StainSurvey, ViewFit, fit_views, fitting_views, unscaled
+from .views import StainSurvey, ViewFit, fit_views, fitting_views, unscaled
 
-__all__ = [
-    "DescribingEstimate",
-    "PlannedViews",
-    "Preflight",
-    "ProtocolCheck",
-    "StainSurvey",
-    "ViewFit",
-    "check_protocols",
-    "choose_records",
-    "duration",
-    "fit_views",
-    "fitting_views",
-    "plan_describing",
-    "preflight",
-    "preflight_content",
-    "preflight_text",
-    "unscaled",
-    "write_preflight",
-]
+__all__ = ["Preflight", "ProtocolCheck", "StainSurvey", "ViewFit", "preflight"]

@@ -12,30 +12,4 @@ from .methods import METHODS, ExplainSettings, Method, settings_of
 from .regions import write_regions
 from .run import ExplainResult, explain, explain_methods
 
-__all__ = [
-    "METHODS",
-    "ExplainResult",
-    "ExplainSettings",
-    "Explanation",
-    "Floats",
-    "Graph",
-    "Method",
-    "Step",
-    "UnitPictures",
-    "activation_and_gradient",
-    "colour_limits",
-    "compiled_gradient",
-    "draw",
-    "explain",
-    "explain_image",
-    "explain_methods",
-    "input_gradient",
-    "lay_over",
-    "linear",
-    "mean_colour",
-    "pull_back",
-    "settings_of",
-    "to_numpy",
-    "where_highest",
-    "write_regions",
-]
+__all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain", "explain_methods"]

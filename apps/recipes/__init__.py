@@ -2,21 +2,17 @@
 
 from .estimate import estimate_text
 from .form import list_recipes, load_recipe
-from .recipe import Recipe, Scope, Setting
+from .recipe import Recipe, Scope
 from .reproduce import ReproduceResult, describe_recipe, estimate_recipe, reproduce
-from .trial import DemoResult, TrialResult, demo, trial
+from .trial import TrialResult, demo, trial
 
 __all__ = [
-    "DemoResult",
     "Recipe",
     "ReproduceResult",
     "Scope",
-    "Setting",
     "TrialResult",
     "demo",
-    "describe_recipe",
     "estimate_recipe",
-    "estimate_text",
     "list_recipes",
     "load_recipe",
     "reproduce",

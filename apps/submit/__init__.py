@@ -17,23 +17,4 @@ from .submission import (
     was_submitted,
 )
 
-__all__ = [
-    "SCHEDULERS",
-    "SINGLE",
-    "STAGES",
-    "Request",
-    "RunStatus",
-    "ShardState",
-    "Stage",
-    "cancel",
-    "count_groups",
-    "describe",
-    "make_plan",
-    "preview",
-    "read_status",
-    "refuse_live",
-    "start",
-    "status_lines",
-    "stores_of",
-    "was_submitted",
-]
+__all__ = ["RunStatus", "ShardState", "Stage", "read_status"]

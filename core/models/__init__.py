@@ -2,8 +2,6 @@
 
 from .archive import pack_arrays, unpack_arrays
 from .bundles import (
-    BUNDLE_KIND,
-    BUNDLE_SCHEMA,
     BundleFacts,
     TrainingImages,
     bundle_kind,
@@ -14,17 +12,4 @@ from .bundles import (
     write_bundle,
 )
 
-__all__ = [
-    "BUNDLE_KIND",
-    "BUNDLE_SCHEMA",
-    "BundleFacts",
-    "TrainingImages",
-    "bundle_kind",
-    "bundle_lines",
-    "bundle_stores",
-    "bundle_view",
-    "open_bundle",
-    "pack_arrays",
-    "unpack_arrays",
-    "write_bundle",
-]
+__all__ = ["BundleFacts", "open_bundle"]

@@ -4,7 +4,6 @@ from .folder import (
     FolderSettings,
     ImageChange,
     Known,
-    Listing,
     describe_differences,
     differences,
     other_settings,
@@ -15,27 +14,4 @@ from .folder import (
 from .history import RunEntry, diff_runs, list_runs, read_records, read_run, unfinished_work
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
-__all__ = [
-    "FolderSettings",
-    "ImageChange",
-    "Known",
-    "Listing",
-    "RunEntry",
-    "RunRecord",
-    "describe_differences",
-    "diff_runs",
-    "differences",
-    "list_runs",
-    "load_config",
-    "other_settings",
-    "read_listing",
-    "read_records",
-    "read_run",
-    "record_run",
-    "record_table",
-    "remove_listing",
-    "unfinished_record",
-    "unfinished_work",
-    "versions_of",
-    "write_listing",
-]
+__all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

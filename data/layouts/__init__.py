@@ -13,37 +13,12 @@ from .idc import IDC_NAME
 from .manifest import BESIDE
 from .registry import (
     DATASET_NAMES,
-    MAMMOGRAMS,
     built_in_layouts,
     check_stain,
     find_layout,
     get_layout,
     join_classes,
-    known_classes,
-    layouts_with,
     list_layouts,
     order_classes,
     recognise_layout,
 )
-
-__all__ = [
-    "BESIDE",
-    "BREAKHIS_NAME",
-    "CONTEXTS",
-    "DATASET_NAMES",
-    "IDC_NAME",
-    "LABEL_LEVELS",
-    "LESIONS",
-    "MAMMOGRAMS",
-    "built_in_layouts",
-    "check_stain",
-    "find_layout",
-    "get_layout",
-    "join_classes",
-    "known_classes",
-    "layouts_with",
-    "list_layouts",
-    "order_classes",
-    "recognise_layout",
-    "show_context",
-]

@@ -1,5 +1,3 @@
 """Layouts of mammograms: INbreast, DDSM and CBIS-DDSM."""
 
 from .cbis_ddsm import CBIS_NAME
-
-__all__ = ["CBIS_NAME"]

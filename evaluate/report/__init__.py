@@ -5,34 +5,9 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 
 from .answer import comparison_lines, headline, wrapped
 from .card import measured, write_card
-from .page import Block, Figure, Grid, Section, page_templates, render_page, style_of, write_page
+from .page import Block, Figure, Section, page_templates, render_page, style_of, write_page
 from .report import choose_samples, reporting, surest, thumbnail, write_evaluation, write_report, write_run_report
 from .sections import class_grid
 from .tables import PublishedFigure, PublishedTable, write_published
 
-__all__ = [
-    "Block",
-    "Figure",
-    "Grid",
-    "PublishedFigure",
-    "PublishedTable",
-    "Section",
-    "choose_samples",
-    "class_grid",
-    "comparison_lines",
-    "headline",
-    "measured",
-    "page_templates",
-    "render_page",
-    "reporting",
-    "style_of",
-    "surest",
-    "thumbnail",
-    "wrapped",
-    "write_card",
-    "write_evaluation",
-    "write_page",
-    "write_published",
-    "write_report",
-    "write_run_report",
-]
+__all__ = ["PublishedTable", "write_evaluation"]

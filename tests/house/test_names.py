@@ -94,8 +94,7 @@ def public_names():
         if path.name != "__init__.py" or path.parent == ROOT:
             continue
         module = importlib.import_module(".".join(("bchisto", *path.relative_to(ROOT).parts[:-1])))
-        for public in getattr(module, "__all__", ()):
-            item = getattr(module, public)
+        for item in (getattr(module, name) for name in vars(module) if not name.startswith("_")):
             if inspect.isclass(item) and not issubclass(item, BaseException):
                 methods = [one for name, one in inspect.getmembers(item, callable) if not name.startswith("_")]
                 found |= {name for one in (item, *methods) for name in parameters(one)}
