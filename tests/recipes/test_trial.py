@@ -150,19 +150,17 @@ def test_settings_that_fit(tissue, tmp_path):
     assert kept.views == (View(1.0, 64),)
 
 
-@pytest.mark.parametrize(("encoder", "worse", "better"), [
-    ("tiny", "lightgbm", "svm"), pytest.param("", "svm", "lightgbm", marks=pytest.mark.slow),
-])  # fmt: skip
-def test_a_trial_answers(tissue, cli, tmp_path, encoder, worse, better):
+@pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
+def test_a_trial_answers(tissue, cli, tmp_path, encoder):
     run = tmp_path / "trial"
     words = ("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
     words += ("--encoder", encoder) if encoder else ()
     code, out, err = cli(*words)
     assert code == 0, err
     first, best, chance, *_ = out.splitlines()
-    assert f"-{worse}: " in first
-    assert f"-{better}: " in best
-    assert "of 12 images right: " in best
+    right = [re.search(r"-(svm|lightgbm): (\d+) of 12 images right: ", line).groups() for line in (first, best)]
+    assert {name for name, _ in right} == {"svm", "lightgbm"}  # of random weights, which is better differs by machine
+    assert int(right[0][1]) <= int(right[1][1])
     assert "would be right in 50.0 %" in chance
     assert out.count("PATIENTS UNKNOWN") == 1
     assert err.count("detected as dataset folder") == 1
