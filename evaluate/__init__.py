@@ -7,15 +7,16 @@ class or a predicted class.
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
 from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
-from .evaluate import Evaluation, evaluate, measure, read_facts
+from .differences import precision_difference
+from .evaluate import SCHEMA, Evaluation, evaluate, read_facts
 from .influence import Part
-from .intervals import precision_difference
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
+    ESTIMAND,
     TWO_CLASS_RULES,
     TwoClassView,
-    compute_metrics,
     default_positive,
+    measure,
     positive_mask,
     two_class_scores,
     two_sides,
@@ -25,12 +26,11 @@ from .panel import (
     Panel,
     PaperTable,
     Sample,
-    called,
+    figures_of,
     html_confusion,
     images_tested,
     joined_versions,
     name_of,
-    nested,
     paper_table,
     rows_of,
     spread_sentence,
@@ -46,19 +46,21 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .variance import CROSS_VALIDATION, Interval, Units, share_interval
+from .variance import CROSS_VALIDATION, Figure, Units, share_interval
 
 __all__ = [
     "AGGREGATIONS",
     "CLASS_METRICS",
     "CROSS_VALIDATION",
+    "ESTIMAND",
     "HEADLINE",
     "LEVELS",
     "NOTHING_LEARNT",
+    "SCHEMA",
     "TWO_CLASS_RULES",
     "Aggregation",
     "Evaluation",
-    "Interval",
+    "Figure",
     "MetricSpec",
     "Panel",
     "PaperTable",
@@ -70,13 +72,12 @@ __all__ = [
     "Units",
     "aggregate",
     "apply_temperature",
-    "called",
     "compare_pairs",
     "compare_tables",
-    "compute_metrics",
     "constant_folds",
     "default_positive",
     "evaluate",
+    "figures_of",
     "fold_curves",
     "fold_error",
     "holm",
@@ -87,7 +88,6 @@ __all__ = [
     "measure",
     "name_of",
     "negative_log_likelihood",
-    "nested",
     "nothing_learnt",
     "paper_table",
     "positive_mask",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import counted, plural
 from ...core.runs import versions_of
-from .. import CLASS_METRICS, Panel, PredictionTable, called, name_of, nested, rows_of, spread_sentence
+from .. import CLASS_METRICS, Panel, PredictionTable, figures_of, name_of, rows_of, spread_sentence
 from .answer import answer
 from .figures import calibration_figure, roc_figure
 from .methods import cite, interval_grid, methods_text
@@ -75,7 +75,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
         yield Block(
             grid=Grid(caption, ["class", rows_of(metrics), *(title for title, _ in CLASS_METRICS.values())], rows)
         )
-    reasons = dict.fromkeys((nested(metrics, "intervals", "not_estimable") or {}).values())
+    reasons = dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])
     spread = panel.run.get("variance")
     values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons), "paper": panel.paper}
     yield Block(template="classes.html", values={**values, "spread": spread and spread_sentence(spread)})
@@ -91,7 +91,7 @@ def _classes(panel: Panel) -> Iterator[Block]:
 def _calibration(panel: Panel) -> Iterator[Block]:
     metrics = panel.metrics
     if metrics.get("calibration") or metrics.get("calibration_note"):
-        values = {"metrics": metrics, "temperature": nested(panel.run, "bundle", "temperature")}
+        values = {"metrics": metrics, "temperature": panel.run.get("bundle", {}).get("temperature")}
         yield Block(template="calibration.html", values=values)
     if metrics.get("calibration"):
         yield Block(figures=[calibration_figure(metrics)])
@@ -102,8 +102,7 @@ def _two_class(panel: Panel) -> Iterator[Block]:
     if not (view := metrics.get("two_class")):
         return
     several = len(metrics["classes"])
-    ends = nested(metrics, "intervals", "two_class") or {}
-    values = {"view": view, "ends": ends, "classes": several, "names": metrics["names"]}
+    values = {"view": view, "classes": several, "names": metrics["names"]}
     yield Block(template="points.html", values=values)
     if several > 2:
         yield from _points(metrics)
@@ -152,13 +151,12 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     """Show tests of two tables, and the differences of all their figures."""
     if not pairs:
         return []
-    metrics, names = panels[0].metrics, panels[0].metrics["names"]
+    names = panels[0].metrics["names"]
     titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
         name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
     }
     figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
-    changes = [change for pair in pairs for change in pair["differences"].values() if change["reason"]]
-    reasons = sorted({called(metrics, change["reason"]) for change in changes})
+    reasons = sorted({c["reason"] for pair in pairs for c in pair["differences"].values() if c["reason"]})
     values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
     return [Block(template="comparisons.html", values=values)]
 
@@ -166,7 +164,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
 def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
     """Show the figures of the values of columns, and that they are exploratory."""
     tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
-    values = {"tables": tables, "rows_of": rows_of, "called": called}
+    values = {"tables": tables, "rows_of": rows_of}
     return [Block(template="subgroups.html", values=values)] if tables else []
 
 
@@ -194,13 +192,13 @@ def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external
     values = {
         "tables": metrics,
         "trained": any(panel.run.get("methods") for panel in panels),
-        "known": any(nested(table, "intervals", "unit") == "group" for table in metrics),
+        "known": any(table["units"]["kind"] == "group" for table in metrics),
         "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
         "subgroups": any(table.get("subgroups") for table in metrics),
         "external": external,
         "flow": any(panel.run.get("flow") for panel in panels),
         "probabilities": any(panel.table.probabilities is not None for panel in panels),
-        "points": any(nested(table, "two_class", "thresholds") for table in metrics),
+        "points": any((table.get("two_class") or {}).get("thresholds") for table in metrics),
     }
     return Block(template="tripod.html", values=values)
 
