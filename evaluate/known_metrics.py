@@ -253,14 +253,8 @@ _BUILT_IN = (
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
 
-CLASS_METRICS = {
-    "precision": ("precision", "percent"),
-    "recall": ("recall", "percent"),
-    "specificity": ("specificity", "percent"),
-    "f1": ("F1", "percent"),
-    "auc": ("AUC", "number"),
-}
-"""Metrics of a class against the rest, in the order of the tables: key and column, title in a report, and unit."""
+CLASS_METRICS = ("precision", "recall", "specificity", "f1", "auc")
+"""Metrics of a class against the rest, in the order of the tables: key and column."""
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:

@@ -197,12 +197,6 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
     return Grid(caption, header, rows, words=() if same else (1,))
 
 
-def class_cells(metrics: Metrics, name: str) -> list[str]:
-    """Return the cells of the metrics of a class, each with its interval as far as there is one."""
-    values = metrics["per_class"][name]
-    return [cell(values[key], unit) for key, (_, unit) in CLASS_METRICS.items()]
-
-
 def other_figures(metrics: Metrics) -> list[str]:
     """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
     texts = []
