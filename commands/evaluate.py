@@ -64,7 +64,9 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         result = evaluation.result
         if failed is not None:
             record.note(unwritten=str(failed))
-        record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
+        record.note(
+            results={name: {"accuracy": metrics["accuracy"]["value"]} for name, metrics in result["tables"].items()}
+        )
     printed: set[str] = set()
     for name, metrics in result["tables"].items():
         results(headline(name, metrics), printed)

@@ -15,6 +15,7 @@ from ..core.models import BundleFacts, TrainingImages
 from ..data import find_layout
 from ..evaluate import (
     NOTHING_LEARNT,
+    SCHEMA,
     Panel,
     PaperTable,
     PredictionTable,
@@ -98,7 +99,7 @@ class Outputs:
         metrics = {table.name: measure(table, self.training.view) for table in tables}
         bundle_facts = self._bundle_facts(metrics, result)
         facts["bundle"] = self._calibration(bundle_facts, facts["names"])
-        measured = {"tables": metrics, "run": facts}
+        measured = {"schema_version": SCHEMA, "tables": metrics, "run": facts}
         write_json(folder / "metrics.json", measured)
         written = bundle(bundle_facts)
         with reporting(folder / CARD, failed):

@@ -348,7 +348,7 @@ def cross_validate(
                 "protocol": result.protocol,
                 result.unit: result.models,
                 "finished": result.finished,
-                "accuracy": None if result.metrics is None else result.metrics["accuracy"],
+                "accuracy": None if result.metrics is None else result.metrics["accuracy"]["value"],
             }
             for result in results
         }

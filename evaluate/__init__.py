@@ -7,21 +7,28 @@ class or a predicted class.
 from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
-from .evaluate import Evaluation, evaluate, measure, read_facts
-from .intervals import precision_difference
+from .differences import precision_difference
+from .evaluate import SCHEMA, Evaluation, evaluate, read_facts
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .metrics import TwoClassView, compute_metrics, default_positive, positive_mask, two_class_scores, two_sides
+from .metrics import (
+    ESTIMAND,
+    TwoClassView,
+    default_positive,
+    measure,
+    positive_mask,
+    two_class_scores,
+    two_sides,
+)
 from .operating import fold_curves
 from .panel import (
     Panel,
     PaperTable,
     Sample,
-    called,
+    figures_of,
     html_confusion,
     images_tested,
     joined_versions,
     name_of,
-    nested,
     paper_table,
     rows_of,
     spread_sentence,
@@ -37,12 +44,12 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .variance import CROSS_VALIDATION, Interval, Units, share_interval
+from .variance import CROSS_VALIDATION, Figure, Units, share_interval
 
 __all__ = [
     "Aggregation",
     "Evaluation",
-    "Interval",
+    "Figure",
     "MetricSpec",
     "Panel",
     "PredictionTable",
@@ -50,9 +57,9 @@ __all__ = [
     "TwoClassView",
     "aggregate",
     "compare_tables",
-    "compute_metrics",
     "evaluate",
     "list_metrics",
+    "measure",
     "read_predictions",
     "write_predictions",
 ]

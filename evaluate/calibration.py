@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .influence import Part
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
-from .variance import Interval, Units, interval, normal_interval
+from .variance import Figure, Units, interval, normal_interval
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
@@ -183,11 +183,11 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     -------
     dict or None
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
-        bin), ``ece_expected`` (its mean where outcomes are drawn from the probabilities, row by row), ``brier`` (mean
-        squared distance from the one-hot truth, 0 to 2) and ``brier_interval``, ``nll`` (mean negative
-        log-likelihood), ``bins`` (those that hold images: ``confidence``, ``accuracy``, ``n``), ``slope``,
-        ``intercept`` and their intervals (`recalibration` of the confidence), and ``temperature``: per
-        fold the temperature fitted on the other folds, and the first scores after scaling; None with fewer than two
+        bin), ``ece_expected`` (its mean where outcomes are drawn from the probabilities, row by row), ``brier`` (a
+        figure: mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood), ``bins``
+        (those that hold images: ``confidence``, ``accuracy``, ``n``), the figures ``slope`` and ``intercept``
+        (`recalibration` of the confidence), and ``temperature``: per fold the temperature fitted on the other folds,
+        and the first scores after scaling; None with fewer than two
         folds. None for a table with a `calibration_note`.
 
     References
@@ -201,7 +201,7 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     scores = _scores(table, table.probabilities, bins)
     scores["ece_expected"] = _expected(confidence, bins)
     scores |= recalibration(confidence, hits, units=units)
-    scores["brier_interval"] = brier_interval(table, units).ends
+    scores["brier"] = brier_score(table, units).json()
     scores["temperature"] = None
     if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
@@ -213,8 +213,8 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     return scores
 
 
-def brier_interval(table: PredictionTable, units: Units) -> Interval:
-    """Return the interval of the Brier score of a table with probabilities.
+def brier_score(table: PredictionTable, units: Units) -> Figure:
+    """Return the Brier score of a table with probabilities.
 
     If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
     accuracy allows, and each may lose 2, the most there is.
@@ -291,9 +291,8 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     Returns
     -------
     dict
-        ``slope``, ``intercept``, ``slope_interval``, ``intercept_interval``; None where all rows are on one side, for a
-        slope also where a threshold separates the sides or all scores are equal, for intervals also where one unit
-        holds over half of the rows.
+        The figures ``slope`` and ``intercept``; None where all rows are on one side, and for a slope also where a
+        threshold separates the sides or all scores are equal.
 
     References
     ----------
@@ -302,7 +301,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     odds = np.clip(scores, _SUREST, 1 - _SUREST)
     odds = np.log(odds) - np.log1p(-odds)
     ones = np.ones((len(odds), 1))
-    fit: dict[str, Any] = dict.fromkeys(("slope", "intercept", "slope_interval", "intercept_interval"))
+    fit: dict[str, Any] = {"slope": None, "intercept": None}
     if truth.all() or not truth.any():
         return fit
     fits = {"intercept": (ones, odds)}
@@ -310,9 +309,9 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     if yes.min() < no.max() and no.min() < yes.max():
         fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
     for name, (design, offset) in fits.items():
-        fit[name], influence, model = _fitted(design, offset, truth, units)
+        value, influence, model = _fitted(design, offset, truth, units)
         few = min(len(yes), len(no))
-        fit[f"{name}_interval"] = normal_interval(fit[name], influence, units, model=model, few=few).ends
+        fit[name] = normal_interval(value, influence, units, model=model, few=few).json()
     return fit
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, Message, Names
+from .differences import paired_differences
 from .influence import LEVEL
-from .intervals import paired_differences
 from .metrics import TwoClassView, default_positive, positive_mask
 from .predictions import PredictionTable, take_rows
 from .variance import Units
@@ -187,8 +187,8 @@ def compare_tables(
     Returns
     -------
     dict
-        ``difference`` (accuracy of the second minus that of the first) and its ``interval``; ``differences`` (see
-        `paired_differences`); ``test`` and its ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where
+        ``differences``, figures of the second minus those of the first (see `paired_differences`); ``test`` and its
+        ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where
         units hold several rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``,
         by which that was raised; ``least_p`` that so many units allow; ``detectable``, the difference that would have
         been found with a power of 80 % at the variance that the interval has, and ``units_needed`` to find the one
@@ -222,10 +222,7 @@ def compare_tables(
     a, b = first.predicted == first.labels, other.predicted == other.labels
     change = b.astype(np.int64) - a
     differences = paired_differences(first, other, units, view or TwoClassView())
-    whole = differences["accuracy"]
     comparison = {
-        "difference": whole["difference"],
-        "interval": whole["interval"],
         "differences": differences,
         **paired_test(change, units),
         **_sample_size(differences, units),
@@ -235,7 +232,7 @@ def compare_tables(
         "units": units.count,
     }
     if margin is not None:
-        ends = comparison["interval"]
+        ends = differences["accuracy"]["interval"]
         comparison |= {"margin": margin, "not_inferior": None if ends is None else bool(ends[0] > -margin)}
     return comparison
 
@@ -267,12 +264,12 @@ def _sample_size(differences: dict[str, Any], units: Units) -> dict[str, Any]:
     from scipy.stats import norm
 
     of = "accuracy" if differences["accuracy"]["interval"] else "by_unit"
-    change = differences.get(of, {"interval": None})
-    if change["interval"] is None:
+    change = differences.get(of)
+    if change is None or change["interval"] is None:
         return {"detectable": None, "detectable_of": None, "units_needed": None}
     low, high = change["interval"]
     detectable = (high - low) / 2.0 * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
-    seen = abs(change["difference"])
+    seen = abs(change["value"])
     needed = None if seen < 1e-12 else int(np.ceil(units.count * (detectable / seen) ** 2))
     return {"detectable": min(detectable, 1.0), "detectable_of": of, "units_needed": needed}
 

@@ -15,8 +15,7 @@ from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_j
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
-from .intervals import table_intervals
-from .metrics import TwoClassView, compute_metrics
+from .metrics import TwoClassView, measure
 from .panel import Panel, html_confusion, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds, ungrouped
 from .read_table import TableChoice, read_predictions
@@ -83,7 +82,7 @@ def read_facts(path: Path) -> Facts:
     return Facts(run, tables[names[0]] if names else {})
 
 
-METRICS = "metrics.json"
+METRICS, SCHEMA = "metrics.json", 2
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ class Evaluation:
         The tables that were read, and what their runs record of them.
     panels : list of Panel
     result : dict
-        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``, and of an
-        external validation ``external``.
+        What is in ``metrics.json``: ``{"schema_version": 2, "tables": {name: metrics}, "comparisons": [...], "notes":
+        [...]}``, and of an external validation ``external``.
     """
 
     folder: Path
@@ -116,15 +115,6 @@ _MOST_DRAWS = 100_000
 
 _MOST_NOTES = 3
 """Maximum number of pairs of tables that are named as not comparable."""
-
-
-def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000) -> dict[str, Any]:
-    """Compute the metrics of a table and their intervals, see `compute_metrics` and `table_intervals`.
-
-    What is left open in the view is that of a known dataset.
-    """
-    chosen = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
-    return compute_metrics(table, chosen) | {"intervals": table_intervals(table, chosen, replicates=bootstrap)}
 
 
 def evaluate(
@@ -182,7 +172,7 @@ def evaluate(
     read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
     internal = read(_tables(others), reading=replace(tables, by=()))
     panels = read(_tables(sources), reading=tables)
-    result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
+    result: dict[str, Any] = {"schema_version": SCHEMA, "tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]

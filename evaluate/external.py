@@ -14,15 +14,12 @@ from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import FACTS_FILE, read_dataset_facts
 from .metrics import two_sides
 from .operating import called_point
-from .panel import Panel, nested
+from .panel import Panel
 from .predictions import PredictionTable, take_rows
-from .variance import Interval, Units
+from .variance import Figure, Units
 
-_FIGURES = (
-    ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),
-    ("two_class_auc", ("two_class", "auc")),
-)  # fmt: skip
-"""Figures that are compared, and where they stand in metrics and intervals."""
+_FIGURES = ("accuracy", "balanced_accuracy", "auc")
+"""Figures that are compared, beside the AUC of the two-class view."""
 
 
 _MOST = 40
@@ -96,9 +93,9 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``table``, ``against``, ``n``, ``n_against``, ``figures``: by name ``internal``, ``external``, ``drop``
-        (the former less the latter) and its 95 % ``interval`` (None without intervals), where both tables have the
-        figure, for balanced accuracy of the same classes; ``shared``: by name how many images, and groups, are named
+        ``table``, ``against``, ``n``, ``n_against``, ``figures``: by name the values ``internal`` and ``external``, and
+        the figure ``drop``, the former less the latter, where both tables have it, for balanced accuracy of the same
+        classes; ``shared``: by name how many images, and groups, are named
         alike in both, where any are; ``wanted``: what the thresholds that the internal table gave for wanted
         sensitivities reach on the external one.
 
@@ -110,15 +107,15 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     table, of = panel.table, other.table
     external, internal = panel.metrics, other.metrics
     shared = _shared(table, of)
-    alike = _present(table) == _present(of)
     figures = {}
-    for key, path in _FIGURES if alike else [figure for figure in _FIGURES if figure[0] != "balanced_accuracy"]:
-        inside, outside = nested(internal, *path), nested(external, *path)
-        if inside is None or outside is None:
-            continue
-        spans = [nested(metrics, "intervals", *path) for metrics in (internal, external)]
-        interval = None if None in spans else independent_difference(inside, outside, *spans)
-        figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
+    for key in (*_FIGURES, "two_class_auc"):
+        outside, inside = (
+            (metrics.get("two_class") or {}).get("auc") if key == "two_class_auc" else metrics.get(key)
+            for metrics in (external, internal)
+        )
+        if inside and outside and (key != "balanced_accuracy" or _present(table) == _present(of)):
+            drop = independent_difference(inside, outside)
+            figures[key] = {"internal": inside["value"], "external": outside["value"], "drop": drop}
     return {
         "table": table.name,
         "against": of.name,
@@ -154,12 +151,14 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
         yield {"wanted": point["wanted"], **called_point(table, sides.truth, called, point["threshold"])}
 
 
-def independent_difference(value: float, other: float, first: list[float], second: list[float]) -> list[float]:
-    """Return the interval of a difference of two independent figures."""
-    return [
-        value - other - float(np.hypot(value - first[0], second[1] - other)),
-        value - other + float(np.hypot(first[1] - value, other - second[0])),
-    ]
+def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figure of the first less the second, which are independent; both as ``metrics.json`` holds them."""
+    value, other, apart = first["value"], second["value"], first["value"] - second["value"]
+    if first["interval"] is None or second["interval"] is None:
+        return Figure(apart).json()
+    (low, high), (least, most) = first["interval"], second["interval"]
+    down, up = float(np.hypot(value - low, most - other)), float(np.hypot(high - value, other - least))
+    return Figure(apart, apart - down, apart + up, "of both figures, unpaired").json()
 
 
 def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
@@ -221,9 +220,8 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     Returns
     -------
     list of dict
-        By value: ``value``, ``n``, ``units``, ``accuracy``, ``interval``, ``reason`` (why there is none),
-        ``difference`` (accuracy less that of all other rows, taken for independent of them), ``difference_interval``,
-        ``tested``.
+        By value: ``value``, ``n``, ``units``, ``tested``, and the figures ``accuracy`` and ``difference`` (accuracy
+        less that of all other rows, taken for independent of them; None without others).
 
     Raises
     ------
@@ -246,22 +244,16 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
 def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
         mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
-        share, inside = _accuracy(mine)
-        apart = between = None
-        if len(others):
-            other, outside = _accuracy(others)
-            apart = share - other
-            if inside.ends and outside.ends:
-                between = independent_difference(share, other, inside.ends, outside.ends)
+        accuracy = _accuracy(mine)
         yield {
-            "value": name, "n": len(mine), "units": Units.of(mine).count, "accuracy": share, "interval": inside.ends,
-            "reason": inside.reason, "difference": apart, "difference_interval": between, "tested": mine.tested,
+            "value": name, "n": len(mine), "units": Units.of(mine).count, "accuracy": accuracy,
+            "difference": independent_difference(accuracy, _accuracy(others)) if len(others) else None,
+            "tested": mine.tested,
         }  # fmt: skip
 
 
-def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
-    hits = table.predicted == table.labels
-    return float(hits.mean()), cast("Interval", Units.of(table).share(hits))  # there are rows
+def _accuracy(table: PredictionTable) -> dict[str, Any]:
+    return cast("Figure", Units.of(table).share(table.predicted == table.labels)).json()  # there are rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

@@ -13,17 +13,17 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .influence import (
+    LEVEL,
     Mask,
     Part,
     Values,
-    Whole,
     agreement,
     all_or_none,
     auc_part,
@@ -34,7 +34,8 @@ from .influence import (
     matthews,
     share_part,
 )
-from .predictions import PredictionTable, take_rows
+from .predictions import PredictionTable, bootstrap_counts, take_rows
+from .variance import Figure, Units, interval
 
 UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
@@ -49,9 +50,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 class MetricSpec:
     """A number of a prediction table.
 
-    It stands in ``metrics.json`` under its name, there under ``intervals`` too, in ``tables.csv`` and
-    ``report.html``. Another package adds one through the entry-point group ``bchisto.metrics``: the entry point is a
-    `MetricSpec`, or a function without arguments that returns one, and has its name.
+    It stands in ``metrics.json`` under its name, with its interval, in ``tables.csv`` and ``report.html``.
+    Another package adds one through the entry-point group ``bchisto.metrics``: the entry point is a `MetricSpec`, or a
+    function without arguments that returns one, and has its name.
 
     Attributes
     ----------
@@ -129,9 +130,8 @@ ENTRY_POINT_GROUP = "bchisto.metrics"
 _TAKEN = frozenset(
     {
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
-        "calibration_note", "two_class", "intervals", "unit", "units", "groups", "table",
-        "low", "high", "methods", "ungrouped", "estimand", "trained_per_fold", "subgroups",
-        "tested", "fold", "two_class_auc", "auc_pooled", "not_estimable",
+        "calibration_note", "two_class", "units", "table", "low", "high", "trained_per_fold", "subgroups", "tested",
+        "fold", "two_class_auc", "auc_pooled",
     }
 )  # fmt: skip
 """What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
@@ -253,14 +253,8 @@ _BUILT_IN = (
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
 
-CLASS_METRICS = {
-    "precision": ("precision", "percent"),
-    "recall": ("recall", "percent"),
-    "specificity": ("specificity", "percent"),
-    "f1": ("F1", "percent"),
-    "auc": ("AUC", "number"),
-}
-"""Metrics of a class against the rest, in the order of the tables: key and column, title in a report, and unit."""
+CLASS_METRICS = ("precision", "recall", "specificity", "f1", "auc")
+"""Metrics of a class against the rest, in the order of the tables: key and column."""
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:
@@ -294,21 +288,47 @@ def _written(spec: MetricSpec) -> set[str]:
     return {*spec.keys, *spec.bounds}
 
 
-def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
+def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> dict[str, Any]:
     """Compute a metric of a table.
+
+    Parameters
+    ----------
+    spec : MetricSpec
+    table : PredictionTable
+    units : Units
+        Of the table.
+    draws : int
+        Of units for the percentile bootstrap, if the metric has no influences; 0 for no interval.
 
     Returns
     -------
     dict
-        By `MetricSpec.keys`, JSON-ready: the value, and where it is wanted per fold, its mean and its spread; None
-        where it is not defined.
+        By `MetricSpec.keys`, JSON-ready: the figure, and where it is wanted the value per fold, their mean and their
+        spread; None where it is not defined.
     """
-    values = {spec.name: _value(spec, table, warn=True)}
+    value = _value(spec, table, warn=True)
+    values: dict[str, Any] = {spec.name: None if value is None else _figure(spec, table, units, value, draws).json()}
     if not spec.per_fold:
         return values
     per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
     mean, spread = mean_spread(per_fold)
     return values | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
+
+
+def _figure(spec: MetricSpec, table: PredictionTable, units: Units, value: float, draws: int) -> Figure:
+    if spec.interval and (parts := parts_of(spec, table)):
+        return replace(interval(parts, units, limits=spec.limits(table)), value=value)
+    if not spec.interval or spec.parts is not None or not draws:
+        return Figure(value)
+    of_draws = [
+        _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
+        for counts in bootstrap_counts(units.count, replicates=draws, seed=0)
+    ]
+    known = [drawn for drawn in of_draws if drawn is not None]
+    if not known:
+        return Figure(value)
+    low, high = np.quantile(known, [1.0 - LEVEL, LEVEL])
+    return Figure(value, float(low), float(high), "percentile bootstrap")
 
 
 def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
@@ -333,12 +353,6 @@ def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     if spec.parts is None or (spec.needs_probabilities and table.probabilities is None):
         return ()
     return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
-
-
-def drawn_value(spec: MetricSpec, table: PredictionTable, counts: Whole) -> float:
-    """Return a metric of a table whose rows are drawn so often; NaN where it is not defined."""
-    value = _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts)))
-    return np.nan if value is None else value
 
 
 def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:

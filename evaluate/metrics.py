@@ -1,4 +1,4 @@
-"""Metrics of a table of predictions, and its two-class view."""
+"""Metrics of a table of predictions, with their intervals, and its two-class view."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, Parameter, Settings, as_numbers, option
+from ..core import InputError, Message, Parameter, Settings, as_numbers, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import auc_part
+from .influence import LEVEL, Part, auc_part, spread
 from .known_metrics import (
     by_patient,
     class_aucs,
@@ -20,11 +20,12 @@ from .known_metrics import (
     list_metrics,
     mean_spread,
     metric_values,
+    parts_of,
     ranks_within_folds,
 )
 from .operating import called_point, fold_curves, wanted_point
-from .predictions import PredictionTable, fold_notes
-from .variance import Units
+from .predictions import PredictionTable, fold_notes, take_rows, ungrouped
+from .variance import Units, interval
 
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
 """Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
@@ -237,49 +238,54 @@ def two_class_scores(
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
     """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
-    return _fold_shares(table, table.predicted == table.labels)
-
-
-def _fold_shares(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> list[float]:
-    """Return the share of each fold that is right."""
+    hits = table.predicted == table.labels
     return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
-def compute_metrics(table: PredictionTable, view: TwoClassView | None = None) -> dict[str, Any]:
-    """Compute the metrics of a table, JSON-ready.
+ESTIMAND = "the trained models on new {units} of the same kind; models and folds are taken as they are"
+"""What an interval is about; see ``docs/evaluation.md``."""
+
+PRECISE = 0.05
+"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
+
+_HEADLINES = ("accuracy", "patient_recognition_rate")
+
+
+def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000) -> dict[str, Any]:
+    """Compute the metrics of a table with their 95 % intervals, JSON-ready.
+
+    Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
+    the intervals of `variance.interval`; a metric of another package without influences has the percentile bootstrap.
 
     Parameters
     ----------
     table : PredictionTable
     view : TwoClassView, optional
-        Without positive classes, there is no two-class view.
+        What is left open is that of a known dataset. Without positive classes, there is no two-class view.
+    bootstrap : int
+        Draws of units for the bootstrap; with 0 such a metric has no interval.
 
     Returns
     -------
     dict
-        ``n``, ``unlabelled`` (rows of the file that have no label, where there are any), ``tested`` (see
-        `PredictionTable`), ``protocol``, ``classes``, ``accuracy``, ``folds``,
-        ``accuracy_per_fold``, ``accuracy_mean``, ``accuracy_std`` (over folds, population), ``trained_per_fold``
-        (images of each class; null where unknown), ``fold_notes`` (see `fold_notes`), ``balanced_accuracy``,
-        ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc; null
-        where not defined), ``auc`` (one against the rest, mean over classes, of pairs within folds;
-        null without probabilities or where a class has no image), ``auc_pooled`` (of all pairs; if ``auc`` is of pairs
-        within folds), ``chance`` (``largest_class``, its share of the rows; ``by_group``, the largest mean over groups
-        of the share of a class, and ``class_by_group``, that class; ``balanced``, one over the classes that have rows),
-        ``calibration``, ``calibration_note``, and, where a side is positive, ``two_class``:
-        ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
-        fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
-        (see `called_point`), ``wanted`` (see `wanted_point`), and what `recalibration`
-        says of the score. Then the metrics that other packages add, see `MetricSpec`.
+        Each figure is a dict of its ``value``, its ``interval`` (null if there is none), the ``method`` of that, and
+        the ``reason`` why it cannot be estimated; null where the figure is not defined. ``docs/files.md`` lists all
+        keys.
 
     Raises
     ------
     InputError
         An unknown positive class.
+
+    References
+    ----------
+    Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
     from sklearn.metrics import confusion_matrix
 
+    chosen, units = TwoClassView(**TwoClassView.of(view).recorded(table.classes)), Units.of(table)
     confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
+    counts = confusion.sum(axis=1)
     metrics: dict[str, Any] = {
         "n": len(table),
         **({"unlabelled": table.unlabelled} if table.unlabelled else {}),
@@ -291,29 +297,61 @@ def compute_metrics(table: PredictionTable, view: TwoClassView | None = None) ->
         "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": confusion.tolist(),
-        "per_class": {
-            name: {figure: part and part.value for figure, part in class_parts(table, k).items()}
-            | {"n": int(confusion[k].sum())}
-            for k, name in enumerate(table.classes)
-        },
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
     }
-    for spec in list_metrics():
-        metrics |= metric_values(spec, table)
-    counts = confusion.sum(axis=1)
+    specs = list_metrics()
+    for spec in specs:
+        if spec.parts is not None:
+            metrics |= metric_values(spec, table, units, draws=bootstrap)
+    metrics["per_class"] = {
+        name: {figure: part and interval([part], units).json() for figure, part in class_parts(table, k).items()}
+        | {"n": int(counts[k])}
+        for k, name in enumerate(table.classes)
+    }
+    if chosen.positive:
+        metrics["two_class"] = _two_class(table, chosen, units)
+    for spec in specs:  # the bootstrap is the last in a list of methods
+        if spec.parts is None:
+            metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["chance"] = {"largest_class": float(counts.max() / counts.sum()), "balanced": float(1 / (counts > 0).sum())}
     if metrics["patient_recognition_rate"] is not None:
         shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
         metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
     if metrics["auc"] is not None and ranks_within_folds(table):
         metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
-    if view is not None and view.positive:
-        metrics["two_class"] = _two_class(table, TwoClassView(**view.recorded(table.classes)))
+    metrics["units"] = {
+        "kind": units.kind,
+        "count": units.count,
+        "groups": len({group for group in table.groups if group is not None}),
+        "largest": float(np.bincount(units.member).max() / len(table)),
+        "ungrouped": ungrouped(take_rows(table, table.first_rows)) if units.kind == "group" else 0,
+        "estimand": ESTIMAND.format(units=plural(units.kind)),
+        "needed": {
+            spec.name: units_needed(parts_of(spec, table)[0], units)
+            for spec in specs
+            if spec.name in _HEADLINES and metrics[spec.name] and metrics[spec.name]["interval"]
+        },
+    }
     return metrics
 
 
-def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
+def units_needed(part: Part, units: Units) -> int | None:
+    """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others."""
+    from scipy.special import ndtri
+
+    inside = part.sides[0]
+    rows, count = float(inside.sum()), len(np.unique(units.member[inside]))
+    variance = max(spread([part], units.member).variance, part.value * (1.0 - part.value) / rows)  # as intervals have
+    return int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2)) or None
+
+
+def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict[str, Any]:
+    """Return what the two-class view of a table gives.
+
+    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
+    ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
+    """
     mask = positive_mask(table.classes, view.positive)
     sides = two_sides(table, view.positive, view.rule)
     truth, scores = sides.truth, sides.scores
@@ -325,14 +363,14 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
         within, pooled = auc_part(truth, scores, table.fold_array), auc_part(truth, scores)
         per_fold = fold_curves(table, truth, scores)[0]
     auc, (auc_mean, auc_std) = within or pooled, mean_spread(per_fold)
-    claimless = calibration_note(table) is not None
+    accuracy = units.share(sides.right)
     return {
         "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
-        "auc": auc and auc.value,
+        "accuracy": accuracy and accuracy.json(),
+        "accuracy_std": mean_spread([float(sides.right[inside].mean()) for _, inside in table.fold_rows()])[1],
+        "auc": auc and interval([auc], units).json(),
         **({"auc_pooled": pooled.value} if within and pooled and per_fold[1:] else {}),
-        "accuracy": float(sides.right.mean()),
-        "accuracy_std": mean_spread(_fold_shares(table, sides.right))[1],
         "auc_per_fold": per_fold,
         "auc_mean": auc_mean,
         "auc_std": auc_std,
@@ -345,5 +383,5 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
             for wanted in view.sensitivities
             if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
         ],
-        **({} if claimless else recalibration(scores, truth, units=Units.of(table))),
+        **({} if calibration_note(table) is not None else recalibration(scores, truth, units=units)),
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable, sampling_units
-from .variance import LEAST_FREEDOM_OF_TERMS, Interval, Units
+from .variance import LEAST_FREEDOM_OF_TERMS, Figure, Units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -25,102 +26,48 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
         yield fold, inside, ~tested[image]
 
 
-def operating_point(
-    truth: Mask, called: Mask, *, threshold: float, prevalences: Sequence[float] = ()
-) -> dict[str, Any]:
-    """Return the results of calling these rows positive.
-
-    Parameters
-    ----------
-    truth, called : ndarray of bool, shape (n,)
-    threshold : float
-        Of the score.
-    prevalences : sequence of float
-        Shares of positives elsewhere, for which the predictive values are given too.
+def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure | None]:
+    """Return the shares at an operating point, and what follows from two of them.
 
     Returns
     -------
     dict
-        ``threshold``, ``sensitivity``, ``specificity``, ``confusion`` (rows true, negative first), ``ppv``, ``npv``,
-        ``at_prevalence``; None for what is not defined.
-
-    References
-    ----------
-    Altman & Bland 1994 (predictive values).
-    """
-    confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
-    (true_negative, false_positive), (false_negative, true_positive) = confusion
-    sensitivity = _ratio(true_positive, false_negative + true_positive)
-    specificity = _ratio(true_negative, true_negative + false_positive)
-    point: dict[str, Any] = {
-        "threshold": threshold,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "confusion": confusion,
-        "ppv": _ratio(true_positive, true_positive + false_positive),
-        "npv": _ratio(true_negative, true_negative + false_negative),
-        "at_prevalence": [],
-    }
-    if sensitivity is not None and specificity is not None:
-        point["at_prevalence"] = [_elsewhere(sensitivity, specificity, share) for share in prevalences]
-    return point
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _elsewhere(sensitivity: float, specificity: float, share: float) -> dict[str, Any]:
-    """Return what holds at another prevalence, by Bayes' theorem."""
-    true, false = sensitivity * share, (1 - specificity) * (1 - share)
-    spared, missed = specificity * (1 - share), (1 - sensitivity) * share
-    return {"prevalence": share, "ppv": _ratio(true, true + false), "npv": _ratio(spared, spared + missed)}
-
-
-def point_intervals(units: Units, truth: Mask, called: Mask) -> dict[str, Interval | None]:
-    """Return the intervals of shares at an operating point, and of what follows from two of them.
-
-    Returns
-    -------
-    dict
-        Of ``sensitivity``, ``specificity``, ``ppv``, ``npv``, ``lr_positive``, ``lr_negative``; None for a side without
+        ``sensitivity``, ``specificity``, ``ppv``, ``npv``, ``lr_positive``, ``lr_negative``; None for a side without
         rows.
 
     References
     ----------
-    Donner & Zou 2012 (the interval of a ratio from those of its terms).
+    Altman & Bland 1994 (predictive values); Donner & Zou 2012 (the interval of a ratio from those of its terms).
     """
-    shares = {
+    figures = {
         "sensitivity": units.share(called, truth),
         "specificity": units.share(~called, ~truth),
         "ppv": units.predictive(truth, called),
         "npv": units.predictive(~truth, ~called),
     }
-    sides = [units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth))]
-    if sides[0] is None or sides[1] is None:
-        return shares | {"lr_positive": None, "lr_negative": None}
-    yes, no = float(called[truth].mean()), float((~called)[~truth].mean())
-    return shares | {
-        "lr_positive": _quotient(yes, sides[0], 1.0 - no, sides[1].scaled(1.0, 0.0)),
-        "lr_negative": _quotient(1.0 - yes, sides[0].scaled(1.0, 0.0), no, sides[1]),
-    }
+    yes, no = (units.share(*rows, least=LEAST_FREEDOM_OF_TERMS) for rows in ((called, truth), (~called, ~truth)))
+    if yes is None or no is None:
+        return figures | {"lr_positive": None, "lr_negative": None}
+    return figures | {"lr_positive": _quotient(yes, no.rest()), "lr_negative": _quotient(yes.rest(), no)}
 
 
-def _quotient(part: float, of_part: Interval, whole: float, of_whole: Interval) -> Interval:
-    """Return the interval of a ratio of two independent shares, on the scale of logarithms; its end may be infinite."""
-    if reason := of_part.reason or of_whole.reason:
-        return Interval(np.nan, np.nan, "", reason)
-    over, under = (sorted((bounds.low, bounds.high)) for bounds in (of_part, of_whole))
+def _quotient(over: Figure, under: Figure) -> Figure:
+    """Return a ratio of two independent shares, its interval made of logarithms; its end may be infinite."""
+    part, whole = over.value, under.value
+    ratio = part / whole if whole else np.nan
+    if reason := over.reason or under.reason:
+        return Figure(ratio, reason=reason)
     with np.errstate(divide="ignore", invalid="ignore"):
-        first, second, (low, high), (least, most) = (np.log(bounds) for bounds in (part, whole, over, under))
+        first, low, high = np.log((part, over.low, over.high))
+        second, least, most = np.log((whole, under.low, under.high))
         down = np.hypot(first - low, most - second) if part > 0.0 else np.inf
         up = np.hypot(high - first, second - least) if whole > 0.0 else np.inf
         ends = [np.exp(first - second - down) if part > 0.0 else 0.0, np.exp(first - second + up)]
     if part == 0.0:
-        ends[1] = over[1] / under[0] if under[0] > 0.0 else np.inf
+        ends[1] = over.high / under.low if under.low > 0.0 else np.inf
     if whole == 0.0:
-        ends = [over[0] / under[1], np.inf]
-    return Interval(float(ends[0]), float(ends[1]), "of the terms, on logarithms")
+        ends = [over.low / under.high, np.inf]
+    return Figure(ratio, float(ends[0]), float(ends[1]), "of the terms, on logarithms")
 
 
 def sensitive_threshold(
@@ -203,8 +150,8 @@ def wanted_point(
     dict or None
         ``wanted``, ``fitted``: ``other folds``, or ``same rows`` where there are none, which flatters; ``enough``:
         whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`; ``unit``
-        (``image`` or ``group``); ``per_fold``; the keys of `operating_point`, whose ``threshold`` is the one fitted on
-        all rows; and 95 % intervals of both shares. None without positive rows.
+        (``image`` or ``group``); ``per_fold``; the keys of `called_point`, whose ``threshold`` is the one fitted on
+        all rows. None without positive rows.
     """
     if not truth.any():
         return None
@@ -212,11 +159,16 @@ def wanted_point(
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
     others = _called_as_wanted(table, truth, scores, wanted)
     called, thresholds, each = others or (scores >= threshold, {}, True)
-    per_fold = []
-    for fold, inside in table.fold_rows():
-        if fold in thresholds:
-            here = operating_point(truth[inside], called[inside], threshold=thresholds[fold])
-            per_fold.append({"fold": fold, **{key: here[key] for key in ("threshold", "sensitivity", "specificity")}})
+    per_fold = [
+        {
+            "fold": fold,
+            "threshold": thresholds[fold],
+            "sensitivity": _share(called[inside & truth]),
+            "specificity": _share(~called[inside & ~truth]),
+        }
+        for fold, inside in table.fold_rows()
+        if fold in thresholds
+    ]
     return {
         "wanted": wanted,
         "fitted": "other folds" if others else "same rows",
@@ -227,25 +179,56 @@ def wanted_point(
     }
 
 
+def _share(hits: Mask) -> float | None:
+    return float(hits.mean()) if len(hits) else None
+
+
 def called_point(
     table: PredictionTable, truth: Mask, called: Mask, threshold: float, prevalences: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """Return an `operating_point` with 95 % intervals, each under the name of its figure with ``_interval``.
+    """Return the results of calling these rows positive.
 
-    Those of predictive values at other prevalences follow from those of likelihood ratios.
+    Parameters
+    ----------
+    table : PredictionTable
+    truth, called : ndarray of bool, shape (n,)
+    threshold : float
+        Of the score.
+    prevalences : sequence of float
+        Shares of positives elsewhere, for which the predictive values are given too, if both sides have rows.
+
+    Returns
+    -------
+    dict
+        ``threshold``, ``confusion`` (rows true, negative first), the figures ``sensitivity``, ``specificity``,
+        ``ppv``, ``npv`` (None for a side without rows), and ``at_prevalence``.
     """
-    point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
-    known = point_intervals(Units.of(table), truth, called)
-    for at in point["at_prevalence"]:
-        odds = at["prevalence"] / (1.0 - at["prevalence"])
-        for name, ratio in (("ppv", known["lr_positive"]), ("npv", known["lr_negative"])):
-            ends = None
-            if ratio is not None and ratio.ends is not None:
-                shares = [1.0 - 1.0 / (1.0 + odds * end) for end in ratio.ends]
-                ends = shares if name == "ppv" else [1.0 - share for share in reversed(shares)]
-            at[f"{name}_interval"] = ends
-    shown = ("sensitivity", "specificity", "ppv", "npv")
-    return point | {f"{name}_interval": (span := known[name]) and span.ends for name in shown}
+    figures = point_figures(Units.of(table), truth, called)
+    return {
+        "threshold": threshold,
+        "confusion": [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)],
+        **{name: (figure := figures[name]) and figure.json() for name in ("sensitivity", "specificity", "ppv", "npv")},
+        "at_prevalence": [_elsewhere(figures, share) for share in prevalences] if figures["lr_positive"] else [],
+    }
+
+
+def _elsewhere(figures: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Return the predictive values at another prevalence: by Bayes' theorem, their intervals from likelihood ratios."""
+    yes, no, positive, negative = (
+        figures[name] for name in ("sensitivity", "specificity", "lr_positive", "lr_negative")
+    )
+    true, false = yes.value * share, (1 - no.value) * (1 - share)
+    spared, missed = no.value * (1 - share), (1 - yes.value) * share
+    odds = share / (1.0 - share)
+    ppv, npv = (
+        replace(ratio, low=1.0 - 1.0 / (1.0 + odds * ratio.low), high=1.0 - 1.0 / (1.0 + odds * ratio.high))
+        for ratio in (positive, negative)
+    )
+    return {
+        "prevalence": share,
+        "ppv": ppv.json() | {"value": true / (true + false) if true + false else None},
+        "npv": npv.rest().json() | {"value": spared / (spared + missed) if spared + missed else None},
+    }
 
 
 def fold_curves(table: PredictionTable, truth: Mask, scores: Scores) -> tuple[list[float | None], list[Curve]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,12 +169,16 @@ def spread_sentence(spread: Mapping[str, Any]) -> str:
     return f"The spread of the accuracy (standard deviation, points) is {listed(parts)}."
 
 
-def nested(content: Mapping[str, Any], *path: str) -> Any:
-    """Return what stands in metrics under these keys, one within the other; None where there is nothing."""
-    value: Any = content
-    for key in path:
-        value = (value or {}).get(key)
-    return value
+def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the figures of a table, those of classes and of the two-class view too, with what they are called."""
+    for name, value in metrics.items():
+        if name == "per_class":
+            for figures in value.values():
+                yield from figures_of(figures, "of a class: ")
+        elif name == "two_class":
+            yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
+        elif isinstance(value, Mapping) and "interval" in value:
+            yield of + name.replace("_", " "), value
 
 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -223,15 +226,6 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     return f"{counted(of['n'], 'prediction')} of {images}, {each}tested {often}{times['most']} times"
 
 
-def called(metrics: Mapping[str, Any], text: str) -> str:
-    """Return a text on images and groups with what they are called in a table."""
-    return re.sub(
-        r"\b(image|group)(s?)\b",
-        lambda word: plural(name_of(metrics, word[1])) if word[2] else name_of(metrics, word[1]),
-        text,
-    )
-
-
 @dataclass(frozen=True)
 class Sample:
     """An image shown in a report: its thumbnail, and its true and predicted class.
@@ -260,7 +254,7 @@ class Panel:
     ----------
     table : PredictionTable
     metrics : dict
-        Of `compute_metrics`, with ``intervals``.
+        Of `measure`.
     paper : PaperTable, optional
         The per-fold table of the paper.
     right, wrong : sequence of Sample
@@ -283,10 +277,10 @@ class Panel:
 
 def html_confusion(name: str, metrics: Mapping[str, Any]) -> str:
     """Return a confusion matrix of `bchisto.evaluate.measure` as HTML, labels down and predictions across."""
-    interval = metrics.get("intervals", {}).get("accuracy")
+    value, interval = metrics["accuracy"]["value"], metrics["accuracy"]["interval"]
     known = f" (95 % CI {100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
     return html_table(
-        f"{name}: {100 * metrics['accuracy']:.1f} % right{known}, n = {metrics['n']}",
+        f"{name}: {100 * value:.1f} % right{known}, n = {metrics['n']}",
         ["label", *(f"predicted {label}" for label in metrics["classes"])],
         ([label, *row] for label, row in zip(metrics["classes"], metrics["confusion"], strict=True)),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,33 +49,38 @@ COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A 95 % interval, or why there is none.
+class Figure:
+    """An estimate with its 95 % interval, or the reason why there is none.
 
     Attributes
     ----------
+    value : float
     low, high : float
-        NaN where it cannot be estimated.
+        NaN without an interval.
     method : str
-        In words.
+        Of the interval, in words; empty if none was wanted.
     reason : str, optional
-        Why it cannot be estimated.
+        Why the interval cannot be estimated.
     """
 
-    low: float
-    high: float
-    method: str
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+    method: str = ""
     reason: str | None = None
 
     @property
     def ends(self) -> list[float] | None:
-        """Low and high, as ``metrics.json`` holds them; None where they cannot be estimated."""
-        return None if self.reason else [self.low, self.high]
+        """Low and high; None without an interval."""
+        return [self.low, self.high] if self.method and not self.reason else None
 
-    def scaled(self, least: float, most: float) -> Interval:
-        """Return the interval of a figure between `least` and `most` whose place between them this is about."""
-        low, high = (least + (most - least) * end for end in (self.low, self.high))
-        return Interval(low, high, self.method, self.reason)
+    def json(self) -> dict[str, Any]:
+        """Return ``value``, ``interval``, ``method`` and ``reason``, as ``metrics.json`` holds them."""
+        return {"value": self.value, "interval": self.ends, "method": self.method, "reason": self.reason}
+
+    def rest(self) -> Figure:
+        """Return the share of all that this share leaves."""
+        return replace(self, value=1.0 - self.value, low=1.0 - self.high, high=1.0 - self.low)
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,8 @@ class Units:
             return None
         return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
 
-    def share(self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0) -> Interval | None:
-        """Return the interval of the share of the rows `inside` that are right; None where there are none.
+    def share(self, hits: npt.ArrayLike, inside: Mask | None = None, *, least: float = 1.0) -> Figure | None:
+        """Return the share of the rows `inside` that are right; None where there are none.
 
         Parameters
         ----------
@@ -145,14 +151,14 @@ class Units:
         part = share_part(hits, inside)
         return None if part is None else interval([part], self, least=least)
 
-    def predictive(self, truth: Mask, called: Mask) -> Interval | None:
-        """Return the interval of the share of the called rows that are true; None if none is called."""
+    def predictive(self, truth: Mask, called: Mask) -> Figure | None:
+        """Return the share of the called rows that are true; None if none is called."""
         part = share_part(truth, called, predictive=True)
         return None if part is None else interval([part], self)
 
 
-def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Interval:
-    """Return the interval of a coefficient of a logistic regression, from the influence of each unit.
+def normal_interval(value: float, influence: Values, units: Units, *, model: float, few: int) -> Figure:
+    """Return a coefficient of a logistic regression, from the influence of each unit.
 
     With few wrong rows a coefficient hangs on each of them, and so does the sum of squared influences. If rows are
     units it is therefore drawn towards the variance by the model (Wald), as if `MODEL_ROWS` more rows had that, and
@@ -172,7 +178,7 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
 
     sizes = np.bincount(units.member)
     if reason := units.outweighed(np.ones(len(units.member), dtype=np.bool_)):
-        return Interval(np.nan, np.nan, "", reason)
+        return Figure(value, reason=reason)
     variance = float(np.square(influence).sum())
     widen = min(units.widen, OF_IMAGES) if units.single else units.widen
     free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
@@ -181,7 +187,7 @@ def normal_interval(value: float, influence: Values, units: Units, *, model: flo
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
     half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5
-    return Interval(value - half, value + half, named("influences of units, t", widen))
+    return Figure(value, value - half, value + half, named("influences of units, t", widen))
 
 
 def _dominance(parts: Sequence[Part], units: Units) -> str | None:
@@ -213,8 +219,8 @@ def interval(
     *,
     limits: tuple[float, float] = (0.0, 1.0),
     least: float = 1.0,
-) -> Interval:
-    """Return the interval of the mean of parts.
+) -> Figure:
+    """Return the mean of parts.
 
     Parameters
     ----------
@@ -232,16 +238,17 @@ def interval(
     """
     from scipy.special import stdtrit
 
+    value = float(np.mean([part.value for part in parts]))
     if (reason := _dominance(parts, units)) is not None:
-        return Interval(np.nan, np.nan, "", reason)
+        return Figure(value, reason=reason)
     if (sizes := _separate_counts(parts, units)) is not None:
         widen = units.factor(parts)
         values = np.array([part.value for part in parts])
         bounds = np.array([exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)])
         down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
-        return Interval(float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
-    low, scale = limits[0], limits[1] - limits[0]
-    parts = [replace(part, value=(part.value - low) / scale, effect=part.effect / scale) for part in parts]
+        return Figure(value, float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
+    origin, scale = limits[0], limits[1] - limits[0]
+    parts = [replace(part, value=(part.value - origin) / scale, effect=part.effect / scale) for part in parts]
     share_only = len(parts) == 1 and parts[0].finer == 1.0
     of_matrix = share_only and limits != (0.0, 1.0)
     predictive = any(part.predictive for part in parts)
@@ -262,15 +269,16 @@ def interval(
         middle = float(drawn.mean())
         rows = min(max(middle * (1.0 - middle) / (variation.variance + lacking) - 2.0, 1.0), variation.most)
     if variation.counted:
-        ends = mid_p if of_matrix else exact
-        of_rows = share_only and not of_matrix
-        return Interval(*ends(share, rows / widen), named(EXACT if of_rows else EFFECTIVE, widen)).scaled(*limits)
-    low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
-    return Interval(low, high, named(WILSON, widen)).scaled(*limits)
+        low, high = (mid_p if of_matrix else exact)(share, rows / widen)
+        method = EXACT if share_only and not of_matrix else EFFECTIVE
+    else:
+        low, high = wilson(share, rows / widen, float(stdtrit(variation.freedom, LEVEL)))
+        method = WILSON
+    return Figure(value, origin + scale * low, origin + scale * high, named(method, widen))
 
 
-def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0) -> Interval | None:
-    """Return the interval of the share of rows that are right, see `Units.share`.
+def share_interval(hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0) -> Figure | None:
+    """Return the share of rows that are right, see `Units.share`.
 
     Parameters
     ----------
@@ -297,8 +305,8 @@ def named(method: str, widen: float) -> str:
     return method if widen == 1.0 else f"{method}; variance times {widen:g} for folds"
 
 
-def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
-    """Return the interval of the mean of parts, each a difference of two figures of the same rows.
+def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
+    """Return the mean of parts, each a difference of two figures of the same rows.
 
     To each part a row is added that is half better and half worse, so that tables which hardly differ do not look as
     if no difference were possible.
@@ -309,19 +317,20 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Interval:
     """
     from scipy.special import stdtrit
 
+    value = np.array([part.value for part in parts])
+    mean = float(value.mean())
     if (reason := _dominance(parts, units)) is not None:
-        return Interval(np.nan, np.nan, "", reason)
+        return Figure(mean, reason=reason)
     ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
     variation = spread(parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked)
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
-    value = np.array([part.value for part in parts])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     worth = np.array(variation.worth)
     better, worse = (((moved + sign * value) * worth + 1.0) / (2.0 * worth + 2.0) for sign in (1.0, -1.0))
     least_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
     lacking = float(np.maximum(least_each - variation.each, 0.0).sum()) / len(parts) ** 2
     half = float(stdtrit(variation.freedom, LEVEL)) * ((variation.variance + lacking) * widen) ** 0.5
-    middle, mean = float((better - worse).mean()), float(value.mean())
+    middle = float((better - worse).mean())
     low, high = max(-1.0, min(mean, middle - half)), min(1.0, max(mean, middle + half))
     reason = f"too few {plural(units.noun)}: it would be the whole range" if low == -high == -1.0 else None
-    return Interval(low, high, named("influences of units, t", widen), reason)
+    return Figure(mean, low, high, named("influences of units, t", widen), reason)

@@ -143,7 +143,9 @@ def reproduce(
             with reporting(folder / "report.html", failed):
                 _report(folder / "report.html", request, result, pairs=outcome.pairs)
             accuracies = {
-                protocol.folder.name: protocol.metrics["accuracy"] for protocol in outcome.protocols if protocol.metrics
+                protocol.folder.name: protocol.metrics["accuracy"]["value"]
+                for protocol in outcome.protocols
+                if protocol.metrics
             }
             record.note(results=accuracies)
             if failed:

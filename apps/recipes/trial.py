@@ -225,7 +225,7 @@ def _best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ..
 
 def _balanced(result: CrossValidation) -> float:
     """Return the balanced accuracy, in which a large class cannot hide errors in the others."""
-    return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"])
+    return 0.0 if result.metrics is None else float(result.metrics["balanced_accuracy"]["value"])
 
 
 def _about(check: Preflight) -> str:

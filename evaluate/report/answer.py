@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core import counted
-from .. import called, images_tested, name_of, nested
+from .. import images_tested, name_of
 from .page import render
 
 _LARGE = 0.2
 """If one unit holds more than this share of the rows, the figure by unit comes first."""
-
-ABOUT = ("rows", "grouped", "units", "majority", "majority_share", "majority_by_unit", "best_by_unit")
-"""What `answer` says of the images, and not of the predictions."""
 
 _WIDTH, _LINES = 100, 11
 """Characters of a line, and number of lines, of a table on a terminal."""
@@ -34,59 +31,30 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``right``, ``rows`` (what they are and how many), ``accuracy``, ``interval`` and, without one, its ``reason``;
-        the same by ``unit`` (``by_unit`` is None if it adds nothing); ``leads``, whether that comes first;
-        ``majority`` and its share, and the best class by unit with its; ``balanced`` accuracy and ``chance``; what to
-        expect of a new patient.
+        ``m``, the metrics; ``right``, how many rows are; ``rows``, what they are and how many; ``grouped``, whether
+        their groups are the units; ``by_unit``, the accuracy by group, None if it adds nothing; ``leads``, whether that
+        comes first; ``expected``, the figure of a new unit; ``majority``, the largest class.
     """
-    intervals = metrics.get("intervals") or {}
+    units, names, rate = metrics["units"], metrics["names"], metrics["patient_recognition_rate"]
     counts = [sum(row) for row in metrics["confusion"]]
-    present = [count for count in counts if count]
-    row, group = name_of(metrics, "row"), name_of(metrics, "group")
-    rate, by_group = metrics.get("patient_recognition_rate"), intervals.get("unit") == "group"
-    grouped = by_group and row != group
-    by_unit = rate if grouped and rate != metrics["accuracy"] else None  # equal if patients are of equal size
-    leads = by_unit is not None and intervals.get("largest", 0.0) > _LARGE
-    figure = "patient_recognition_rate" if by_unit is not None else "accuracy"
+    grouped = units["kind"] == "group" and names["row"] != names["group"]
+    # equal if patients are of equal size
+    by_unit = rate if grouped and rate and rate["value"] != metrics["accuracy"]["value"] else None
     return {
+        "m": metrics,
         "right": sum(line[column] for column, line in enumerate(metrics["confusion"])),
         "rows": images_tested(metrics),
-        "row": row,
-        "accuracy": metrics["accuracy"],
-        "interval": intervals.get("accuracy"),
-        "reason": _reason(metrics, "accuracy"),
         "grouped": grouped,
         "by_unit": by_unit,
-        "unit": group,
-        "units": intervals.get("groups" if grouped else "units"),
-        "unit_interval": intervals.get("patient_recognition_rate"),
-        "unit_reason": _reason(metrics, "patient_recognition_rate"),
-        "largest": intervals.get("largest"),
-        "leads": leads,
+        "leads": by_unit is not None and units["largest"] > _LARGE,
+        "expected": by_unit or metrics["accuracy"],
         "majority": metrics["classes"][counts.index(max(counts))],
-        "majority_share": max(counts) / max(sum(counts), 1),
-        "majority_by_unit": nested(metrics, "chance", "by_group") if by_unit is not None else None,
-        "best_by_unit": nested(metrics, "chance", "class_by_group"),
-        "balanced": metrics.get("balanced_accuracy"),
-        "balanced_interval": intervals.get("balanced_accuracy"),
-        "chance": 1.0 / max(len(present), 1),
-        "unknown": not by_group and row != group,
-        "expected": intervals.get(figure),
-        "expected_value": metrics[figure],
-        "needed": nested(intervals, "units_needed", figure),
-        "counted": intervals.get("groups" if by_unit is not None else "units"),
-        "expected_reason": _reason(metrics, figure) or _reason(metrics, "accuracy"),
     }
-
-
-def _reason(metrics: Mapping[str, Any], name: str) -> str:
-    """Return why the interval of a figure cannot be estimated."""
-    return called(metrics, nested(metrics, "intervals", "not_estimable", name) or "")
 
 
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    missing = nested(metrics, "intervals", "ungrouped") or 0
+    missing = metrics["units"]["ungrouped"]
     row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
     ungrouped = (
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping
         classes=bundle.classes,
         licences=list(bundle.licences()),
         facts=bundle_lines(bundle, file_sha256(model)),
-        banners=[re.sub(r"\s+", " ", banner) for banner in bundle.banners],
+        banners=[" ".join(banner.split()) for banner in bundle.banners],
         **measured(name, metrics),
         methods=text,
         sources=sources,

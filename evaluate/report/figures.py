@@ -80,9 +80,9 @@ def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
         rates = np.array([np.interp(_GRID, false, true) for false, true in curves])
         whole, label = (_GRID, rates.mean(axis=0)), f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
     else:
-        whole, label = curves[0] if curves else roc_curve(truth, scores)[:2], f"AUC {view['auc']:.3f}"
+        whole, label = curves[0] if curves else roc_curve(truth, scores)[:2], f"AUC {view['auc']['value']:.3f}"
     pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}" if "auc_pooled" in view else ""
-    points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
+    points = [(p["threshold"], p["sensitivity"]["value"], p["specificity"]["value"]) for p in view["thresholds"]]
 
     single = curves[:_MOST_CURVES] if len(curves) > 1 and len(truth) >= _FEWEST_ROWS else []
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core import counted
-from .. import called, joined_versions, name_of, nested, rows_of
+from ...core import counted, plural
+from .. import ESTIMAND, figures_of, joined_versions, name_of, rows_of
 from .page import NOTHING, Grid, render
 
 _SOURCES = {
@@ -38,7 +38,7 @@ def methods_text(
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
-    measured = [table for table in metrics if table.get("intervals")]
+    kinds = [name_of(m, m["units"]["kind"]) for m in metrics]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
@@ -46,8 +46,8 @@ def methods_text(
         rows=list(dict.fromkeys(rows_of(m) for m in metrics)),
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
         protocols=list(dict.fromkeys(m["protocol"] for m in metrics if m["protocol"] and m["folds"])),
-        units=list(dict.fromkeys(_units(m) for m in measured)),
-        about=list(dict.fromkeys(called(m, m["intervals"].get("estimand") or "") for m in measured)),
+        units=list(dict.fromkeys(counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True))),
+        about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
         views=[m["two_class"] for m in metrics if m.get("two_class")],
         software=[f"{_PACKAGES[name]} {which}".strip() for name, which in versions.items() if name in _PACKAGES],
@@ -55,17 +55,12 @@ def methods_text(
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def _units(metrics: Mapping[str, Any]) -> str:
-    return counted(metrics["intervals"]["units"], name_of(metrics, metrics["intervals"]["unit"]))
-
-
 def interval_grid(tables: Sequence[Mapping[str, Any]]) -> Grid:
     """Return how the interval of each figure was made, figures of one method together, and who published it."""
     figures: dict[str, dict[str, None]] = {}
-    for table in tables:
-        for name, method in (nested(table, "intervals", "methods") or {}).items():
-            short = re.sub(r"^per_class\..+\.", "of a class: ", name).replace("two_class.", "two classes: ")
-            figures.setdefault(method, {})[short.partition("@")[0].replace("_", " ")] = None
+    for name, figure in (pair for table in tables for pair in figures_of(table)):
+        if figure["interval"]:
+            figures.setdefault(figure["method"], {})[name] = None
     rows = [[method, ", ".join(names), _source(method)] for method, names in figures.items()]
     return Grid("How each 95 % CI was computed", ["method", "figures", "source"], rows, words=(1, 2))
 

@@ -16,11 +16,11 @@ from ...core.jobs import atomic_output
 
 NOTHING = "–"
 
-Value = float | Sequence[float | None] | Sequence[float] | None
+Value = float | Sequence[float | None] | Sequence[float] | Mapping[str, Any] | None
 
 
 def percent(value: Value) -> str:
-    """Write a share, or the two ends of an interval of one, in percent.
+    """Write a share, that of a figure, or the two ends of an interval of one, in percent.
 
     Examples
     --------
@@ -50,24 +50,24 @@ def number(value: Value) -> str:
     return _written(value, ".3f")
 
 
-def cell(
-    value: float | None, ends: Sequence[float | None] | None = None, unit: str = "percent", mark: str = "",
-    between: str = "\n",
-) -> str:  # fmt: skip
+def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n") -> str:
     """Write a figure with its interval in brackets, where it has one, on a line of its own.
 
     Parameters
     ----------
-    value : float or None
-    ends : (float, float), optional
+    figure : mapping or None
+        As ``metrics.json`` holds it.
     unit : {"percent", "number", "points", "change"}
         Of them ``points`` is a difference of shares, and ``change`` one of numbers.
     mark : str
-        What stands after it, if there is a value.
+        What stands after a value whose interval cannot be estimated.
     between : str
     """
     form = {"percent": percent, "number": number, "points": points, "change": change}[unit]
-    return form(value) + (f"{between}({form(ends)})" if ends else "") + (mark if value is not None else "")
+    if figure is None:
+        return NOTHING
+    interval = f"{between}({form(figure['interval'])})" if figure["interval"] else ""
+    return form(figure) + interval + (mark if figure["reason"] and figure["value"] is not None else "")
 
 
 def p_value(p: float | None, *, sign: bool = True) -> str:
@@ -95,6 +95,7 @@ def sentence(text: str) -> str:
 
 
 def _written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
+    value = value["value"] if isinstance(value, Mapping) else value
     if value is None:
         return NOTHING
     ends = value if isinstance(value, Sequence) else [value]

@@ -27,7 +27,7 @@ from .. import (
     selection_notes,
     unlike_pairs,
 )
-from .answer import ABOUT, answer, by_weight, warnings_of
+from .answer import answer, by_weight, warnings_of
 from .figures import learning_figure
 from .page import Block, Figure, Section, percent, write_page
 from .sections import (
@@ -183,13 +183,13 @@ def write_report(
     if single:
         first = [answer_block(panels[0], warned[0], single=True)]
     else:
-        tables = [
-            {"name": panel.table.name, "a": answer(panel.metrics), "classes": panel.metrics["classes"]}
-            for panel in panels
-        ]
+        tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
         shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
         warned = [[note for note in notes if note not in shared] for notes in warned]
-        about = [{name: table["a"][name] for name in ABOUT} | {"classes": sorted(table["classes"])} for table in tables]
+        about = [
+            (a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]), a["m"]["chance"])
+            for _, a in tables
+        ]
         alike = bool(about) and about[1:] == about[:-1]
         values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
         first = [Block(template="answers.html", values=values)]

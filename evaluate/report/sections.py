@@ -11,12 +11,12 @@ import numpy as np
 
 from ...core import counted, plural
 from ...core.runs import versions_of
-from .. import CLASS_METRICS, Panel, PredictionTable, called, name_of, nested, rows_of, spread_sentence
+from .. import Panel, PaperTable, PredictionTable, figures_of, name_of, rows_of, spread_sentence
 from .answer import answer
 from .figures import calibration_figure, roc_figure
 from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid, Section
-from .tables import PublishedTable, class_cells, other_figures
+from .tables import PublishedTable, other_figures
 
 Metrics = Mapping[str, Any]
 
@@ -53,69 +53,37 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     pictures : sequence of Block
         Errors, and what else is shown of its images.
     """
-    yield Section("Classes and errors", [*_classes(panel), *pictures])
-    yield Section("Calibration and operating points", [*_calibration(panel), *_two_class(panel)])
-
-
-def _classes(panel: Panel) -> Iterator[Block]:
-    metrics = panel.metrics
-    if len(metrics["classes"]) > _MOST_CLASSES:
-        yield Block(note="The confusion matrix of so many classes is only in confusion.csv.")
-    elif len(metrics["classes"]) > _BESIDE:
-        yield Block(grid=confusion_grid(metrics))
-    points = _points(metrics)
-    if points and len(metrics["classes"]) == 2:  # one class says all of the other
-        yield from points
-    else:
-        names = metrics["classes"]
-        if len(names) == 2:
-            names = (metrics.get("two_class") or {}).get("positive") or names[1:]
-        rows = [[name, f"{metrics['per_class'][name]['n']:,}", *class_cells(metrics, name)] for name in names]
-        caption = "Per-class results, one-vs-rest, with 95 % CI"
-        yield Block(
-            grid=Grid(caption, ["class", rows_of(metrics), *(title for title, _ in CLASS_METRICS.values())], rows)
-        )
-    reasons = dict.fromkeys((nested(metrics, "intervals", "not_estimable") or {}).values())
-    spread = panel.run.get("variance")
-    values = {"metrics": metrics, "figures": other_figures(metrics), "reasons": list(reasons), "paper": panel.paper}
-    yield Block(template="classes.html", values={**values, "spread": spread and spread_sentence(spread)})
-    if panel.paper is not None:
-        cells = panel.paper.cells()
-        rows = cells[:-1] if len(cells) == 2 else cells  # the fusion of one store is that store
-        caption = (
-            "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
-        )
-        yield Block(grid=Grid(caption, panel.paper.header("model"), rows, total=len(cells) > 2))
-
-
-def _calibration(panel: Panel) -> Iterator[Block]:
-    metrics = panel.metrics
-    if metrics.get("calibration") or metrics.get("calibration_note"):
-        values = {"metrics": metrics, "temperature": nested(panel.run, "bundle", "temperature")}
-        yield Block(template="calibration.html", values=values)
-    if metrics.get("calibration"):
-        yield Block(figures=[calibration_figure(metrics)])
-
-
-def _two_class(panel: Panel) -> Iterator[Block]:
-    metrics = panel.metrics
-    if not (view := metrics.get("two_class")):
-        return
+    metrics, view = panel.metrics, panel.metrics.get("two_class") or {}
     several = len(metrics["classes"])
-    ends = nested(metrics, "intervals", "two_class") or {}
-    values = {"view": view, "ends": ends, "classes": several, "names": metrics["names"]}
-    yield Block(template="points.html", values=values)
-    if several > 2:
-        yield from _points(metrics)
-    if (figure := roc_figure(panel.table, metrics)) is not None:
-        yield Block(figures=[figure])
+    values = {"m": metrics, "points": view.get("thresholds") or view.get("wanted")}
+    reasons = dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])
+    spread = panel.run.get("variance")
+    classes = {
+        "confusion": confusion_grid(metrics) if _BESIDE < several <= _MOST_CLASSES else None,
+        "many": several > _MOST_CLASSES,
+        "names": view.get("positive") or metrics["classes"][1:] if several == 2 else metrics["classes"],
+        "rows": rows_of(metrics),
+        "figures": other_figures(metrics),
+        "spread": spread and spread_sentence(spread),
+        "reasons": list(reasons),
+        "paper": None if panel.paper is None else _paper_grid(panel.paper),
+    }
+    yield Section("Classes and errors", [Block(template="classes.html", values=values | classes), *pictures])
+    shown = {
+        "temperature": panel.run.get("bundle", {}).get("temperature"),
+        "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
+        "roc": roc_figure(panel.table, metrics),
+    }
+    if metrics["calibration"] or metrics["calibration_note"] or view:
+        blocks = [Block(template="calibration.html", values=values | shown)]
+        yield Section("Calibration and operating points", blocks)
 
 
-def _points(metrics: Metrics) -> list[Block]:
-    """Show what is called positive at each threshold, and how well."""
-    view = metrics.get("two_class") or {"thresholds": ()}
-    known = view["thresholds"] or view.get("wanted")
-    return [Block(template="operating.html", values={"view": view})] if known else []
+def _paper_grid(paper: PaperTable) -> Grid:
+    cells = paper.cells()
+    rows = cells[:-1] if len(cells) == 2 else cells  # the fusion of one store is that store
+    caption = "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
+    return Grid(caption, paper.header("model"), rows, total=len(cells) > 2)
 
 
 _FLOW = {
@@ -152,13 +120,12 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     """Show tests of two tables, and the differences of all their figures."""
     if not pairs:
         return []
-    metrics, names = panels[0].metrics, panels[0].metrics["names"]
+    names = panels[0].metrics["names"]
     titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
         name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
     }
     figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
-    changes = [change for pair in pairs for change in pair["differences"].values() if change["reason"]]
-    reasons = sorted({called(metrics, change["reason"]) for change in changes})
+    reasons = sorted({c["reason"] for pair in pairs for c in pair["differences"].values() if c["reason"]})
     values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
     return [Block(template="comparisons.html", values=values)]
 
@@ -166,7 +133,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
 def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
     """Show the figures of the values of columns, and that they are exploratory."""
     tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
-    values = {"tables": tables, "rows_of": rows_of, "called": called}
+    values = {"tables": tables, "rows_of": rows_of}
     return [Block(template="subgroups.html", values=values)] if tables else []
 
 
@@ -194,13 +161,13 @@ def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external
     values = {
         "tables": metrics,
         "trained": any(panel.run.get("methods") for panel in panels),
-        "known": any(nested(table, "intervals", "unit") == "group" for table in metrics),
+        "known": any(table["units"]["kind"] == "group" for table in metrics),
         "settings": bool(settings) or any(panel.run.get("settings") for panel in panels),
         "subgroups": any(table.get("subgroups") for table in metrics),
         "external": external,
         "flow": any(panel.run.get("flow") for panel in panels),
         "probabilities": any(panel.table.probabilities is not None for panel in panels),
-        "points": any(nested(table, "two_class", "thresholds") for table in metrics),
+        "points": any((table.get("two_class") or {}).get("thresholds") for table in metrics),
     }
     return Block(template="tripod.html", values=values)
 

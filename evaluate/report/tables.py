@@ -10,8 +10,8 @@ from typing import Any
 
 from ...core import aligned
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics, nested
-from .page import NOTHING, Grid, cell
+from .. import CLASS_METRICS, HEADLINE, MetricSpec, Panel, images_tested, list_metrics
+from .page import NOTHING, Grid, cell, number, percent
 
 NOT_PRINTED = "not printed"
 
@@ -159,9 +159,9 @@ def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, 
     """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
     values: dict[str, Any] = {}
     for spec in specs:
-        values[spec.name] = metrics.get(spec.name)
+        values |= _cells(metrics, spec.name)
         if spec.interval:
-            values |= zip(spec.bounds, nested(metrics, "intervals", spec.name) or (None, None), strict=True)
+            values |= zip(spec.bounds, _ends(metrics.get(spec.name)).values(), strict=True)
         if _has_folds(spec):  # one fold has no spread
             several = len(metrics["folds"]) > 1
             values[f"{spec.name}_mean"] = metrics.get(f"{spec.name}_mean")
@@ -173,7 +173,7 @@ def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[s
     """Return the headings and cells of a table's metrics where tables stand side by side in a report."""
     cells: list[tuple[str, str]] = []
     for spec in specs:
-        cells.append((_title(spec), figure_cell(metrics, spec.unit, metrics.get(spec.name), spec.name)))
+        cells.append((_title(spec), cell(metrics.get(spec.name), spec.unit)))
         if _has_folds(spec):
             before = "" if spec.name == HEADLINE else f"{spec.title}, "
             cells.append((f"{before}mean ± SD over folds", _mean_spread(spec, metrics) or NOTHING))
@@ -197,12 +197,6 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
     return Grid(caption, header, rows, words=() if same else (1,))
 
 
-def class_cells(metrics: Metrics, name: str) -> list[str]:
-    """Return the cells of the metrics of a class, each with its interval as far as there is one."""
-    values = metrics["per_class"][name]
-    return [figure_cell(metrics, unit, values[key], "per_class", name, key) for key, (_, unit) in CLASS_METRICS.items()]
-
-
 def other_figures(metrics: Metrics) -> list[str]:
     """Return the figures that a report names beside the accuracy, each with its interval and its spread over folds."""
     texts = []
@@ -213,16 +207,10 @@ def other_figures(metrics: Metrics) -> list[str]:
             continue
         folds = _mean_spread(spec, metrics) if _has_folds(spec) else ""
         texts.append(
-            f"{_title(spec)} {figure_cell(metrics, spec.unit, metrics[spec.name], spec.name, between=' ')}"
+            f"{_title(spec)} {cell(metrics[spec.name], spec.unit, between=' ')}"
             + (f", mean over folds {folds}" if folds else "")
         )
     return texts
-
-
-def figure_cell(metrics: Metrics, unit: str, value: float | None, *path: str, between: str = "\n") -> str:
-    """Write a figure of a table with the interval and the star that stand under its keys."""
-    mark = "*" if ".".join(path) in (nested(metrics, "intervals", "not_estimable") or {}) else ""
-    return cell(value, nested(metrics, "intervals", *path), unit, mark, between)
 
 
 def _title(spec: MetricSpec) -> str:
@@ -238,7 +226,8 @@ def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
     mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
     if len(metrics["folds"]) < 2 or mean is None:
         return ""
-    return f"{cell(mean, unit=spec.unit)} ± {cell(spread, unit=spec.unit)}"
+    form = percent if spec.unit == "percent" else number
+    return f"{form(mean)} ± {form(spread)}"
 
 
 def write_tables(
@@ -250,7 +239,7 @@ def write_tables(
     ----------
     folder : Path
     tables : mapping
-        Name of a prediction table to its metrics, with ``intervals``.
+        Name of a prediction table to its metrics.
     pairs : sequence of mapping
         Of `compare_pairs`.
 
@@ -274,9 +263,15 @@ def write_tables(
     return wrote
 
 
-def _ends(interval: Sequence[float] | None, of: str = "") -> Row:
+def _cells(values: Metrics, *keys: str) -> Row:
+    """Return some values, of figures their estimates; None where there are none."""
+    found = {key: values.get(key) for key in keys}
+    return {key: value["value"] if isinstance(value, Mapping) else value for key, value in found.items()}
+
+
+def _ends(figure: Mapping[str, Any] | None, of: str = "") -> Row:
     """Return the columns of an interval."""
-    return dict(zip((f"{of}low", f"{of}high"), interval or (None, None), strict=True))
+    return dict(zip((f"{of}low", f"{of}high"), (figure or {}).get("interval") or (None, None), strict=True))
 
 
 def _summary(m: Metrics, specs: _Specs) -> list[Row]:
@@ -286,7 +281,7 @@ def _summary(m: Metrics, specs: _Specs) -> list[Row]:
 def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
     others = [spec.name for spec in specs if spec.per_fold and spec.name != HEADLINE]
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
-    columns["two_class_auc"] = nested(m, "two_class", "auc_per_fold")
+    columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
     columns |= {name: m.get(f"{name}_per_fold") for name in others}
     for k in range(len(m["folds"])):
         yield {name: values[k] if values else None for name, values in columns.items()}
@@ -294,9 +289,9 @@ def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
 
 def _per_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
     for label, values in m["per_class"].items():
-        row = {"class": label, **{name: values[name] for name in ("n", *CLASS_METRICS)}}
+        row = {"class": label, **_cells(values, "n", *CLASS_METRICS)}
         for name in CLASS_METRICS:
-            row |= _ends(nested(m, "intervals", "per_class", label, name), f"{name}_")
+            row |= _ends(values[name], f"{name}_")
         yield row
 
 
@@ -310,41 +305,39 @@ def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
-    figures = ("ppv", "ppv_interval", "npv", "npv_interval")
     for point in (*view["thresholds"], *view.get("wanted", ())):
-        row = {"positive": " + ".join(view["positive"]), **_flat(point, "threshold", "sensitivity", "specificity")}
+        row = {"positive": " + ".join(view["positive"]), **_cells(point, "threshold", "sensitivity", "specificity")}
         row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
-        yield row | _flat(point, "sensitivity_interval", "specificity_interval", *figures, "wanted")
-
-
-def _flat(values: Mapping[str, Any], *keys: str) -> Row:
-    """Return some values, of intervals their ends; None if there are none."""
-    row: Row = {}
-    for key in keys:
-        of = key.removesuffix("interval")
-        row |= {key: values.get(key)} if of == key else _ends(values.get(key), of)
-    return row
+        for name in ("sensitivity", "specificity"):
+            row |= _ends(point[name], f"{name}_")
+        for name in ("ppv", "npv"):
+            row |= _cells(point, name) | _ends(point[name], f"{name}_")
+        yield row | _cells(point, "wanted")
 
 
 def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
-    keys = ("value", "n", "units", "accuracy", "interval", "difference", "difference_interval")
     for by, subgroups in m.get("subgroups", {}).items():
-        yield from ({"column": by, **_flat(subgroup, *keys)} for subgroup in subgroups)
+        for subgroup in subgroups:
+            row = {"column": by, **_cells(subgroup, "value", "n", "units", "accuracy"), **_ends(subgroup["accuracy"])}
+            yield row | _cells(subgroup, "difference") | _ends(subgroup["difference"], "difference_")
 
 
 def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
-        row = _flat(pair, "second", "first", "difference", "interval")
+        row = _cells(pair, "second", "first") | _difference(pair["differences"]["accuracy"])
         row |= {f"{side}_right": pair[side] for side in ("only_first", "only_second")}
-        yield row | _flat(pair, "test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
+        yield row | _cells(pair, "test", "p", "p_holm", "least_p", "detectable", "units_needed", "not_inferior")
 
 
 def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
-        for name, change in pair.get("differences", {}).items():
-            if change:
-                row = {**_flat(pair, "second", "first"), "figure": name}
-                yield row | _flat(change, "difference", "interval", "method")
+        for name, change in pair["differences"].items():
+            row = {**_cells(pair, "second", "first"), "figure": name, **_difference(change)}
+            yield row | _cells(change, "method")
+
+
+def _difference(change: Mapping[str, Any]) -> Row:
+    return {"difference": change["value"], **_ends(change)}
 
 
 _OF_EACH = {

@@ -112,7 +112,7 @@ def test_a_small_set_says_that_nothing_was_learnt(boosted_maps, tissue, tmp_path
     assert "NOTHING LEARNT" not in out
     content = json.loads((folder / "metrics.json").read_text())
     assert "learning" not in content["run"]
-    assert content["tables"]["fusion"]["accuracy"] > 0.7
+    assert content["tables"]["fusion"]["accuracy"]["value"] > 0.7
 
 
 def test_tables_of_constant_folds():

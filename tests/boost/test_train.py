@@ -204,7 +204,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
             file["group"][row] = f"patient{int(image.decode()[-6:-4]) // 2}-{image.decode()[:1]}"
     (grouped,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     assert (grouped.folder.name, grouped.banners[1:]) == ("3-grouped-lightgbm", ())
-    assert grouped.metrics["intervals"]["unit"] == "group"
+    assert grouped.metrics["units"]["kind"] == "group"
     (leaking,) = train(
         out=run,
         folds=FoldChoice(["3"], group_by="none"),

@@ -70,7 +70,7 @@ def test_numbers_in_predictions(tmp_path, cli, kind, predicted, labels):
     cells = [[call] if len(columns) == 1 else [1 - call, call] for call in calls]
     rows = [(f"i{n}", label, *cells[n]) for n, label in enumerate(labels.split())]
     figures, err = evaluated(cli, table(tmp_path, kind, [("image_id", "label", *columns), *rows]), tmp_path / "out")
-    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["accuracy"]["value"] == pytest.approx(4 / 6)
     assert figures["classes"] == ["0", "1"]
     if predicted != "p_0.0 p_1.0" or " 1 " in labels:
         assert "warning: " in err
@@ -81,7 +81,7 @@ def test_numbers_in_predictions(tmp_path, cli, kind, predicted, labels):
 def test_the_case_of_labels_as_floats(shared, tmp_path, cli, case):
     name = "c09_labels_mixed.csv" if case == "mixed" else f"c09_labels_as_{case}.csv"
     figures, err = evaluated(cli, shared / "data" / "cases" / name, tmp_path / "out")
-    assert round(24 * figures["accuracy"]) == 14
+    assert round(24 * figures["accuracy"]["value"]) == 14
     assert ("one class in several spellings" in err) == (case != "integers")
 
 
@@ -165,7 +165,7 @@ def test_such_characters_in_lists_and_predictions(tmp_path, cli):
     assert (code, "are missing" in err) != (2, True), err
     table_rows = [("i0", "a", "a\u200b"), ("i1", "b\u00ad", "b"), ("i2", "b", "b")]
     figures, _ = evaluated(cli, table(tmp_path, "tabs", [("id", "y", "pred\u200e"), *table_rows]), tmp_path / "out")
-    assert (figures["accuracy"], figures["classes"]) == (1, ["a", "b"])
+    assert (figures["accuracy"]["value"], figures["classes"]) == (1, ["a", "b"])
 
 
 # names that were numbers
@@ -357,7 +357,7 @@ def test_other_numbers_of_micrometres_are_refused(tmp_path, cli, cell):
 def test_decimal_commas_of_probabilities(tmp_path, cli, kind):
     rows = [("a", "x", "0,7", "0,3"), ("b", "y", "1,000", "0,000"), ("c", "y", "4,0E-1", "0,6")]
     figures, _ = evaluated(cli, table(tmp_path, kind, [("image_id", "label", "p_x", "p_y"), *rows]), tmp_path / "out")
-    assert figures["accuracy"] == pytest.approx(2 / 3)
+    assert figures["accuracy"]["value"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("cell", ["50.7%", "50,7 %", "1,000.0", "#REF!", "2-Jan"])
@@ -412,7 +412,7 @@ def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli):
 def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, embeddings):
     rows = [(f"i{n}", n % 2, 1 - n % 2, "b" if n else "a") for n in range(4)]
     figures, _ = evaluated(cli, table(tmp_path, "csv", [("image_id", "a", "b", "predicted"), *rows]), tmp_path / "out")
-    assert figures["accuracy"] == 0.25
+    assert figures["accuracy"]["value"] == 0.25
     path = table(tmp_path, "csv", [("slide_id", "a", "b"), *((f"s{n}", n % 2, 1 - n % 2) for n in range(12))])
     code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
     assert code == 0, err

@@ -33,7 +33,7 @@ def test_breakhis_with_real_weights(cli, shared, tmp_path):
     folder = run / "boost" / "5-grouped-lightgbm"
     metrics = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"]
     assert metrics["n"] == 104
-    assert metrics["intervals"]["unit"] == "group"
+    assert metrics["units"]["kind"] == "group"
     images = sorted((shared / "data" / "breakhis").rglob("*.png"))[:5]
     weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     code, out, err = cli(
@@ -75,8 +75,8 @@ def test_the_demo_is_small_but_whole(cli, tmp_path, monkeypatch):
     assert "RANDOM WEIGHTS" in out
     assert "going on with seeded RANDOM weights" in err
     metrics = json.loads((tmp_path / "run" / "boost" / "5-lightgbm" / "metrics.json").read_text())
-    assert metrics["tables"]["fusion"]["accuracy"] > 0.5  # chance is 0.25
+    assert metrics["tables"]["fusion"]["accuracy"]["value"] > 0.5  # chance is 0.25
     report = (tmp_path / "run" / "boost" / "5-lightgbm" / "report.html").read_text()
     assert report.index("SYNTHETIC IMAGES") < report.index("<nav")
     assert len(read_dataset(tmp_path / "run" / "images")) == 20
-    assert np.isfinite(metrics["tables"]["fusion"]["auc"])
+    assert np.isfinite(metrics["tables"]["fusion"]["auc"]["value"])

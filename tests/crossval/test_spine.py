@@ -203,7 +203,10 @@ def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
         ImageSelection(3)
 
 
-METRICS = {"accuracy": 0.75, "balanced_accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75],
+FIGURE = {"value": 0.75, "interval": None, "method": "", "reason": None}
+METRICS = {"accuracy": FIGURE, "balanced_accuracy": FIGURE, "patient_recognition_rate": None, "n": 8,
+           "units": {"kind": "image", "ungrouped": 0}, "chance": {"largest_class": 0.5, "balanced": 0.5},
+           "folds": [1], "accuracy_per_fold": [0.75],
            "confusion": [[3, 1], [1, 3]], "classes": ["a", "b"], "protocol": "3 folds",
            "names": {"row": "image", "image": "image", "group": "patient"}, "fold_notes": []}  # fmt: skip
 

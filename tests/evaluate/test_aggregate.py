@@ -89,7 +89,7 @@ def test_evaluation_by_group(tmp_path):
     found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", aggregation=Aggregation("group"), bootstrap=50).result[
         "tables"
     ]["t"]
-    assert (found["n"], found["accuracy"]) == (3, 1.0)
+    assert (found["n"], found["accuracy"]["value"]) == (3, 1.0)
     assert found["protocol"].endswith("by group, rule average")
 
 

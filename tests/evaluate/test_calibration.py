@@ -10,7 +10,7 @@ from bchisto.evaluate import (
     Units,
     aggregate,
     apply_temperature,
-    compute_metrics,
+    measure,
     sampling_units,
     shrunk_temperature,
     take_rows,
@@ -45,13 +45,15 @@ def test_slope_and_intercept_are_those_of_statsmodels(rng):
     found = recalibration(scores, truth, units=units)
     slope = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0)
     offset = sm.GLM(truth, np.ones(400), family=sm.families.Binomial(), offset=logit(scores)).fit(tol=1e-12)
-    assert found["slope"] == pytest.approx(slope.params[1], rel=1e-6)
-    assert found["intercept"] == pytest.approx(offset.params[0], rel=1e-6)
+    assert found["slope"]["value"] == pytest.approx(slope.params[1], rel=1e-6)
+    assert found["intercept"]["value"] == pytest.approx(offset.params[0], rel=1e-6)
     design = sm.add_constant(logit(scores))
     fits = [sm.Logit(truth[member != one], design[member != one]).fit(disp=0) for one in range(40)]
     left_out = np.array([slope.params[1] - fit.params[1] for fit in fits])
     width = t.ppf(0.975, freedom(left_out, 40, 39.0)) * np.sqrt(np.square(left_out).sum())
-    np.testing.assert_allclose(found["slope_interval"], [found["slope"] - width, found["slope"] + width], rtol=0.02)
+    np.testing.assert_allclose(
+        found["slope"]["interval"], [found["slope"]["value"] - width, found["slope"]["value"] + width], rtol=0.02
+    )
 
 
 def test_sure_scores_decide_no_more_than_one_of_0_9999(rng):
@@ -64,7 +66,7 @@ def test_sure_scores_decide_no_more_than_one_of_0_9999(rng):
     at_most = np.minimum(scores, 0.9999)
     slope = sm.Logit(truth, sm.add_constant(logit(at_most))).fit(disp=0).params[1]
     unbounded = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0).params[1]
-    assert found["slope"] == pytest.approx(slope, rel=1e-6)
+    assert found["slope"]["value"] == pytest.approx(slope, rel=1e-6)
     assert unbounded < 0.75 * slope
 
 
@@ -77,26 +79,26 @@ def test_the_interval_of_a_slope_is_bounded_by_that_of_the_model():
     truth = np.r_[np.zeros(4, bool), True, np.ones(25, bool)]
     truth[5] = False  # so that there is a slope at all
     scores[5] = 0.58
-    low, high = recalibration(scores, truth, units=Units(np.arange(30)))["slope_interval"]
+    low, high = recalibration(scores, truth, units=Units(np.arange(30)))["slope"]["interval"]
     wald = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0).bse[1]
     few = int((~truth).sum())
     assert (high - low) / 2 <= t.ppf(0.975, few + 9) * wald * ((few * 4 + 10) / (few + 10)) ** 0.5 * (1 + 1e-6)
 
 
 def test_slope_says_too_sure_and_separation_has_none(rng):
-    assert compute_metrics(drawn(rng, n=2000))["calibration"]["slope"] == pytest.approx(1, abs=0.15)
-    assert compute_metrics(drawn(rng, n=2000, sure=2.0))["calibration"]["slope"] == pytest.approx(0.5, abs=0.1)
+    assert measure(drawn(rng, n=2000))["calibration"]["slope"]["value"] == pytest.approx(1, abs=0.15)
+    assert measure(drawn(rng, n=2000, sure=2.0))["calibration"]["slope"]["value"] == pytest.approx(0.5, abs=0.1)
     apart = recalibration(
         np.array([0.1, 0.2, 0.7, 0.9]), np.array([False, False, True, True]), units=Units(np.arange(4))
     )
-    assert (apart["slope"], apart["slope_interval"]) == (None, None)
+    assert apart["slope"] is None
     assert apart["intercept"] is not None
     assert set(recalibration(np.array([0.1, 0.2]), np.ones(2, bool), units=Units(np.arange(2))).values()) == {None}
 
 
 def test_the_error_of_perfect_calibration_is_what_simulation_gives(rng):
     table = drawn(rng, n=400)
-    found = compute_metrics(table)["calibration"]
+    found = measure(table)["calibration"]
     confidence = table.probabilities.max(axis=1)
     errors = []
     for _ in range(500):  # anew, bin by bin
@@ -105,7 +107,7 @@ def test_the_error_of_perfect_calibration_is_what_simulation_gives(rng):
         errors.append(sum(abs(hits[one].sum() - confidence[one].sum()) for one in inside) / 400)
     assert found["ece_expected"] == pytest.approx(np.mean(errors), abs=0.002)
     assert 0.03 < found["ece_expected"] < 0.08  # what a table of this size has at best, which nobody was told
-    assert compute_metrics(table) == compute_metrics(table)
+    assert measure(table) == measure(table)
 
 
 def test_vote_shares_are_not_scored_as_probabilities(rng):
@@ -114,17 +116,17 @@ def test_vote_shares_are_not_scored_as_probabilities(rng):
     table = replace(rows, image_ids=tuple(f"i{k // 3}" for k in range(120)), labels=np.repeat(rows.labels[::3], 3),
                     patches=tuple(str(k % 3) for k in range(120)), folds=(None,) * 120)  # fmt: skip
     vote = aggregate(table, rule="vote", level="image")
-    found = compute_metrics(vote)
+    found = measure(vote)
     assert found["calibration"] is None
     assert found["calibration_note"] == "its shares are votes, no probabilities"
     assert found["auc"] is not None
     assert shrunk_temperature(vote) is None
-    average = compute_metrics(aggregate(table, rule="average", level="image"))
+    average = measure(aggregate(table, rule="average", level="image"))
     assert average["calibration"]["nll"] > 0
     assert average["calibration_note"] is None
     sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
-    assert compute_metrics(sure)["calibration"] is None
-    assert "0 or 1" in compute_metrics(sure)["calibration_note"]
+    assert measure(sure)["calibration"] is None
+    assert "0 or 1" in measure(sure)["calibration_note"]
 
 
 def test_a_table_that_is_all_right_does_not_sink_the_temperature():
@@ -137,7 +139,7 @@ def test_a_table_that_is_all_right_does_not_sink_the_temperature():
     )  # fmt: skip
     assert 0.3 < shrunk_temperature(table) < 0.7
     wrong = replace(table, labels=np.r_[table.labels[:-1], 0])
-    found = compute_metrics(wrong)["calibration"]
+    found = measure(wrong)["calibration"]
     assert found["temperature"]["nll"] < found["nll"]
     few = replace(table, groups=tuple(f"p{k % 3}" for k in range(60)))  # three patients say less than 60 images
     assert shrunk_temperature(table) < shrunk_temperature(few) < 1
@@ -154,7 +156,7 @@ def test_the_temperature_of_a_mean_is_nearer_to_one_where_it_softens(rng, sure, 
 def test_what_claims_nothing_has_no_slope(rng):
     rows = drawn(rng, n=60)
     sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
-    view = compute_metrics(sure, TwoClassView("a"))["two_class"]
+    view = measure(sure, TwoClassView("a"))["two_class"]
     assert "slope" not in view
 
 
@@ -166,7 +168,7 @@ def test_the_confidence_is_that_of_the_class_that_is_called():
     )  # fmt: skip
     table = replace(table, predicted=np.array([1, 0]))
     np.testing.assert_array_equal(table.confidence, [0.1, 0.6])
-    found = compute_metrics(table)
+    found = measure(table)
     assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]
     assert found["calibration"]["ece"] == pytest.approx(0.25)
 
@@ -209,4 +211,4 @@ def test_intervals_of_calibration_weigh_the_model_against_the_influences(rng):
     few = min(truth.sum(), (~truth).sum())
     variance = (few * np.square(changes).sum() + 10 * fit.cov_params()[1, 1]) / (few + 10)
     half = t_of.ppf(0.975, few + 9) * variance**0.5
-    assert found["slope_interval"] == pytest.approx([fit.params[1] - half, fit.params[1] + half], abs=1e-6)
+    assert found["slope"]["interval"] == pytest.approx([fit.params[1] - half, fit.params[1] + half], abs=1e-6)

@@ -13,7 +13,7 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
-from bchisto.evaluate.intervals import paired_differences
+from bchisto.evaluate.differences import paired_differences
 from bchisto.evaluate.metrics import TwoClassView
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
@@ -51,7 +51,7 @@ def test_mcnemar_equals_statsmodels(hits):
     exact = mcnemar(counts, exact=True).pvalue
     assert found["p"] == pytest.approx(exact - binom.pmf(few, few + many, 0.5))  # mid-p
     assert (found["only_first"], found["only_second"]) == (counts[0][1], counts[1][0])
-    assert found["difference"] == pytest.approx(b.mean() - a.mean())
+    assert found["differences"]["accuracy"]["value"] == pytest.approx(b.mean() - a.mean())
 
 
 def test_groups_widen_the_interval(rng):
@@ -59,7 +59,8 @@ def test_groups_widen_the_interval(rng):
     b = np.repeat(rng.random(10) < 0.5, 10)
     groups = [f"g{k // 10}" for k in range(100)]
     width = [
-        np.ptp(compare_tables(table("a", a, groups=g), table("b", b, groups=g))["interval"]) for g in (None, groups)
+        np.ptp(compare_tables(table("a", a, groups=g), table("b", b, groups=g))["differences"]["accuracy"]["interval"])
+        for g in (None, groups)
     ]
     assert width[1] > 2 * width[0]
 
@@ -73,7 +74,7 @@ def test_the_order_of_rows_does_not_matter(hits, rng):
 def test_equal_tables_and_tables_of_other_images(hits):
     a, _ = hits
     same = compare_tables(table("a", a), table("b", a))
-    assert (same["difference"], same["p"], same["units_needed"]) == (0.0, 1.0, None)
+    assert (same["differences"]["accuracy"]["value"], same["p"], same["units_needed"]) == (0.0, 1.0, None)
     assert compare_pairs([table("a", a), table("b", a[:50])]) == []
     (pair,) = compare_pairs([table("a", a), table("b", ~a)])
     assert (pair["first"], pair["second"]) == ("a", "b")
@@ -137,12 +138,12 @@ def test_every_difference_is_that_of_the_figures(rng):
     first, second = measure(a, bootstrap=0), measure(b, bootstrap=0)
     assert list(found) == ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
     for name in ("accuracy", "balanced_accuracy", "auc"):
-        assert found[name]["difference"] == pytest.approx(second[name] - first[name])
+        assert found[name]["value"] == pytest.approx(second[name]["value"] - first[name]["value"])
     recall = [one["per_class"]["malignant"] for one in (first, second)]
     for name, key in (("sensitivity", "recall"), ("specificity", "specificity")):
-        assert found[name]["difference"] == pytest.approx(recall[1][key] - recall[0][key])
+        assert found[name]["value"] == pytest.approx(recall[1][key]["value"] - recall[0][key]["value"])
     for one in found.values():
-        assert one["interval"][0] < one["difference"] < one["interval"][1]
+        assert one["interval"][0] < one["value"] < one["interval"][1]
 
 
 def test_the_difference_of_two_aucs_near_1_is_covered(rng):
@@ -167,7 +168,7 @@ def test_one_swapped_pair_does_not_make_two_aucs_sure(rng):
     other[[49, 50]] = -1.0, 1.1
     a, b = (scored(rng, name, truth=truth, noise=one) for name, one in (("a", noise), ("b", other)))
     found = compare_tables(a, b)["differences"]["auc"]
-    assert found["difference"] == pytest.approx(-1 / 2500)
+    assert found["value"] == pytest.approx(-1 / 2500)
     assert found["interval"][0] < -0.008
     assert found["interval"][1] > 0.008
 
@@ -176,7 +177,7 @@ def test_equal_tables_still_leave_room_for_a_difference(rng):
     truth = np.arange(40) % 2 == 0
     a = scored(rng, "a", truth=truth, noise=np.zeros(40))
     for name, one in compare_tables(a, replace(a, name="b"))["differences"].items():
-        assert one["difference"] == 0.0
+        assert one["value"] == 0.0
         assert one["interval"][0] < -0.02 < 0.02 < one["interval"][1], name
 
 
@@ -199,7 +200,7 @@ def test_calibration_by_hand():
     expected = sum(len(rows) / 4 * abs(hits[rows].mean() - confidence[rows].mean()) for rows in by_bin.values())
     assert found["ece"] == pytest.approx(expected)
     one_hot = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
-    assert found["brier"] == pytest.approx(np.mean(((p - one_hot) ** 2).sum(axis=1)))
+    assert found["brier"]["value"] == pytest.approx(np.mean(((p - one_hot) ** 2).sum(axis=1)))
 
 
 def test_brier_equals_scikit_learn(rng):
@@ -212,7 +213,7 @@ def test_brier_equals_scikit_learn(rng):
         name="t", classes=("a", "b", "c"), image_ids=[str(k) for k in range(60)], labels=["abc"[k] for k in labels],
         probabilities=p, folds=[None] * 60, groups=[None] * 60,
     )  # fmt: skip
-    assert calibration(t)["brier"] == pytest.approx(brier_score_loss(labels, p, scale_by_half=False))
+    assert calibration(t)["brier"]["value"] == pytest.approx(brier_score_loss(labels, p, scale_by_half=False))
 
 
 def test_a_table_without_probabilities_has_no_calibration():
@@ -258,7 +259,7 @@ def test_a_table_without_folds_is_compared_by_image(rng):
     order = rng.permutation(20)
     bare = take_rows(replace(b, folds=(None,) * 20), order)
     (expected,), (pair,), (turned,) = compare_pairs((a, b)), compare_pairs((a, bare)), compare_pairs((bare, a))
-    same = ("p", "least_p", "variance_factor", "difference", "interval", "only_first")
+    same = ("p", "least_p", "variance_factor", "only_first")
     assert [pair[name] for name in same] == [expected[name] for name in same]
     assert turned["p"] == pair["p"]
     assert pair["differences"]["auc"] == expected["differences"]["auc"]
@@ -310,14 +311,15 @@ def test_a_test_says_what_it_could_have_shown(rng):
     a, b = clustered(rng, 5, 10)
     found = compare_tables(replace(a, folds=(None,) * 50), replace(b, folds=(None,) * 50))
     assert found["least_p"] == 1 / 32
-    half = np.ptp(found["interval"]) / 2
+    change = found["differences"]["accuracy"]
+    half = np.ptp(change["interval"]) / 2
     assert found["detectable"] == pytest.approx(half * (1 + norm.ppf(0.8) / norm.ppf(0.975)))
-    assert found["units_needed"] == np.ceil(5 * (found["detectable"] / abs(found["difference"])) ** 2)
+    assert found["units_needed"] == np.ceil(5 * (found["detectable"] / abs(change["value"])) ** 2)
 
 
 def test_a_margin_that_the_interval_excludes(hits):
     a, b = hits
-    low = compare_tables(table("a", a), table("b", b))["interval"][0]
+    low = compare_tables(table("a", a), table("b", b))["differences"]["accuracy"]["interval"][0]
     assert [compare_tables(table("a", a), table("b", b), margin=m)["not_inferior"] for m in (abs(low) + 0.01, 0.0)] == [
         True,
         low > 0,
@@ -330,11 +332,11 @@ def test_by_unit_patients_weigh_the_same():
     a, b = np.arange(100) % 4 < 2, np.arange(100) % 4 < 3
     tables = [table(name, one, folds=1, groups=[f"g{k}" for k in member]) for name, one in (("a", a), ("b", b))]
     found = compare_tables(*tables)
-    assert found["interval"] is None
+    assert found["differences"]["accuracy"]["interval"] is None
     assert found["detectable"] > 0  # by patient
     lines = comparison_lines({"tables": {"a": {"names": {"image": "image", "group": "patient"}}},
                               "comparisons": [{"first": "a", "second": "b", **found}]})  # fmt: skip
     assert "not estimable: one group holds 60 % of the 100 images); by patient +25.0" in " ".join(map(str.strip, lines))
     assert found["differences"]["accuracy"]["reason"] == "one group holds 60 % of the 100 images"
-    assert found["differences"]["by_unit"]["difference"] == pytest.approx(0.25)
+    assert found["differences"]["by_unit"]["value"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]

@@ -9,9 +9,9 @@ from bchisto.evaluate import (
     PredictionTable,
     TwoClassView,
     apply_temperature,
-    compute_metrics,
     evaluate,
     fold_curves,
+    measure,
 )
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
@@ -45,7 +45,7 @@ def test_fold_curves_are_scikit_learns(rng):
     expected = [roc_auc_score(truth[folds == fold], scores[folds == fold]) for fold in range(1, 6)]
     np.testing.assert_allclose(aucs, expected)
     np.testing.assert_allclose([auc(x, y) for x, y in curves], expected)
-    view = compute_metrics(table, TwoClassView("malignant"))["two_class"]
+    view = measure(table, TwoClassView("malignant"))["two_class"]
     np.testing.assert_allclose(view["auc_per_fold"], expected)
     assert view["auc_mean"] == pytest.approx(np.mean(expected))
     assert view["auc_std"] == pytest.approx(np.std(expected))
@@ -74,13 +74,13 @@ def test_confusion_at_operating_points_is_scikit_learns(rng):
     from sklearn.metrics import confusion_matrix
 
     table = random_table(rng)
-    view = compute_metrics(table, TwoClassView("malignant", thresholds=[0.2, 0.5, 0.9]))["two_class"]
+    view = measure(table, TwoClassView("malignant", thresholds=[0.2, 0.5, 0.9]))["two_class"]
     for point in view["thresholds"]:
         called = table.probabilities[:, 1] >= point["threshold"]
         matrix = confusion_matrix(table.labels == 1, called)
         assert point["confusion"] == matrix.tolist()
-        assert point["sensitivity"] == matrix[1, 1] / matrix[1].sum()
-        assert point["specificity"] == matrix[0, 0] / matrix[0].sum()
+        assert point["sensitivity"]["value"] == matrix[1, 1] / matrix[1].sum()
+        assert point["specificity"]["value"] == matrix[0, 0] / matrix[0].sum()
 
 
 def test_temperature_is_the_minimum_that_scipy_finds(rng):
@@ -99,7 +99,7 @@ def test_temperature_is_the_minimum_that_scipy_finds(rng):
 
 def test_temperature_mends_overconfidence_and_keeps_classes(rng):
     table = random_table(rng, n=600, sure=4.0)
-    metrics = compute_metrics(table)["calibration"]
+    metrics = measure(table)["calibration"]
     assert metrics["temperature"]["ece"] < 0.6 * metrics["ece"]
     assert metrics["temperature"]["nll"] < metrics["nll"]
     _, scaled = fold_temperatures(table)

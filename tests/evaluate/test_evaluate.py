@@ -14,12 +14,12 @@ from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
     result = write_evaluation(evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path))
     metrics = result["tables"]["crossvalidation"]
-    assert metrics["accuracy"] == 0.8725
+    assert metrics["accuracy"]["value"] == 0.8725
     assert metrics["accuracy_per_fold"] == [0.925, 0.825, 0.875, 0.875, 0.875, 0.9, 0.85, 0.875, 0.875, 0.85]
     assert metrics["confusion"] == [[95, 5, 0, 0], [8, 81, 2, 9], [4, 5, 86, 5], [2, 3, 8, 87]]
     assert metrics["classes"] == ["Normal", "Benign", "InSitu", "Invasive"]
     assert round(100 * metrics["accuracy_std"], 1) == 2.6
-    assert round(100 * metrics["two_class"]["accuracy"], 1) in (93.7, 93.8)
+    assert round(100 * metrics["two_class"]["accuracy"]["value"], 1) in (93.7, 93.8)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert (tmp_path / "tables.csv").read_text().startswith("table,protocol,n,accuracy,low,high")
 
@@ -29,7 +29,7 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     (name,) = result["tables"]
     assert name == "3-lightgbm"
     own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]["fusion"]
-    assert result["tables"][name]["accuracy"] == own["accuracy"]
+    assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
     lines = (boosted / "boost" / "3-lightgbm" / "folds.csv").read_text().splitlines()
     rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
@@ -54,9 +54,9 @@ def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
     result = write_evaluation(evaluate([table, other], out=tmp_path / "out", bootstrap=100))
     (pair,) = result["comparisons"]
     names = list(result["tables"])
-    accuracies = [result["tables"][name]["accuracy"] for name in names]
+    accuracies = [result["tables"][name]["accuracy"]["value"] for name in names]
     assert (pair["first"], pair["second"]) == tuple(names)
-    assert pair["difference"] == pytest.approx(accuracies[1] - accuracies[0])
+    assert pair["differences"]["accuracy"]["value"] == pytest.approx(accuracies[1] - accuracies[0])
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Paired tests" in report
     assert "McNemar" in report
@@ -188,7 +188,7 @@ def test_what_ran_is_recorded_and_can_be_repeated(boosted, tmp_path, cli):
     assert (entry.command, entry.status, entry.config["positive"]) == ("evaluate", "ok", ["malignant"])
     metrics = json.loads((out / "metrics.json").read_text())
     assert {name: one["accuracy"] for name, one in entry.notes["results"].items()} == {
-        name: one["accuracy"] for name, one in metrics["tables"].items()
+        name: one["accuracy"]["value"] for name, one in metrics["tables"].items()
     }
     code, _, err = cli("evaluate", table, "--config", out / "run.json", "--out", tmp_path / "again")
     assert code == 0, err
@@ -225,8 +225,8 @@ def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monke
     run_report.write_run_report(tmp_path / "run", images="x")
     for pairs in (result["comparisons"], shown["pairs"]):
         for name in ("sensitivity", "specificity"):
-            found = pairs[0]["differences"][name]["difference"]
-            assert found == pytest.approx(second[name] - first[name])
+            found = pairs[0]["differences"][name]["value"]
+            assert found == pytest.approx(second[name]["value"] - first[name]["value"])
     other = recorded(folder / "c", rng, positive=["Benign"])
     (pair,) = write_evaluation(evaluate([a, other], out=tmp_path / "out", bootstrap=0))["comparisons"]
     assert list(pair["differences"]) == ["accuracy", "balanced_accuracy", "auc"]

@@ -29,12 +29,12 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
     from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
     made = [
-        {"accuracy": hits / 100, "n": 100, "intervals": {"accuracy": proportion_confint(hits, 100, method="wilson")}}
+        {"accuracy": {"value": hits / 100, "interval": proportion_confint(hits, 100, method="wilson")}, "n": 100}
         for hits in (80, 90)
     ]
     (table,) = read_predictions(write(tmp_path / "x.csv", 80))
-    found = external_validation(*(Panel(table, metrics) for metrics in made))["figures"]["accuracy"]
-    assert found["drop"] == pytest.approx(0.1)
+    found = external_validation(*(Panel(table, metrics) for metrics in made))["figures"]["accuracy"]["drop"]
+    assert found["value"] == pytest.approx(0.1)
     np.testing.assert_allclose(
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
     )
@@ -52,10 +52,10 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
     view = TwoClassView(sensitivities=0.6)
     (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view).result["external"]
     (point,) = row["wanted"]  # the threshold is that of the internal table
-    assert (point["threshold"], point["sensitivity"]) == (0.9, 0.8)
-    assert point["sensitivity_interval"][0] < 0.8
+    assert (point["threshold"], point["sensitivity"]["value"]) == (0.9, 0.8)
+    assert point["sensitivity"]["interval"][0] < 0.8
     assert set(row["figures"]) == {"accuracy", "balanced_accuracy", "auc", "two_class_auc"}
-    low, high = row["figures"]["accuracy"]["interval"]
+    low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert -0.02 < low < 0.02
     assert 0.18 < high < 0.22
 
@@ -97,7 +97,7 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     outside = write(tmp_path / "out.csv", 80, extra="x")
     result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0).result
     (row,) = result["external"]
-    assert row["figures"]["accuracy"]["drop"] == pytest.approx(0.1)
+    assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert not any("not compared" in note for note in result["notes"])
     result = evaluate([patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0).result
     assert result["external"] == []

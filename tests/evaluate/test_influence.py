@@ -18,7 +18,7 @@ from bchisto.evaluate.influence import (
     share_part,
     spread,
 )
-from bchisto.evaluate.operating import point_intervals
+from bchisto.evaluate.operating import point_figures
 from bchisto.evaluate.variance import difference_interval, interval, normal_interval
 from scipy.stats import binom
 
@@ -237,7 +237,7 @@ def test_predictive_values_by_hand(outweighed):
 def test_likelihood_ratios_by_hand(outweighed):
     """Of terms with at least 8 degrees of freedom, on logarithms (Donner and Zou 2012)."""
     member, truth, called = outweighed
-    found = point_intervals(Units(member), truth, called)["lr_positive"].ends
+    found = point_figures(Units(member), truth, called)["lr_positive"].ends
     yes, no = called[truth].mean(), called[~truth].mean()
     (low, high), (least, most) = (by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth))
     down = np.hypot(np.log(yes / low), np.log(most / no))
@@ -273,7 +273,7 @@ def test_the_slope_of_single_images_takes_their_factor_for_folds(rng):
     truth = rng.random(200) < 0.7
     scores = np.clip(rng.normal(0.75, 0.1, 200), 0.5, 0.99)
     width = {
-        (kind, widen): np.ptp(recalibration(scores, truth, units=Units(units, widen, kind))["slope_interval"])
+        (kind, widen): np.ptp(recalibration(scores, truth, units=Units(units, widen, kind))["slope"]["interval"])
         for kind, units in (("image", np.arange(200)), ("group", np.arange(200)), ("pair", np.arange(200) // 2))
         for widen in (1.0, 1.5)
     }

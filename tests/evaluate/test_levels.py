@@ -70,7 +70,7 @@ def test_all_levels_side_by_side(path, tmp_path):
         "patches (group, average)": 2, "patches (group, vote)": 2,
     }  # fmt: skip
     assert result["tables"]["patches (group, average)"]["protocol"] == "2 folds of the table; by group, rule average"
-    assert result["tables"]["patches (row)"]["intervals"]["unit"] == "group"
+    assert result["tables"]["patches (row)"]["units"]["kind"] == "group"
     pairs = {(row["first"], row["second"]) for row in result["comparisons"]}
     assert ("patches (image, average)", "patches (image, vote)") in pairs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
+from bchisto.evaluate import MetricSpec, PredictionTable, list_metrics, measure, read_predictions
 from bchisto.evaluate.predictions import take_rows
 
 HERE = Path(__file__).parent
@@ -28,9 +28,8 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
     assert code == 0, err
     tables = json.loads((tmp_path / "metrics.json").read_text())["tables"]
     (table,) = read_predictions(FOLDS)
-    mcc = tables["folds"]["mcc"]
+    mcc, (low, high) = (tables["folds"]["mcc"][key] for key in ("value", "interval"))
     assert mcc == pytest.approx(matthews_corrcoef(table.labels, table.predicted))
-    low, high = tables["folds"]["intervals"]["mcc"]
     assert low < mcc < high
     per_fold = tables["folds"]["mcc_per_fold"]
     assert len(per_fold) == 4
@@ -45,7 +44,7 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
                                 "sureness_high"]  # fmt: skip
     assert [float(first[name]) for name in ("mcc", "mcc_low", "mcc_high")] == [mcc, low, high]
     assert (second["sureness"], second["sureness_low"]) == ("", "")  # this table has no probabilities
-    assert (tables["called"]["sureness"], "sureness" in tables["called"]["intervals"]) == (None, False)
+    assert tables["called"]["sureness"] is None
     with (tmp_path / "per-fold.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [float(row["mcc"]) for row in rows[:4]] == per_fold
@@ -55,7 +54,7 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
     assert f"<td>{mcc:.3f}\n({low:.3f} to {high:.3f})</td>" in report
     line = f"Matthews &lt;correlation&gt; {mcc:.3f} ({low:.3f} to {high:.3f}), mean over folds "
     assert line in report
-    sure = tables["folds"]["sureness"]
+    sure = tables["folds"]["sureness"]["value"]
     assert f"confidence (lower is better) {100 * sure:.1f} % (" in report
 
 
@@ -65,12 +64,7 @@ def test_ours_stay_what_they_are_beside_it(matthews):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bchisto.evaluate.known_metrics._plug_ins", lambda path: ())
         alone = measure(table, bootstrap=50)
-    assert {key: beside[key] for key in alone if key != "intervals"} == {
-        key: value for key, value in alone.items() if key != "intervals"
-    }
-    methods = beside["intervals"]["methods"]
-    beside["intervals"]["methods"] = {name: methods[name] for name in methods if name in alone["intervals"]["methods"]}
-    assert {key: beside["intervals"][key] for key in alone["intervals"]} == alone["intervals"]
+    assert {key: beside[key] for key in alone} == alone
     assert [key for key in beside if key in alone] == list(alone)
     assert [spec.name for spec in list_metrics()][:4] == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
 
@@ -102,8 +96,8 @@ metric = MetricSpec("loss", "loss", lambda table: parts(table)[0].value, parts, 
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = measure(read_predictions(FOLDS)[0], bootstrap=1)
-    low, high = found["intervals"]["accuracy"]
-    assert found["intervals"]["loss"] == pytest.approx([2 - 2 * high, 2 - 2 * low])
+    low, high = found["accuracy"]["interval"]
+    assert found["loss"]["interval"] == pytest.approx([2 - 2 * high, 2 - 2 * low])
 
 
 def test_rows_are_taken_with_all_that_belongs_to_them():
@@ -159,10 +153,10 @@ def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkey
     offer(tmp_path, name, code)
     monkeypatch.syspath_prepend(tmp_path)
     (table,) = read_predictions(FOLDS)
-    found = compute_metrics(table)
+    found = measure(table, bootstrap=5)
     assert caplog.text.count(message) == 1, caplog.text
     assert "; it is left out" in caplog.text
-    assert found["accuracy"] == float((table.predicted == table.labels).mean())
+    assert found["accuracy"]["value"] == float((table.predicted == table.labels).mean())
     assert "loss" not in found
     assert "sureness" in found
 
@@ -183,9 +177,8 @@ def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, c
     assert status == 0, err
     assert "metric loss: failed on folds and is left out there" in err
     found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
-    assert found["loss"] == (None if interval is None else 1.0)
-    assert "loss" not in found["intervals"]
-    assert found["intervals"]["accuracy"]
+    assert found["loss"] == (interval and {"value": 1.0, "interval": None, "method": "", "reason": None})
+    assert found["accuracy"]["interval"]
 
 
 def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
@@ -194,7 +187,6 @@ def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
     (table,) = read_predictions(FOLDS)
     found = measure(table, bootstrap=20)
     assert (found["loss"], found["loss_per_fold"], found["loss_mean"]) == (None, [None] * 4, None)
-    assert "loss" not in found["intervals"]
 
 
 def test_one_fold_has_no_spread(matthews):

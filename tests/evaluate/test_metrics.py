@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, default_positive, measure, two_class_scores
-from bchisto.evaluate.intervals import table_intervals
+from bchisto.evaluate import PredictionTable, TwoClassView, default_positive, measure, two_class_scores
 from bchisto.evaluate.report import headline
 
 
@@ -29,22 +28,22 @@ def test_equal_scikit_learn(rng):
     from sklearn import metrics
 
     t = table(rng)
-    found = compute_metrics(t, TwoClassView("c", thresholds=[0.2, 0.6]))
-    assert found["accuracy"] == metrics.accuracy_score(t.labels, t.predicted)
-    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
+    found = measure(t, TwoClassView("c", thresholds=[0.2, 0.6]))
+    assert found["accuracy"]["value"] == metrics.accuracy_score(t.labels, t.predicted)
+    assert found["balanced_accuracy"]["value"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
     assert found["confusion"] == metrics.confusion_matrix(t.labels, t.predicted).tolist()
     assert found["auc_pooled"] == pytest.approx(metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr"))
-    whole = compute_metrics(replace(t, folds=(None,) * len(t)))
-    assert (whole["auc"], "auc_pooled" in whole) == (pytest.approx(found["auc_pooled"]), False)
+    whole = measure(replace(t, folds=(None,) * len(t)))
+    assert (whole["auc"]["value"], "auc_pooled" in whole) == (pytest.approx(found["auc_pooled"]), False)
     report = metrics.classification_report(t.labels, t.predicted, output_dict=True, target_names=t.classes)
     for name in t.classes:
-        assert found["per_class"][name]["f1"] == pytest.approx(report[name]["f1-score"])
-        assert found["per_class"][name]["precision"] == pytest.approx(report[name]["precision"])
-        assert found["per_class"][name]["recall"] == pytest.approx(report[name]["recall"])
+        assert found["per_class"][name]["f1"]["value"] == pytest.approx(report[name]["f1-score"])
+        assert found["per_class"][name]["precision"]["value"] == pytest.approx(report[name]["precision"])
+        assert found["per_class"][name]["recall"]["value"] == pytest.approx(report[name]["recall"])
         k = t.classes.index(name)
         truth, called = t.labels == k, t.predicted == k
-        assert found["per_class"][name]["specificity"] == pytest.approx(metrics.recall_score(~truth, ~called))
-    assert found["macro_f1"] == pytest.approx(metrics.f1_score(t.labels, t.predicted, average="macro"))
+        assert found["per_class"][name]["specificity"]["value"] == pytest.approx(metrics.recall_score(~truth, ~called))
+    assert found["macro_f1"]["value"] == pytest.approx(metrics.f1_score(t.labels, t.predicted, average="macro"))
     per_fold = [np.mean((t.predicted == t.labels)[np.array(t.folds) == fold]) for fold in (1, 2, 3, 4)]
     assert found["accuracy_per_fold"] == pytest.approx(per_fold)
     assert found["accuracy_std"] == pytest.approx(np.std(per_fold, ddof=0))
@@ -55,12 +54,12 @@ def test_two_class_view_equals_scikit_learn_at_any_threshold(rng):
 
     t = table(rng)
     truth, scores = t.labels == 2, t.probabilities[:, 2]
-    view = compute_metrics(t, TwoClassView("C", thresholds=np.linspace(0, 1, 11)))["two_class"]
+    view = measure(t, TwoClassView("C", thresholds=np.linspace(0, 1, 11)))["two_class"]
     assert view["auc_pooled"] == pytest.approx(metrics.roc_auc_score(truth, scores))
     for point in view["thresholds"]:
         called = scores >= point["threshold"]
-        assert point["sensitivity"] == pytest.approx(metrics.recall_score(truth, called))
-        assert point["specificity"] == pytest.approx(metrics.recall_score(~truth, ~called))
+        assert point["sensitivity"]["value"] == pytest.approx(metrics.recall_score(truth, called))
+        assert point["specificity"]["value"] == pytest.approx(metrics.recall_score(~truth, ~called))
 
 
 def test_both_rules_of_the_two_class_score():
@@ -76,9 +75,9 @@ def test_positive_classes(rng):
     assert default_positive(["InSitu", "Invasive"]) == ()
     assert default_positive(["a", "b"]) == ()
     with pytest.raises(InputError, match="`positive` d: no such class; choose among a, b, c"):
-        compute_metrics(table(rng), TwoClassView("d"))
+        measure(table(rng), TwoClassView("d"))
     with pytest.raises(InputError, match="every class is positive"):
-        compute_metrics(table(rng), TwoClassView(["a", "b", "c"]))
+        measure(table(rng), TwoClassView(["a", "b", "c"]))
 
 
 def test_a_class_without_images_leaves_auc_undefined(rng):
@@ -87,7 +86,7 @@ def test_a_class_without_images_leaves_auc_undefined(rng):
         name="w", classes=("a", "b", "never"), image_ids=t.image_ids, labels=[t.classes[k] for k in t.labels],
         probabilities=np.column_stack([t.probabilities, np.zeros(len(t))]), folds=t.folds, groups=t.groups,
     )  # fmt: skip
-    found = compute_metrics(wide, TwoClassView("never"))
+    found = measure(wide, TwoClassView("never"))
     assert found["auc"] is None
     assert found["two_class"]["auc"] is None
     assert found["two_class"]["thresholds"][0]["sensitivity"] is None
@@ -97,15 +96,15 @@ def test_intervals_of_shares_of_single_images_are_exact(rng):
     from statsmodels.stats.proportion import proportion_confint
 
     t = replace(table(rng, count=400), folds=(None,) * 400)
-    found = table_intervals(t, replicates=20)
+    found = measure(t, bootstrap=20)
     hits = t.predicted == t.labels
-    np.testing.assert_allclose(found["accuracy"], proportion_confint(hits.sum(), 400, method="beta"))
+    np.testing.assert_allclose(found["accuracy"]["interval"], proportion_confint(hits.sum(), 400, method="beta"))
     for place, name in enumerate(t.classes):
         true, called = t.labels == place, t.predicted == place
         for metric, part, whole in (("recall", hits & true, true), ("precision", hits & true, called)):
             expected = proportion_confint(part.sum(), whole.sum(), method="beta")
-            np.testing.assert_allclose(found["per_class"][name][metric], expected)
-    assert (found["methods"]["accuracy"], found["not_estimable"]) == ("Clopper-Pearson", {})
+            np.testing.assert_allclose(found["per_class"][name][metric]["interval"], expected)
+    assert (found["accuracy"]["method"], found["accuracy"]["reason"]) == ("Clopper-Pearson", None)
 
 
 def test_groups_widen_intervals(rng):
@@ -120,39 +119,37 @@ def test_groups_widen_intervals(rng):
             folds=base.folds, groups=groups,
         )  # fmt: skip
 
-    alone = table_intervals(make([None] * 200))
-    grouped = table_intervals(make([f"g{k // 10}" for k in range(200)]))
-    assert (alone["unit"], grouped["unit"], grouped["units"]) == ("image", "group", 20)
-    width = [interval[1] - interval[0] for interval in (alone["accuracy"], grouped["accuracy"])]
+    alone = measure(make([None] * 200))
+    grouped = measure(make([f"g{k // 10}" for k in range(200)]))
+    assert (alone["units"]["kind"], grouped["units"]["kind"], grouped["units"]["count"]) == ("image", "group", 20)
+    width = [np.ptp(one["accuracy"]["interval"]) for one in (alone, grouped)]
     assert width[1] > 2 * width[0]
 
 
-def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
+def test_intervals_hold_their_figures(rng):
     t = table(rng)
-    found = compute_metrics(t, TwoClassView("c", thresholds=0.4))
-    intervals = table_intervals(t, TwoClassView("c"))
-    for name in ("accuracy", "balanced_accuracy", "auc"):
-        assert intervals[name][0] <= found[name] <= intervals[name][1]
-    assert intervals["two_class"]["auc"][0] <= found["two_class"]["auc"] <= intervals["two_class"]["auc"][1]
-    point = found["two_class"]["thresholds"][0]
-    assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
-    assert table_intervals(t, TwoClassView("c"), replicates=0) == intervals  # only metrics of other packages are drawn
-    assert table_intervals(t) == table_intervals(t)
+    found = measure(t, TwoClassView("c", thresholds=0.4))
+    figures = [found[name] for name in ("accuracy", "balanced_accuracy", "auc")]
+    view = found["two_class"]
+    for figure in (*figures, view["auc"], view["accuracy"], view["thresholds"][0]["sensitivity"]):
+        assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
+    again = measure(t, TwoClassView("c", thresholds=0.4), bootstrap=0)  # only metrics of other packages are drawn
+    assert again == found
 
 
 def test_agreement_beyond_chance_equals_scikit_learn(rng):
     from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
     t = table(rng, classes=("grade 1", "grade 2", "grade 3"))
-    found = compute_metrics(t)
-    assert found["matthews_corrcoef"] == pytest.approx(matthews_corrcoef(t.labels, t.predicted))
-    assert found["cohen_kappa"] == pytest.approx(cohen_kappa_score(t.labels, t.predicted))
+    found = measure(t)
+    assert found["matthews_corrcoef"]["value"] == pytest.approx(matthews_corrcoef(t.labels, t.predicted))
+    assert found["cohen_kappa"]["value"] == pytest.approx(cohen_kappa_score(t.labels, t.predicted))
 
 
 def test_agreement_of_one_class_is_not_defined():
     t = PredictionTable("t", ("a", "b"), ("x", "y"), np.zeros(2, int), None, np.zeros(2, int), (None,) * 2, (None,) * 2)
-    found = compute_metrics(t)
-    assert (found["accuracy"], found["cohen_kappa"], found["matthews_corrcoef"]) == (1.0, None, None)
+    found = measure(t)
+    assert (found["accuracy"]["value"], found["cohen_kappa"], found["matthews_corrcoef"]) == (1.0, None, None)
 
 
 def test_the_patient_recognition_rate_by_hand():
@@ -163,18 +160,18 @@ def test_the_patient_recognition_rate_by_hand():
         name="t", classes=("a", "b"), image_ids=list("stuvwxyz"), labels=["a"] * 8, probabilities=p,
         folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups,
     )  # fmt: skip
-    found = compute_metrics(t)
-    assert found["patient_recognition_rate"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    found = measure(t)
+    assert found["patient_recognition_rate"]["value"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["patient_recognition_rate_per_fold"] == [1.0, pytest.approx(1 / 4)]
-    low, high = table_intervals(t)["patient_recognition_rate"]
+    low, high = found["patient_recognition_rate"]["interval"]
     assert low < 0.5 < high
-    assert compute_metrics(replace(t, groups=(None,) * 8))["patient_recognition_rate"] is None
+    assert measure(replace(t, groups=(None,) * 8))["patient_recognition_rate"] is None
 
 
 def test_chance_and_what_is_not_defined():
     t = PredictionTable("t", ("a", "b", "c"), tuple("vwxyz"), np.array([0, 0, 0, 1, 1]), None, np.zeros(5, int),
                         (None,) * 5, (None,) * 5)  # fmt: skip
-    found = compute_metrics(t)
+    found = measure(t)
     assert found["chance"] == {"largest_class": 0.6, "balanced": 0.5}
     assert (found["per_class"]["b"]["precision"], found["per_class"]["c"]["recall"]) == (None, None)
 
@@ -192,9 +189,9 @@ def test_macro_f1_counts_a_class_that_is_only_predicted():
 
     labels, predicted = [0, 0, 1, 1, 1, 0], [0, 2, 1, 1, 0, 0]
     t = called_table(labels, predicted, ("a", "b", "c"))
-    assert compute_metrics(t)["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    low, high = table_intervals(t)["macro_f1"]
-    assert low < compute_metrics(t)["macro_f1"] < high
+    found = measure(t)["macro_f1"]
+    assert found["value"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found["interval"][0] < found["value"] < found["interval"][1]
 
 
 def test_chance_by_patient_is_that_of_the_best_class():
@@ -216,7 +213,7 @@ def test_images_without_a_patient_are_no_patients():
         labels, np.where(np.arange(48) % 4, labels, 1 - labels), ("a", "b"), [*groups[:3], "p9", *groups[4:]]
     )
     metrics = measure(t)
-    assert (metrics["intervals"]["units"], metrics["intervals"]["groups"]) == (33, 5)
+    assert (metrics["units"]["count"], metrics["units"]["groups"]) == (33, 5)
     assert " over 5 groups, each counting the same" in " ".join(line.strip() for line in headline("t", metrics))
 
 
@@ -224,10 +221,10 @@ def test_a_class_of_one_image_has_intervals():
     from scipy.stats import binomtest
 
     labels = np.r_[np.zeros(19, dtype=np.int64), 1]
-    intervals = table_intervals(called_table(labels, labels, ("a", "b")))
+    found = measure(called_table(labels, labels, ("a", "b")))
     exact = binomtest(1, 1).proportion_ci(0.95, "exact")
-    np.testing.assert_allclose(intervals["per_class"]["b"]["recall"], [exact.low, exact.high], atol=1e-9)
-    assert intervals["balanced_accuracy"][1] == 1.0
+    np.testing.assert_allclose(found["per_class"]["b"]["recall"]["interval"], [exact.low, exact.high], atol=1e-9)
+    assert found["balanced_accuracy"]["interval"][1] == 1.0
 
 
 def test_without_bootstrap_patients_stay_known():

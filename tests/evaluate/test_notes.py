@@ -65,7 +65,7 @@ def test_rows_without_a_group_are_said(tmp_path):
     rows = [(f"i{k}", "ab"[k % 2], "a", "", "" if k == 3 else f"g{k // 2}", "") for k in range(8)]
     evaluation = evaluate([written(tmp_path / "t.csv", rows)], out=tmp_path / "out")
     (table,) = evaluation.result["tables"].values()
-    assert table["intervals"]["ungrouped"] == 1
+    assert table["units"]["ungrouped"] == 1
     assert "1 image names no group: each image of these is a unit of its own" in " ".join(headline("t", table))
     (note,) = notes(tmp_path, [(*row[:4], "", "") for row in rows])
     assert note.startswith("t: PATIENTS UNKNOWN: no row names its patient or slide")
@@ -92,7 +92,8 @@ def test_comparisons_are_corrected(three, tmp_path, cli):
     assert (second["p_holm"], third["p_holm"]) == (3 * second["p"], pytest.approx(2 * third["p"]))
     assert first["p_holm"] == 0.5
     out = " ".join(out.split())
-    assert f"z against x: +25.0 points ({' to '.join(f'{100 * end:+.1f}' for end in second['interval'])})" in out
+    ends = " to ".join(f"{100 * end:+.1f}" for end in second["differences"]["accuracy"]["interval"])
+    assert f"z against x: +25.0 points ({ends})" in out
     assert f"McNemar p < 0.001, {second['p_holm']:.3f} after Holm" in out
     assert f"McNemar p = {third['p']:.3f}, {third['p_holm']:.3f} after Holm" in out
     assert "3 tables of the same images were looked at: the best of them looks better than it is" in err

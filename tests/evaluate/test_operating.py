@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate, measure
+from bchisto.evaluate import PredictionTable, TwoClassView, evaluate, measure
 from bchisto.evaluate.operating import called_point, sensitive_threshold
 
 CLASSES = ("benign", "malignant")
@@ -26,7 +26,7 @@ def drawn(rng, n=400, folds=5, share=0.4, shift=None):
 
 
 def view(table, **options):
-    return compute_metrics(table, TwoClassView("malignant", **options))["two_class"]
+    return measure(table, TwoClassView("malignant", **options))["two_class"]
 
 
 def test_predictive_values(rng):
@@ -35,14 +35,14 @@ def test_predictive_values(rng):
     table = drawn(rng)
     truth, called = table.labels == 1, table.probabilities[:, 1] >= 0.6
     (point,) = view(table, thresholds=[0.6], prevalences=[0.01])["thresholds"]
-    assert point["ppv"] == pytest.approx(precision_score(truth, called))
-    assert point["npv"] == pytest.approx(precision_score(~truth, ~called))
+    assert point["ppv"]["value"] == pytest.approx(precision_score(truth, called))
+    assert point["npv"]["value"] == pytest.approx(precision_score(~truth, ~called))
     positive, negative = class_likelihood_ratios(truth, called)
     (rare,) = point["at_prevalence"]
     odds = 0.01 / 0.99 * positive  # Bayes' theorem in odds
-    assert rare["ppv"] == pytest.approx(odds / (1 + odds))
+    assert rare["ppv"]["value"] == pytest.approx(odds / (1 + odds))
     odds = 0.99 / 0.01 / negative
-    assert rare["npv"] == pytest.approx(odds / (1 + odds))
+    assert rare["npv"]["value"] == pytest.approx(odds / (1 + odds))
 
 
 def test_predictive_values_by_hand():
@@ -55,8 +55,8 @@ def test_predictive_values_by_hand():
     )  # fmt: skip
     found = view(table, thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
     point, all_called, none_called = found["thresholds"]
-    assert (point["ppv"], point["npv"]) == (8 / 13, 15 / 17)
-    assert point["at_prevalence"][0]["ppv"] == pytest.approx(0.8 / 1.05)
+    assert (point["ppv"]["value"], point["npv"]["value"]) == (8 / 13, 15 / 17)
+    assert point["at_prevalence"][0]["ppv"]["value"] == pytest.approx(0.8 / 1.05)
     assert (all_called["npv"], none_called["ppv"]) == (None, None)
     assert found["prevalence"] == pytest.approx(1 / 3)
 
@@ -84,14 +84,14 @@ def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
         inside = truth & (folds == one["fold"])
         assert one["sensitivity"] == (scores[inside] >= one["threshold"]).mean()
     called = np.array([scores[k] >= point["per_fold"][folds[k] - 1]["threshold"] for k in range(len(table))])
-    assert point["sensitivity"] == called[truth].mean()
-    assert point["specificity"] == (~called[~truth]).mean()
+    assert point["sensitivity"]["value"] == called[truth].mean()
+    assert point["specificity"]["value"] == (~called[~truth]).mean()
     assert (point["fitted"], point["enough"]) == ("other folds", True)
     assert point["per_fold"][0]["sensitivity"] < 0.7  # in-sample it would look as wanted
-    assert point["sensitivity_interval"][0] < point["sensitivity"] < point["sensitivity_interval"][1]
+    assert point["sensitivity"]["interval"][0] < point["sensitivity"]["value"] < point["sensitivity"]["interval"][1]
     alone = view(drawn(rng, folds=0), sensitivities=[0.95])["wanted"][0]
     assert (alone["fitted"], alone["per_fold"]) == ("same rows", [])
-    assert alone["sensitivity"] >= 0.95
+    assert alone["sensitivity"]["value"] >= 0.95
 
 
 def test_predictive_values_elsewhere_have_intervals(rng):
@@ -100,16 +100,16 @@ def test_predictive_values_elsewhere_have_intervals(rng):
     called = np.where(rng.random(4000) < 0.85, truth, ~truth)
     table = replace(drawn(rng, n=4000, folds=0), labels=truth.astype(int))
     point = called_point(table, truth, called, 0.5, [0.1])
-    yes, no = point["sensitivity"], point["specificity"]
+    yes, no = point["sensitivity"]["value"], point["specificity"]["value"]
     spread = 1.96 * np.sqrt((1 - yes) / yes / 1600 + no / (1 - no) / 2400)
     (at,) = point["at_prevalence"]
     for name in ("ppv", "npv"):
-        low, high = at[f"{name}_interval"]
-        assert low < at[name] < high
+        low, high = at[name]["interval"]
+        assert low < at[name]["value"] < high
     odds = yes / (1 - no) * np.exp([-spread, spread]) / 9
-    np.testing.assert_allclose(at["ppv_interval"], odds / (1 + odds), rtol=0.02)
+    np.testing.assert_allclose(at["ppv"]["interval"], odds / (1 + odds), rtol=0.02)
     (all_right,) = called_point(table, truth, truth, 0.5, [0.1])["at_prevalence"]
-    assert (all_right["ppv_interval"][1], all_right["npv_interval"][1]) == (1.0, 1.0)
+    assert (all_right["ppv"]["interval"][1], all_right["npv"]["interval"][1]) == (1.0, 1.0)
 
 
 def test_the_precision_of_a_class_is_its_predictive_value(rng):
@@ -120,8 +120,7 @@ def test_the_precision_of_a_class_is_its_predictive_value(rng):
     metrics = measure(table, TwoClassView("malignant", thresholds=0.5), bootstrap=100)
     (point,) = metrics["two_class"]["thresholds"]
     assert point["ppv"] == metrics["per_class"]["malignant"]["precision"]
-    assert point["ppv_interval"] == metrics["intervals"]["per_class"]["malignant"]["precision"]
-    assert point["npv_interval"] == metrics["intervals"]["per_class"]["benign"]["precision"]
+    assert point["npv"] == metrics["per_class"]["benign"]["precision"]
 
 
 def test_default_points_are_those_of_bach_for_its_classes_alone(rng):
@@ -214,10 +213,11 @@ def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicte
         probabilities=np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2], [0.7, 0.3]]), folds=[None] * 4, groups=[None] * 4,
     )  # fmt: skip
     table = replace(table, predicted=np.array([predicted, 1, 0, 0]))
-    metrics = compute_metrics(table, TwoClassView("malignant", thresholds=0.5))
+    metrics = measure(table, TwoClassView("malignant", thresholds=0.5))
     (point,) = metrics["two_class"]["thresholds"]
     assert point["confusion"] == metrics["confusion"]
-    assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"] == sensitivity
+    assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"]
+    assert point["sensitivity"]["value"] == sensitivity
     assert metrics["two_class"]["accuracy"] == metrics["accuracy"]
 
 
@@ -232,6 +232,8 @@ def test_ties_at_a_half_stay_ties_in_ranks():
         (None,) * 40, (None,) * 40,
     )  # fmt: skip
     metrics = measure(t, TwoClassView("b", thresholds=0.5))
-    assert metrics["two_class"]["auc"] == metrics["auc"] == roc_auc_score(labels, scores) == 0.875
+    assert metrics["two_class"]["auc"] == metrics["auc"]
+    assert metrics["auc"]["value"] == roc_auc_score(labels, scores) == 0.875
     point = metrics["two_class"]["thresholds"][0]
-    assert (point["sensitivity"], point["specificity"], metrics["two_class"]["accuracy"]) == (1.0, 1.0, 1.0)
+    figures = (point["sensitivity"], point["specificity"], metrics["two_class"]["accuracy"])
+    assert [figure["value"] for figure in figures] == [1.0, 1.0, 1.0]

@@ -82,10 +82,10 @@ def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
     """The figure library is replaced, since no known input breaks a figure any more."""
     from bchisto.evaluate.report import sections
 
-    def fail(panel):
+    def fail(metrics):
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(sections, "_classes", fail)
+    monkeypatch.setattr(sections, "other_figures", fail)
     table = saved(own_table(("a", "b"), rng=rng), tmp_path / "t.csv")
     code, out, err = cli("evaluate", table, "--out", tmp_path / "out", "--bootstrap", 20)
     assert code == 1

@@ -19,7 +19,7 @@ def test_by_hand():
     labels = [1] * 20 + [0] * 20
     first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
     found = precision_difference(first, second)
-    assert found["difference"] == pytest.approx(1 - 20 / 24)
+    assert found["value"] == pytest.approx(1 - 20 / 24)
     assert found["interval"][0] < 0 < 1 / 6 < found["interval"][1] < 0.4
     assert precision_difference(first, table([0] * 40, labels)) is None
 
@@ -29,7 +29,7 @@ def test_f1_by_hand():
     labels = [1] * 20 + [0] * 20
     first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
     found = precision_difference(first, second, f1=True)
-    assert found["difference"] == pytest.approx(20 / 30 - 40 / 44)
+    assert found["value"] == pytest.approx(20 / 30 - 40 / 44)
     assert found["interval"][0] < 20 / 30 - 40 / 44 < found["interval"][1] < 0.05
 
 

@@ -179,7 +179,7 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     table, metrics = answered(sizes=sizes)
     n, units = sum(sizes), len(sizes)
     ends = {
-        name: "{:.1f} to {:.1f}".format(*(100 * end for end in metrics["intervals"][key]))
+        name: "{:.1f} to {:.1f}".format(*(100 * end for end in metrics[key]["interval"]))
         for name, key in (("image", "accuracy"), ("patient", "patient_recognition_rate"))
     }
     by_patient = 100 * (units - 1 / sizes[-1]) / units
@@ -231,9 +231,9 @@ def test_what_is_not_known_is_said(tmp_path):
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
     assert "No patient is known" in " ".join(headline("t", measure(alone, bootstrap=20)))
-    intervals = metrics["intervals"] | {"patient_recognition_rate": None, "accuracy": None}
-    reasons = dict.fromkeys(("accuracy", "patient_recognition_rate"), "one patient holds 64 % of the images")
-    held = metrics | {"intervals": intervals | {"not_estimable": reasons, "largest": 0.64}}
+    held = metrics | {"units": metrics["units"] | {"largest": 0.64}}
+    for name in ("accuracy", "patient_recognition_rate"):
+        held[name] = metrics[name] | {"interval": None, "reason": "one patient holds 64 % of the images"}
     said = " ".join(headline("t", held))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
@@ -285,7 +285,7 @@ def test_repeated_folds_make_no_more_images(tmp_path, rng):
     table = replace(table, folds=tuple(3 * (k // 24) + k % 3 + 1 for k in range(48)), name="t", group_is="patient")
     metrics = measure(table, bootstrap=20)
     assert (metrics["n"], metrics["tested"]) == (48, {"n": 24, "least": 2, "most": 2})
-    assert metrics["intervals"]["ungrouped"] == 12
+    assert metrics["units"]["ungrouped"] == 12
     metrics["subgroups"] = {"site": subgroups(table, dict.fromkeys(table.image_ids[:10], "a"), column="site")}
     said = "\n".join(headline("t", metrics))
     assert " of 48 predictions of 24 images, each tested 2 times, right: " in said
@@ -318,22 +318,22 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     ]
     (tmp_path / "t.csv").write_text("\n".join(rows))
     metrics = write_evaluation(evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100))["tables"]["t"]
-    low, high = metrics["intervals"]["accuracy"]
+    low, high = metrics["accuracy"]["interval"]
     wanted = f"{100 * low:.1f} to {100 * high:.1f}"
     assert wanted in headline("t", metrics)[0]
     assert wanted in text_of(tmp_path / "out" / "report.html")
     point = metrics["two_class"]["thresholds"][0]
-    ends = "{:.1f} to {:.1f}".format(*(100 * end for end in point["sensitivity_interval"]))
-    wanted = f"sensitivity {100 * point['sensitivity']:.1f} % ({ends})"
+    ends = "{:.1f} to {:.1f}".format(*(100 * end for end in point["sensitivity"]["interval"]))
+    wanted = f"sensitivity {100 * point['sensitivity']['value']:.1f} % ({ends})"
     assert wanted in " ".join(map(str.strip, headline("t", metrics)))
     (row,) = rows_of(tmp_path / "out" / "tables.csv")
     assert [float(row["balanced_accuracy_low"]), float(row["balanced_accuracy_high"])] == (
-        metrics["intervals"]["balanced_accuracy"]
+        metrics["balanced_accuracy"]["interval"]
     )
     (first, *_) = rows_of(tmp_path / "out" / "per-class.csv")
-    assert float(first["recall_low"]) == metrics["intervals"]["per_class"]["Normal"]["recall"][0]
+    assert float(first["recall_low"]) == metrics["per_class"]["Normal"]["recall"]["interval"][0]
     (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
-    assert float(point_row["sensitivity_low"]) == point["sensitivity_interval"][0]
+    assert float(point_row["sensitivity_low"]) == point["sensitivity"]["interval"][0]
 
 
 def test_one_fold_has_no_spread(rng, tmp_path):

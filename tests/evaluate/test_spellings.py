@@ -68,8 +68,8 @@ SPELLED = {
 def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, cli, name):
     found, err = figures(cli, tmp_path, write(tmp_path, cells, **SPELLED[name]))
     assert found == plain
-    assert found["tables"]["t"]["intervals"]["unit"] == "group"
-    assert found["tables"]["t"]["intervals"]["units"] == 10
+    assert found["tables"]["t"]["units"]["kind"] == "group"
+    assert found["tables"]["t"]["units"]["count"] == 10
     assert "PATIENTS UNKNOWN" not in err
     if (said := SPELLED[name].get("group", "group")) != "group" and said != "Group":
         assert f"the group is taken from the column {said}" in err
@@ -110,8 +110,8 @@ def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, cli):
     groups = [one.lower() if n % 2 else one for n, one in enumerate(cells["group"])]
     groups[:6] = ["NA", "nan", "unknown", "", "None", "N/A"]
     found, err = figures(cli, tmp_path, write(tmp_path, {**cells, "group": groups}))
-    intervals = found["tables"]["t"]["intervals"]
-    assert (intervals["unit"], intervals["units"], intervals["ungrouped"]) == ("group", 15, 6)
+    units = found["tables"]["t"]["units"]
+    assert (units["kind"], units["count"], units["ungrouped"]) == ("group", 15, 6)
     assert "taken for one patient: P1 and p1" in err
 
 

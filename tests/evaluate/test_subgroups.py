@@ -36,13 +36,13 @@ def test_by_hand(tmp_path, cli):
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]
     assert [(one["n"], one["units"]) for one in (north, south, unknown)] == [(10, 10), (6, 6), (4, 4)]
-    assert [one["accuracy"] for one in (north, south, unknown)] == [0.8, pytest.approx(5 / 6), 1.0]
+    assert [one["accuracy"]["value"] for one in (north, south, unknown)] == [0.8, pytest.approx(5 / 6), 1.0]
     exact = binomtest(8, 10).proportion_ci(method="exact")
-    assert north["interval"] == pytest.approx([exact.low, exact.high])
-    assert north["difference"] == pytest.approx(0.8 - 0.9)
+    assert north["accuracy"]["interval"] == pytest.approx([exact.low, exact.high])
+    assert north["difference"]["value"] == pytest.approx(0.8 - 0.9)
     rest = binomtest(9, 10).proportion_ci(method="exact")
     low = -0.1 - ((0.8 - exact.low) ** 2 + (rest.high - 0.9) ** 2) ** 0.5  # Zou & Donner 2008
-    assert north["difference_interval"][0] == pytest.approx(low)
+    assert north["difference"]["interval"][0] == pytest.approx(low)
     line = r"clinical-site north: accuracy 80\.0 % \(.*\) of 10 images, -10\.0 points .*; exploratory"
     assert re.search(line, " ".join(out.split()))
     report = (tmp_path / "out" / "report.html").read_text()
@@ -51,7 +51,7 @@ def test_by_hand(tmp_path, cli):
     with (tmp_path / "out" / "subgroups.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [(row["value"], float(row["accuracy"])) for row in rows] == [
-        (one["value"], one["accuracy"]) for one in (north, south, unknown)
+        (one["value"], one["accuracy"]["value"]) for one in (north, south, unknown)
     ]
 
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, variance_split
-from bchisto.evaluate.intervals import table_intervals
+from bchisto.evaluate import PredictionTable, measure, variance_split
 from bchisto.evaluate.panel import spread_sentence
 from scipy.stats import norm
 
@@ -78,13 +77,13 @@ def test_how_many_units_an_interval_of_five_points_takes():
         predicted=np.where(np.arange(100) % 5 == 0, 1 - labels, labels), folds=(None,) * 100, groups=(None,) * 100,
     )  # fmt: skip
     textbook = 0.8 * 0.2 * (norm.ppf(0.975) / 0.05) ** 2
-    needed = table_intervals(table)["units_needed"]
+    needed = measure(table)["units"]["needed"]
     assert needed == {"accuracy": pytest.approx(textbook, rel=0.03)}
     alike = replace(table, predicted=np.where(np.arange(100) // 5 % 5 == 0, 1 - labels, labels),
                     groups=tuple(f"p{row // 5}" for row in range(100)))  # fmt: skip
-    of_patients = table_intervals(alike)["units_needed"]
+    of_patients = measure(alike)["units"]["needed"]
     assert of_patients["accuracy"] == pytest.approx(textbook, rel=0.15)  # as many patients as single images
     assert of_patients["accuracy"] == of_patients["patient_recognition_rate"]
-    assert table_intervals(replace(table, predicted=labels))["units_needed"] == {"accuracy": None}
-    folds = table_intervals(replace(table, folds=tuple(row % 2 for row in range(100))))["units_needed"]
+    assert measure(replace(table, predicted=labels))["units"]["needed"] == {"accuracy": None}
+    folds = measure(replace(table, folds=tuple(row % 2 for row in range(100))))["units"]["needed"]
     assert folds["accuracy"] == pytest.approx(1.35 * textbook, rel=0.03)

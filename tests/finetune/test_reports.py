@@ -54,7 +54,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         raise ValueError("no figure")
 
     with monkeypatch.context() as broken:
-        broken.setattr(sections, "_classes", fail)
+        broken.setattr(sections, "other_figures", fail)
         with pytest.raises(ReportError, match=r"ValueError: no figure; .* model\.bchisto are written") as caught:
             finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1))
     (first,) = caught.value.results

@@ -40,7 +40,7 @@ def test_the_paired_difference_for_each_number_of_images_that_only_one_has_right
         assert right["published"].sum() == RIGHT["published"]
         tables = [_table(name, right[name]) for name in ("published", "bchisto")]
         comparison = compare_tables(*tables)
-        assert [round(100 * end, 1) for end in comparison["interval"]] == [low, high]
+        assert [round(100 * end, 1) for end in comparison["differences"]["accuracy"]["interval"]] == [low, high]
         assert comparison["p"] == pytest.approx(p, rel=0.03)
 
 

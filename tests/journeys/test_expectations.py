@@ -46,8 +46,8 @@ def rows_of(path):
         return list(csv.DictReader(handle))
 
 
-def intervals(folder):
-    return json.loads((folder / "metrics.json").read_text())["tables"]["p"]["intervals"]
+def figures(folder):
+    return json.loads((folder / "metrics.json").read_text())["tables"]["p"]
 
 
 def groups_of(cli, table, *words):
@@ -84,9 +84,9 @@ def test_patients_under_another_name_count(cli, tmp_path):
         code, out, err = cli("evaluate", folder / "p.csv", "--out", folder / "e", "--bootstrap", 20)
         assert code == 0, err
         assert "PATIENTS UNKNOWN" not in out + err
-        found.append(intervals(folder / "e"))
+        found.append(figures(folder / "e"))
     assert found[0] == found[1]
-    assert (found[0]["unit"], found[0]["units"]) == ("group", 10)
+    assert (found[0]["units"]["kind"], found[0]["units"]["count"]) == ("group", 10)
 
 
 def test_a_table_from_a_german_excel(manifest, cli):

@@ -122,19 +122,23 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert obtained["kernel3 at 40x"] == ""
     assert "best at 200x" not in obtained
     first = json.loads((result.protocols[0].folder / "metrics.json").read_text())["tables"]
-    assert float(obtained["best at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2"]["accuracy"])
+    assert float(obtained["best at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2"]["accuracy"]["value"])
     rules = {row["figure"]: row["obtained"] for row in rows(folder / "rules.csv")}
-    vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]
+    vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]["value"]
     assert float(rules["vote at 40x"]) == pytest.approx(100 * vote)
     levels = {row["figure"]: row["obtained"] for row in rows(folder / "levels.csv")}
-    assert float(levels["patch auc at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2 (patch)"]["auc"])
+    assert float(levels["patch auc at 40x"]) == pytest.approx(
+        100 * first["breakhis-resnet-stride2 (patch)"]["auc"]["value"]
+    )
     assert float(levels["patient accuracy at 100x"]) >= 0
     charted = {row["figure"]: row["obtained"] for row in rows(folder / "normal.csv")}
     assert [name for name in charted if name.endswith("at 40x")] == [
         "patch accuracy at 40x", "image accuracy at 40x", "image f1 at 40x"
     ]  # fmt: skip
     normal = json.loads((result.protocols[1].folder / "metrics.json").read_text())["tables"]
-    assert float(charted["patch accuracy at 40x"]) == pytest.approx(100 * normal["breakhis-resnet (patch)"]["accuracy"])
+    assert float(charted["patch accuracy at 40x"]) == pytest.approx(
+        100 * normal["breakhis-resnet (patch)"]["accuracy"]["value"]
+    )
     report = (folder / "report.html").read_text()
     assert "best at 40x" in report
     for other in ("normal at 40x", "decaf at 40x", "normal at 100x"):
@@ -148,7 +152,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "9,109 images" in report
     papers = {row["figure"]: row for row in rows(folder / "papers-patients.csv")}
     assert papers["traditional CNN 2"]["published"] == "not printed"
-    patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]
+    patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]["value"]
     assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
     assert papers["decaf at 40x"]["obtained"]
     recognised = {row["figure"]: row for row in rows(folder / "papers-recognition.csv")}
@@ -165,7 +169,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     confidence = np.mean([max(float(row["p_benign"]), float(row["p_malignant"])) for row in tested])
     assert float(sure["image confidence at 40x"]) == pytest.approx(100 * confidence)
     assert 50 <= float(sure["patch confidence at 100x"]) <= 100
-    by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]
+    by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]["value"]
     if by_vote is not None:
         precision = {row["figure"]: row["obtained"] for row in rows(folder / "precision.csv")}
         assert float(precision["vote at 40x"]) == pytest.approx(100 * by_vote)

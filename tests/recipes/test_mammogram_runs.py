@@ -75,7 +75,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     by_name = {figure.name: figure.obtained for figure in contrast.figures}
     means = cross.metrics["two_class"]["auc_per_fold"]
     assert by_name["cross-validation"] == pytest.approx(100 * np.mean(means))
-    assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"])
+    assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"]["value"])
     folds = next(one for one in result.published if one.key == "folds").figures
     assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
     cells = [figure.name for figure in folds if "predicted as" in figure.name]

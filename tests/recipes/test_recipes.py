@@ -354,7 +354,7 @@ def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
     said = judged("variants", {"a": None, "b": None}, [seed] * 3, metric="auc_mean")
     one = listed(tmp_path, "b", 24, 1).panel.table
     paired = compare_tables(one, seed["a", None].panel.table)["differences"]["auc"]
-    middle = 100 * paired["difference"]
+    middle = 100 * paired["value"]
     half = max(middle - 100 * paired["interval"][0], 100 * paired["interval"][1] - middle)
     assert said == f"holds (difference {middle:+.1f} points, 95 % CI {middle - half:+.1f} to {middle + half:+.1f})."
     others = {("a", None): seed["a", None], ("b", None): fake(tmp_path, "b", 12)}
@@ -395,7 +395,7 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
             folder = tmp_path / f"{seed}-{at}"
             folder.mkdir()
             run = fake(tmp_path, "v", 15)
-            metrics = {**run.panel.metrics, "auc": auc, "intervals": {"auc": [auc - 0.1, auc + 0.08]}}
+            metrics = {**run.panel.metrics, "auc": {"value": auc, "interval": [auc - 0.1, auc + 0.08]}}
             (folder / "metrics.json").write_text(json.dumps({"tables": {"x (patch)": metrics}}))
             found["v", at] = replace(run, folder=folder)
         runs.append(found)
@@ -536,7 +536,9 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
         (folder / "predictions-by-patch.csv").write_text("\n".join(lines) + "\n")
         shares = {"vote": 1.0, "exist": 1 - wrong / 80}
         content = {
-            "tables": {f"x (image, {rule})": {"accuracy": share, "intervals": {}} for rule, share in shares.items()},
+            "tables": {
+                f"x (image, {rule})": {"accuracy": {"value": share, "interval": None}} for rule, share in shares.items()
+            },
             "run": {"classes": ["benign", "malignant"], "protocol": "p", "two_class": {
                 "positive": ["malignant"], "rule": "sum", "thresholds": [0.5]}},
         }  # fmt: skip
@@ -572,8 +574,8 @@ def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
         )
         half = half_width(Shown(tables[1], (None, None)), Shown(tables[0], (None, None)), metric)
         assert half is not None
-        assert found["difference"] - half <= found["interval"][0] + 1e-12
-        assert found["difference"] + half >= found["interval"][1] - 1e-12
+        assert found["value"] - half <= found["interval"][0] + 1e-12
+        assert found["value"] + half >= found["interval"][1] - 1e-12
 
 
 def test_further_seeds_test_on_the_same_list():

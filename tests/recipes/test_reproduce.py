@@ -240,8 +240,8 @@ def test_the_published_auc_stands_beside_one_of_the_same_kind(done):
     pooled, within = auc["AUC, all images ranked together"], auc["AUC, images ranked within each fold"]
     assert (pooled.published, pooled.obtained) == (0.973, pytest.approx(together))
     view = result.protocols[0].metrics["two_class"]
-    assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]))
-    assert view["auc"] != pytest.approx(together)
+    assert (within.published, within.obtained) == (None, pytest.approx(view["auc"]["value"]))
+    assert view["auc"]["value"] != pytest.approx(together)
     for name in auc:
         assert name in table.text()
         assert name in (run / "reproduce" / "small" / "two-class.csv").read_text()

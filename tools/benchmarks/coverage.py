@@ -26,8 +26,9 @@ pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
-from bchisto.evaluate.calibration import brier_interval, recalibration  # noqa: E402
+from bchisto.evaluate.calibration import brier_score, recalibration  # noqa: E402
 from bchisto.evaluate.compare import paired_test  # noqa: E402
+from bchisto.evaluate.differences import difference_parts  # noqa: E402
 from bchisto.evaluate.influence import (  # noqa: E402
     agreement,
     auc_part,
@@ -35,9 +36,8 @@ from bchisto.evaluate.influence import (  # noqa: E402
     matthews,
     share_part,
 )
-from bchisto.evaluate.intervals import difference_parts  # noqa: E402
 from bchisto.evaluate.known_metrics import parts_of  # noqa: E402
-from bchisto.evaluate.operating import point_intervals  # noqa: E402
+from bchisto.evaluate.operating import point_figures  # noqa: E402
 from bchisto.evaluate.variance import Units, difference_interval, interval  # noqa: E402
 from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtrit  # noqa: E402
 
@@ -278,7 +278,7 @@ def truth_of(design):
     probabilities = endless.probabilities(rng, patient, labels)
     hits = probabilities.argmax(axis=1) == labels
     calibrated = recalibration(probabilities.max(axis=1), hits, units=Units(patient))
-    known = figures(labels, probabilities) | {key: calibrated[key] for key in ("slope", "intercept")}
+    known = figures(labels, probabilities) | {key: calibrated[key]["value"] for key in ("slope", "intercept")}
     return known | ratios(known["sensitivity at 0.5"], known["specificity at 0.5"], (labels == 1).mean())
 
 
@@ -368,7 +368,7 @@ def sides(table):
 
 def called_intervals(table, units):
     """Return our intervals of predictive values and likelihood ratios."""
-    known = point_intervals(units, *sides(table))
+    known = point_figures(units, *sides(table))
     ends = {name: known[name] and known[name].ends for name in CALLED}
     return {name: even_odds(some) if some and name.startswith("lr") else some for name, some in ends.items()}
 
@@ -381,10 +381,10 @@ def intervals_of(table, units, parts, wanted):
             for name, (some, limits) in parts.items() if some and name not in ("brier", *CALLED)}  # fmt: skip
     if {"slope", "intercept"} & {*wanted}:
         sure = recalibration(table.probabilities.max(axis=1), hits, units=units)
-        ends |= {name: sure[f"{name}_interval"] for name in ("slope", "intercept")}
+        ends |= {name: sure[name] and sure[name]["interval"] for name in ("slope", "intercept")}
     if {*CALLED} & {*wanted}:
         ends |= called_intervals(table, units)
-    return ends | ({"brier": brier_interval(table, units).ends} if "brier" in wanted else {})
+    return ends | ({"brier": brier_score(table, units).ends} if "brier" in wanted else {})
 
 
 def others(table, units, parts):

@@ -8,7 +8,7 @@ Images are right independently, or patients have accuracies of their own (Beta, 
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from bchisto.evaluate import PredictionTable, Units
@@ -32,8 +32,8 @@ DESIGNS = (
 )
 
 
-def draw(rng: np.random.Generator, design: Design) -> tuple[float, list[float]]:
-    """Return the accuracy of a table and its interval."""
+def draw(rng: np.random.Generator, design: Design) -> dict[str, Any]:
+    """Return the accuracy of a table."""
     units, each, accuracy = design
     own = rng.beta(8 * accuracy, 8 * (1 - accuracy), units) if each > 1 else np.full(units, accuracy)
     hits = (rng.random((units, each)) < own[:, np.newaxis]).ravel()
@@ -45,7 +45,7 @@ def draw(rng: np.random.Generator, design: Design) -> tuple[float, list[float]]:
     )  # fmt: skip
     found = Units.of(table).share(hits)
     assert found is not None  # a table has rows
-    return float(hits.mean()), found.ends
+    return found.json()
 
 
 def coverage(internal: Design, external: Design, *, replicates: int, seed: int = 0) -> tuple[float, float]:
@@ -54,8 +54,7 @@ def coverage(internal: Design, external: Design, *, replicates: int, seed: int =
     drop = internal.accuracy - external.accuracy
     intervals = []
     for _ in range(replicates):
-        (site, first), (other, second) = draw(rng, internal), draw(rng, external)
-        low, high = independent_difference(site, other, first, second)
+        low, high = independent_difference(draw(rng, internal), draw(rng, external))["interval"]
         intervals.append((low <= drop <= high, high - low))
     covered, width = np.mean(intervals, axis=0)
     return float(covered), float(width)

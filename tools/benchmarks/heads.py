@@ -36,9 +36,9 @@ def run(*words: object) -> str:
 
 def shown(table: dict[str, Any], name: str) -> str:
     """Return a figure in percent with its 95 % interval, as far as that can be estimated."""
-    interval = table["intervals"].get(name)
+    interval = table[name]["interval"]
     ends = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-    return f"{100 * table[name]:.1f}{ends}"
+    return f"{100 * table[name]['value']:.1f}{ends}"
 
 
 def of_each_slide(images: Path, manifest: Path) -> Path:
@@ -79,7 +79,7 @@ def main() -> None:
             metrics = json.loads((out / "boost" / f"5-grouped-{head}" / "metrics.json").read_text())
             table = metrics["tables"]["fusion"]
             print(f"| `{head}` |", " | ".join(shown(table, figure) for figure in FIGURES), "|")
-        print(table["intervals"].get("not_estimable", ""))
+        print({name: table[name]["reason"] for name in FIGURES if table[name]["reason"]} or "")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ....evaluate import (
 )
 from .ensembles import gain_by_fold
 from .networks import value_at
-from .obtained import Key, Obtained, Runs, Value, mean_change
+from .obtained import Key, Obtained, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
@@ -329,4 +329,4 @@ def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> flo
         compared = precision_difference(first, second, f1=figure == "f1")
     else:
         compared = compare_tables(first, second)["differences"].get(figure)
-    return None if compared is None else _own((compared["difference"], compared["interval"]))
+    return None if compared is None else _own(value_in(compared))

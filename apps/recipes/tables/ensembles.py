@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ....data import match_class
-from ....evaluate import CROSS_VALIDATION, Interval, Units, share_interval, two_sides
+from ....evaluate import CROSS_VALIDATION, Figure, Units, share_interval, two_sides
 from ....evaluate.report import PublishedFigure
-from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change
+from .obtained import FUSION, Figures, Key, Obtained, Runs, StoreHits, Value, figure_of, mean_change, value_in
 
 
 def by_store(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -62,8 +62,8 @@ def _over_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -
     return middle - half, middle + half
 
 
-def _percent(interval: Interval | None) -> tuple[float, float] | None:
-    return None if interval is None or interval.reason else (100 * interval.low, 100 * interval.high)
+def _percent(share: Figure | None) -> tuple[float, float] | None:
+    return None if share is None or share.reason else (100 * share.low, 100 * share.high)
 
 
 def fusion_by_fold(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -169,9 +169,9 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     metrics = run.files["tables"]["fusion"]
     # without known positive classes there is no two-class view
     view = metrics.get("two_class") or {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
-    inside, published = metrics["intervals"].get("two_class", {}), table["accuracy"]
+    published, within = table["accuracy"], value_in(view["auc"])
     accuracy, figure = figure_of(
-        "accuracy, percent", (view["accuracy"], inside.get("accuracy")), published["mean"],
+        "accuracy, percent", value_in(view["accuracy"]), published["mean"],
         published_spread=published["std"], spread=view["accuracy_std"] if len(metrics["folds"]) > 1 else None,
     )  # fmt: skip
     if (right := _right(run, two_class=True)) is not None:
@@ -181,15 +181,14 @@ def two_class(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
     yield figure_of(
-        "AUC, all images ranked together", (view.get("auc_pooled", view["auc"]), None), table["auc"], digits=3
+        "AUC, all images ranked together", (view.get("auc_pooled", within[0]), None), table["auc"], digits=3
     )
-    yield figure_of("AUC, images ranked within each fold", (view["auc"], inside.get("auc")), digits=3)
+    yield figure_of("AUC, images ranked within each fold", within, digits=3)
     obtained = {point["threshold"]: point for point in view["thresholds"]}
-    bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
         threshold = point["threshold"]
-        pair = obtained.get(threshold, {}).get(side), bounds.get(threshold, {}).get(side)
-        yield figure_of(f"{side} at {threshold:g}, percent", pair, point[side])
+        value, _ = value_in(obtained.get(threshold, {}).get(side))
+        yield figure_of(f"{side} at {threshold:g}, percent", (value, None), point[side])
 
 
 def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
@@ -205,7 +204,7 @@ def confusion(runs: Runs, at: int | None, table: Mapping[str, Any]) -> Figures:
                 inside = predictions.labels == classes.index(true)
                 right = predictions.predicted == classes.index(predicted)
                 if (share := Units.of(predictions).share(right, inside)) is not None:
-                    value = float(right[inside].mean()), None if share.reason else (share.low, share.high)
+                    value = value_in(share.json())
             yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
 
 

@@ -16,7 +16,7 @@ from ....evaluate import default_positive
 from ....predict import predict
 from ..recipe import Recipe, ReproduceRequest
 from .ensembles import published_predictions, stem_of
-from .obtained import PATIENTS, VALIDATED, Figures, Key, Obtained, Runs, Value, figure_of
+from .obtained import PATIENTS, VALIDATED, Figures, Key, Obtained, Runs, Value, figure_of, value_in
 
 
 def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
@@ -71,24 +71,16 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     """
     if metrics is None:
         return None, None
-    intervals = metrics.get("intervals", {})
-    if metric == "auc_mean":
-        several = len(metrics["folds"]) > 1
-        value = (metrics.get("two_class") or {}).get("auc_mean") if several else metrics.get("auc")
-        interval = None if several else intervals.get("auc")
-    elif metric == "confidence":  # the mean probability of the predicted class
+    if metric == "auc_mean" and len(metrics["folds"]) > 1:
+        return (metrics.get("two_class") or {}).get("auc_mean"), None
+    if metric == "confidence":  # the mean probability of the predicted class
         bins = (metrics.get("calibration") or {}).get("bins", ())
         rows = sum(entry["n"] for entry in bins)
-        value, interval = (sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None), None
-    elif metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "patient_recognition_rate"):
-        value, interval = metrics.get(metric), intervals.get(metric)
-    else:
-        positive = default_positive(metrics["classes"])
-        if len(positive) != 1:
-            return None, None
-        value = metrics["per_class"][positive[0]][metric]
-        interval = intervals.get("per_class", {}).get(positive[0], {}).get(metric)
-    return (None if value is None else float(value)), (None if interval is None else tuple(interval))
+        return (sum(entry["n"] * entry["confidence"] for entry in bins) / rows if rows else None), None
+    if metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "auc_mean", "patient_recognition_rate"):
+        return value_in(metrics[metric.removesuffix("_mean")])
+    positive = default_positive(metrics["classes"])
+    return value_in(metrics["per_class"][positive[0]][metric]) if len(positive) == 1 else (None, None)
 
 
 def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:

@@ -190,6 +190,13 @@ class Runs:
         return self.get(str(table.get("variant", self.first)), magnification)
 
 
+def value_in(figure: Mapping[str, Any] | None) -> Value:
+    """Return the value and the interval of a figure of ``metrics.json``."""
+    if figure is None:
+        return None, None
+    return figure["value"], figure["interval"] and tuple(figure["interval"])
+
+
 def figure_of(
     name: str,
     value: Value,
