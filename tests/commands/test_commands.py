@@ -5,42 +5,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto import __version__
 from PIL import Image
-
-
-def test_help_and_version(cli):
-    code, out, _ = cli("--help")
-    assert code == 0
-    for name in ("demo", "data", "stain", "featurize", "boost", "predict", "evaluate", "runs"):
-        assert f"\n  {name} " in out
-    assert cli("--version")[1].strip() == f"bchisto, version {__version__}"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["demo"],
-        ["data", "make"],
-        ["data", "list"],
-        ["data", "check"],
-        ["data", "folds"],
-        ["stain"],
-        ["featurize"],
-        ["boost"],
-        ["predict"],
-        ["evaluate"],
-        ["runs", "list"],
-        ["runs", "show"],
-        ["runs", "diff"],
-    ],
-)
-def test_every_command_has_help_with_an_example(cli, command):
-    code, out, _ = cli(*command, "--help")
-    assert code == 0
-    assert f"Example: bchisto {' '.join(command)}" in out
-    for option in ("--config", "-v", "--quiet"):
-        assert option in out
 
 
 @pytest.mark.parametrize(
@@ -177,19 +142,6 @@ def test_config_from_yaml_loses_to_flags(cli, tissue, tmp_path):
     code, _, err = cli("featurize", "--config", tmp_path / "bad.yaml", "--images", tissue, "--out", tmp_path / "x")
     assert code == 2
     assert "no option crop in `bchisto featurize`; it takes" in err
-
-
-def test_quiet_and_verbose(cli, tissue, tmp_path, tiny_options):
-    _, _, err = cli("featurize", "--quiet", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
-    assert "recognised" not in err
-    _, _, err = cli("featurize", "-v", "--images", tissue, "--out", tmp_path / "b", *tiny_options)
-    assert "detected as dataset folder" in err
-
-
-def test_list_encoders(cli):
-    code, out, _ = cli("encoder", "list")
-    assert code == 0
-    assert {"resnet50", "inceptionv3", "vgg16", "tiny"} <= set(out.split())
 
 
 # what bad input gets: one line, an exit code, nothing lost
