@@ -130,6 +130,8 @@ def test_parameters_by_text():
     [
         ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
         ({"objective": "binary"}, "`params` objective: is set by bchisto"),
+        ({"application": "multiclassova"}, "`params` application: LightGBM has no parameter of this name"),
+        ({"categorical_feature": 0}, "refers to individual features, which is not supported"),
         ({"num_threads": 4}, "`params` num_threads: is set by bchisto"),
         ({"num_iterations": 0}, "give at least 1 round"),
         ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),

@@ -238,11 +238,6 @@ def test_what_does_not_fit(described, run_copy, changes, message):
         train(out=run_copy(described), **{"folds": ["3"], **changes()})
 
 
-def test_default_folds_are_ten(described, run_copy):
-    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
-        train(out=run_copy(described))
-
-
 def test_no_run_and_no_stores(tmp_path):
     with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
         train(out=tmp_path / "none")
@@ -292,74 +287,3 @@ def test_two_stores_are_fused(described, run_copy):
     assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
-    """A real kill -9 between two models."""
-    import os
-    import signal
-    import time
-
-    runs = {name: shutil.copytree(described, tmp_path / name) for name in ("killed", "whole")}
-    options = [
-        "--folds",
-        3,
-        "--seeds",
-        12,
-        "--param",
-        "min_data_in_leaf=1",
-        "--param",
-        "num_iterations=60",
-        "--jobs",
-        1,
-    ]
-    models = runs["killed"] / "boost" / "3-lightgbm" / "models"
-    for _ in range(2):
-        before = len(packs_in(models))
-        process = start("boost", "--out", runs["killed"], *options, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and len(packs_in(models)) <= before:
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert 0 < len(packs_in(models)) < 36
-    for run in runs.values():
-        process = start("boost", "--out", run, *options)
-        _, messages = process.communicate(timeout=120)
-        assert process.returncode == 0, messages
-    assert texts(runs["killed"]) == texts(runs["whole"])
-    assert len(texts(runs["whole"])) == 36
-
-
-def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
-
-    run = run_copy(described)
-    results = train(
-        out=run,
-        folds=["3", "2"],
-        settings=BoostSettings(
-            heads=["lightgbm", "logistic"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}
-        ),
-        work=Work(jobs=1),
-    )
-    assert len(results) == 2 * 2
-    report = (run / "report.html").read_text()
-    for sentence in ("3 stratified image-level folds (seed 0)", "2 stratified image-level folds (seed 0)"):
-        assert f", {sentence}" in report
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("categorical_feature=0", "refers to individual features, which is not supported"),
-        ("cat_feature=0", "LightGBM has no parameter of this name"),
-        ("objective=multiclassova", "is set by bchisto"),
-        ("objective=cross_entropy", "is set by bchisto"),
-        ("application=multiclassova", "LightGBM has no parameter of this name"),
-    ],
-)
-def test_parameters_of_models_that_no_bundle_holds(described, tmp_path, cli, given, message):
-    code, _, err = cli("boost", "--features", described / "features", "--out", tmp_path / "r", "--param", given)
-    assert (code, message in err) == (2, True), err
-    assert not (tmp_path / "r" / "boost").exists()

@@ -47,8 +47,6 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert f"{counted}</p>" in report
     assert "truncated" not in report
     assert len((folder / "predictions.csv").read_text().splitlines()) == 13
-    code, _, err = cli("boost", "--out", run, "--folds", listed, "--seeds", 2, *BOOST[2:])
-    assert (code, said in err) == (0, True)
     code, _, err = cli("boost", "--out", run, "--folds", 2, *BOOST)
     assert (code, said in err) == (0, True)
     write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])

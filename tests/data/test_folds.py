@@ -448,16 +448,6 @@ def test_slide_lists_are_known_by_their_content(shared, tmp_path):
     assert (again.name, again.origin, again.source) == ("official-corrected", "published", "official-corrected")
 
 
-def test_split_protocols_are_described(rng):
-    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
-    assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
-        "5 stratified folds that keep patients or slides whole (seed 3)"
-    )
-    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
-    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
-    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")
-
-
 def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}

@@ -205,12 +205,3 @@ def test_a_name_with_a_backslash_is_a_name(tmp_path):
     tree(tmp_path, "a\\1.png", "a/1.png")
     (tmp_path / "m.csv").write_text("path,label\na\\1.png,x\n")
     assert [r.path.name for r in read_dataset(tmp_path / "m.csv").records] == ["a\\1.png"]
-
-
-def test_fold_lists_with_semicolons(tmp_path, tissue, cli):
-    ids = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
-    (tmp_path / "mine.csv").write_text("image_id;fold\n" + "".join(f"{i};{1 + n % 2}\n" for n, i in enumerate(ids)))
-    out = tmp_path / "folds.csv"
-    code, _, err = cli("data", "folds", "--images", tissue, "--folds", tmp_path / "mine.csv", "--out", out)
-    assert code == 0, err
-    assert len(out.read_text().splitlines()) == 13

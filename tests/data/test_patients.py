@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from dataclasses import replace
 from importlib import resources
 
 import h5py
@@ -182,13 +181,6 @@ def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
     assert "pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
 
 
-def test_one_pair_is_no_pairs():
-    plan = copied()
-    one = replace(COPIES, copies=COPIES.copies[:1])
-    again = fold_plan("5", image_ids=list(folds_of(plan)), labels=["a", "b"] * 20, groups=[None] * 40, known=one)
-    assert again.warnings[0].startswith("1 pair of images seems to show the same pixels; both")
-
-
 def test_copies_join_the_patients_of_whom_they_are():
     groups = [f"p{k // 4}" for k in range(40)]
     fold = folds_of(copied(groups))
@@ -246,20 +238,6 @@ def test_sites_that_cannot_be_left_out(columns, message):
             groups=[None] * 3,
             known=DatasetFacts(columns=columns),
         )
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("site:", "`folds` site:: name a column of the manifest, such as site:hospital"),
-        ("site:nope", "`folds` site:nope: no such column of the manifest, there are site;"),
-        ("site:label", "`folds` site:label: no such column of the manifest, there are site;"),
-    ],
-)
-def test_a_site_without_a_column_names_the_option(spec, message):
-    known = DatasetFacts(columns={"site": dict(zip("abc", "xyz", strict=True))})
-    with pytest.raises(InputError, match=f"^{message}"):
-        fold_plan(spec, image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
 
 
 def test_one_column_in_two_spellings_is_one_protocol():

@@ -210,23 +210,6 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert max(map(len, lines)) <= 100
 
 
-def test_several_tables_share_their_warnings_on_the_first_screen(tmp_path, rng):
-    """A note that all tables have comes first, once; one that only one table has stays with that table."""
-    panels = [Panel(table, measure(table, bootstrap=0)) for table in (table_of(rng, name=name) for name in "ab")]
-    for panel, right in zip(panels, (40, 41), strict=True):
-        panel.metrics["fold_notes"] = [f"Fold 1 is odd: its {right} % means little", "Fold 2 is odd"]
-    write_report(tmp_path / "r.html", title="x", panels=panels)
-    text = text_of(tmp_path / "r.html")
-    assert text.count("Fold 2 is odd") == 1
-    assert text.index("Fold 2 is odd") < text.index("Side by side") < text.index("its 40 %") < text.index("its 41 %")
-
-
-def test_a_report_without_tables_has_its_warnings(tmp_path):
-    """As of a run whose only table cannot be read."""
-    write_report(tmp_path / "r.html", title="x", panels=[], banners=["boost/a is not shown: its files cannot be read"])
-    assert "boost/a is not shown" in text_of(tmp_path / "r.html")
-
-
 def test_what_is_not_known_is_said(tmp_path):
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
@@ -334,21 +317,6 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     assert float(first["recall_low"]) == metrics["intervals"]["per_class"]["Normal"]["recall"][0]
     (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
     assert float(point_row["sensitivity_low"]) == point["sensitivity_interval"][0]
-
-
-def test_one_fold_has_no_spread(rng, tmp_path):
-    table = table_of(rng, folds=1)
-    metrics = measure(table, bootstrap=20)
-    assert "±" not in "".join(headline("t", metrics))
-    write_report(
-        tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
-    )
-    assert "±" not in text_of(tmp_path / "r.html").replace("mean ± SD over folds", "")
-    from bchisto.evaluate.report.tables import write_tables
-
-    write_tables(tmp_path, tables={"t": metrics}, pairs=[])
-    (row,) = rows_of(tmp_path / "tables.csv")
-    assert row["accuracy_std"] == ""
 
 
 def test_the_methods_are_those_that_were_run(rng, page):
