@@ -77,14 +77,6 @@ def test_numbers_in_predictions(tmp_path, cli, kind, predicted, labels):
         assert "several spellings" in err or "the class of 0.0" in err
 
 
-@pytest.mark.parametrize("case", ["floats", "integers", "mixed"])
-def test_the_case_of_labels_as_floats(shared, tmp_path, cli, case):
-    name = "c09_labels_mixed.csv" if case == "mixed" else f"c09_labels_as_{case}.csv"
-    figures, err = evaluated(cli, shared / "data" / "cases" / name, tmp_path / "out")
-    assert round(24 * figures["accuracy"]) == 14
-    assert ("one class in several spellings" in err) == (case != "integers")
-
-
 @pytest.fixture
 def embeddings(tmp_path):
     rng = np.random.default_rng(1)
@@ -369,14 +361,6 @@ def test_other_probabilities_are_refused(tmp_path, cli, cell):
     assert (code, "t.csv:2" in err and "p_x" in err and cell in err) == (2, True)
 
 
-def test_the_case_of_decimal_commas(shared, tmp_path, cli):
-    text = (shared / "data" / "cases" / "c19_mpp_with_comma.csv").read_text()
-    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
-    (tmp_path / "m.csv").write_text(text)
-    found, _ = listed(cli, tmp_path / "m.csv")
-    assert [row["mpp"] for row in found.values()] == ["0.42"] * 24
-
-
 # a column for each class
 
 
@@ -400,13 +384,6 @@ def test_a_column_for_each_class(tmp_path, cli, kind, marks):
     found, err = listed(cli, table(tmp_path, kind, [("path", "patient", *names), *rows]))
     assert [row["label"] for row in found.values()] == [*names, *names]
     assert "the label is the column that holds the one of Benign, InSitu, Invasive, Normal" in err
-
-
-def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli):
-    tree(tmp_path, *NAMES)
-    rows = [(NAMES[n], n % 2 == 0, n % 2 == 1) for n in range(8)]
-    found, _ = listed(cli, table(tmp_path, "xlsx", [("path", "a", "b"), *rows]))
-    assert [row["label"] for row in found.values()] == [*"abababab"]
 
 
 def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, embeddings):
@@ -479,24 +456,3 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     text = " ".join((out + err).split())
     assert "and 2997 more: there are no such files, first /data/x/0/0.png" in text
     assert "no image has a label" not in text
-
-
-def test_paths_of_two_machines_and_some_that_lead_nowhere(tmp_path, cli):
-    tree(tmp_path, *(f"img/{n}.png" for n in range(6)))
-    paths = ["/a/img/0.png", "/a/img/1.png", "E:\\b\\img\\2.png", "/a/img/gone.png", "img/4.png", "img/5.png"]
-    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), *zip(paths, "ababab", strict=True)]))
-    assert code == 1
-    assert "2 files are not there, but exist without the beginning /a/: " in out
-    assert "1 files are not there, but exist without the beginning E:\\b\\: " in out
-    assert "there is no file /a/img/gone.png" in out
-    assert "all labelled images are of class" not in out
-
-
-def test_the_case_of_paths_of_colab(shared, tmp_path, cli):
-    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
-    (tmp_path / "m.csv").write_text((shared / "data" / "cases" / "c17_paths_of_colab.csv").read_text())
-    code, out = checked(cli, tmp_path / "m.csv")
-    assert (code, "24 files are not there, but exist without the beginning /content/drive/MyDrive/Breast/" in out) == (
-        1,
-        True,
-    )
