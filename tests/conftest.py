@@ -207,9 +207,11 @@ def pale_image():
 
 
 @pytest.fixture
-def cli(capsys):
-    """Run the command line in this process: returns (exit code, stdout, stderr)."""
+def cli(capsys, monkeypatch):
+    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more."""
     from bchisto.cli import main
+
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
 
     def run(*arguments):
         capsys.readouterr()

@@ -163,21 +163,6 @@ def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, c
         )
 
 
-def test_show_says_the_licence(tmp_path, cli):
-    """And where the weights come from; a card that nobody understands is shown as it is."""
-    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
-    for text, shown in (
-        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
-                            "source of the weights: hf/é at 3"]),
-        ("{}", ["licence of the weights: licence not known"]),
-        ("[1", ["card: [1"]),
-    ):  # fmt: skip
-        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
-        code, out, err = cli("features", "show", tmp_path / "e.npz")
-        assert code == 0, err
-        assert out.splitlines()[1:] == shown
-
-
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")

@@ -55,22 +55,6 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
 
 
-@pytest.mark.slow
-def test_finetune_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli):
-    listed = write_list(tmp_path / "mine.csv", ids(broken))
-    options = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
-    command = ("finetune", "--images", broken, "--out", tmp_path / "run", "--no-validation", *options, "--skip-errors")
-    said = "1 image could not be used and is in no fold: benign/truncated.png"
-    for _ in range(2):  # the second time from what is there
-        code, _, err = cli(*command, "--folds", listed)
-        assert (code, said in err) == (1, True), err
-    (folder,) = (tmp_path / "run" / "finetune").glob("mine-*")
-    assert said.partition(":")[0] in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
-    write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
-    code, _, err = cli(*command, "--folds", listed)
-    assert (code, "first benign/gone.png" in err) == (2, True)
-
-
 def test_a_list_called_as_a_published_one_stays_the_users(described, run_copy, tmp_path, cli, tissue):
     run = run_copy(described)
     listed = write_list(tmp_path / "rakhlin10.csv", ids(tissue))

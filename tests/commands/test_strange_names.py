@@ -127,7 +127,7 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     assert (code, "\x1b" in said) == (2, False)
 
 
-@pytest.mark.parametrize("name", [r"$\frac{$", "$x_$", r"\[", "^", "_", "$$"])
+@pytest.mark.parametrize("name", [r"$\frac{$", "$$"])
 def test_classes_that_look_like_formulas_of_text(tmp_path, cli, name):
     code, _, said = cli("evaluate", table(tmp_path / "t.csv", classes=(name, "b", "c")), "--out", tmp_path / "out",
                         "--bootstrap", 0)  # fmt: skip

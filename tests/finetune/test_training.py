@@ -14,8 +14,6 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
-from bchisto.evaluate import evaluate
-from bchisto.evaluate.report import write_evaluation
 from bchisto.finetune import (
     AUGMENTATIONS,
     FinetuneSettings,
@@ -266,14 +264,6 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
     assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
     assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()
-
-
-@pytest.mark.slow
-def test_boosted_and_cnn_stand_side_by_side_with_paired_tests(tuned, boosted, tmp_path):
-    run, _ = tuned
-    result = write_evaluation(evaluate([boosted, run], out=tmp_path, bootstrap=50))
-    assert set(result["tables"]) == {"3-lightgbm", "3-speck"}
-    assert len(result["comparisons"]) == 1  # the same folds, so the same images in each
 
 
 def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissue, cli):

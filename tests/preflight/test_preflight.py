@@ -362,15 +362,6 @@ def test_options_that_were_given_go_on_to_the_next_command(tissue, cli, tmp_path
     assert boost == "bchisto boost --out run --folds 3 --group-by none"
 
 
-def test_an_error_of_the_reader_comes_first(tissue, tmp_path, cli):
-    (tmp_path / "m.csv").write_text(f"path,label\n{tissue}/benign/benign00.png,a\nno.png,b\n")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", *TINY)
-    assert code == 1
-    assert (
-        out.split("\nNEXT\n")[1].strip().startswith(f"bchisto data check --images {tmp_path / 'm.csv'} --encoder convs")
-    )
-
-
 def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     write_tissue(tmp_path / "one", per_class=1, size=(20, 12), classes=("only",))
     code, out, err = cli("data", "check", "--images", tmp_path / "one", "--html", tmp_path / "p.html")
