@@ -354,6 +354,19 @@ def boosted(tmp_path_factory, described):
 
 
 @pytest.fixture(scope="session")
+def every_head(tmp_path_factory, described):
+    """A run folder of three heads, and the result of each. Read only."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
+
+    run = tmp_path_factory.mktemp("heads") / "run"
+    shutil.copytree(described, run)
+    heads = ("lightgbm", "logistic", "svm")
+    settings = BoostSettings(heads=heads, seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
+    return run, dict(zip(heads, train(out=run, folds=["3"], settings=settings, work=Work(jobs=1)), strict=True))
+
+
+@pytest.fixture(scope="session")
 def boosted_maps(tmp_path_factory, tissue, tiny_settings):
     """As `boosted`, of an encoder that has feature maps: a network, and so TensorFlow. Read only."""
     from dataclasses import replace

@@ -164,19 +164,6 @@ def test_a_model_of_other_features_says_so(rng):
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 
 
-@pytest.fixture(scope="module")
-def every_head(tmp_path_factory, described):
-    import shutil
-
-    run = tmp_path_factory.mktemp("heads") / "run"
-    shutil.copytree(described, run)
-    heads = ("lightgbm", "logistic", "svm")
-    results = train(
-        out=run, folds=["3"], settings=BoostSettings(heads=heads, seeds=2, params=PARAMS), work=Work(jobs=1)
-    )
-    return run, dict(zip(heads, results, strict=True))
-
-
 def test_heads_share_folds_and_tables(every_head):
     run, results = every_head
     folders = {head: run / "boost" / f"3-{head}" for head in results}

@@ -46,8 +46,9 @@ def metrics_of(folder):
     return content["tables"], content["run"]
 
 
-@pytest.mark.parametrize("view", [None, TwoClassView(("grade2&3",), "max", (0.25,))], ids=["none", "max"])
-@pytest.mark.parametrize("group_by", ["group", "none"])
+@pytest.mark.parametrize(
+    ("view", "group_by"), [(None, "group"), (TwoClassView(("grade2&3",), "max", (0.25,)), "none")], ids=["none", "max"]
+)
 def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
     """Every metric of every table, to the last digit; two heads, with a two-class view and without."""
     run = run_copy(own)

@@ -66,22 +66,22 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
 
 
-def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):
+def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options, monkeypatch):
+    monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 6)  # two blocks
     run = tmp_path / "run"
-    options = [{"tiny": "convs"}.get(option, option) for option in tiny_options]  # a dear one: more blocks
     for share, said in (
         ("1/3", "has 1 of 2 blocks; 1 of 2 done"),
         ("3/3", "is empty, since there is no more work than 2 blocks; 1 of 2 done"),
         ("2/3", "has 1 of 2 blocks; 2 of 2 done"),
     ):
-        code, out, err = cli("featurize", "--images", tissue, "--out", run, *options, "--shard", share)
+        code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", share)
         assert code == 0
         assert out == f"shard {share} {said}\n"
         assert "without --shard, which merges" in err
     code, _, err = cli("boost", "--out", run, "--folds", 3)
     assert code == 2
     assert "feature extraction is not finished" in err
-    assert cli("featurize", "--images", tissue, "--out", run, *options)[0] == 0
+    assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
     boost = ["boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1]
     code, out, _ = cli(*boost, "--shard", "1/4")
     assert (code, out) == (0, "3-lightgbm: shard 1/4 has 1 of 3 models; 1 of 3 done\n")
