@@ -363,3 +363,18 @@ def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
         assert message in str(error.value)
     with pytest.raises(InputError, match="does not record which layers made it"):
         Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")
+
+
+def test_show_says_the_licence(tmp_path, cli):
+    """And where the weights come from; a card that nobody understands is shown as it is."""
+    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
+    for text, shown in (
+        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
+                            "source of the weights: hf/é at 3"]),
+        ("{}", ["licence of the weights: licence not known"]),
+        ("[1", ["card: [1"]),
+    ):  # fmt: skip
+        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
+        code, out, err = cli("features", "show", tmp_path / "e.npz")
+        assert code == 0, err
+        assert out.splitlines()[1:] == shown

@@ -287,3 +287,8 @@ def test_two_stores_are_fused(described, run_copy):
     assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
+
+
+def test_default_folds_are_ten(described, run_copy):
+    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
+        train(out=run_copy(described))

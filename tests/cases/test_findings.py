@@ -208,20 +208,6 @@ def test_the_same_pixels_in_other_files_are_findings(cli, twice):
     )
 
 
-@pytest.mark.parametrize("stain", ["none", "macenko"])
-def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path, stain):
-    code, _, err = cli("featurize", "--images", twice, "--out", tmp_path / "run", *TINY, "--stain", stain)
-    told = [err]
-    assert code == 0, err
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
-    told.append(err)
-    assert code == 0, err
-    for err in told:
-        one, two = sorted(said(err, "the same pixels as other images"))
-        assert "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one" in one
-        assert f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}" in two
-
-
 def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "a.png")
     Image.fromarray(he_image).save(tmp_path / "b.tif")

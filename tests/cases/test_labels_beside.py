@@ -169,17 +169,6 @@ def test_paths_that_fit_two_files_are_refused(tmp_path, cli):
     assert "of this name; add the suffix" in out
 
 
-def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
-    root = images(tmp_path, suffix=".tif", count=24)
-    path = tmp_path / "c16.csv"
-    path.write_text((shared / "data" / "cases" / "c16_ids_without_suffix.csv").read_text())
-    found, _ = listed(cli, root, "--labels", path)
-    labels = {row["id"]: row["label"] for row in csv.DictReader(path.read_text().splitlines())}
-    assert {name.removesuffix(".tif"): row["label"] for name, row in found.items()} == labels
-    code, out = checked(cli, path)
-    assert (code, f"--images {root} with --labels {path}" in out) == (1, True)
-
-
 @pytest.mark.parametrize("folder", ["train_images", "Training Set", "x/y"])
 @pytest.mark.parametrize("count", [1, 6])
 @pytest.mark.parametrize("suffix", [".png", ""])

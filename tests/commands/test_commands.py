@@ -5,7 +5,19 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from bchisto import __version__
 from PIL import Image
+
+
+def test_what_is_listed(cli):
+    code, out, _ = cli("-h")
+    titles = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert (code, titles) == (0, ["Options:", "Start here:", "Data:", "Train:", "Use:", "Look:"])
+    assert cli("--version")[1].strip() == f"bchisto, version {__version__}"
+    code, out, _ = cli("encoder", "list")
+    assert (code, {"resnet50", "inceptionv3", "vgg16", "tiny"} - set(out.split())) == (0, set())
+    code, _, err = cli("data")
+    assert (code, err.startswith("Usage: bchisto data")) == (2, True)
 
 
 @pytest.mark.parametrize(

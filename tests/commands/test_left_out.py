@@ -55,24 +55,6 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
 
 
-def test_a_list_called_as_a_published_one_stays_the_users(described, run_copy, tmp_path, cli, tissue):
-    run = run_copy(described)
-    listed = write_list(tmp_path / "rakhlin10.csv", ids(tissue))
-    code, out, err = cli("boost", "--out", run, "--folds", listed, "--folds", 2, *BOOST)
-    assert code == 0, err
-    assert "rakhlin10-file: a given fold list" in out
-    assert "ten published" not in out + err
-    folder = run / "boost" / "rakhlin10-file-lightgbm"
-    assert "ten published" not in (folder / "report.html").read_text() + (run / "report.html").read_text()
-    code, out, _ = cli("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
-    assert code == 0
-    tables = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"]
-    assert {name: table["protocol"] for name, table in tables.items()} == {
-        "2-lightgbm": "2 stratified image-level folds (seed 0)",
-        "rakhlin10-file-lightgbm": "rakhlin10-file: a given fold list",
-    }
-
-
 @pytest.mark.slow
 def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
     images = tmp_path / "images"

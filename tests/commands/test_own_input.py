@@ -83,3 +83,12 @@ def test_predict_does_not_write_over_what_it_reads(boosted, tissue, tmp_path, cl
             said=READ)  # fmt: skip
     refused(cli, tmp_path, "predict", model, "--images", listed, "--out", tmp_path / "q.csv", "--html", listed,
             "--overwrite", "--weights", "random", said="choose another --html")  # fmt: skip
+
+
+def test_lists_are_not_written_over(tissue, tmp_path, cli, tiny_options):
+    run = tmp_path / "run"
+    (run / "features").mkdir(parents=True)
+    rows = [f"{path},{path.parent.name}\n" for path in sorted(tissue.rglob("*.png"))]
+    for place in (run / "features" / "images.csv", run / "failures.csv"):
+        place.write_text("path,label\n" + "".join(rows))
+        refused(cli, run, "featurize", "--images", place, "--out", run, *tiny_options, said=READ)

@@ -62,22 +62,6 @@ def test_cells_of_all_kinds(images):
     assert findings(dataset, "error") == []
 
 
-def test_by_the_command_line(images, tissue, tmp_path, cli):
-    path = write(images / "m.xlsx", [["datei", "art", "fall"], ["3.png", "a", 7], ["4.png", "b", 8.0]])
-    code, out, err = cli(
-        "data", "list", "--images", path, "--path-column", "Datei", "--label-column", "art", "--group-column", "fall"
-    )
-    assert code == 0, err
-    assert [line.split(",")[2:4] for line in out.splitlines()[1:]] == [["a", "7"], ["b", "8"]]
-    code, out, _ = cli("data", "check", "--images", path, "--path-column", "datei")
-    assert "m.xlsx: the first sheet is read, Fälle 1\n" in out
-    # a fold list as a workbook
-    ids = sorted(found.relative_to(tissue).as_posix() for found in tissue.rglob("*.png"))
-    folds = write(tmp_path / "folds.xlsx", [["image_id", "fold"], *([name, 1.0 + n % 2] for n, name in enumerate(ids))])
-    code, _, err = cli("data", "folds", "--images", tissue, "--folds", folds, "--out", tmp_path / "f.csv")
-    assert code == 0, err
-
-
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

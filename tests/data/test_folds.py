@@ -494,3 +494,13 @@ def test_a_grouping_that_there_is_not_is_refused():
     groups = [f"p{k // 2}" for k in range(12)]
     with pytest.raises(InputError, match="`group_by` patient: choose one of group, none"):
         fold_plan(3, image_ids=ids, labels=labels, groups=groups, group_by="patient")
+
+
+def test_split_protocols_are_described(rng):
+    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
+    assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
+        "5 stratified folds that keep patients or slides whole (seed 3)"
+    )
+    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
+    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
+    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")

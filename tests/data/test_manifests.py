@@ -18,17 +18,6 @@ def test_headers_with_blanks_and_capitals(tmp_path):
     assert dataset.findings == ()
 
 
-def test_two_columns_that_may_be_the_group(tmp_path):
-    text = "path,label,slide,group,patient\n1.png,a,s1,g1,p1\n2.png,b,s2,g2,p2\n"
-    dataset = read_dataset(manifest(tmp_path, text))
-    assert [record.group for record in dataset.records] == ["g1", "g2"]
-    assert findings(dataset, "warning") == ["m.csv: the group is taken from the column group; not used: patient, slide"]
-    (tmp_path / "m.csv").write_text(text.replace("group", "other"))
-    dataset = read_dataset(tmp_path / "m.csv")
-    assert [record.group for record in dataset.records] == ["p1", "p2"]
-    assert findings(dataset, "warning") == ["m.csv: the group is taken from the column patient; not used: slide"]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -146,3 +146,18 @@ def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     assert (stains["checked"], list(stains["doubtful"])) == (14, ["benign/pale.png"])
     code, out, _ = cli("data", "check", *options, "--stain", "none", "--json")
     assert json.loads(out)["stains"] is None
+
+
+def test_finetune_names_them(hard, tmp_path, caplog):
+    from bchisto.data import read_dataset
+    from bchisto.finetune import FinetuneSettings
+    from bchisto.finetune.images import prepare_images
+
+    records = read_dataset(hard).records
+    for stain, doubtful in (("macenko", True), ("macenko-robust", False)):
+        caplog.clear()
+        settings = FinetuneSettings(network="mobilenetv2", stain=stain)
+        (tmp_path / stain).mkdir()
+        prepare_images(records, settings, digest="x", folder=tmp_path / stain)
+        assert SKIPPED in caplog.text
+        assert (DOUBT in caplog.text) == doubtful
