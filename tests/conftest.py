@@ -279,20 +279,7 @@ def tissue(tmp_path_factory):
     return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
 
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    2,
-    "--crops",
-    3,
-    "--jobs",
-    1,
-)
+TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 2, "--crops", 3, "--jobs", 1)
 
 
 @pytest.fixture(scope="session")
@@ -308,11 +295,7 @@ def tiny_settings():
     from bchisto.featurize import FeaturizeSettings, View
 
     return FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),),
-        weights=("random",),
-        views=(View(1.0, 64),),
-        augmentations=2,
-        crops=3,
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
     )
 
 

@@ -15,10 +15,7 @@ def data(rng):
 def fit(features, labels, **changes):
     preset = PRESETS["published"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
     return fit_text(
-        features,
-        labels,
-        params=model_params(preset, classes=3, seed=0, fold_position=0),
-        rounds=preset.rounds,
+        features, labels, params=model_params(preset, classes=3, seed=0, fold_position=0), rounds=preset.rounds
     )
 
 

@@ -220,14 +220,8 @@ def test_grouped_folds_and_leaks(described, run_copy):
     ("changes", "message"),
     [
         (lambda: {"settings": BoostSettings(seeds=0)}, "`seeds` 0: give at least 1"),
-        (
-            lambda: {"settings": BoostSettings(preset="slow")},
-            "`preset` slow: choose one of published",
-        ),
-        (
-            lambda: {"settings": BoostSettings(heads=["forest"])},
-            "`heads` forest: choose one of lightgbm",
-        ),
+        (lambda: {"settings": BoostSettings(preset="slow")}, "`preset` slow: choose one of published"),
+        (lambda: {"settings": BoostSettings(heads=["forest"])}, "`heads` forest: choose one of lightgbm"),
         (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
         (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is not among the classes benign"),
         (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
@@ -254,8 +248,7 @@ def test_unmerged_parts_are_refused(described, run_copy):
     run = run_copy(described)
     (run / "features" / "other-1.0-64.parts").mkdir()
     with pytest.raises(
-        StoreError,
-        match="feature extraction is not finished; run the same bchisto featurize again, without `shard`",
+        StoreError, match="feature extraction is not finished; run the same bchisto featurize again, without `shard`"
     ):
         train(out=run, folds=["3"])
 

@@ -26,10 +26,7 @@ def test_what_is_listed(cli):
         (["nothing"], "No such command 'nothing'"),
         (["featurize"], "Missing option '--images'"),
         (["featurize", "--images", "x", "--out", "y", "--augmentations", "many"], "'many' is not a valid integer"),
-        (
-            ["featurize", "--images", "x", "--out", "y", "--precision", "int8"],
-            "--precision int8: choose one of",
-        ),
+        (["featurize", "--images", "x", "--out", "y", "--precision", "int8"], "--precision int8: choose one of"),
         (
             ["featurize", "--images", "x", "--out", "y", "--select", "breakhis:magnification=50"],
             "--select breakhis:magnification=50: choose one of 40, 100, 200, 400",
@@ -49,18 +46,7 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
-    boost = [
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "min_data_in_leaf=2",
-        "--param",
-        "num_iterations=8",
-        "--jobs",
-        1,
-    ]
+    boost = ["--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1]
     code, out, err = cli("boost", "--out", run, *boost)
     assert code == 0
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
@@ -114,23 +100,9 @@ def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_optio
     cli("featurize", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
     code, _, err = cli("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     assert code == 0, err
-    with (
-        h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a,
-        h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b,
-    ):
+    with h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a, h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b:
         np.testing.assert_array_equal(a["features"][:], b["features"][:])
-    boost = [
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "num_iterations=5",
-        "--param",
-        "min_data_in_leaf=2",
-        "--jobs",
-        1,
-    ]
+    boost = ["--folds", 3, "--seeds", 2, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2", "--jobs", 1]
     cli("boost", "--out", tmp_path / "a", *boost)
     code, _, err = cli("boost", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     assert code == 0, err

@@ -145,10 +145,7 @@ def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, mon
     ):
         progress.update_to(1)  # 41 s of start-up
         progress.update_to(17)
-    assert caplog.messages == [
-        "featurize: 1/64 augmentations",
-        "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left",
-    ]
+    assert caplog.messages == ["featurize: 1/64 augmentations", "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left"]
 
 
 def test_arrays_are_what_was_given(tmp_path):

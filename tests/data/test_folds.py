@@ -86,11 +86,7 @@ def test_image_level_folds_on_grouped_data_warn():
             {},
             r"neither a number, nor shares like 70/30 or 80/10/10, nor one of folder, rakhlin10, .*, nor a file",
         ),
-        (
-            "rakhlin10",
-            {},
-            r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif",
-        ),
+        ("rakhlin10", {}, r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif"),
     ],
 )
 def test_what_does_not_fit(spec, changes, message):
@@ -160,12 +156,7 @@ def test_lists_match_on_the_file_name(tmp_path):
     data["image_ids"] = [f"folder/{image}" for image in data["image_ids"]]
     plan = fold_plan(str(path), **data)
     assert plan.name == "mine"
-    assert plan.images(1, "test") == [
-        "folder/i000.png",
-        "folder/i001.png",
-        "folder/i004.png",
-        "folder/i005.png",
-    ]
+    assert plan.images(1, "test") == ["folder/i000.png", "folder/i001.png", "folder/i004.png", "folder/i005.png"]
 
 
 @pytest.mark.parametrize(
@@ -193,10 +184,7 @@ def test_a_name_that_fits_two_images(tmp_path):
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
     with pytest.raises(InputError, match=r"1 of its 2 rows .*, first x\.png .* each of which must fit one image"):
         fold_plan(
-            str(tmp_path / "mine.csv"),
-            image_ids=["a/x.png", "b/x.png", "y.png"],
-            labels=list("aab"),
-            groups=[None] * 3,
+            str(tmp_path / "mine.csv"), image_ids=["a/x.png", "b/x.png", "y.png"], labels=list("aab"), groups=[None] * 3
         )
 
 

@@ -168,10 +168,7 @@ def test_it_is_checked(tiles):
     image(tiles / "tile-p9-9-wild.png", 9, size=(30, 30))
     (tiles / "note.txt").write_text("x")
     found = [str(finding) for finding in survey_dataset(read_dataset(tiles)).findings]
-    assert found == [
-        "note.txt: not a tile, left out",
-        "tile-p9-9-wild.png: 30x30, published images are 40x30",
-    ]
+    assert found == ["note.txt: not a tile, left out", "tile-p9-9-wild.png: 30x30, published images are 40x30"]
     with pytest.raises(InputError, match='tiles holds images, which have no stain; use `stain="none"`'):
         check_stain(dataset, stain="macenko", colours=False, off="`augmentations=()`")
     check_stain(dataset, stain="none", colours=False, off="`augmentations=()`")

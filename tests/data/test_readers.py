@@ -85,11 +85,9 @@ def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
     )
     (bach_copy / "Photos" / "notes.txt").write_text("x")
     dataset = read_dataset(bach_copy)
-    assert {
-        ("warning", "microscopy_ground_truth.csv"),
-        ("warning", "odd.tif"),
-        ("warning", "notes.txt"),
-    } <= levels(dataset)
+    assert {("warning", "microscopy_ground_truth.csv"), ("warning", "odd.tif"), ("warning", "notes.txt")} <= levels(
+        dataset
+    )
 
 
 def test_bach_sizes_and_content_are_checked(bach_copy):

@@ -17,10 +17,7 @@ def write_predictions(folder):
     """Four classes in folds, with patients; two classes without probabilities; four classes, one without an image."""
     rng = np.random.default_rng(2018)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, classes, labels in (
-        ("folds", BACH, rng.integers(0, 4, 48)),
-        ("lacking", BACH, rng.integers(0, 3, 20)),
-    ):
+    for name, classes, labels in (("folds", BACH, rng.integers(0, 4, 48)), ("lacking", BACH, rng.integers(0, 3, 20))):
         scores = rng.integers(1, 9, (len(labels), 4)).astype(float)
         scores[np.arange(len(labels)), labels] += 5
         with (folder / f"{name}.csv").open("w", newline="") as handle:

@@ -115,11 +115,7 @@ def report(tmp_path, he_image):
     panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
     path = tmp_path / "report.html"
     write_report(
-        path,
-        title="A & B",
-        panels=panels,
-        banners=["SYNTHETIC IMAGES: mind <this>"],
-        settings={"stain": "macenko"},
+        path, title="A & B", panels=panels, banners=["SYNTHETIC IMAGES: mind <this>"], settings={"stain": "macenko"}
     )
     return path
 

@@ -8,14 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError, ReportError
-from bchisto.evaluate import (
-    Panel,
-    PredictionTable,
-    TwoClassView,
-    evaluate,
-    measure,
-    write_predictions,
-)
+from bchisto.evaluate import Panel, PredictionTable, TwoClassView, evaluate, measure, write_predictions
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 
 NAMES = {

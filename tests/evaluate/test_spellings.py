@@ -118,10 +118,7 @@ def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
     table[column][3] = missing
     path = write(tmp_path, table)
     code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)
-    assert (code, f"the {column} {missing} means unknown; leave the cell empty, or name" in err) == (
-        2,
-        True,
-    )
+    assert (code, f"the {column} {missing} means unknown; leave the cell empty, or name" in err) == (2, True)
     (found,) = read_predictions(path, classes=["normal", "tumour", missing])
     assert found.classes[2] == missing
 

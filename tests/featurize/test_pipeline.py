@@ -135,8 +135,7 @@ def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_pat
     featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=None if finished else Shard(1, 3)))
     changed = replace(tiny_settings, crops=4, pool=2.0)
     with pytest.raises(
-        SettingsConflictError,
-        match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same",
+        SettingsConflictError, match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same"
     ):
         featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1))
     assert featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1, overwrite=True)).merged

@@ -7,14 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import (
-    NETWORKS,
-    FinetuneSettings,
-    finetune,
-    get_network,
-    list_networks,
-    network_of,
-)
+from bchisto.finetune import NETWORKS, FinetuneSettings, finetune, get_network, list_networks, network_of
 from bchisto.predict import predict
 from offers import offer
 

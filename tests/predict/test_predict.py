@@ -138,8 +138,7 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 
     tiny_weights(tmp_path / "other.weights.h5", seed=1)
     with pytest.raises(
-        WeightsError,
-        match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`',
+        WeightsError, match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`'
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     tiny_weights(tmp_path / "same.weights.h5", seed=0)
