@@ -75,6 +75,7 @@ def test_tests_do_not_grow():
     assert sum(len(path.read_text().splitlines()) for path in (REPOSITORY / "tests").rglob("*.py")) <= TEST_LINES
 
 
+@pytest.mark.slow
 def test_ways_of_an_image_of_folds_and_of_a_prediction(house):
     measured = house.ways()
     assert not {stage: counts for stage, counts in measured.items()
