@@ -1,6 +1,5 @@
 """Embeddings of other programs from the command line: trained on, predicted, and what does not fit refused."""
 
-import csv
 import json
 import shutil
 
@@ -9,14 +8,10 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.featurize import read_embeddings
+from written_tables import rows_of as rows
 
 SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
 PAIR = "boost/3-lightgbm"
-
-
-def rows(path):
-    with path.open(encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def probabilities(path):

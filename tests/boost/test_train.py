@@ -11,14 +11,10 @@ from bchisto.core.jobs import Shard, Work
 from bchisto.data import FoldChoice
 from bchisto.featurize import open_store
 from packs import models_in, packs_in
+from written_tables import rows_of as rows
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 def texts(run, pair=PAIR):

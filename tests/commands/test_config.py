@@ -8,6 +8,7 @@ import pytest
 from bchisto.cli import cli as group
 from bchisto.core import BchistoError
 from bchisto.core.runs import load_config
+from command_line import commands
 
 ODD = (
     "010", ".inf", "-1", "99999999999999999999", "''", "true", "2024-01-01", "[]", "[[1]]", "{a: 1}", '"\\ud800"',
@@ -23,16 +24,6 @@ GIVEN = {
 }
 """What these are given beside; they end at what is not there."""
 REFUSED = (BchistoError, OSError, click.ClickException, click.exceptions.Exit)
-
-
-def commands(group=group, path=()):
-    with click.Context(group) as context:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            if isinstance(command, click.Group):
-                yield from commands(command, (*path, name))
-            else:
-                yield (*path, name), command
 
 
 def odd_ones(command, file, given, values=ODD):

@@ -2,22 +2,11 @@
 
 import click
 import pytest
-from bchisto.cli import cli
 from bchisto.commands.help import COMMON, RARE, sections
 from bchisto.core import GROUPS
+from command_line import commands
 
-
-def commands(group, path=""):
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", command
-
-
-EVERY = dict(commands(cli))
+EVERY = {" ".join(words): command for words, command in commands()}
 
 
 def options_of(command):

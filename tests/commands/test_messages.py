@@ -17,6 +17,7 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import Progress, save_arrays
+from command_line import commands
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -79,7 +80,7 @@ def test_every_command_in_a_message_is_one():
 
 def test_every_option_in_a_message_of_a_command_is_one():
     """Those of the library are names in backquotes, which tests/house/test_names.py ties to options."""
-    offered = {"--help", "--version"}.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    offered = {"--help", "--version"}.union(*(options_of(called(words)[0]) for words, _ in commands()))
     count = 0
     for where, text in messages():
         if where.startswith(("cli.py", "commands")):
@@ -87,12 +88,6 @@ def test_every_option_in_a_message_of_a_command_is_one():
                 count += 1
                 assert flag in offered, f"{where}: {text}"
     assert count > 50
-
-
-def every_command(command=group, path=""):
-    for name in command.list_commands(click.Context(command)):
-        inner = command.get_command(click.Context(command), name)
-        yield from every_command(inner, f"{path}{name} ") if isinstance(inner, click.Group) else [f"{path}{name}"]
 
 
 @pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
@@ -168,7 +163,7 @@ def test_arrays_are_what_was_given(tmp_path):
 def test_commands_and_options_within_sentences_of_documents_exist():
     """Those in blocks are run by tests/house/test_documents_run.py."""
     offered = {"--help", "--version", "--shm-size"}  # the last is of Docker
-    offered = offered.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    offered = offered.union(*(options_of(called(words)[0]) for words, _ in commands()))
     count = 0
     for page in (ROOT / "README.md", ROOT / ".github" / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)

@@ -1,6 +1,5 @@
 """The report as a reviewer reads it: whole, in order, on any screen, without names, and true to what was run."""
 
-import csv
 import html
 import re
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bchisto.evaluate.report import choose_samples, headline, write_evaluation, 
 from bchisto.evaluate.report.methods import REFERENCES, cite, methods_text
 from bchisto.evaluate.report.sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
+from written_tables import rows_of
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -37,11 +37,6 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
 def text_of(page):
     """Return what a page says, without its figures."""
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text())))
-
-
-def rows_of(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 RUN = {

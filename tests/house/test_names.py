@@ -11,7 +11,6 @@ import string
 from pathlib import Path
 
 import bchisto
-import click
 import pytest
 from bchisto.cli import cli
 from bchisto.commands.terminal import in_flags, invoked
@@ -58,17 +57,6 @@ def _strings(file):
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left_out:
             yield node.lineno, node.value
-
-
-def commands(group=cli):
-    """Yield every command, also those of groups."""
-    with click.Context(group) as context:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            if isinstance(command, click.Group):
-                yield from commands(command)
-            else:
-                yield command
 
 
 def templates(file):

@@ -3,12 +3,12 @@
 Small images and an encoder of NumPy, since none is about networks.
 """
 
-import csv
 import re
 import shlex
 
 import pytest
 from conftest import write_tissue
+from written_tables import rows_of
 
 BOOST = ("--seeds", 1, "--param", "num_iterations=3", "--param", "min_data_in_leaf=2", "--jobs", 1)
 
@@ -16,11 +16,6 @@ BOOST = ("--seeds", 1, "--param", "num_iterations=3", "--param", "min_data_in_le
 @pytest.fixture
 def images(tmp_path):
     return write_tissue(tmp_path / "images", per_class=8)
-
-
-def rows_of(path):
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def test_from_a_trial_to_labelled_new_images(images, cli, tmp_path):

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +12,7 @@ from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
 from bchisto_tiny import tiny_weights
 from PIL import Image
+from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
 
@@ -20,11 +20,6 @@ PAIR = "boost/3-lightgbm"
 @pytest.fixture
 def model(boosted):
     return boosted / PAIR / "model.bchisto"
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 def by_id(record, image, *, crop_seed):
