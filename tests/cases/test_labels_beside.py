@@ -20,8 +20,7 @@ def images(root, *, folder="", suffix=".png", count=8):
     return tree(root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
 
 
-@pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx"])
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".JPG"])
+@pytest.mark.parametrize(("kind", "suffix"), [("csv", ".png"), ("UTF-16", ".tif"), ("xlsx", ".JPG")])
 def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, suffix):
     root = images(tmp_path, suffix=suffix)
     rows = [(f"im{n:02d}", "ab"[n % 2], f"P{n // 2}", "0,5", "xy"[n // 4]) for n in range(8)]
