@@ -207,9 +207,11 @@ def pale_image():
 
 
 @pytest.fixture
-def cli(capsys):
-    """Run the command line in this process: returns (exit code, stdout, stderr)."""
+def cli(capsys, monkeypatch):
+    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more."""
     from bchisto.cli import main
+
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
 
     def run(*arguments):
         capsys.readouterr()
@@ -277,20 +279,7 @@ def tissue(tmp_path_factory):
     return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
 
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    2,
-    "--crops",
-    3,
-    "--jobs",
-    1,
-)
+TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 2, "--crops", 3, "--jobs", 1)
 
 
 @pytest.fixture(scope="session")
@@ -306,11 +295,7 @@ def tiny_settings():
     from bchisto.featurize import FeaturizeSettings, View
 
     return FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),),
-        weights=("random",),
-        views=(View(1.0, 64),),
-        augmentations=2,
-        crops=3,
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
     )
 
 
@@ -349,6 +334,19 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def every_head(tmp_path_factory, described):
+    """A run folder of three heads, and the result of each. Read only."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.core.jobs import Work
+
+    run = tmp_path_factory.mktemp("heads") / "run"
+    shutil.copytree(described, run)
+    heads = ("lightgbm", "logistic", "svm")
+    settings = BoostSettings(heads=heads, seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
+    return run, dict(zip(heads, train(out=run, folds=["3"], settings=settings, work=Work(jobs=1)), strict=True))
 
 
 @pytest.fixture(scope="session")

@@ -80,14 +80,8 @@ def manifest(**changes):
     [
         (altered, "does not match its hash; the model file is damaged or was altered"),
         (lambda m: {**m, "../evil.py": b"x"}, "its members are not those of its manifest"),
-        (
-            lambda m: {k: v for k, v in m.items() if "fold1" not in k},
-            "its members are not those of its manifest",
-        ),
-        (
-            lambda m: {k: v for k, v in m.items() if k != "manifest.json"},
-            "not a bchisto model file, or damaged",
-        ),
+        (lambda m: {k: v for k, v in m.items() if "fold1" not in k}, "its members are not those of its manifest"),
+        (lambda m: {k: v for k, v in m.items() if k != "manifest.json"}, "not a bchisto model file, or damaged"),
         (manifest(kind="other"), r"not a bchisto model file, or damaged \(its manifest is of another kind\)"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
         (manifest(classes=None), "does not hold 2 to 1,000 different names as classes"),

@@ -1,6 +1,5 @@
 """Embeddings of other programs from the command line: trained on, predicted, and what does not fit refused."""
 
-import csv
 import json
 import shutil
 
@@ -9,14 +8,10 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.featurize import read_embeddings
+from written_tables import rows_of as rows
 
 SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
 PAIR = "boost/3-lightgbm"
-
-
-def rows(path):
-    with path.open(encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def probabilities(path):
@@ -161,21 +156,6 @@ def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, c
         assert (
             f"{store}: a feature file of bchisto, not the embeddings of one slide; give the file, not its folder" in err
         )
-
-
-def test_show_says_the_licence(tmp_path, cli):
-    """And where the weights come from; a card that nobody understands is shown as it is."""
-    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
-    for text, shown in (
-        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
-                            "source of the weights: hf/é at 3"]),
-        ("{}", ["licence of the weights: licence not known"]),
-        ("[1", ["card: [1"]),
-    ):  # fmt: skip
-        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
-        code, out, err = cli("features", "show", tmp_path / "e.npz")
-        assert code == 0, err
-        assert out.splitlines()[1:] == shown
 
 
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
@@ -378,3 +358,18 @@ def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
         assert message in str(error.value)
     with pytest.raises(InputError, match="does not record which layers made it"):
         Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")
+
+
+def test_show_says_the_licence(tmp_path, cli):
+    """And where the weights come from; a card that nobody understands is shown as it is."""
+    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
+    for text, shown in (
+        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
+                            "source of the weights: hf/é at 3"]),
+        ("{}", ["licence of the weights: licence not known"]),
+        ("[1", ["card: [1"]),
+    ):  # fmt: skip
+        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
+        code, out, err = cli("features", "show", tmp_path / "e.npz")
+        assert code == 0, err
+        assert out.splitlines()[1:] == shown

@@ -10,6 +10,7 @@ from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
+from offers import offer
 from packs import packs_in
 
 BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
@@ -145,52 +146,9 @@ def test_names_and_suffixes_that_no_bundle_could_hold(change, message):
         HeadSpec(**fields)
 
 
-def offer(folder, entry, code):
-    """Install a package that offers a head; its name is that of the folder, so that none is imported twice."""
-    package = re.sub(r"\W", "_", folder.name)
-    (folder / f"{package}.py").write_text(code)
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[bchisto.heads]\n{entry} = {package}:head\n")
-
-
-OURS = "from bchisto.boost import HeadSpec\nhead = HeadSpec(name={name!r}, suffix='.x', fit=None, parse=None)\n"
-
-
-@pytest.mark.parametrize(
-    ("entry", "code", "message"),
-    [
-        (
-            "broken",
-            "import nothing_of_this_name",
-            "cannot be loaded (ModuleNotFoundError: .*report this to its package",
-        ),
-        (
-            "broken",
-            "head = lambda: 1 / 0",
-            "cannot be loaded (ZeroDivisionError: division by zero); report this to its package, ",
-        ),
-        ("broken", "head = lambda: 'a head'", "gives no HeadSpec; report this to its package, "),
-        ("broken", OURS.format(name="other"), "head broken: its entry point gives one called other"),
-        ("broken", OURS.format(name="Broken"), "its name must be lower-case letters"),
-        ("Nearest", OURS.format(name="nearest"), "head nearest: several packages offer it (.*); uninstall all but one"),
-    ],
-)
-def test_an_entry_point_that_does_not_hold(tmp_path, monkeypatch, cli, described, entry, code, message):
-    offer(tmp_path, entry, code)
-    monkeypatch.syspath_prepend(tmp_path)
-    head = entry.lower()
-    pattern = re.escape(message).replace(r"\.\*", ".*")
-    with pytest.raises(InputError, match=pattern):
-        get_head(head)
-    code, _, err = cli("boost", "--out", described, "--head", head)
-    assert (code, err.count("\n")) == (2, 1), err
-    assert get_head("svm").name == "svm"  # what is broken stops only those who use it
-
-
 def test_ours_keep_their_names(tmp_path, monkeypatch):
-    offer(tmp_path, "svm", OURS.format(name="svm"))
+    code = "from bchisto.boost import HeadSpec\nhead = HeadSpec(name='svm', suffix='.x', fit=None, parse=None)\n"
+    offer(tmp_path, "heads", "svm_of_others", code, svm="svm_of_others:head")
     monkeypatch.syspath_prepend(tmp_path)
     assert get_head("svm").suffix == ".npz"
     assert len(list_heads()) == len(set(list_heads()))

@@ -151,12 +151,6 @@ def test_arrays_are_checked(rng):
     assert set(SVM_SHAPES) > {"vectors", "pairs"}
 
 
-def test_pickled_arrays_are_refused(tmp_path):
-    np.savez(tmp_path / "x.npz", mean=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(BundleError, match="not a complete model of arrays"):
-        unpack_arrays((tmp_path / "x.npz").read_bytes(), {"mean": ("d",)})
-
-
 def test_a_model_of_other_features_says_so(rng):
     features, labels = blobs(rng)
     for head in ("lightgbm", "logistic", "svm"):
@@ -168,19 +162,6 @@ def test_a_model_of_other_features_says_so(rng):
 
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
-
-
-@pytest.fixture(scope="module")
-def every_head(tmp_path_factory, described):
-    import shutil
-
-    run = tmp_path_factory.mktemp("heads") / "run"
-    shutil.copytree(described, run)
-    heads = ("lightgbm", "logistic", "svm")
-    results = train(
-        out=run, folds=["3"], settings=BoostSettings(heads=heads, seeds=2, params=PARAMS), work=Work(jobs=1)
-    )
-    return run, dict(zip(heads, results, strict=True))
 
 
 def test_heads_share_folds_and_tables(every_head):
@@ -238,18 +219,6 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
         for name in (name for name in theirs if name.endswith("fold1")):
             one, other = np.load(ours[name]), np.load(theirs[name])
             assert one["model"].tobytes() == other["model"].tobytes(), name
-
-
-def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
-    run, _ = every_head
-    copy = run_copy(run)
-    models = copy / "boost" / "3-svm" / "models" / "tiny-1.0-64"
-    before = {path.name: path.read_bytes() for path in models.iterdir()}
-    packs_in(models)["seed0-fold1"].write_bytes(b"PK")
-    packs_in(models)["seed0-fold2"].write_bytes(b"")
-    train(out=copy, folds=["3"], settings=BoostSettings(heads=["svm"], params=PARAMS), work=Work(jobs=1))
-    assert caplog.text.count("; made again") == 2
-    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
 
 
 def test_settings_of_a_head_are_compared(every_head, run_copy):

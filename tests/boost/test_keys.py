@@ -16,15 +16,6 @@ def texts(run):
     return models_in(run / PAIR)
 
 
-def test_a_model_under_another_key_is_trained_again(boosted, run_copy, caplog):
-    run = run_copy(boosted)
-    packs = packs_in(run / PAIR)
-    shutil.copy(packs["seed1-fold2"], packs["seed0-fold1"])
-    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
-    assert texts(run) == texts(boosted)
-    assert f"{packs['seed0-fold1']}: incomplete (made under other settings); made again" in caplog.text
-
-
 def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
     """The first stops before it puts its models together, and what it left is not taken over."""
     run = run_copy(boosted)
@@ -133,21 +124,6 @@ def test_a_store_that_grew_trains_what_changed(boosted, tissue, tiny_settings, r
     train(out=fresh, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
         assert (run / PAIR / name).read_bytes() == (fresh / PAIR / name).read_bytes(), name
-
-
-def test_other_folds_over_the_same_images_are_refused(boosted, run_copy, tmp_path):
-    run = run_copy(boosted)
-    rows = (run / PAIR / "folds.csv").read_text().splitlines()
-    lists = [tmp_path / name / "mine.csv" for name in ("a", "b")]
-    swapped = [line.replace(",1", ",9").replace(",2", ",1").replace(",9", ",2") for line in rows[1:]]
-    for path, lines in zip(lists, (rows[1:], rows[1:3] + swapped[2:]), strict=True):
-        path.parent.mkdir()
-        plain = [(line.split(",")[0], line.split(",")[3]) for line in lines]
-        path.write_text("image_id,fold\n" + "".join(f"{image},{fold}\n" for image, fold in plain))
-    settings = BoostSettings(seeds=1, params=PARAMS)
-    train(out=run, folds=[str(lists[0])], settings=settings, work=Work(jobs=1))
-    with pytest.raises(SettingsConflictError, match="mine-lightgbm: made with other settings: other folds; use the"):
-        train(out=run, folds=[str(lists[1])], settings=settings, work=Work(jobs=1))
 
 
 def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):

@@ -15,10 +15,7 @@ def data(rng):
 def fit(features, labels, **changes):
     preset = PRESETS["published"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
     return fit_text(
-        features,
-        labels,
-        params=model_params(preset, classes=3, seed=0, fold_position=0),
-        rounds=preset.rounds,
+        features, labels, params=model_params(preset, classes=3, seed=0, fold_position=0), rounds=preset.rounds
     )
 
 
@@ -130,6 +127,8 @@ def test_parameters_by_text():
     [
         ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
         ({"objective": "binary"}, "`params` objective: is set by bchisto"),
+        ({"application": "multiclassova"}, "`params` application: LightGBM has no parameter of this name"),
+        ({"categorical_feature": 0}, "refers to individual features, which is not supported"),
         ({"num_threads": 4}, "`params` num_threads: is set by bchisto"),
         ({"num_iterations": 0}, "give at least 1 round"),
         ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),

@@ -6,7 +6,6 @@ import shutil
 import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
-from bchisto.boost.methods import methods_of
 from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
@@ -47,8 +46,9 @@ def metrics_of(folder):
     return content["tables"], content["run"]
 
 
-@pytest.mark.parametrize("view", [None, TwoClassView(("grade2&3",), "max", (0.25,))], ids=["none", "max"])
-@pytest.mark.parametrize("group_by", ["group", "none"])
+@pytest.mark.parametrize(
+    ("view", "group_by"), [(None, "group"), (TwoClassView(("grade2&3",), "max", (0.25,)), "none")], ids=["none", "max"]
+)
 def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
     """Every metric of every table, to the last digit; two heads, with a two-class view and without."""
     run = run_copy(own)
@@ -167,18 +167,3 @@ def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
         assert "1 image of malignant" in text
     result = write_evaluation(evaluate([run], out=tmp_path / "e", bootstrap=0))
     assert result["tables"][folder.name]["fold_notes"] == notes
-
-
-@pytest.mark.parametrize(
-    ("mode", "crops", "said"),
-    [
-        ("crops", 1, "1 random crop of"), ("crops", 4, "4 random crops of"), ("dense", 1, "1 window on the feature"),
-    ],
-)  # fmt: skip
-def test_one_crop_is_no_crops(mode, crops, said):
-    header = {
-        "stain": "none", "color_range": (1.0, 1.0), "augmentations": 1, "encoder": "resnet50", "weights": "random",
-        "weights_sha256": "0",
-        "mode": mode, "layers": ["a"], "crops": crops, "crop": 64, "scale": 1.0, "pool": 3.0,
-    }  # fmt: skip
-    assert said in " ".join(methods_of({"one": header}, head="logistic", units=()))

@@ -11,14 +11,10 @@ from bchisto.core.jobs import Shard, Work
 from bchisto.data import FoldChoice
 from bchisto.featurize import open_store
 from packs import models_in, packs_in
+from written_tables import rows_of as rows
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 def texts(run, pair=PAIR):
@@ -220,14 +216,8 @@ def test_grouped_folds_and_leaks(described, run_copy):
     ("changes", "message"),
     [
         (lambda: {"settings": BoostSettings(seeds=0)}, "`seeds` 0: give at least 1"),
-        (
-            lambda: {"settings": BoostSettings(preset="slow")},
-            "`preset` slow: choose one of published",
-        ),
-        (
-            lambda: {"settings": BoostSettings(heads=["forest"])},
-            "`heads` forest: choose one of lightgbm",
-        ),
+        (lambda: {"settings": BoostSettings(preset="slow")}, "`preset` slow: choose one of published"),
+        (lambda: {"settings": BoostSettings(heads=["forest"])}, "`heads` forest: choose one of lightgbm"),
         (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
         (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is not among the classes benign"),
         (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
@@ -236,11 +226,6 @@ def test_grouped_folds_and_leaks(described, run_copy):
 def test_what_does_not_fit(described, run_copy, changes, message):
     with pytest.raises(InputError, match=message):
         train(out=run_copy(described), **{"folds": ["3"], **changes()})
-
-
-def test_default_folds_are_ten(described, run_copy):
-    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
-        train(out=run_copy(described))
 
 
 def test_no_run_and_no_stores(tmp_path):
@@ -259,8 +244,7 @@ def test_unmerged_parts_are_refused(described, run_copy):
     run = run_copy(described)
     (run / "features" / "other-1.0-64.parts").mkdir()
     with pytest.raises(
-        StoreError,
-        match="feature extraction is not finished; run the same bchisto featurize again, without `shard`",
+        StoreError, match="feature extraction is not finished; run the same bchisto featurize again, without `shard`"
     ):
         train(out=run, folds=["3"])
 
@@ -294,72 +278,6 @@ def test_two_stores_are_fused(described, run_copy):
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
-    """A real kill -9 between two models."""
-    import os
-    import signal
-    import time
-
-    runs = {name: shutil.copytree(described, tmp_path / name) for name in ("killed", "whole")}
-    options = [
-        "--folds",
-        3,
-        "--seeds",
-        12,
-        "--param",
-        "min_data_in_leaf=1",
-        "--param",
-        "num_iterations=60",
-        "--jobs",
-        1,
-    ]
-    models = runs["killed"] / "boost" / "3-lightgbm" / "models"
-    for _ in range(2):
-        before = len(packs_in(models))
-        process = start("boost", "--out", runs["killed"], *options, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and len(packs_in(models)) <= before:
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert 0 < len(packs_in(models)) < 36
-    for run in runs.values():
-        process = start("boost", "--out", run, *options)
-        _, messages = process.communicate(timeout=120)
-        assert process.returncode == 0, messages
-    assert texts(runs["killed"]) == texts(runs["whole"])
-    assert len(texts(runs["whole"])) == 36
-
-
-def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
-
-    run = run_copy(described)
-    results = train(
-        out=run,
-        folds=["3", "2"],
-        settings=BoostSettings(
-            heads=["lightgbm", "logistic"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}
-        ),
-        work=Work(jobs=1),
-    )
-    assert len(results) == 2 * 2
-    report = (run / "report.html").read_text()
-    for sentence in ("3 stratified image-level folds (seed 0)", "2 stratified image-level folds (seed 0)"):
-        assert f", {sentence}" in report
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("categorical_feature=0", "refers to individual features, which is not supported"),
-        ("cat_feature=0", "LightGBM has no parameter of this name"),
-        ("objective=multiclassova", "is set by bchisto"),
-        ("objective=cross_entropy", "is set by bchisto"),
-        ("application=multiclassova", "LightGBM has no parameter of this name"),
-    ],
-)
-def test_parameters_of_models_that_no_bundle_holds(described, tmp_path, cli, given, message):
-    code, _, err = cli("boost", "--features", described / "features", "--out", tmp_path / "r", "--param", given)
-    assert (code, message in err) == (2, True), err
-    assert not (tmp_path / "r" / "boost").exists()
+def test_default_folds_are_ten(described, run_copy):
+    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
+        train(out=run_copy(described))

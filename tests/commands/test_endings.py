@@ -8,7 +8,6 @@ import pytest
 from bchisto.core import BchistoError
 from bchisto.core.runs import record_run
 from bchisto.predict import Predictor
-from PIL import Image
 
 
 @pytest.fixture
@@ -52,14 +51,6 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
     assert "  view: 0.5:400" in out.splitlines()
 
 
-def test_two_values_that_differ_are_not_printed_alike(tmp_path, cli):
-    for name, accuracy in (("a", 0.91234), ("b", 0.91237)):
-        with record_run(tmp_path / name, command="boost", config={"folds": "10" if name == "a" else ["10"]}) as record:
-            record.note(results={"10-lightgbm": {"accuracy": accuracy}})
-    _, out, _ = cli("runs", "diff", tmp_path / "a", tmp_path / "b")
-    assert out.splitlines() == ['boost folds: "10" -> ["10"]', "accuracy of 10-lightgbm: 0.91234 -> 0.91237"]
-
-
 def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
     (model,) = boosted.glob("boost/*/model.bchisto")
     options = ("--weights", "random", "--jobs", 1)
@@ -81,31 +72,6 @@ def test_an_array_is_named_by_its_place(boosted):
     predictor = Predictor(model, weights="random")
     with pytest.raises(BchistoError, match=r"^`images` 1: 30x30 at scale 1\.0 is smaller than the crop of 64"):
         predictor.predict([np.zeros((96, 96, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)])
-
-
-def test_how_many_positives_a_sensitivity_takes(tmp_path, cli):
-    rows = [f"{place},{'ab'[place % 2]},{place % 3},{place / 40},{1 - place / 40}" for place in range(40)]
-    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,fold,p_a,p_b", *rows]))
-    words = ("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 20, "--positive", "a")
-    _, out, _ = cli(*words, "--sensitivity", 0.95)
-    assert "too few positive images to guarantee it: 19 are needed outside each fold" in " ".join(out.split())
-
-
-def test_files_of_one_finding_are_in_one_line(tmp_path, cli):
-    """Of 24 images there were 48 lines."""
-    for kind in ("benign", "malignant"):
-        (tmp_path / "images" / kind).mkdir(parents=True)
-        for number in range(12):
-            word = "B_A" if kind == "benign" else "M_DC"
-            picture = np.random.default_rng([number, len(kind)]).integers(60, 200, (96, 96, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(tmp_path / "images" / kind / f"SOB_{word}-14-100{number}-40-001.png")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "images", "--view", "1.0:64", "--no-copies",
-                       "--dataset", "breakhis")  # fmt: skip
-    assert code == 1
-    lines = [line for line in out.splitlines() if line.startswith(("warning", "error"))]
-    assert 1 <= len(lines) <= 6, out
-    assert "and 9 more" in out or "and 21 more" in out
-    assert "; --json names every file and pair" in out
 
 
 def test_windows_is_refused_in_one_line(cli, monkeypatch):

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bchisto.apps.recipes import load_recipe
+import yaml
+from bchisto.apps.recipes import form, load_recipe
 from bchisto.core import BchistoError
 from bchisto.core.formats import parse_yaml
 from bchisto.core.runs import load_config, read_run
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPE = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
 FUZZER = REPOSITORY / "tools" / "benchmarks" / "fuzz_tables.py"
 
 short = settings(
@@ -85,8 +87,6 @@ def test_options_recipes_and_records_of_any_bytes(tmp_path, content):
 @short
 @given(value)
 def test_yaml_means_what_it_means(content):
-    import yaml
-
     class AsWritten(yaml.BaseLoader):
         """Scalars as texts, but null."""
 
@@ -99,11 +99,7 @@ def test_yaml_means_what_it_means(content):
 @short
 @given(st.sampled_from(["name", "variants", "published", "quick", "steps", "featurize", "dataset", "notes"]), value)
 def test_recipes_of_which_a_part_is_another(key, content):
-    import yaml
-    from bchisto.apps.recipes import form
-
-    recipe = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
-    found, said = outcome(form.parse_recipe, {**recipe, key: content})
+    found, said = outcome(form.parse_recipe, {**RECIPE, key: content})
     assert found.chosen(()) if said is None else "recipe" in said
 
 

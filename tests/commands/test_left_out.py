@@ -47,48 +47,12 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert f"{counted}</p>" in report
     assert "truncated" not in report
     assert len((folder / "predictions.csv").read_text().splitlines()) == 13
-    code, _, err = cli("boost", "--out", run, "--folds", listed, "--seeds", 2, *BOOST[2:])
-    assert (code, said in err) == (0, True)
     code, _, err = cli("boost", "--out", run, "--folds", 2, *BOOST)
     assert (code, said in err) == (0, True)
     write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
     code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
     assert code == 2
     assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
-
-
-@pytest.mark.slow
-def test_finetune_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli):
-    listed = write_list(tmp_path / "mine.csv", ids(broken))
-    options = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
-    command = ("finetune", "--images", broken, "--out", tmp_path / "run", "--no-validation", *options, "--skip-errors")
-    said = "1 image could not be used and is in no fold: benign/truncated.png"
-    for _ in range(2):  # the second time from what is there
-        code, _, err = cli(*command, "--folds", listed)
-        assert (code, said in err) == (1, True), err
-    (folder,) = (tmp_path / "run" / "finetune").glob("mine-*")
-    assert said.partition(":")[0] in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
-    write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
-    code, _, err = cli(*command, "--folds", listed)
-    assert (code, "first benign/gone.png" in err) == (2, True)
-
-
-def test_a_list_called_as_a_published_one_stays_the_users(described, run_copy, tmp_path, cli, tissue):
-    run = run_copy(described)
-    listed = write_list(tmp_path / "rakhlin10.csv", ids(tissue))
-    code, out, err = cli("boost", "--out", run, "--folds", listed, "--folds", 2, *BOOST)
-    assert code == 0, err
-    assert "rakhlin10-file: a given fold list" in out
-    assert "ten published" not in out + err
-    folder = run / "boost" / "rakhlin10-file-lightgbm"
-    assert "ten published" not in (folder / "report.html").read_text() + (run / "report.html").read_text()
-    code, out, _ = cli("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
-    assert code == 0
-    tables = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"]
-    assert {name: table["protocol"] for name, table in tables.items()} == {
-        "2-lightgbm": "2 stratified image-level folds (seed 0)",
-        "rakhlin10-file-lightgbm": "rakhlin10-file: a given fold list",
-    }
 
 
 @pytest.mark.slow

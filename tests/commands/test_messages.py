@@ -1,6 +1,7 @@
 """What a message tells one to type can be typed, and works."""
 
 import ast
+import functools
 import logging
 import re
 import shlex
@@ -16,12 +17,18 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import Progress, save_arrays
+from command_line import commands
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
 
 
+@functools.cache
 def messages():
+    return list(_messages())
+
+
+def _messages():
     """Yield (file and line, text) of every string of the package but docstrings; what is filled in stands as {}."""
     for file in sorted(ROOT.rglob("*.py")):
         room = file.relative_to(ROOT).parts[0]
@@ -73,7 +80,7 @@ def test_every_command_in_a_message_is_one():
 
 def test_every_option_in_a_message_of_a_command_is_one():
     """Those of the library are names in backquotes, which tests/house/test_names.py ties to options."""
-    offered = {"--help", "--version"}.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    offered = {"--help", "--version"}.union(*(options_of(called(words)[0]) for words, _ in commands()))
     count = 0
     for where, text in messages():
         if where.startswith(("cli.py", "commands")):
@@ -81,12 +88,6 @@ def test_every_option_in_a_message_of_a_command_is_one():
                 count += 1
                 assert flag in offered, f"{where}: {text}"
     assert count > 50
-
-
-def every_command(command=group, path=""):
-    for name in command.list_commands(click.Context(command)):
-        inner = command.get_command(click.Context(command), name)
-        yield from every_command(inner, f"{path}{name} ") if isinstance(inner, click.Group) else [f"{path}{name}"]
 
 
 @pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
@@ -130,12 +131,6 @@ def test_what_is_mistyped_is_told_in_one_line(cli, words, line):
     assert "--mode" not in err
 
 
-def test_a_command_without_a_word_shows_its_help(cli):
-    code, _, err = cli("data")
-    assert code == 2
-    assert err.startswith("Usage: bchisto data")
-
-
 def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, monkeypatch):
     times = iter([0.0, 41.0, 57.0, 58.0, 90.0, 91.0])
     monkeypatch.setattr("bchisto.core.jobs.progress.time.monotonic", lambda: next(times))
@@ -145,10 +140,7 @@ def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, mon
     ):
         progress.update_to(1)  # 41 s of start-up
         progress.update_to(17)
-    assert caplog.messages == [
-        "featurize: 1/64 augmentations",
-        "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left",
-    ]
+    assert caplog.messages == ["featurize: 1/64 augmentations", "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left"]
 
 
 def test_arrays_are_what_was_given(tmp_path):
@@ -171,7 +163,7 @@ def test_arrays_are_what_was_given(tmp_path):
 def test_commands_and_options_within_sentences_of_documents_exist():
     """Those in blocks are run by tests/house/test_documents_run.py."""
     offered = {"--help", "--version", "--shm-size"}  # the last is of Docker
-    offered = offered.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    offered = offered.union(*(options_of(called(words)[0]) for words, _ in commands()))
     count = 0
     for page in (ROOT / "README.md", ROOT / ".github" / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)

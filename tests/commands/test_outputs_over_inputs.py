@@ -9,21 +9,12 @@ import stat
 
 import click
 import pytest
-from bchisto.cli import cli as root
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.commands.select import SelectOption
 from bchisto.core.jobs import remove_output, set_aside, write_json
+from command_line import commands
 
 NOT_PATHS = (click.Choice, click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)
-
-
-def commands(group=root, words=()):
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*words, name))
-        else:
-            yield (*words, name), command
 
 
 def given(command, values):

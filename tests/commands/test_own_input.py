@@ -86,33 +86,9 @@ def test_predict_does_not_write_over_what_it_reads(boosted, tissue, tmp_path, cl
 
 
 def test_lists_are_not_written_over(tissue, tmp_path, cli, tiny_options):
-    rows = [f"{path},{path.parent.name}\n" for path in sorted(tissue.rglob("*.png"))]
-    manifest = tmp_path / "manifest.csv"
-    manifest.write_text("path,label\n" + "".join(rows))
-    refused(cli, tmp_path, "data", "folds", "--images", manifest, "--folds", 2, "--out", manifest, said=READ)
-    refused(cli, tmp_path, "data", "check", "--images", manifest, "--html", manifest, said=READ)
-    folds = tmp_path / "folds.csv"
-    assert cli("data", "folds", "--images", manifest, "--folds", 2, "--out", folds)[0] == 0
-    refused(
-        cli, tmp_path, "data", "folds", "--images", manifest, "--folds", folds, "--out", folds, said="which is read"
-    )
     run = tmp_path / "run"
     (run / "features").mkdir(parents=True)
+    rows = [f"{path},{path.parent.name}\n" for path in sorted(tissue.rglob("*.png"))]
     for place in (run / "features" / "images.csv", run / "failures.csv"):
-        shutil.copy(manifest, place)
+        place.write_text("path,label\n" + "".join(rows))
         refused(cli, run, "featurize", "--images", place, "--out", run, *tiny_options, said=READ)
-        place.unlink()
-    only = run / "failures.csv"
-    only.write_text("image_id\nbenign/benign00.png\n")
-    refused(
-        cli, run, "featurize", "--images", tissue, "--only", only, "--out", run, *tiny_options, said="which is read"
-    )
-
-
-def test_explain_does_not_write_over_its_pictures(boosted, tissue, tmp_path, cli):
-    place = tmp_path / "why" / "map" / "pictures"
-    place.mkdir(parents=True)
-    shutil.copy(sorted(tissue.rglob("*.png"))[0], place)
-    (model,) = boosted.glob("boost/*/model.bchisto")
-    refused(cli, place, "explain", model, "--images", place, "--method", "map", "--out", tmp_path / "why",
-            "--weights", "random", said=READ)  # fmt: skip

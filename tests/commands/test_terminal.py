@@ -4,13 +4,11 @@ import os
 import pty
 import re
 import select
-import shlex
 import struct
 import subprocess
 import sys
 import termios
 from fcntl import ioctl
-from pathlib import Path
 
 import pytest
 
@@ -77,28 +75,6 @@ def test_a_pipe_gets_plain_lines(folder):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_next_commands_run_as_they_are_printed(tissue, folder):
-    """From images to the evaluation of predictions by nothing but what each command prints."""
-    (folder / "meine Bilder").symlink_to(tissue)
-    words = ["featurize", "--images", "meine Bilder", "--out", "mein Lauf", *TINY, "--jobs", "1"]
-    seen = []
-    for _ in range(3):
-        code, shown = on_terminal(*words, cwd=folder)
-        assert code == 0, shown
-        text = "\n".join(lines_of(shown))
-        commands = re.findall(r"^next(?:, with your DIR)?: (bchisto .*)$", text, re.MULTILINE)
-        assert 1 <= len(commands) <= 2, shown
-        _, *words = shlex.split(commands[0])
-        words = [{"DIR": "meine Bilder"}.get(word, word) for word in words]
-        words += ["--weights", "random"] if words[0] == "predict" else []
-        seen.append(words[0])
-    assert seen == ["boost", "predict", "evaluate"]
-    code, shown = on_terminal(*words, cwd=folder)
-    assert code == 0, shown
-    assert max(map(len, lines_of(shown))) <= 100
-    assert Path(folder, "predictions.evaluation", "report.html").is_file()
-
-
 def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
     images = folder / "images"
     for path in sorted(tissue.rglob("*.png")):
@@ -114,14 +90,6 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
     assert left_out[1].endswith("(3 more such warnings; -v prints them)")
     _, _, err = cli(*words, "--overwrite", "-v")
     assert len([line for line in err.splitlines() if "left out: " in line]) == 4
-
-
-def test_images_are_recognised_once(tissue, folder, cli):
-    views = {"1.0:64": "auto:1"}
-    tiny = [views.get(word, word) for word in TINY]
-    code, _, err = cli("featurize", "--images", tissue, "--out", folder / "run", *tiny, "--jobs", 1)
-    assert code == 0, err
-    assert err.count("detected as") == 1
 
 
 def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli):

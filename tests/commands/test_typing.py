@@ -41,12 +41,6 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
         assert not (tmp_path / "run").exists()
 
 
-def test_what_is_like_nothing_gets_the_list_alone(cli):
-    code, _, err = cli("zzz")
-    assert code == 2
-    assert "No such command 'zzz': choose one of trial, demo, data, stain" in err
-
-
 def test_a_refused_command_leaves_no_folder_and_keeps_one_that_was_there(images, tmp_path, cli):
     small = ("--encoder", "resnet50", "--view", "1:400", "--weights", "random")
     code, _, err = cli("featurize", "--images", images, "--out", images / "run", *small)
@@ -70,49 +64,6 @@ def test_a_run_folder_among_the_images_is_no_class(images, cli):
     assert "sheet.png" not in out
     assert "6 images: benigne 3, tumeur é 3" in err
     assert "run: a run folder of bchisto, left out" in err
-
-
-def test_a_file_of_options_may_give_one_value_where_many_are_taken(images, tmp_path, cli):
-    few = "weights: random\naugmentations: 1\ncrops: 1\ncolor_range: [1, 1]\nstain: none\n"
-    for name, text in {
-        "one": f"encoders: resnet50\nviews: '1:32'\nclasses: [tumeur é, benigne]\n{few}",
-        "many": f"encoders: [resnet50]\nviews: ['1:32']\nclasses: tumeur é, benigne\n{few}",
-    }.items():
-        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-        code, _, err = cli(
-            "featurize",
-            "--images",
-            images,
-            "--out",
-            tmp_path / name,
-            "--jobs",
-            1,
-            "--config",
-            tmp_path / f"{name}.yaml",
-        )
-        assert code == 0, err
-    first, second = (
-        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name / "features").glob("*.h5"))
-        for name in ("one", "many")
-    )
-    assert first == second != []
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("seed: [1, 2]", "seed takes one value"),
-        ("color_range: 1", "color_range takes a list of 2 values"),
-        ("encoders: {resnet50: 1}", "encoders is a mapping; give a value or a list of them"),
-    ],
-)
-def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, text, said):
-    (tmp_path / "options.yaml").write_text(text)
-    code, _, err = cli(
-        "featurize", "--images", images, "--out", tmp_path / "run", "--config", tmp_path / "options.yaml"
-    )
-    assert code == 2
-    assert f"--config {tmp_path / 'options.yaml'}: {said}" in err
 
 
 def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
@@ -148,13 +99,6 @@ def test_a_shell_completes_commands_options_and_values(words, offered):
     }
     done = subprocess.run([sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True)
     assert f"plain,{offered}\n" in done.stdout, done.stderr
-
-
-@pytest.mark.parametrize("words", [("-h",), ("data", "-h"), ("boost", "-h")])
-def test_h_is_short_for_help(cli, words):
-    code, out, _ = cli(*words)
-    assert code == 0
-    assert out.startswith("Usage: bchisto")
 
 
 def test_h_does_not_depend_on_who_asked_a_command_first(cli, monkeypatch):

@@ -34,16 +34,6 @@ def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
     assert "named TUMOR, as in the order of classes" in findings(chosen, "warning")[0]
 
 
-def test_a_known_dataset_has_its_own_spelling(tmp_path):
-    dataset = read_dataset(tree(tmp_path, "BENIGN/1.png", "BENIGN/2.png", "benign/3.png", "Malignant/4.png"))
-    assert dataset.class_counts() == {"benign": 3, "malignant": 1}
-    assert "named benign, as in the order of classes" in findings(dataset, "warning")[0]
-
-
-def test_equally_frequent_spellings_are_sorted():
-    assert join_labels(["b", "B"])[0] == {"b": "B", "B": "B"}
-
-
 def test_unicode_forms_are_one_class(tmp_path):
     dataset = read_dataset(tree(tmp_path, f"{NFC}/1.png", f"{NFD}/2.png", "x/3.png"))
     assert dataset.class_counts() == {NFC: 2, "x": 1}

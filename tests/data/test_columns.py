@@ -55,14 +55,6 @@ def test_paths(tmp_path, name, mark, encoding):
     assert told(read_dataset(manifest(tmp_path, header, LABELS, PATIENTS, mark=mark, encoding=encoding))) == EXPECTED
 
 
-def test_an_option_names_a_column_as_loosely(tmp_path):
-    path = manifest(tmp_path, "Bild;Befund;Fall ID", LABELS, PATIENTS, mark=";")
-    dataset = read_dataset(path, path_column="bild", label_column="BEFUND", group_column="fall-id")
-    assert told(dataset) == EXPECTED
-    with pytest.raises(InputError, match=r"must have a column `path` .*; there are Bild, Befund, Fall ID$"):
-        read_dataset(path)
-
-
 def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     path = manifest(tmp_path, "path,Befund,group", LABELS, PATIENTS)
     code, out, _ = cli("data", "check", "--images", path, "--no-copies")
@@ -82,12 +74,6 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     assert f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column" in out
     path = manifest(tmp_path, "path,label,patient_age,patient_sex", LABELS, ["50"] * 6, ["f"] * 6)
     assert findings(read_dataset(path), "warning") == []
-
-
-def test_patients_are_known_where_their_column_has_another_name(tmp_path, cli):
-    path = manifest(tmp_path, "path,label,PatientID", LABELS, PATIENTS)
-    code, _, err = cli("data", "folds", "--images", path, "--folds", 3, "--out", tmp_path / "f.csv")
-    assert (code, "PATIENTS UNKNOWN" in err) == (0, False), err
 
 
 @pytest.mark.parametrize(

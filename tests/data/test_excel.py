@@ -12,6 +12,8 @@ from openpyxl import Workbook
 from sample_trees import findings, tree
 
 SHEET = "xl/worksheets/sheet1.xml"
+START = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+HEAD = '<row r="1"><c r="A1" t="inlineStr"><is><t>path</t></is></c></row>'
 
 
 def write(path, rows, *, merge=(), sheets=()):
@@ -60,22 +62,6 @@ def test_cells_of_all_kinds(images):
     assert findings(dataset, "error") == []
 
 
-def test_by_the_command_line(images, tissue, tmp_path, cli):
-    path = write(images / "m.xlsx", [["datei", "art", "fall"], ["3.png", "a", 7], ["4.png", "b", 8.0]])
-    code, out, err = cli(
-        "data", "list", "--images", path, "--path-column", "Datei", "--label-column", "art", "--group-column", "fall"
-    )
-    assert code == 0, err
-    assert [line.split(",")[2:4] for line in out.splitlines()[1:]] == [["a", "7"], ["b", "8"]]
-    code, out, _ = cli("data", "check", "--images", path, "--path-column", "datei")
-    assert "m.xlsx: the first sheet is read, Fälle 1\n" in out
-    # a fold list as a workbook
-    ids = sorted(found.relative_to(tissue).as_posix() for found in tissue.rglob("*.png"))
-    folds = write(tmp_path / "folds.xlsx", [["image_id", "fold"], *([name, 1.0 + n % 2] for n, name in enumerate(ids))])
-    code, _, err = cli("data", "folds", "--images", tissue, "--folds", folds, "--out", tmp_path / "f.csv")
-    assert code == 0, err
-
-
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -116,21 +102,24 @@ def test_workbooks_made_to_harm(images):
     assert bomb.stat().st_size < 1024**2
     with pytest.raises(InputError, match=r"bomb\.xlsx: 130 MiB in \d+ parts when unpacked, too large for a table"):
         read_dataset(bomb)
-    start = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
-    head = '<row r="1"><c r="A1" t="inlineStr"><is><t>path</t></is></c></row>'
-    far = f'{start}<sheetData>{head}<row r="999999999"><c r="A999999999"><v>1</v></c></row></sheetData></worksheet>'
+    far = f'{START}<sheetData>{HEAD}<row r="999999999"><c r="A999999999"><v>1</v></c></row></sheetData></worksheet>'
     with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
         read_dataset(changed(whole, images / "far.xlsx", SHEET, far))
-    wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 1300))
-    with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
-        read_dataset(
-            changed(whole, images / "wide.xlsx", SHEET, f"{start}<sheetData>{head}{wide}</sheetData></worksheet>")
-        )
     names = "abcdefghij"
     entities = '<!ENTITY a "0000000000">' + "".join(
         f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in itertools.pairwise(names)
     )
     laugh = '<row r="2"><c r="A2" t="inlineStr"><is><t>&j;</t></is></c></row>'
-    text = f"<!DOCTYPE x [{entities}]>{start}<sheetData>{head}{laugh}"
+    text = f"<!DOCTYPE x [{entities}]>{START}<sheetData>{HEAD}{laugh}"
     with pytest.raises(InputError, match="not an Excel workbook, damaged, or protected"):
         read_dataset(changed(whole, images / "laugh.xlsx", SHEET, f"{text}</sheetData></worksheet>"))
+
+
+@pytest.mark.slow
+def test_a_workbook_of_cells_far_away(images):
+    whole = write(images / "whole.xlsx", [["path"], ["3.png"]])
+    wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 1300))
+    with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
+        read_dataset(
+            changed(whole, images / "wide.xlsx", SHEET, f"{START}<sheetData>{HEAD}{wide}</sheetData></worksheet>")
+        )

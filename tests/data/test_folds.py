@@ -86,11 +86,7 @@ def test_image_level_folds_on_grouped_data_warn():
             {},
             r"neither a number, nor shares like 70/30 or 80/10/10, nor one of folder, rakhlin10, .*, nor a file",
         ),
-        (
-            "rakhlin10",
-            {},
-            r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif",
-        ),
+        ("rakhlin10", {}, r"`folds` rakhlin10: 400 of its 400 rows name images that are missing, first b008\.tif"),
     ],
 )
 def test_what_does_not_fit(spec, changes, message):
@@ -160,12 +156,7 @@ def test_lists_match_on_the_file_name(tmp_path):
     data["image_ids"] = [f"folder/{image}" for image in data["image_ids"]]
     plan = fold_plan(str(path), **data)
     assert plan.name == "mine"
-    assert plan.images(1, "test") == [
-        "folder/i000.png",
-        "folder/i001.png",
-        "folder/i004.png",
-        "folder/i005.png",
-    ]
+    assert plan.images(1, "test") == ["folder/i000.png", "folder/i001.png", "folder/i004.png", "folder/i005.png"]
 
 
 @pytest.mark.parametrize(
@@ -193,10 +184,7 @@ def test_a_name_that_fits_two_images(tmp_path):
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
     with pytest.raises(InputError, match=r"1 of its 2 rows .*, first x\.png .* each of which must fit one image"):
         fold_plan(
-            str(tmp_path / "mine.csv"),
-            image_ids=["a/x.png", "b/x.png", "y.png"],
-            labels=list("aab"),
-            groups=[None] * 3,
+            str(tmp_path / "mine.csv"), image_ids=["a/x.png", "b/x.png", "y.png"], labels=list("aab"), groups=[None] * 3
         )
 
 
@@ -448,16 +436,6 @@ def test_slide_lists_are_known_by_their_content(shared, tmp_path):
     assert (again.name, again.origin, again.source) == ("official-corrected", "published", "official-corrected")
 
 
-def test_split_protocols_are_described(rng):
-    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
-    assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
-        "5 stratified folds that keep patients or slides whole (seed 3)"
-    )
-    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
-    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
-    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")
-
-
 def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
@@ -504,3 +482,13 @@ def test_a_grouping_that_there_is_not_is_refused():
     groups = [f"p{k // 2}" for k in range(12)]
     with pytest.raises(InputError, match="`group_by` patient: choose one of group, none"):
         fold_plan(3, image_ids=ids, labels=labels, groups=groups, group_by="patient")
+
+
+def test_split_protocols_are_described(rng):
+    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
+    assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
+        "5 stratified folds that keep patients or slides whole (seed 3)"
+    )
+    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
+    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
+    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")

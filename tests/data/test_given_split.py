@@ -8,7 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.data import DatasetFacts, FoldChoice, fold_plan, protocol_text, read_dataset
 from conftest import write_tissue
-from sample_trees import findings, tree
+from sample_trees import tree
 
 
 @pytest.fixture(scope="module")
@@ -153,28 +153,6 @@ def test_two_shares_keep_groups_whole():
     assert large.warnings == ("groups are kept together, so the test set does not hold 30 % of every class: a 4 of 40",)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (
-            "70/20",
-            "`folds` 70/20: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
-        ),
-        ("99/0/1", "give two or three shares"),
-        ("7/3", "give two or three shares"),
-    ],
-)
-def test_shares_that_are_none(spec, message):
-    with pytest.raises(InputError, match=message):
-        plan(spec)
-
-
 def test_a_class_of_one_image_is_not_split():
     with pytest.raises(InputError, match="class b has 1 image; a split needs one to train and one to test"):
         plan("70/30", ids=IDS[:3], labels=["a", "a", "b"])
-
-
-def test_a_flat_split_is_said(tmp_path):
-    assert "make a folder for each class" in str(
-        findings(read_dataset(tree(tmp_path, "train/1.png", "test/2.png")), "warning")
-    )

@@ -12,42 +12,10 @@ def manifest(folder, text):
     return folder / "m.csv"
 
 
-@pytest.mark.parametrize("name", ["patient", "Patient ID", " slide ", "slide_id", "CASE", "patient_id"])
-def test_the_group_by_other_names(tmp_path, name):
-    dataset = read_dataset(manifest(tmp_path, f"path,label,{name}\n1.png, a ,p1\n2.png,b, p2\n3.png,a,p1 \n"))
-    assert [record.group for record in dataset.records] == ["p1", "p2", "p1"]
-    assert [record.label for record in dataset.records] == ["a", "b", "a"]
-    assert all(record.group for record in dataset.records)
-    assert findings(dataset, "note") == [f"m.csv: the group is taken from the column {name.strip()}"]
-
-
 def test_headers_with_blanks_and_capitals(tmp_path):
     dataset = read_dataset(manifest(tmp_path, " Path , LABEL,Group , Image_ID\n1.png,a,p,x\n2.png,b,q,\n"))
     assert [(r.image_id, r.label, r.group) for r in dataset.records] == [("2.png", "b", "q"), ("x", "a", "p")]
     assert dataset.findings == ()
-
-
-def test_columns_that_are_not_used_are_named(tmp_path):
-    dataset = read_dataset(manifest(tmp_path, "path,label,Age,group,site,\n1.png,a,50,p,x,\n2.png,b,60,q,y,\n"))
-    assert findings(dataset, "note") == ["m.csv: columns that are not used: Age, site"]
-
-
-def test_two_columns_that_may_be_the_group(tmp_path):
-    text = "path,label,slide,group,patient\n1.png,a,s1,g1,p1\n2.png,b,s2,g2,p2\n"
-    dataset = read_dataset(manifest(tmp_path, text))
-    assert [record.group for record in dataset.records] == ["g1", "g2"]
-    assert findings(dataset, "warning") == ["m.csv: the group is taken from the column group; not used: patient, slide"]
-    (tmp_path / "m.csv").write_text(text.replace("group", "other"))
-    dataset = read_dataset(tmp_path / "m.csv")
-    assert [record.group for record in dataset.records] == ["p1", "p2"]
-    assert findings(dataset, "warning") == ["m.csv: the group is taken from the column patient; not used: slide"]
-
-
-def test_partly_known_patients_are_said(tmp_path):
-    dataset = read_dataset(manifest(tmp_path, "path,label,patient\n1.png,a,p1\n2.png,b,\n3.png,b,p2\n"))
-    assert "m.csv: 1 of 3 images name no group (first 2.png), so folds cannot keep patients whole" in str(
-        findings(dataset, "warning")
-    )
 
 
 @pytest.mark.parametrize(

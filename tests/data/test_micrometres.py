@@ -28,13 +28,6 @@ def test_the_resolution_of_a_tiff(tmp_path, resolution, unit, expected):
     assert read_header(tmp_path / "a.tif").mpp == pytest.approx(expected)
 
 
-def test_imagej_says_the_unit_elsewhere(tmp_path):
-    for unit, expected in (("micron", 0.5), ("um", 0.5), ("pixel", None)):
-        path = tmp_path / f"{unit}.tif"
-        tifffile.imwrite(path, PIXELS, imagej=True, resolution=(2, 2), metadata={"unit": unit})
-        assert read_header(path).mpp == expected
-
-
 def test_the_spacing_of_dicom(tmp_path):
     for spacing, expected in (([0.0005, 0.0005], 0.5), ([0.07, 0.07], None), ([0.001, 0.002], None)):
         path = write_dicom(

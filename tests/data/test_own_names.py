@@ -99,23 +99,6 @@ def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
         read_dataset(tmp_path / "own", grouped_from=1)
 
 
-def test_by_the_command_line(tmp_path, cli):
-    root = tree(tmp_path / "my images", "a/P1/1.png", "a/P2/2.png", "b/P3/3.png", "b/P4/4.png")
-    code, out, err = cli("data", "list", "--images", root, "--group-from", "-1")
-    assert code == 0, err
-    assert [row["group"] for row in csv.DictReader(out.splitlines())] == ["P1", "P2", "P3", "P4"]
-    code, _, err = cli("data", "list", "--images", root)
-    assert "if the path names them, use --group-from 2, or give them as the column group" in err
-    folds = tmp_path / "folds.csv"
-    code, _, err = cli("data", "folds", "--images", root, "--group-from", r"/(P\d)/", "--folds", "2", "--out", folds)
-    assert code == 0, err
-    assert "PATIENTS UNKNOWN" not in err
-    (tmp_path / "o.yaml").write_text("group_from: 2\n")
-    code, out, err = cli("data", "check", "--images", root, "--config", tmp_path / "o.yaml")
-    assert code == 0, err
-    assert "not taken for patients" not in out + err
-
-
 def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli):
     """They are no part of what a store is compared by: nothing is described anew, and stage 2 knows them."""
     run = tmp_path / "run"
@@ -205,12 +188,3 @@ def test_a_name_with_a_backslash_is_a_name(tmp_path):
     tree(tmp_path, "a\\1.png", "a/1.png")
     (tmp_path / "m.csv").write_text("path,label\na\\1.png,x\n")
     assert [r.path.name for r in read_dataset(tmp_path / "m.csv").records] == ["a\\1.png"]
-
-
-def test_fold_lists_with_semicolons(tmp_path, tissue, cli):
-    ids = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
-    (tmp_path / "mine.csv").write_text("image_id;fold\n" + "".join(f"{i};{1 + n % 2}\n" for n, i in enumerate(ids)))
-    out = tmp_path / "folds.csv"
-    code, _, err = cli("data", "folds", "--images", tissue, "--folds", tmp_path / "mine.csv", "--out", out)
-    assert code == 0, err
-    assert len(out.read_text().splitlines()) == 13

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from dataclasses import replace
 from importlib import resources
 
 import h5py
@@ -182,13 +181,6 @@ def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
     assert "pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
 
 
-def test_one_pair_is_no_pairs():
-    plan = copied()
-    one = replace(COPIES, copies=COPIES.copies[:1])
-    again = fold_plan("5", image_ids=list(folds_of(plan)), labels=["a", "b"] * 20, groups=[None] * 40, known=one)
-    assert again.warnings[0].startswith("1 pair of images seems to show the same pixels; both")
-
-
 def test_copies_join_the_patients_of_whom_they_are():
     groups = [f"p{k // 4}" for k in range(40)]
     fold = folds_of(copied(groups))
@@ -226,6 +218,8 @@ def test_leave_one_site_out():
     assert "3 of 3 patients or slides with several images both train and test in a fold, " in plan.warnings[0]
     with pytest.raises(InputError, match="patients or slides with several images both train"):
         fold_plan("site:home_town", **data, known=known, group_by="group")
+    with pytest.raises(InputError, match="`folds` site:: name a column of the manifest, such as site:hospital"):
+        fold_plan("site:", **data, known=known)
 
 
 @pytest.mark.parametrize(
@@ -248,20 +242,6 @@ def test_sites_that_cannot_be_left_out(columns, message):
         )
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("site:", "`folds` site:: name a column of the manifest, such as site:hospital"),
-        ("site:nope", "`folds` site:nope: no such column of the manifest, there are site;"),
-        ("site:label", "`folds` site:label: no such column of the manifest, there are site;"),
-    ],
-)
-def test_a_site_without_a_column_names_the_option(spec, message):
-    known = DatasetFacts(columns={"site": dict(zip("abc", "xyz", strict=True))})
-    with pytest.raises(InputError, match=f"^{message}"):
-        fold_plan(spec, image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
-
-
 def test_one_column_in_two_spellings_is_one_protocol():
     ids = list("abcdef")
     known = DatasetFacts(columns={"home_town": dict(zip(ids, "xyzxyz", strict=True))})
@@ -269,31 +249,6 @@ def test_one_column_in_two_spellings_is_one_protocol():
     assert {fold_plan(f"site:{name}", **data).name for name in ("home town", "Home-Town ", "home_town")} == {
         "site-home_town"
     }
-
-
-def manifest_of(tissue, path, *, group=""):
-    lines = ["path,label,group,Site"]
-    for number, file in enumerate(sorted(tissue.rglob("*.png"))):
-        lines.append(f"{file},{file.parent.name},{group},{'north' if number % 2 else 'south'}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_sites_from_a_manifest_through_both_stages(tissue, tmp_path, tiny_settings, cli):
-    images = manifest_of(tissue, tmp_path / "table.csv")
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
-    code, out, err = cli("boost", "--out", tmp_path / "run", "--folds", "site:site", "--seeds", 1, "--jobs", 1,
-                         "--param", "min_data_in_leaf=2", "--param", "num_iterations=3")  # fmt: skip
-    assert code == 0, err
-    folder = tmp_path / "run" / "boost" / "site-site-lightgbm"
-    run = json.loads((folder / "metrics.json").read_text())["run"]
-    assert run["protocol"].startswith("site-site: one site left out after the other by the column site")
-    assert any(banner.startswith("PATIENTS UNKNOWN") for banner in run["banners"])
-    assert run["flow"] == {"found": 12, "refused": 0, "duplicates": 0, "failed": 0, "used": 12}
-    rows = {r["image_id"]: r["fold"] for r in csv.DictReader((folder / "folds.csv").read_text().splitlines())}
-    assert {fold for image, fold in rows.items() if int(image[-6:-4]) % 2} == {"1"}
-    assert "PATIENTS UNKNOWN" in out
-    assert "PATIENTS UNKNOWN" in (folder / "report.html").read_text()
 
 
 def test_stores_made_before_patients_were_known_stay_usable(tmp_path, tiny_settings):

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.data import make_bach, match_class, read_dataset, survey_dataset, unique_images
+from bchisto.data import make_bach, read_dataset, survey_dataset, unique_images
 from PIL import Image
 
 
@@ -85,11 +85,9 @@ def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
     )
     (bach_copy / "Photos" / "notes.txt").write_text("x")
     dataset = read_dataset(bach_copy)
-    assert {
-        ("warning", "microscopy_ground_truth.csv"),
-        ("warning", "odd.tif"),
-        ("warning", "notes.txt"),
-    } <= levels(dataset)
+    assert {("warning", "microscopy_ground_truth.csv"), ("warning", "odd.tif"), ("warning", "notes.txt")} <= levels(
+        dataset
+    )
 
 
 def test_bach_sizes_and_content_are_checked(bach_copy):
@@ -288,20 +286,6 @@ def test_equal_content_under_two_names(tmp_path, caplog):
     image(tmp_path / "x" / "b/4.png", 0)
     with pytest.raises(InputError, match=r"b/4\.png: the same image as a/1\.png, but labelled b, not a; remove one"):
         unique_images(read_dataset(tmp_path / "x"))
-
-
-def test_a_changed_file_is_hashed_again(tmp_path):
-    image(tmp_path / "x" / "a" / "1.png", 0)
-    before = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
-    image(tmp_path / "x" / "a" / "1.png", 5)
-    after = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
-    assert before.digest != after.digest
-
-
-def test_class_names_match_loosely():
-    assert match_class("in situ", ["Normal", "InSitu"]) == "InSitu"
-    assert match_class("IN-SITU", ["in_situ"]) == "in_situ"
-    assert match_class("other", ["a"]) is None
 
 
 def test_idc_names_carry_slide_and_class(tmp_path):

@@ -156,18 +156,6 @@ def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):
         str(finding).encode()
 
 
-def test_findings_alike_are_one_line(caplog):
-    from bchisto.data import Finding
-
-    caplog.set_level("INFO", logger="bchisto")
-    many = [Finding("warning", f"{n}.png", "left out") for n in range(9)]
-    report_findings([*many, *(Finding("note", f"{n}.txt", f"note {n}") for n in range(14))])
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "0.png, 1.png, 2.png and 6 more: left out"
-    assert len(lines) == 12
-    assert lines[-1] == "4 further notes; `bchisto data check` shows them all"
-
-
 OTHERS = {"inbreast": "INbreast.csv", "cbis-ddsm": "mass_case_description_train_set.csv", "ddsm": "B.ics"}
 
 

@@ -55,10 +55,7 @@ def test_a_second_opencv(on_path):
 def test_an_opencv_that_does_not_load(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)  # as Python marks what cannot be imported
     check = only(machine.check_opencv())
-    assert (check.status, check.remedy) == (
-        "failure",
-        "pip install --force-reinstall --no-deps opencv-python-headless",
-    )
+    assert (check.status, check.remedy) == ("failure", "pip install --force-reinstall --no-deps opencv-python-headless")
 
 
 def test_an_extra_that_does_not_load(on_path, monkeypatch):

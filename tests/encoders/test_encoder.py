@@ -84,10 +84,7 @@ def test_any_layer_by_its_name_of_a_fresh_process(crops):
 
 
 def test_is_built_no_deeper_than_asked():
-    whole, part = (
-        Encoder("vgg16", weights="random"),
-        Encoder("vgg16", layers=["block2_conv2"], weights="random"),
-    )
+    whole, part = (Encoder("vgg16", weights="random"), Encoder("vgg16", layers=["block2_conv2"], weights="random"))
     assert [layer.name for layer in part.model.layers][-1] == "block2_conv2"
     assert part.model.count_params() < whole.model.count_params() / 10
 
@@ -139,8 +136,7 @@ def test_names():
 def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
-        WeightsError,
-        match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file",
+        WeightsError, match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file"
     ):
         Encoder("mobilenet", weights=str(path))
 

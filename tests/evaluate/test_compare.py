@@ -4,13 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import (
-    PredictionTable,
-    compare_pairs,
-    compare_tables,
-    measure,
-    unlike_pairs,
-)
+from bchisto.evaluate import PredictionTable, compare_pairs, compare_tables, measure, unlike_pairs
 from bchisto.evaluate.calibration import calibration
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
 from bchisto.evaluate.differences import paired_differences

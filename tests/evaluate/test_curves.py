@@ -5,14 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.evaluate import (
-    PredictionTable,
-    TwoClassView,
-    apply_temperature,
-    evaluate,
-    fold_curves,
-    measure,
-)
+from bchisto.evaluate import PredictionTable, TwoClassView, apply_temperature, evaluate, fold_curves, measure
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
 from bchisto.evaluate.report.tables import PublishedTable
@@ -145,14 +138,7 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
         tables.append(path)
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    for stem in (
-        "tables",
-        "per-fold",
-        "per-class",
-        "confusion",
-        "set-points",
-        "paired-tests",
-    ):
+    for stem in ("tables", "per-fold", "per-class", "confusion", "set-points", "paired-tests"):
         assert f"{stem}.csv" in names
         with (tmp_path / "out" / f"{stem}.csv").open() as handle:
             assert len({len(row) for row in csv.reader(handle)}) == 1

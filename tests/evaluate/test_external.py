@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Aggregation, Panel, TableChoice, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, Panel, TwoClassView, evaluate, read_predictions
 
 CLASSES = ("benign", "malignant")
 
@@ -130,7 +130,3 @@ def test_means_over_other_classes_have_no_drop(tmp_path):
     outside.write_text("\n".join(line for line in lines if ",benign," not in line))
     (row,) = evaluate([outside], out=tmp_path / "e", against=inside, bootstrap=0).result["external"]
     assert set(row["figures"]) == {"accuracy"}
-
-
-def test_a_column_in_two_spellings_is_told_once():
-    assert TableChoice(by=("Home-Town", "site", "home town ", "Site ")).by == ("Home-Town", "site")

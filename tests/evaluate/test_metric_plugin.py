@@ -10,8 +10,10 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, PredictionTable, list_metrics, measure, read_predictions
 from bchisto.evaluate.predictions import take_rows
+from offers import offer
 
 HERE = Path(__file__).parent
+SPEC = "from bchisto.evaluate import MetricSpec\n"
 FOLDS, CALLED = HERE / "golden" / "folds.csv", HERE / "golden" / "called.csv"
 
 
@@ -83,17 +85,17 @@ def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
 
 def test_influences_give_an_interval(tmp_path, monkeypatch):
     """That of a share, as ours have."""
-    offer(
-        tmp_path,
-        "loss",
-        """import numpy as np
+    code = (
+        SPEC
+        + """import numpy as np
 from bchisto.evaluate import Part
 def parts(table):
     wrong = (table.predicted != table.labels) * 2.0
     everywhere = np.ones(len(table), dtype=bool)
     return [Part(float(wrong.mean()), (wrong - wrong.mean()) / len(wrong), (everywhere,))]
-metric = MetricSpec("loss", "loss", lambda table: parts(table)[0].value, parts, limits=lambda table: (0.0, 2.0))""",
+metric = MetricSpec("loss", "loss", lambda table: parts(table)[0].value, parts, limits=lambda table: (0.0, 2.0))"""
     )
+    offer(tmp_path, "metrics", "influences", code, loss="influences:metric")
     monkeypatch.syspath_prepend(tmp_path)
     found = measure(read_predictions(FOLDS)[0], bootstrap=1)
     low, high = found["accuracy"]["interval"]
@@ -124,16 +126,6 @@ def test_a_metric_that_does_not_fit(change, message):
         MetricSpec(**{"name": "mcc", "title": "MCC", "compute": None, **change})
 
 
-def offer(folder, name, code):
-    """Install a package that offers a metric; its name is that of the folder, so that none is imported twice."""
-    package = re.sub(r"\W", "_", folder.name)
-    (folder / f"{package}.py").write_text(f"from bchisto.evaluate import MetricSpec\n{code}\n")
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[bchisto.metrics]\n{name} = {package}:metric\n")
-
-
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
@@ -150,7 +142,8 @@ def offer(folder, name, code):
     ],
 )
 def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkeypatch, caplog, name, code, message):
-    offer(tmp_path, name, code)
+    package = "left_out_" + re.sub(r"\W", "_", tmp_path.name)
+    offer(tmp_path, "metrics", package, SPEC + code, **{name: f"{package}:metric"})
     monkeypatch.syspath_prepend(tmp_path)
     (table,) = read_predictions(FOLDS)
     found = measure(table, bootstrap=5)
@@ -170,7 +163,8 @@ def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkey
     ],
 )
 def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, code, interval):
-    offer(tmp_path, "loss", code)
+    package = "failing_" + re.sub(r"\W", "_", tmp_path.name)
+    offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
     status, _, err = cli("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
@@ -182,7 +176,8 @@ def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, c
 
 
 def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
-    offer(tmp_path, "loss", "metric = MetricSpec('loss', 'loss', lambda table: float('nan'))")
+    code = SPEC + "metric = MetricSpec('loss', 'loss', lambda table: float('nan'))"
+    offer(tmp_path, "metrics", "not_finite", code, loss="not_finite:metric")
     monkeypatch.syspath_prepend(tmp_path)
     (table,) = read_predictions(FOLDS)
     found = measure(table, bootstrap=20)

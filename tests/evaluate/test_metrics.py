@@ -225,11 +225,3 @@ def test_a_class_of_one_image_has_intervals():
     exact = binomtest(1, 1).proportion_ci(0.95, "exact")
     np.testing.assert_allclose(found["per_class"]["b"]["recall"]["interval"], [exact.low, exact.high], atol=1e-9)
     assert found["balanced_accuracy"]["interval"][1] == 1.0
-
-
-def test_without_bootstrap_patients_stay_known():
-    labels = np.arange(40) % 2
-    t = called_table(labels, labels, ("a", "b"), [f"p{k // 4}" for k in range(40)])
-    text = " ".join(headline("t", measure(t, bootstrap=0)))
-    assert "No patient is known" not in text
-    assert "95 % CI" in text

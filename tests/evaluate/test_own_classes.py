@@ -8,14 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError, ReportError
-from bchisto.evaluate import (
-    Panel,
-    PredictionTable,
-    TwoClassView,
-    evaluate,
-    measure,
-    write_predictions,
-)
+from bchisto.evaluate import Panel, PredictionTable, TwoClassView, evaluate, measure, write_predictions
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 
 NAMES = {
@@ -125,12 +118,6 @@ def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     ]
     by_patient = replace(many, groups=many.image_ids)
     assert measure(by_patient, bootstrap=0)["fold_notes"] == []
-
-
-def test_many_such_folds_are_one_line(rng):
-    table = own_table(tuple("abcde"), rng=rng, folds=5)
-    metrics = measure(replace(table, trained=((1,) * 5,) * 5), bootstrap=0)
-    assert "  5 folds trained on fewer than 5 images of a class; their results mean little" in headline("t", metrics)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The report as a reviewer reads it: whole, in order, on any screen, without names, and true to what was run."""
 
-import csv
 import html
 import re
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bchisto.evaluate.report import choose_samples, headline, write_evaluation, 
 from bchisto.evaluate.report.methods import REFERENCES, cite, methods_text
 from bchisto.evaluate.report.sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
+from written_tables import rows_of
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -37,11 +37,6 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
 def text_of(page):
     """Return what a page says, without its figures."""
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text())))
-
-
-def rows_of(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 RUN = {
@@ -210,23 +205,6 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert max(map(len, lines)) <= 100
 
 
-def test_several_tables_share_their_warnings_on_the_first_screen(tmp_path, rng):
-    """A note that all tables have comes first, once; one that only one table has stays with that table."""
-    panels = [Panel(table, measure(table, bootstrap=0)) for table in (table_of(rng, name=name) for name in "ab")]
-    for panel, right in zip(panels, (40, 41), strict=True):
-        panel.metrics["fold_notes"] = [f"Fold 1 is odd: its {right} % means little", "Fold 2 is odd"]
-    write_report(tmp_path / "r.html", title="x", panels=panels)
-    text = text_of(tmp_path / "r.html")
-    assert text.count("Fold 2 is odd") == 1
-    assert text.index("Fold 2 is odd") < text.index("Side by side") < text.index("its 40 %") < text.index("its 41 %")
-
-
-def test_a_report_without_tables_has_its_warnings(tmp_path):
-    """As of a run whose only table cannot be read."""
-    write_report(tmp_path / "r.html", title="x", panels=[], banners=["boost/a is not shown: its files cannot be read"])
-    assert "boost/a is not shown" in text_of(tmp_path / "r.html")
-
-
 def test_what_is_not_known_is_said(tmp_path):
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
@@ -334,21 +312,6 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     assert float(first["recall_low"]) == metrics["per_class"]["Normal"]["recall"]["interval"][0]
     (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
     assert float(point_row["sensitivity_low"]) == point["sensitivity"]["interval"][0]
-
-
-def test_one_fold_has_no_spread(rng, tmp_path):
-    table = table_of(rng, folds=1)
-    metrics = measure(table, bootstrap=20)
-    assert "±" not in "".join(headline("t", metrics))
-    write_report(
-        tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
-    )
-    assert "±" not in text_of(tmp_path / "r.html").replace("mean ± SD over folds", "")
-    from bchisto.evaluate.report.tables import write_tables
-
-    write_tables(tmp_path, tables={"t": metrics}, pairs=[])
-    (row,) = rows_of(tmp_path / "tables.csv")
-    assert row["accuracy_std"] == ""
 
 
 def test_the_methods_are_those_that_were_run(rng, page):

@@ -103,20 +103,3 @@ def test_what_makes_no_subgroups(tmp_path):
     table.write_text("\n".join([text[0] + ",fold", *(line + ",1" for line in text[1:]), text[1] + "x,2"]))
     with pytest.raises(InputError, match="i00 has two values in column Clinical Site, s0 and s0x"):
         evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))
-
-
-def test_blanks_around_the_names_of_columns_do_not_count(tmp_path):
-    table = written(tmp_path / "t.csv")
-    table.write_text(table.read_text().replace("image_id,label", " image_id , label", 1))
-    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site")).result
-    assert [one["n"] for one in found["tables"]["t"]["subgroups"]["clinical_site"]] == [10, 6, 4]
-
-
-def test_sites_may_be_called_as_patients_are(tmp_path):
-    groups = [str(k // 5 + 1) for k in range(20)]
-    table = written(tmp_path / "t.csv", sites=["1"] * 10 + ["2"] * 10, groups=groups)
-    found = evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site")).result
-    assert [one["units"] for one in found["tables"]["t"]["subgroups"]["clinical_site"]] == [2, 2]
-    named = written(tmp_path / "named.csv", sites=groups, groups=groups)
-    with pytest.raises(InputError, match="`by` clinical_site: has 4 values, or names patients"):
-        evaluate([named], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))

@@ -395,20 +395,13 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli):
 def test_what_is_no_bundle_or_a_newer_one(boosted, tissue, tmp_path, cli):
     newer, none = tmp_path / "näw er.bchisto", tmp_path / "none.bchisto"
     none.write_bytes(b"hello")
-    with (
-        zipfile.ZipFile(boosted / "boost" / "3-lightgbm" / "model.bchisto") as old,
-        zipfile.ZipFile(newer, "w") as new,
-    ):
+    with zipfile.ZipFile(boosted / "boost" / "3-lightgbm" / "model.bchisto") as old, zipfile.ZipFile(newer, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             if name == "manifest.json":
                 content = json.dumps(json.loads(content) | {"schema_version": 99}).encode()
             new.writestr(name, content)
-    for path, said in (
-        (newer, "newer than this"),
-        (none, "not a bchisto model file"),
-        (tmp_path, "no model.bchisto"),
-    ):
+    for path, said in ((newer, "newer than this"), (none, "not a bchisto model file"), (tmp_path, "no model.bchisto")):
         code, _, err = cli("explain", path, tissue, "--method", "map", "--out", tmp_path / "out")
         assert code == 2
         assert said in err

@@ -1,6 +1,5 @@
 """The package of docs/extending.md, installed as any other, adds one of each; the lines of the page are run with it."""
 
-import csv
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import write_tissue
 from packs import packs_in
+from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
 
@@ -71,11 +71,6 @@ def said(installed, here):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         found[verb] = done.stdout + done.stderr
     return found
-
-
-def rows(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def test_the_page_shows_the_package_whole():

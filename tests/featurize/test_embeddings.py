@@ -182,11 +182,7 @@ def test_texts_on_which_hdf5_does_not_end(tmp_path, monkeypatch):
 
 
 def test_other_files(tmp_path):
-    for name, message in (
-        ("e.pt", "embeddings are read from"),
-        ("e.npy", "numpy.savez"),
-        ("gone.npz", "no such"),
-    ):
+    for name, message in (("e.pt", "embeddings are read from"), ("e.npy", "numpy.savez"), ("gone.npz", "no such")):
         if name != "gone.npz":
             (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=message):

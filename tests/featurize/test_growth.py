@@ -15,7 +15,6 @@ import pytest
 from bchisto.boost import train
 from bchisto.core import ImageError, InputError, SettingsConflictError
 from bchisto.core.jobs import Shard, Work
-from bchisto.core.runs import ImageChange
 from bchisto.data import ImageSelection
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import View, featurize
@@ -144,18 +143,6 @@ def test_parts_for_other_images_are_gone_on_from(images, later, seen, tiny_setti
     same(run / STORE, fresh(images, tmp_path, tiny_settings))
 
 
-def test_shards_of_two_stores_of_which_one_is_new(images, later, tiny_settings, tmp_path):
-    run = tmp_path / "run"
-    featurize(images, out=run, settings=tiny_settings, work=ONE)
-    later()
-    both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
-    for index in (2, 1):
-        assert not featurize(images, out=run, settings=both, work=Work(jobs=1, shard=Shard(index, 2))).merged
-    assert featurize(images, out=run, settings=both, work=Work(jobs=2)).merged
-    for store in (STORE, "features/tiny-1.0-48.h5"):
-        same(run / store, fresh(images, tmp_path, both, store))
-
-
 def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_path, monkeypatch):
     """One store has grown and the other has not: boost says by what they differ, and the same command goes on."""
     run, both = tmp_path / "run", replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
@@ -272,15 +259,3 @@ def test_a_list_of_images_grows_to_all(images, seen, tiny_settings, tmp_path):
     featurize(images, out=tmp_path / "run", settings=tiny_settings, work=ONE)
     assert len(seen) == len(set(seen)) == 12
     same(tmp_path / "run" / STORE, fresh(images, tmp_path, tiny_settings))
-
-
-def test_the_words_for_a_change():
-    old = dict.fromkeys("abcde", ("x", "1"))
-    new = {"a": ("y", "2"), "b": ("y", "1"), "c": ("x", "1"), "z": ("", ""), "y": ("", "")}
-    change = ImageChange.between(old, new)
-    assert str(change) == (
-        "2 images added (first z), 2 images removed (d, e), 2 labels changed (first a), 1 group changed (a)"
-    )
-    assert not ImageChange.between(old, dict(old))
-    many = ImageChange.between({str(number): ("", "") for number in range(30)}, {})
-    assert str(many).endswith(", 18, 19 and 10 more)")

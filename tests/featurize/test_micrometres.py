@@ -110,13 +110,6 @@ def test_the_largest_field_that_fits_is_named_and_works(cli, tissue, tmp_path):
     assert "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in err
 
 
-def test_the_table_shows_what_is_known(cli, manifest, tissue):
-    _, out, _ = cli("data", "list", "--images", manifest)
-    assert sorted(row["mpp"] for row in csv.DictReader(out.splitlines())) == ["0.25"] * 3 + ["0.5"] * 3
-    _, out, _ = cli("data", "list", "--images", tissue, "--mpp", 0.3)
-    assert {row["mpp"] for row in csv.DictReader(out.splitlines())} == {"0.3"}
-
-
 def test_breakhis_at_one_scale(cli, shared, tmp_path):
     """Real images of 40x and 100x in one run; those of 200x and 400x are too small for a field of 80 micrometres."""
     root = tmp_path / "images"

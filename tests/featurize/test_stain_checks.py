@@ -1,6 +1,5 @@
 """Images whose normalised stains cannot be trusted: counted, named and shown wherever stains are normalised."""
 
-import csv
 import json
 import re
 import shutil
@@ -149,17 +148,6 @@ def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     assert json.loads(out)["stains"] is None
 
 
-def test_stain_names_them_and_lists_why(hard, cli, tmp_path):
-    code, _, err = cli("stain", hard / "benign", "--out", tmp_path / "out")
-    assert code == 0
-    assert "1 of 7 images: macenko turned tissue white" in err
-    with (tmp_path / "out" / "stains.csv").open() as handle:
-        doubts = {row["image"]: row["doubt"] for row in csv.DictReader(handle)}
-    assert [image for image, doubt in doubts.items() if doubt] == ["pale.png"]
-    code, _, err = cli("stain", hard / "benign", "--out", tmp_path / "robust", "--stain", "macenko-robust")
-    assert (code, "turned tissue white" in err) == (0, False)
-
-
 def test_finetune_names_them(hard, tmp_path, caplog):
     from bchisto.data import read_dataset
     from bchisto.finetune import FinetuneSettings
@@ -173,11 +161,3 @@ def test_finetune_names_them(hard, tmp_path, caplog):
         prepare_images(records, settings, digest="x", folder=tmp_path / stain)
         assert SKIPPED in caplog.text
         assert (DOUBT in caplog.text) == doubtful
-
-
-def test_predict_names_them_without_a_count_of_the_images_at_once(cli, trained, hard, tmp_path):
-    """Images are predicted some at a time, and what was trained has no other stain method."""
-    code, _, err = cli("predict", trained, "--images", hard, "--out", tmp_path / "predictions.csv", "--jobs", 1)
-    assert code == 0
-    assert re.search(r"\b1 image: macenko turned tissue white, .*: benign/pale\.png$", err, re.MULTILINE)
-    assert "1 image: too little tissue, used without stain normalisation: malignant/blank.png\n" in err

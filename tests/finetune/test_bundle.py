@@ -129,10 +129,7 @@ def other_settings(**changes):
         (manifest(lambda c: {**c, "schema_version": 9}), "newer than this"),
         (manifest(lambda c: {k: v for k, v in c.items() if k != "settings"}), "damaged"),
         (other_settings(network="vgg"), "damaged"),
-        (
-            other_settings(network="patch-densenet"),
-            r"fold1\.npz:? (.*or it is not of patch-densenet|is too small)",
-        ),
+        (other_settings(network="patch-densenet"), r"fold1\.npz:? (.*or it is not of patch-densenet|is too small)"),
         (other_settings(strange=1), "damaged"),
     ],
 )

@@ -179,16 +179,6 @@ def test_train_on_all_and_test_none(tissue, tmp_path, cli):
     assert (code, "no such file" in err) == (2, True)
 
 
-def test_options_of_a_run_can_be_given_again(tissue, tmp_path, cli):
-    run = tmp_path / "run"
-    code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--folds", 2, "--fresh", "x")
-    assert code == 0, err
-    shutil.rmtree(run / "finetune" / "2-speck" / "logs")  # of use to people only
-    code, out, err = cli("finetune", "--config", run / "run.json")
-    assert code == 0, err
-    assert "2-speck: " in out
-
-
 def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     images = tmp_path / "images"
     shutil.copytree(tissue, images)
@@ -254,14 +244,6 @@ def test_a_patient_in_two_parts(tissue, tmp_path, cli, parts, message):
     assert code == 0, err  # published lists have such patients too: trained, and said
     assert message.partition(" (")[0] in " ".join(out.split())  # without names, since this goes into the bundle
     assert message not in out
-
-
-def test_a_class_absent_from_a_training_part(tissue, tmp_path, cli):
-    manifest, names = grouped(tmp_path, tissue)
-    folds = fold_list(tmp_path, names, ["train"] * 6 + ["test"] * 6)
-    code, _, err = cli("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
-    assert code == 2
-    assert "no image of class malignant trains in fold 1" in err
 
 
 def test_too_few_to_validate(tmp_path, tissue, cli):

@@ -243,6 +243,7 @@ def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_pat
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
 
 
+@pytest.mark.slow
 def test_metrics_of_patients(tmp_path, cli):
     """BreakHis names: two images a patient, so that groups have metrics too."""
     from PIL import Image

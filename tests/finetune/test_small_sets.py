@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from bchisto.core import InputError
-from bchisto.core.jobs import Work
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.finetune import CnnBundle, FinetuneSettings
 from bchisto.finetune.model import resolved
 
 pytestmark = pytest.mark.slow
@@ -30,16 +28,3 @@ def test_defaults_fit_twelve_images(tissue, tmp_path, cli):
     code, _, err = cli(*typed, "--batch-size", 3)
     assert code == 2
     assert "batch size 4 -> 3" in err
-
-
-def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path, tissue):
-    (tmp_path / "folds.csv").write_text(
-        "image_id,fold\n"
-        + "".join(f"benign/benign{n:02d}.png,{1 + (n > 2)}\nmalignant/malignant{n:02d}.png,1\n" for n in range(6))
-    )
-    settings = FinetuneSettings("convs", weights="random", size=32, class_weights=True, validation=False)
-    with pytest.raises(InputError, match="no image of class malignant trains in fold 1"):
-        finetune(
-            tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], work=Work(jobs=1)
-        )
-    assert not list((tmp_path / "run" / "finetune").rglob("*.json"))

@@ -16,8 +16,6 @@ from bchisto.core import MissingInputError
 from conftest import write_tissue
 from documented import REPOSITORY, breakhis, lines_of, smaller, write_small
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def boosted(boosted_maps):
@@ -155,6 +153,7 @@ def test_every_document_with_commands_is_run_or_named():
     assert not journeys & set(MADE_BEFORE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", MADE_BEFORE)
 def test_lines_run_as_they_stand(document, tmp_path, boosted, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """The library speaks Python and the command line says flags: names in messages are true, and each has its option."""
 
 import ast
+import functools
 import importlib
 import inspect
 import logging
@@ -10,16 +11,13 @@ import string
 from pathlib import Path
 
 import bchisto
-import click
 import pytest
 from bchisto.cli import cli
 from bchisto.commands.terminal import in_flags, invoked
 from bchisto.core import InputError, Message, OutputError
 from bchisto.core.jobs import Work
-from bchisto.data import FoldChoice, ImageSelection, fold_plan, read_dataset, stain_images
-from bchisto.data.names import only_listed
-from bchisto.evaluate import Aggregation, TwoClassView, aggregate, evaluate, read_predictions
-from bchisto.featurize import FeaturizeSettings, norm_pool
+from bchisto.data import ImageSelection
+from bchisto.featurize import FeaturizeSettings
 from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
@@ -42,7 +40,12 @@ def library():
             yield file
 
 
+@functools.cache
 def strings(file):
+    return list(_strings(file))
+
+
+def _strings(file):
     """Yield (line, text) of every string but docstrings; what is filled in stands as {}."""
     tree = ast.parse(file.read_text())
     left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -54,17 +57,6 @@ def strings(file):
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left_out:
             yield node.lineno, node.value
-
-
-def commands(group=cli):
-    """Yield every command, also those of groups."""
-    with click.Context(group) as context:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            if isinstance(command, click.Group):
-                yield from commands(command)
-            else:
-                yield command
 
 
 def templates(file):
@@ -87,6 +79,7 @@ def names_in_messages():
                     yield f"{file.relative_to(ROOT)}:{line}", name
 
 
+@functools.cache
 def public_names():
     """Return every parameter of public functions and methods, and every field of public values."""
     found = set()
@@ -177,107 +170,28 @@ def test_the_command_that_words_call():
         assert invoked(cli, words).name == name
 
 
-def refused(call):
-    with pytest.raises((InputError, OutputError)) as found:
-        call()
-    return str(found.value)
-
-
-IMAGES = ("--images", "{images}")
-OUT = ("--out", "{out}")
-PAIRS = {
-    "a field": (
-        lambda images, out: FeaturizeSettings(batch_size=0),
-        "`batch_size` 0: give at least 1",
-        ("featurize", *IMAGES, *OUT, "--batch-size", 0),
-        "--batch-size 0: give at least 1",
-    ),
-    "two that exclude each other": (
-        lambda images, out: Work(overwrite=True, shard="1/2"),
-        "`overwrite` with `shard` would remove what other shards did; overwrite without `shard`",
-        ("featurize", *IMAGES, *OUT, "--overwrite", "--shard", "1/2"),
-        "--overwrite with --shard would remove what other shards did; overwrite without --shard",
-    ),
-    "folds by their value": (
-        lambda images, out: FoldChoice(7).plans(["a", "b"], labels=["x", "x"], groups=[None] * 2, seed=0, default="10"),
-        "class x has 2 images, fewer than the 7 folds; use `folds=2`, or add images",
-        ("data", "folds", *IMAGES, "--folds", 7, *OUT),
-        "class benign has 6 images, fewer than the 7 folds; use --folds 6, or add images",
-    ),
-    "groups": (
-        lambda images, out: fold_plan("2", image_ids=["a"], labels=["x"], groups=[None], group_by="group"),
-        '`group_by="group"`: 1 of 1 images name no group; use `group_by="none"`',
-        ("data", "folds", *IMAGES, "--folds", 2, "--group-by", "group", *OUT),
-        "--group-by group: 12 of 12 images name no group; use --group-by none",
-    ),
-    "images": (
-        lambda images, out: read_dataset(images / "gone"),
-        "gone: no such folder or manifest; check `images`",
-        ("data", "list", "--images", "{images}/gone"),
-        "gone: no such folder or manifest; check --images",
-    ),
-    "a list of images": (
-        lambda images, out: only_listed(read_dataset(images), images / "gone.csv"),
-        "`only` {images}/gone.csv: no such file",
-        ("featurize", *IMAGES, *OUT, "--only", "{images}/gone.csv"),
-        "--only {images}/gone.csv: no such file",
-    ),
-    "an existing output": (
-        lambda images, out: predict(images, images, out=images / "benign" / "benign00.png", work=Work(jobs=1)),
-        "benign00.png: exists already; use `overwrite` or another `out`",
-        ("predict", "{images}", *IMAGES, "--out", "{images}/benign/benign00.png"),
-        "benign00.png: exists already; use --overwrite or another --out",
-    ),
-    "a stain": (
-        lambda images, out: stain_images([images], out=out, stain="sepia"),
-        "`stain` sepia: no such method; choose one of macenko",
-        ("stain", "{images}", *OUT, "--stain", "sepia"),
-        "--stain sepia: no such method; choose one of macenko",
-    ),
-}
-"""Mistake to: made in Python, what it says, made on the command line, what that says."""
-
-
-@pytest.mark.parametrize("mistake", PAIRS)
-def test_one_mistake_in_python_and_on_the_command_line(mistake, tissue, tmp_path, request):
-    made, said, words, shown = PAIRS[mistake]
-    places = {"images": tissue, "out": tmp_path / "out"}
-    message = refused(lambda: made(**places))
-    assert said.format(**places) in message if "{images}" in said else said in message
-    assert "--" not in message
-    if not shown:
-        return
-    run = request.getfixturevalue("cli")
-    code, _, err = run(*(str(word).format(**places) for word in words))
-    assert code == 2
-    assert f"error: {shown.format(**places)}" in err or shown.format(**places) in err.splitlines()[-1]
-    assert "`" not in err
-
-
-def test_functions_say_their_own_names(tmp_path):
-    import numpy as np
-
-    assert refused(lambda: norm_pool(np.ones((2, 3)), p=0)) == "`p` 0: give a finite exponent of at least 1"
-    assert "`pool` 0.0" in refused(lambda: FeaturizeSettings(pool=0.0))
-    path = tmp_path / "p.csv"
-    path.write_text("image_id,label,predicted\na,x,x\nb,y,y\n", encoding="utf-8")
-    (table,) = read_predictions(path)
-    assert refused(lambda: aggregate(table, rule="mean")).startswith("`rule` mean: no such rule")
-    assert refused(lambda: TwoClassView(rule="mean")).startswith("`rule` mean: choose one of")
-    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassView(rule="mean")).result).startswith(
-        "`rule` mean: choose one of"
-    )
-    said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")).result)
-    assert said.startswith("`rules` mean: choose one of")
-
-
-def test_what_is_logged(tissue, cli, caplog):
-    with caplog.at_level(logging.INFO, "bchisto"):
-        ImageSelection(tissue).read()
-    assert "detected as dataset folder" in caplog.text
-    code, _, err = cli("data", "list", "--images", tissue)
-    assert code == 0
-    assert "detected as dataset folder" in err
+@pytest.mark.parametrize(
+    ("made", "said", "words", "shown"),
+    [
+        (
+            lambda images: FeaturizeSettings(batch_size=0),
+            "`batch_size` 0: give at least 1",
+            ("featurize", "--images", "{images}", "--out", "{images}/x", "--batch-size", 0),
+            "--batch-size 0: give at least 1",
+        ),
+        (
+            lambda images: predict(images, images, out=images / "benign" / "benign00.png", work=Work(jobs=1)),
+            "benign00.png: exists already; use `overwrite` or another `out`",
+            ("predict", "{images}", "--images", "{images}", "--out", "{images}/benign/benign00.png"),
+            "benign00.png: exists already; use --overwrite or another --out",
+        ),
+    ],
+)
+def test_one_mistake_in_python_and_on_the_command_line(made, said, words, shown, tissue, cli):
+    with pytest.raises((InputError, OutputError), match=re.escape(said)):
+        made(tissue)
+    code, _, err = cli(*(str(word).format(images=tissue) for word in words))
+    assert (code, shown in err, "`" in err) == (2, True, False), err
 
 
 def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
@@ -291,12 +205,3 @@ def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
     assert code == 1
     assert err.splitlines()[:2] == ["warning: give `images`", "warning: give --images"]
     assert "unexpected ValueError: no `images`; this is a bug" in err
-
-
-def test_findings_are_printed_with_flags(tissue, cli):
-    found = [f.message for f in read_dataset(tissue, classes=["benign", "malignant", "other"]).findings]
-    assert "`classes` names other, which no image has" in found
-    for json_ in ((), ("--json",)):
-        _, out, _ = cli("data", "check", "--images", tissue, "--classes", "benign,malignant,other", *json_)
-        assert "--classes names other, which no image has" in out
-        assert "`classes`" not in out

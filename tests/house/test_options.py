@@ -7,12 +7,11 @@ import re
 from pathlib import Path
 
 import bchisto
-import click
 import pytest
 from bchisto.apps.explain import ExplainSettings
 from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice
-from bchisto.cli import _BESIDE, _COMMANDS, cli
+from bchisto.cli import cli
 from bchisto.core import declared_options, from_options
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection
@@ -20,29 +19,13 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
+from command_line import commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent
 
 
-def commands(group=None, path=""):
-    """Yield (name, command) of every command, also of those in groups."""
-    named = (
-        [
-            (name, getattr(importlib.import_module(f"bchisto.commands.{_BESIDE.get(name, name)}"), name))
-            for name in _COMMANDS
-        ]
-        if group is None
-        else group.commands.items()
-    )
-    for name, command in named:
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", command
-
-
-EVERY = dict(commands())
+EVERY = {" ".join(words): command for words, command in commands()}
 
 
 IMAGES = ("--images", "x")

@@ -3,10 +3,7 @@
 import csv
 import importlib.util
 import json
-import os
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import h5py
@@ -15,7 +12,6 @@ import pytest
 from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
 from conftest import need, write_tissue
-from PIL import Image
 from torch_folders import write_dinov2
 
 pytestmark = pytest.mark.slow
@@ -121,33 +117,6 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
         assert (code, "the same weights, but their JSON differs (std 0.5 0.5 0.5 -> 0.25" in said) == (2, True)
     finally:
         sidecar.write_text(said_before)
-
-
-@pytest.mark.parametrize("kind", ["hub", "onnx", "timm"])
-def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, start, cli, tmp_path):
-    many = tmp_path / "many"
-    for copy in range(6):
-        for path in sorted(tissue.rglob("*.png")):
-            target = many / path.parent.name / f"{copy}-{path.name}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.roll(np.array(Image.open(path)), copy * 7, axis=0)).save(target)
-    options = ["--images", many, "--encoder", networks[kind], "--augmentations", 6, "--crops", 4, *VIEW]
-    options += ["--weights", "random"] if kind == "timm" else []
-    process = start("featurize", "--out", tmp_path / "killed", *options, start_new_session=True)
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline:
-        if list((tmp_path / "killed").rglob("*.parts/*.npz")):
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-        time.sleep(0.002)
-    process.communicate()
-    assert not list((tmp_path / "killed" / "features").glob("*.h5"))
-    for extra in (("--shard", "1/2"), ("--shard", "2/2"), ()):
-        code, _, said = cli("featurize", "--out", tmp_path / "killed", *options, *extra)
-        assert code == 0, said
-    assert cli("featurize", "--out", tmp_path / "whole", *options)[0] == 0
-    (whole,) = (tmp_path / "whole" / "features").glob("*.h5")
-    assert (tmp_path / "killed" / "features" / whole.name).read_bytes() == whole.read_bytes()
 
 
 def test_bad_input_is_one_line(networks, tissue, cli, tmp_path):

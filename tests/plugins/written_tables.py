@@ -24,6 +24,12 @@ def table(folder, kind, rows, merge=()):
     return path
 
 
+def rows_of(path):
+    """Return the rows of a CSV file, each a dict."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
 def listed(cli, *arguments):
     """Return the rows that ``data list`` prints, by the name of the image, and what it says."""
     code, out, err = cli("data", "list", "--images", *arguments)

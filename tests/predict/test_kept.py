@@ -1,6 +1,5 @@
 """What an interrupted prediction keeps: one image's prediction by its key, whatever else is predicted beside it."""
 
-import csv
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, predict
 from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
 from PIL import Image
+from written_tables import rows_of as rows
 
 
 @dataclass
@@ -91,11 +91,6 @@ def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, capl
     assert read_kept(tmp_path) == {}
     keep(tmp_path / "none", {"f" * 64: "a.png: cannot be decoded"})
     assert not (tmp_path / "none").exists()
-
-
-def rows(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def spoil(path):

@@ -1,6 +1,5 @@
 """What predict says beside probabilities: which images trained, and what is called at an operating point."""
 
-import csv
 import json
 
 import numpy as np
@@ -14,13 +13,9 @@ from bchisto.evaluate.report import write_evaluation
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
 from PIL import Image
+from written_tables import rows_of as rows
 
 VIEW = TwoClassView(sensitivities=(0.8,))
-
-
-def rows(path):
-    with path.open(newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +12,7 @@ from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
 from bchisto_tiny import tiny_weights
 from PIL import Image
+from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
 
@@ -20,11 +20,6 @@ PAIR = "boost/3-lightgbm"
 @pytest.fixture
 def model(boosted):
     return boosted / PAIR / "model.bchisto"
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 def by_id(record, image, *, crop_seed):
@@ -138,8 +133,7 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 
     tiny_weights(tmp_path / "other.weights.h5", seed=1)
     with pytest.raises(
-        WeightsError,
-        match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`',
+        WeightsError, match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`'
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     tiny_weights(tmp_path / "same.weights.h5", seed=0)

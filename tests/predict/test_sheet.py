@@ -1,7 +1,6 @@
 """The sheet of a prediction: what stands on it, that it holds what it needs, and that it works in a browser."""
 
 import base64
-import csv
 import hashlib
 import html
 import re
@@ -15,6 +14,7 @@ from bchisto.core import InputError, OutputError
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
+from written_tables import rows_of as rows
 
 RULE = {
     "below": 0.6, "share": 0.2, "calibrated": True, "unit": "image",
@@ -22,11 +22,6 @@ RULE = {
     "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
 }  # fmt: skip
 EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module")

@@ -78,13 +78,7 @@ STRANGE = {
     "weights as a number": (store(weights=3), "do not fit (its weights are not text)"),
     "no hash of the weights": (store(weights_sha256=None), "do not fit (weights_sha256 is not text)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
-    "models of other descriptors": (arrays(features=lambda a: a + 1), "take 17 features, tiny makes 16"),
-    "a temperature that turns the classes round": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
     "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
-    "a threshold of 400 digits": (
-        said(two_class={"positive": ["malignant"], "rule": "sum", "thresholds": [10**400], "wanted": []}),
-        "positive classes with thresholds",
-    ),
     "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
     "a schema that is true": (said(schema_version=True), "its manifest has no schema version"),
     "a schema of -1": (said(schema_version=-1), "its manifest has no schema version"),

@@ -18,7 +18,7 @@ from bchisto.apps.check import check_protocols, choose_records, fit_views, fitti
 from bchisto.cli import cli as command_line
 from bchisto.core.jobs import Work
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
-from bchisto.encoders import EncoderChoice, encoder_facts
+from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, images_per_block
 from conftest import need, write_tissue
 from miniatures import write_inbreast
@@ -168,13 +168,6 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli):
     assert {one["view"] for one in found["planned_views"]} == {"1.0:120", "1.0:200"}
 
 
-def test_folders_of_parts_are_the_protocol_too(tmp_path, cli):
-    for part in ("train", "test"):
-        write_tissue(tmp_path / "images" / part, per_class=4, seed=len(part))
-    code, out, err = cli("data", "check", "--images", tmp_path / "images", "--no-copies", *TINY)
-    assert (code, out.splitlines()[-1]) == (0, "bchisto boost --out run --folds folder"), err
-
-
 def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
     """Neither a split that tests one class, nor patients taken for sites, nor folds of patients of one class each."""
     code, out, _ = cli("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
@@ -202,16 +195,6 @@ def test_a_column_that_splits_known_patients_is_not_recommended(tmp_path, cli):
     assert code == 0, err
     assert "site:ward" in out
     assert "site" not in out.split("NEXT\n")[1]
-
-
-def test_a_class_of_one_image_is_a_finding(tmp_path, cli):
-    write_tissue(tmp_path / "t", per_class=4)
-    (first, *_) = sorted((tmp_path / "t").iterdir())
-    for image in sorted(first.iterdir())[1:]:
-        image.unlink()
-    code, out, _ = cli("data", "check", "--images", tmp_path / "t", "--no-copies", *TINY)
-    assert (code, "NEXT" in out) == (1, False)
-    assert f"({first.name}: 1, " in " ".join(out.split())
 
 
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
@@ -282,15 +265,6 @@ def test_disk_is_that_of_the_numbers_in_the_stores(tmp_path):
     one = preflight(tmp_path / "t", settings=found.requested, work=Work(jobs=1)).estimate
     start = 2 * cost.seconds - one.seconds  # which processes share
     assert 0 < start < 60
-
-
-def test_what_is_known_of_a_network_is_what_it_is(tmp_path):
-    from bchisto.encoders import cached_encoder
-
-    choice = EncoderChoice("mobilenetv2")
-    encoder = cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
-    assert encoder_facts(choice).dim == encoder.dim == 1280
-    assert encoder_facts(EncoderChoice("mobilenetv2", ("block_1_expand",))).dim is None
 
 
 def test_timed_here_and_now(tissue):
@@ -386,15 +360,6 @@ def test_options_that_were_given_go_on_to_the_next_command(tissue, cli, tmp_path
     assert (options["dataset"], options["views"], options["stain"]) == ("folder", ("1.0:64",), "none")
     assert (options["mode"], options["jobs"], options["augmentations"]) == ("dense", 3, 50)
     assert boost == "bchisto boost --out run --folds 3 --group-by none"
-
-
-def test_an_error_of_the_reader_comes_first(tissue, tmp_path, cli):
-    (tmp_path / "m.csv").write_text(f"path,label\n{tissue}/benign/benign00.png,a\nno.png,b\n")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", *TINY)
-    assert code == 1
-    assert (
-        out.split("\nNEXT\n")[1].strip().startswith(f"bchisto data check --images {tmp_path / 'm.csv'} --encoder convs")
-    )
 
 
 def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):

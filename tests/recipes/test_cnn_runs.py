@@ -1,6 +1,5 @@
 """The CNN systems for patches of tissue, run quickly on a miniature in the true layout and on real images."""
 
-import csv
 import json
 import shutil
 
@@ -11,13 +10,9 @@ from bchisto.core import InputError, MissingInputError, SettingsConflictError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import evaluate
 from bchisto.evaluate.report import write_evaluation
+from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module")

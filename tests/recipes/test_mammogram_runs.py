@@ -1,6 +1,5 @@
 """The CNN systems for mammograms, run quickly on miniatures in the true layouts."""
 
-import csv
 import json
 from importlib.resources import files
 
@@ -14,13 +13,9 @@ from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
 from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
+from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
-
-
-def rows(path):
-    with path.open() as handle:
-        return list(csv.DictReader(handle))
 
 
 @pytest.fixture(scope="module")

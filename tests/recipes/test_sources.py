@@ -182,6 +182,7 @@ def test_parameters_are_counted(tmp_path):
     assert [(figure.published, round(figure.obtained, 1)) for figure in fewer.figures] == [(5, 6.0), (100, 56.9)]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_it_times_and_indexes_once(shared, tmp_path, cli):
     """A small network in the place of the three, on real patches."""
     content = yaml.safe_load((files("bchisto.apps.recipes") / "idc-patches.yaml").read_text(encoding="utf-8"))

@@ -35,10 +35,7 @@ def test_is_closed_with_what_went_wrong(tmp_path, error, status):
 
 
 def test_two_commands_at_once_are_both_kept(tmp_path):
-    with (
-        record_run(tmp_path, command="featurize", config={}),
-        record_run(tmp_path, command="boost", config={}),
-    ):
+    with record_run(tmp_path, command="featurize", config={}), record_run(tmp_path, command="boost", config={}):
         pass
     assert [entry["command"] for entry in records(tmp_path)] == ["featurize", "boost"]
     assert {entry["status"] for entry in records(tmp_path)} == {"ok"}
@@ -70,10 +67,7 @@ def test_config_that_does_not_fit(tmp_path):
 
 
 def test_differences_in_words():
-    old, new = (
-        {"crops": 20, "layers": ["a"], "gone": "x" * 80},
-        {"crops": 10, "layers": ["a", "b"], "more": True},
-    )
+    old, new = ({"crops": 20, "layers": ["a"], "gone": "x" * 80}, {"crops": 10, "layers": ["a", "b"], "more": True})
     assert set(differences(old, new)) == {"crops", "layers", "gone", "more"}
     assert (
         describe_differences(old, new)

@@ -132,10 +132,7 @@ def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
         (np.full((50, 50, 3), 255, np.uint8), "0 tissue pixels, at least 100 needed"),
         (np.zeros((50, 50, 3), np.uint8), "0 tissue pixels, at least 100 needed"),
         (np.full((50, 50, 3), 120, np.uint8), "0 tissue pixels, at least 100 needed"),
-        (
-            np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1),
-            "one colour line",
-        ),
+        (np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1), "one colour line"),
     ],
 )
 def test_too_little_tissue_is_a_named_condition(image, message):
