@@ -1,11 +1,13 @@
 """What a refusal advises is possible and true, and leads on: where it names an option, the option is tried."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
 import pickle
 import re
+import shlex
 import tarfile
 import zipfile
 
@@ -61,9 +63,9 @@ def embeddings(path, owners, *, seed=0):
 # --- folds -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folds", ["2", "10", "60/20/20"])
-def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds):
-    lonely = "Lobular carcinoma"
+@pytest.mark.parametrize("folds", ["2", "3", "10", "60/20/20"])
+@pytest.mark.parametrize("lonely", ["pos", "Lobular carcinoma"])
+def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds, lonely):
     owners = [("neg", f"P{n % 6}") for n in range(24)] + [(lonely, "Q1")] * 5
     file = embeddings(tmp_path / "set.npz", owners)
     code, _, err = cli("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds)
@@ -80,6 +82,20 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, folds):
     both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
     code, _, err = cli("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
     assert code == 0, err
+
+
+def test_data_check_says_the_same_of_a_class_of_one_patient(tmp_path, cli, trained):
+    lines = ["path,label,patient"]
+    for index in range(4):
+        lines += [f"{trained}/pictures/calm/calm{index}.png,calm,P{index}"]
+        lines += [f"{trained}/pictures/wild/wild{index}.png,wild,Q9"]
+    (tmp_path / "set.csv").write_text("\n".join(lines))
+    code, out, err = cli("data", "check", "--images", tmp_path / "set.csv", "--no-copies")
+    text = " ".join((out + err).split())
+    assert code == 1
+    assert "all 4 images of class wild are of one patient" in text
+    assert "add images of a second patient with class wild" in text
+    assert "use fewer" not in text
 
 
 @pytest.mark.parametrize(
@@ -102,7 +118,7 @@ def test_other_folds_that_are_suggested_can_be_drawn(tmp_path, cli, owners, fold
     assert code == 0, err
 
 
-@pytest.mark.parametrize("folds", ["rakhlin10", "site:hospital", "LIST", "ONE"])
+@pytest.mark.parametrize("folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"])
 def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, trained, folds):
     lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
     names = [f"{label}/{label}{n}.png" for label in ("calm", "wild") for n in range(4)]
@@ -120,7 +136,6 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, train
     assert code == 0, err
 
 
-@pytest.mark.slow
 def test_a_test_list_of_a_whole_class(tmp_path, cli, trained):
     (tmp_path / "test.csv").write_text("image_id\n" + "".join(f"wild/wild{n}.png\n" for n in range(4)))
     options = ("--folds", "none", "--test-list", tmp_path / "test.csv", "--network", "speck", "--weights", "random")
@@ -198,6 +213,19 @@ OTHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("layers.h5", _h5(features=np.zeros((14, 1, 768), np.float32)), "(14, 1, 768)"),
+    ("pathmnist.npz", _npz(train_images=PIXELS), "train_images"),
+    ("bag.npy", _npy(), "embeddings as .npz"),
+    ("bag.csv", b"id,f0,f1\na,1,2\n", ".npz and .h5"),
+    ("pcam.h5", _h5(x=PIXELS), "HDF5"),
+])  # fmt: skip
+def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    code, _, err = cli("boost", "--features", tmp_path / name, "--folds", "2", "--out", tmp_path / "run")
+    assert (code, name in err, words in err, "Traceback" in err) == (2, True, True, False), err
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained, name):
     content, what = OTHERS[name]
@@ -216,6 +244,14 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained,
         assert (code, f"error: {file}: not {wanted}, but {what}" in error_of(err)) == (2, True), err
         assert "CSV UTF-8" not in err
         assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if not name.endswith((".h5", ".npz"))])
+def test_what_a_file_is_that_is_given_as_features(tmp_path, cli, name):
+    content, what = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    code, _, err = cli("boost", "--features", tmp_path / name, "--out", tmp_path / "run", *BOOST)
+    assert (code, f"not a file of embeddings (.npz, .h5), but {what}" in error_of(err)) == (2, True), err
 
 
 def test_an_array_becomes_embeddings_as_the_refusal_writes(tmp_path, cli):
@@ -311,3 +347,33 @@ def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, cli, trained, comm
     }[command]
     code, _, err = cli(command, *arguments, "--out", long)
     assert (code, "File name too long; give a shorter name" in error_of(err)) == (2, True), err
+
+
+def test_a_trial_of_one_class_says_why(tmp_path, cli, trained):
+    code, _, err = cli("trial", "--images", trained / "pictures" / "calm", "--out", tmp_path / "run")
+    assert code == 2
+    assert "no image has a label, so nothing can be trained on them; put the images into a folder" in error_of(err)
+
+
+@pytest.mark.parametrize("extra", ["dask", "excel", "onnx", "openvino", "serve", "staintools", "torch"])
+def test_what_installs_an_extra_names_packages_and_not_bchisto(extra):
+    from bchisto.core import how_to_install
+
+    words = shlex.split(how_to_install(extra))
+    assert words[:2] == ["pip", "install"]
+    assert not any(word.startswith("bchisto") for word in words)
+
+
+def test_no_kind_is_mistaken_for_another(tmp_path, cli, trained):
+    """A manifest, whatever its first column is called, is no other kind of file."""
+    picture = trained / "pictures" / "calm" / "calm0.png"
+    for header, row in (
+        ("path,label,p_note", f"{picture},calm,1"),
+        ("image_id,p_x,path", f"PK1,2,{picture}"),
+        ("PK,path", f"1,{picture}"),
+    ):
+        with (tmp_path / "set.csv").open("w", newline="") as handle:
+            csv.writer(handle).writerows([header.split(","), row.split(",")])
+        code, out, err = cli("data", "list", "--images", tmp_path / "set.csv")
+        assert code == 0, err
+        assert "calm0" in out or "PK1" in out

@@ -12,6 +12,9 @@ from PIL import Image
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
 JOINED, CLEAR = "3 grey pages are taken for red, green and blue", "its alpha channel is 0 everywhere"
 BLANK = "so that it shows nothing"
+NETWORK = (
+    "--network", "speck", "--patches", "sliding:48:0.5", "--epochs", 1, "--folds", 2, "--no-validation", "--jobs", 1,
+)  # fmt: skip
 
 
 def said(err, text):
@@ -70,8 +73,16 @@ def test_an_older_cache_of_headers_is_not_read(cli, paged, tmp_path):
     assert_paged(*cli("featurize", *options)[::2])
 
 
-def test_pages_are_named_with_new_images(cli, paged, boosted, tmp_path):
+@pytest.mark.slow
+def test_pages_are_named_by_finetune(cli, paged, tmp_path):
+    assert_paged(*cli("finetune", "--images", paged, "--out", tmp_path / "run", *NETWORK)[::2])
+
+
+def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
     assert_paged(*cli("predict", boosted, "--images", paged, "--out", tmp_path / "p.csv")[::2])
+    words = ("--method", "map", "--out", tmp_path / "why")
+    assert_paged(*cli("explain", boosted_maps, "--images", paged / "Krebs", "--images", paged / "Adenom",
+                      *words)[::2])  # fmt: skip
     words = ("stain", paged / "Krebs", paged / "Adenom", "--out", tmp_path / "stained", "--skip-errors")
     assert_paged(*cli(*words)[::2], expected=1)  # Macenko's method leaves out the grey ones
 
@@ -134,22 +145,25 @@ def test_featurize_and_boost_name_pictures_without_content(cli, empty, tmp_path,
     assert "Of the 18 images, 6 show nothing" in report.read_text()
 
 
-def test_new_pictures_without_content_are_named(cli, empty, boosted, page, tmp_path):
+def test_new_pictures_without_content_are_named(cli, empty, boosted, boosted_maps, page, tmp_path):
     pictures = [word for path in sorted(empty.rglob("*.*")) if path.name in EMPTY for word in ("--images", path)]
     code, _, err = cli("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
     assert code == 0, err
     (line,) = said(err, BLANK)
     assert "and 3 more" in line
+    code, _, err = cli("explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why")
+    assert code == 0, err
+    first, last = said(err, BLANK)
+    assert last == f"{first} (5 more such warnings; -v prints them)"
     page.add("white.png", (empty / "0" / "white.png").read_bytes())
     assert [line for line in page.wait()["white.png"]["notes"] if BLANK in line]
 
 
 @pytest.mark.slow
-def test_explain_names_pages_and_pictures_without_content(cli, paged, empty, boosted_maps, tmp_path):
-    folders = [word for root in (paged, empty) for path in sorted(root.iterdir()) for word in ("--images", path)]
-    code, _, err = cli("explain", boosted_maps, *folders, "--method", "map", "--out", tmp_path / "why")
-    assert_paged(code, err)
-    assert said(err, BLANK)
+def test_finetune_names_pictures_without_content(cli, empty, tmp_path):
+    code, _, err = cli("finetune", "--images", empty, "--out", tmp_path / "run", *NETWORK)
+    assert code == 0, err
+    assert len(said(err, BLANK)) == 1
 
 
 def test_tissue_and_specks_have_content(cli, tmp_path):
@@ -208,6 +222,27 @@ def test_the_same_pixels_in_other_files_are_findings(cli, twice):
     )
 
 
+@pytest.mark.parametrize("stain", ["none", "macenko"])
+def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path, stain):
+    code, _, err = cli("featurize", "--images", twice, "--out", tmp_path / "run", *TINY, "--stain", stain)
+    told = [err]
+    assert code == 0, err
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1)
+    told.append(err)
+    assert code == 0, err
+    for err in told:
+        one, two = sorted(said(err, "the same pixels as other images"))
+        assert "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one" in one
+        assert f"T/loose.png, T/packed.tiff, T/w.png: the same pixels as other images in another file, {OTHER}" in two
+
+
+@pytest.mark.slow
+def test_finetune_names_the_same_pixels(cli, twice, tmp_path):
+    code, _, err = cli("finetune", "--images", twice, "--out", tmp_path / "run", *NETWORK)
+    assert code == 0, err
+    assert len(said(err, "the same pixels as other images")) == 2
+
+
 def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "a.png")
     Image.fromarray(he_image).save(tmp_path / "b.tif")
@@ -217,3 +252,20 @@ def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     findings = [finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]]
     assert [(finding["level"], finding["file"]) for finding in findings] == [("note", "b.tif"), ("warning", "c.tif")]
     assert "but of group 2, not 1" in findings[1]["message"]
+
+
+def test_pictures_that_are_all_the_same_do_not_pass_in_silence(cli, tmp_path):
+    """Of 24 white pictures nothing can be learnt, whatever the number right."""
+    for number in range(24):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (96, 96), "white").save(path, dpi=(100 + number, 100))
+    code, out, _ = cli("data", "check", "--images", tmp_path / "images")
+    assert code == 1
+    assert "24 images, 47 findings" in out
+    code, _, err = cli("featurize", "--images", tmp_path / "images", "--out", tmp_path / "run", *TINY)
+    assert code == 0, err
+    assert len(said(err, BLANK)) == 1
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 3, "--head", "logistic", "--jobs", 1)
+    assert "and 21 more: white, black" in err
+    assert "and 9 more: the same pixels as other images in another file, but labelled b, not a" in err

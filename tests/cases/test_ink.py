@@ -1,7 +1,6 @@
 """Ink, black and single-coloured areas beside tissue: the same tissue gets the same colours with and without them."""
 
 import csv
-import functools
 import io
 import json
 import shutil
@@ -104,11 +103,8 @@ def rows_of(folder):
         return {row["image"]: row for row in csv.DictReader(handle)}
 
 
-@pytest.mark.parametrize(
-    ("stain", "quality"),
-    [("macenko", 80), *(pytest.param(*one, marks=pytest.mark.slow)
-                        for one in (("macenko", None), ("macenko-robust", None), ("macenko-robust", 80)))],
-)  # fmt: skip
+@pytest.mark.parametrize("quality", [None, 80])
+@pytest.mark.parametrize("stain", ["macenko", pytest.param("macenko-robust", marks=pytest.mark.slow)])
 def test_tissue_beside_them_gets_the_colours_that_it_had(cli, clean, tmp_path, stain, quality):
     before = {name: save(tmp_path / "in" / f"{name}.png", change(clean), quality) for name, change in KINDS.items()}
     reference = save(tmp_path / "in" / "clean.png", clean, quality)
@@ -192,13 +188,10 @@ def blots(rng):
     return np.clip(np.stack(noise, axis=2), 0, 2) + 0.1
 
 
-tissue_of = functools.cache(make_tissue)
-
-
 def write_set(folder, number, change):
     """Twelve images of two classes; those below `number` are changed."""
     for index in range(12):
-        image = tissue_of(("Benign", "Invasive")[index % 2], seed=5, index=index + 1, size=(96, 96))
+        image = make_tissue(("Benign", "Invasive")[index % 2], seed=5, index=index + 1, size=(96, 96))
         target = folder / ("a", "b")[index % 2] / f"{index:02}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(change(image, np.random.default_rng(index)) if index < number else image).save(target)
@@ -233,7 +226,12 @@ def pen(image, rng):
 
 @pytest.mark.parametrize(
     ("number", "stain", "expected"),
-    [(12, "macenko", 0), (12, "macenko-published", 1), (1, "macenko-published", 0), (2, "macenko-published", 1)],
+    [
+        (12, "macenko", 0),
+        (12, "macenko-published", 1),
+        (1, "macenko-published", 0),
+        (2, "macenko-published", 1),
+    ],
 )
 def test_a_tenth_of_doubtful_images_is_a_finding(cli, tmp_path, number, stain, expected):
     write_set(tmp_path / "set", number, pen)
@@ -268,7 +266,6 @@ def test_featurize_and_predict_name_them(cli, tissue, tiny_options, tmp_path):
     assert text.replace("images", "1 image", 1) in err
 
 
-@pytest.mark.slow
 def test_real_tissue_is_not_ink(shared, tmp_path):
     from bchisto.stains import foreign_pixels
 

@@ -20,7 +20,8 @@ def images(root, *, folder="", suffix=".png", count=8):
     return tree(root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("csv", ".png"), ("UTF-16", ".tif"), ("xlsx", ".JPG")])
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "tabs", "UTF-16", "xlsx"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".JPG"])
 def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, kind, suffix):
     root = images(tmp_path, suffix=suffix)
     rows = [(f"im{n:02d}", "ab"[n % 2], f"P{n // 2}", "0,5", "xy"[n // 4]) for n in range(8)]
@@ -166,6 +167,17 @@ def test_paths_that_fit_two_files_are_refused(tmp_path, cli):
     assert code == 1
     assert "t.csv:2: there is no file" in out
     assert "of this name; add the suffix" in out
+
+
+def test_the_case_of_ids_without_suffix(shared, tmp_path, cli):
+    root = images(tmp_path, suffix=".tif", count=24)
+    path = tmp_path / "c16.csv"
+    path.write_text((shared / "data" / "cases" / "c16_ids_without_suffix.csv").read_text())
+    found, _ = listed(cli, root, "--labels", path)
+    labels = {row["id"]: row["label"] for row in csv.DictReader(path.read_text().splitlines())}
+    assert {name.removesuffix(".tif"): row["label"] for name, row in found.items()} == labels
+    code, out = checked(cli, path)
+    assert (code, f"--images {root} with --labels {path}" in out) == (1, True)
 
 
 @pytest.mark.parametrize("folder", ["train_images", "Training Set", "x/y"])

@@ -26,6 +26,19 @@ def table(folder, column, names):
 SLIDES = [f"TCGA-A{patient}-A0S{patient}-01{'AZ'[patient % 2]}-00-DX{n}" for patient in range(3) for n in (1, 2)]
 
 
+def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
+    path = shared / "data" / "cases" / "c11_tcga_slides.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    tree(tmp_path, *(row["path"] for row in rows))
+    (tmp_path / "m.csv").write_bytes(path.read_bytes())
+    groups, err = listed(cli, tmp_path / "m.csv")
+    assert groups == {row["path"]: row["slide_id"][:12] for row in rows}
+    assert (
+        "TCGA barcodes name the patient by their first 12 characters: 12 patients of 24 slides, such as TCGA-ZZ-0000 of"
+        in err
+    )
+
+
 @pytest.mark.parametrize("column", ["slide_id", "slide", "case_id", "patient"])
 @pytest.mark.parametrize("written", [
     str, str.lower, "{}.svs".format, lambda name: name.replace("-", "_"), "{}.3f2504e0-4f89".format,

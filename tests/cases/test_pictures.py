@@ -549,6 +549,30 @@ def labelled(root, made):
     return root
 
 
+def test_features_are_those_of_a_twin(tmp_path, cli, tiny_options):
+    """Of every way to store one picture; each has the name of its twin, from which the crops follow."""
+    import h5py
+
+    made = {**CHANNELS, **PLAIN, **{name: data for name, (data, shown) in HIDDEN.items() if shown is RGB},
+            "BMP": BMP_WEBP["BMP"][0], "WebP": BMP_WEBP["WebP"][0]}  # fmt: skip
+    dicom(tmp_path / "a.dcm", RGB)
+    made["DICOM"] = (tmp_path / "a.dcm").read_bytes()
+    # the picture of each differs, since bchisto uses equal files once
+    twins = {name: pictures.png(RGB, depth=8, colour=2, before=[(b"tEXt", b"n\0" + name.encode())]) for name in made}
+    features = []
+    for name, files in (("odd", made), ("twin", twins)):
+        images, run = labelled(tmp_path / name, files), tmp_path / f"{name}-run"
+        code, _, err = cli("featurize", "--images", images, "--out", run, "--stain", "none", *tiny_options)
+        assert code == 0, err
+        (path,) = (run / "features").glob("*.h5")
+        with h5py.File(path) as file:
+            arrays = []
+            file.visititems(lambda _, node, to=arrays: to.append(node[:]) if getattr(node, "ndim", 0) >= 2 else None)
+            features.append(max(arrays, key=lambda array: array.size))
+    np.testing.assert_array_equal(*features)
+    assert len(features[0])
+
+
 def test_the_check_names_each_kind_once(tmp_path, cli):
     made = {**{f"c {name}": data for name, data in CHANNELS.items()}, **{f"h {n}": d for n, (d, _) in HIDDEN.items()},
             "p1": saved(RGB, "PNG", icc_profile=old_profile("Adobe RGB")), **PLAIN}  # fmt: skip
@@ -572,6 +596,19 @@ def test_what_is_read_as_it_was_meant_is_a_note(tmp_path, cli):
     assert code == 0, out
     for text in (READ_AS_RGB, "alpha channel is 0 everywhere", "has a colour profile (Scanner)"):
         assert [line[:4] for line in out.splitlines() if text in line] == ["note"]
+
+
+def test_the_check_refuses_stacks_by_name(tmp_path, cli):
+    root = labelled(tmp_path / "in", {name: data for name, (data, _) in REFUSED.items()})
+    code, out, err = cli("data", "check", "--images", root, "--no-copies", "--json")
+    assert code == 1
+    for name in REFUSED:
+        assert f"{name}.tif" in out, name
+    code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", "--stain", "none", "--encoder", "tiny",
+                       "--weights", "random")  # fmt: skip
+    assert code == 2
+    assert len(err.strip().splitlines()) <= 2
+    assert "save" in err
 
 
 def test_the_cases_have_their_twins(shared):

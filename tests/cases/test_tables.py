@@ -1,5 +1,6 @@
 """What spreadsheets do to tables, in every reader of tables: joined and said, or refused by name; never lost unsaid."""
 
+import csv
 import json
 import zipfile
 from datetime import datetime
@@ -9,6 +10,7 @@ import pytest
 from sample_trees import tree
 from written_tables import checked, listed, table
 
+KINDS = ("csv", "semicolons", "tabs", "UTF-16", "xlsx")
 THREE = ("semicolons", "xlsx")
 """One of each way of reading."""
 NAMES = tuple(f"{n}.png" for n in range(8))
@@ -34,7 +36,11 @@ def evaluated(cli, path, out):
     ("labels", "classes", "said"),
     [
         ("0 0.0 1 1.0 0 0.0", {"0": 4, "1": 2}, "one class in several spellings: 0 (2 images), 0.0 (2 images)"),
-        ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "named 1, the whole number"),
+        (
+            "0.0 0.0 1.0 1 0.0 1.0",
+            {"0": 3, "1": 3},
+            "named 1, the whole number",
+        ),
         ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
         ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
         ("-1 -1.0 1 1.00 1 -1", {"-1": 3, "1": 3}, "named -1"),
@@ -55,7 +61,7 @@ def test_texts_that_are_no_numbers_stay_apart(tmp_path, cli):
     assert len({row["label"] for row in rows.values()}) == 8
 
 
-@pytest.mark.parametrize("kind", ["xlsx"])
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "xlsx"])
 @pytest.mark.parametrize("predicted", ["predicted", "p_0 p_1", "p_0.0 p_1.0"])
 @pytest.mark.parametrize("labels", ["0.0 0.0 1.0 1.0 1.0 0.0", "0 0.0 1.0 1 1 0"])
 def test_numbers_in_predictions(tmp_path, cli, kind, predicted, labels):
@@ -89,6 +95,24 @@ def embeddings(tmp_path):
 
 
 BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("two", "said"),
+    [(("0", "0.0", "1", "1.0"), "0 (3 images), 0.0 (3 images)"), (("0", "0\u200b", "1", "\u00a01"), "nobody sees")],
+)
+def test_labels_beside_embeddings(tmp_path, cli, embeddings, kind, two, said):
+    rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
+    path = table(tmp_path, kind, [("slide_id", "label"), *rows])
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    assert code == 0, err
+    (predictions,) = (tmp_path / "run").rglob("predictions.csv")
+    with predictions.open() as file:
+        found = list(csv.DictReader(file))
+    assert {row["label"] for row in found} == {"0", "1"}
+    assert {"p_0", "p_1"} <= set(found[0])
+    assert said in err
 
 
 # what nobody sees
@@ -209,7 +233,7 @@ def test_merged_cells_are_filled(tmp_path, cli):
     assert "7 cells that are merged with the one above have its value" in err
 
 
-@pytest.mark.parametrize("kind", ["UTF-16"])
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "UTF-16"])
 @pytest.mark.parametrize("column", ["label", "patient"])
 @pytest.mark.parametrize("blocks", ["A..B..C.", "A...B...", "A.B.C.D.", "A..BC.D."])
 def test_exports_of_merged_cells(tmp_path, cli, kind, column, blocks):
@@ -226,6 +250,16 @@ def test_exports_of_merged_cells(tmp_path, cli, kind, column, blocks):
 def test_tables_that_lack_some_labels_are_no_such_exports(tmp_path, cli, labels):
     _, out = checked(cli, manifest(tmp_path, "csv", [sign.strip(".") for sign in labels]))
     assert "only the first row" not in out
+
+
+def test_merged_cells_of_predictions_and_labels(tmp_path, cli, embeddings):
+    rows = [(f"i{n}", "ab"[n // 3] if n % 3 == 0 else "", "ab"[n // 4]) for n in range(6)]
+    path = table(tmp_path, "xlsx", [("image_id", "label", "predicted"), *rows], merge=[(1, 2, 4), (1, 5, 7)])
+    assert evaluated(cli, path, tmp_path / "out")[0]["n"] == 6
+    rows = [(f"s{n}", "ab"[n // 6] if n % 6 == 0 else "") for n in range(12)]
+    path = table(tmp_path, "csv", [("slide_id", "label"), *rows])
+    _, _, err = cli("boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST)
+    assert "only the first row of each block has a label" in err
 
 
 def stored(path, value):
@@ -319,7 +353,7 @@ def test_other_numbers_of_micrometres_are_refused(tmp_path, cli, cell):
     assert "no image has a label" not in out
 
 
-@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_decimal_commas_of_probabilities(tmp_path, cli, kind):
     rows = [("a", "x", "0,7", "0,3"), ("b", "y", "1,000", "0,000"), ("c", "y", "4,0E-1", "0,6")]
     figures, _ = evaluated(cli, table(tmp_path, kind, [("image_id", "label", "p_x", "p_y"), *rows]), tmp_path / "out")
@@ -335,6 +369,14 @@ def test_other_probabilities_are_refused(tmp_path, cli, cell):
     assert (code, "t.csv:2" in err and "p_x" in err and cell in err) == (2, True)
 
 
+def test_the_case_of_decimal_commas(shared, tmp_path, cli):
+    text = (shared / "data" / "cases" / "c19_mpp_with_comma.csv").read_text()
+    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
+    (tmp_path / "m.csv").write_text(text)
+    found, _ = listed(cli, tmp_path / "m.csv")
+    assert [row["mpp"] for row in found.values()] == ["0.42"] * 24
+
+
 # a column for each class
 
 
@@ -348,7 +390,7 @@ ONE_HOT = {
 }
 
 
-@pytest.mark.parametrize("kind", THREE)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("marks", ONE_HOT)
 def test_a_column_for_each_class(tmp_path, cli, kind, marks):
     names = ("Benign", "InSitu", "Invasive", "Normal")
@@ -358,6 +400,13 @@ def test_a_column_for_each_class(tmp_path, cli, kind, marks):
     found, err = listed(cli, table(tmp_path, kind, [("path", "patient", *names), *rows]))
     assert [row["label"] for row in found.values()] == [*names, *names]
     assert "the label is the column that holds the one of Benign, InSitu, Invasive, Normal" in err
+
+
+def test_numbers_and_booleans_of_workbooks_for_each_class(tmp_path, cli):
+    tree(tmp_path, *NAMES)
+    rows = [(NAMES[n], n % 2 == 0, n % 2 == 1) for n in range(8)]
+    found, _ = listed(cli, table(tmp_path, "xlsx", [("path", "a", "b"), *rows]))
+    assert [row["label"] for row in found.values()] == [*"abababab"]
 
 
 def test_a_column_for_each_class_in_predictions_and_labels(tmp_path, cli, embeddings):
@@ -430,3 +479,24 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     text = " ".join((out + err).split())
     assert "and 2997 more: there are no such files, first /data/x/0/0.png" in text
     assert "no image has a label" not in text
+
+
+def test_paths_of_two_machines_and_some_that_lead_nowhere(tmp_path, cli):
+    tree(tmp_path, *(f"img/{n}.png" for n in range(6)))
+    paths = ["/a/img/0.png", "/a/img/1.png", "E:\\b\\img\\2.png", "/a/img/gone.png", "img/4.png", "img/5.png"]
+    code, out = checked(cli, table(tmp_path, "csv", [("path", "label"), *zip(paths, "ababab", strict=True)]))
+    assert code == 1
+    assert "2 files are not there, but exist without the beginning /a/: " in out
+    assert "1 files are not there, but exist without the beginning E:\\b\\: " in out
+    assert "there is no file /a/img/gone.png" in out
+    assert "all labelled images are of class" not in out
+
+
+def test_the_case_of_paths_of_colab(shared, tmp_path, cli):
+    tree(tmp_path, *(f"img/im{n:02d}.png" for n in range(24)))
+    (tmp_path / "m.csv").write_text((shared / "data" / "cases" / "c17_paths_of_colab.csv").read_text())
+    code, out = checked(cli, tmp_path / "m.csv")
+    assert (code, "24 files are not there, but exist without the beginning /content/drive/MyDrive/Breast/" in out) == (
+        1,
+        True,
+    )
