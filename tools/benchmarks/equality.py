@@ -234,10 +234,10 @@ def hash_of(array):
 
 
 def add_numbers(value, name, found):
-    """Add the numbers of a JSON value, by the last name above them."""
+    """Add the numbers of a JSON value, by the last name above them; value and interval of a figure by its name."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            add_numbers(inner, key, found)
+            add_numbers(inner, name if "interval" in value and key in ("value", "interval") else key, found)
     elif isinstance(value, list):
         for inner in value:
             add_numbers(inner, name, found)
