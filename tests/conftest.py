@@ -222,10 +222,11 @@ def cli(capsys, monkeypatch):
 
     import logging
 
-    level = logging.getLogger("bchisto").level
+    levels = {name: logging.getLogger(name).level for name in ("bchisto", None)}
     handlers = logging.getLogger().handlers[:]
     yield run
-    logging.getLogger("bchisto").setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     logging.getLogger().handlers[:] = handlers
     logging.captureWarnings(False)
 
