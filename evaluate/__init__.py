@@ -9,6 +9,7 @@ from .calibration import apply_temperature, negative_log_likelihood, shrunk_temp
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .differences import precision_difference
 from .evaluate import SCHEMA, Evaluation, evaluate, read_facts
+from .influence import Part
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
     ESTIMAND,
@@ -52,6 +53,7 @@ __all__ = [
     "Figure",
     "MetricSpec",
     "Panel",
+    "Part",
     "PredictionTable",
     "TableChoice",
     "TwoClassView",
