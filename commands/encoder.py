@@ -78,9 +78,11 @@ def show(name: str) -> None:
     Example: bchisto encoder show uni2-h
     """
     from ..encoders import describe_encoder
-    from .featurize import featurize
 
-    write = in_flags(featurize)
+    context = click.get_current_context()
+    program = context.find_root().command
+    featurize = program.get_command(context, "featurize") if isinstance(program, click.Group) else None
+    write = in_flags(featurize or context.command)  # what is said of an encoder names options of `featurize`
     _table((what, written(value, write)) for what, value in describe_encoder(name))
 
 
