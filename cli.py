@@ -47,7 +47,7 @@ _GROUPS = {
 """Commands by group, in the order of the help."""
 
 _COMMANDS = tuple(name for names in _GROUPS.values() for name in names)
-_BESIDE = {
+_MODULES = {
     **dict.fromkeys(("trial", "demo"), "reproduce"),
     "stain": "data",
     "finetune": "boost",
@@ -84,7 +84,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f".commands.{_BESIDE.get(cmd_name, cmd_name)}", __package__), cmd_name)
+        command = getattr(import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__), cmd_name)
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

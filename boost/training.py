@@ -362,7 +362,7 @@ def train(
     if not chosen.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
         raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
-    _ = settings.lightgbm  # refuses parameters before any work
+    preset = settings.lightgbm
     config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
     with record_run(run, command=work.recorded_as("boost"), config=config, shard=work.shard) as record:
         stores: Sequence[Path] = chosen.features
@@ -386,7 +386,7 @@ def train(
         for plan, head in product(plans, settings.heads):
             trainings.append(BoostTraining(
                 plan=plan, images=images, view=view, notes=remarks, overwrite=work.overwrite,
-                run=run, sources=sources, head=head, settings=settings, preset=settings.lightgbm,
+                run=run, sources=sources, head=head, settings=settings, preset=preset,
             ))  # fmt: skip
         return cross_validate(trainings, run=run, work=work, record=record)
 

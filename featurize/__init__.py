@@ -4,7 +4,6 @@ It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per enc
 float32 of shape (images x augmentations, d).
 """
 
-from ..encoders import Encoder  # other code imports it from here
 from .crops import crop_boxes, cut_crop, draw_augmentation, norm_pool, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, files_of, import_features, read_embeddings

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ..core import StoreError
 from ..core.formats import parse_json
 from ..core.jobs import key_of, read_pack, write_pack
 from .prepare import ImageFailure
-from .store import PER_IMAGE, PIXELS, Columns, Store, open_store, stain_columns
+from .store import PER_IMAGE, PIXELS, Columns, open_store, stain_columns
 from .stream import ImageDescriptors
 
 _log = logging.getLogger(__name__)
@@ -107,8 +107,12 @@ class Pack:
 
 def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     """Return the content of a pack; None if the file is gone, or (with a warning) if it is damaged."""
-    shapes: dict[str, tuple[int | None, ...]] = {"keys": (None,), "failures": (None,), "features": (None, None, None)}
-    arrays = read_pack(path, path.stem, {**shapes, **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()}})
+    shapes: dict[str, tuple[int | None, ...]] = {
+        **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
+        **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()},
+        "features": (None, None, None),
+    }
+    arrays = read_pack(path, path.stem, shapes)
     if arrays is None:
         return None
     keys = tuple(key.decode() for key in arrays["keys"].tolist())
@@ -157,36 +161,32 @@ class Finished:
                     for pack in [other for other in readers if other.suffix == ".npz"]:
                         del readers[pack]  # one pack in memory is enough: images are in the order of their blocks
                     if path.suffix == ".npz":
-                        readers[path] = _pack_reader(path, augmentations=augmentations, dim=dim)
+                        kept = read_kept(path, augmentations=augmentations, dim=dim)
+                        if kept is None:
+                            raise StoreError(f"{path}: changed meanwhile; run the same command again")
+                        readers[path] = _reader(path, kept.keys, kept.rows[0].__getitem__, kept.rows[1])
                     else:
-                        readers[path] = _store_reader(opened.enter_context(open_store(path)))
+                        store = opened.enter_context(open_store(path))
+                        columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
+                        readers[path] = _reader(path, store.keys.values(), store.features, columns)
                 for start in range(0, len(places), _AT_ONCE):
                     piece = places[start : start + _AT_ONCE]
                     yield piece[0][0], readers[path]([key for _, key in piece])
 
 
-def _pack_reader(path: Path, *, augmentations: int, dim: int) -> Callable[[Sequence[str]], Rows]:
-    pack = read_kept(path, augmentations=augmentations, dim=dim)
-    if pack is None:
-        raise StoreError(f"{path}: changed meanwhile; run the same command again")
-    positions = {key: position for position, key in enumerate(pack.keys)}
-    features, columns = pack.rows
+def _reader(
+    path: Path,
+    keys: Iterable[str],
+    features: Callable[[list[int]], npt.NDArray[np.float32]],
+    columns: Columns,
+) -> Callable[[Sequence[str]], Rows]:
+    """Return a function that reads rows of a file by key; `features` reads them by position."""
+    positions = {key: position for position, key in enumerate(keys)}
 
-    def read(keys: Sequence[str]) -> Rows:
-        chosen = [positions[key] for key in keys]
-        return features[chosen], {name: column[chosen] for name, column in columns.items()}
-
-    return read
-
-
-def _store_reader(store: Store) -> Callable[[Sequence[str]], Rows]:
-    positions = {key: position for position, key in enumerate(store.keys.values())}
-    columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
-
-    def read(keys: Sequence[str]) -> Rows:
-        if not positions.keys() >= set(keys):
-            raise StoreError(f"{store.path}: changed meanwhile; run the same command again")
-        chosen = [positions[key] for key in keys]
-        return store.features(chosen), {name: column[chosen] for name, column in columns.items()}
+    def read(chosen: Sequence[str]) -> Rows:
+        if not positions.keys() >= set(chosen):
+            raise StoreError(f"{path}: changed meanwhile; run the same command again")
+        places = [positions[key] for key in chosen]
+        return features(places), {name: column[places] for name, column in columns.items()}
 
     return read

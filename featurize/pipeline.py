@@ -336,9 +336,8 @@ def _merge(
         for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
             finished.add_pack(batch.pack(plan), augmentations=plan.augmentations, dim=plan.dim)
         whole = [record for record in unique.dataset.records if keys[record.image_id] in finished.files]
-        complete = {record.image_id for record in whole}
         failed = [(image, finished.failures[key]) for image, key in keys.items()
-                  if image not in complete and key in finished.failures]  # fmt: skip
+                  if key not in finished.files and key in finished.failures]  # fmt: skip
         if lacking := len(keys) - len(whole) - len(failed):
             raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
         if plan.parts.begun:

@@ -2,18 +2,15 @@
 
     python tools/benchmarks/house.py
 
-Counted: folders and files at the root; arrows between package folders at the root, and between all rooms; modules, and
-the median of their code lines (as `lines.py` counts) without `__init__`; names in `__all__` and in docs/api; modules of
-bchisto that a fresh process loads to import a room; modules and functions that `featurize` of 12 images, `boost` of 3
-folds and `predict` of an image enter, with a NumPy encoder, in every thread and process. Comprehensions, lambdas, what
-runs during an import and what dataclasses write are no functions of ours. `tests/house` compares with ceilings.
+Counted: folders and files at the root; arrows between package folders at the root; modules, and the median of their
+code lines (as `lines.py` counts) without `__init__`; modules of bchisto that a fresh process loads to import a room;
+modules and functions that `featurize` of 12 images, `boost` of 3 folds and `predict` of an image enter, with a NumPy
+encoder, in every thread and process. Comprehensions, lambdas, what runs during an import and what dataclasses write are
+no functions of ours. `tests/house` compares with ceilings.
 """
 
 import ast
-import importlib
-import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -122,17 +119,24 @@ def at_root():
     return len(packages), len(folders), sum(len(path.parts) == 1 for path in paths)
 
 
+def fresh(code, folder):
+    """Run code in a fresh process, with this package and what the folder holds; return its output."""
+    if not (folder / "bchisto").exists():
+        (folder / "bchisto").symlink_to(ROOT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(PLUGINS)))}
+    command = [sys.executable, "-c", code, folder]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
 def ways():
     """Return stage to the numbers of modules and of functions that it enters."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / "bchisto").symlink_to(ROOT)
         (root / "sitecustomize.py").write_text(WATCH)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((folder, str(PLUGINS)))}
-        command = [sys.executable, "-c", WALK, folder]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
+        fresh(WALK, root)
         counts = {}
         for stage in STAGES:
             entered = {line for file in (root / "walk" / stage).iterdir() for line in file.read_text().splitlines()}
@@ -142,9 +146,9 @@ def ways():
 
 def loaded(room):
     """Return how many modules of bchisto a fresh process loads to import a room."""
-    code = f"import json, sys, bchisto.{room}; print(sum(name.startswith('bchisto.') for name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
-    return json.loads(done.stdout)
+    code = f"import sys, bchisto.{room}; print(sum(name.startswith('bchisto.') for name in sys.modules))"
+    with tempfile.TemporaryDirectory() as folder:
+        return int(fresh(code, Path(folder)))
 
 
 def main():
@@ -158,12 +162,6 @@ def main():
     print(f"modules: {len(lines)}, {len(inits)} of them __init__; median {middle:g} code lines")
     print(f"code lines: {sum(lines.values()):,}")
     print(f"modules under 40 lines: {len(small)} ({', '.join(small)})")
-    rooms = [".".join(path.parts[:-1]) for path in inits if len(path.parts) > 1]
-    exported = {room: len(getattr(importlib.import_module(f"bchisto.{room}"), "__all__", ())) for room in rooms}
-    print(f"names in __all__: {sum(exported.values())}")
-    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")]
-    lists = [names for page in pages for names in re.findall(r"automodule:: .+\n +:members: (.+)|autoclass::", page)]
-    print(f"names in docs/api: {sum(names.count(',') + 1 for names in lists)}")
     for room in STAGES:
         print(f"import bchisto.{room}: {loaded(room)} modules")
     for stage, (entered, functions) in ways().items():
