@@ -144,7 +144,7 @@ def test_its_metric_is_in_what_evaluate_writes(said, here):
         confusion = metrics["confusion"]
         pairs = [(t, p) for t, line in enumerate(confusion) for p, count in enumerate(line) for _ in range(count)]
         recalls = recall_score(*zip(*pairs, strict=True), average=None)
-        assert metrics["g_mean"] == pytest.approx((recalls[0] * recalls[1]) ** 0.5)
+        assert metrics["g_mean"]["value"] == pytest.approx((recalls[0] * recalls[1]) ** 0.5)
     assert "G-mean" in (here / "evaluation" / "report.html").read_text()
 
 
