@@ -10,19 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import (
-    InputError,
-    Many,
-    Message,
-    MissingInputError,
-    PathInput,
-    Settings,
-    StoreError,
-    as_paths,
-    as_texts,
-    few,
-    option,
-)
+from ..core import InputError, Many, Message, MissingInputError, PathInput, Settings, StoreError, converted, few, option
 from ..core.formats import refuse_deadly
 from ..core.runs import ImageChange, Known
 from ..crossval import LabelledImages
@@ -38,7 +26,7 @@ def _written(params: Mapping[str, Any]) -> list[str]:
 
 
 def _as_params(value: Any, name: str) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else parse_params(as_texts(value or (), name))
+    return dict(value) if isinstance(value, Mapping) else parse_params(converted(value or (), name, tuple[str, ...]))
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class FeatureChoice(Settings):
         """Return a choice from an argument that may be a choice, paths, or None."""
         if value is None:
             return cls()
-        return value if isinstance(value, FeatureChoice) else cls(as_paths(value, "features"))
+        return value if isinstance(value, FeatureChoice) else cls(converted(value, "features", tuple[Path, ...]))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from ..core import (
     PathInput,
     SettingsConflictError,
     TextInput,
-    as_path,
-    as_texts,
+    converted,
     plain_options,
 )
 from ..core.formats import read_rows
@@ -352,9 +351,9 @@ def train(
         A report could not be written. Models, predictions, metrics and model files are written, and the attribute
         ``results`` of the error is the list of results.
     """
-    run = as_path(out, "out")
+    run = converted(out, "out", Path)
     chosen = FeatureChoice.of(features)
-    remarks = as_texts(notes, "notes")
+    remarks = converted(notes, "notes", tuple[str, ...])
     settings, choice, work = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
     view = TwoClassView() if view is None else view
     if "none" in choice.folds:

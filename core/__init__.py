@@ -1,19 +1,5 @@
 """The base of every other package: errors, messages, options declared as fields, arguments and entry points."""
 
-from .arguments import (
-    Many,
-    PathInput,
-    TextInput,
-    as_number,
-    as_numbers,
-    as_path,
-    as_paths,
-    as_text,
-    as_texts,
-    as_whole,
-    items_of,
-    reworded,
-)
 from .errors import (
     DAMAGE,
     BchistoError,
@@ -43,9 +29,42 @@ from .errors import (
     readable_name,
 )
 from .extensions import check_name, extension_names, load_extension
-from .messages import Message, Names, Parameter, Write, in_python, limited, limited_to, message_of, public, written
-from .options import GROUPS, Option, Settings, declared_options, from_options, option, plain_options, plain_value
-from .texts import aligned, as_frame, counted, html_lines, html_table, listed, neutral, plural, unneutral
+from .messages import (
+    Message,
+    Names,
+    Parameter,
+    Write,
+    aligned,
+    as_frame,
+    counted,
+    html_lines,
+    html_table,
+    in_python,
+    limited,
+    listed,
+    message_of,
+    neutral,
+    plural,
+    public,
+    reworded,
+    unneutral,
+    written,
+)
+from .options import (
+    GROUPS,
+    Many,
+    Option,
+    PathInput,
+    Settings,
+    TextInput,
+    converted,
+    declared_options,
+    from_options,
+    items_of,
+    option,
+    plain_options,
+    plain_value,
+)
 
 __all__ = [
     "BchistoError",

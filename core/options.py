@@ -10,30 +10,113 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
+import operator
+import os
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar
 
-from .arguments import as_number, as_path, as_text, as_whole, as_yes, items_of
 from .errors import InputError, one_of
 from .messages import Parameter
 
-__all__ = ["GROUPS", "Option", "Settings", "declared_options", "from_options", "option", "plain_options", "plain_value"]
-
 V = TypeVar("V")
+
+PathInput: TypeAlias = str | os.PathLike[str]
+"""A path."""
+
+TextInput: TypeAlias = str | os.PathLike[str] | SupportsIndex
+"""A value that is converted to text: a name, path or whole number, such as ``"10"``, ``10``, ``Path("folds.csv")``."""
+
+Many: TypeAlias = V | Iterable[V]
+"""One value, or several."""
 
 _KEY = "option"
 
 GROUPS = ("Input", "Features", "Training", "Evaluation", "Speed", "Output", "Particular data sets", "Advanced")
 """Groups of options, in the order of ``--help``."""
 
-_SIMPLE: Mapping[Any, Callable[[Any, str], Any]] = {
-    int: as_whole, float: as_number, str: as_text, bool: as_yes, Path: as_path,
-}  # fmt: skip
+_NEEDS: Mapping[Any, str] = {
+    Path: "a path, as text or as pathlib.Path",
+    str: "a text, a path or a whole number, or a list of these",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+}
+
+
+def items_of(value: Any) -> tuple[Any, ...]:
+    """Return a value, or an iterable of values, as a tuple; a text, a path or a dict is one value.
+
+    Examples
+    --------
+    >>> items_of("abc"), items_of(["a", "b"]), items_of(4)
+    (('abc',), ('a', 'b'), (4,))
+    """
+    if isinstance(value, (str, bytes, os.PathLike, dict)) or not isinstance(value, Iterable):
+        return (value,)
+    return tuple(value)
+
+
+@typing.overload
+def converted(value: Any, name: str, kind: type[V]) -> V: ...
+@typing.overload
+def converted(value: Any, name: str, kind: Any) -> Any: ...
+def converted(value: Any, name: str, kind: Any) -> Any:
+    """Convert what a caller passed to the type of an option: every public function and every setting uses this.
+
+    So ``folds=4``, ``weights="x.h5"``, one value for several, and the numbers of NumPy work. A text is never taken for
+    a list of letters.
+
+    Parameters
+    ----------
+    value : any
+    name : str
+        Name of the option, for messages.
+    kind : type
+        `Path`, `str`, `int`, `float`, `bool` or a type with a method ``parse`` that takes a text; a tuple of one of
+        these; one of these or None. A value for any other type is returned unchanged.
+
+    Raises
+    ------
+    InputError
+        The value cannot be converted without loss, or a number is not finite.
+
+    Examples
+    --------
+    >>> converted(4, "folds", str), converted("a.h5", "features", tuple[Path, ...])
+    ('4', (PosixPath('a.h5'),))
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        kind = next(part for part in parts if part is not types.NoneType)
+        return None if value is None else converted(value, name, kind)
+    if origin is tuple:
+        items = items_of(value)
+        if parts[-1] is not Ellipsis and len(items) != len(parts):
+            raise InputError("{}: give {} values, not {}", Parameter(name), len(parts), len(items))
+        return tuple(converted(item, name, parts[0]) for item in items)
+    if hasattr(kind, "parse"):
+        return value if isinstance(value, kind) else kind.parse(converted(value, name, str))
+    if kind not in _NEEDS:
+        return value
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    is_number = hasattr(value, "__float__") and not isinstance(value, (str, bytes, bool))
+    if kind in (Path, str) and isinstance(text, str):
+        return kind(text)
+    if kind in (int, str) and hasattr(value, "__index__") and not isinstance(value, bool):
+        return kind(operator.index(value))
+    if kind is float and is_number:
+        if math.isfinite(value):
+            return float(value)
+        raise InputError("{} {}: give a finite number", Parameter(name), value)
+    if kind is bool and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise InputError(f"{name}={value!r}: give {_NEEDS[kind]}")
 
 
 def plain_value(value: Any) -> Any:
@@ -107,38 +190,14 @@ def option(default: Any = MISSING, *, factory: Any = MISSING, **declared: Any) -
     return field(default=default, default_factory=factory, metadata={_KEY: Option(**declared)})
 
 
+_type_hints = functools.cache(typing.get_type_hints)
+
+
 def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
     """Yield each field of a dataclass, with its type and its `Option`."""
-    hints = _hints(kind if isinstance(kind, type) else type(kind))
+    hints = _type_hints(kind if isinstance(kind, type) else type(kind))
     for declared in fields(kind):
         yield declared, hints[declared.name], declared.metadata.get(_KEY, Option())
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _form(hint: Any) -> Callable[[Any, str], Any]:
-    """Return a function that converts a value to a type; its second argument is the name, for messages."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        inner = _form(next(part for part in parts if part is not types.NoneType))
-        return lambda value, name: None if value is None else inner(value, name)
-    if origin is tuple:
-        each = _form(parts[0])
-        count = None if parts[-1] is Ellipsis else len(parts)
-        return lambda value, name: _several(value, name, each=each, count=count)
-    if hasattr(hint, "parse"):
-        return lambda value, name: value if isinstance(value, hint) else hint.parse(as_text(value, name))
-    return _SIMPLE.get(hint, lambda value, name: value)
-
-
-def _several(value: Any, name: str, *, each: Callable[[Any, str], Any], count: int | None) -> tuple[Any, ...]:
-    items = items_of(value)
-    if count is not None and len(items) != count:
-        raise InputError("{}: give {} values, not {}", Parameter(name), count, len(items))
-    return tuple(each(item, name) for item in items)
 
 
 def _check(value: Any, name: str, declared: Option) -> None:
@@ -171,11 +230,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         for member, hint, declared in declared_options(self):
-            value = (declared.form or _form(hint))(getattr(self, member.name), member.name)
+            value, name = getattr(self, member.name), member.name
+            value = converted(value, name, hint) if declared.form is None else declared.form(value, name)
             for item in value if isinstance(value, tuple) else (value,):
                 if item is not None and value != member.default:
-                    _check(item, member.name, declared)
-            object.__setattr__(self, member.name, tuple(dict.fromkeys(value)) if declared.distinct else value)
+                    _check(item, name, declared)
+            object.__setattr__(self, name, tuple(dict.fromkeys(value)) if declared.distinct else value)
         self.validate()
 
     def validate(self) -> None:

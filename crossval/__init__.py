@@ -4,8 +4,7 @@
 share: shards, resuming, outputs and reports.
 """
 
-from .outputs import Outputs
-from .result import CrossValidation
+from .outputs import CrossValidation, Outputs
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]

@@ -23,7 +23,7 @@ from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, 
 from ..data import DatasetFacts, FoldPlan, protocol_text, report_pixels, unknown_groups, write_fold_list
 from ..evaluate import PredictionTable, TwoClassView
 from ..evaluate.report import reporting, write_run_report
-from .result import CrossValidation
+from .outputs import CrossValidation
 
 _log = logging.getLogger(__name__)
 

@@ -7,11 +7,13 @@ A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``ui
 from ..core.formats import decode_image
 from .check import DatasetSurvey, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
-from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
-from .facts import (
+from .dataset import (
     FACTS_FILE,
     GIVEN,
+    SYNTHETIC_BANNER,
+    Dataset,
     DatasetFacts,
+    ImageRecord,
     further_columns,
     given_parts,
     read_dataset_facts,
@@ -27,9 +29,9 @@ from .images.content import UniqueImages, crop_key, pixels_sha256, record_sha256
 from .images.copies import Copy, find_copies
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
-from .layout import LayoutSpec
 from .layouts.bach import BACH_MPP
 from .layouts.registry import (
+    LayoutSpec,
     find_layout,
     get_layout,
     join_classes,

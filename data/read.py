@@ -18,8 +18,7 @@ from ..core import (
 )
 from ..core.formats import PART, SLIDE, is_slide, limits, mistaken
 from .classes import check_order, missing_labels
-from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .facts import part_of
+from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord, part_of
 from .findings import Finding
 from .images import same_content
 from .layouts import (

@@ -11,11 +11,19 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core import ImageError, InputError, Message, PathInput, Settings, as_path, limited, message_of, option
+from ..core import ImageError, InputError, Message, PathInput, Settings, converted, limited, message_of, option
 from ..core.formats import ImageHeader, limits
 from ..core.jobs import default_jobs, ensure_folder, in_turn, refuse_overwriting
-from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .facts import FACTS_FILE, DatasetFacts, further_columns, read_dataset_facts, write_dataset_facts
+from .dataset import (
+    FACTS_FILE,
+    IMAGE_SUFFIXES,
+    Dataset,
+    DatasetFacts,
+    ImageRecord,
+    further_columns,
+    read_dataset_facts,
+    write_dataset_facts,
+)
 from .findings import pairs_alike, report_findings
 from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
 from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, check_stain, list_layouts
@@ -176,7 +184,7 @@ class ImageSelection(Settings):
     @classmethod
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
         """Return a selection from a selection or from only a path."""
-        return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
+        return value if isinstance(value, ImageSelection) else cls(converted(value, "images", Path))
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
@@ -323,7 +331,7 @@ def read_dataset(images: PathInput, **options: Any) -> Dataset:
         The images do not have the layout ``dataset``, an option does not apply to the layout, or a label is not one of
         ``classes``.
     """
-    return ImageSelection(as_path(images, "images"), **options).table()
+    return ImageSelection(converted(images, "images", Path), **options).table()
 
 
 def check_headers(

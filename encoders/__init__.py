@@ -7,7 +7,6 @@
 from .card import CropEncoder, EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
-from .choice import EncoderChoice, unfetched, weights_of
 from .encoder import Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
 from .fetch import fetch as fetch_encoder
@@ -24,7 +23,17 @@ from .opening import (
     source_sha256,
     stated_card,
 )
-from .registry import EncoderSpec, check_encoder_name, encoder_facts, get_spec, least_of_partial, list_encoders
+from .registry import (
+    EncoderChoice,
+    EncoderSpec,
+    check_encoder_name,
+    encoder_facts,
+    get_spec,
+    least_of_partial,
+    list_encoders,
+    unfetched,
+    weights_of,
+)
 from .vectors import VectorSpec
 from .weights import weights_folder
 

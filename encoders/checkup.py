@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, as_path, extension_names
+from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, converted, extension_names
 from ..core.formats import decode_image
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
-from .choice import EncoderChoice, weights_of
 from .fetch import fetched_folder
 from .opening import open_encoder
-from .registry import get_spec, list_encoders
+from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
-from .vectors import VECTOR_GROUP, vector_spec
+from .vectors import vector_spec
 
 _SIDE = 224
 """Side in pixels of the crops for a network that accepts any size."""
@@ -202,7 +201,7 @@ def check_encoder(
     source = weights_of([weights], choice.label)
     if choice.runner in ("hub", "onnx") and source != "imagenet":
         raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
-    path = None if image is None else as_path(image, "image")
+    path = None if image is None else converted(image, "image", Path)
     if path is not None and not path.is_file():
         raise MissingInputError("{}: no such image; {image} takes a file", path)
     started = time.perf_counter()

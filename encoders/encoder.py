@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, Many, TextInput, WeightsError, as_text, as_texts, as_whole
+from ..core import ImageError, Many, TextInput, WeightsError, converted
 from ..core.formats import content_sha256
 from ..core.jobs import prepare_backend
 from . import network
@@ -97,9 +97,9 @@ def build_backbone(
     WeightsError
         The weights are not available, or belong to another network.
     """
-    layers = as_texts(layers, "layers")
-    weights = as_text(weights, "weights")
-    seed = as_whole(seed, "seed")
+    layers = converted(layers, "layers", tuple[str, ...])
+    weights = converted(weights, "weights", str)
+    seed = converted(seed, "seed", int)
     prepare_backend()
     import keras
 

@@ -16,13 +16,13 @@ from ..core import BchistoError, BundleError, InputError, extension_names, rewor
 from ..core.formats import content_sha256
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
-from .choice import EncoderChoice
 from .encoder import Encoder
 from .hub import open_hub
 from .loading import read_folder, read_json_object, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
+from .registry import VECTOR_GROUP, EncoderChoice
 from .timm_encoder import open_timm
-from .vectors import VECTOR_GROUP, EncoderRequest, open_vectors, vector_spec
+from .vectors import EncoderRequest, open_vectors, vector_spec
 
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:

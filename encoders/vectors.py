@@ -13,11 +13,8 @@ import numpy.typing as npt
 
 from ..core import InputError, WeightsError, load_extension
 from .card import TREATMENT, EncoderCard, check_crops
-from .choice import EncoderChoice
 from .loading import first_line
-
-VECTOR_GROUP = "bchisto.vector_encoders"
-"""Entry-point group for other packages' encoders: a `VectorSpec`, or a function without arguments that returns one."""
+from .registry import VECTOR_GROUP, EncoderChoice
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Many, PathInput, as_path, as_paths
+from ..core import InputError, Many, PathInput, converted
 from ..core.formats import read_json
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
@@ -158,8 +158,8 @@ def evaluate(
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
     """
-    sources, others = as_paths(sources, "sources"), as_paths(against, "against")
-    folder = Path(as_path(out, "out"))
+    sources, others = converted(sources, "sources", tuple[Path, ...]), converted(against, "against", tuple[Path, ...])
+    folder = Path(converted(out, "out", Path))
     choice, tables = TwoClassView.of(view), TableChoice.of(tables)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, Parameter, Settings, as_numbers, option, plural
+from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
 from .influence import LEVEL, Part, auc_part, spread
@@ -71,7 +71,7 @@ def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
     """Return what takes shares above 0, up to or below 1."""
 
     def form(value: Any, name: str) -> tuple[float, ...]:
-        shares = as_numbers(value, name)
+        shares = converted(value, name, tuple[float, ...])
         if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
             raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
         return shares

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, as_path, as_texts, few, option
+from ..core import InputError, Many, MissingInputError, PathInput, Settings, TextInput, converted, few, option
 from ..core.formats import (
     FOLD,
     GROUP,
@@ -43,7 +43,7 @@ _SUM_TOLERANCE = 1e-3
 def _distinct_columns(value: Any, name: str) -> tuple[str, ...]:
     """Return names of columns, each once however it is written."""
     columns: dict[str, str] = {}
-    for text in as_texts(value, name):
+    for text in converted(value, name, tuple[str, ...]):
         columns.setdefault(column_key(text), text.strip())
     return tuple(columns.values())
 
@@ -114,8 +114,8 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path = Path(as_path(path, "path"))
-    classes = as_texts(classes, "classes")
+    path = Path(converted(path, "path", Path))
+    classes = converted(classes, "classes", tuple[str, ...])
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, InputError, as_whole
+from ..core import ImageError, InputError, converted
 
 
 def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
@@ -145,7 +145,7 @@ def crop_count(value: Any, name: str) -> int:
     """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
     if isinstance(value, str) and value != "grid":
         raise InputError("{crops} {}: give a whole number, or grid", value)
-    return GRID if value == "grid" else as_whole(value, name)
+    return GRID if value == "grid" else converted(value, name, int)
 
 
 def shown_count(count: int) -> int | str:

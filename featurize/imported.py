@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, as_path, few
+from ..core import InputError, MissingInputError, OutputError, PathInput, SettingsConflictError, converted, few
 from ..core.formats import mistaken
 from ..core.jobs import ensure_folder, key_of, refuse_overwriting
 from ..data import (
@@ -53,7 +53,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     InputError, StoreError
         The file is missing, damaged or of another format; or see `Embeddings.of`.
     """
-    path = Path(as_path(path, "path"))
+    path = Path(converted(path, "path", Path))
     if path.is_dir():
         if not (files := _slide_files(path)):
             how = _PICKLED if any(path.glob("*.pt")) else "give a .npz or .h5 file, or pictures as images"
@@ -105,12 +105,12 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
     InputError
         The name has another suffix; or see `read_embeddings`.
     """
-    path = Path(as_path(out, "out"))
+    path = Path(converted(out, "out", Path))
     if (write := _WRITE.get(path.suffix.casefold())) is None:
         raise InputError("{out} {}: choose a name that ends in {}", path, ", ".join(_WRITE))
     if path.exists() and not overwrite:
         raise OutputError("{}: exists already; use {overwrite} or another {out}", path)
-    given = Path(as_path(source, "source"))
+    given = Path(converted(source, "source", Path))
     refuse_overwriting([path], files_of([given]))
     embeddings = read_embeddings(given)
     ensure_folder(path.parent)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import Message, OutputError, PathInput, StoreError, as_path, plain_options
+from ..core import Message, OutputError, PathInput, StoreError, converted, plain_options
 from ..core.jobs import (
     Shard,
     Share,
@@ -105,7 +105,7 @@ def featurize(
     ImageError
         An image cannot be decoded or used. Finished blocks are kept.
     """
-    run, selection = as_path(out, "out"), ImageSelection.of(images)
+    run, selection = converted(out, "out", Path), ImageSelection.of(images)
     settings, work = settings or FeaturizeSettings(), Work.of(work)
     for choice in settings.encoders:
         check_encoder_name(choice)

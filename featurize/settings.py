@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core import InputError, Message, Settings, as_whole, option
+from ..core import InputError, Message, Settings, converted, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
@@ -108,7 +108,7 @@ class View:
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> View:
         """Return the view in the header of a feature file, see `bchisto.featurize.stored`."""
-        return cls(float(header["scale"]), as_whole(header["crop"], "crop"), str(header.get("unit", "")))
+        return cls(float(header["scale"]), converted(header["crop"], "crop", int), str(header.get("unit", "")))
 
     def factor(self, mpp: float | None) -> float:
         """Return the factor by which the sides of an image with `mpp` micrometres per pixel are scaled."""

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..core import PathInput, StoreError, as_path, few, printable
+from ..core import PathInput, StoreError, converted, few, printable
 from ..core.formats import checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
@@ -233,7 +233,7 @@ def open_store(path: PathInput) -> Store:
     -----
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
-    path = Path(as_path(path, "path"))
+    path = Path(converted(path, "path", Path))
     file, busy = open_file(path)
     with contextlib.ExitStack() as opened, _mending(path, busy=busy):
         opened.enter_context(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, as_path, as_texts, plain_options
+from ..core import InputError, Many, Message, PathInput, TextInput, WeightsError, converted, plain_options
 from ..core.jobs import Work, write_rows
 from ..core.runs import record_run
 from ..crossval import CrossValidation, LabelledImages, cross_validate
@@ -69,8 +69,8 @@ def finetune(
         A report could not be written. Networks, predictions, metrics and model files are complete, and the attribute
         ``results`` of the error holds the list.
     """
-    run, selection = as_path(out, "out"), ImageSelection.of(images)
-    choice, work, remarks = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
+    run, selection = converted(out, "out", Path), ImageSelection.of(images)
+    choice, work, remarks = FoldChoice.of(folds), Work.of(work), converted(notes, "notes", tuple[str, ...])
     view = TwoClassView() if view is None else view
     selection.refuse_as_run(run)
     network_of(settings.network)

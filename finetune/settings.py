@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Parameter, Settings, as_texts, items_of, option
+from ..core import InputError, Parameter, Settings, converted, items_of, option
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE, RANGES, augmentation_ranges, plain_name
 from .patches import Indices, PatchRule, parse_patches
@@ -170,7 +170,7 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
 
 
 def _as_augmentations(value: Any, name: str) -> tuple[str, ...]:
-    names = tuple(text for text in as_texts(value, name) if text != "none")
+    names = tuple(text for text in converted(value, name, tuple[str, ...]) if text != "none")
     augmentation_ranges(names)
     return tuple(map(plain_name, names))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, PathInput, as_frame, as_path, html_lines, html_table
+from ..core import InputError, PathInput, as_frame, converted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells, read_json
 from ..core.jobs import atomic_output, ensure_folder, remove_output, write_rows
 from ..evaluate import NOTHING_LEARNT, apply_temperature
@@ -260,7 +260,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     OutputError
         The folder cannot be written.
     """
-    source, folder = find_bundle(as_path(model, "model")), as_path(to, "to")
+    source, folder = find_bundle(converted(model, "model", Path)), converted(to, "to", Path)
     bundle = load_bundle(source)
     sha256 = file_sha256(source)
     copy = folder / source.name

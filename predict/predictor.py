@@ -22,8 +22,7 @@ from ..core import (
     PathInput,
     TextInput,
     as_frame,
-    as_path,
-    as_texts,
+    converted,
     html_lines,
     html_table,
     in_python,
@@ -134,7 +133,10 @@ class Predictor:
     """
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
-        self.path, options = find_bundle(as_path(model, "model")), as_texts(weights, "weights")
+        self.path, options = (
+            find_bundle(converted(model, "model", Path)),
+            converted(weights, "weights", tuple[str, ...]),
+        )
         headers = bundle_stores(self.path).values()
         self._model: Model | None = None
         with advised():
@@ -196,7 +198,7 @@ class Predictor:
         ImageError
             An image cannot be decoded or used.
         """
-        names = as_texts(image_ids, "image_ids")
+        names = converted(image_ids, "image_ids", tuple[str, ...])
         if features is not None:
             if images is not None or mpp is not None:
                 raise InputError(Message("{features}: replace images; leave out {images} and {mpp}"))
@@ -285,7 +287,7 @@ class Predictor:
                 Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
                 yield ImageRecord(image_id=path.stem, path=path, label=None)
                 continue
-            path = as_path(image, "images")
+            path = converted(image, "images", Path)
             yield from new_images([path], reading=self._bundle.reading, classes=self.classes)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, MissingInputError, OutputError, few, limited, limited_to, neutral
+from ..core import InputError, Message, MissingInputError, OutputError, few, limited, neutral, reworded
 from ..core.jobs import Work, atomic_output
 from ..data import ImageRecord, ImageSelection, check_headers, read_headers, report_findings, spell_labels
 from ..evaluate import write_predictions
@@ -243,4 +243,4 @@ def advised(*further: str) -> AbstractContextManager[None]:
     *further : str
         Options that the caller can change, in addition to `PARAMETERS`.
     """
-    return limited_to(PARAMETERS.union(further))
+    return reworded(lambda text: limited(text, PARAMETERS.union(further)))

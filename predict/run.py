@@ -15,9 +15,7 @@ from ..core import (
     Parameter,
     PathInput,
     TextInput,
-    as_path,
-    as_paths,
-    as_texts,
+    converted,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -96,13 +94,13 @@ def predict(
     """
     settings, work = PredictSettings.of(settings), Work.of(work)
     inputs = _Inputs(
-        as_path(model, "model"),
-        as_paths(images, "images"),
-        as_paths(features, "features"),
-        as_texts(weights, "weights"),
+        converted(model, "model", Path),
+        converted(images, "images", tuple[Path, ...]),
+        converted(features, "features", tuple[Path, ...]),
+        converted(weights, "weights", tuple[str, ...]),
     )
     _check_inputs(inputs, settings, work)
-    outputs = {"out": as_path(out, "out")}
+    outputs = {"out": converted(out, "out", Path)}
     if settings.html is not None:
         outputs["html"] = settings.html
     table = outputs["out"]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, PathInput, TissueError, as_path, counted, few
+from ...core import ImageError, PathInput, TissueError, converted, counted, few
 from ...core.jobs import Progress, refuse_overwriting, write_rows
 from ...data import SYNTHETIC_BANNER, ImageRecord, decode_record, resize_image
 from ...evaluate.report import Block, Figure, Section, thumbnail, write_page
@@ -120,7 +120,7 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
     list of Path
         The files that were written.
     """
-    path = as_path(path, "path")
+    path = converted(path, "path", Path)
     key = path.with_name(f"{path.stem}-pictures.csv")
     root = result.dataset.root
     refuse_overwriting([path, key], (root, *(record.path for record in result.dataset.records)), name="html")

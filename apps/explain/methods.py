@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Settings, as_texts, one_of, option
+from ...core import InputError, Settings, converted, one_of, option
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature
 from ...predict import Model, new_images_mpp
@@ -172,7 +172,7 @@ _METHODS_HELP = " ".join(
 
 
 def _as_method(value: Any, name: str) -> str:
-    return as_texts(value, name)[0]
+    return converted(value, name, tuple[str, ...])[0]
 
 
 @dataclass(frozen=True)

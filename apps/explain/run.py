@@ -20,9 +20,7 @@ from ...core import (
     OutputError,
     PathInput,
     TextInput,
-    as_path,
-    as_paths,
-    as_texts,
+    converted,
     message_of,
     one_of,
     plain_options,
@@ -151,10 +149,10 @@ def explain_methods(
     BundleError, WeightsError, InputError, ImageError
         As in `explain`.
     """
-    sources = images if isinstance(images, ImageSelection) else as_paths(images, "images")
+    sources = images if isinstance(images, ImageSelection) else converted(images, "images", tuple[Path, ...])
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
-    weights_given, work = as_texts(weights, "weights"), Work.of(work)
-    bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
+    weights_given, work = converted(weights, "weights", tuple[str, ...]), Work.of(work)
+    bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
     kind, view = bundle_kind(bundle), bundle_view(bundle)

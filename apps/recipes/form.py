@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ...core import DAMAGE, InputError, as_whole, check_name, extension_names, load_extension, one_of
+from ...core import DAMAGE, InputError, check_name, converted, extension_names, load_extension, one_of
 from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from .pictures import pictures_of
@@ -165,7 +165,8 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
     for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
         if "source" not in part:
             raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
-    counts = {key: as_whole(number_of(content["quick"][key]), key) for key in _QUICK_IMAGES if key in content["quick"]}
+    quick = content["quick"]
+    counts = {key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick}
     if not counts:
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
     for table in content["published"]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...core import InputError, as_texts, as_whole, one_of
+from ...core import InputError, converted, one_of
 from ...core.formats import number_of
 from ...core.jobs import Work, ensure_folder
 from ...crossval import CrossValidation
@@ -56,7 +56,7 @@ class Pictures:
     part: str = "test"
 
     def __post_init__(self) -> None:
-        if as_whole(self.images_per_class, "images_per_class") < 1:
+        if converted(self.images_per_class, "images_per_class", int) < 1:
             raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
         if self.part not in _PARTS:
             raise InputError("part {}: {}", self.part, one_of(str(self.part), _PARTS))
@@ -97,7 +97,9 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], _KNOWN)}")
     if lacking := [name for name in _NEEDED if not values.get(name)]:
         raise InputError(f"{where} has no {lacking[0]}")
-    variants, methods = (as_texts(values[name], f"{where}.{name}") for name in ("variants", "methods"))
+    variants, methods = (
+        converted(values[name], f"{where}.{name}", tuple[str, ...]) for name in ("variants", "methods")
+    )
     for name in variants:
         if name not in recipe.variants:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import InputError, Many, PathInput, ReportError, TextInput, as_path, as_texts, plain_options
+from ...core import InputError, Many, PathInput, ReportError, TextInput, converted, plain_options
 from ...core.jobs import Work, ensure_folder
 from ...core.runs import record_run
 from ...crossval import CrossValidation
@@ -187,8 +187,9 @@ def _prepared(
     work: Work | None,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
-    options = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
-    request = ReproduceRequest(images=as_path(images, "images"), run=as_path(out, "out"), work=Work.of(work), **options)
+    options = {**vars(Scope.of(scope)), "weights": converted(weights, "weights", tuple[str, ...])}
+    folder, run = converted(images, "images", Path), converted(out, "out", Path)
+    request = ReproduceRequest(images=folder, run=run, work=Work.of(work), **options)
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)

@@ -16,8 +16,7 @@ from ...core import (
     ReportError,
     TextInput,
     WeightsError,
-    as_path,
-    as_texts,
+    converted,
     limited,
     message_of,
 )
@@ -92,7 +91,7 @@ def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work
     InputError
         Fewer than five images per class.
     """
-    run, work = as_path(out, "out"), Work.of(work)
+    run, work = converted(out, "out", Path), Work.of(work)
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     jobs = work.cpu().processes
     images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs)
@@ -176,18 +175,18 @@ def trial(
     ReportError
         A report could not be written; its ``results`` is the result.
     """
-    run, selection, work = as_path(out, "out"), ImageSelection.of(images).read_once(), Work.of(work)
+    run, selection, work = converted(out, "out", Path), ImageSelection.of(images).read_once(), Work.of(work)
     selection.refuse_as_run(run)
     options, keep = preset_options("quick"), list[str]()
     if encoders:
         keep = ["encoders"]
-        options["encoders"] = tuple(EncoderChoice.parse(name) for name in as_texts(encoders, "encoders"))
+        options["encoders"] = converted(encoders, "encoders", tuple[EncoderChoice, ...])
         for choice in options["encoders"]:
             check_encoder_name(choice)
         if not all(map(gives_maps, options["encoders"])):
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
-        options["weights"] = as_texts(weights, "weights")
+        options["weights"] = converted(weights, "weights", tuple[str, ...])
     brought = encoder_defaults(options, keep=keep)
     quick, _ = resolve_settings(options, brought=brought)
     if brought:

@@ -12,18 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import (
-    DependencyError,
-    InputError,
-    Many,
-    PathInput,
-    Settings,
-    TextInput,
-    as_paths,
-    as_texts,
-    how_to_install,
-    option,
-)
+from ...core import DependencyError, InputError, Many, PathInput, Settings, TextInput, converted, how_to_install, option
 from ...core.jobs import ensure_folder, scratch_folder
 
 _LEAST_TOKEN = 20
@@ -129,7 +118,7 @@ def serve(
         The address is in use, or is not an address of this machine.
     """
     settings = ServeSettings.of(settings)
-    paths, options = as_paths(models, "models"), as_texts(weights, "weights")
+    paths, options = converted(models, "models", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401

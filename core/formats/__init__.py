@@ -21,10 +21,19 @@ from .columns import (
     is_missing,
     may_hold_patients,
 )
-from .container import ImageHeader, plausible_mpp
 from .csvtable import CsvTable, column_key, published_rows, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header
-from .files import SLIDE, content_sha256, file_identity, file_sha256, is_slide, mistaken, reading
+from .files import (
+    SLIDE,
+    ImageHeader,
+    content_sha256,
+    file_identity,
+    file_sha256,
+    is_slide,
+    mistaken,
+    plausible_mpp,
+    reading,
+)
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading, refuse_deadly
 from .jpeg import LJPEG_SUFFIX
 from .spreadsheets import TableFacts, decimal_of

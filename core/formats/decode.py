@@ -34,20 +34,22 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from .. import ImageError, PathInput, as_path
-from .container import (
+from .. import ImageError, PathInput, converted
+from .dicom import DICOM_SUFFIXES, read_dicom
+from .files import (
     BROKEN,
+    SLIDE,
     Container,
     ImageHeader,
     Remark,
     Samples,
     check_size,
     damaged,
+    is_slide,
+    mistaken,
     stretch_to_eight_bits,
     truncated,
 )
-from .dicom import DICOM_SUFFIXES, read_dicom
-from .files import SLIDE, is_slide, mistaken
 from .jpeg import JPEG_BEGIN, LJPEG_SUFFIX, read_jpeg, read_ljpeg
 from .png import PNG_BEGIN, read_bmp_or_webp, read_png
 from .tiff import TIFF_BEGINS, read_tiff
@@ -119,7 +121,7 @@ def read_header(path: PathInput) -> ImageHeader:
     ImageError
         Missing, not an image, a broken header, or more than `limits.PIXELS`.
     """
-    path = as_path(path, "path")
+    path = converted(path, "path", Path)
     container = _open(path)
     header = replace(container.header, orientation=container.orientation)
     if header.mode.endswith("A"):
@@ -163,7 +165,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     ImageError
         The file is truncated, damaged or not an image, is too large, or is of a kind that is refused.
     """
-    path = as_path(path, "path")
+    path = converted(path, "path", Path)
     container = _open(path)
     samples = _samples(path, container)
     if _is_clear(samples):

@@ -17,7 +17,7 @@ import unicodedata
 from typing import Any, NamedTuple
 
 from . import limits
-from .container import plausible_mpp
+from .files import plausible_mpp
 
 _CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
 _MPP = re.compile(r"\|\s?MPP\s?=\s?([0-9]+[.,]?[0-9]*)")

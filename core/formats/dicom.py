@@ -28,8 +28,9 @@ import numpy as np
 
 from .. import ImageError
 from . import limits
-from .container import (
+from .files import (
     BROKEN,
+    SLIDE,
     Container,
     ImageHeader,
     Samples,
@@ -38,7 +39,6 @@ from .container import (
     plausible_mpp,
     stretch_to_eight_bits,
 )
-from .files import SLIDE
 from .jpeg import JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})

@@ -1,4 +1,7 @@
-"""What a file is before it is read: its kind, its checksum, and what to do with one given in the place of another."""
+"""What a file is: its kind, size, checksum and identity, and what the headers of images have in common.
+
+Each reader returns a `Container` with the size of an image and a function that decodes its pixels.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,230 @@ import csv
 import functools
 import hashlib
 import re
+import struct
 import time
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from .. import DAMAGE, BchistoError, ImageError, InputError
 from . import limits
 from .texts import check_zip
+
+BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
+)  # fmt: skip
+"""Exceptions that other packages may raise for a damaged file, including `RecursionError` (by its base class) and
+warnings that were turned into errors."""
+
+_ORIENTATION = 0x0112
+
+Remark = tuple[Literal["note", "warning"], str]
+"""What a person must know of a file, with its level: a note if it is read as it was meant, a warning if perhaps not."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Properties of an image from the header of its file.
+
+    Attributes
+    ----------
+    format : str
+        ``TIFF``, ``PNG``, ``JPEG``, ``BMP``, ``WebP``, ``DICOM`` or ``LJPEG``.
+    width, height : int
+        Pixels, after the EXIF rotation.
+    mode : str
+        Mode as in Pillow; for DICOM and lossless JPEG, the bits and the photometric interpretation.
+    pages : int
+        Number of pages.
+    page : int
+        Number of the page that is read, from 1.
+    deep : bool
+        Whether samples of a TIFF or PNG have 16 bits.
+    mpp : float or None
+        Micrometres per pixel; None if a TIFF or DICOM does not state them with a unit, or they are implausible for a
+        microscope.
+    orientation : int
+        EXIF orientation, 1 to 8, which decoding applies.
+    remarks : tuple of (str, str)
+        What a person must know of this file, each with its level, see `Remark`: plain texts of one line without its
+        name, which are the same for all files with the same fault.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    pages: int
+    page: int = 1
+    deep: bool = False
+    mpp: float | None = None
+    orientation: int = 1
+    remarks: tuple[Remark, ...] = ()
+
+
+def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[Remark, ...]:
+    """Return the remarks on several pages, of which one is used, and on a colour profile that is not sRGB by its name.
+
+    Parameters
+    ----------
+    profile : bytes
+        The profile, or its beginning (ICC.1:2010, sec. 7: the tag ``desc`` of versions 2 and 4); empty for none.
+    pages, page : int
+        Number of pages, and the page that is used, from 1.
+    """
+    which = "the first" if page == 1 else f"page {page}"
+    remarks: tuple[Remark, ...] = (("warning", f"{pages} pages, only {which} is used"),) if pages > 1 else ()
+    if not profile:
+        return remarks
+    tags = (profile[start : start + 12] for start in range(132, min(len(profile), 132 + 12 * 100), 12))
+    start, size = struct.unpack(">II", next((tag[4:] for tag in tags if tag[:4] == b"desc"), b"").ljust(8, b"\0"))
+    block = profile[start : start + size].ljust(28, b"\0")
+    text = block[12:].partition(b"\0")[0].decode("latin-1")
+    if block[:4] == b"mluc":  # texts in several languages, of which the first is taken
+        length, offset = struct.unpack(">II", block[20:28])
+        text = block[offset : offset + length].decode("utf-16-be", "ignore")
+    name = "".join(filter(str.isprintable, text))[:60].strip() or "without a name"
+    text = f"has a colour profile ({name}), which is not applied"
+    return remarks if "srgb" in name.casefold() else (*remarks, ("note", text))
+
+
+def plausible_mpp(value: Any) -> float | None:
+    """Return micrometres per pixel as a number; None if implausible for a microscope, such as the 72 dpi of a screen.
+
+    Examples
+    --------
+    >>> plausible_mpp(0.42), plausible_mpp(25400 / 72), plausible_mpp("?")
+    (0.42, None, None)
+    """
+    try:
+        return float(value) if limits.LEAST_MPP <= float(value) <= limits.MOST_MPP else None
+    except (TypeError, ValueError):
+        return None
+
+
+class Samples(NamedTuple):
+    """The decoded samples of an image.
+
+    Attributes
+    ----------
+    values : ndarray of uint8 or uint16, shape (height, width, channels)
+        Grey or RGB, with 0 for black; an alpha channel, if any, is last.
+    alpha : str
+        Kind of the alpha channel: ``""`` if there is none, ``associated`` or ``unassociated``.
+    """
+
+    values: npt.NDArray[Any]
+    alpha: str = ""
+
+
+@dataclass(frozen=True)
+class Container:
+    """An image file whose header was read, and whose pixels can be decoded.
+
+    Attributes
+    ----------
+    header : ImageHeader
+        With width and height as stored, before any rotation.
+    orientation : int
+        EXIF orientation, 1 to 8.
+    decode : callable
+        Returns the `Samples`; raises `ImageError`, or one of `BROKEN`, unless the file contains every pixel.
+    """
+
+    header: ImageHeader
+    orientation: int
+    decode: Callable[[], Samples]
+
+
+def damaged(path: Path, why: object) -> ImageError:
+    """Return an error for a header that cannot be read."""
+    return ImageError(f"{path}: its header cannot be read ({why}); download the file again")
+
+
+def truncated(path: Path, why: object) -> ImageError:
+    """Return an error for pixels that are missing or cannot be decoded."""
+    return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); download it again")
+
+
+def check_size(path: Path, header: ImageHeader) -> None:
+    """Refuse an image without pixels, or with more than `limits.PIXELS`."""
+    width, height = header.width, header.height
+    if width < 1 or height < 1:
+        raise damaged(path, f"its header has {width}x{height} pixels")
+    if width * height > limits.PIXELS:
+        raise ImageError(
+            f"{path}: {width}x{height} is over the limit of {limits.PIXELS:,} pixels; cut it into smaller images"
+        )
+
+
+def check_bytes(path: Path) -> None:
+    """Refuse a file of more than `limits.PICTURE_BYTES`, because it will be read as a whole."""
+    if path.stat().st_size > limits.PICTURE_BYTES:
+        raise ImageError(f"{path}: more than {limits.PICTURE_BYTES:,} bytes, too large for an image")
+
+
+def exif_orientation(block: bytes) -> int | None:
+    """Return the orientation in an EXIF block: 1 if it is not one of 1 to 8, None if there is none.
+
+    Only the entries of the first directory are read, not data elsewhere in the block.
+
+    Parameters
+    ----------
+    block : bytes
+        The block from ``II`` or ``MM`` on, with or without the prefix ``Exif``.
+    """
+    block = block.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 8:
+        return None
+    (start,) = struct.unpack_from(f"{order}I", block, 4)
+    if start + 2 > len(block):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    for offset in range(start + 2, min(start + 2 + 12 * min(count, limits.EXIF_ENTRIES), len(block) - 11), 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", block, offset)
+        if tag == _ORIENTATION:
+            form = {1: "B", 3: "H", 4: "I"}.get(kind)
+            value = struct.unpack_from(order + form, block, offset + 8)[0] if form and number == 1 else 1
+            return value if 1 <= value <= 8 else 1
+    return None
+
+
+def xmp_orientation(text: bytes) -> int | None:
+    """Return the orientation in an XMP packet; None if there is none."""
+    match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', text)
+    return None if match is None else int(match[1]) if 1 <= int(match[1]) <= 8 else 1
+
+
+def stretch_to_eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> npt.NDArray[np.uint8]:
+    """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
+
+    Parameters
+    ----------
+    values : ndarray of integer or float, any shape
+    ends : (float, float), optional
+        Values to map to 0 and 255 instead; values outside this range are clipped.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    low, high = ends or (float(values.min()), float(values.max()))
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.uint8)
+    share = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    return np.asarray(np.rint(np.clip(share, 0.0, 255.0)), dtype=np.uint8)
+
 
 _HEAD = 4096
 """Bytes that are looked at: more than any pattern needs, and the header of a table."""

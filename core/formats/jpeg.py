@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ImageError
-from . import container, limits
-from .container import Container, ImageHeader, Samples, check_bytes, damaged, stretch_to_eight_bits, truncated
+from . import files as container
+from . import limits
+from .files import Container, ImageHeader, Samples, check_bytes, damaged, stretch_to_eight_bits, truncated
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 

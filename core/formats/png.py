@@ -20,8 +20,9 @@ from typing import BinaryIO
 import numpy as np
 
 from .. import ImageError
-from . import container, limits
-from .container import Container, ImageHeader, Samples, damaged, truncated
+from . import files as container
+from . import limits
+from .files import Container, ImageHeader, Samples, damaged, truncated
 
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 

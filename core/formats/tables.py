@@ -19,8 +19,7 @@ from typing import Any
 
 from .. import DependencyError, InputError, how_to_install, unneutral
 from . import limits
-from .container import BROKEN
-from .files import mistaken
+from .files import BROKEN, mistaken
 from .spreadsheets import DATE, NO_VALUE, Marks, TableFacts, check_parts
 from .texts import visible
 

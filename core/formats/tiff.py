@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from .. import ImageError
 from . import limits
-from .container import (
+from .described import Description, describe, square_mpp
+from .files import (
+    SLIDE,
     Container,
     ImageHeader,
     Remark,
@@ -33,8 +35,6 @@ from .container import (
     truncated,
     xmp_orientation,
 )
-from .described import Description, describe, square_mpp
-from .files import SLIDE
 from .jpeg import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

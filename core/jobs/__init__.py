@@ -8,7 +8,6 @@ from .backend import gpus_have_bfloat16, hushed_start, prepare_backend, prepare_
 from .cluster import ask_workers
 from .executor import map_ahead, map_ahead_in_threads, run_units
 from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
-from .keys import key_of, read_pack, save_arrays, write_pack
 from .parts import (
     atomic_output,
     check_file_name,
@@ -16,10 +15,14 @@ from .parts import (
     ensure_folder,
     is_set_aside,
     json_text,
+    key_of,
+    read_pack,
     remove_leftovers,
     remove_tree,
+    save_arrays,
     set_aside,
     write_json,
+    write_pack,
     write_rows,
 )
 from .processes import (

@@ -17,15 +17,13 @@ from ...core import (
     PathInput,
     Settings,
     TextInput,
-    as_path,
-    as_text,
-    as_texts,
+    converted,
     few,
     option,
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..facts import GIVEN, DatasetFacts, part_of
+from ..dataset import GIVEN, DatasetFacts, part_of
 from ..findings import report_findings
 from ..names import match_names, read_image_list
 from .holdout import HOLDOUT
@@ -90,7 +88,7 @@ def fold_plan(
         A class has fewer images (or groups) than folds, a list does not fit the images, a training part lacks a class,
         or a group is in two parts under ``group_by="group"``.
     """
-    folds = as_text(folds, "folds")
+    folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
     known = DatasetFacts.of(known)
@@ -207,7 +205,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
     InputError
         A column is missing, a fold is not an integer, a part is unknown, or an image is listed twice in a fold.
     """
-    path = as_path(path, "path")
+    path = converted(path, "path", Path)
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
     chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
     table.log_columns(chosen)
@@ -320,7 +318,7 @@ class FoldChoice(Settings):
         """Return a choice from a choice, from only the names of protocols, or from None for the default."""
         if value is None:
             return cls()
-        return value if isinstance(value, FoldChoice) else cls(as_texts(value, "folds"))
+        return value if isinstance(value, FoldChoice) else cls(converted(value, "folds", tuple[str, ...]))
 
     def plans(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError, Message, Names
-from ..facts import DatasetFacts
+from ..dataset import DatasetFacts
 from ..findings import pairs_alike
 from .holdout import HOLDOUT, holdout_plan
 from .plans import FoldPlan, Row, ScarceError, join_units

@@ -17,8 +17,7 @@ from ...core import (
     Message,
     MissingInputError,
     PathInput,
-    as_path,
-    as_paths,
+    converted,
     message_of,
     readable_name,
 )
@@ -99,10 +98,10 @@ def stain_images(
     ImageError
         An image cannot be decoded or has too little tissue; the images before it were written.
     """
-    folder = as_path(out, "out")
+    folder = converted(out, "out", Path)
     if min(hematoxylin, eosin) <= 0:
         raise InputError(Message("{hematoxylin} and {eosin}: give positive factors"))
-    files = _files(as_paths(sources, "sources"))
+    files = _files(converted(sources, "sources", tuple[Path, ...]))
     normalizer = make_normalizer(stain)
     refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
     ensure_folder(folder)

@@ -7,12 +7,14 @@ group ``bchisto.datasets``; they need not be listed anywhere else.
 This module exports what the other modules of `bchisto.data` use.
 """
 
-from ..layout import CONTEXTS, LABEL_LEVELS, LESIONS, show_context
 from .breakhis import BREAKHIS_NAME
 from .idc import IDC_NAME
 from .manifest import BESIDE
 from .registry import (
+    CONTEXTS,
     DATASET_NAMES,
+    LABEL_LEVELS,
+    LESIONS,
     built_in_layouts,
     check_stain,
     find_layout,
@@ -21,4 +23,5 @@ from .registry import (
     list_layouts,
     order_classes,
     recognise_layout,
+    show_context,
 )

@@ -12,8 +12,8 @@ from ...core.formats import TableFacts, published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
-from ..layout import LayoutSpec
 from ..walk import is_folder, walk_files
+from .registry import LayoutSpec
 
 BACH_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 BACH_MPP = 0.42

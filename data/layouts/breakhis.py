@@ -9,8 +9,8 @@ from pathlib import Path
 from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
-from ..layout import LayoutSpec
 from ..walk import walk_files
+from .registry import LayoutSpec
 
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
 """Pattern of all 7,909 file names, with groups class, tumour type, year, slide, magnification and number."""

@@ -12,10 +12,10 @@ from ...core import InputError, Message, few
 from ...core.formats import PART, read_csv
 from ..dataset import IMAGE_KINDS, ImageRecord
 from ..findings import Finding
-from ..layout import LayoutSpec
 from ..names import PathRule, barcode_of
 from ..walk import is_folder, list_images
 from .paths import AROUND, SPLIT, UNCLEAR, Level, levels_of
+from .registry import LayoutSpec
 
 _MOST_TABLES = 3
 """Tables that are named, of those in the folder and beside it."""

@@ -12,8 +12,8 @@ from ...core.jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from ..findings import Finding, Level
 from ..images import same_content
-from ..layout import LayoutSpec
 from ..walk import walk_files
+from .registry import LayoutSpec
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
 """Pattern of all file names, with groups slide, x and y in the slide, and class."""

@@ -9,13 +9,12 @@ from typing import Any
 
 from ...core import InputError, Message, Parameter
 from ...core.formats import GROUP, IMAGE, LABEL, MPP, PART, PATH, CsvTable, Role, column_key, is_missing, read_csv
-from ..dataset import ImageRecord
-from ..facts import GIVEN, part_of
+from ..dataset import GIVEN, ImageRecord, part_of
 from ..findings import Finding
-from ..layout import LayoutSpec
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .paths import absent_files, locate, spacing_of, unmatched
+from .registry import LayoutSpec
 
 
 def read_manifest(

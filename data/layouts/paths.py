@@ -14,8 +14,7 @@ from typing import NamedTuple
 from ...core import InputError, Message, few
 from ...core.formats import decimal_of, is_missing, limits, plausible_mpp
 from ..classes import match_class
-from ..dataset import IMAGE_SUFFIXES
-from ..facts import part_of
+from ..dataset import IMAGE_SUFFIXES, part_of
 from ..findings import Finding
 
 

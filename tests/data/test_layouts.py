@@ -19,10 +19,9 @@ from bchisto.data import (
     read_dataset,
     survey_dataset,
 )
-from bchisto.data.layout import LAYOUT_OPTIONS
 from bchisto.data.layouts import check_stain
 from bchisto.data.layouts.manifest import BESIDE
-from bchisto.data.layouts.registry import DATASET_NAMES, MAMMOGRAMS, built_in_layouts, recognise_layout
+from bchisto.data.layouts.registry import DATASET_NAMES, LAYOUT_OPTIONS, MAMMOGRAMS, built_in_layouts, recognise_layout
 from PIL import Image
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice, train
-from bchisto.core import InputError, as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole
+from bchisto.core import InputError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
@@ -21,28 +21,41 @@ from bchisto.predict import predict
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_one_or_many():
-    assert as_paths("/a/b.tif", "x") == as_paths([Path("/a/b.tif")], "x") == (Path("/a/b.tif"),)
-    assert as_texts(4, "x") == as_texts(np.int64(4), "x") == as_texts("4", "x") == as_texts(iter(["4"]), "x") == ("4",)
-    assert as_texts(Path("f.csv"), "x") == ("f.csv",)
-    assert as_numbers(np.float32(0.5), "x") == as_numbers([0.5], "x") == (0.5,)
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (("/a/b.tif", [Path("/a/b.tif")]), tuple[Path, ...], (Path("/a/b.tif"),)),
+        ((4, np.int64(4), "4", iter(["4"])), tuple[str, ...], ("4",)),
+        ((Path("f.csv"),), tuple[str, ...], ("f.csv",)),
+        ((np.float32(0.5), [0.5]), tuple[float, ...], (0.5,)),
+        ((np.True_, True), bool | None, True),
+        (([1.0, 2],), tuple[float, float], (1.0, 2.0)),
+    ],
+)
+def test_one_or_many(values, kind, expected):
+    for value in values:
+        given = converted(value, "x", kind)
+        assert given == expected
+        assert type(given) is type(expected)
 
 
 @pytest.mark.parametrize(
-    ("convert", "value", "message"),
+    ("kind", "value", "message"),
     [
-        (as_path, 3, "x=3: give a path"),
-        (as_path, b"a", "x=b'a': give a path"),
-        (as_text, 2.5, "x=2.5: give a text, a path or a whole number"),
-        (as_text, None, "x=None: give a text"),
-        (as_whole, "3", "x='3': give a whole number"),
-        (as_whole, True, "x=True: give a whole number"),
-        (as_number, "a", "x='a': give a number"),
+        (Path, 3, "x=3: give a path"),
+        (Path, b"a", "x=b'a': give a path"),
+        (str, 2.5, "x=2.5: give a text, a path or a whole number"),
+        (str, None, "x=None: give a text"),
+        (int, "3", "x='3': give a whole number"),
+        (int, True, "x=True: give a whole number"),
+        (float, "a", "x='a': give a number"),
+        (float, float("nan"), "`x` nan: give a finite number"),
+        (tuple[int, int], 4, "`x`: give 2 values, not 1"),
     ],
 )
-def test_what_is_refused(convert, value, message):
+def test_what_is_refused(kind, value, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        convert(value, "x")
+        converted(value, "x", kind)
 
 
 @pytest.mark.parametrize(
