@@ -58,10 +58,10 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
     if not offered:
         return None
+    packages = [entry.value if entry.dist is None else entry.dist.name for entry in offered]
     if len(offered) > 1:
-        packages = " and ".join(map(_package, offered))
-        raise InputError(f"{what} {name}: several packages offer it ({packages}); uninstall all but one")
-    entry = offered[0]
+        raise InputError(f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one")
+    (entry,), (package,) = offered, packages
     try:
         loaded = entry.load()
         offer = loaded if isinstance(loaded, kind) else loaded()
@@ -72,15 +72,13 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
             raise
         raise InputError(
             "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}",
-            what, name, type(error).__name__, error, _package(entry),
+            what, name, type(error).__name__, error, package,
         ) from error  # fmt: skip
     if not isinstance(offer, kind):
         kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
-        raise InputError(
-            f"{what} {name}: its entry point gives no {kinds}; report this to its package, {_package(entry)}"
-        )
+        raise InputError(f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}")
     if isinstance(kind, type):
-        check_name(offer.name, name, what=what, package=_package(entry))
+        check_name(offer.name, name, what=what, package=package)
     return offer
 
 
@@ -95,10 +93,6 @@ def check_name(given: str, name: str, *, what: str, package: str = "") -> None:
     if given.casefold() != name.casefold():
         report = f"report this to its package{package and f', {package}'}"
         raise InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
-
-
-def _package(entry: metadata.EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else entry.value
 
 
 @functools.lru_cache(maxsize=32)

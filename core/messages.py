@@ -57,24 +57,6 @@ def in_python(name: str, value: str) -> str:
     return f'`{name}="{value}"`'
 
 
-class _Formatter(string.Formatter):
-    """Fills a template: ``{}`` is the next value, ``{name}`` and ``{name:value}`` are parameters."""
-
-    def __init__(self, write: Write) -> None:
-        self._write = write
-
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Any) -> Any:
-        return args[key] if isinstance(key, int) else Parameter(key)
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if isinstance(value, Parameter):
-            return self._write(value.name, format_spec)
-        if isinstance(value, Names):
-            return value.text
-        value = _parts_of(value)
-        return value.written(self._write) if isinstance(value, Message) else format(value, format_spec)
-
-
 class Message(str):
     """A text that keeps its parts; as a string it is the message for callers of the Python API.
 
@@ -166,13 +148,9 @@ def public(text: str) -> str:
     """
     if not isinstance(text, Message):
         return text
-    values = tuple("" if isinstance(part, Names) else _public_value(part) for part in text.values)
+    parts = ("" if isinstance(part, Names) else _parts_of(part) for part in text.values)
+    values = (public(part) if isinstance(part, Message) else part for part in parts)
     return str(Message(text.template, *values, remedies=text.remedies, known=text.known))
-
-
-def _public_value(value: Any) -> Any:
-    value = _parts_of(value)
-    return public(value) if isinstance(value, Message) else value
 
 
 def limited(text: str, known: Collection[str]) -> str:
@@ -207,10 +185,21 @@ def _parts_of(value: Any) -> Any:
 def _written(
     template: str, values: tuple[Any, ...], remedies: tuple[str, ...], known: frozenset[str] | None, write: Write
 ) -> str:
-    def as_known(name: str, value: str) -> str:
-        return write(name, value) if known is None or name in known else f"this model's {name} {value}".rstrip()
-
-    text = _Formatter(as_known).vformat(template, values, {})
+    """Fill a template, and add the remedies; parameters that are not `known` belong to a model."""
+    pieces, upcoming = [], iter(values)
+    for literal, name, form, conversion in string.Formatter().parse(template):
+        pieces.append(literal)
+        if name is None:  # the end of the template
+            continue
+        value = Parameter(name) if name else _parts_of(next(upcoming))
+        if isinstance(value, Parameter):
+            is_known = known is None or value.name in known
+            pieces.append(write(value.name, form or "") if is_known else f"this model's {value.name} {form}".rstrip())
+        elif isinstance(value, Message):
+            pieces.append(value.written(write))
+        else:
+            pieces.append(repr(value) if conversion == "r" else format(value, form or ""))
+    text = "".join(pieces)
     lacks = getattr(write, "lacks", None)  # of a command: it leaves out remedies that need an option it does not have
     offered = [
         remedy

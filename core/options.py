@@ -200,18 +200,6 @@ def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
         yield declared, hints[declared.name], declared.metadata.get(_KEY, Option())
 
 
-def _check(value: Any, name: str, declared: Option) -> None:
-    """Refuse a value out of bounds, or one that is not among the choices."""
-    low, high = declared.least, declared.most
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
-        raise InputError("{} {}: give {}", Parameter(name), value, bounds)
-    if declared.choices and value not in declared.choices:
-        known = declared.choices if declared.more is None else declared.more()
-        if value not in known:
-            raise InputError("{} {}: {}", Parameter(name), value, one_of(str(value), map(str, known)))
-
-
 class Settings:
     """Base of frozen dataclasses of options: converts each field to its type, and checks it.
 
@@ -232,9 +220,16 @@ class Settings:
         for member, hint, declared in declared_options(self):
             value, name = getattr(self, member.name), member.name
             value = converted(value, name, hint) if declared.form is None else declared.form(value, name)
+            low, high, choices = declared.least, declared.most, declared.choices
             for item in value if isinstance(value, tuple) else (value,):
-                if item is not None and value != member.default:
-                    _check(item, name, declared)
+                if item is None or value == member.default:
+                    continue
+                if (low is not None and item < low) or (high is not None and item > high):
+                    bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
+                    raise InputError("{} {}: give {}", Parameter(name), item, bounds)
+                known = choices if declared.more is None or item in choices else declared.more()
+                if choices and item not in known:
+                    raise InputError("{} {}: {}", Parameter(name), item, one_of(str(item), map(str, known)))
             object.__setattr__(self, name, tuple(dict.fromkeys(value)) if declared.distinct else value)
         self.validate()
 

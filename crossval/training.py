@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..core.formats import read_rows
-from ..core.jobs import Resources, Share, Ticker, Work, do_missing, singly
+from ..core.jobs import Resources, Share, Ticker, Work, do_missing
 from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
 from ..data import DatasetFacts, FoldPlan, protocol_text, report_pixels, unknown_groups, write_fold_list
 from ..evaluate import PredictionTable, TwoClassView
@@ -187,7 +187,7 @@ class Training(ABC, Generic[U, F]):
 
     def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return the units in groups; a group is trained together, in one shard."""
-        return singly(units)
+        return [(unit,) for unit in units]
 
     def banners(self) -> Sequence[str]:
         """Return warnings that every reader must see."""

@@ -46,7 +46,19 @@ def prepare_backend() -> str:
 
             backend = str(keras.backend.backend())
             if backend == "tensorflow":
-                _start_tensorflow()
+                import tensorflow as tf
+
+                # Listing devices loads the libraries of the GPU while their messages are captured, and allocates no
+                # GPU memory. TensorFlow refuses settings once it has run something, or if the user has divided the GPU.
+                gpus = tf.config.get_visible_devices("GPU")
+                with contextlib.suppress(RuntimeError, ValueError):
+                    for gpu in gpus:
+                        tf.config.experimental.set_memory_growth(gpu, True)
+                if not gpus:
+                    with contextlib.suppress(RuntimeError):
+                        tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
+                        tf.config.threading.set_inter_op_parallelism_threads(1)
+                    tf.zeros(1)  # starts TensorFlow now, while its messages are captured
             elif backend == "torch" and not _torch_gpus():
                 import torch
 
@@ -141,7 +153,16 @@ def visible_gpus() -> tuple[str, ...]:
         return ()
     backend = prepare_backend()
     with hushed_start():
-        numbers = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            numbers = [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
+        elif backend == "jax":
+            import jax
+
+            numbers = [int(device.id) for device in jax.local_devices()] if jax.default_backend() == "gpu" else []
+        else:
+            numbers = _torch_gpus()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(named[number] if number < len(named) else str(number) for number in numbers)
 
@@ -205,34 +226,6 @@ def hushed_start() -> Iterator[None]:
         caught.seek(0)
         for line in caught.read().decode(errors="replace").splitlines():
             _log.debug("on stderr: %s", line)
-
-
-def _start_tensorflow() -> None:
-    import tensorflow as tf
-
-    # Listing devices loads the libraries of the GPU while their messages are captured, and allocates no GPU memory.
-    gpus = tf.config.get_visible_devices("GPU")
-    # TensorFlow refuses both settings once it has run something, or if the user has divided the GPU.
-    with contextlib.suppress(RuntimeError, ValueError):
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    if not gpus:
-        with contextlib.suppress(RuntimeError):
-            tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.zeros(1)  # starts TensorFlow now, while its messages are captured
-
-
-def _tensorflow_gpus() -> list[int]:
-    import tensorflow as tf
-
-    return [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
-
-
-def _jax_gpus() -> list[int]:
-    import jax
-
-    return [int(device.id) for device in jax.local_devices()] if jax.default_backend() == "gpu" else []
 
 
 def _torch_gpus() -> list[int]:

@@ -109,7 +109,11 @@ def run_units(
             total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
         )
         stack.enter_context(progress)
-        stack.enter_context(_watched(progress, ticker))
+        stop = threading.Event()
+        thread = threading.Thread(target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress")
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(stop.set)
         outcomes = _results(
             functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder
         )
@@ -128,28 +132,17 @@ def run_units(
     return results
 
 
-@contextlib.contextmanager
-def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
+def _watch(stop: threading.Event, progress: Progress, ticker: Ticker) -> None:
     """Update the progress bar between results, from the ticks of the workers."""
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(_POLL_SECONDS):
-            progress.update_to(ticker.count(), note=ticker.note())
-
-    thread = threading.Thread(target=watch, daemon=True, name="bchisto-progress")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    while not stop.wait(_POLL_SECONDS):
+        progress.update_to(ticker.count(), note=ticker.note())
 
 
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
     if cards is not None:
         cards.claim()
-    return unit, _alone(work, unit, ticker)
+    with one_thread_of_opencv():
+        return unit, work(unit, ticker)
 
 
 def _results(

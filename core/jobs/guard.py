@@ -32,7 +32,7 @@ def reading(paths: Iterable[Path]) -> Iterator[None]:
     paths : iterable of Path
         Input files and folders, see `named_files`.
     """
-    token = _READ.set({**_READ.get(), **_identities(paths)})
+    token = _READ.set(_known(paths))
     try:
         yield
     finally:
@@ -134,7 +134,7 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
     InputError
         An output is an input; the message names the first.
     """
-    known = {**_READ.get(), **_identities(inputs)}
+    known = _known(inputs)
     for path in outputs:
         if (identity := _identity(path)) is not None and identity in known:
             raise InputError(
@@ -166,8 +166,9 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
             )
 
 
-def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
-    return {identity: path for path in paths if (identity := _identity(path)) is not None}
+def _known(paths: Iterable[Path]) -> dict[_Identity, Path]:
+    """Return the inputs of `reading` and these paths, by what identifies a file."""
+    return {**_READ.get(), **{identity: path for path in paths if (identity := _identity(path)) is not None}}
 
 
 def _identity(path: Path) -> _Identity | None:

@@ -13,8 +13,9 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -200,36 +201,23 @@ def remove_tree(path: Path) -> None:
     OutputError
         Something cannot be removed; the message names it.
     """
-    if path.is_symlink() or not path.is_dir():
-        _remove(path, os.unlink)
-        return
-    for attempt in range(1, _REMOVALS + 1):
-        for folder, folders, files in os.walk(path, topdown=False, onerror=_refuse):
-            for name in files:
-                _remove(Path(folder, name), os.unlink)
-            for name in folders:  # links to folders; real folders were already emptied and removed
-                if Path(folder, name).is_symlink():
-                    _remove(Path(folder, name), os.unlink)
-            _remove(Path(folder), os.rmdir, patient=attempt < _REMOVALS)
-        if not path.exists():
-            return
-
-
-def _remove(path: Path, remove: Callable[[Path], None], *, patient: bool = False) -> None:
-    try:
-        remove(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if not (patient and error.errno == errno.ENOTEMPTY):  # another process has just written into it
-            _refuse(error)
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise OutputError(
-            f"{error.filename}: cannot be removed ({error.strerror}); change its permissions or remove it yourself"
-        ) from error
+    attempts = 0
+    while path.is_symlink() or path.exists():
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except FileNotFoundError:  # another process removes it too
+            continue
+        except OSError as error:
+            attempts += 1
+            if error.errno == errno.ENOTEMPTY and attempts < _REMOVALS:  # another process has just written into it
+                continue
+            raise OutputError(
+                f"{path}: cannot be removed ({error.filename}: {error.strerror}); change its permissions or remove it "
+                "yourself"
+            ) from error
 
 
 def set_aside(path: Path) -> None:
@@ -311,19 +299,12 @@ def key_of(kind: str, **content: Any) -> str:
     >>> key_of("row 1", pool=3) == key_of("row 2", pool=3)
     False
     """
-    text = json.dumps([kind, _canonical(content)], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _canonical(value: Any) -> Any:
-    """Return a value with whole floats as ints: a Python caller may pass 3, while the command line reads 3.0."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _canonical(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    return value
+    # whole floats become ints: a Python caller may pass 3, while the command line reads 3.0
+    plain = json.loads(
+        json.dumps([kind, content], allow_nan=False),
+        parse_float=lambda text: int(value) if (value := float(text)).is_integer() else value,
+    )
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def save_arrays(handle: IO[bytes], arrays: Mapping[str, npt.ArrayLike], *, compressed: bool = False) -> None:
@@ -374,21 +355,14 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
     try:
         with path.open("rb") as handle, zipfile.ZipFile(handle), np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        fault = _fault(arrays, key, shapes)
+        fault = None if arrays[_KEY].tobytes().hex() == key else "made under other settings"
+        for name, shape in shapes.items():
+            array = arrays[name]
+            if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+                fault = fault or f"{name} has the shape {array.shape}"
     except DAMAGE as error:
         fault = str(error) or type(error).__name__
     if fault is None:
         return arrays
     _log.warning("%s: incomplete (%s); made again", path, fault)
-    return None
-
-
-def _fault(arrays: Mapping[str, npt.NDArray[Any]], key: str, shapes: Mapping[str, Sequence[int | None]]) -> str | None:
-    """Return the reason why arrays do not have the expected key and shapes; None if they have."""
-    if arrays[_KEY].tobytes().hex() != key:
-        return "made under other settings"
-    for name, shape in shapes.items():
-        array = arrays[name]
-        if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
-            return f"{name} has the shape {array.shape}"
     return None

@@ -121,7 +121,7 @@ def this_process() -> dict[str, Any]:
         system does not provide them.
     """
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "space": _space()}
+    return {"host": socket.gethostname(), "pid": pid, "started": _state(pid)[1], "space": _space()}
 
 
 def is_running(process: Mapping[str, Any]) -> bool | None:
@@ -145,7 +145,7 @@ def is_running(process: Mapping[str, Any]) -> bool | None:
         return None if same_start else False  # False: this host was restarted since
     pid = int(process["pid"])
     started = process.get("started")
-    return _is_there(pid) and (started is None or _started(pid) == started)
+    return _is_there(pid) and (started is None or _state(pid)[1] == started)
 
 
 def temporary_name(name: str) -> str:
@@ -177,7 +177,15 @@ def scratch_folder() -> Iterator[Path]:
         No temporary folder can be created.
     """
     root = Path(tempfile.gettempdir())
-    _remove_stale(root)
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(root)):
+            if not _is_stale(entry.name, _SCRATCH) or not _is_mine(Path(entry.path)):
+                continue
+            pid = entry.name.removeprefix(_SCRATCH).split("-")[1]
+            for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):  # those of its worker pools
+                if _is_mine(semaphore):
+                    semaphore.unlink(missing_ok=True)
+            shutil.rmtree(entry.path, ignore_errors=True)
     folder = None
     try:
         with hold_interrupts():  # an interrupt between creating the folder and storing its name would leave it behind
@@ -187,19 +195,6 @@ def scratch_folder() -> Iterator[Path]:
         if folder is not None:
             with hold_interrupts():
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_stale(root: Path) -> None:
-    """Remove the temporary folders of killed processes, and the semaphores that their worker pools left."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(root)):
-            if not _is_stale(entry.name, _SCRATCH) or not _is_mine(Path(entry.path)):
-                continue
-            pid = entry.name.removeprefix(_SCRATCH).split("-")[1]
-            for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):
-                if _is_mine(semaphore):
-                    semaphore.unlink(missing_ok=True)
-            shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _mark() -> str:
@@ -229,23 +224,19 @@ def _space() -> str | None:
         return None
 
 
-def _status(pid: int) -> list[str] | None:
-    """Return the fields of ``/proc/<pid>/stat`` from the state on; None if there is no such process or no /proc."""
+def _state(pid: int) -> tuple[str, int | None]:
+    """Return the state of a process and when it started; empty and None if there is no such process or no /proc."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    return text.rpartition(")")[2].split()
-
-
-def _started(pid: int) -> int | None:
-    status = _status(pid)
-    return None if status is None else int(status[19])
+        return "", None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
 
 
 def _is_there(pid: int) -> bool:
-    if (status := _status(pid)) is not None:
-        return status[0] not in "ZX"  # a zombie: ended, but not yet collected by its parent
+    if state := _state(pid)[0]:
+        return state not in "ZX"  # a zombie: ended, but not yet collected by its parent
     if _space() is not None:
         return False
     try:  # a system without /proc

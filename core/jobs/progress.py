@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,80 +48,56 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+@dataclass(frozen=True)
 class Ticker:
     """Counts finished steps of several processes: each process appends one byte per step to its own file.
 
     This needs no lock and no open connection. A worker that does not see the folder (another host) counts nothing, and
     the bar then moves only when its unit is finished.
 
-    Parameters
+    Attributes
     ----------
     folder : Path or None
         Folder for the counts; ``None`` counts nothing.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    folder: Path | None
 
     def tick(self, steps: int = 1, *, note: str = "", kept: bool = False) -> None:
         """Add finished steps, with a note (such as a loss or a metric); the bar shows the latest note.
 
         Steps that are `kept` are not repeated if the unit is interrupted.
         """
-        if self._folder is None or not self._folder.is_dir():
+        if self.folder is None or not self.folder.is_dir():
             return
         # a unit must not fail because a full disk has no room for the progress bar
         with contextlib.suppress(OSError):
-            with (self._folder / str(os.getpid())).open("ab") as handle:
+            with (self.folder / str(os.getpid())).open("ab") as handle:
                 handle.write((_KEPT if kept else b".") * steps)
             if note:
-                (self._folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
+                (self.folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
 
     def count(self, *, kept: bool = False) -> int:
         """Return the number of steps that all processes finished; with `kept`, only of those that are kept."""
-        if self._folder is None or not self._folder.is_dir():
+        if self.folder is None or not self.folder.is_dir():
             return 0
-        counts = [entry for entry in self._folder.iterdir() if entry.suffix != _NOTE]
+        counts = [entry for entry in self.folder.iterdir() if entry.suffix != _NOTE]
         return sum(entry.read_bytes().count(_KEPT) if kept else entry.stat().st_size for entry in counts)
 
     def note(self) -> str:
         """Return the latest note of any process."""
-        if self._folder is None:
+        if self.folder is None:
             return ""
-        notes = list(self._folder.glob(f"*{_NOTE}"))
+        notes = list(self.folder.glob(f"*{_NOTE}"))
         return max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
-
-
-class Pace:
-    """Measures steps per second, over the later half of the finished steps, so that a slow start counts little.
-
-    The time before the first finished step (start of processes, loading of networks) is not counted.
-    """
-
-    def __init__(self) -> None:
-        self._looks: list[tuple[float, int]] = []
-
-    def look(self, now: float, done: int) -> None:
-        """Record that `done` steps are finished at the time `now`, in seconds."""
-        looks = self._looks
-        looks.append((now, done))
-        while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
-            del looks[0]
-        if len(looks) > _MOST_LOOKS:
-            looks[1:-1] = looks[1:-1:2]
-
-    def rate(self, least: int = _HONEST) -> float | None:
-        """Return steps per second; None until at least `least` steps were measured."""
-        if not self._looks:
-            return None
-        (began, first), (ended, last) = self._looks[0], self._looks[-1]
-        return (last - first) / (ended - began) if last - first >= least and ended > began else None
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
     """Shows progress: a bar on a terminal, a line every 15 seconds in a log, and nothing if the log level hides it.
 
-    The time left is shown as soon as the rate is known well enough, see `Pace`.
+    The rate is that of the later half of the finished steps, so that a slow start counts little; the time before the
+    first step (start of processes, loading of networks) is not counted. The time left is shown as soon as the rate is
+    known well enough.
 
     Parameters
     ----------
@@ -140,7 +117,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._between: Callable[[], float] | None = between
         self._began = self._last_line = time.monotonic()
         self._done = 0
-        self._pace = Pace()
+        self._looks: list[tuple[float, int]] = []
         self._bar: Any = None
         if total != 0 and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
@@ -165,9 +142,12 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         if done <= self._done:
             return
         step, self._done = done - self._done, done
-        now = time.monotonic()
-        self._pace.look(now, done)
-        self._say_what_is_kept()
+        now, looks = time.monotonic(), self._looks
+        looks.append((now, done))
+        while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
+            del looks[0]
+        if len(looks) > _MOST_LOOKS:
+            looks[1:-1] = looks[1:-1:2]
         state = "; ".join(filter(None, (self._speed(), note)))
         if self._bar is not None:
             self._bar.set_postfix_str(state, refresh=False)
@@ -178,23 +158,23 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {state}" if state else "")
 
     def _speed(self) -> str:
-        """Return the rate from the second step on as text, and the time left if it is known."""
-        pace, rate = self._pace.rate(), self._pace.rate(1)
-        if rate is None:
-            return ""
-        speed = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
-        left = None if pace is None or self._total is None else (self._total - self._done) / pace
-        return speed if left is None else f"{speed}, {format_seconds(left)} left"
+        """Return the rate from the second step on as text, and the time left if it is known.
 
-    def _say_what_is_kept(self) -> None:
-        """Log once how much work Ctrl-C can lose, if it is more than a minute."""
-        pace = self._pace.rate()
-        if self._between is None or pace is None:
-            return
-        seconds, self._between = self._between() / pace, None
-        if seconds >= _WORTH_SAYING:
-            _log.info(
-                "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since",
-                self._label,
-                format_seconds(seconds),
-            )
+        Once it is known, also log how much work Ctrl-C can lose, if it is more than a minute.
+        """
+        (began, first), (ended, last) = self._looks[0], self._looks[-1]
+        if last == first or ended <= began:
+            return ""
+        rate = (last - first) / (ended - began)
+        speed = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
+        if last - first < _HONEST:
+            return speed
+        if self._between is not None:
+            seconds, self._between = self._between() / rate, None
+            if seconds >= _WORTH_SAYING:
+                _log.info(
+                    "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since",
+                    self._label,
+                    format_seconds(seconds),
+                )
+        return speed if self._total is None else f"{speed}, {format_seconds((self._total - self._done) / rate)} left"

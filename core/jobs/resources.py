@@ -40,7 +40,6 @@ def in_turn(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # without locks or write permission, several processes do the same work
             folder.mkdir(parents=True, exist_ok=True)
-            stack.callback(_remove_empty, folder)
             handle = os.open(folder / _TURN, os.O_CREAT | os.O_RDWR)
             stack.callback(os.close, handle)
             until = time.monotonic() + _TURN_SECONDS
@@ -50,13 +49,12 @@ def in_turn(folder: Path) -> Iterator[None]:
                     break
                 except BlockingIOError:
                     time.sleep(0.05)
-        yield
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        (folder / _TURN).unlink(missing_ok=True)
-        folder.rmdir()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (folder / _TURN).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 @dataclass(frozen=True)

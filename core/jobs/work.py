@@ -212,11 +212,6 @@ class Work(Settings):
         return replace(available, processes=fitting if self.jobs is None else self.jobs, threads=threads)
 
 
-def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
-    """Return each unit as a group of its own."""
-    return [(unit,) for unit in units]
-
-
 def do_missing(
     function: Callable[[tuple[U, ...], Ticker], R],
     units: Sequence[U],
@@ -229,7 +224,7 @@ def do_missing(
     work: Work,
     resources: Resources,
     begin: Callable[[], object] = lambda: None,
-    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
+    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = lambda units: list(zip(units)),
     bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
 ) -> tuple[list[F | None], list[R]]:
     """Do the units of this shard that are not finished.
@@ -253,7 +248,7 @@ def do_missing(
     begin : callable
         Called before the first unit is done; not called if all units are finished.
     dealt : callable
-        Groups units that must be in the same shard.
+        Groups units that must be in the same shard; by default each is a group of its own.
     bundled : callable
         Groups units that a process does in one call of the function; by default as `dealt`.
 

@@ -266,7 +266,7 @@ class FolderSettings:
         remove_leftovers(self.folder)
         ensure_folder(Path(os.path.realpath(self.folder)))  # of a link, this creates the target that was set aside
         content = self._read() if self.begun else {}
-        settings = _plain(self.settings)
+        settings = json.loads(json.dumps(self.settings))  # with tuples as lists
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
             settings[_STORES] = dict(sorted(stores.items()))
@@ -318,7 +318,7 @@ class FolderSettings:
 
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
-        new = _plain(self.settings)
+        new = json.loads(json.dumps(self.settings))
         stores = [
             (name, old[_STORES][name], new[_STORES][name]) for name in old.get(_STORES, {}) if name in new[_STORES]
         ]
@@ -357,12 +357,6 @@ def other_settings(path: Path, differences: str, *, otherwise: str = Message("an
     return SettingsConflictError(
         "{}: made with other settings: {}; use the same settings, {}, or {overwrite}", path, differences, otherwise
     )
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping in the types of JSON, with tuples as lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(value))
-    return plain
 
 
 def _minor(version: str) -> str:

@@ -16,6 +16,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,12 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+@dataclass
 class RunRecord:
     """The record of one command; `note` adds results to it while the command runs."""
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
-        self.path = path
-        self.content = content
+    path: Path
+    content: dict[str, Any]
 
     def note(self, **values: Any) -> None:
         """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
@@ -91,10 +92,15 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: obj
     new = not run.exists()
     ensure_folder(run)
     content = _opened(command, config) | ({} if shard is None else {"shard": str(shard)})
-    record = RunRecord(
-        run / "records" / f"{_next_stamp(run / 'records')}-{command}-{secrets.token_hex(2)}.json", content
-    )
-    _mark_interrupted(record.path.parent)
+    folder = run / "records"
+    # sortable, and later than all earlier records even if the clock was set back
+    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
+    stamp = max(now, latest) + "1" * (latest >= now)
+    record = RunRecord(folder / f"{stamp}-{command}-{secrets.token_hex(2)}.json", content)
+    for path, earlier in _read_records(folder):
+        if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:  # such as kill -9
+            write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
         with _closed(record, save=lambda: _save(run, record)):
             yield record
@@ -102,13 +108,6 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any], shard: obj
         if new and error.exit_code == InputError.exit_code:
             _take_back(run, record)
         raise
-
-
-def _next_stamp(folder: Path) -> str:
-    """Return the time as sortable text, later than all earlier records even if the clock was set back."""
-    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
-    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
-    return max(now, latest) + "1" * (latest >= now)
 
 
 def _take_back(run: Path, record: RunRecord) -> None:
@@ -182,6 +181,10 @@ def _beside(table: Path) -> Path:
 
 def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a command at its start."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    model = re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE)
+    processor = model[1].strip() if model else platform.processor() or platform.machine()
     return {
         "command": command,
         "status": "running",
@@ -189,7 +192,7 @@ def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "argv": sys.argv,
         "config": dict(config),
         "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
-        "hardware": _hardware(),
+        "hardware": {"system": platform.platform(), "processor": processor, "cores": default_jobs()},
         "process": this_process(),
         "folder": str(Path.cwd()),
     }
@@ -239,13 +242,6 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             _log.warning("%s: left out of run.json, since it is not a record", path)
 
 
-def _mark_interrupted(folder: Path) -> None:
-    """Mark records as interrupted if their process on this host is gone and could not do so itself (``kill -9``)."""
-    for path, content in _read_records(folder):
-        if content.get("status") == "running" and process_runs(content.get("process")) is False:
-            write_json(path, {**content, "status": "interrupted", "error": "its process is gone"})
-
-
 def process_runs(process: Any) -> bool | None:
     """Return whether the process of a record still runs; None if it cannot be checked from here."""
     try:
@@ -261,15 +257,6 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = __version__ if package == "bchisto" else metadata.version(package)
     return versions
-
-
-def _hardware() -> dict[str, Any]:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    if match := re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE):
-        model = match[1].strip()
-    return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 
 def load_config(config: Path, *, command: str) -> dict[str, Any]:
