@@ -239,6 +239,7 @@ def listed(items: Sequence[str]) -> str:
 _MARK = "'"
 _FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
 """Characters that begin a formula; spreadsheets treat full-width characters like the usual ones."""
+_BEGIN = {*_FORMULA, _MARK}
 
 
 def neutral(cell: Any) -> Any:
@@ -249,7 +250,7 @@ def neutral(cell: Any) -> Any:
     >>> neutral("=1+1"), neutral("'=1+1"), neutral("-1.5"), neutral("benign"), neutral(-2)
     ("'=1+1", "''=1+1", '-1.5', 'benign', -2)
     """
-    return _MARK + cell if isinstance(cell, str) and _is_formula(cell) else cell
+    return _MARK + cell if isinstance(cell, str) and cell[:1] in _BEGIN and _is_formula(cell) else cell
 
 
 def unneutral(cell: str) -> str:

@@ -97,12 +97,13 @@ class CsvTable:
         without : sequence of str
             Columns to ignore, because they have another role.
         """
-
-        def values(name: str) -> list[str]:
-            return [row[name] for _, row in self.rows]
-
         names = [name for name in self.columns if name not in without]
-        return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
+        return (
+            choose_column(
+                names, role, where=self.path, values=lambda name: [row[name] for _, row in self.rows], cure=cure
+            )
+            or ""
+        )
 
     def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number of each row, and its cells in the columns with these names."""

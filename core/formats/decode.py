@@ -26,10 +26,9 @@ are refused.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,42 +74,34 @@ _BEGIN_BYTES = 512
 """Number of bytes that show the kind of a file."""
 
 
-def _refuse_unread(path: Path) -> None:
-    """Refuse a file that is missing, empty or a whole slide, before it is opened."""
+def _open(path: Path) -> Container:
+    """Read the header of a file with the reader of its kind."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     if is_slide(path):
         raise ImageError(f"{path}: {SLIDE}")
     if not path.stat().st_size:
         raise ImageError(f"{path}: this file is empty; download it again")
-
-
-def _open(path: Path) -> Container:
-    _refuse_unread(path)
+    suffix = path.suffix.casefold()
     try:
         with path.open("rb") as handle:
             begin = handle.read(_BEGIN_BYTES)
-            read = _reader(path, begin)
+            read = next((read for start, known, read in _READERS if begin.startswith(known, start)), None)
+            # a file may be DICOM and TIFF in one
+            if begin[128:132] == b"DICM" and (read is None or suffix in DICOM_SUFFIXES):
+                read = read_dicom
+            if suffix == LJPEG_SUFFIX:  # known only by its name
+                read = read_ljpeg
             container = None if read is None else read(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
     if container is None:
-        wanted = "a DICOM image" if path.suffix.casefold() in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
+        wanted = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
         raise ImageError(mistaken(path, wanted) or f"{path}: not {wanted}; remove it or replace it by the image")
     check_size(path, container.header)
     return container
-
-
-def _reader(path: Path, begin: bytes) -> Callable[[Path, BinaryIO], Container] | None:
-    """Return the reader of a file by its first bytes, except that lossless JPEG is known by its name."""
-    suffix = path.suffix.casefold()
-    if suffix == LJPEG_SUFFIX:
-        return read_ljpeg
-    read = next((read for start, known, read in _READERS if begin.startswith(known, start)), None)
-    # a file may be DICOM and TIFF in one
-    return read_dicom if begin[128:132] == b"DICM" and (read is None or suffix in DICOM_SUFFIXES) else read
 
 
 def read_header(path: PathInput) -> ImageHeader:
@@ -126,7 +117,7 @@ def read_header(path: PathInput) -> ImageHeader:
     header = replace(container.header, orientation=container.orientation)
     if header.mode.endswith("A"):
         with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
-            if _is_clear(_samples(path, container)):
+            if _samples(path, container)[1]:
                 header = replace(header, remarks=(*header.remarks, _CLEAR))
     if container.orientation not in _TRANSPOSED:
         return header
@@ -167,9 +158,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     """
     path = converted(path, "path", Path)
     container = _open(path)
-    samples = _samples(path, container)
-    if _is_clear(samples):
-        samples = Samples(samples.values[..., :-1])
+    samples, _ = _samples(path, container)
     if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
         image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
     else:
@@ -180,8 +169,12 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     return np.ascontiguousarray(image[::rows, ::columns])
 
 
-def _samples(path: Path, container: Container) -> Samples:
-    """Decode the samples of an image, and check that they match its header."""
+def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
+    """Decode the samples of an image, and check that they match its header.
+
+    An alpha channel that is 0 everywhere, as programs write that pad pixels to 32 bits, is left out; the second value
+    says so.
+    """
     try:
         samples = container.decode()
     except ImageError:
@@ -193,7 +186,8 @@ def _samples(path: Path, container: Container) -> Samples:
         raise truncated(path, f"its pixels are {width}x{height}")
     if samples.values.dtype != (np.uint16 if container.header.deep else np.uint8) or channels > 4:
         raise truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
-    return samples
+    is_clear = bool(samples.alpha) and not samples.values[..., -1].any()
+    return Samples(samples.values[..., :-1]) if is_clear else samples, is_clear
 
 
 def largest_sample(path: Path) -> int:
@@ -204,13 +198,8 @@ def largest_sample(path: Path) -> int:
     ImageError
         The file cannot be decoded.
     """
-    samples = _samples(path, _open(path))
+    samples, _ = _samples(path, _open(path))
     return int(samples.values[..., : -1 if samples.alpha else None].max())
-
-
-def _is_clear(samples: Samples) -> bool:
-    """Whether an alpha channel is 0 everywhere, as programs write that pad pixels to 32 bits."""
-    return bool(samples.alpha) and not samples.values[..., -1].any()
 
 
 def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

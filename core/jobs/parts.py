@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from .. import DAMAGE, InputError, Message, OutputError, error_number, neutral, output_error, readable_name
 from .guard import check_output, refuse_removing
-from .processes import temporary_name, unlink_stale
+from .processes import temporary_path
 
 _log = logging.getLogger(__name__)
 
@@ -112,8 +112,7 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     check_output(path)
     ensure_folder(path.parent)
-    unlink_stale(path)
-    temporary = path.with_name(temporary_name(path.name))
+    temporary = temporary_path(path)
     try:
         yield temporary
         _sync(temporary)

@@ -148,18 +148,18 @@ def is_running(process: Mapping[str, Any]) -> bool | None:
     return _is_there(pid) and (started is None or _state(pid)[1] == started)
 
 
-def temporary_name(name: str) -> str:
-    """Return a name for a temporary file next to `name`, which identifies the process that writes it."""
-    return f"{name}.part-{_mark()}-{secrets.token_hex(4)}"
+def temporary_path(path: Path) -> Path:
+    """Return a path for a temporary file next to `path`, with a name that identifies this process.
 
-
-def unlink_stale(path: Path) -> None:
-    """Remove temporary files of `path` whose process has ended; those of other hosts remain."""
+    Those whose process on this host has ended are removed.
+    """
+    prefix = f"{path.name}.part-"
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(path.parent)):
-            if _is_stale(entry.name, f"{path.name}.part-"):
+            if _is_stale(entry.name, prefix):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
+    return path.with_name(f"{prefix}{_mark()}-{secrets.token_hex(4)}")
 
 
 @contextlib.contextmanager

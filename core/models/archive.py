@@ -50,22 +50,32 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         An entry is missing, of the wrong type, out of range, or contradicts another entry.
     """
     side = {"n": _is_count, "right": _is_count, "interval": _is_interval}
+    wanted = {"sensitivity": _is_share, "threshold": _is_number}
+    view = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
     forms: dict[str, tuple[Any, str]] = {
         "models": (("boosted", "cnn"), "boosted or cnn"),
-        "members": (_are_hashed, "members with a hash each"),
+        "members": (
+            lambda members: isinstance(members, dict) and all(map(_is_hash, members.values())),
+            "members with a hash each",
+        ),
         "classes": (_are_classes, f"2 to {limits.MODEL_CLASSES:,} different names"),
-        "protocol": (_is_text, "a text"),
-        "banners": ([_is_text], "texts"),
+        "protocol": (str, "a text"),
+        "banners": ([str], "texts"),
         "calibration": (
             {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
             f"a temperature from {_TEMPERATURES[0]:g} to {_TEMPERATURES[1]:,.0f}",
         ),
-        "two_class": (lambda view: _is_view(view, manifest["classes"]), "positive classes with thresholds"),
+        "two_class": (
+            lambda value: _fits(value, view)
+            and set() < set(value["positive"]) < set(manifest["classes"])
+            and bool(value["thresholds"] or value["wanted"]),
+            "positive classes with thresholds",
+        ),
         "training": ({"images": _is_count, "sha256": [_is_hash]}, "a number of images and hashes of them"),
         "unsure": (
             {
                 "unit": ("group", "image"), "below": _is_share, "share": _is_share,
-                "calibrated": lambda flag: isinstance(flag, bool),
+                "calibrated": bool,
                 "sure": lambda counts: _fits(counts, side) and counts["right"] <= counts["n"] > 0,
                 "unsure": lambda counts: _fits(counts, side) and counts["right"] <= counts["n"] > 0,
             },
@@ -80,24 +90,18 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _fits(value: Any, form: Any) -> bool:
-    """Whether a value has a form. A form is a function, a tuple of choices, a list of one form, or a dict of forms."""
+    """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
     if isinstance(form, dict):
         return isinstance(value, dict) and all(_fits(value.get(name), inner) for name, inner in form.items())
     if isinstance(form, list):
         return isinstance(value, list) and all(_fits(item, form[0]) for item in value)
+    if isinstance(form, type):
+        return isinstance(value, form)
     return bool(form(value)) if callable(form) else value in form
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _is_hash(value: Any) -> bool:
     return isinstance(value, str) and _SHA256.fullmatch(value) is not None
-
-
-def _are_hashed(members: Any) -> bool:
-    return isinstance(members, dict) and all(map(_is_hash, members.values()))
 
 
 def _is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
@@ -120,23 +124,13 @@ def _is_interval(value: Any) -> bool:
     return value is None or (_fits(value, [lambda end: _is_number(end, -0.01, 1.01)]) and len(value) == 2)
 
 
-def _is_name(value: Any) -> bool:
-    """Whether a value can be a name in a table: UTF-8 text that is not blank and has no null characters."""
-    return _is_text(value) and bool(value.strip()) and "\0" not in value and readable_name(value) == value
-
-
 def _are_classes(value: Any) -> bool:
-    different = _fits(value, [_is_name]) and len(set(value)) == len(value)
-    return different and 2 <= len(value) <= limits.MODEL_CLASSES
-
-
-def _is_view(value: Any, classes: list[str]) -> bool:
-    wanted = {"sensitivity": _is_share, "threshold": _is_number}
-    form = {"positive": [_is_text], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
+    """Whether values can be the names of classes in a table: different texts, not blank, without null characters."""
     return (
-        _fits(value, form)
-        and set() < set(value["positive"]) < set(classes)
-        and bool(value["thresholds"] or value["wanted"])
+        _fits(value, [str])
+        and 2 <= len(value) <= limits.MODEL_CLASSES
+        and len(set(value)) == len(value)
+        and all(name.strip() and "\0" not in name and readable_name(name) == name for name in value)
     )
 
 
