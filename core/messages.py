@@ -165,7 +165,9 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
         yield
     except Exception as error:
         if hasattr(error, "exit_code") and error.args and isinstance(error.args[0], str):
-            error.args = (change(error.args[0]), *error.args[1:])
+            text = change(error.args[0])
+            if text != error.args[0]:  # a message that says the same keeps its parts
+                error.args = (text, *error.args[1:])
         raise
 
 
@@ -192,13 +194,16 @@ def _written(
         if name is None:  # the end of the template
             continue
         value = Parameter(name) if name else _parts_of(next(upcoming))
+        form = form or ""
+        while "{}" in form:  # as in {dataset:{}}
+            form = form.replace("{}", str(next(upcoming)), 1)
         if isinstance(value, Parameter):
             is_known = known is None or value.name in known
-            pieces.append(write(value.name, form or "") if is_known else f"this model's {value.name} {form}".rstrip())
+            pieces.append(write(value.name, form) if is_known else f"this model's {value.name} {form}".rstrip())
         elif isinstance(value, Message):
             pieces.append(value.written(write))
         else:
-            pieces.append(repr(value) if conversion == "r" else format(value, form or ""))
+            pieces.append(repr(value) if conversion == "r" else format(value, form))
     text = "".join(pieces)
     lacks = getattr(write, "lacks", None)  # of a command: it leaves out remedies that need an option it does not have
     offered = [

@@ -22,6 +22,7 @@ from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord, part_of
 from .findings import Finding
 from .images import same_content
 from .layouts import (
+    BESIDE,
     built_in_layouts,
     get_layout,
     join_classes,
@@ -29,7 +30,6 @@ from .layouts import (
     recognise_layout,
     show_context,
 )
-from .layouts.manifest import BESIDE
 from .names import settle_groups
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from pathlib import PurePosixPath
 from ...core import InputError, Message, Names, few, one_of
 from ...core.formats import PART, column_key, published_rows
 from ..dataset import GIVEN, DatasetFacts, given_parts
-from ..layouts.breakhis import BREAKHIS_NAME
-from ..layouts.idc import IDC_NAME
+from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
 from .plans import PARTS, FoldPlan, Row, ScarceError, spread
 

@@ -7,6 +7,9 @@ group ``bchisto.datasets``; they need not be listed anywhere else.
 This module exports what the other modules of `bchisto.data` use.
 """
 
+from .breakhis import BREAKHIS_NAME
+from .idc import IDC_NAME
+from .manifest import BESIDE
 from .registry import (
     CONTEXTS,
     DATASET_NAMES,
