@@ -264,7 +264,7 @@ def _set_up_logging(words: Sequence[str]) -> None:
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)
     logging.captureWarnings(True)
-    # joblib warns with this of a full /dev/shm, for which bchisto has its own message
+    # joblib and loky warn with this of a full /dev/shm, for which bchisto has its own message
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
 
 

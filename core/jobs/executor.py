@@ -165,9 +165,10 @@ def _results(
 def _in_processes(
     call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
-    # joblib's own pool: its workers are new interpreters, work in any script, and are replaced if their memory grows
-    from joblib.externals.loky import ProcessPoolExecutor
-    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+    # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script, and
+    # are replaced if their memory grows.
+    from loky import ProcessPoolExecutor
+    from loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
     with warnings.catch_warnings():
         # a worker is replaced if its memory grew, for example after it built a network; nothing is lost
@@ -243,8 +244,8 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
     BchistoError
         A worker was killed from outside. An error of `function` is raised unchanged, at its item.
     """
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from loky import get_reusable_executor
+    from loky.process_executor import TerminatedWorkerError
 
     executor: Any = get_reusable_executor(
         max_workers=processes,

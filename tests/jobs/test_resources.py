@@ -4,6 +4,7 @@ its devices is replaced, and the test says so."""
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import sample_units
@@ -27,13 +28,24 @@ def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
     assert network_resources(7) == Resources(7, cores)
 
 
+def show_gpus(monkeypatch, capabilities):
+    """Let TensorFlow see cards with these compute capabilities; those of other makers have none."""
+    import tensorflow as tf
+
+    cards = [SimpleNamespace(name=f"/GPU:{number}", of=one) for number, one in enumerate(capabilities)]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: cards)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda card, grows: None)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda card: {"compute_capability": card.of} if card.of else {}
+    )
+
+
 @pytest.mark.parametrize(
     ("seen", "environment", "gpus"),
     [([0], "", ("0",)), ([0, 1, 2], "", ("0", "1", "2")), ([0, 1], "4,GPU-8f2c", ("4", "GPU-8f2c"))],
 )
 def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
-    """What TensorFlow sees is replaced."""
-    monkeypatch.setattr("bchisto.core.jobs.backend._tensorflow_gpus", lambda: seen)
+    show_gpus(monkeypatch, [None for _ in seen])
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 16)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
     found = network_resources()
@@ -47,16 +59,8 @@ def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment,
     ("capabilities", "expected"), [([], False), ([(8, 0)], True), ([(9, 0), (7, 5)], False), ([None], True)]
 )
 def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
-    """What TensorFlow says of its cards is replaced; of those of other makers it says no capability."""
-    import tensorflow as tf
-
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("bchisto.core.jobs.backend._tensorflow_gpus", lambda: [*range(len(capabilities))])
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: capabilities)
-    monkeypatch.setattr(
-        tf.config.experimental, "get_device_details", lambda one: {"compute_capability": one} if one else {}
-    )
-    monkeypatch.setattr("bchisto.core.jobs.backend._start_tensorflow", lambda: None)
+    show_gpus(monkeypatch, capabilities)
     assert gpus_have_bfloat16() == expected
 
 
