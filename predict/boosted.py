@@ -15,7 +15,7 @@ from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
 from ..core.formats import limits
 from ..core.jobs import Ticker
-from ..data import ImageRecord, LeastSize, report_pixels
+from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -189,7 +189,7 @@ class BoostedModel:
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
-        report_pixels({}, blank, {})
+        report_findings(pixel_findings({}, blank, {}))
         notes = {"": (skipped, (), foreign), **{stain: ((), names, {}) for stain, names in doubtful.items()}}
         for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):

@@ -18,7 +18,7 @@ from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
 from ...core.jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding, report_findings
+from ..findings import Finding
 
 _log = logging.getLogger(__name__)
 
@@ -110,13 +110,6 @@ def pixel_findings(
             together = not but and group is not None and group == known[original][1]
             findings.append(Finding("note" if together else "warning", image, same, kind=kind))
     return findings
-
-
-def report_pixels(
-    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
-) -> None:
-    """Log the findings of `pixel_findings`."""
-    report_findings(pixel_findings(pixels, blank, known))
 
 
 def _differing(own: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
