@@ -93,7 +93,7 @@ def read_images(
         )
         findings.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
-    default = layout.class_order(label_level)
+    default = layout.class_order(label_level) if layout.classes else ()
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
     result = Dataset(
         name=layout.name,

@@ -75,7 +75,8 @@ class OpenedImages:
         failed : int
             Number of images that failed while they were read.
         """
-        copies = read_dataset_facts(path, images_sha256=self.unique.digest).copies
+        earlier = read_dataset_facts(path, images_sha256=self.unique.digest) if path.is_file() else DatasetFacts()
+        copies = earlier.copies
         if copies is None and (pairs := find_copies(self.unique.dataset.records)) is not None:
             copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
@@ -95,7 +96,7 @@ class OpenedImages:
             Number of images that failed while they were read.
         """
         flow = {
-            "found": len(self.source) + self.source.repeated,
+            "found": len(self.source.records) + self.source.repeated,
             "refused": len(self.refused),
             "duplicates": self.source.repeated + len(self.unique.repeated),
             "failed": failed,
@@ -272,7 +273,8 @@ class ImageSelection(Settings):
         MissingInputError, InputError, ImageError
             No image can be used, or an image cannot be used and `skip_errors` is False.
         """
-        dataset = self.read()
+        dataset = self.table()
+        report_findings(dataset.findings)
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
         check_stain(dataset, stain=stain, colours=colours, off=colours_off)

@@ -157,7 +157,7 @@ def featurize(
         finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
         units = make_units(unique.dataset.records, finished, keys, size=size)
         record.note(
-            images=len(unique.dataset),
+            images=len(unique.dataset.records),
             images_sha256=unique.digest,
             synthetic=unique.dataset.synthetic,
             blocks=sum(map(bool, units)),
@@ -187,7 +187,7 @@ def featurize(
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
         share is None,
-        len(unique.dataset) + len(opened.refused),
+        len(unique.dataset.records) + len(opened.refused),
         tuple(failures.items()),
         skipped,
         share,

@@ -11,7 +11,7 @@ from typing import Any
 from ..core import InputError, Message, Settings, converted, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
-from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
+from ..encoders import ENGINES, LEAST_OF_PARTIAL, EncoderChoice, encoder_facts, gives_maps, weights_of
 from ..stains import STAIN_METHODS
 from .crops import crop_count
 
@@ -231,7 +231,7 @@ class FeaturizeSettings(Settings):
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:  # limits of encoders that use only a part of each crop
-            if (least := least_of_partial(choice)) is None:
+            if (least := LEAST_OF_PARTIAL.get(choice)) is None:
                 continue
             if self.mode == "dense":
                 raise InputError(

@@ -140,14 +140,12 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
     flat = cells.reshape(-1, _CELLS**2)
     has_tissue = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
-    return Fingerprint(grey.shape, points[has_tissue], _invariant(flat[has_tissue]), _invariant(whole)[0])
-
-
-def _invariant(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Compute descriptors, of unit length and independent of orientation, from the means of cells, shape (n, 64)."""
-    centred = cells - cells.mean(axis=1, keepdims=True)
+    # of unit length, and independent of orientation
+    centred = np.concatenate([flat[has_tissue], whole])
+    centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    return np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1).astype(np.float16)
+    cells = np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1).astype(np.float16)
+    return Fingerprint(grey.shape, points[has_tissue], local=cells[:-1], whole=cells[-1])
 
 
 @dataclass(frozen=True)

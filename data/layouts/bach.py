@@ -28,13 +28,9 @@ _BESIDE = frozenset({GROUND_TRUTH, "bchisto-synthetic.json"})
 _PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
-_BELOW = ("", "Photos", "ICIAR2018_BACH_Challenge/Photos")
-"""Where the class folders may be, below the folder of the user."""
-
-
 def find_photos(root: Path) -> Path | None:
     """Return the folder that contains the four class folders, at `root` or up to two levels below; None if none."""
-    for folder in (root / name for name in _BELOW):
+    for folder in (root, root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"):
         if sum(is_folder(folder / name) for name in BACH_CLASSES) >= 2 and any(_official(folder)):
             return folder
     return None
@@ -124,14 +120,13 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
     return truth
 
 
+_MARKS = frozenset(map(str.casefold, (*BACH_CLASSES, "Photos", "ICIAR2018_BACH_Challenge")))
+"""A folder without any of these needs no further look."""
+
 LAYOUT = LayoutSpec(
     name="bach",
     read=read_bach,
-    # few folders have one of these, so most are not searched further
-    recognise=lambda root: (
-        any(is_folder(root / below / name) for below in _BELOW for name in BACH_CLASSES)
-        and find_photos(root) is not None
-    ),
+    recognise=lambda root: any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root)),
     group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3

@@ -252,21 +252,22 @@ def get_layout(name: str) -> LayoutSpec:
     return spec
 
 
-def added_layouts() -> tuple[LayoutSpec, ...]:
+_ADDED: dict[tuple[str, ...], list[LayoutSpec]] = {}
+"""The layouts of other packages for each state of Python's search path."""
+
+
+def added_layouts() -> list[LayoutSpec]:
     """Return the layouts of other packages; broken ones are left out, with one warning each."""
-    return _added(tuple(sys.path))
-
-
-@functools.lru_cache(maxsize=32)
-def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
-    """Load the layouts of other packages, once for each state of Python's search path."""
-    specs = []
-    for name in extension_names(ENTRY_POINT_GROUP):
-        try:
-            specs.append(get_layout(name))
-        except InputError as error:
-            _log.warning("%s", error)
-    return tuple(specs)
+    path = tuple(sys.path)
+    if path not in _ADDED:
+        specs = []
+        for name in extension_names(ENTRY_POINT_GROUP):
+            try:
+                specs.append(get_layout(name))
+            except InputError as error:
+                _log.warning("%s", error)
+        _ADDED[path] = specs
+    return _ADDED[path]
 
 
 def known_classes() -> tuple[tuple[str, ...], ...]:
