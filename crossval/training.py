@@ -20,7 +20,15 @@ from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..core.formats import read_rows
 from ..core.jobs import Resources, Share, Ticker, Work, do_missing
 from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
-from ..data import DatasetFacts, FoldPlan, protocol_text, report_pixels, unknown_groups, write_fold_list
+from ..data import (
+    DatasetFacts,
+    FoldPlan,
+    pixel_findings,
+    protocol_text,
+    report_findings,
+    unknown_groups,
+    write_fold_list,
+)
 from ..evaluate import PredictionTable, TwoClassView
 from ..evaluate.report import reporting, write_run_report
 from .outputs import CrossValidation
@@ -337,7 +345,7 @@ def cross_validate(
     folders = [training.check() for training in trainings]
     images = trainings[0].images
     known = {image: (label, images.groups[image]) for image, label in images.labels.items()}
-    report_pixels(images.pixels, images.blank, known)
+    report_findings(pixel_findings(images.pixels, images.blank, known))
     # overwrite all folders before any training, so that an interrupted run can be resumed
     for training, folder in zip(trainings, folders, strict=True):
         folder.begin(overwrite=training.overwrite)

@@ -1,4 +1,4 @@
-"""Class names: join spellings of one class, match loosely written names, and find the class order."""
+"""Class names: join spellings of one class, and match loosely written names."""
 
 from __future__ import annotations
 
@@ -28,13 +28,8 @@ def _caseless(name: str) -> str:
     return "0" if text == "-0" else text
 
 
-def _spelled(name: str) -> str:
-    """Return the spelling of a class, without the decimals that programs add to whole numbers."""
-    return re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", _exact(name))
-
-
-def _loose(name: str) -> str:
-    """Remove spaces, ``_`` and ``-``, except a minus sign and separators between digits: -1 is not 1, 1-0 is not 10."""
+def loosely(name: str) -> str:
+    """Remove spaces, ``_`` and ``-``, except a minus sign and separators of digits: -1 is not 1, 1-0 is not 10."""
     text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _caseless(name).strip())
     return re.sub(r"(?!^-\s*\d)[\s_-]+", "", text)
 
@@ -67,7 +62,7 @@ def match_class(name: str, classes: Sequence[str]) -> str | None:
     """
     if name in classes:
         return name
-    for simplified in (_exact, _caseless, _loose):
+    for simplified in (_exact, _caseless, loosely):
         key = simplified(name)
         fitting = [known for known in classes if key and simplified(known) == key]
         if len(fitting) > 1:
@@ -88,7 +83,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     spelled: dict[str, str | None] = {}
     first: dict[str, str] = {}
     for label in sorted(set(labels)):
-        known = match_class(label, classes)
+        known = label if label in classes else match_class(label, classes)
         spelled[label] = known
         if known is not None and _caseless(first.setdefault(known, label)) != _caseless(label):
             raise InputError(
@@ -143,7 +138,8 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
     for label, count in counts.items():
         spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
     best = {key: min(forms_of, key=lambda name: (-forms_of[name], name)) for key, forms_of in spellings.items()}
-    names = {key: _spelled(name) for key, name in best.items()}
+    # whole numbers lose the decimals that programs add to them
+    names = {key: re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", name) for key, name in best.items()}
     chosen = {_caseless(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
@@ -163,27 +159,10 @@ def join_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[
             findings.append(Finding("warning" if chosen else "note", names[key], f"the class of {min(forms_of)}"))
     alike: dict[str, list[str]] = {}
     for name in sorted(names.values()):
-        alike.setdefault(_loose(name), []).append(name)
+        alike.setdefault(loosely(name), []).append(name)
     findings.extend(
         Finding("warning", ", ".join(forms_of), "differ only in spaces, _ or -; they stay separate classes")
         for forms_of in alike.values()
         if len(forms_of) > 1
     )
     return {label: names[_caseless(label)] for label in counts}, findings
-
-
-def find_order(labels: Sequence[str], orders: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return the first order whose classes match the labels, or the sorted labels if none does.
-
-    Case, spaces, ``_`` and ``-`` do not matter.
-
-    Examples
-    --------
-    >>> find_order(["Malignant", "benign"], [("benign", "malignant")])
-    ('benign', 'malignant')
-    """
-    names = sorted(set(labels))
-    for known in orders:
-        if len(names) == len(known) and {_loose(name) for name in known} == {_loose(name) for name in names}:
-            return tuple(known)
-    return tuple(names)

@@ -106,6 +106,8 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
     InputError
         See `raise_errors`.
     """
+    if not findings:
+        return
     findings = [
         candidate for candidate in findings if labels or not candidate.labels_only or candidate.level == "error"
     ]

@@ -217,7 +217,7 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
     return {short(name): name for name in names if counts[short(name)] == 1}
 
 
-_BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE)
+BARCODE = re.compile(r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE)
 _END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"
 """End of a name by which slides of one patient may differ."""
 
@@ -233,7 +233,7 @@ def barcode_of(text: str) -> str | None:
     >>> barcode_of("benign/tcga-a1-a0sb-01Z-00-DX1.B34C_7.png")
     'TCGA-A1-A0SB'
     """
-    codes = _BARCODE.findall(text)
+    codes = BARCODE.findall(text)
     return "-".join(("TCGA", *codes[-1])).upper() if codes else None
 
 

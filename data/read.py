@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .findings import Finding
 from .images import same_content
 from .layouts import (
     BESIDE,
+    LayoutSpec,
     built_in_layouts,
     get_layout,
     join_classes,
@@ -30,7 +31,7 @@ from .layouts import (
     recognise_layout,
     show_context,
 )
-from .names import settle_groups
+from .names import BARCODE, settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -58,25 +59,8 @@ def read_images(
         See `bchisto.data.read_dataset`.
     """
     chosen = {name: value for name, value in own.items() if value is not None}
-    _check_root(root)
-    check_order(classes)
-    layout = get_layout(dataset) if dataset else recognise_layout(root)
+    layout = _choose_layout(root, dataset, classes, chosen)
     table = Path(chosen.get("labels", root))  # whose lines are named
-    if "labels" in chosen and (root.is_file() or dataset not in (None, BESIDE.name)):
-        raise InputError("{labels} {}: goes with a folder of images of your own, not with {}", table, dataset or root)
-    layout = BESIDE if "labels" in chosen else layout
-    if layout.manifest != root.is_file():
-        kind = "manifest file" if layout.manifest else "folder"
-        raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
-    if dataset is None:
-        _log.info("%s: detected as dataset %s", root, layout.name)
-    if strange := [name for name in chosen if name not in layout.options]:
-        own_layouts = (
-            "a manifest" if strange[0].endswith("_column") else Message("a folder ({dataset:folder}) or a manifest")
-        )
-        raise InputError(
-            "{}: {} is for {} of your own, not for the layout {}", root, Parameter(strange[0]), own_layouts, layout.name
-        )
     given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
     given |= chosen
     records, of_layout = layout.read(root, **{name: given[name] for name in given if name in layout.options})
@@ -88,13 +72,16 @@ def read_images(
         findings += _named_as_published(records, root)
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
-    synthetic = _is_synthetic(root)
+    folder = root if root.is_dir() else root.parent
+    places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
+    synthetic = any((place / SYNTHETIC_MARK).is_file() for place in places)
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()
         records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
-    records = _join_classes(_missing_labels(records, classes, table, findings), classes, findings)
+    records = _settle_labels(records, classes, table, findings)
     named = layout.manifest and any(record.group for record in records)  # in a column
-    if "group_from" in layout.options:
+    grouped = any(record.group is not None or BARCODE.search(record.path.as_posix()) for record in records)
+    if grouped and "group_from" in layout.options:
         records, joined = settle_groups(records, root=root, chosen=chosen)
         findings += joined
     files = len(records)
@@ -106,7 +93,7 @@ def read_images(
         )
         findings.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
-    default = layout.class_order(label_level)
+    default = layout.class_order(label_level) if layout.classes else ()
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
     result = Dataset(
         name=layout.name,
@@ -119,13 +106,15 @@ def read_images(
         or not {"group_from", "group_column"}.isdisjoint(chosen),
         repeated=files - len(records),
     ).with_classes(order)
-    for name, count in result.class_counts().items():
-        if not count and labels and name in classes:
+    used = {record.label for record in result.records}
+    for name in classes:
+        if labels and name not in used:
             findings.append(Finding("warning", str(root), Message("{classes} names {}, which no image has", name)))
     return replace(result, findings=tuple(findings))
 
 
-def _check_root(root: Path) -> None:
+def _choose_layout(root: Path, dataset: str | None, classes: Sequence[str], chosen: Mapping[str, Any]) -> LayoutSpec:
+    """Return the layout of images; refuse what cannot be read, and options that are not for this layout."""
     try:
         there, empty = root.exists(), root.is_dir() and not any(root.iterdir())
     except OSError as error:
@@ -136,7 +125,7 @@ def _check_root(root: Path) -> None:
         raise InputError("{}: neither a folder nor a manifest, but a pipe or a device; check {images}", root)
     if empty:
         raise MissingInputError("{}: this folder is empty; check {images}", root)
-    if not root.is_dir():
+    if root.is_file():
         if is_slide(root):
             raise InputError(f"{root}: {SLIDE}")
         if root.suffix.casefold() in IMAGE_SUFFIXES:
@@ -145,6 +134,25 @@ def _check_root(root: Path) -> None:
             raise InputError(trouble)
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
+    if classes:
+        check_order(classes)
+    layout = get_layout(dataset) if dataset else recognise_layout(root)
+    if "labels" in chosen:
+        if root.is_file() or dataset not in (None, BESIDE.name):
+            raise InputError(
+                "{labels} {}: goes with a folder of images of your own, not with {}", chosen["labels"], dataset or root
+            )
+        layout = BESIDE
+    if layout.manifest != root.is_file():
+        kind = "manifest file" if layout.manifest else "folder"
+        raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
+    if dataset is None:
+        _log.info("%s: detected as dataset %s", root, layout.name)
+    if strange := [name for name in chosen if name not in layout.options]:
+        whose = "a manifest" if strange[0].endswith("_column") else Message("a folder ({dataset:folder}) or a manifest")
+        message = "{}: {} is for {} of your own, not for the layout {}"
+        raise InputError(message, root, Parameter(strange[0]), whose, layout.name)
+    return layout
 
 
 def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
@@ -159,29 +167,24 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
     return findings
 
 
-def _join_classes(records: Sequence[ImageRecord], classes: Sequence[str], findings: list[Finding]) -> list[ImageRecord]:
-    """Replace different spellings of a class by one label."""
-    names, joined = join_classes((record.label for record in records if record.label is not None), classes)
-    findings += joined
-    return [r if r.label is None or names[r.label] == r.label else replace(r, label=names[r.label]) for r in records]
-
-
-def _missing_labels(
-    records: Sequence[ImageRecord], classes: Sequence[str], root: Path, findings: list[Finding]
+def _settle_labels(
+    records: Sequence[ImageRecord], classes: Sequence[str], table: Path, findings: list[Finding]
 ) -> list[ImageRecord]:
-    """Add an error for labels of a manifest such as ``NA``, which mean unknown, unless they are in `classes`."""
-    missing = missing_labels((record.label or "" for record in records if record.line), classes)
+    """Replace different spellings of a class by one label.
+
+    Labels of a manifest such as ``NA``, which mean unknown, become None with an error, unless they are in `classes`.
+    """
+    listed = [record.label for record in records if record.line and record.label]
+    missing = missing_labels(listed, classes) if listed else []
     for label in missing:
-        lines = [f"{root.name}:{record.line}" for record in records if record.label == label]
+        lines = [f"{table.name}:{record.line}" for record in records if record.label == label]
         message = Message("{} as a label means unknown; leave the cell empty, or name {} in {classes}", label, label)
         findings.append(Finding("error", few(lines), message, labels_only=True))
-    return [replace(r, label=None) if r.line and r.label in missing else r for r in records]
-
-
-def _is_synthetic(root: Path) -> bool:
-    folder = root if root.is_dir() else root.parent
-    places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
-    return any((parent / SYNTHETIC_MARK).is_file() for parent in places)
+    labels = [None if record.line and record.label in missing else record.label for record in records]
+    names, joined = join_classes((label for label in labels if label is not None), classes)
+    findings += joined
+    named = (None if label is None else names[label] for label in labels)
+    return [r if label == r.label else replace(r, label=label) for r, label in zip(records, named, strict=True)]
 
 
 def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding]) -> list[ImageRecord]:
@@ -193,7 +196,8 @@ def _join_ids(records: Iterable[ImageRecord], root: Path, findings: list[Finding
     files: dict[Path, ImageRecord] = {}
     for record in records:
         texts = (record.image_id, record.label or "", record.group or "")
-        problem = next(filter(None, map(_unwritable, texts)), None)
+        strange = [t for t in texts if not (t.isascii() and t.isprintable()) or len(t) > limits.ID_LETTERS]
+        problem = next(filter(None, map(_unwritable, strange)), None)
         if problem is None:
             first = kept.setdefault(record.image_id, record)
             if first is record:

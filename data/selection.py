@@ -26,7 +26,7 @@ from .dataset import (
 )
 from .findings import pairs_alike, report_findings
 from .images import ImageFiles, UniqueImages, find_copies, header_findings, unique_images
-from .layouts import CONTEXTS, DATASET_NAMES, LABEL_LEVELS, LESIONS, check_stain, list_layouts
+from .layouts import CONTEXTS, LABEL_LEVELS, LESIONS, built_in_layouts, check_stain, list_layouts
 from .names import only_listed
 from .read import read_images
 
@@ -65,16 +65,6 @@ class OpenedImages:
     unique: UniqueImages
     refused: tuple[tuple[str, str], ...]
 
-    @property
-    def dataset(self) -> Dataset:
-        """The images to use."""
-        return self.unique.dataset
-
-    @property
-    def digest(self) -> str:
-        """The identity of the dataset, see `UniqueImages.digest`."""
-        return self.unique.digest
-
     def settle(self, path: Path, *, failed: int) -> DatasetFacts:
         """Return all facts about the images, including near-duplicates, and write them to a file.
 
@@ -85,15 +75,16 @@ class OpenedImages:
         failed : int
             Number of images that failed while they were read.
         """
-        copies = read_dataset_facts(path, images_sha256=self.digest).copies
-        if copies is None and (pairs := find_copies(self.dataset.records)) is not None:
+        earlier = read_dataset_facts(path, images_sha256=self.unique.digest) if path.is_file() else DatasetFacts()
+        copies = earlier.copies
+        if copies is None and (pairs := find_copies(self.unique.dataset.records)) is not None:
             copies = tuple((copy.first, copy.second) for copy in pairs)
         if copies:
             _log.warning(
                 "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
             )
         known = replace(self.known(failed=failed), copies=copies)
-        write_dataset_facts(path, known, images_sha256=self.digest)
+        write_dataset_facts(path, known, images_sha256=self.unique.digest)
         return known
 
     def known(self, *, failed: int) -> DatasetFacts:
@@ -105,15 +96,15 @@ class OpenedImages:
             Number of images that failed while they were read.
         """
         flow = {
-            "found": len(self.source) + self.source.repeated,
+            "found": len(self.source.records) + self.source.repeated,
             "refused": len(self.refused),
             "duplicates": self.source.repeated + len(self.unique.repeated),
             "failed": failed,
         }
-        if (unlabelled := sum(record.label is None for record in self.dataset.records)) != 0:
+        if (unlabelled := sum(record.label is None for record in self.unique.dataset.records)) != 0:
             flow["unlabelled"] = unlabelled
-        groups = {record.image_id: record.group for record in self.dataset.records if record.group is not None}
-        return DatasetFacts(flow, further_columns(self.dataset), groups)
+        groups = {record.image_id: record.group for record in self.unique.dataset.records if record.group is not None}
+        return DatasetFacts(flow, further_columns(self.unique.dataset), groups)
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,7 @@ class ImageSelection(Settings):
     dataset: str | None = option(
         None,
         group="Particular data sets",
-        choices=DATASET_NAMES,
+        choices=tuple(spec.name for spec in built_in_layouts()),
         more=list_layouts,
         help="Layout of the data set; default: detected and printed.",
     )
@@ -282,13 +273,14 @@ class ImageSelection(Settings):
         MissingInputError, InputError, ImageError
             No image can be used, or an image cannot be used and `skip_errors` is False.
         """
-        dataset = self.read()
+        dataset = self.table()
+        report_findings(dataset.findings)
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
         check_stain(dataset, stain=stain, colours=colours, off=colours_off)
         files, turn = ImageFiles(cache), contextlib.ExitStack()
         with turn:
-            if not files.know(dataset.records):
+            if not cache.is_file() or not files.know(dataset.records):
                 turn.enter_context(in_turn(cache.parent))
                 files = ImageFiles(cache)
             usable = dataset.records
@@ -396,5 +388,6 @@ def check_headers(
     usable = tuple(record.scaled_by(headers[record.image_id]) for record in records if record.image_id not in unusable)
     if refused and not usable:
         raise InputError("none of the {} images can be used; first: {}", len(records), refused[0][1])
-    report_findings(header_findings(usable, headers, most=_MOST_DEEP))
+    if any(header.deep or header.remarks for header in headers.values()):
+        report_findings(header_findings(usable, headers, most=_MOST_DEEP))
     return usable, refused

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -59,8 +59,11 @@ def walk_files(
         try:
             status = folder.stat()
             inode = (status.st_dev, status.st_ino)
-            if (refused := _refused(shown(folder), inode, above, visits)) is not None:
-                findings.append(refused)
+            visits[inode] += inode not in above
+            if inode in above or visits[inode] > limits.FOLDER_VISITS:
+                often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+                message = "a circular link; remove it" if inode in above else often
+                findings.append(Finding("error", shown(folder), message))
                 return
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
@@ -112,16 +115,6 @@ def is_folder(path: Path) -> bool:
         return path.is_dir() and not _SYSTEM.fullmatch(path.name)
     except OSError:
         return False
-
-
-def _refused(name: str, inode: _Inode, above: Collection[_Inode], visits: Counter[_Inode]) -> Finding | None:
-    """Return an error if a folder must not be entered: links to it are circular, or lead to it too often."""
-    if inode in above:
-        return Finding("error", name, "a circular link; remove it")
-    visits[inode] += 1
-    if visits[inode] > limits.FOLDER_VISITS:
-        return Finding("error", name, f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some")
-    return None
 
 
 def _unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:

@@ -24,12 +24,12 @@ from .opening import (
     stated_card,
 )
 from .registry import (
+    LEAST_OF_PARTIAL,
     EncoderChoice,
     EncoderSpec,
     check_encoder_name,
     encoder_facts,
     get_spec,
-    least_of_partial,
     list_encoders,
     unfetched,
     weights_of,

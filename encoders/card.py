@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, InputError
+from ..core import InputError
 from ..core.formats import limits
 
 Mean = tuple[float, float, float]
 
 TREATMENT = ("size", "resize", "margin", "mean", "std", "interpolation")
 """Fields of a card that determine preprocessing, and so the features."""
+
+WEIGHTS_KINDS = {"imagenet": "published", "random": "random"}
+"""Origin of weights as recorded in feature files, by the option that chooses them; all others are ``file``."""
 
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
@@ -79,10 +82,6 @@ class EncoderCard:
     gated: bool = False
     source: str = ""
     revision: str = ""
-
-    def text(self) -> str:
-        """Return the card as one line of JSON, as stored in feature files and model files."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
     def terms(self) -> str:
         """Describe the licence of the weights."""
@@ -204,15 +203,3 @@ class CropEncoder(Protocol):
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, uint8 of shape (n, height, width, 3), into vectors of shape (n, dim)."""
-
-
-def check_crops(crops: npt.NDArray[Any]) -> None:
-    """Refuse an array that is not a stack of crops.
-
-    Raises
-    ------
-    ImageError
-        The array has another dtype or shape than uint8 (n, height, width, 3).
-    """
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-        raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")

@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, Message, MissingInputError, PathInput, WeightsError, converted, extension_names
+from ..core import (
+    InputError,
+    Message,
+    MissingInputError,
+    PathInput,
+    WeightsError,
+    converted,
+    extension_names,
+    load_extension,
+)
 from ..core.formats import decode_image
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE, NamedEncoder
@@ -19,7 +28,7 @@ from .fetch import fetched_folder
 from .opening import open_encoder
 from .registry import VECTOR_GROUP, EncoderChoice, get_spec, list_encoders, weights_of
 from .timm_encoder import timm_card
-from .vectors import vector_spec
+from .vectors import VectorSpec
 
 _SIDE = 224
 """Side in pixels of the crops for a network that accepts any size."""
@@ -114,7 +123,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     if choice.runner == "timm":
         hint = Message("give {weights}, as {}=DIR or FILE.safetensors", choice.label)
         return [("encoder", choice.name), *_card_lines(timm_card(choice.name, choice.source)), ("weights", hint)]
-    if (offered := vector_spec(choice.name)) is not None:
+    if (offered := load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")) is not None:
         outputs = ", ".join(f"{name} ({length} numbers)" for name, length in offered.outputs.items())
         return [("encoder", f"{offered.name}, of another package"), *_card_lines(offered.card), ("outputs", outputs)]
     get_spec(choice.name)

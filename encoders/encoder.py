@@ -18,7 +18,7 @@ from ..core.formats import content_sha256
 from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
-from .card import EncoderCard, check_crops
+from .card import EncoderCard
 from .engines import compile_network
 from .network import Places
 from .registry import EncoderSpec, get_spec
@@ -235,7 +235,8 @@ class Encoder:
         ImageError
             The array has another dtype or shape.
         """
-        check_crops(crops)
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
+            raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
     def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, WeightsError, is_out_of_memory, printable
-from .card import EncoderCard, card_by_treatment
+from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
 from .catalogue import NamedEncoder
 from .loading import WeightsFolder, first_line, read_folder
 from .timm_encoder import stating, timm_folder, timm_network
@@ -63,7 +63,7 @@ def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> V
     DependencyError
         The library is not installed.
     """
-    if named is not None and request.weights_kind != "file":
+    if named is not None and request.weights in WEIGHTS_KINDS:
         terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
         raise WeightsError("{}: its weights are not part of bchisto{}; {}", named.name, terms, named.download())
     source = f"hub:{request.choice.source}" if named is None else named.name

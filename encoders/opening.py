@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError, BundleError, InputError, extension_names, reworded
+from ..core import BchistoError, BundleError, InputError, extension_names, load_extension, reworded
 from ..core.formats import content_sha256
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
@@ -22,7 +22,7 @@ from .loading import read_folder, read_json_object, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
 from .registry import VECTOR_GROUP, EncoderChoice
 from .timm_encoder import open_timm
-from .vectors import EncoderRequest, open_vectors, vector_spec
+from .vectors import EncoderRequest, VectorSpec, open_vectors
 
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
@@ -40,7 +40,7 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
     if choice.name in CATALOGUE:
         return CATALOGUE[choice.name].card
     if not choice.runner:
-        spec = vector_spec(choice.name)
+        spec = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
         return None if spec is None else spec.card
     try:
         if choice.runner == "onnx":
@@ -116,7 +116,7 @@ def open_encoder(
         return open_timm(request)
     if choice.runner == "hub" or choice.name in CATALOGUE:
         return open_hub(request, named=CATALOGUE.get(choice.name))
-    if (offered := vector_spec(choice.name)) is not None:
+    if (offered := load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")) is not None:
         return open_vectors(offered, request)
     if engine not in ("keras", "openvino"):
         raise InputError("{engine} {}: does not run {}; leave it out, or use openvino", engine, choice.name)

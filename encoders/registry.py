@@ -244,11 +244,9 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     InputError
         There is no such encoder; the message suggests a similar name.
     """
-    if choice.runner:
-        return
-    every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
-    if choice.name not in every:
-        like = closest(choice.name, every)
+    others = (*CATALOGUE, *extension_names(ENTRY_POINT_GROUP), *extension_names(VECTOR_GROUP))
+    if not choice.runner and choice.name not in (*_OF_KERAS, RESNET50_KERAS213, *others):
+        like = closest(choice.name, (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE))
         meant = f"did you mean {like}? " if like else ""
         raise InputError("{encoders} {}: no such encoder; {}`bchisto encoder list` prints all", choice.name, meant)
 
@@ -286,12 +284,8 @@ def get_spec(name: str) -> EncoderSpec:
     )
 
 
-def least_of_partial(choice: EncoderChoice) -> int | None:
-    """Return the smallest crop, in pixels, of an encoder that uses only a part of a crop; None for other encoders.
-
-    For such an encoder, windows of a frame cannot replace crops.
-    """
-    return LEAST_KERAS213 if choice == EncoderChoice(RESNET50_KERAS213) else None
+LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}
+"""Smallest crop, in pixels, of encoders that use only a part of a crop: windows of a frame cannot replace it."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import BchistoError, InputError, WeightsError, is_out_of_memory, printable
-from .card import EncoderCard, card_by_treatment
+from .card import WEIGHTS_KINDS, EncoderCard, card_by_treatment
 from .loading import WeightsFolder, first_line, read_folder, stated_mpp
 from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder
@@ -58,7 +58,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
             "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}",
             source, where, request.choice.label,
         )  # fmt: skip
-    if request.weights_kind == "file":
+    if request.weights not in WEIGHTS_KINDS:
         folder = read_folder(Path(request.weights), config=False)
         before, tensors = folder.sha256(), read_tensors(folder.files)
         network = stating(timm_network(source, architecture, {}, tensors), folder)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..core import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
 from ..core.formats import limits
 from ..core.jobs import hushed_start, prepare_torch
-from .card import EncoderCard
+from .card import WEIGHTS_KINDS, EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import first_line
 from .vectors import EncoderRequest, Run, VectorEncoder, identity
@@ -204,7 +204,7 @@ def torch_encoder(
         name=request.choice.label, layers=chosen, parts=tuple(int(shape[1]) for shape in sizes),
         default_layers=chosen == default, card=network.card, runner=runner, backend=engine, engine=engine,
         weights_sha256=identity(network.card, weights=weights_sha256, **decisive), weights_file_sha256=weights_sha256,
-        run=run, weights=request.weights_kind if runner == "timm" else "file",
+        run=run, weights=WEIGHTS_KINDS.get(request.weights, "file") if runner == "timm" else "file",
         parameters=sum(parameter.numel() for parameter in network.module.parameters()),
     )  # fmt: skip
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import InputError, WeightsError, load_extension
-from .card import TREATMENT, EncoderCard, check_crops
+from ..core import ImageError, InputError, WeightsError
+from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard
 from .loading import first_line
-from .registry import VECTOR_GROUP, EncoderChoice
+from .registry import EncoderChoice
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
@@ -30,43 +30,11 @@ class EncoderRequest:
     engine: str = "keras"
     seed: int = 0
 
-    @property
-    def weights_kind(self) -> str:
-        """Origin of the weights, as recorded in feature files: ``published``, ``random`` or ``file``."""
-        return {"imagenet": "published", "random": "random"}.get(self.weights, "file")
-
 
 def identity(card: EncoderCard, **what: Any) -> str:
     """Return the SHA-256 of everything that determines the vectors of an encoder: weights and preprocessing."""
     treatment = {name: getattr(card, name) for name in TREATMENT}
     return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
-
-
-def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
-    """Preprocess crops as in training: resize them, cut out the centre, and normalise the pixels.
-
-    Parameters
-    ----------
-    crops : ndarray of uint8, shape (n, height, width, 3)
-    card : EncoderCard
-
-    Returns
-    -------
-    ndarray of float32, shape (n, size, size, 3)
-        Resized as Pillow does, with antialiasing.
-    """
-    side = card.resize or card.size
-    if side is not None and crops.shape[1:3] != (side, side):
-        from PIL import Image
-
-        kernel = Image.Resampling[card.interpolation.upper()]
-        pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
-        crops = np.stack([np.asarray(picture) for picture in pictures])
-    if card.size is not None and side != card.size:
-        middle = slice(card.margin, card.margin + card.size)
-        crops = crops[:, middle, middle]
-    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
-    return (crops.astype(np.float32) / np.float32(255) - mean) / std
 
 
 @dataclass(eq=False)
@@ -92,12 +60,12 @@ class VectorEncoder:
         self.dim = sum(self.parts)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Encode crops.
+        """Encode crops, preprocessed as in training: resized, cut down to their centre, with normalised pixels.
 
         Parameters
         ----------
         crops : ndarray of uint8, shape (n, height, width, 3)
-            RGB.
+            RGB. They are resized as Pillow does, with antialiasing.
 
         Returns
         -------
@@ -110,12 +78,27 @@ class VectorEncoder:
         WeightsError
             The network returns an array of an unexpected shape.
         """
-        check_crops(crops)
-        vectors = np.asarray(self.run(normalised(crops, self.card)), dtype=np.float32)
-        if vectors.shape != (len(crops), self.dim):
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
+            raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
+        card = self.card
+        side = card.resize or card.size
+        if side is not None and crops.shape[1:3] != (side, side):
+            from PIL import Image
+
+            kernel = Image.Resampling[card.interpolation.upper()]
+            pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
+            crops = np.stack([np.asarray(picture) for picture in pictures])
+        if card.size is not None and side != card.size:
+            middle = slice(card.margin, card.margin + card.size)
+            crops = crops[:, middle, middle]
+        mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+        pixels = (crops.astype(np.float32) / np.float32(255) - mean) / std
+        vectors = np.asarray(self.run(pixels), dtype=np.float32)
+        shape = len(crops), self.dim
+        if vectors.shape != shape:
             raise WeightsError(
-                f"{self.name}: gives an array of shape {vectors.shape} for {len(crops)} crops, and not "
-                f"{(len(crops), self.dim)}; its file was changed"
+                f"{self.name}: gives an array of shape {vectors.shape} for {len(crops)} crops, and not {shape}; its "
+                "file was changed"
             )
         return vectors
 
@@ -144,17 +127,6 @@ class VectorSpec:
     build: Callable[[tuple[str, ...], str], tuple[Run, str]]
 
 
-def vector_spec(name: str) -> VectorSpec | None:
-    """Return the vector encoder of another package by its name; None if there is none.
-
-    Raises
-    ------
-    InputError
-        The encoder cannot be loaded.
-    """
-    return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
-
-
 def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     """Build a vector encoder of another package.
 
@@ -180,7 +152,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
         backend=spec.name, engine=request.engine, weights_sha256=identity(spec.card, weights=sha256),
-        weights_file_sha256=sha256, run=run, weights=request.weights_kind,
+        weights_file_sha256=sha256, run=run, weights=WEIGHTS_KINDS.get(request.weights, "file"),
     )  # fmt: skip
 
 

@@ -84,10 +84,6 @@ class Augmentation:
     eosin: float
     entropy: tuple[int, ...]
 
-    def crop_rng(self, crop: int) -> np.random.Generator:
-        """Return the generator for crops of `crop` pixels."""
-        return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(crop,)))
-
     def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
@@ -148,11 +144,6 @@ def crop_count(value: Any, name: str) -> int:
     return GRID if value == "grid" else converted(value, name, int)
 
 
-def shown_count(count: int) -> int | str:
-    """Return a number of crops as the user types it."""
-    return count or "grid"
-
-
 def tile_starts(side: int, *, crop: int) -> list[int]:
     """Return the starts of the fewest, evenly spaced crops that cover a side without gaps; the last ends at its end.
 
@@ -179,7 +170,7 @@ def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int
     if count == GRID:
         lefts = tile_starts(width, crop=crop)
         return [Crop(top, left, 0, False, False) for top in tile_starts(height, crop=crop) for left in lefts]
-    rng = augmentation.crop_rng(crop)
+    rng = np.random.default_rng(np.random.SeedSequence(augmentation.entropy, spawn_key=(crop,)))
     boxes = []
     for _ in range(count):
         top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import Message, OutputError, PathInput, StoreError, converted, plain_options
+from ..core import Message, OutputError, OverwrittenError, PathInput, StoreError, converted, plain_options
 from ..core.jobs import (
     Shard,
     Share,
@@ -19,19 +20,28 @@ from ..core.jobs import (
     remove_output,
     remove_tree,
     set_aside,
-    visible_gpus,
     write_rows,
 )
 from ..core.runs import ImageChange, RunRecord, record_run, write_listing
-from ..data import FACTS_FILE, Dataset, ImageSelection, UniqueImages, report_pixels
+from ..data import FACTS_FILE, ImageSelection, OpenedImages, UniqueImages, pixel_findings, report_findings
 from ..encoders import check_encoder_name, executed_precision, imitates_bfloat16
 from ..stains import stain_notes
-from .packs import Finished, pack_path, row_keys
-from .plan import StorePlan, plan_stores, read_finished
+from .plan import StorePlan, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, images_per_block
 from .store import StainOutcome, open_store, write_store
-from .unit import Unit, bundle_units, describe_units, make_units
+from .units import (
+    Finished,
+    Unit,
+    bundle_units,
+    describe_units,
+    find_finished,
+    make_units,
+    pack_path,
+    read_kept,
+    read_rows,
+    row_keys,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +121,8 @@ def featurize(
         check_encoder_name(choice)
     config = {"out": str(run), **plain_options(selection, settings, work)}
     selection.refuse_as_run(run)
-    settings = _executed(settings)
+    if settings.engine == "openvino":
+        settings = _executed(settings)
     with record_run(run, command=work.recorded_as("featurize"), config=config, shard=work.shard) as record:
         folder = run / "features"
         opened = selection.open(
@@ -130,68 +141,53 @@ def featurize(
             unique,
             settings=settings,
             folder=folder,
-            device=_device(settings),
             selection={name: value for name, value in plain_options(selection).items() if name in _SELECTING},
             skip_errors=work.skip_errors,
         )
         if work.overwrite:
             for plan in plans:
                 set_aside(plan.path)
-                set_aside(plan.folder)
+                set_aside(plan.parts.folder)
         size = images_per_block(settings)
         mpp = {record.image_id: record.mpp for record in unique.dataset.records}
         keys = {
-            plan.name: row_keys(plan.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
+            plan.name: row_keys(plan.parts.settings, unique.sha256, augmentations=plan.augmentations, mpp=mpp)
             for plan in plans
         }
         finished = _read_finished(record, plans, unique, keys, size=size, opened=work.shard is None)
         units = make_units(unique.dataset.records, finished, keys, size=size)
         record.note(
-            images=len(unique.dataset),
+            images=len(unique.dataset.records),
             images_sha256=unique.digest,
             synthetic=unique.dataset.synthetic,
             blocks=sum(map(bool, units)),
             images_per_block=size,
-            weights_sha256={plan.settings["encoder"]: plan.settings["weights_sha256"] for plan in plans},
+            weights_sha256={own["encoder"]: own["weights_sha256"] for own in (plan.parts.settings for plan in plans)},
         )
-        if not finished:
-            _log.info(
-                "%s complete already",
-                "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are",
-            )
-        else:
+        if finished:
             _describe(units, plans, settings, keys, size=size, work=work)
-        failures = dict(opened.refused)
-        outcomes: list[StainOutcome] = []
-        share = None
-        if work.shard is not None:
-            if (share := _share(work.shard, units, plans)) is not None:
-                record.note(share=share.content())
         else:
-            for plan in plans:
-                if plan.name in finished:
-                    _merge(plan, finished[plan.name], units, keys[plan.name], unique=unique, refused=opened.refused)
-                left_out, outcome = _close(plan)
-                failures |= left_out
-                outcomes.append(outcome)
-            known = opened.settle(folder / FACTS_FILE, failed=len(failures) - len(opened.refused))
-            record.note(flow={**known.flow})
-        facts = {image.image_id: (image.label, image.group) for image in unique.dataset.records}
-        for outcome in outcomes:
-            report_pixels(outcome.pixels, outcome.blank, facts)
-        skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
-        doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
-        foreign: dict[str, float] = {}
-        for outcome in outcomes:
-            foreign |= {image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()}
-        for text in stain_notes(skipped, doubtful, foreign, images=len(unique.dataset), stain=settings.stain):
-            _log.warning("%s", text)
-        _write_failures(run, failures, source=opened.source, keep=work.shard is not None)
+            complete = "the feature file is" if len(plans) == 1 else f"all {len(plans)} feature files are"
+            _log.info("%s complete already", complete)
+        failures: dict[str, str] = dict(opened.refused)
+        share = None
+        skipped: tuple[str, ...] = ()
+        doubtful: tuple[str, ...] = ()
+        if work.shard is None:
+            failures, skipped, doubtful = _finish(plans, finished, units, keys, opened, record, stain=settings.stain)
+        elif (share := _share(work.shard, units, plans)) is not None:
+            record.note(share=share.content())
+        if failures:
+            paths = {image.image_id: str(image.path) for image in opened.source.records}
+            rows = [(image, paths.get(image, ""), text) for image, text in failures.items()]
+            write_rows(run / "failures.csv", ("image_id", "path", "error"), rows)
+        elif work.shard is None:
+            remove_output(run / "failures.csv")
         record.note(stores=[str(plan.path.relative_to(run)) for plan in plans], failures=len(failures))
     return FeaturizeResult(
         tuple(plan.path for plan in plans),
         share is None,
-        len(unique.dataset) + len(opened.refused),
+        len(unique.dataset.records) + len(opened.refused),
         tuple(failures.items()),
         skipped,
         share,
@@ -201,9 +197,7 @@ def featurize(
 
 
 def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with the precision that the engine really uses on this machine; warn if it differs."""
-    if settings.engine != "openvino":
-        return settings
+    """Return the settings with the precision that OpenVINO really uses on this machine; warn if it differs."""
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         _log.warning(
@@ -217,11 +211,6 @@ def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
             Message("{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
         )
     return dataclasses.replace(settings, precision=precision)
-
-
-def _device(settings: FeaturizeSettings) -> str:
-    """Return where colours, crops and pooling are computed, ``gpu`` or ``cpu``; see `describe_images`."""
-    return "gpu" if settings.on_device and visible_gpus() else "cpu"
 
 
 def _read_finished(
@@ -242,7 +231,7 @@ def _read_finished(
     for plan in plans:
         images = () if opened else list(keys[plan.name].values())
         blocks = [images[start : start + size] for start in range(0, len(images), size)]
-        if (state := read_finished(plan, unique, blocks=blocks)) is not None:
+        if (state := find_finished(plan, unique, blocks=blocks)) is not None:
             finished[plan.name], change = state
             if change:
                 changes[plan.name] = change
@@ -264,7 +253,8 @@ def _describe(
     work: Work,
 ) -> None:
     # OpenVINO runs on the CPU, even if Keras finds a GPU
-    resources = work.networks() if settings.on_keras else work.cpu()
+    on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
+    resources = work.networks() if on_keras else work.cpu()
     lacking = {name for unit in units for batch in unit for name in batch.keys}
     open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:
@@ -276,7 +266,14 @@ def _describe(
         for plan in open_plans:
             plan.parts.begin()
             plan.parts.note_work(environments)
-            write_listing(plan.folder, "blocks", _files(plan, units, list(keys[plan.name].values()), size=size))
+            images, files = iter(keys[plan.name].values()), []
+            for unit in units:
+                whole = pack_path(plan.parts.folder, list(itertools.islice(images, size)))
+                own = [batch.keys[plan.name] for batch in unit if plan.name in batch.keys]
+                packs = [pack_path(plan.parts.folder, lacking_keys).name for lacking_keys in own]
+                # the name is empty if an earlier feature file contains the rows
+                files.append(packs or [whole.name if whole.is_file() else ""])
+            write_listing(plan.parts.folder, "blocks", files)
 
     bundled = functools.partial(bundle_units, resources=resources, size=size)
     do_missing(
@@ -300,76 +297,96 @@ def _describe(
     )
 
 
-def _files(plan: StorePlan, units: Sequence[Unit], keys: Sequence[str], *, size: int) -> list[list[str]]:
-    """Return the names of the packs of each block; empty if an earlier feature file contains its rows."""
-    files = []
-    for number, unit in enumerate(units):
-        packs = [batch.pack(plan) for batch in unit if plan.name in batch.keys]
-        whole = pack_path(plan.folder, keys[number * size : (number + 1) * size])
-        files.append([pack.name for pack in packs] or [whole.name if whole.is_file() else ""])
-    return files
-
-
 def _share(shard: Shard, units: Sequence[Unit], plans: Sequence[StorePlan]) -> Share | None:
     """Return how many blocks all shards have finished; None if another process finished all feature files."""
     missing = {plan.name: plan for plan in plans if not plan.is_finished()}
     done = sum(
-        all(batch.pack(missing[name]).is_file() for batch in unit for name in batch.keys if name in missing)
+        all(
+            pack_path(missing[name].parts.folder, keys).is_file()
+            for batch in unit
+            for name, keys in batch.keys.items()
+            if name in missing
+        )
         for unit in units
     )
     return Share(shard, len(shard.select(units)), done, len(units), "blocks") if missing else None
 
 
 def _merge(
-    plan: StorePlan,
-    finished: Finished,
-    units: Sequence[Unit],
-    keys: Mapping[str, str],
-    *,
-    unique: UniqueImages,
-    refused: Sequence[tuple[str, str]],
+    plan: StorePlan, finished: Finished, units: Sequence[Unit], keys: Mapping[str, str], opened: OpenedImages
 ) -> None:
-    """Write a feature file from earlier rows and the packs of the units, unless another process did."""
-    with plan.unless_finished():
-        if plan.is_finished():
-            return
-        for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
-            finished.add_pack(batch.pack(plan), augmentations=plan.augmentations, dim=plan.dim)
-        whole = [record for record in unique.dataset.records if keys[record.image_id] in finished.files]
-        failed = [(image, finished.failures[key]) for image, key in keys.items()
-                  if key not in finished.files and key in finished.failures]  # fmt: skip
-        if lacking := len(keys) - len(whole) - len(failed):
-            raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
-        if plan.parts.begun:
-            plan.parts.hold()
-        write_store(
-            plan.path,
-            whole,
-            finished.rows([keys[record.image_id] for record in whole], augmentations=plan.augmentations, dim=plan.dim),
-            keys=keys,
-            contents=unique.sha256,
-            settings=plan.settings,
-            origin=plan.origin,
-            dim=plan.dim,
-            failures=[*refused, *failed],
-        )
+    """Write a feature file from earlier rows and the packs of the units."""
+    for batch in (batch for unit in units for batch in unit if plan.name in batch.keys):
+        path = pack_path(plan.parts.folder, batch.keys[plan.name])
+        if (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is not None:
+            finished.files.update(dict.fromkeys(pack.keys, path))
+            finished.failures.update(pack.failures)
+    whole = [record for record in opened.unique.dataset.records if keys[record.image_id] in finished.files]
+    failed = [(image, finished.failures[key]) for image, key in keys.items()
+              if key not in finished.files and key in finished.failures]  # fmt: skip
+    if lacking := len(keys) - len(whole) - len(failed):
+        raise StoreError(f"{plan.path}: {lacking} of {len(keys)} images are missing; run the same command again")
+    if plan.parts.begun:
+        plan.parts.hold()
+    described = [keys[record.image_id] for record in whole]
+    write_store(
+        plan.path,
+        whole,
+        read_rows(finished.files, described, augmentations=plan.augmentations, dim=plan.dim),
+        keys=keys,
+        contents=opened.unique.sha256,
+        settings=plan.parts.settings,
+        origin=plan.origin,
+        dim=plan.dim,
+        failures=[*opened.refused, *failed],
+    )
 
 
-def _close(plan: StorePlan) -> tuple[dict[str, str], StainOutcome]:
-    """Remove the packs of a finished feature file; return its failures and the result of stain normalisation."""
-    with open_store(plan.path) as store:
-        failures, outcome = dict(store.header["failures"]), store.stain_outcome()
-    try:
-        remove_tree(plan.folder)
-    except OutputError as error:  # harmless: the feature file is complete, and packs are no longer read
-        _log.warning("%s", error)
-    return failures, outcome
+def _finish(
+    plans: Sequence[StorePlan],
+    finished: Mapping[str, Finished],
+    units: Sequence[Unit],
+    keys: Mapping[str, Mapping[str, str]],
+    opened: OpenedImages,
+    record: RunRecord,
+    *,
+    stain: str,
+) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """Write the feature files that lack images, remove their packs, and warn of what the images show.
 
-
-def _write_failures(run: Path, failures: Mapping[str, str], *, source: Dataset, keep: bool) -> None:
-    path = run / "failures.csv"
-    if failures:
-        paths = {record.image_id: str(record.path) for record in source.records}
-        write_rows(path, ("image_id", "path", "error"), [(i, paths.get(i, ""), text) for i, text in failures.items()])
-    elif not keep:
-        remove_output(path)
+    Returns
+    -------
+    dict of str to str
+        Image id to the reason why it is left out.
+    tuple of str, tuple of str
+        Images that were not normalised, and images whose normalised stains are doubtful.
+    """
+    failures = dict(opened.refused)
+    outcomes: list[StainOutcome] = []
+    for plan in plans:
+        try:
+            if plan.name in finished:
+                _merge(plan, finished[plan.name], units, keys[plan.name], opened)
+        except (OutputError, OverwrittenError, StoreError):
+            if not plan.is_finished():
+                raise  # otherwise another process has meanwhile finished the file and removed its packs
+        with open_store(plan.path) as store:
+            failures |= dict(store.header["failures"])
+            outcomes.append(store.stain_outcome())
+        try:
+            remove_tree(plan.parts.folder)
+        except OutputError as error:  # harmless: the feature file is complete, and packs are no longer read
+            _log.warning("%s", error)
+    known = opened.settle(plans[0].path.with_name(FACTS_FILE), failed=len(failures) - len(opened.refused))
+    record.note(flow={**known.flow})
+    images = opened.unique.dataset.records
+    facts = {image.image_id: (image.label, image.group) for image in images}
+    foreign: dict[str, float] = {}
+    for outcome in outcomes:
+        report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
+        foreign |= {image: max(share, foreign.get(image, 0.0)) for image, share in outcome.foreign.items()}
+    skipped = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.skipped))
+    doubtful = tuple(dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful))
+    for text in stain_notes(skipped, doubtful, foreign, images=len(images), stain=stain):
+        _log.warning("%s", text)
+    return failures, skipped, doubtful

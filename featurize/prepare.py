@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -41,8 +42,13 @@ class StainInfo:
         See `bchisto.data.pixels_sha256`.
     blank : bool
         Whether it shows nothing, see `bchisto.data.is_blank`.
-    checks : tuple of StainCheck
-        Checks of the normalised stains, one per normalised scale.
+    whitened, foreign : float
+        Largest share, over all normalised scales, of stained pixels that turned white, NaN if there is no such scale;
+        and of pixels that are not tissue and keep their colour, 0 to 1.
+    basis : float
+        Smallest share, over all normalised scales, of stained pixels that gave the stains; NaN if there is none.
+    doubtful : bool
+        Whether a check of the normalised stains failed at any scale.
     """
 
     vectors: npt.NDArray[np.float64] | None
@@ -51,27 +57,10 @@ class StainInfo:
     skipped: bool
     pixels: str = ""
     blank: bool = False
-    checks: tuple[StainCheck, ...] = ()
-
-    @property
-    def whitened(self) -> float:
-        """Largest share, over all scales, of stained pixels that turned white; NaN if no scale was normalised."""
-        return max((check.whitened for check in self.checks), default=float("nan"))
-
-    @property
-    def basis(self) -> float:
-        """Smallest share, over all scales, of stained pixels that gave the stains; NaN if no scale was normalised."""
-        return min((check.basis for check in self.checks), default=float("nan"))
-
-    @property
-    def foreign(self) -> float:
-        """Largest share, over all scales, of pixels that are not tissue and keep their colour, 0 to 1."""
-        return max((check.foreign for check in self.checks), default=0.0)
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether a check failed at any scale."""
-        return any(check.reasons for check in self.checks)
+    whitened: float = math.nan
+    foreign: float = 0.0
+    basis: float = math.nan
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +153,7 @@ def _normalise(
     index, record = numbered
     scales: dict[str, npt.NDArray[np.uint8]] = {}
     stains: list[StainInfo] = []
+    checks: list[StainCheck] = []
     try:
         image = decode_record(record)
         if record.mpp is None and any(view.unit for view in views):
@@ -171,8 +161,9 @@ def _normalise(
         normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.level not in scales:
-                scales[view.level], stain = _at_scale(record, image, view, settings, normalizer)
+                scales[view.level], stain, checked = _at_scale(record, image, view, settings, normalizer)
                 stains.append(stain)
+                checks += checked
     except ImageError as error:
         text = message_of(error)
         message = text if str(record.path) in text else Message("{}: {}", record.path, text)
@@ -186,15 +177,18 @@ def _normalise(
         skipped=any(info.skipped for info in stains),
         pixels=pixels,
         blank=is_blank(image),
-        checks=tuple(check for info in stains for check in info.checks),
+        whitened=max((check.whitened for check in checks), default=math.nan),
+        foreign=max((check.foreign for check in checks), default=0.0),
+        basis=min((check.basis for check in checks), default=math.nan),
+        doubtful=any(check.reasons for check in checks),
     )
     return NormalisedImage(index, scales, stain, key)
 
 
 def _at_scale(
     record: ImageRecord, image: npt.NDArray[np.uint8], view: View, settings: FeaturizeSettings, normalizer: Normalizer
-) -> tuple[npt.NDArray[np.uint8], StainInfo]:
-    """Resize an image for a view and normalise it."""
+) -> tuple[npt.NDArray[np.uint8], StainInfo, list[StainCheck]]:
+    """Resize an image for a view and normalise it; also return its stains, and a check of them where there is one."""
     height, width = image.shape[:2]
     if view in settings.needs and (message := view.misfit(record, width=width, height=height)) is not None:
         raise ImageError(message)
@@ -206,11 +200,10 @@ def _at_scale(
         if settings.stain_fallback == "error":
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
-        return resized, StainInfo(None, tissue, float("nan"), skipped=True)
-    checks = (check_stains(resized, normalised, estimate),) if settings.stain in CHECKED else ()
-    if estimate is None:
-        return normalised, StainInfo(None, tissue, float("nan"), skipped=False, checks=checks)
-    return normalised, StainInfo(estimate.stains, tissue, estimate.residual, skipped=False, checks=checks)
+        return resized, StainInfo(None, tissue, math.nan, skipped=True), []
+    checks = [check_stains(resized, normalised, estimate)] if settings.stain in CHECKED else []
+    vectors, residual = (None, math.nan) if estimate is None else (estimate.stains, estimate.residual)
+    return normalised, StainInfo(vectors, tissue, residual, skipped=False), checks
 
 
 def prepare_crops(

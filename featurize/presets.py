@@ -123,38 +123,19 @@ class SeenScale:
     ----------
     encoder : str
     view : View
-    bounds : (float, float) or None
-        Smallest and largest micrometres per pixel of the network's input; None if those of the images are unknown.
+    seen : str
+        Smallest and largest micrometres per pixel of the network's input.
     trained : tuple of float
         Micrometres per pixel of the training images; empty if unknown.
-    suited : View or None
-        A view that matches the training images.
+    warning : str
+        A warning if the encoder was trained at another scale; otherwise empty.
     """
 
     encoder: str
     view: View
-    bounds: tuple[float, float] | None
-    trained: tuple[float, ...] = ()
-    suited: View | None = None
-
-    @property
-    def seen(self) -> str:
-        """The bounds as text."""
-        if self.bounds is None:
-            return "not known"
-        return " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in self.bounds))
-
-    @property
-    def warning(self) -> str:
-        """A warning if the encoder was trained at another scale; otherwise empty."""
-        far = self.bounds is not None and any(
-            min(max(bound / mpp, mpp / bound) for mpp in self.trained) > FAR for bound in self.bounds if self.trained
-        )
-        if not far:
-            return ""
-        trained = ", ".join(f"{mpp:g}" for mpp in self.trained)
-        return Message("{} was trained at {} micrometres per pixel, and sees {} at {views:{}}; use {views:{}}",
-                       self.encoder, trained, self.seen, self.view, self.suited)  # fmt: skip
+    seen: str
+    trained: tuple[float, ...]
+    warning: str
 
 
 def suited_view(card: EncoderCard) -> View | None:
@@ -172,13 +153,18 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
         side = card.resize or card.size
         factor = view.crop / side if side else 1.0
         if view.unit:
-            bounds = (view.scale * factor, view.scale * factor)
-        elif None in resolutions or not resolutions:
-            bounds = None
+            values = [view.scale * factor]
         else:
-            values = sorted(mpp / view.scale * factor for mpp in resolutions if mpp is not None)
-            bounds = (values[0], values[-1])
-        scales.append(SeenScale(choice.label, view, bounds, card.mpp, suited_view(card)))
+            values = [mpp / view.scale * factor for mpp in resolutions if mpp is not None and None not in resolutions]
+        bounds = (min(values), max(values)) if values else ()
+        seen, warning = " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known", ""
+        if any(min(max(bound / mpp, mpp / bound) for mpp in card.mpp) > FAR for bound in bounds if card.mpp):
+            trained = ", ".join(f"{mpp:g}" for mpp in card.mpp)
+            warning = Message(
+                "{} was trained at {} micrometres per pixel, and sees {} at {views:{}}; use {views:{}}",
+                choice.label, trained, seen, view, suited_view(card),
+            )  # fmt: skip
+        scales.append(SeenScale(choice.label, view, seen, card.mpp, warning))
     return scales
 
 

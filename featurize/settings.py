@@ -11,9 +11,9 @@ from typing import Any
 from ..core import InputError, Message, Settings, converted, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
-from ..encoders import ENGINES, EncoderChoice, encoder_facts, gives_maps, least_of_partial, weights_of
+from ..encoders import ENGINES, LEAST_OF_PARTIAL, EncoderChoice, encoder_facts, gives_maps, weights_of
 from ..stains import STAIN_METHODS
-from .crops import GRID, crop_count, shown_count
+from .crops import crop_count
 
 MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
@@ -173,7 +173,7 @@ class FeaturizeSettings(Settings):
         20,
         least=0,
         form=crop_count,
-        plain=shown_count,
+        plain=lambda count: count or "grid",
         metavar="N|grid",
         help="Random crops per augmentation; or grid: as many as cover the image, evenly spaced and not turned.",
     )
@@ -231,7 +231,7 @@ class FeaturizeSettings(Settings):
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:  # limits of encoders that use only a part of each crop
-            if (least := least_of_partial(choice)) is None:
+            if (least := LEAST_OF_PARTIAL.get(choice)) is None:
                 continue
             if self.mode == "dense":
                 raise InputError(
@@ -242,17 +242,6 @@ class FeaturizeSettings(Settings):
             small = [view for view in self.views if view.crop < least]
             if small:
                 raise InputError("{views} {}: {} takes no crop under {} pixels", small[0], choice, least)
-
-    @property
-    def on_device(self) -> bool:
-        """Whether a GPU of Keras's backend can do all steps after normalisation. It needs a fixed number of crops."""
-        supported = self.mode == "exact" and self.engine == "keras" and self.crops != GRID
-        return supported and all(map(gives_maps, self.encoders))
-
-    @property
-    def on_keras(self) -> bool:
-        """Whether networks run on Keras's backend or PyTorch, which use a GPU if they find one."""
-        return self.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in self.encoders)
 
     @property
     def needs(self) -> tuple[View, ...]:

@@ -14,6 +14,7 @@ be finite.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from ..core.formats import checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
 from .prepare import StainInfo
-from .stored import TEXT, read_header, write_failures, write_header
+from .stored import TEXT, read_header, write_header
 
 SCHEMA_VERSION = 2
 KIND = "bchisto descriptor store"
@@ -86,6 +87,10 @@ _FILE_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
 
 _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns whose attribute of `StainInfo` has another name."""
+
+_AGAIN = "make it again with bchisto featurize --overwrite"
+_BUSY = "open for writing in another program; close it there and try again"
+"""Remedies of a feature file. One that is being written may be intact, so the user should try again."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -166,11 +171,10 @@ class Store:
                         result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[index]
                     )
         except OSError as error:  # only reading; a position out of range raises another error
-            raise StoreError(f"{self.path}: {_remedy(f'damaged, {error}')}") from error
+            raise StoreError(f"{self.path}: damaged, {error}; {_AGAIN}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
-            fault = f"a feature of {self.image_ids[first]} is not finite"
-            raise StoreError(f"{self.path}: {_remedy(fault)}")
+            raise StoreError(f"{self.path}: a feature of {self.image_ids[first]} is not finite; {_AGAIN}")
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
@@ -181,7 +185,7 @@ class Store:
         StoreError
             The column cannot be read, or does not have one value per image.
         """
-        with _mending(self.path):
+        with reading(self.path, f"damaged, {{}}; {_AGAIN}", kind=StoreError):
             if name in (*HASHES, "image_id"):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
@@ -234,32 +238,16 @@ def open_store(path: PathInput) -> Store:
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
     path = Path(converted(path, "path", Path))
-    file, busy = open_file(path)
-    with contextlib.ExitStack() as opened, _mending(path, busy=busy):
+    if not os.path.lexists(path):
+        raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
+    file, busy = open_for_reading(path)
+    remedy = _BUSY if busy else f"damaged, {{}}; {_AGAIN}"
+    with contextlib.ExitStack() as opened, reading(path, remedy, kind=StoreError):
         opened.enter_context(file)
         check_schema(path, file)
         store = Store(path, file)
         opened.pop_all()  # the caller closes the file
     return store
-
-
-def open_file(path: Path) -> tuple[Any, bool]:
-    """Open a feature file or part; also return whether another process has it open for writing."""
-    if not os.path.lexists(path):
-        raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
-    return open_for_reading(path)
-
-
-def _mending(path: Path, *, busy: bool = False) -> contextlib.AbstractContextManager[None]:
-    """Turn errors into a `StoreError` that names the file and a remedy; leave errors that already do."""
-    return reading(path, _remedy("damaged, {}", busy=busy), kind=StoreError)
-
-
-def _remedy(fault: str, *, busy: bool = False) -> str:
-    """Return a fault with its remedy. A file that is being written may be intact, so the user should try again."""
-    if busy:
-        return "open for writing in another program; close it there and try again"
-    return f"{fault}; make it again with bchisto featurize --overwrite"
 
 
 def check_schema(path: Path, file: Any) -> None:
@@ -271,7 +259,7 @@ def check_schema(path: Path, file: Any) -> None:
             "embeddings features, or save images as PNG files for bchisto featurize"
         )
     if int(version) < SCHEMA_VERSION:
-        raise StoreError(f"{path}: {_remedy(f'{version} is not a schema number that this bchisto reads')}")
+        raise StoreError(f"{path}: {version} is not a schema number that this bchisto reads; {_AGAIN}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(
@@ -298,12 +286,6 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
             raise StoreError(f"the texts of {name} are too long")
         texts += block
     return texts
-
-
-def _new_file(path: Path, size: int, *, images: int) -> Any:
-    """Open a new file for values of `size` bytes; refuse to start if the disk has no room for them."""
-    claim_space(path, _FILE_BYTES + _IMAGE_BYTES * images + size)
-    return h5py.File(path, "w")
 
 
 def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
@@ -355,10 +337,14 @@ def write_store(
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
     target = Path(os.path.realpath(path))  # write the target of a link, so that the link stays valid
     size = augmentations * (4 * dim * images + letters)
-    with atomic_output(target) as temporary, _new_file(temporary, size, images=images) as file:
+    with contextlib.ExitStack() as opened:
+        temporary = opened.enter_context(atomic_output(target))
+        claim_space(temporary, _FILE_BYTES + _IMAGE_BYTES * images + size)
+        file = opened.enter_context(h5py.File(temporary, "w"))
         file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
         write_header(file, settings, origin)
-        write_failures(file, list(failures))
+        # a dataset, because HDF5 limits attributes to 64 KiB
+        file.create_dataset("failures", data=json.dumps(list(failures)), dtype=TEXT)
         features = file.create_dataset("features", (images * augmentations, dim), np.float32)
         for name, column in texts.items():
             dataset = file.create_dataset(name, (images * augmentations,), TEXT)

@@ -124,19 +124,6 @@ def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, An
             file.attrs[name] = value
 
 
-def write_failures(file: Any, failures: Any) -> None:
-    """Write failures as a dataset, because HDF5 limits attributes to 64 KiB."""
-    file.create_dataset("failures", data=json.dumps(failures), dtype=TEXT)
-
-
-def read_failures(file: Any) -> Any:
-    """Return the failures of a feature file or part."""
-    text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
-    if len(text) > limits.FAILURES_LETTERS:
-        raise StoreError("its failures are too long")
-    return parse_json(text)
-
-
 def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the checked settings and origin of an open feature file.
 
@@ -169,7 +156,10 @@ def read_header(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
     except KeyError as error:
         raise StoreError(f"its settings have no {error}") from error
-    failures = read_failures(file)
+    text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
+    if len(text) > limits.FAILURES_LETTERS:
+        raise StoreError("its failures are too long")
+    failures = parse_json(text)
     if not isinstance(failures, list) or not all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
     ):

@@ -119,15 +119,14 @@ def _crop_by_crop(
         if item.augmentation == 0:
             shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
-        if settings.mode == "dense":
-            encoded = _encode_frames(mapped, item)
-        else:
-            encoded = {
-                name: _encode(encoder, item.crops[view], batch_size=settings.batch_size)
-                for name, (encoder, view) in targets.items()
-            }
-        for name, descriptors in encoded.items():
-            features[name][item.augmentation] = norm_pool(descriptors, settings.pool)
+        encoded = _encode_frames(mapped, item) if settings.mode == "dense" else {}
+        for name, (encoder, view) in targets.items():
+            if settings.mode != "dense":
+                crops = item.crops[view]
+                starts = range(0, len(crops), settings.batch_size)
+                batches = [encoder.encode(crops[start : start + settings.batch_size]) for start in starts]
+                encoded[name] = np.concatenate(batches)
+            features[name][item.augmentation] = norm_pool(encoded[name], settings.pool)
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             yield ImageDescriptors(records[item.image], item.stain, features)
@@ -169,11 +168,6 @@ def _on_device(
         yield finished()
     if failed is not None:
         raise failed
-
-
-def _encode(encoder: CropEncoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:
-    batches = [encoder.encode(crops[start : start + batch_size]) for start in range(0, len(crops), batch_size)]
-    return np.concatenate(batches)
 
 
 def _encode_frames(

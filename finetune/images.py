@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
 from ..core.jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
-from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixels_sha256, report_pixels
+from ..data import ImageRecord, decode_record, decode_whole, is_blank, pixel_findings, pixels_sha256, report_findings
 from ..stains import CHECKED, check_stains, make_normalizer, stain_notes
 from .augment import Image
 from .model import resolved
@@ -205,7 +205,7 @@ class StainTreatment:
 
     def warn(self, *, images: int | None) -> None:
         """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels."""
-        report_pixels({}, self.blank, {})
+        report_findings(pixel_findings({}, self.blank, {}))
         foreign = dict(sorted(self.foreign.items()))
         for note in stain_notes(sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method):
             _log.warning("%s", note)

@@ -94,16 +94,18 @@ def finetune(
             skip_errors=work.skip_errors,
             keep_refused=True,
         )
-        view.check(opened.dataset.classes)
-        class_factors(settings.copies, opened.dataset.classes)
-        records = opened.dataset.records
-        dataset = replace(opened.dataset, records=tuple(record for record in records if record.label is not None))
+        view.check(opened.unique.dataset.classes)
+        class_factors(settings.copies, opened.unique.dataset.classes)
+        records = opened.unique.dataset.records
+        dataset = replace(
+            opened.unique.dataset, records=tuple(record for record in records if record.label is not None)
+        )
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuse fold lists that do not fit before images are decoded
         _plans(choice, records, {}, opened.known(failed=0), settings)
         bank, pixels, failures = prepare_images(
-            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=work.skip_errors
+            dataset.records, settings, digest=opened.unique.digest, folder=folder, skip_errors=work.skip_errors
         )
         known = opened.settle(folder / FACTS_FILE, failed=len(failures))
         if settings.sampling == BEFORE:
@@ -114,7 +116,7 @@ def finetune(
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
         labelled = LabelledImages(
-            digest=opened.digest,
+            digest=opened.unique.digest,
             dataset=dataset.name,
             classes=dataset.classes,
             labels={record.image_id: record.label or "" for record in dataset.records},

@@ -15,7 +15,7 @@ from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, InputError, WeightsError, printable
 from ..core.formats import limits
 from ..core.jobs import Ticker
-from ..data import ImageRecord, LeastSize, report_pixels
+from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -52,73 +52,39 @@ class BoostedModel:
         Name of a feature file to the settings of its feature extraction.
     encoders : dict of str to CropEncoder
         Name of a feature file to its encoder.
+    passes : list of (FeaturizeSettings, dict of str to (CropEncoder, View))
+        Feature files with the same crops and colours, so that each image is decoded once per group.
+    computed_by : dict of str to dict
+        Weights, backend and precision that compute the features of each feature file.
+    precisions : dict of str to str
+        Feature files whose features are computed here in another precision than in training, with that precision.
+    on_keras : bool
+        Whether any of its networks runs on Keras, and so on a GPU if Keras finds one.
+    steps : int
+        Progress steps per image: the number of augmentations, summed over distinct settings.
+    needs : tuple of LeastSize
+        Views for which an image must be large enough.
+    rescales : bool
+        Whether a view is in micrometres, so that images are scaled by theirs.
     """
 
     bundle: Bundle
     settings: dict[str, FeaturizeSettings]
     encoders: dict[str, CropEncoder]
+    passes: list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]
+    computed_by: dict[str, Any]
+    precisions: dict[str, str]
+    on_keras: bool
+    steps: int
+    needs: tuple[LeastSize, ...]
+    rescales: bool
 
     step_name = "augmentations"
 
     @property
-    def precisions(self) -> dict[str, str]:
-        """Feature files whose features are computed here in another precision than in training, with that precision."""
-        trained = {name: header["precision"] for name, header in self.bundle.stores.items()}
-        executed = {name: settings.precision for name, settings in self.settings.items()}
-        return {name: precision for name, precision in executed.items() if precision != trained[name]}
-
-    @property
-    def computed_by(self) -> dict[str, Any]:
-        """Weights, backend and precision that compute the features of each feature file."""
-        return {
-            name: {
-                "weights": encoder.weights_sha256,
-                "backend": encoder.backend,
-                "precision": self.settings[name].precision,
-            }
-            for name, encoder in self.encoders.items()
-        }
-
-    @property
-    def on_keras(self) -> bool:
-        """Whether any of its networks runs on Keras, and so on a GPU if Keras finds one."""
-        return any(settings.engine == "keras" for settings in self.settings.values())
-
-    @property
     def images_per_block(self) -> int:
         """Number of images in a unit of work."""
-        return min(images_per_block(settings) for settings in self.settings.values())
-
-    @property
-    def steps(self) -> int:
-        """Progress steps per image: the number of augmentations, summed over distinct settings."""
-        return sum(settings.augmentations for settings, _ in self._passes())
-
-    @property
-    def needs(self) -> tuple[LeastSize, ...]:
-        """Views for which an image must be large enough."""
-        return tuple(view for settings in self.settings.values() for view in settings.needs)
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Distinct views of the models."""
-        return tuple(dict.fromkeys(view for settings in self.settings.values() for view in settings.views))
-
-    @property
-    def trained_mpp(self) -> tuple[float, float] | None:
-        """Smallest and largest micrometres per pixel of the training images; None if unknown."""
-        header = next(iter(self.bundle.stores.values()))
-        if "mpp_least" not in header or "mpp_most" not in header:
-            return None
-        return float(header["mpp_least"]), float(header["mpp_most"])
-
-    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
-        """Group feature files with the same crops and colours, so that each image is decoded once per group."""
-        groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
-        for name, settings in self.settings.items():
-            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
-            groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
-        return list(groups.items())
+        return min(map(images_per_block, self.settings.values()))
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
@@ -154,7 +120,6 @@ class BoostedModel:
         (record, features or message, pixels)
             Features are a dict of feature file name to float32 of shape (1, augmentations, d).
         """
-        groups = self._passes()
         passes = [
             describe_images(
                 records,
@@ -165,7 +130,7 @@ class BoostedModel:
                 crop_seed="pixels",
                 helpers=helpers,
             )
-            for settings, targets in groups
+            for settings, targets in self.passes
         ]
         skipped: dict[str, None] = {}
         blank: dict[str, None] = {}
@@ -174,7 +139,7 @@ class BoostedModel:
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
-            for (settings, _), item in zip(groups, items, strict=True):
+            for (settings, _), item in zip(self.passes, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
@@ -189,7 +154,7 @@ class BoostedModel:
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
-        report_pixels({}, blank, {})
+        report_findings(pixel_findings({}, blank, {}))
         notes = {"": (skipped, (), foreign), **{stain: ((), names, {}) for stain, names in doubtful.items()}}
         for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):
@@ -210,30 +175,40 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
             "program, as the features of predict, and no images"
         )
-    settings = {
-        name: replace(trained, precision=executed_precision(trained.precision, engine=trained.engine))
-        for name, trained in _stored_settings(path, bundle.stores).items()
-    }
-    encoders = _encoders(path, bundle.stores, weights, settings)
-    _check_dims(path, bundle, encoders)
-    return BoostedModel(bundle, settings, encoders)
-
-
-def _stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
-    """Return the settings of the feature extraction for each feature file, read from its header in the model file.
-
-    Raises
-    ------
-    BundleError
-        An entry is missing or of the wrong type, or an image would get too many crops.
-    """
-    settings = {name: _settings(path, name, header) for name, header in stores.items()}
-    crops = sum(each.augmentations * each.crops for each in settings.values())
+    trained = {name: _settings(path, name, header) for name, header in bundle.stores.items()}
+    crops = sum(each.augmentations * each.crops for each in trained.values())
     if crops > limits.CROPS:
         raise BundleError(
             f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
         )
-    return settings
+    precisions = {name: executed_precision(own.precision, engine=own.engine) for name, own in trained.items()}
+    settings = {name: replace(own, precision=precisions[name]) for name, own in trained.items()}
+    encoders = _encoders(path, bundle.stores, weights, settings)
+    passes: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
+    for name, encoder in encoders.items():
+        expected = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[name]}
+        if expected != {encoder.dim}:
+            raise BundleError(
+                f"{path}: the models of its feature set {name} take {min(expected)} features, {encoder.name} makes "
+                f"{encoder.dim}; the model file is corrupt"
+            )
+        shared = replace(settings[name], encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
+        passes.setdefault(shared, {})[name] = (encoder, settings[name].views[0])
+    return BoostedModel(
+        bundle,
+        settings,
+        encoders,
+        list(passes.items()),
+        computed_by={
+            name: {"weights": encoder.weights_sha256, "backend": encoder.backend, "precision": precisions[name]}
+            for name, encoder in encoders.items()
+        },
+        precisions={name: own for name, own in precisions.items() if own != trained[name].precision},
+        on_keras=any(own.engine == "keras" for own in settings.values()),
+        steps=sum(shared.augmentations for shared in passes),
+        needs=tuple(view for own in settings.values() for view in own.needs),
+        rescales=any(view.unit for own in settings.values() for view in own.views),
+    )
 
 
 def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSettings:
@@ -249,17 +224,6 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
         ) from error
 
 
-def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
-    """Refuse a model that needs another number of features than its encoder computes."""
-    for store, encoder in encoders.items():
-        expected = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[store]}
-        if expected != {encoder.dim}:
-            raise BundleError(
-                f"{path}: the models of its feature set {store} take {min(expected)} features, {encoder.name} makes "
-                f"{encoder.dim}; the model file is corrupt"
-            )
-
-
 def _encoders(
     path: Path,
     bundled: Mapping[str, dict[str, Any]],
@@ -269,14 +233,16 @@ def _encoders(
     """Return the encoder of every feature file, with the weights from which its features were computed.
 
     Feature files of one encoder may need different weights. The last matching option of ``weights`` is tried first,
-    then those before it.
+    then those before it; without one, the weights are those that the feature file names.
     """
     built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
     encoders: dict[str, CropEncoder] = {}
     for store, bundle_header in bundled.items():
         header = {**bundle_header, "precision": settings[store].precision}
+        given = [weights_of(("", *options[:end]), header["encoder"]) for end in range(len(options), 0, -1)]
+        sources = list(dict.fromkeys(filter(None, given)))
         errors = []
-        for source in _sources(header, options):
+        for source in sources or ["random" if header["weights"] == "random" else "imagenet"]:
             opened = _fitting(path, header, source, built)
             if not isinstance(opened, WeightsError):
                 encoders[store] = opened
@@ -285,12 +251,6 @@ def _encoders(
         else:
             raise errors[0]
     return encoders
-
-
-def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
-    """Return possible sources of the weights of a feature file: the options for its encoder, the last one first."""
-    given = [weights_of(("", *options[:end]), header["encoder"]) for end in range(len(options), 0, -1)]
-    return list(dict.fromkeys(filter(None, given))) or ["random" if header["weights"] == "random" else "imagenet"]
 
 
 def _fitting(

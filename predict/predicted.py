@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +268,7 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
 def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model) -> list[ImageUnit]:
     """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
     decides = {"model": file.sha256, "computed_by": model.computed_by}
-    rescales = isinstance(model, BoostedModel) and any(view.unit for view in model.views)
+    rescales = isinstance(model, BoostedModel) and model.rescales
     units = []
     for record in records:
         sha256 = record_sha256(record, file_sha256(record.path))
@@ -282,11 +280,6 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
         }
         units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
     return units
-
-
-def images_digest(units: Sequence[ImageUnit]) -> str:
-    """Return a checksum of the ids and contents of images, in their order."""
-    return hashlib.sha256("".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units).encode()).hexdigest()
 
 
 def predict_missing(
@@ -320,7 +313,7 @@ def predict_missing(
         label="predict",
         finished="images are predicted",
         step_name=model.step_name,
-        bundled=partial(_blocks, size=size),
+        bundled=lambda units: [tuple(units[start : start + size]) for start in range(0, len(units), size)],
         work=work,
         resources=resources,
         begin=lambda: work.environments(folder.parent, packages_of(model)),
@@ -329,7 +322,3 @@ def predict_missing(
         return {}
     predicted = {image: result for block in blocks for image, result in block.items()}
     return {unit.record.image_id: predicted.get(unit.record.image_id) or saved[unit.key] for unit in units}
-
-
-def _blocks(units: Sequence[ImageUnit], *, size: int) -> list[tuple[ImageUnit, ...]]:
-    return [tuple(units[start : start + size]) for start in range(0, len(units), size)]

@@ -62,36 +62,34 @@ class Table:
         OutputError
             Another process has written a different table, or the table cannot be written.
         """
-        if overwrite or not path.exists():
-            self._write(path)
-            return
-        draft = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
+        alone = overwrite or not path.exists()
+        draft = path if alone else path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
         try:
-            self._write(draft)
+            if self.format == "iciar2018":
+                with atomic_output(draft) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+                    csv.writer(handle, lineterminator="\n").writerows(
+                        [neutral(Path(record.image_id).name), neutral(name)]
+                        for record, name in zip(self.records, self.predicted, strict=True)
+                    )
+            else:
+                write_predictions(
+                    draft,
+                    classes=self.classes,
+                    rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
+                    probabilities=self.probabilities,
+                    extra=[("predicted", self.predicted), *self.further],
+                )
+            if alone:
+                return
             same = filecmp.cmp(draft, path, shallow=False)
         finally:
-            draft.unlink(missing_ok=True)
+            if not alone:
+                draft.unlink(missing_ok=True)
         if not same:
             raise OutputError(
                 "{}: another process wrote another table meanwhile; use {overwrite} or another {out}", path
             )
         _log.info("%s: another process finished the same table meanwhile; it is kept", path)
-
-    def _write(self, path: Path) -> None:
-        if self.format == "iciar2018":
-            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-                csv.writer(handle, lineterminator="\n").writerows(
-                    [neutral(Path(record.image_id).name), neutral(name)]
-                    for record, name in zip(self.records, self.predicted, strict=True)
-                )
-        else:
-            write_predictions(
-                path,
-                classes=self.classes,
-                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
-                probabilities=self.probabilities,
-                extra=[("predicted", self.predicted), *self.further],
-            )
 
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")
@@ -137,12 +135,20 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    return with_classes(in_order(records.values()), classes)
+    ordered = in_order(records.values())
+    return with_classes(ordered, classes) if any(record.label is not None for record in ordered) else ordered
 
 
 def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     """Return images in natural order of their names: ``test9.tif`` before ``test10.tif``."""
-    return sorted(records, key=lambda record: _natural(record.image_id))
+    return sorted(
+        records,
+        key=lambda record: [
+            (0, int(piece), "") if piece.isdecimal() and len(piece) < 1000 else (1, 0, piece)
+            for piece in re.split(r"(\d+)", record.image_id)
+            if piece
+        ],
+    )
 
 
 def check_sizes(
@@ -163,43 +169,37 @@ def check_sizes(
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     if isinstance(model, BoostedModel):
-        records = _scaled(records, model)
+        header = next(iter(model.bundle.stores.values()))
+        trained = {"mpp_least", "mpp_most"} <= header.keys()
+        if trained or model.rescales:
+            headers = read_headers(records)
+            records = [record.scaled_by(headers.get(record.image_id)) for record in records]
+        if trained:
+            records = _compared(records, float(header["mpp_least"]), float(header["mpp_most"]), model.rescales)
     return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
-def _scaled(records: Sequence[ImageRecord], model: BoostedModel) -> list[ImageRecord]:
-    """Return images with their micrometres per pixel, if known. Warn of images at another scale than in training."""
-    trained, rescales = model.trained_mpp, any(view.unit for view in model.views)
-    if trained is None and not rescales:
-        return list(records)
-    headers = read_headers(records)
-    scaled = [record.scaled_by(headers.get(record.image_id)) for record in records]
-    if trained is None:
-        return scaled
-    unknown = sum(record.mpp is None for record in scaled)
-    least, most = trained
+def _compared(records: Sequence[ImageRecord], least: float, most: float, rescales: bool) -> Sequence[ImageRecord]:
+    """Warn of images at another scale than in training; if all of training had one, it is that of unknown images."""
+    unknown = sum(record.mpp is None for record in records)
     training_mpp = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
     if unknown and (least == most or not rescales):
         _log.warning(
             Message(
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
-                "{mpp} gives them", unknown, len(scaled), training_mpp,
+                "{mpp} gives them", unknown, len(records), training_mpp,
             )
         )  # fmt: skip
     if rescales:
-        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in scaled]
-    far = [r for r in scaled if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
+        return [replace(r, mpp=least) if r.mpp is None and least == most else r for r in records]
+    far = [r for r in records if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
     if far:
         _log.warning(
             "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; the "
             "views of the model are in pixels, so it sees them at another scale; train with views in micrometres",
-            len(far), len(scaled), training_mpp, far[0].image_id, far[0].mpp,
+            len(far), len(records), training_mpp, far[0].image_id, far[0].mpp,
         )  # fmt: skip
-    return scaled
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    return [(0, int(p), "") if p.isdecimal() and len(p) < 1000 else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
+    return records
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:

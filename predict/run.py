@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..core.runs import RunRecord, record_table, unfinished_record
 from ..featurize import files_of
 from .model import find_bundle, ready_model
 from .outputs import PredictResult, write_outputs
-from .predicted import Predicted, image_units, images_digest, predict_missing
+from .predicted import Predicted, image_units, predict_missing
 from .records import advised, check_sizes, new_images
 from .settings import PredictSettings, choose_point
 
@@ -38,13 +39,6 @@ class _Inputs:
     images: tuple[Path, ...]
     features: tuple[Path, ...]
     weights: tuple[str, ...]
-
-    def recorded(self) -> dict[str, object]:
-        """Return the entries for the record of the run."""
-        texts: dict[str, object] = {
-            "model": str(self.model), "images": list(map(str, self.images)), "weights": list(self.weights),
-        }  # fmt: skip
-        return {**texts, "features": list(map(str, self.features))} if self.features else texts
 
 
 def predict(
@@ -104,7 +98,12 @@ def predict(
     if settings.html is not None:
         outputs["html"] = settings.html
     table = outputs["out"]
-    config = {**inputs.recorded(), "out": str(table), **plain_options(settings, work)}
+    config: dict[str, object] = {
+        "model": str(inputs.model), "images": list(map(str, inputs.images)), "weights": list(inputs.weights),
+    }  # fmt: skip
+    if inputs.features:
+        config["features"] = list(map(str, inputs.features))
+    config |= {"out": str(table), **plain_options(settings, work)}
     begun = unfinished_record(table, command="predict", config=config)
     bundle = _check_outputs(outputs, inputs, overwrite=work.overwrite or begun is not None)
     overwrite = work.overwrite or bool(begun and begun.get("overwrite"))
@@ -173,7 +172,8 @@ def _predict_features(bundle: Path, inputs: _Inputs, settings: PredictSettings, 
     from .embedded import embeddings_digest, load_embedded, predict_embedded
 
     models, embeddings = load_embedded(bundle, inputs.features)
-    _check_temperature(bundle, models, settings)
+    if settings.calibrated:
+        _check_temperature(bundle, models)
     predicted = Predicted(*predict_embedded(models, embeddings), models, bundle, file_sha256(bundle))
     record.note(
         model_sha256=predicted.sha256, features_sha256=embeddings_digest(embeddings), images=len(predicted.records)
@@ -193,13 +193,16 @@ def _predict_images(
 ) -> Predicted:
     """Predict the images whose predictions are not saved in the folder `parts`."""
     file, model = ready_model(bundle, inputs.weights)
-    _check_temperature(bundle, model.bundle, settings)
+    if settings.calibrated:
+        _check_temperature(bundle, model.bundle)
     records = new_images(inputs.images, reading=model.bundle.reading, classes=model.bundle.classes)
     for name, path in outputs.items():
         refuse_overwriting([path], [*named_files(file.weights), *(image.path for image in records)], name=name)
     usable, refused = check_sizes(records, model=model, mpp=settings.mpp, skip_errors=work.skip_errors)
     units = image_units(usable, file=file, model=model)
-    record.note(model_sha256=file.sha256, images_sha256=images_digest(units), images=len(units))
+    contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
+    digest = hashlib.sha256(contents.encode()).hexdigest()
+    record.note(model_sha256=file.sha256, images_sha256=digest, images=len(units))
     if model.precisions:
         record.note(precisions=model.precisions)
     if work.overwrite:
@@ -209,6 +212,6 @@ def _predict_images(
     return Predicted(usable, {**dict(refused), **results}, model.bundle, file.path, file.sha256)
 
 
-def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
-    if settings.calibrated and bundle.temperature is None:
+def _check_temperature(path: Path, bundle: BundleFacts) -> None:
+    if bundle.temperature is None:
         raise BundleError("{}: has no temperature, since it was trained in a single fold; leave out {calibrated}", path)

@@ -18,7 +18,7 @@ from ...core import DAMAGE, ImageError, InputError, Message, few
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_cells, read_header
 from ...core.jobs import default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding, report_findings
+from ..findings import Finding
 
 _log = logging.getLogger(__name__)
 
@@ -112,13 +112,6 @@ def pixel_findings(
     return findings
 
 
-def report_pixels(
-    pixels: Mapping[str, str], blank: Collection[str], known: Mapping[str, tuple[str | None, str | None]]
-) -> None:
-    """Log the findings of `pixel_findings`."""
-    report_findings(pixel_findings(pixels, blank, known))
-
-
 def _differing(own: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
     """Return in which label and group, if both are known, an image differs from another one; empty if in none."""
     differing = [
@@ -185,7 +178,8 @@ class ImageFiles:
     """
 
     def __init__(self, cache: Path | None = None) -> None:
-        self._cache, self._known = cache, _read_cache(cache)
+        self._cache = cache
+        self._known = _read_cache(cache) if cache is not None and cache.is_file() else {}
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 
@@ -282,7 +276,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
     repeated = []
     contradictions: list[Finding] = []
     for record, whole in zip(dataset.records, checksums, strict=True):
-        sha = record_sha256(record, whole)
+        sha = whole if record.box is None else record_sha256(record, whole)
         original = first.setdefault(sha, record)
         if original.image_id == record.image_id:
             kept[record.image_id] = sha
@@ -304,9 +298,7 @@ def compare_contents(dataset: Dataset, *, cache: Path | ImageFiles | None = None
     return unique, contradictions
 
 
-def _read_cache(path: Path | None) -> dict[tuple[str, ...], tuple[str, str]]:
-    if path is None or not path.is_file():
-        return {}
+def _read_cache(path: Path) -> dict[tuple[str, ...], tuple[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(read_cells(handle))[1:]

@@ -1,4 +1,10 @@
-"""Search for near-duplicates: fingerprints yield candidates, which are confirmed by comparing aligned pixels."""
+"""Search for near-duplicates: fingerprints yield candidates, which are confirmed by comparing aligned pixels.
+
+A fingerprint contains descriptors of points, which are extrema of a difference of Gaussians. A descriptor has the means
+of 8 x 8 cells around the point. Cells that turning or mirroring exchanges are sorted, so that all eight orientations
+have the same descriptor. One more descriptor describes the image as a whole. Images with similar descriptors are
+candidates, whose pixels are then compared.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +21,23 @@ from ...core import ImageError
 from ...core.formats import read_header
 from ...core.jobs import Progress, default_jobs
 from ..dataset import ImageRecord
+from .aligned import LEAST_POINTS, LEAST_SPREAD, SAME_PIXELS, Alignment, Grey, align, compare_aligned, compare_whole
 from .content import is_blank, pixels_sha256
 from .decode import decode_record
-from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
+
+_CELLS = 8
+"""Number of cells per side of a descriptor."""
+
+_SIGMAS = (0.4, 0.64)
+"""Standard deviations of the two Gaussians, in cells. Their ratio is that of Lowe 2004, sec. 3."""
+
+_MOST_POINTS = 96
+"""Largest number of points of an image; the strongest are used."""
+
+_REACH = np.abs(np.arange(1 - _CELLS, _CELLS, 2))
+_PLACES = (np.maximum.outer(_REACH, _REACH) * 2 * _CELLS + np.minimum.outer(_REACH, _REACH)).ravel()
+_ORBITS = tuple(np.flatnonzero(value == _PLACES) for value in np.unique(_PLACES))
+"""Groups of cells of a descriptor that the eight orientations of a square exchange with each other."""
 
 MOST_COMPARED = 20_000
 """Largest number of images among which near-duplicates are searched for. For 8,000 of BreakHis it takes minutes."""
@@ -35,33 +55,97 @@ length."""
 _ROWS = 512
 """Number of images whose whole-image descriptors are compared with all others at once."""
 
-_LEAST_POINTS = 3
-"""Smallest number of points that must agree on one shift and orientation."""
-
-_SAME_PIXELS = 0.9
-"""Smallest correlation of the aligned grey levels of near-duplicates."""
-
-_SURE = 0.98
-"""From this correlation on, shifts by one pixel are not tried."""
-
-_ASIDE, _DISTINCT = 3, 0.5
-"""To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
-shifted by so many pixels. In `tools/benchmarks/duplicates.py` near-duplicates differ by 0.02 of it (99 %: 0.17), and
-other images that correlate differ by more than 1.2 of it."""
-
-_THUMB, _SQUEEZED = 32, 0.05
-"""Side in pixels at which orientations are tried, and the largest logarithm of the ratio of two aspect ratios that
-count as equal."""
-
 _LEAST_SHARE = 0.2
 """Smallest share of the smaller image that the overlap must cover."""
 
-_GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
-"""An overlap is divided into parts (so many per side), of which so many must have at least this correlation. Otherwise
-a single strong object on a plain background would make any two images correlate that both have such an object."""
-
 _SEED = 0
 """Seed of the random directions of hash keys."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale at which all images of a dataset are compared. It is the same for all, so that crops can be found.
+
+    Attributes
+    ----------
+    reduction : int
+        Factor by which the sides of images are reduced.
+    cell : int
+        Side of a cell of a descriptor in pixels after the reduction; an even number.
+    """
+
+    reduction: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fingerprint of an image with tissue.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width after the reduction.
+    points : ndarray of int32, shape (n, 2)
+        Row and column of each point.
+    local : ndarray of float16, shape (n, 64)
+        Descriptor of each point, of unit length.
+    whole : ndarray of float16, shape (64,)
+        Descriptor of the whole image, of unit length.
+    """
+
+    shape: tuple[int, ...]
+    points: npt.NDArray[np.int32]
+    local: npt.NDArray[np.float16]
+    whole: npt.NDArray[np.float16]
+
+
+def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
+    """Return the reduced grey levels of an image, float32 of shape (height, width)."""
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    step = scale.reduction
+    if step == 1 or min(grey.shape) < step:
+        return np.asarray(grey)
+    height, width = grey.shape[0] // step, grey.shape[1] // step
+    whole = np.ascontiguousarray(grey[: height * step, : width * step])
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
+    """Compute the fingerprint of an image; None if it shows no tissue.
+
+    Parameters
+    ----------
+    grey : ndarray of float32, shape (height, width)
+        Reduced grey levels, from `grey_levels`.
+    scale : Scale
+    """
+    import cv2
+
+    if grey.std() < LEAST_SPREAD:
+        return None
+    narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
+    strength = np.abs(narrow - wide)
+    side, margin = scale.cell + 1, scale.cell * _CELLS // 2
+    peaks = (strength == cv2.dilate(strength, np.ones((side, side), np.uint8))) & (strength > 1.0)
+    inside = np.zeros_like(peaks)  # of a descriptor that is completely inside the image
+    inside[margin:-margin, margin:-margin] = True
+    points = np.argwhere(peaks & inside).astype(np.int32)
+    points = points[np.argsort(-strength[points[:, 0], points[:, 1]], kind="stable")[:_MOST_POINTS]]
+    reach = np.arange(1 - _CELLS, _CELLS, 2) * scale.cell // 2
+    means = cv2.blur(grey, (side, side))
+    cells = means[points[:, :1, None] + reach[None, :, None], points[:, 1:, None] + reach[None, None, :]]
+    flat = cells.reshape(-1, _CELLS**2)
+    has_tissue = flat.std(axis=1) >= LEAST_SPREAD
+    whole = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
+    # of unit length, and independent of orientation
+    centred = np.concatenate([flat[has_tissue], whole])
+    centred -= centred.mean(axis=1, keepdims=True)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    cells = np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1).astype(np.float16)
+    return Fingerprint(grey.shape, points[has_tissue], local=cells[:-1], whole=cells[-1])
 
 
 @dataclass(frozen=True)
@@ -168,10 +252,10 @@ def find_copies(
         if (left, right) in copies:
             continue
         if aligned is None:
-            correlation, share = _compare_whole(pixels(left), pixels(right))
+            correlation, share = compare_whole(pixels(left), pixels(right))
         else:
-            correlation, share = _compare_aligned(pixels(left), pixels(right), *aligned)
-        if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
+            correlation, share = compare_aligned(pixels(left), pixels(right), *aligned)
+        if correlation >= SAME_PIXELS and share >= _LEAST_SHARE:
             first, second = sorted((records[left].image_id, records[right].image_id))
             copies[left, right] = Copy(first, second, correlation, share)
     return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second))) if search else None
@@ -192,10 +276,6 @@ def _scale(records: Sequence[ImageRecord]) -> Scale:
     reduction = -(-max(map(max, known)) // 1024)
     typical = int(np.median([min(pair) for pair in known])) // reduction
     return Scale(reduction, 4 if typical >= 128 else 2)
-
-
-Alignment = tuple[int, int, int]
-"""Orientation (0 to 7), shift in rows and shift in columns."""
 
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
@@ -219,10 +299,10 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     pairs, owners = pairs[order], owners[order]
     edges = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
     for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):
-        if stop - start >= _LEAST_POINTS:
+        if stop - start >= LEAST_POINTS:
             group = pairs[start:stop]
             left, right = owner[group[0]].tolist()
-            aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[right])
+            aligned = align(points[group[:, 0]], points[group[:, 1]], shapes[right])
             if aligned is not None:
                 yield left, right, aligned
 
@@ -234,7 +314,7 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> n
     rng = np.random.default_rng(_SEED)
     sample = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
     centre = sample.mean(axis=0)
-    spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(CELLS**2))
+    spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(_CELLS**2))
     basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
     coordinates = (vectors.astype(np.float32) - centre) @ basis
     weights = 1 << np.arange(_BITS)
@@ -251,109 +331,3 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> n
             left, right = left[distance <= _ALIKE_POINTS**2], right[distance <= _ALIKE_POINTS**2]
             pairs.append(np.minimum(left, right) * len(vectors) + np.maximum(left, right))
     return np.stack(np.divmod(np.unique(np.concatenate(pairs)), len(vectors)), axis=1)
-
-
-def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
-    """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
-    rows, columns = points[:, 0], points[:, 1]
-    height, width = shape
-    if orientation >= 4:
-        columns = width - 1 - columns
-    for _ in range(orientation % 4):
-        rows, columns, height, width = width - 1 - columns, rows, width, height
-    return np.stack([rows, columns], axis=1)
-
-
-def _oriented(image: Grey, orientation: int) -> Grey:
-    return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
-
-
-def _align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
-    """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
-    best, most = None, _LEAST_POINTS - 1
-    for orientation in range(8):
-        shifts = left - _turn(right, shape, orientation)
-        near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
-        votes = near.sum(axis=1)
-        leader = int(votes.argmax())
-        agreeing = len(np.unique(left[near[leader]], axis=0))
-        if agreeing > most:
-            rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
-            best, most = (orientation, rows, columns), agreeing
-    return best
-
-
-def _compare_aligned(left: Grey, right: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
-    """Return the correlation of two images where they overlap, and the share of the smaller one in the overlap."""
-    turned = _oriented(right, orientation)
-    best = _overlap(left, turned, rows, columns)
-    if best[0] < _SURE:  # reduced images may be shifted by half a pixel
-        best = max(_overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
-    return best
-
-
-def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float, float]:
-    top, left = max(0, rows), max(0, columns)
-    bottom, right = min(first.shape[0], rows + second.shape[0]), min(first.shape[1], columns + second.shape[1])
-    if bottom <= top or right <= left:
-        return 0.0, 0.0
-    part = first[top:bottom, left:right]
-    other = second[top - rows : bottom - rows, left - columns : right - columns]
-    correlation = _same(part, other)
-    if correlation >= _SAME_PIXELS and not _alike_throughout(part, other):
-        correlation = 0.0
-    return correlation, part.size / min(first.size, second.size)
-
-
-def _alike_throughout(left: Grey, right: Grey) -> bool:
-    """Whether enough parts of an overlap correlate by themselves, so that a few strong objects do not decide."""
-    parts = (
-        _correlate(*pair, spread=1.0)
-        for rows in zip(*(np.array_split(image, _GRID) for image in (left, right)), strict=True)
-        for pair in zip(*(np.array_split(row, _GRID, axis=1) for row in rows), strict=True)
-    )
-    return sum(correlation >= _ALIKE_PARTS for correlation in parts) >= _LEAST_PARTS
-
-
-def _compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
-    """Return the correlation of two whole images, resized to one size, in the orientation that fits best."""
-    import cv2
-
-    def resized(image: Grey, shape: tuple[int, ...]) -> Grey:
-        contiguous = np.ascontiguousarray(image)
-        return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
-
-    small, thumb = resized(left, (_THUMB, _THUMB)), resized(right, (_THUMB, _THUMB))
-    turned = _oriented(right, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
-    if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
-        return 0.0, 0.0
-    shape = left.shape if left.size <= turned.size else turned.shape
-    return _same(resized(left, shape), resized(turned, shape)), 1.0
-
-
-def _same(left: Grey, right: Grey) -> float:
-    """Return the correlation of aligned grey levels; 0 if a shifted image correlates about as well with itself.
-
-    Edges of tissue or of a slide, and other patterns along a line, match at many positions. The pixels of a
-    near-duplicate match at only one.
-    """
-    step = _ASIDE
-    if min(left.shape) <= 4 * step:
-        return 0.0
-    correlation = _correlate(left, right)
-    if correlation < _SAME_PIXELS:
-        return correlation
-    middle = left[step:-step, step:-step]
-    height, width = middle.shape
-    shifted = max(
-        _correlate(middle, left[step + r : step + r + height, step + c : step + c + width])
-        for r, c in ((0, step), (step, 0), (step, step), (step, -step))
-    )
-    return correlation if 1 - correlation <= _DISTINCT * (1 - shifted) else 0.0
-
-
-def _correlate(left: Grey, right: Grey, *, spread: float = LEAST_SPREAD) -> float:
-    """Return the correlation of grey levels; 0 if an image is blank, judged by a standard deviation of `spread`."""
-    first, second = left - left.mean(), right - right.mean()
-    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return 0.0 if norms < spread**2 * left.size else float((first * second).sum() / norms)

@@ -23,6 +23,8 @@ def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     ImageError
         As `decode_image`, or the box exceeds the image of the file.
     """
+    if record.box is None:
+        return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)
     return np.ascontiguousarray(image[top:bottom, left:right])
 
@@ -119,33 +121,26 @@ def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageEr
 def header_findings(
     records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
 ) -> list[Finding]:
-    """Return what a person must know of files: the remarks of their headers, if these are known, and `dark_pictures`.
+    """Return what a person must know of files: remarks of their headers, and 16-bit values that use at most 14 bits.
 
-    The parameters are those of `dark_pictures`.
-    """
-    known = [record for record in records if record.image_id in headers]
-    remarks = [
-        Finding(level, image.image_id, text) for image in known for level, text in headers[image.image_id].remarks
-    ]
-    return remarks + dark_pictures(known, headers, most=most)
-
-
-def dark_pictures(
-    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
-) -> list[Finding]:
-    """Warn of 16-bit images whose values use at most 14 bits, as those of 12-bit cameras do.
+    Cameras of 12 bits write such values, which look nearly black.
 
     Parameters
     ----------
     records : iterable of ImageRecord
-        Images whose grey levels are stretched, or that cannot be decoded, are ignored.
+        Images with an unknown header are ignored. Pixels are not looked at if grey levels are stretched, or if they
+        cannot be decoded.
     headers : mapping of str to ImageHeader
         Image ID to header.
     most : int, optional
         Largest number of images whose pixels are read, evenly sampled; by default all.
     """
+    known = [record for record in records if record.image_id in headers]
+    remarks = [
+        Finding(level, image.image_id, text) for image in known for level, text in headers[image.image_id].remarks
+    ]
     bits: dict[str, int] = {}
-    deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
+    deep = [record for record in known if headers[record.image_id].deep and not record.stretch]
     deep = deep[:: -(-len(deep) // most) if most and deep else 1]
 
     def largest(record: ImageRecord) -> int:
@@ -158,11 +153,9 @@ def dark_pictures(
         for record, value in zip(deep, pool.map(largest, deep), strict=True):
             if 0 < value < 2**_FEW_BITS:
                 bits[record.image_id] = value.bit_length()
-    if not bits:
-        return []
-    most = max(bits.values())
+    most = max(bits.values(), default=0)
     message = (
         f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
         "or save it as 8-bit RGB"
     )
-    return [Finding("warning", image, message) for image in bits]
+    return remarks + [Finding("warning", image, message) for image in bits]

@@ -27,7 +27,7 @@ from ...stains import CHECKED, augment_he, check_stains, make_normalizer, stain_
 from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
-from .content import is_blank, report_pixels
+from .content import is_blank, pixel_findings
 from .decode import header_findings, read_headers
 
 _log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def stain_images(
                 numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
                 numbers += (check.whitened, check.basis, check.foreign)
                 rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
-            report_pixels({}, [path.name] * is_blank(before), {})
+            report_findings(pixel_findings({}, [path.name] * is_blank(before), {}))
             if len(pairs) < _SHEET_ROWS:
                 pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)

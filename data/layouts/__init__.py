@@ -12,9 +12,9 @@ from .idc import IDC_NAME
 from .manifest import BESIDE
 from .registry import (
     CONTEXTS,
-    DATASET_NAMES,
     LABEL_LEVELS,
     LESIONS,
+    LayoutSpec,
     built_in_layouts,
     check_stain,
     find_layout,

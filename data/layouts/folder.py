@@ -1,21 +1,170 @@
-"""A layout for the user's own images: folders of classes, perhaps below or above those of a split, sets or patients."""
+"""A layout for the user's own images: folders of classes, perhaps below or above those of a split, sets or patients.
+
+What the folders of a path mean is seen from the names, and from whether the same names recur below several folders, as
+those of classes do below patients.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core import InputError, Message, few
 from ...core.formats import PART, read_csv
-from ..dataset import IMAGE_KINDS, ImageRecord
+from ..classes import match_class
+from ..dataset import IMAGE_KINDS, ImageRecord, part_of
 from ..findings import Finding
 from ..names import PathRule, barcode_of
 from ..walk import is_folder, list_images
-from .paths import AROUND, SPLIT, UNCLEAR, Level, levels_of
-from .registry import LayoutSpec
+from .registry import LayoutSpec, known_classes
+
+_CLASS = re.compile(
+    r"benign|malignant|norm(al)?|healthy|tum(ou?rs?)?|cancer(ous)?|(adeno)?carcinoma|idc|ilc|dcis|insitu|invasive|"
+    r"neg(ative)?|pos(itive)?|controls?|stroma|necrosis|class|label|grade|score|stage"
+)
+_FOLD = r"(k?-?folds?|cv|cross[\s_-]?val\w*|split|round|run)"
+_GAPS = re.compile(r"[\W\d_]+")
+"""What separates the words of a name."""
+
+_SET = re.compile(
+    rf"({_FOLD}|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
+    r"([\s_-]*\d+|[\s_-]+[a-z])|\d+(\.\d+)?[\s_-]?x|x[\s_-]?\d+|40|100|200|400|(19|20)\d\d"
+)
+"""Names of folds, sites, magnifications and years."""
+
+_PATIENT = re.compile(
+    r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?([\s_#-]*\d[\w.-]*|[\s_-]+[a-z])|"
+    r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
+)
+SPLIT, UNCLEAR, AROUND = "parts of a split", "perhaps classes", "one folder around all"
+_MIXED, _OWN = "parts beside classes", ("folds (not kept)", "parts of each fold (not kept)")
+_OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
+"""Kinds of levels that are above the classes."""
+
+
+class Level(NamedTuple):
+    """The folders at one level of a tree.
+
+    Attributes
+    ----------
+    number : int
+        1 is the first folder below the root.
+    names : tuple of str
+        Sorted.
+    kind : str
+        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; ``parts beside
+        classes``; ``folds with parts of their own`` and these parts. Before, in this module: ``perhaps sets``
+        (``lung_images``); ``numbers``, other names that all hold two digits; or empty.
+    recurs : bool
+        Whether at least half of two or more names are those of folders below several others.
+    parts : mapping of str to str
+        Folder to the part of a split that it names.
+    """
+
+    number: int
+    names: tuple[str, ...]
+    kind: str
+    recurs: bool
+    parts: Mapping[str, str]
+
+
+def levels_of(paths: Iterable[str], *, known: Iterable[str], classes: Sequence[str] = ()) -> list[Level]:
+    """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        POSIX paths.
+    known : iterable of str
+        Class names of known data sets.
+    classes : sequence of str
+        Class names from the user; the first level at which all folders are named so holds the classes.
+
+    Examples
+    --------
+    >>> levels = levels_of(["train/P1/benign/1.png", "test/P2/benign/2.png"], known=["benign"])
+    >>> [(level.number, level.kind) for level in levels]
+    [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
+    """
+    levels = _levels(
+        [path.split("/")[:-1] for path in paths], frozenset("".join(_GAPS.split(name.casefold())) for name in known)
+    )
+    chosen = [level for level in levels if classes and all(match_class(name, classes) for name in level.names)]
+    label = next(iter(chosen or [level for level in levels if level.kind not in _OUTER]), None)
+    if label is None:
+        return levels
+    outer = [level for level in levels[: label.number - 1] if level.kind in _OUTER]
+    if [level.kind for level in outer[:2]] == ["folds", SPLIT]:
+        outer[:2] = [level._replace(kind=kind) for level, kind in zip(outer, _OWN, strict=False)]
+    deeper = levels[label.number :]
+    sure = label.kind == "classes"
+    vague = label.kind in (_MIXED, "perhaps sets")
+    may_be = {"classes": (True, not sure), "": (not sure, vague)}  # if the names recur, and if not
+    rivals = [level for level in deeper if may_be.get(level.kind, (False, False))[not level.recurs]]
+    other = None if chosen else next(iter(rivals), None)
+    above = outer[-1] if outer and outer[-1].kind != AROUND and not sure and not chosen else None
+    if above is not None and other is None:
+        apart = not label.recurs and len(above.names) > 1
+        if apart + (label.kind == "numbers") + (above.kind != SPLIT) >= 2:
+            other, outer = label, outer[:-1]
+            label = above
+    if other is not None:
+        return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
+    if chosen or label.kind != _MIXED:
+        label = label._replace(kind="classes", parts={})
+    return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
+
+
+def _levels(folders: Sequence[Sequence[str]], known: frozenset[str]) -> list[Level]:
+    levels: list[Level] = []
+    for number in range(max(map(len, folders), default=0), 0, -1):
+        above: dict[str, set[tuple[str, ...]]] = {}
+        for folder in folders:
+            if len(folder) >= number:
+                above.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
+        names = tuple(sorted(above))
+        parts = {name: part for name in names if (part := part_of(name)) is not None}
+        # further words may follow in names such as lung_train, if two such names differ in their part
+        every = {name: {*map(part_of, _GAPS.split(name.casefold()))} - {None} for name in names}
+        loose = {name: str(*named) for name, named in every.items() if len(named) == 1}
+        parts = {**loose, **parts} if len(set(loose.values())) > 1 else parts
+        split = len(set(parts.values())) > 1 and any(len(f) > number and f[number - 1] in parts for f in folders)
+        kind = _MIXED if parts else _kind(names, known)
+        if parts and (len(parts) == len(names) or split):
+            kind = SPLIT
+        if len(names) == 1 and levels:
+            two = kind == levels[0].kind == "classes" and len(levels[0].names) > 1
+            kind = AROUND if two or kind in ("", "perhaps sets", "numbers", "patients") else kind
+        elif len(names) == 1 < number and not kind:  # such as P01/images
+            kind = AROUND
+        recurs = len(names) > 1 and 2 * sum(len(parents) > 1 for parents in above.values()) >= len(names)
+        levels.insert(0, Level(number, names, kind, recurs, parts))
+    return levels
+
+
+def _kind(names: Sequence[str], known: frozenset[str]) -> str:
+    plain = [name.strip().casefold() for name in names]
+    if all(map(_SET.fullmatch, plain)):
+        return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
+    words = [(*(parts := _GAPS.split(name)), "".join(parts)) for name in plain]
+    named = sum(of[-1] in known or any(map(_CLASS.fullmatch, of)) for of in words)
+    if (
+        {*plain} <= {"0", "1"}
+        or ("0" in plain and all(re.fullmatch(r"\d", name) for name in plain))
+        or 2 * named >= len(plain)
+    ):
+        return "classes"
+    if all(map(_PATIENT.fullmatch, plain)):
+        return "patients"
+    if all({"set", "sets", "dataset", "datasets", "cohort", "images", "data"} & {*of} for of in words):
+        return "perhaps sets"
+    return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
+
 
 _MOST_TABLES = 3
 """Tables that are named, of those in the folder and beside it."""
@@ -48,8 +197,6 @@ def read_folder(
     InputError
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
-    from .registry import known_classes  # which imports this module
-
     options = {"group": group_from, "label": label_from}
     rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in options.items() if rule is not None}
     findings: list[Finding] = []
@@ -62,15 +209,20 @@ def read_folder(
     if "label" in rules:
         level, unlabelled, at = rules["label"].level, {}, {}
     elif len(loose) < len(files):
-        findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
+        used = {name.partition("/")[0] for name in files}
+        unused = [path for path in root.iterdir() if path.name not in used and not path.name.startswith(".")]
+        message = f"no {IMAGE_KINDS} image is in this folder, so it is not used as a class"
+        findings += [Finding("warning", f"{path.name}/", message) for path in sorted(unused) if is_folder(path)]
         for name in loose:
             findings.append(Finding("warning", name, "is next to the class folders and has no label; skipped"))
             del files[name]
-        findings += [*_beside(files, part), *_meaning(root, files, levels)]
+        findings += _beside(files, part) if part else []
+        findings += _meaning(root, files, levels) if levels != [at.get("classes")] else []
     elif tables := _tables(root):
         findings.append(Finding("note", str(root), Message("no image has a label", remedies=tables), labels_only=True))
-    if "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
-        findings.extend(_deeper(files, level))
+    deep = [name for name in files if name.count("/") > level > 0]
+    if deep and "group" not in rules and (part is None or part.number < level) and UNCLEAR not in at:
+        findings += _deeper(deep, level)
     folders = {name: {kind: _at(name, level.number) for kind, level in at.items()} for name in files}
     labels = {name: None if (folder := _at(name, level)) in unlabelled else folder for name in files}
     values = {"group": {name: of.get("patients") for name, of in folders.items()}, "label": labels}
@@ -92,9 +244,9 @@ def _at(name: str, level: int) -> str | None:
     return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
 
 
-def _beside(files: dict[str, Path], part: Level | None) -> list[Finding]:
+def _beside(files: dict[str, Path], part: Level) -> list[Finding]:
     """Leave out the images next to the parts of a split, with a warning for each folder."""
-    beside = {name: folder for name in files if part and (folder := _at(name, part.number)) not in (None, *part.parts)}
+    beside = {name: folder for name in files if (folder := _at(name, part.number)) not in (None, *part.parts)}
     for name in beside:
         del files[name]
     message = "next to the parts of a split, and none; its {} images are left out; name a part train, val or test"
@@ -104,7 +256,7 @@ def _beside(files: dict[str, Path], part: Level | None) -> list[Finding]:
 
 
 def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[Finding]:
-    """Return what the folders are taken for: a note if that is certain, else both readings, or that none is a class."""
+    """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
     at = {level.kind: level for level in levels}
     if UNCLEAR in at:
         (first, names, *_), (second, inner, *_) = (level for level in levels if level.kind == UNCLEAR)
@@ -117,8 +269,6 @@ def _meaning(root: Path, files: Iterable[str], levels: Sequence[Level]) -> list[
             ],
         )  # fmt: skip
         return [Finding("error", str(root), message, labels_only=True)]
-    if levels == [at.get("classes")]:
-        return []
     roles = ", ".join(f"{level.kind} at level {level.number} ({few(level.parts or level.names)})" for level in levels)
     outside = [level.number for level in levels if level.kind not in ("classes", AROUND)][:1]
     remedies = [Message("{label_from:{}} takes level {} for the classes", number, number) for number in outside]
@@ -147,18 +297,9 @@ def _tables(root: Path) -> list[Message]:
     return remedies
 
 
-def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
-    """Return warnings for folders that could be classes but contain no image."""
-    names = sorted(path.name for path in root.iterdir() if not path.name.startswith(".") and is_folder(path))
-    message = f"no {IMAGE_KINDS} image is in this folder, so it is not used as a class"
-    return [Finding("warning", f"{name}/", message) for name in names if name not in used]
-
-
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Return a note on folders below the class folders, which might be patients or classes."""
-    deeper = dict.fromkeys(
-        "/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0 and not barcode_of(name)
-    )
+    deeper = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if not barcode_of(name))
     message = Message(
         "these folders below the classes are not taken for patients",
         remedies=[

@@ -23,7 +23,7 @@ from ...core import ImageError, InputError, Message, extension_names, load_exten
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
 from ...stains import TREATMENTS
-from ..classes import find_order, join_labels
+from ..classes import join_labels, loosely
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
@@ -200,7 +200,10 @@ _ORDER = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", 
 
 @functools.cache
 def built_in_layouts() -> tuple[LayoutSpec, ...]:
-    """Return the layouts of bchisto, in the order of `_ORDER`."""
+    """Return the layouts of bchisto, in the order of `_ORDER`.
+
+    Layouts import this module, so they cannot be found before it is complete.
+    """
     specs = []
     for package in (__package__, __package__.replace("layouts", "mammograms")):
         for info in pkgutil.iter_modules(import_module(package).__path__):
@@ -218,7 +221,8 @@ def layouts_with(option: str) -> list[str]:
 
 def list_layouts() -> list[str]:
     """Return the names of all layouts: built-in ones, then those of other packages."""
-    return list(dict.fromkeys((*DATASET_NAMES, *extension_names(ENTRY_POINT_GROUP))))
+    names = (spec.name for spec in built_in_layouts())
+    return list(dict.fromkeys((*names, *extension_names(ENTRY_POINT_GROUP))))
 
 
 def find_layout(name: str) -> LayoutSpec | None:
@@ -248,28 +252,22 @@ def get_layout(name: str) -> LayoutSpec:
     return spec
 
 
-def added_layouts() -> tuple[LayoutSpec, ...]:
+_ADDED: dict[tuple[str, ...], list[LayoutSpec]] = {}
+"""The layouts of other packages for each state of Python's search path."""
+
+
+def added_layouts() -> list[LayoutSpec]:
     """Return the layouts of other packages; broken ones are left out, with one warning each."""
-    return _added(tuple(sys.path))
-
-
-@functools.lru_cache(maxsize=32)
-def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
-    """Load the layouts of other packages, once for each state of Python's search path."""
-    specs = []
-    for name in extension_names(ENTRY_POINT_GROUP):
-        try:
-            specs.append(get_layout(name))
-        except InputError as error:
-            _log.warning("%s", error)
-    return tuple(specs)
-
-
-DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
-"""Names of the built-in layouts; `list_layouts` also returns those of other packages."""
-
-MAMMOGRAMS = frozenset(spec.name for spec in built_in_layouts() if not spec.stained)
-"""Names of the built-in layouts of grey images without a stain."""
+    path = tuple(sys.path)
+    if path not in _ADDED:
+        specs = []
+        for name in extension_names(ENTRY_POINT_GROUP):
+            try:
+                specs.append(get_layout(name))
+            except InputError as error:
+                _log.warning("%s", error)
+        _ADDED[path] = specs
+    return _ADDED[path]
 
 
 def known_classes() -> tuple[tuple[str, ...], ...]:
@@ -289,8 +287,16 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
 
     It is the order and spelling of a known dataset if the labels are exactly its classes, ignoring case, spaces, ``_``
     and ``-``. Otherwise the labels are sorted.
+
+    Examples
+    --------
+    >>> order_classes(["Malignant", "benign"])
+    ('benign', 'malignant')
     """
-    return find_order(labels, known_classes())
+    names = sorted(set(labels))
+    loose = {loosely(name) for name in names}
+    alike = (known for known in known_classes() if len(names) == len(known) and loose == set(map(loosely, known)))
+    return next(alike, tuple(names))
 
 
 def join_classes(labels: Iterable[str], classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
@@ -308,31 +314,21 @@ def recognise_layout(root: Path) -> LayoutSpec:
     root : Path
         An existing folder or file.
     """
-    built_in = built_in_layouts()
-    layout = _first([spec for spec in built_in if not spec.fallback], root) or _first(added_layouts(), root)
-    if layout is None:
-        layout = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
-    return get_layout(layout.name)
-
-
-def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
-    """Return the first layout that recognises the folder, or else a file name in it; None if there is none."""
-    manifest = root.is_file()
-    fitting = [spec for spec in specs if spec.manifest == manifest]
-    for spec in fitting:
-        if spec.recognise is not None and spec.recognise(root):
-            return spec
-    by_name = [(spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None]
-    if not by_name:
-        return None
-    skip = {name: why for spec in (*built_in_layouts(), *fitting) for name, why in spec.unopened.items()}
-    # the findings of this walk are dropped, since the reader will report them again
-    for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True):
-        for spec, recognise_name in by_name:
-            if recognise_name(path.name) and spec.in_place(root, path):
-                _log.debug("%s: a file of %s", path, spec.name)
-                return spec
-    return None
+    built_in, manifest = built_in_layouts(), root.is_file()
+    for specs in ([spec for spec in built_in if not spec.fallback], added_layouts()):
+        fitting = [spec for spec in specs if spec.manifest == manifest]
+        for spec in fitting:
+            if spec.recognise is not None and spec.recognise(root):
+                return get_layout(spec.name)
+        by_name = [(spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None]
+        skip = {name: why for spec in (*built_in, *fitting) for name, why in spec.unopened.items()}
+        # the findings of this walk are dropped, since the reader will report them again
+        for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True) if by_name else ():
+            for spec, recognise_name in by_name:
+                if recognise_name(path.name) and spec.in_place(root, path):
+                    _log.debug("%s: a file of %s", path, spec.name)
+                    return get_layout(spec.name)
+    return get_layout(next(spec.name for spec in built_in if spec.fallback and spec.manifest == manifest))
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
@@ -355,7 +351,8 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     """
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
-        images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
+        mammograms = {spec.name for spec in built_in_layouts() if not spec.stained}
+        images = "grey mammograms" if dataset.name in mammograms else "images"
         raise InputError(
             "{}: {} holds {}, which have no stain; use {stain:none} (or a treatment: {}) and {}",
             dataset.root, dataset.name, images, ", ".join(TREATMENTS), off,

@@ -14,7 +14,7 @@ from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts.registry import LayoutSpec
+from ..layouts import LayoutSpec
 from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 

@@ -18,7 +18,7 @@ from ...core import ImageError, InputError
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts.registry import LESIONS, LayoutSpec
+from ..layouts import LESIONS, LayoutSpec
 from ..walk import walk_files
 
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)

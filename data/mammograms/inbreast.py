@@ -9,7 +9,7 @@ from ...core import InputError
 from ...core.formats import read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..layouts.registry import LayoutSpec
+from ..layouts import LayoutSpec
 from ..walk import walk_files
 
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")

@@ -149,7 +149,7 @@ def test_sixteen_that_begin_at_once_open_each_image_once(tmp_path, monkeypatch):
 
     def shard(_):
         begun.wait()
-        return opened(tissue, run).digest
+        return opened(tissue, run).unique.digest
 
     with ThreadPoolExecutor(16) as pool:
         digests = set(pool.map(shard, range(16)))
@@ -177,13 +177,16 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     found = opened(pictures, tmp_path, skip_errors=True)
     assert [name for name, _ in found.refused] == [small, torn]
     assert "left out: " in caplog.text
-    assert len(found.dataset.records) == 4
-    assert [record.image_id for record in found.source.records if record not in found.dataset.records] == [small, torn]
+    assert len(found.unique.dataset.records) == 4
+    assert [record.image_id for record in found.source.records if record not in found.unique.dataset.records] == [
+        small,
+        torn,
+    ]
     kept = opened(pictures, tmp_path, skip_errors=True, keep_refused=True)
     assert kept.refused == ()
-    assert len(kept.dataset.records) == 6
-    assert kept.digest != found.digest  # what cannot be used is a part of the identity
-    assert opened(pictures, tmp_path, skip_errors=True).digest == found.digest
+    assert len(kept.unique.dataset.records) == 6
+    assert kept.unique.digest != found.unique.digest  # what cannot be used is a part of the identity
+    assert opened(pictures, tmp_path, skip_errors=True).unique.digest == found.unique.digest
     with pytest.raises(InputError, match="none of the 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
     with pytest.raises(InputError, match="20x40 is smaller"):  # nothing is kept that is not to be skipped

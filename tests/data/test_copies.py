@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from bchisto.data import ImageRecord, find_copies
-from bchisto.data.images import copies as inner
-from bchisto.data.images.fingerprint import Scale, fingerprint, grey_levels
+from bchisto.data.images import aligned, copies
+from bchisto.data.images.copies import Scale, fingerprint, grey_levels
 from PIL import Image
 
 
@@ -129,13 +129,13 @@ def test_descriptors_do_not_depend_on_orientation(rng):
 def test_points_turn_with_their_picture(orientation, rng):
     image = rng.random((7, 11)).astype(np.float32)
     points = np.array([[0, 0], [2, 9], [6, 3]], np.int32)
-    turned = inner._turn(points, image.shape, orientation)
-    there = inner._oriented(image, orientation)
+    turned = aligned._turn(points, image.shape, orientation)
+    there = aligned._oriented(image, orientation)
     assert [there[row, column] for row, column in turned] == [image[row, column] for row, column in points]
 
 
 def test_too_many_images_are_not_compared(pictures, rng, monkeypatch):
-    monkeypatch.setattr(inner, "MOST_COMPARED", 1)
+    monkeypatch.setattr(copies, "MOST_COMPARED", 1)
     records = pictures({"a.png": (tissue(rng, (60, 60)), {}), "b.png": (tissue(rng, (60, 60)), {})})
     assert find_copies(records) is None
     assert find_copies(records[:1]) == ()

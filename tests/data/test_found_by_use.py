@@ -13,7 +13,7 @@ import tifffile
 from bchisto.core import ImageError
 from bchisto.core.formats import read_header
 from bchisto.data import ImageRecord, decode_image, read_dataset
-from bchisto.data.images.decode import dark_pictures
+from bchisto.data.images.decode import header_findings
 from conftest import write_tissue
 from PIL import Image
 
@@ -231,9 +231,9 @@ def test_values_of_few_bits_are_looked_for_in_a_sample_before_work(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 4000, np.uint16))
     records = [ImageRecord(path.name, path, "a", None) for path in sorted(tmp_path.iterdir())]
     headers = {record.image_id: read_header(record.path) for record in records}
-    sample = [finding.file for finding in dark_pictures(records, headers, most=3)]
+    sample = [finding.file for finding in header_findings(records, headers, most=3)]
     assert sample == ["0.png", "4.png", "8.png"]
-    assert len(dark_pictures(records, headers)) == 10
+    assert len(header_findings(records, headers)) == 10
 
 
 # findings

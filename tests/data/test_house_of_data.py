@@ -1,4 +1,4 @@
-"""Inside the room: the table lies below images, these below mammograms, layouts and folds; nothing imports upwards."""
+"""Inside the room: the table lies below images, these below layouts, mammograms and folds; nothing imports upwards."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ import bchisto.data
 import pytest
 
 HERE = Path(bchisto.data.__file__).parent
-PARTS = ("images", "mammograms", "layouts", "folds", "synthetic")
+PARTS = ("images", "layouts", "mammograms", "folds", "synthetic")
 ABOVE = ("read", "check", "labels", "selection")
 """Modules of the room itself that use its parts; all others are the table, and use none."""
 

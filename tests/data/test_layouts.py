@@ -21,9 +21,10 @@ from bchisto.data import (
 )
 from bchisto.data.layouts import check_stain
 from bchisto.data.layouts.manifest import BESIDE
-from bchisto.data.layouts.registry import DATASET_NAMES, LAYOUT_OPTIONS, MAMMOGRAMS, built_in_layouts, recognise_layout
+from bchisto.data.layouts.registry import LAYOUT_OPTIONS, built_in_layouts, recognise_layout
 from PIL import Image
 
+DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
 BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"
 
 
@@ -46,7 +47,7 @@ def tiles(tmp_path):
 
 def test_what_stood_before_stands_in_its_order():
     assert DATASET_NAMES == ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-    assert {"inbreast", "cbis-ddsm", "ddsm"} == MAMMOGRAMS
+    assert {spec.name for spec in built_in_layouts() if not spec.stained} == {"inbreast", "cbis-ddsm", "ddsm"}
     assert known_classes()[:3] == (
         ("Normal", "Benign", "InSitu", "Invasive"),
         ("benign", "malignant"),

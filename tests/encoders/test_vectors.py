@@ -39,7 +39,7 @@ def test_it_is_described_without_being_built(monkeypatch):
         raise AssertionError("was built")
 
     offered = VectorSpec("theirs", CARD, {"mean": 3, "spread": 4}, build)
-    monkeypatch.setattr(checkup_module, "vector_spec", lambda name: offered)
+    monkeypatch.setattr(checkup_module, "load_extension", lambda *_, **__: offered)
     lines = dict(describe_encoder("theirs"))
     assert lines["outputs"] == "mean (3 numbers), spread (4 numbers)"
     assert lines["licence of the weights"] == "CC BY-NC 4.0, non-commercial use only"

@@ -7,7 +7,7 @@ import pytest
 from bchisto.core import ImageError
 from bchisto.core.jobs import Resources, Work
 from bchisto.featurize import featurize, open_store
-from bchisto.featurize.unit import bundle_units
+from bchisto.featurize.units import bundle_units
 from conftest import assert_same_descriptors
 
 

@@ -102,7 +102,7 @@ def test_dense_descriptors_are_those_of_the_turned_frame(encoder, tissue):
         drawn = draw_augmentation(record.image_id, number, seed=0, color_range=(1.0, 1.0))
         frame = drawn.turn_frame(image)
         seen.add(frame.tobytes())
-        rng = drawn.crop_rng(64)
+        rng = np.random.default_rng(np.random.SeedSequence(drawn.entropy, spawn_key=(64,)))
         corners = []
         for _ in range(3):
             top, left = int(rng.integers(96 - 64 + 1)), int(rng.integers(96 - 64 + 1))

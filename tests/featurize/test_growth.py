@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import bchisto.featurize.settings as settings_module
-import bchisto.featurize.unit as unit_module
+import bchisto.featurize.units as unit_module
 import h5py
 import numpy as np
 import pytest

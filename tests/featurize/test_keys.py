@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 from bchisto.featurize import FeaturizeSettings, View, open_store, settings_from
-from bchisto.featurize.packs import row_keys
 from bchisto.featurize.stored import store_settings
+from bchisto.featurize.units import row_keys
 
 BEFORE = FeaturizeSettings()
 OF_A_STORE = {"encoders", "weights", "views"}

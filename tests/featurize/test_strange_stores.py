@@ -116,16 +116,15 @@ def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
 
 
 def test_a_pack_of_another_kind_is_not_used(tmp_path, caplog):
-    from bchisto.featurize.packs import Finished, keep, pack_path
+    from bchisto.featurize.units import keep, pack_path, read_kept
 
     failure = ImageFailure(ImageRecord(image_id="a.png", path=tmp_path / "a.png", label=None), "why")
     keep(tmp_path, {"key": failure}, store="x", dim=16)
-    pack, finished = pack_path(tmp_path, ["key"]), Finished()
-    assert finished.add_pack(pack, augmentations=2, dim=16)
-    assert finished.failures == {"key": "why"}
+    pack = pack_path(tmp_path, ["key"])
+    assert read_kept(pack, augmentations=2, dim=16).failures == {"key": "why"}
     arrays = dict(np.load(pack))
     np.savez(pack, **arrays | {"keys": np.array([{}], dtype=object)})  # which only a pickle could hold
-    assert not Finished().add_pack(pack, augmentations=2, dim=16)
+    assert read_kept(pack, augmentations=2, dim=16) is None
     assert "incomplete" in caplog.text
 
 

@@ -16,9 +16,9 @@ pin_one_thread()
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.data import ImageRecord  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, ImageDescriptors, open_store  # noqa: E402
-from bchisto.featurize.packs import Finished, keep, row_keys  # noqa: E402
 from bchisto.featurize.prepare import StainInfo  # noqa: E402
 from bchisto.featurize.store import write_store  # noqa: E402
+from bchisto.featurize.units import keep, read_kept, read_rows, row_keys  # noqa: E402
 
 ORIGIN = {"augmentations": 1, "weights": "random", "weights_file_sha256": "", "dataset": "", "synthetic": True,
           "classes": [], "images_sha256": "", "selection": "{}", "bchisto_version": ""}  # fmt: skip
@@ -76,15 +76,15 @@ def main():
                 keep(packs, described, store="x", dim=options.dim)
 
         timed("write the packs", write)
-        finished = Finished()
+        files = {}
 
         def read():
             for pack in sorted(packs.iterdir()):
-                finished.add_pack(pack, augmentations=1, dim=options.dim)
+                files.update(dict.fromkeys(read_kept(pack, augmentations=1, dim=options.dim).keys, pack))
 
         timed("list the packs and look at every number", read)
         timed("put the store together", lambda: write_store(
-            path, records, finished.rows(list(keys.values()), augmentations=1, dim=options.dim), keys=keys,
+            path, records, read_rows(files, list(keys.values()), augmentations=1, dim=options.dim), keys=keys,
             contents=contents, settings=settings, origin=ORIGIN, dim=options.dim))  # fmt: skip
         with timed("open the store", lambda: open_store(path)) as store:
             timed("list the store", lambda: store.keys)

@@ -1,0 +1,143 @@
+"""Comparison of the pixels of two images that may be near-duplicates, turned, mirrored, shifted or resized."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+LEAST_SPREAD = 4.0
+"""An image, or the surroundings of a point, has tissue if the standard deviation of its grey levels reaches this."""
+
+LEAST_POINTS = 3
+"""Smallest number of points that must agree on one shift and orientation."""
+
+SAME_PIXELS = 0.9
+"""Smallest correlation of the aligned grey levels of near-duplicates."""
+
+_SURE = 0.98
+"""From this correlation on, shifts by one pixel are not tried."""
+
+_ASIDE, _DISTINCT = 3, 0.5
+"""To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
+shifted by so many pixels. In `tools/benchmarks/duplicates.py` near-duplicates differ by 0.02 of it (99 %: 0.17), and
+other images that correlate differ by more than 1.2 of it."""
+
+_THUMB, _SQUEEZED = 32, 0.05
+"""Side in pixels at which orientations are tried, and the largest logarithm of the ratio of two aspect ratios that
+count as equal."""
+
+_GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
+"""An overlap is divided into parts (so many per side), of which so many must have at least this correlation. Otherwise
+a single strong object on a plain background would make any two images correlate that both have such an object."""
+
+Grey = npt.NDArray[np.float32]
+"""Grey levels of an image, shape (height, width)."""
+
+Alignment = tuple[int, int, int]
+"""Orientation (0 to 7), shift in rows and shift in columns."""
+
+
+def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
+    """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
+    rows, columns = points[:, 0], points[:, 1]
+    height, width = shape
+    if orientation >= 4:
+        columns = width - 1 - columns
+    for _ in range(orientation % 4):
+        rows, columns, height, width = width - 1 - columns, rows, width, height
+    return np.stack([rows, columns], axis=1)
+
+
+def _oriented(image: Grey, orientation: int) -> Grey:
+    return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
+
+
+def align(left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
+    """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
+    best, most = None, LEAST_POINTS - 1
+    for orientation in range(8):
+        shifts = left - _turn(right, shape, orientation)
+        near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
+        votes = near.sum(axis=1)
+        leader = int(votes.argmax())
+        agreeing = len(np.unique(left[near[leader]], axis=0))
+        if agreeing > most:
+            rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
+            best, most = (orientation, rows, columns), agreeing
+    return best
+
+
+def compare_aligned(left: Grey, right: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
+    """Return the correlation of two images where they overlap, and the share of the smaller one in the overlap."""
+    turned = _oriented(right, orientation)
+    best = _overlap(left, turned, rows, columns)
+    if best[0] < _SURE:  # reduced images may be shifted by half a pixel
+        best = max(_overlap(left, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
+    return best
+
+
+def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float, float]:
+    top, left = max(0, rows), max(0, columns)
+    bottom, right = min(first.shape[0], rows + second.shape[0]), min(first.shape[1], columns + second.shape[1])
+    if bottom <= top or right <= left:
+        return 0.0, 0.0
+    part = first[top:bottom, left:right]
+    other = second[top - rows : bottom - rows, left - columns : right - columns]
+    correlation = _same(part, other)
+    if correlation >= SAME_PIXELS and not _alike_throughout(part, other):
+        correlation = 0.0
+    return correlation, part.size / min(first.size, second.size)
+
+
+def _alike_throughout(left: Grey, right: Grey) -> bool:
+    """Whether enough parts of an overlap correlate by themselves, so that a few strong objects do not decide."""
+    parts = (
+        _correlate(*pair, spread=1.0)
+        for rows in zip(*(np.array_split(image, _GRID) for image in (left, right)), strict=True)
+        for pair in zip(*(np.array_split(row, _GRID, axis=1) for row in rows), strict=True)
+    )
+    return sum(correlation >= _ALIKE_PARTS for correlation in parts) >= _LEAST_PARTS
+
+
+def compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
+    """Return the correlation of two whole images, resized to one size, in the orientation that fits best."""
+    import cv2
+
+    def resized(image: Grey, shape: tuple[int, ...]) -> Grey:
+        contiguous = np.ascontiguousarray(image)
+        return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
+
+    small, thumb = resized(left, (_THUMB, _THUMB)), resized(right, (_THUMB, _THUMB))
+    turned = _oriented(right, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
+    if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
+        return 0.0, 0.0
+    shape = left.shape if left.size <= turned.size else turned.shape
+    return _same(resized(left, shape), resized(turned, shape)), 1.0
+
+
+def _same(left: Grey, right: Grey) -> float:
+    """Return the correlation of aligned grey levels; 0 if a shifted image correlates about as well with itself.
+
+    Edges of tissue or of a slide, and other patterns along a line, match at many positions. The pixels of a
+    near-duplicate match at only one.
+    """
+    step = _ASIDE
+    if min(left.shape) <= 4 * step:
+        return 0.0
+    correlation = _correlate(left, right)
+    if correlation < SAME_PIXELS:
+        return correlation
+    middle = left[step:-step, step:-step]
+    height, width = middle.shape
+    shifted = max(
+        _correlate(middle, left[step + r : step + r + height, step + c : step + c + width])
+        for r, c in ((0, step), (step, 0), (step, step), (step, -step))
+    )
+    return correlation if 1 - correlation <= _DISTINCT * (1 - shifted) else 0.0
+
+
+def _correlate(left: Grey, right: Grey, *, spread: float = LEAST_SPREAD) -> float:
+    """Return the correlation of grey levels; 0 if an image is blank, judged by a standard deviation of `spread`."""
+    first, second = left - left.mean(), right - right.mean()
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return 0.0 if norms < spread**2 * left.size else float((first * second).sum() / norms)

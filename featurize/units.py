@@ -1,0 +1,383 @@
+"""Units of feature extraction: blocks of images, whose rows are kept in packs, each image's under a key.
+
+The key of an image's rows depends on all settings of the feature file, the number of augmentations, and the id, the
+content and the scale of the image. What packs and the earlier feature file hold under these keys is finished; a feature
+file is written from them by key. The name of a pack is a key of the keys in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core import OutputError, OverwrittenError, StoreError, WeightsError
+from ..core.formats import parse_json
+from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
+from ..core.runs import ImageChange
+from ..data import ImageRecord, UniqueImages
+from ..encoders import CropEncoder
+from .plan import StorePlan, encoder_of, growth
+from .prepare import ImageFailure
+from .settings import FeaturizeSettings, View
+from .store import PER_IMAGE, PIXELS, Columns, open_store, stain_columns
+from .stream import ImageDescriptors, describe_images
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 64
+"""Images whose rows are in memory at a time while a feature file is written."""
+
+_BUNDLES, _BUNDLE_IMAGES = 8, 256
+"""With a GPU: minimum number of bundles per process, so that all processes end at about the same time; and maximum
+number of images in a bundle."""
+
+_Reader = Callable[[list[int]], npt.NDArray[np.float32]]
+"""Returns the features of images by their positions in a file."""
+
+Rows = tuple[npt.NDArray[np.float32], Columns]
+"""Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
+
+
+def row_keys(
+    settings: Mapping[str, Any], contents: Mapping[str, str], *, augmentations: int, mpp: Mapping[str, float | None]
+) -> dict[str, str]:
+    """Return a mapping from image id to the key of the image's rows.
+
+    Parameters
+    ----------
+    settings : mapping
+        Settings of the feature file, see `bchisto.featurize.stored.store_settings`.
+    contents : mapping
+        Image id to the SHA-256 of its content.
+    augmentations : int
+        Rows per image.
+    mpp : mapping
+        Image id to its micrometres per pixel. They affect only the rows of a view in micrometres.
+    """
+    settings_key = key_of("settings of rows 1", augmentations=augmentations, **settings)
+    scales = {image: {"mpp": mpp[image]} if settings.get("unit") else {} for image in contents}
+    return {
+        image: key_of("rows 3", settings=settings_key, image_id=image, sha256=sha, **scales[image])
+        for image, sha in contents.items()
+    }
+
+
+def pack_path(folder: Path, keys: Sequence[str]) -> Path:
+    """Return the path of the pack with the rows of these keys."""
+    return folder / f"{key_of('pack of rows 1', keys=sorted(keys))}.npz"
+
+
+def keep(folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int) -> None:
+    """Write the rows of some images of one feature file as a pack, atomically.
+
+    Parameters
+    ----------
+    folder : Path
+    described : mapping
+        Key to the features of an image, or to the failure if it could not be used.
+    store : str
+        Name of the feature file, which selects among the features of an image.
+    dim : int
+        Number of features.
+    """
+    images = {key: image for key, image in described.items() if isinstance(image, ImageDescriptors)}
+    failures = {key: image.message for key, image in described.items() if isinstance(image, ImageFailure)}
+    rows = [image.features[store] for image in images.values()]
+    features = np.stack(rows) if rows else np.empty((0, 0, dim), np.float32)
+    columns = stain_columns([image.stain for image in images.values()])
+    path = pack_path(folder, list(described))
+    arrays = {"keys": np.array(list(images), "S64"), "failures": np.frombuffer(json.dumps(failures).encode(), np.uint8)}
+    write_pack(path, path.stem, {**arrays, "features": features, **columns, PIXELS: columns[PIXELS].astype("S64")})
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The content of a pack.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Keys of the images, in the order of the rows.
+    features : ndarray of float32, shape (images, augmentations, d)
+    columns : mapping
+        The columns of `PER_IMAGE` and `PIXELS`.
+    failures : dict of str to str
+        Key to the reason why an image could not be used.
+    """
+
+    keys: tuple[str, ...]
+    features: npt.NDArray[np.float32]
+    columns: Columns
+    failures: dict[str, str]
+
+
+def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
+    """Return the content of a pack; None if the file is gone, or (with a warning) if it is damaged."""
+    shapes: dict[str, tuple[int | None, ...]] = {
+        **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
+        **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()},
+        "features": (None, None, None),
+    }
+    arrays = read_pack(path, path.stem, shapes)
+    if arrays is None:
+        return None
+    keys = tuple(key.decode() for key in arrays["keys"].tolist())
+    failures = dict(parse_json(arrays["failures"].tobytes().decode()))
+    features, columns = arrays["features"], {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
+    fault = (
+        "is of another shape" if keys and features.shape != (len(keys), augmentations, dim)
+        else "holds values that are not finite" if not np.isfinite(features).all()
+        else "its columns are of another length" if any(len(column) != len(keys) for column in columns.values())
+        else ""
+    )  # fmt: skip
+    if fault:
+        _log.warning("%s: %s; done again", path, fault)
+        return None
+    return Pack(keys, features, columns, failures)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Finished images of a feature file: key to the file with its rows, and key to the reason of a failure."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def find_finished(
+    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]] = ()
+) -> tuple[Finished, ImageChange] | None:
+    """Return the finished rows of a feature file, and how its images changed since then; None if it is complete.
+
+    Parameters
+    ----------
+    plan : StorePlan
+    unique : UniqueImages
+        Its images.
+    blocks : sequence of sequence of str
+        Keys of blocks whose pack is trusted by its name and not opened: packs are checked when they are merged.
+
+    Raises
+    ------
+    SettingsConflictError
+        The file or its packs have other settings or more augmentations, the content of an image changed, or most
+        images of the file are missing. The message names the differences.
+    StoreError
+        The feature file is damaged.
+    """
+    finished, change = Finished(), ImageChange()
+    known = {pack_path(plan.parts.folder, keys): keys for keys in blocks}
+    # read packs before the file: a process that finishes it now writes the file before it removes the packs
+    damaged = []
+    for path in sorted(plan.parts.folder.glob("*.npz")):
+        if path in known:
+            finished.files.update(dict.fromkeys(known[path], path))
+        elif (pack := read_kept(path, augmentations=plan.augmentations, dim=plan.dim)) is None:
+            damaged.append(path)
+        else:
+            finished.files.update(dict.fromkeys(pack.keys, path))
+            finished.failures.update(pack.failures if plan.skip_errors else {})
+    if plan.path.is_file():
+        with open_store(plan.path) as store:
+            if plan.is_whole(store):
+                return None
+            change = growth(store, plan, unique)
+            finished.files.update(dict.fromkeys(store.keys.values(), store.path))
+    plan.parts.check()
+    for path in damaged:  # other processes trust a pack by its name
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return finished, change
+
+
+def read_rows(
+    files: Mapping[str, Path], keys: Sequence[str], *, augmentations: int, dim: int
+) -> Iterator[tuple[int, Rows]]:
+    """Yield the rows of finished images by key, each time with the position of the first one.
+
+    Parameters
+    ----------
+    files : mapping
+        Key to the pack or feature file with its rows.
+    keys : sequence of str
+        Keys of the images, in the order in which their rows are yielded.
+    augmentations, dim : int
+        Rows per image, and number of features.
+
+    Raises
+    ------
+    StoreError
+        A file is gone, cannot be read, or has no longer these rows.
+    """
+    held: dict[Path, tuple[dict[str, int], _Reader, Columns]] = {}
+    names: Iterable[str]
+    features: _Reader
+    with contextlib.ExitStack() as opened:
+        for path, run in itertools.groupby(enumerate(keys), key=lambda item: files[item[1]]):
+            if path not in held:
+                for pack in [other for other in held if other.suffix == ".npz"]:
+                    del held[pack]  # one pack in memory is enough: images are in the order of their blocks
+                if path.suffix == ".npz":
+                    kept = read_kept(path, augmentations=augmentations, dim=dim)
+                    if kept is None:
+                        raise StoreError(f"{path}: changed meanwhile; run the same command again")
+                    names, features, columns = kept.keys, kept.features.__getitem__, kept.columns
+                else:
+                    store = opened.enter_context(open_store(path))
+                    names, features = store.keys.values(), store.features
+                    columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
+                held[path] = {key: position for position, key in enumerate(names)}, features, columns
+            positions, features, columns = held[path]
+            places = list(run)
+            if any(key not in positions for _, key in places):
+                raise StoreError(f"{path}: changed meanwhile; run the same command again")
+            for start in range(0, len(places), _AT_ONCE):
+                piece = [positions[key] for _, key in places[start : start + _AT_ONCE]]
+                yield places[start][0], (features(piece), {name: column[piece] for name, column in columns.items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that lack rows in the same feature files, so that each is decoded only once.
+
+    Attributes
+    ----------
+    records : tuple of ImageRecord
+    keys : dict of str to tuple of str
+        Name of a feature file to the keys of the images.
+    """
+
+    records: tuple[ImageRecord, ...]
+    keys: dict[str, tuple[str, ...]]
+
+
+Unit = tuple[Batch, ...]
+"""Missing features of a block of images; empty if it is complete."""
+
+
+def make_units(
+    records: Sequence[ImageRecord],
+    finished: Mapping[str, Finished],
+    keys: Mapping[str, Mapping[str, str]],
+    *,
+    size: int,
+) -> list[Unit]:
+    """Divide all images into blocks, and return what each block lacks.
+
+    Finished images do not change the blocks, so that all shards use the same ones.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        All images.
+    finished : mapping
+        Name of a feature file to its finished rows.
+    keys : mapping
+        Name of a feature file to a mapping from image id to key.
+    size : int
+        Images in a block.
+    """
+    units = []
+    for start in range(0, len(records), size):
+        lacking: dict[tuple[str, ...], list[ImageRecord]] = {}
+        for record in records[start : start + size]:
+            own = {name: keys[name][record.image_id] for name in finished}
+            names = [name for name, key in own.items()
+                     if key not in finished[name].files and key not in finished[name].failures]  # fmt: skip
+            if names:
+                lacking.setdefault(tuple(names), []).append(record)
+        units.append(
+            tuple(
+                Batch(tuple(images), {name: tuple(keys[name][image.image_id] for image in images) for name in names})
+                for names, images in lacking.items()
+            )
+        )
+    return units
+
+
+def describe_units(
+    units: Sequence[Unit],
+    ticker: Ticker,
+    *,
+    plans: Mapping[str, StorePlan],
+    settings: FeaturizeSettings,
+    helpers: int = 1,
+) -> None:
+    """Compute the missing features of units, one unit after the other, and keep them in packs.
+
+    Images of the next unit are prepared while the previous one is computed.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+    ticker : Ticker
+    plans : mapping
+        Name of a feature file to its plan.
+    settings : FeaturizeSettings
+    helpers : int
+        Processes that decode and normalise images for the process that encodes them.
+    """
+    lacking = []
+    for batch in itertools.chain.from_iterable(units):
+        packs = [pack_path(plans[name].parts.folder, keys) for name, keys in batch.keys.items()]
+        if all(pack.is_file() for pack in packs):  # written by another process
+            ticker.tick(len(batch.records) * settings.augmentations)
+        else:
+            lacking.append(batch)
+    for names, alike in itertools.groupby(lacking, key=lambda batch: tuple(batch.keys)):
+        batches = list(alike)
+        targets: dict[str, tuple[CropEncoder, View]] = {}
+        for name in names:
+            plan = plans[name]
+            encoder = encoder_of(plan.choice, settings)
+            if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
+                source = plan.choice.source or settings.weights_of(plan.choice.label)
+                raise WeightsError(
+                    "{}: the weights of {} changed while the command ran; put back those it began with and run "
+                    "it again, or use another {out}",
+                    source, encoder.name,
+                )  # fmt: skip
+            targets[name] = encoder, plan.view
+        items = describe_images(
+            [record for batch in batches for record in batch.records],
+            settings=settings,
+            targets=targets,
+            ticker=ticker,
+            skip_errors=plans[names[0]].skip_errors,
+            helpers=helpers,
+        )
+        with contextlib.closing(items):
+            for batch in batches:
+                described = list(itertools.islice(items, len(batch.records)))
+                for name in names:
+                    plan, rows = plans[name], dict(zip(batch.keys[name], described, strict=True))
+                    try:
+                        keep(plan.parts.folder, rows, store=name, dim=plan.dim)
+                    except (OutputError, OverwrittenError, StoreError):
+                        if not plan.is_finished():
+                            raise  # otherwise another process has finished the file and removed its packs
+
+
+def bundle_units(units: Sequence[Unit], resources: Resources, *, size: int) -> list[tuple[Unit, ...]]:
+    """Group units into tasks: one unit each, or with a GPU several, so that the GPU need not wait between units.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+    resources : Resources
+    size : int
+        Images in a unit.
+    """
+    together = 1
+    if resources.gpus:
+        together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
+    return [tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))]
