@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -206,7 +206,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         folder, sources = result.folder, self.sources
         ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
-        facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
+        facts: dict[str, Any] = {"head": self.head, "paper": asdict(ensemble.paper)}
         notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning

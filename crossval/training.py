@@ -284,7 +284,7 @@ class Training(ABC, Generic[U, F]):
             models=len(units),
             unit=self.unit,
             finished=not missing,
-            banners=(*self.notes, *self.banners(), *unknown, *map(public, self.plan.warnings)),
+            banners=tuple(map(public, (*self.notes, *self.banners(), *unknown, *self.plan.warnings))),
             table=path.name,
             failures=self.images.failures,
         )
@@ -356,9 +356,9 @@ def cross_validate(
     if shares := [result.share for result in results if result.share is not None]:
         record.note(share=shares[0].total(shares).content())
     failed = [line for result in results for line in result.unreported]
-    if any(result.panel is not None for result in results):
+    if made := {result.folder: result.panel for result in results if result.panel is not None}:
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=images.digest)
+            write_run_report(run, images=images.digest, made=made)
     if failed:
         wrote = ", ".join(str(result.folder) for result in results if result.assembled)
         raise ReportError(
