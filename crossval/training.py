@@ -135,7 +135,7 @@ class Training(ABC, Generic[U, F]):
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
-        Notes of the caller, shown before all other banners.
+        Banners of the caller and of what is trained on, which stand before those of the folds.
     overwrite : bool
     """
 
@@ -188,10 +188,6 @@ class Training(ABC, Generic[U, F]):
     def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return the units in groups; a group is trained together, in one shard."""
         return singly(units)
-
-    def banners(self) -> Sequence[str]:
-        """Return warnings that every reader must see."""
-        return ()
 
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
@@ -284,7 +280,7 @@ class Training(ABC, Generic[U, F]):
             models=len(units),
             unit=self.unit,
             finished=not missing,
-            banners=tuple(map(public, (*self.notes, *self.banners(), *unknown, *self.plan.warnings))),
+            banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),
             table=path.name,
             failures=self.images.failures,
         )
