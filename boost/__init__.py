@@ -11,7 +11,7 @@ from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
 from .reference import MARKED, NEAREST, NOT_COMPARED, TRAINING_NAMES
 from .sources import BoostSettings, FeatureChoice
 from .training import train
-from .trees import BinnedRows, fit_text, pack_text, parse_model
+from .trees import fit_text, fit_texts, pack_text, parse_model
 
 __all__ = [
     "PRESETS",

@@ -204,14 +204,14 @@ class Bundle(BundleFacts):
         reference : bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
-        folders = {name: _folder(name) for name in stores}
-        own: dict[str, Any] = {
-            "head": head,
-            "stores": {name: dict(header) for name, header in stores.items()},
-        }
-        if renamed := {name: folder for name, folder in folders.items() if name != folder}:
+        own: dict[str, Any] = {"head": head, "stores": {name: dict(header) for name, header in stores.items()}}
+        if renamed := {name: _folder(name) for name in stores if not _FOLDER.fullmatch(name)}:
             own["folders"] = renamed
-        members = [(f"models/{folders[store]}/{name}", read) for store, pairs in models.items() for name, read in pairs]
+        members = [
+            (f"models/{renamed.get(store, store)}/{name}", read)
+            for store, pairs in models.items()
+            for name, read in pairs
+        ]
         if reference is not None:
             members.append((REFERENCE_MEMBER, lambda: reference))
         return write_bundle(
@@ -254,7 +254,11 @@ class Bundle(BundleFacts):
         """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
         head, stores = str(manifest["head"]), manifest["stores"]
-        store_of = _folders(path, stores, manifest.get("folders", {}))
+        plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
+        renamed = manifest.get("folders", {})
+        store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
+        if not store_of or len(store_of) < len(stores):
+            raise BundleError(f"{path}: names no feature sets, or one folder for several; the model file is corrupt")
         spec = known_head(head)
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
         without_models, model_ids, reference = set(stores), [], None
@@ -299,22 +303,11 @@ class Bundle(BundleFacts):
 
 
 def _folder(store: str) -> str:
-    """Return the folder of a feature file's models in a model file: its name, with unusual characters replaced.
+    """Return the folder of the models of a feature file with an unusual name: these characters are replaced.
 
-    If characters are replaced, a checksum is added, so that two such names cannot give the same folder.
+    A checksum is added, so that two such names cannot give the same folder.
     """
-    if _FOLDER.fullmatch(store):
-        return store
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
-
-
-def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
-    """Return a mapping from each folder of models to the name of its feature file."""
-    plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
-    store_of = {str(renamed.get(name, name)): name for name in stores} if plain else {}
-    if not store_of or len(store_of) < len(stores):
-        raise BundleError(f"{path}: names no feature sets, or one folder for several; the model file is corrupt")
-    return store_of
 
 
 def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int) -> Classifier:

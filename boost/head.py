@@ -92,18 +92,6 @@ class FittedModel:
     text: str | None = None
 
 
-def _nothing(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {}
-
-
-def _seed_and_fold(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:
-    return {"seed": seed, "fold_position": fold_position}
-
-
-def _no_notice(terms: TrainingTerms) -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class HeadSpec:
     """A classifier on features: how its models are fitted, saved and described.
@@ -152,12 +140,12 @@ class HeadSpec:
     fit: Callable[[TrainingPart, Sequence[Mapping[str, Any]]], Iterator[FittedModel]]
     parse: Callable[[bytes], Classifier]
     seeded: bool = False
-    params: Callable[..., Mapping[str, Any]] = _seed_and_fold
-    settings: Callable[[TrainingTerms], Mapping[str, Any]] = _nothing
-    shown: Callable[[TrainingTerms], Mapping[str, str]] = _nothing
+    params: Callable[..., Mapping[str, Any]] = lambda terms, *, classes, **seed_and_fold: seed_and_fold
+    settings: Callable[[TrainingTerms], Mapping[str, Any]] = lambda terms: {}
+    shown: Callable[[TrainingTerms], Mapping[str, str]] = lambda terms: {}
     method: str = ""
     packages: tuple[str, ...] = ()
-    notice: Callable[[TrainingTerms], str | None] = _no_notice
+    notice: Callable[[TrainingTerms], str | None] = lambda terms: None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(HEAD_NAME, self.name):

@@ -11,32 +11,17 @@ from typing import Any
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
 from .distance_heads import KNN, LDA, PROTOTYPE
-from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart
 from .kernel_head import SVM
 from .linear_head import LOGISTIC
 from .presets import model_params
-from .trees import BinnedRows, pack_text, parse_model
+from .trees import fit_texts, pack_text, parse_model
 
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     """Fit one model per set of parameters. The sets differ only in seeds, so the models share bins."""
-    binned = BinnedRows(part.features, part.labels, params=params[0])
-    for params_of_model in params:
-        text = binned.fit_text(params=params_of_model, rounds=part.rounds)
+    for text in fit_texts(part.features, part.labels, params=params, rounds=part.rounds):
         yield FittedModel(pack_text(text), text=text)
-
-
-def _params(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:
-    return model_params(terms.preset, classes=classes, seed=seed, fold_position=fold_position)
-
-
-def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    return {"rounds": terms.preset.rounds, **terms.preset.params}
-
-
-def _shown(terms: TrainingTerms) -> Mapping[str, str]:
-    preset = terms.preset
-    return {"preset": preset.name, "rounds": str(preset.rounds), "LightGBM parameters": preset.shown}
 
 
 LIGHTGBM = HeadSpec(
@@ -45,9 +30,13 @@ LIGHTGBM = HeadSpec(
     fit=_fit,
     parse=parse_model,
     seeded=True,
-    params=_params,
-    settings=_settings,
-    shown=_shown,
+    params=lambda terms, **of: model_params(terms.preset, **of),
+    settings=lambda terms: {"rounds": terms.preset.rounds, **terms.preset.params},
+    shown=lambda terms: {
+        "preset": terms.preset.name,
+        "rounds": str(terms.preset.rounds),
+        "LightGBM parameters": terms.preset.shown,
+    },
     method="gradient-boosted decision trees (LightGBM [@ke2017])",
     packages=("lightgbm",),
 )
@@ -75,7 +64,7 @@ def get_head(name: str) -> HeadSpec:
     InputError
         There is no such classifier, and the message lists all; or that of another package cannot be loaded.
     """
-    spec = _find(name)
+    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
     if spec is None:
         raise InputError("{heads} {}: {}", name, one_of(name, list_heads()))
     return spec
@@ -125,14 +114,10 @@ def known_head(name: str) -> HeadSpec:
     BundleError
         There is no classifier of this name.
     """
-    spec = _find(name)
+    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
     if spec is None:
         raise BundleError(
             f"a model of the classifier {name[:40]!r}, which this version does not know; update bchisto, or install "
             "the package that adds it"
         )
     return spec
-
-
-def _find(name: str) -> HeadSpec | None:
-    return _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")

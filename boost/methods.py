@@ -8,8 +8,7 @@ from typing import Any
 from ..core import listed
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome
-from .head import TrainingTerms
-from .heads import get_head
+from .head import HeadSpec
 from .units import ModelUnit
 
 _STAINS = {
@@ -37,9 +36,9 @@ _WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with ra
 def methods_of(
     headers: Mapping[str, Mapping[str, Any]],
     *,
-    head: str,
+    spec: HeadSpec,
     units: Sequence[ModelUnit],
-    stains: Mapping[str, StainOutcome] | None = None,
+    stains: Mapping[str, StainOutcome],
 ) -> list[str]:
     """Return the sentences of a methods section.
 
@@ -47,19 +46,19 @@ def methods_of(
     ----------
     headers : mapping
         Name of a feature file to its header.
-    head : str
+    spec : HeadSpec
         The classifier.
     units : sequence of ModelUnit
         All models.
-    stains : mapping, optional
+    stains : mapping
         Name of a feature file to the result of stain normalisation.
     """
-    method = get_head(head).method or f"the classifier {head}"
+    method = spec.method or f"the classifier {spec.name}"
     seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
     return [
-        *dict.fromkeys(_described(headers, stains or {})),
+        *dict.fromkeys(_described(headers, stains)),
         f"Classifiers were {method}, trained{each} on the training set of {'the fold' if folds == 1 else 'each fold'} "
         f"({_count(len(units), 'model')} in all).",
         f"The prediction of an image averages {listed(['its draws', *over])}.",
@@ -126,25 +125,8 @@ def _embedded(header: Mapping[str, Any]) -> str:
     return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
 
 
-def shown_settings(
-    headers: Mapping[str, Mapping[str, Any]], *, head: str, terms: TrainingTerms, protocol: str, models: int
-) -> dict[str, str]:
-    """Return the settings of a report: name to text.
-
-    Parameters
-    ----------
-    headers, head
-        As in `methods_of`.
-    terms : TrainingTerms
-    protocol : str
-    models : int
-        Total number of models.
-    """
-    shown = {"protocol": protocol, "head": head, "models": str(models), **get_head(head).shown(terms)}
-    return shown | {name: _shown_store(header) for name, header in headers.items()}
-
-
-def _shown_store(h: Mapping[str, Any]) -> str:
+def shown_store(h: Mapping[str, Any]) -> str:
+    """Return the header of a feature file as text for the settings of a report."""
     if h["mode"] == IMPORTED:
         about = h[IMPORTED]
         weights = f", weights of sha256 {h['weights_sha256'][:12]}" if h["weights_sha256"] else ""

@@ -112,7 +112,13 @@ class Preset:
             A parameter is set by bchisto, has no meaning here, or is unknown to or refused by LightGBM.
         """
         changed = {name: _plain(name, value) for name, value in changes.items()}
-        rounds = [_parse_rounds(name, changed.pop(name)) for name in changes if name in _ROUND_NAMES]
+        rounds = self.rounds
+        for name in filter(_ROUND_NAMES.__contains__, changes):
+            value = changed.pop(name)
+            whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+            if not whole or value < 1:
+                raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
+            rounds = int(value)
         known = _known_params() if changed else set()
         for name in changed:
             if reason := next((reason for names, reason in _REFUSED if name in names), None):
@@ -121,10 +127,11 @@ class Preset:
                 raise InputError(
                     "{params} {}: LightGBM has no parameter of this name; use its main name, no alias", name
                 )
-        if changed:
-            _try_params(model_params(self, classes=_TRIAL[2], seed=0, fold_position=0), changed)
+        base = model_params(self, classes=_TRIAL[2], seed=0, fold_position=0)
+        if changed and (reason := _refusal({**base, **changed})) is not None:
+            raise _refused(base, changed, reason)
         preset = replace(self, of_version_2=None) if "learning_rate" in changed else self
-        return replace(preset, params={**self.params, **changed}, rounds=rounds[-1] if rounds else self.rounds)
+        return replace(preset, params={**self.params, **changed}, rounds=rounds)
 
 
 _FEW = {
@@ -266,23 +273,13 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def _parse_rounds(name: str, value: Any) -> int:
-    """Return a number of boosting rounds, checked."""
-    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
-    if not whole or value < 1:
-        raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
-    return int(value)
-
-
-def _try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Refuse parameters that LightGBM refuses when it trains two rounds on a few artificial rows."""
-    if (reason := _refusal({**base, **changes})) is None:
-        return
+def _refused(base: Mapping[str, Any], changes: Mapping[str, Any], reason: str) -> InputError:
+    """Return the error about parameters that LightGBM refuses for a reason: it names one that is refused by itself."""
     shown = {name: f"{name}={_shown(value)}" for name, value in changes.items()}
     for name, value in changes.items():
         if (own_reason := _refusal({**base, name: value})) is not None:
-            raise InputError("{params} {}: LightGBM does not take it ({})", shown[name], own_reason)
-    raise InputError("{params} {}: LightGBM does not take these together ({})", " ".join(shown.values()), reason)
+            return InputError("{params} {}: LightGBM does not take it ({})", shown[name], own_reason)
+    return InputError("{params} {}: LightGBM does not take these together ({})", " ".join(shown.values()), reason)
 
 
 def _shown(value: Any) -> str:
@@ -290,7 +287,7 @@ def _shown(value: Any) -> str:
 
 
 def _refusal(params: Mapping[str, Any]) -> str | None:
-    """Return the reason why LightGBM refuses parameters; None if a model can be trained, stored and used with them."""
+    """Return why LightGBM refuses parameters; None if it trains two rounds on a few artificial rows, for use here."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TRIAL
     values = np.random.default_rng(0).normal(size=(rows, 1, features)).astype(np.float32)

@@ -12,21 +12,16 @@ from typing import Any
 
 from ..core import InputError, Many, Message, MissingInputError, PathInput, Settings, StoreError, converted, few, option
 from ..core.formats import refuse_deadly
-from ..core.runs import ImageChange, Known
+from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import FACTS_FILE, SYNTHETIC_BANNER, DatasetFacts, check_order, read_dataset_facts, spell_labels
 from ..encoders import card_of
-from ..featurize import IMPORTED, UNKNOWN, StainOutcome, Store, open_store
+from ..featurize import IMPORTED, UNKNOWN, StainOutcome, open_store
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESETS, Preset, parse_params
 
-
-def _written(params: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in params.items()]
-
-
-def _as_params(value: Any, name: str) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else parse_params(converted(value or (), name, tuple[str, ...]))
+Described = tuple[str, str, str]
+"""Id, label and checksum of an image."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +75,10 @@ class BoostSettings(Settings):
         factory=dict,
         flag="param",
         metavar="KEY=VALUE",
-        form=_as_params,
-        plain=_written,
+        form=lambda value, name: (
+            dict(value) if isinstance(value, Mapping) else parse_params(converted(value or (), name, tuple[str, ...]))
+        ),
+        plain=lambda params: [f"{key}={json.dumps(value)}" for key, value in params.items()],
         help="A LightGBM parameter on top of the preset.",
     )
     name: str = option(
@@ -184,50 +181,42 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     InputError
         There are no feature files, they are of different images, or there are fewer than two classes or no labels.
     """
-    paths: dict[str, Path] = {}
-    for path in _files(features):
-        if paths.setdefault(path.stem, path) != path:
-            other = paths[path.stem]
-            raise InputError(
-                f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"
-            )
-    if not paths:
-        below = [path for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz")) if path.exists()]
-        how = f"give {below[0]}" if below else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
-        raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; {how}")
+    paths = _files(features)
     refuse_deadly(list(paths.values()))
     headers: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, Any]] = {}
     stains: dict[str, StainOutcome] = {}
     keys: dict[str, dict[str, str]] = {}
-    pixels: dict[str, str] = {}
-    first: _Images | None = None
+    described: list[Described] = []
     for name, path in paths.items():
         with open_store(path) as store:
             headers[name], settings[name], keys[name] = store.header, store.settings, store.keys
             stains[name] = store.stain_outcome()
-            pixels |= stains[name].pixels
-            images = _Images.of(store)
-        first = first or images
-        if images.described != first.described:
-            change = str(ImageChange.between(first.known, images.known)) or "other content under the same names"
-            raise InputError(
-                f"{path} and {next(iter(paths.values()))}: have different images or labels, the first compared with "
-                f"the second: {change}; run bchisto featurize for both"
-            )
-    assert first is not None
-    _refuse_mixed_modes(headers)
+            hashes = [value.decode() for value in store.images("sha256")]
+            # for embeddings this is the checksum of the features, which differs between feature files
+            compared = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
+            images = list(zip(store.image_ids, store.labels, compared, strict=True))
+            if not described:
+                described, files = images, dict(zip(store.image_ids, hashes, strict=True))
+                groups = {image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)}
+        if images != described:
+            raise _different(path, images, next(iter(paths.values())), described)
+    modes = {str(header["mode"]): name for name, header in headers.items()}
+    if len(modes) > 1:
+        named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
+        raise InputError(
+            "{}: do not mix features of different modes in one model; give those of one with {features}", named
+        )
     name, path = next(iter(paths.items()))
     digest = str(headers[name].get("images_sha256", ""))
     known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
-    # patients may have been added or corrected after the feature files were written
-    groups = {image: known.groups.get(image) for image in first.groups} if known.groups else first.groups
-    labels = {image: label for image, label, _ in first.described}
+    labels = {image: label for image, label, _ in described}
     if not any(labels.values()):
-        raise _no_labels(len(labels), known, imported=any(h["mode"] == IMPORTED for h in headers.values()))
+        raise _no_labels(len(labels), known, imported=IMPORTED in modes)
     labels = _spelled(labels, classes) if classes else labels
     order = tuple(classes or headers[name]["classes"])
-    _refuse_unknown(sorted(set(labels.values()) - {"", *order}), order)
+    if unknown := sorted(set(labels.values()) - {"", *order}):
+        raise _unknown(unknown, order)
     present = tuple(label for label in order if label in labels.values())
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs images of at least two classes")
@@ -238,38 +227,24 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         dataset="".join(datasets) if len(datasets) == 1 else "",
         classes=present,
         labels=labels,
-        groups=groups,
+        # patients may have been added or corrected after the feature files were written
+        groups={image: known.groups.get(image) for image in groups} if known.groups else groups,
         known=known,
-        pixels=pixels,
+        pixels={image: value for outcome in stains.values() for image, value in outcome.pixels.items()},
         blank={image for outcome in stains.values() for image in outcome.blank},
-        files=first.files,
+        files=files,
     )
     return Sources(paths, headers, settings, labelled, tuple(sorted(left_out - set(labels))), stains, keys)
 
 
-@dataclass(frozen=True)
-class _Images:
-    """The images of a feature file: id, label and checksum of each, checksums of all files, and groups."""
-
-    described: list[tuple[str, str, str]]
-    files: dict[str, str]
-    groups: dict[str, str | None]
-
-    @classmethod
-    def of(cls, store: Store) -> _Images:
-        hashes = [value.decode() for value in store.images("sha256")]
-        # for embeddings this is the checksum of the features, which differs between feature files
-        compared = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
-        return cls(
-            described=list(zip(store.image_ids, store.labels, compared, strict=True)),
-            files=dict(zip(store.image_ids, hashes, strict=True)),
-            groups={image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)},
-        )
-
-    @property
-    def known(self) -> dict[str, Known]:
-        """Image id to label and an empty group, since a group that is missing in one file does not matter."""
-        return {image: (label, "") for image, label, _ in self.described}
+def _different(path: Path, images: Sequence[Described], other: Path, others: Sequence[Described]) -> InputError:
+    """Return the error about two feature files of different images; a group that one of them lacks does not matter."""
+    changed, known = ({image: (label, "") for image, label, _ in some} for some in (images, others))
+    change = str(ImageChange.between(known, changed)) or "other content under the same names"
+    return InputError(
+        f"{path} and {other}: have different images or labels, the first compared with the second: {change}; run "
+        "bchisto featurize for both"
+    )
 
 
 def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError:
@@ -283,37 +258,28 @@ def _no_labels(count: int, known: DatasetFacts, *, imported: bool) -> InputError
     return InputError("none of the {} images has a label; boost needs labels to train on: {}{}", count, cure, unused)
 
 
-def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse feature files of different modes, such as exact and dense."""
-    modes = {str(header["mode"]): name for name, header in headers.items()}
-    if len(modes) > 1:
-        named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
-        raise InputError(
-            "{}: do not mix features of different modes in one model; give those of one with {features}", named
-        )
-
-
 def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
     """Return labels in the spelling of ``classes``."""
     check_order(classes)
     spelled = spell_labels(filter(None, labels.values()), classes)
-    _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
+    if unknown := [label for label, known in spelled.items() if known is None]:
+        raise _unknown(unknown, classes)
     spelled_labels = {image: spelled.get(label) or "" for image, label in labels.items()}
     if without := [name for name in classes if name not in spelled_labels.values()]:
         _log.warning(Message("{classes} names {}, which no image has", ", ".join(without)))
     return spelled_labels
 
 
-def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
-    if labels:
-        more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
-        raise InputError(
-            "label {} is not among the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
-        )
+def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
+    more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
+    return InputError(
+        "label {} is not among the classes {}{}; name every class in {classes}", labels[0], ", ".join(classes), more
+    )
 
 
-def _files(features: Sequence[str | Path]) -> list[Path]:
-    paths: list[Path] = []
+def _files(features: Sequence[str | Path]) -> dict[str, Path]:
+    """Return each feature file by its name."""
+    found: list[Path] = []
     for source in map(Path, features):
         if source.is_dir():
             for parts in sorted(source.glob("*.parts")):
@@ -327,9 +293,19 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
                     "same bchisto featurize again to add them",
                     parts,
                 )
-            paths.extend(sorted(source.glob("*.h5")))
+            found.extend(sorted(source.glob("*.h5")))
         elif source.exists():
-            paths.append(source)
+            found.append(source)
         else:
             raise MissingInputError(f"{source}: no such feature file or folder; run bchisto featurize first")
+    paths: dict[str, Path] = {}
+    for path in found:
+        if (other := paths.setdefault(path.stem, path)) != path:
+            raise InputError(
+                f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"
+            )
+    if not paths:
+        below = [path for path in (Path(features[0]) / "features", *Path(features[0]).glob("*.npz")) if path.exists()]
+        how = f"give {below[0]}" if below else "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+        raise MissingInputError(f"{features[0]}: no feature file (*.h5) in it; {how}")
     return paths

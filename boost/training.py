@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ from ..featurize import import_features
 from .bundle import Bundle
 from .head import HeadSpec, TrainingTerms
 from .heads import get_head
-from .methods import methods_of, shown_settings
+from .methods import methods_of, shown_store
 from .presets import Preset
 from .reference import TRAINING_NAMES, fit_reference
 from .sources import BoostSettings, FeatureChoice, Sources, read_sources
@@ -57,6 +57,9 @@ _log = logging.getLogger(__name__)
 
 _BACH_IMAGES = 400
 
+_ONLY_TRAINING = {"failures", "images_sha256", "classes", "backend", "device", "selection", "mpp_sha256"}
+"""Entries of the header of a feature file that `predict` does not need."""
+
 
 @dataclass(frozen=True)
 class BoostTraining(Training[ModelUnit, FittedUnit]):
@@ -67,7 +70,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
     run : Path
         The run folder.
     sources : Sources
-    head : str
+    spec : HeadSpec
         The classifier.
     settings : BoostSettings
     preset : Preset
@@ -76,7 +79,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     run: Path
     sources: Sources
-    head: str
+    spec: HeadSpec
     settings: BoostSettings
     preset: Preset
 
@@ -94,20 +97,32 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         SettingsConflictError
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
-        stores = self.sources.paths
-        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * self._seeds)
+        stores, seeds = self.sources.paths, self.settings.seeds
+        models = len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1)
+        Bundle.check(stores=list(stores), models=models)
         folder = super().check()
-        if not self.overwrite:
-            _refuse_fewer(folder.folder, stores=stores, seeds=self.settings.seeds)
+        made = () if self.overwrite else read_rows(folder.folder / "predictions-by-model.csv")
+        held = {(row["store"], int(row["seed"])) for row in made}
+        more = max((seed for _, seed in held), default=-1) + 1
+        lost = sorted({name for name, _ in held}.difference(stores))
+        if lost or more > seeds:
+            has = [f"{len(lost)} more feature files ({', '.join(lost)})"] if lost else []
+            has += [f"{more} seeds, not {seeds}"] if more > seeds else []
+            raise SettingsConflictError(
+                "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
+                "to replace it by this smaller one",
+                folder.folder,
+                " and ".join(has),
+            )
         return folder
 
     def folder(self) -> FolderSettings:
         """Return the folder with the settings of its models. Further feature files extend it."""
-        name = "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
+        name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(
             folder=self.run / self.command / name,
             settings={
-                "head": self.head,
+                "head": self.spec.name,
                 "seed": self.settings.seed,
                 **self.image_settings(),
                 **self.spec.settings(self.terms),
@@ -129,10 +144,10 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
         """Return all models, ordered by feature file, seed and fold."""
-        head, classes = self.spec, len(self.images.classes)
-        units = []
+        head, classes, units = self.spec, len(self.images.classes), []
+        seeds = self.settings.seeds if head.seeded else 1
         for store in self.sources.paths:
-            for seed, (fold_position, part) in product(range(self._seeds), enumerate(self._parts[store])):
+            for seed, (fold_position, part) in product(range(seeds), enumerate(self._parts[store])):
                 params = head.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
                 key = key_of(
                     MODEL_KIND,
@@ -182,22 +197,9 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             )
         return parts
 
-    @property
-    def spec(self) -> HeadSpec:
-        """The classifier."""
-        return get_head(self.head)
-
-    @property
-    def _seeds(self) -> int:
-        return self.settings.seeds if self.spec.seeded else 1
-
     groups = staticmethod(group_units)
     train = staticmethod(train_group)
     read = staticmethod(read_unit)
-
-    def banners(self) -> Sequence[str]:
-        """Return the notices that the feature files require."""
-        return self.sources.banners()
 
     def finish(
         self, result: CrossValidation, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit]
@@ -206,7 +208,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         folder, sources = result.folder, self.sources
         ensemble = gather(units, fitted, images=self.images, protocol=result.protocol, folder=folder)
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
-        facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
+        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(ensemble.paper)}
         notices = [notice] if (notice := self.spec.notice(self.terms)) else []
         if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
@@ -227,9 +229,14 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             for unit in units:
                 name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
-            stores = {name: _portable(header) for name, header in sources.headers.items()}
-            reference = self._reference(result.folder)
-            return Bundle.save(result.model, own, stores=stores, models=models, head=self.head, reference=reference)
+            stores = {
+                name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
+                for name, header in sources.headers.items()
+            }
+            reference = self._reference(folder)
+            return Bundle.save(
+                result.model, own, stores=stores, models=models, head=self.spec.name, reference=reference
+            )
 
         outputs = Outputs(
             self,
@@ -238,10 +245,14 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             shown=1,
             facts=facts,
             paper=ensemble.paper,
-            methods=methods_of(sources.headers, head=self.head, units=units, stains=sources.stains),
-            settings=shown_settings(
-                sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
-            ),
+            methods=methods_of(sources.headers, spec=self.spec, units=units, stains=sources.stains),
+            settings={
+                "protocol": result.protocol,
+                "head": self.spec.name,
+                "models": str(len(units)),
+                **self.spec.shown(self.terms),
+                **{name: shown_store(header) for name, header in sources.headers.items()},
+            },
             picture=show,
         )
         done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
@@ -274,34 +285,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         else:
             write_rows(names, ["image_id", "sha256"], [(image, hashes[image]) for _, image in chosen])
         return reference
-
-
-def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
-    """Refuse to replace a result by one of fewer feature files or seeds.
-
-    Raises
-    ------
-    SettingsConflictError
-        The message lists what would be lost.
-    """
-    held = {(row["store"], int(row["seed"])) for row in read_rows(folder / "predictions-by-model.csv")}
-    more = max((seed for _, seed in held), default=-1) + 1
-    lost = sorted({name for name, _ in held}.difference(stores))
-    if lost or more > seeds:
-        has = [f"{len(lost)} more feature files ({', '.join(lost)})"] if lost else []
-        has += [f"{more} seeds, not {seeds}"] if more > seeds else []
-        raise SettingsConflictError(
-            "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
-            "to replace it by this smaller one",
-            folder,
-            " and ".join(has),
-        )
-
-
-def _portable(header: dict[str, Any]) -> dict[str, Any]:
-    """Return the header of a feature file without the entries that `predict` does not need."""
-    dropped = {"failures", "images_sha256", "classes", "backend", "device", "selection", "mpp_sha256"}
-    return {key: value for key, value in header.items() if key not in dropped}
 
 
 def train(
@@ -381,11 +364,12 @@ def train(
             failed=sources.failed,
             known=images.known,
         )
+        remarks = (*remarks, *sources.banners())
         trainings: list[BoostTraining] = []
         for plan, head in product(plans, settings.heads):
             trainings.append(BoostTraining(
                 plan=plan, images=images, view=view, notes=remarks, overwrite=work.overwrite,
-                run=run, sources=sources, head=head, settings=settings, preset=preset,
+                run=run, sources=sources, spec=get_head(head), settings=settings, preset=preset,
             ))  # fmt: skip
         return cross_validate(trainings, run=run, work=work, record=record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,47 +42,37 @@ def import_lightgbm() -> Any:
     return lightgbm
 
 
-class BinnedRows:
-    """Training rows in LightGBM's bins, computed once and shared by models that differ only in seeds.
+def fit_texts(features: Features, labels: Places, *, params: Sequence[Mapping[str, Any]], rounds: int) -> Iterator[str]:
+    """Train models that differ only in seeds, so that they share LightGBM's bins, and yield the text of each.
 
     Parameters
     ----------
     features : ndarray of float32, shape (images, augmentations, d)
         Features of training images only, because they determine the bins. Augmentations become separate rows. The bins
-        take a quarter of the array's memory, and the array is not needed afterwards.
+        take a quarter of the array's memory.
     labels : ndarray of int, shape (images,)
         Class numbers.
-    params : mapping
-        Parameters for `lightgbm.Dataset`.
+    params : sequence of mapping
+        Parameters of each model for `lightgbm.train`. Those that affect the bins must be the same.
+    rounds : int
+        Number of boosting rounds.
+
+    Yields
+    ------
+    str
+        LightGBM's text format, for `pack_text`: the same as without shared bins.
     """
-
-    def __init__(self, features: Features, labels: Places, *, params: Mapping[str, Any]) -> None:
-        images, augmentations, dim = features.shape
-        rows = features.reshape(images * augmentations, dim)
-        repeated = np.repeat(labels, augmentations).astype(np.float32)
-        self._data = import_lightgbm().Dataset(rows, repeated, params=dict(params)).construct()
-
-    def fit_text(self, *, params: Mapping[str, Any], rounds: int) -> str:
-        """Train a model and return its text, the same as without shared bins.
-
-        Parameters
-        ----------
-        params : mapping
-            Parameters for `lightgbm.train`. Those that affect the bins must equal those of the rows.
-        rounds : int
-            Number of boosting rounds.
-
-        Returns
-        -------
-        str
-            LightGBM's text format, for `pack_text`.
-        """
-        return str(import_lightgbm().train(dict(params), self._data, num_boost_round=rounds).model_to_string())
+    lightgbm, (images, augmentations, dim) = import_lightgbm(), features.shape
+    rows = features.reshape(images * augmentations, dim)
+    repeated = np.repeat(labels, augmentations).astype(np.float32)
+    data = lightgbm.Dataset(rows, repeated, params=dict(params[0])).construct()
+    for of_model in params:
+        yield str(lightgbm.train(dict(of_model), data, num_boost_round=rounds).model_to_string())
 
 
 def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], rounds: int) -> str:
-    """Train one model and return its text, see `BinnedRows`."""
-    return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
+    """Train one model and return its text, see `fit_texts`."""
+    return next(fit_texts(features, labels, params=[params], rounds=rounds))
 
 
 _ZERO = np.float32(1e-35)
@@ -160,7 +150,8 @@ class Forest:
             shares = rows / rows.sum(axis=1, keepdims=True)
         for _ in range(self.depth):  # level by level, from the leaves to the roots
             value[: self.splits] = (shares * value[ends]).sum(axis=1)
-        scores = self._per_round(value[self.roots].reshape(-1, self.classes).sum(axis=0))
+        scores = value[self.roots].reshape(-1, self.classes).sum(axis=0)
+        scores = scores / (len(self.roots) // self.classes) if self.averaged else scores
         return None if np.isnan(scores).any() else np.asarray(special.softmax(scores))
 
     def predict_proba(self, features: Features) -> Probabilities:
@@ -188,21 +179,14 @@ class Forest:
     def predict_rows(self, rows: npt.NDArray[Any]) -> Floats:
         """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features)."""
         share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
-        parts = [self._scores(rows[start : start + share]) for start in range(0, len(rows), share)]
-        return _softmax(np.concatenate(parts)) if parts else np.zeros((0, self.classes))
-
-    def _per_round(self, total: Floats) -> Floats:
-        return np.asarray(total / (len(self.roots) // self.classes) if self.averaged else total)
-
-    def _scores(self, rows: npt.NDArray[Any]) -> Floats:
-        """Return the raw scores: for each class the sum of its trees, in their order."""
-        values = np.array(rows.T, order="C")  # a copy, because the next line changes it
-        values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
-        scores = self.value.take(self._leaves(values))
         total = np.zeros((self.classes, len(rows)))
-        for scores_of_round in scores.reshape(-1, self.classes, len(rows)):
-            total += scores_of_round
-        return self._per_round(total).T
+        for start in range(0, len(rows), share):
+            values = np.array(rows[start : start + share].T, order="C")  # a copy, because the next line changes it
+            values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
+            scores = self.value.take(self._leaves(values))
+            for scores_of_round in scores.reshape(-1, self.classes, values.shape[1]):  # in the order of LightGBM
+                total[:, start : start + share] += scores_of_round
+        return _softmax((total / (len(self.roots) // self.classes) if self.averaged else total).T)
 
     def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
@@ -276,7 +260,10 @@ def pack_text(text: str) -> bytes:
         The trees are linear, categorical, with missing values, or not for classification.
     """
     head, *blocks = text.partition("\nend of trees\n")[0].split("\nTree=")
-    facts, trees = _lines(head), [_lines(block) for block in blocks]
+    facts, *trees = (
+        {name: value for name, _, value in (line.partition("=") for line in part.split("\n"))}
+        for part in (head, *blocks)
+    )
     plain = all(
         tree["num_cat"] == tree["is_linear"] == "0" and _DECISIONS.issuperset(tree["decision_type"].split())
         for tree in trees
@@ -295,10 +282,6 @@ def pack_text(text: str) -> bytes:
             },
         }
     )
-
-
-def _lines(text: str) -> dict[str, str]:
-    return {name: value for name, _, value in (line.partition("=") for line in text.split("\n"))}
 
 
 def parse_model(data: bytes) -> Forest:

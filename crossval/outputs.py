@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BchistoError, html_lines, public
-from ..core.jobs import Share, write_json
+from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
 from ..data import find_layout
 from ..evaluate import (
@@ -208,7 +208,8 @@ class Outputs:
             write_card(folder / CARD, model=result.model, bundle=written, metrics=measured)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
-                self.paper.write(folder / "table.csv")
+                header, *rows = self.paper.lines()
+                write_rows(folder / "table.csv", header, rows)
         run = read_facts(folder / "predictions.csv").run
         panels = [Panel(table, metrics[table.name], run=run, view=self.training.view) for table in tables[: self.shown]]
         panel = None

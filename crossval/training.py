@@ -143,7 +143,7 @@ class Training(ABC, Generic[U, F]):
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
-        Notes of the caller, shown before all other banners.
+        Banners of the caller and of what is trained on, which stand before those of the folds.
     overwrite : bool
     """
 
@@ -196,10 +196,6 @@ class Training(ABC, Generic[U, F]):
     def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return the units in groups; a group is trained together, in one shard."""
         return [(unit,) for unit in units]
-
-    def banners(self) -> Sequence[str]:
-        """Return warnings that every reader must see."""
-        return ()
 
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
@@ -292,7 +288,7 @@ class Training(ABC, Generic[U, F]):
             models=len(units),
             unit=self.unit,
             finished=not missing,
-            banners=(*self.notes, *self.banners(), *unknown, *map(public, self.plan.warnings)),
+            banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),
             table=path.name,
             failures=self.images.failures,
         )
@@ -364,9 +360,9 @@ def cross_validate(
     if shares := [result.share for result in results if result.share is not None]:
         record.note(share=shares[0].total(shares).content())
     failed = [line for result in results for line in result.unreported]
-    if any(result.panel is not None for result in results):
+    if made := {result.folder: result.panel for result in results if result.panel is not None}:
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=images.digest)
+            write_run_report(run, images=images.digest, made=made)
     if failed:
         wrote = ", ".join(str(result.folder) for result in results if result.assembled)
         raise ReportError(

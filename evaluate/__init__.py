@@ -29,7 +29,6 @@ from .panel import (
     html_confusion,
     images_tested,
     joined_versions,
-    name_of,
     paper_table,
     rows_of,
     spread_sentence,

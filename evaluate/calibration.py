@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .influence import Part
+from .influence import Part, Values, Whole
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
 from .variance import Figure, Units, interval, normal_interval
@@ -78,28 +78,28 @@ def shrunk_temperature(table: PredictionTable, *, averaged: bool = False, penalt
     """
     if table.probabilities is None or table.votes:
         return None
-    temperature = _least(
-        _margins(table.probabilities, table.labels), penalty / len(np.unique(sampling_units(table)[1]))
-    )
+    temperature = _least(table.probabilities, table.labels, sampling_units(table)[1], penalty)
     return max(1.0, temperature * float(np.exp(-_AVERAGING))) if averaged and temperature > 1 else temperature
 
 
-def _margins(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Probabilities:
-    """Return by how much the logarithm of each class exceeds that of the true one, of shape (classes, n)."""
-    logs = np.log(np.maximum(probabilities, _LEAST)).T
-    return np.asarray(logs - logs[labels, np.arange(len(labels))])
-
-
-def _least(margins: Probabilities, penalty: float) -> float:
+def _least(probabilities: Probabilities, labels: Whole, units: Whole, penalty: float = PENALTY) -> float:
+    """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
 
-    def loss(log_temperature: float) -> float:
-        # no margin over the least temperature is too large for the exponential function
-        losses = np.log(np.exp(margins / float(np.exp(log_temperature))).sum(axis=0))
-        return float(np.minimum(losses, -np.log(_LEAST)).mean() + penalty * log_temperature**2 / 2)
-
-    # in the logarithm, so that halving and doubling are steps of one size
-    return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded").x))
+    logs = np.log(np.maximum(probabilities, _LEAST)).T
+    margins = logs - logs[labels, np.arange(len(labels))]  # of each class over the true one, of shape (classes, n)
+    weight = penalty / len(np.unique(units))
+    # in the logarithm, so that halving and doubling are steps of one size; no margin over the least temperature is too
+    # large for the exponential function
+    found = minimize_scalar(
+        lambda log_temperature: (
+            np.minimum(np.log(np.exp(margins / np.exp(log_temperature)).sum(axis=0)), -np.log(_LEAST)).mean()
+            + weight * log_temperature**2 / 2
+        ),
+        bounds=tuple(np.log(_BOUNDS)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
 
 
 def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabilities] | None:
@@ -124,12 +124,11 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     if folds * len(table) > _MOST_WORK:
         return None
     scaled = np.empty_like(table.probabilities)
-    units, margins = sampling_units(table)[1], _margins(table.probabilities, table.labels)
-    temperatures = {}
+    units, temperatures = sampling_units(table)[1], {}
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
-        temperatures[fold] = _least(margins[:, rest], PENALTY / len(np.unique(units[rest])))
+        temperatures[fold] = _least(table.probabilities[rest], table.labels[rest], units[rest])
         scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
     return temperatures, scaled
 
@@ -139,8 +138,6 @@ def negative_log_likelihood(probabilities: Probabilities, labels: npt.NDArray[np
     chosen = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(chosen, _LEAST)).mean())
 
-
-Values = npt.NDArray[np.float64]
 
 CALIBRATION_BINS = 15
 """Equal-width bins of the confidence. Guo et al. 2017, sec. 2 ("On Calibration of Modern Neural Networks")."""
@@ -197,10 +194,9 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     confidence = table.confidence
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
-    units, hits = Units.of(table), table.predicted == table.labels
+    units = Units.of(table)
     scores = _scores(table, table.probabilities, bins)
-    scores["ece_expected"] = _expected(confidence, bins)
-    scores |= recalibration(confidence, hits, units=units)
+    scores |= recalibration(confidence, table.predicted == table.labels, units=units)
     scores["brier"] = brier_score(table, units).json()
     scores["temperature"] = None
     if (scaled := fold_temperatures(table)) is not None:
@@ -228,49 +224,34 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     return replace(inside, high=max(inside.high, brier + (1.0 - right.low) * (2.0 - brier)))
 
 
-def _members(confidence: Values, bins: int) -> npt.NDArray[np.int64]:
-    """Return the bin of each row: bins are (low, high], as in the paper; a confidence of 1 is in the last one."""
-    return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))
+def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
+    """Return the scores of probabilities that need no interval.
 
-
-def _binned(confidence: Values, hits: npt.NDArray[np.bool_], bins: int) -> tuple[float, list[dict[str, Any]]]:
-    """Return the calibration error and its bins."""
-    member = _members(confidence, bins)
-    filled = []
+    The expected error of a bin is exact by the distribution of how many of its rows are right, or a normal one's if
+    they are many.
+    """
+    confidence, hits = probabilities[np.arange(len(table)), table.predicted], table.predicted == table.labels
+    # bins are (low, high], as in the paper; a confidence of 1 is in the last one
+    member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    filled, expected = [], 0.0
     for number in np.unique(member):
         inside = member == number
-        mean, right = float(confidence[inside].mean()), float(hits[inside].mean())
-        filled.append({"confidence": mean, "accuracy": right, "n": int(inside.sum())})
-    return sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled) / len(hits), filled
-
-
-def _expected(confidence: Values, bins: int) -> float:
-    """Return the mean calibration error of tables whose outcomes are drawn from the confidence.
-
-    That of a bin is exact by the distribution of how many of its rows are right, or a normal one's if they are many.
-    """
-    member, total = _members(confidence, bins), 0.0
-    for number in np.unique(member):
-        chances = confidence[member == number]
+        chances = confidence[inside]
+        filled.append({"confidence": float(chances.mean()), "accuracy": float(hits[inside].mean()), "n": len(chances)})
         if len(chances) > _MANY:
-            total += float(np.sqrt(2.0 / np.pi * (chances * (1.0 - chances)).sum()))
+            expected += float(np.sqrt(2.0 / np.pi * (chances * (1.0 - chances)).sum()))
             continue
         right = np.ones(1)
         for chance in chances:
             right = np.convolve(right, [1.0 - chance, chance])
-        total += float(right @ np.abs(np.arange(len(right)) - chances.sum()))
-    return total / len(confidence)
-
-
-def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
-    confidence = probabilities[np.arange(len(table)), table.predicted]
-    error, filled = _binned(confidence, table.predicted == table.labels, bins)
+        expected += float(right @ np.abs(np.arange(len(right)) - chances.sum()))
     truth = np.eye(len(table.classes))[table.labels]
     return {
-        "ece": error,
+        "ece": sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in filled) / len(hits),
         "brier": float(np.square(probabilities - truth).sum(axis=1).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": filled,
+        "ece_expected": expected / len(confidence),
     }
 
 
@@ -300,18 +281,16 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     """
     odds = np.clip(scores, _SUREST, 1 - _SUREST)
     odds = np.log(odds) - np.log1p(-odds)
-    ones = np.ones((len(odds), 1))
     fit: dict[str, Any] = {"slope": None, "intercept": None}
     if truth.all() or not truth.any():
         return fit
+    ones, yes, no = np.ones((len(odds), 1)), odds[truth], odds[~truth]
     fits = {"intercept": (ones, odds)}
-    yes, no = odds[truth], odds[~truth]
     if yes.min() < no.max() and no.min() < yes.max():
         fits["slope"] = np.c_[ones, odds], np.zeros_like(odds)
     for name, (design, offset) in fits.items():
         value, influence, model = _fitted(design, offset, truth, units)
-        few = min(len(yes), len(no))
-        fit[name] = normal_interval(value, influence, units, model=model, few=few).json()
+        fit[name] = normal_interval(value, influence, units, model=model, few=min(len(yes), len(no))).json()
     return fit
 
 
@@ -326,22 +305,18 @@ def _fitted(design: Values, offset: Values, truth: npt.NDArray[np.bool_], units:
     """
     from scipy.special import expit
 
-    def loss(at: Values) -> float:
-        linear = design @ at + offset
-        return float(np.logaddexp(0, np.where(truth, -linear, linear)).sum())
-
-    at = np.zeros(design.shape[1])
+    at, sign = np.zeros(design.shape[1]), np.where(truth, -1.0, 1.0)
     for _ in range(_ROUNDS):
-        probability = expit(design @ at + offset)
+        linear = design @ at + offset
+        probability, loss = expit(linear), np.logaddexp(0, sign * linear).sum()
         step = _solved((design.T * (probability * (1 - probability))) @ design, design.T @ (truth - probability))
-        while loss(at + step) > loss(at) and np.abs(step).max() > _CLOSE:
+        while np.logaddexp(0, sign * (design @ (at + step) + offset)).sum() > loss and np.abs(step).max() > _CLOSE:
             step /= 2
         at = at + step
         if np.abs(step).max() <= _CLOSE:
             break
     probability = expit(design @ at + offset)
-    count = int(units.member.max()) + 1
-    scores, information = np.zeros((count, len(at))), np.zeros((count, len(at), len(at)))
+    scores, information = np.zeros((units.count, len(at))), np.zeros((units.count, len(at), len(at)))
     np.add.at(scores, units.member, design * (truth - probability)[:, np.newaxis])
     weighted = design * (probability * (1 - probability))[:, np.newaxis]
     np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])

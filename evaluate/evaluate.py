@@ -17,7 +17,7 @@ from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import Panel, html_confusion, joined_versions
-from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds, ungrouped
+from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")
@@ -43,8 +43,7 @@ class Facts:
     @property
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
-        record = self.run.get("two_class")
-        return TwoClassView(**record) if record else TwoClassView()
+        return TwoClassView(**(self.run.get("two_class") or {}))
 
     def described(self, table: PredictionTable) -> PredictionTable:
         """Return the table with its protocol and the folds to be noted."""
@@ -242,7 +241,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         yield f"{table.name}: {constant}"
     if facts.run:
         return
-    if ungrouped(table) == len(table):
+    if not any(group is not None for group in table.groups):
         yield (
             f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
             "own, which makes intervals too narrow if images share a patient"

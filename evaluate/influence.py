@@ -103,14 +103,12 @@ def auc_part(truth: Mask, scores: Values, folds: Whole | None = None) -> Part | 
     fold_starts = np.diff(sorted_fold, prepend=sorted_fold[:1] - 1) != 0
     starts = fold_starts | (np.diff(sorted_scores, prepend=np.nan) != 0)
     of_fold, tie = np.cumsum(fold_starts) - 1, np.cumsum(starts) - 1
-
-    def ranked(side: Mask) -> tuple[Values, Values]:
-        """Return of each row the rows of a side in its fold, and how many of them score less."""
+    ranked = []  # of each row the rows of a side in its fold, and how many of them score less
+    for side in (~positive, positive):
         whole, tied = np.bincount(of_fold, side), np.bincount(tie, side)
         before = np.cumsum(tied) - tied / 2.0 - (np.cumsum(whole) - whole)[of_fold[starts]]
-        return whole[of_fold], before[tie]
-
-    (negatives, lower), (positives, below) = ranked(~positive), ranked(positive)
+        ranked.append((whole[of_fold], before[tie]))
+    (negatives, lower), (positives, below) = ranked
     pairs = float(negatives[positive].sum())
     if not pairs:
         return None
@@ -168,11 +166,6 @@ def all_or_none(parts: Sequence[Part | None]) -> list[Part]:
     return known if len(known) == len(parts) else []
 
 
-def share_right(matrices: Values) -> Values:
-    """Return the accuracy of each confusion matrix (rows true)."""
-    return np.asarray(np.einsum("rkk->r", matrices) / matrices.sum(axis=(1, 2)))
-
-
 def agreement(matrices: Values) -> Values:
     """Return Cohen's kappa; NaN if chance agrees wholly.
 
@@ -184,8 +177,8 @@ def agreement(matrices: Values) -> Values:
     ----------
     Cohen 1960.
     """
-    right, margins = share_right(matrices), matrices.sum(axis=1) * matrices.sum(axis=2)
-    by_chance = margins.sum(axis=1) / np.square(matrices.sum(axis=(1, 2)))
+    whole, margins = matrices.sum(axis=(1, 2)), matrices.sum(axis=1) * matrices.sum(axis=2)
+    right, by_chance = np.einsum("rkk->r", matrices) / whole, margins.sum(axis=1) / np.square(whole)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((right - by_chance) / (1.0 - by_chance))
 
@@ -205,11 +198,10 @@ def matthews(matrices: Values) -> Values:
     Gorodkin 2004 (more than two classes).
     """
     whole, true, called = matrices.sum(axis=(1, 2)), matrices.sum(axis=2), matrices.sum(axis=1)
+    right = np.einsum("rkk->r", matrices) / whole
     spread = [whole**2 - np.square(side).sum(axis=1) for side in (true, called)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            (whole * share_right(matrices) * whole - (true * called).sum(axis=1)) / np.sqrt(np.prod(spread, axis=0))
-        )
+        return np.asarray((whole * right * whole - (true * called).sum(axis=1)) / np.sqrt(np.prod(spread, axis=0)))
 
 
 LEVEL = 0.975

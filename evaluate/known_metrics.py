@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -21,9 +21,7 @@ import numpy as np
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .influence import (
     LEVEL,
-    Mask,
     Part,
-    Values,
     agreement,
     all_or_none,
     auc_part,
@@ -110,15 +108,15 @@ class MetricSpec:
             raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Keys of ``metrics.json`` that it fills."""
-        folds = tuple(f"{self.name}_{what}" for what in ("per_fold", "mean", "std"))
-        return (self.name, *folds) if self.per_fold else (self.name,)
-
-    @property
     def bounds(self) -> tuple[str, str]:
         """Columns of its interval in ``tables.csv``."""
         return ("low", "high") if self.name == HEADLINE else (f"{self.name}_low", f"{self.name}_high")
+
+    @property
+    def written(self) -> set[str]:
+        """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
+        folds = ("per_fold", "mean", "std") if self.per_fold else ()
+        return {self.name, *(f"{self.name}_{what}" for what in folds), *self.bounds}
 
 
 _log = logging.getLogger(__name__)
@@ -139,88 +137,54 @@ _TAKEN = frozenset(
 
 def _spec(name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any) -> MetricSpec:
     """Make a metric that is the mean of parts, where all of them are defined."""
-
-    def known(table: PredictionTable) -> list[Part]:
-        return all_or_none(parts(table))
-
-    def compute(table: PredictionTable) -> float | None:
-        numbers = [part.value for part in known(table)]
-        return float(np.mean(numbers)) if numbers else None
-
-    return MetricSpec(name, title, compute, known, **more)
+    return MetricSpec(
+        name,
+        title,
+        lambda table: float(np.mean([part.value for part in known])) if (known := all_or_none(parts(table))) else None,
+        lambda table: all_or_none(parts(table)),
+        **more,
+    )
 
 
-def _accuracy(table: PredictionTable) -> list[Part | None]:
-    return [share_part(table.predicted == table.labels, np.ones(len(table), dtype=np.bool_))]
-
-
-def _recalls(table: PredictionTable) -> list[Part | None]:
-    return [share_part(table.predicted == k, table.labels == k) for k in np.unique(table.labels)]
-
-
-def _f1s(table: PredictionTable) -> list[Part | None]:
-    present = np.union1d(table.labels, table.predicted)
-    return [f1_part(table.labels == k, table.predicted == k) for k in present]
-
-
-def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
-    """Return the AUC of each class against the rest, of pairs within folds; one of two classes.
+def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Part | None]:
+    """Return the AUC of each class against the rest; one of two classes.
 
     Parameters
     ----------
     table : PredictionTable
-    pooled : bool
-        Whether pairs of different folds count too. They do where the folds of some class hold no pair.
+    pooled : bool, optional
+        Whether pairs of different folds count too. By default they do where the folds of some class hold no pair.
     """
     if table.probabilities is None:
         return [None]
-    folds = None if pooled or not ranks_within_folds(table) else table.fold_array
-    return [auc_part(*sides, folds) for sides in _class_sides(table)]
-
-
-def _class_sides(table: PredictionTable) -> Iterator[tuple[Mask, Values]]:
-    """Yield which rows are of a class, and the probability of that class; one of two classes."""
-    for k in range(len(table.classes)) if len(table.classes) > 2 else [1]:
-        yield table.labels == k, np.asarray(table.probabilities)[:, k]
-
-
-def ranks_within_folds(table: PredictionTable) -> bool:
-    """Return whether AUCs are of pairs within folds: there are several, and each class has a pair in one of them."""
-    parts = [auc_part(*sides, table.fold_array) for sides in _class_sides(table)]
-    return len(table.fold_numbers) > 1 and None not in parts
+    sides = [
+        (table.labels == k, table.probabilities[:, k])
+        for k in (range(len(table.classes)) if len(table.classes) > 2 else (1,))
+    ]
+    within = [] if pooled or len(table.fold_numbers) < 2 else [auc_part(*side, table.fold_array) for side in sides]
+    ranked = within and (pooled is False or None not in within)
+    return within if ranked else [auc_part(*side) for side in sides]
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
-    true, called = table.labels == k, table.predicted == k
+    true, called, auc = table.labels == k, table.predicted == k, None
+    if table.probabilities is not None:  # of pairs within folds; of all pairs if no fold holds a pair
+        scores = table.probabilities[:, k]
+        auc = auc_part(true, scores, table.fold_array) or auc_part(true, scores)
     return {
         "precision": share_part(true, called, predictive=True),
         "recall": share_part(called, true),
         "specificity": share_part(~called, ~true),
         "f1": f1_part(true, called),
-        "auc": None if table.probabilities is None else two_class_auc(table, true, table.probabilities[:, k]),
+        "auc": auc,
     }
-
-
-def two_class_auc(table: PredictionTable, truth: Any, scores: Values) -> Part | None:
-    """Return the AUC of pairs within folds; of all pairs if no fold holds a pair."""
-    return auc_part(truth, scores, table.fold_array) or auc_part(truth, scores)
-
-
-def _of_matrix(formula: Callable[[Values], Values]) -> Callable[[PredictionTable], list[Part | None]]:
-    return lambda table: [matrix_part(formula, table.labels, table.predicted, len(table.classes))]
 
 
 def by_patient(table: PredictionTable, values: Any) -> Part:
     """Return the mean over groups, of which a table has some, of the mean of the values of their rows."""
     known = np.array([group is not None for group in table.groups])
     return unit_mean(values, np.array([group or "" for group in table.groups]), known)
-
-
-def _recognised(table: PredictionTable) -> list[Part | None]:
-    if table.patches is not None or not any(table.groups):
-        return [None]
-    return [by_patient(table, table.predicted == table.labels)]
 
 
 def unit_mean(values: Any, units: Any, inside: Any) -> Part:
@@ -234,20 +198,51 @@ def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     return Part(float(share.mean()), effect, (inside,), moved=moved, by_unit=True)
 
 
-def _agreement_limits(table: PredictionTable) -> tuple[float, float]:
-    return least_agreement(confusion(table.labels, table.predicted, len(table.classes))), 1.0
-
-
 _NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
+_AGREEMENT: dict[str, Any] = _NUMBER | {
+    "limits": lambda t: (least_agreement(confusion(t.labels, t.predicted, len(t.classes))), 1.0)
+}
 
 _BUILT_IN = (
-    _spec("accuracy", "accuracy", _accuracy, unit="percent"),
-    _spec("balanced_accuracy", "balanced accuracy", _recalls, per_fold=False, unit="percent"),
-    _spec("macro_f1", "macro F1", _f1s, unit="percent", **_NUMBER),
+    _spec(
+        "accuracy",
+        "accuracy",
+        lambda t: [share_part(t.predicted == t.labels, np.ones(len(t), dtype=np.bool_))],
+        unit="percent",
+    ),
+    _spec(
+        "balanced_accuracy",
+        "balanced accuracy",
+        lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
+        per_fold=False,
+        unit="percent",
+    ),
+    _spec(
+        "macro_f1",
+        "macro F1",
+        lambda t: [f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)],
+        unit="percent",
+        **_NUMBER,
+    ),
     _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
-    _spec("matthews_corrcoef", "Matthews correlation", _of_matrix(matthews), limits=_agreement_limits, **_NUMBER),
-    _spec("cohen_kappa", "Cohen's kappa", _of_matrix(agreement), limits=_agreement_limits, **_NUMBER),
-    _spec("patient_recognition_rate", "accuracy by patient or slide", _recognised, unit="percent"),
+    _spec(
+        "matthews_corrcoef",
+        "Matthews correlation",
+        lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
+        **_AGREEMENT,
+    ),
+    _spec(
+        "cohen_kappa",
+        "Cohen's kappa",
+        lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
+        **_AGREEMENT,
+    ),
+    _spec(
+        "patient_recognition_rate",
+        "accuracy by patient or slide",
+        lambda t: [by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None],
+        unit="percent",
+    ),
 )
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
@@ -269,23 +264,19 @@ def list_metrics() -> tuple[MetricSpec, ...]:
 def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
     specs: list[MetricSpec] = []
-    taken = set(_TAKEN).union(*map(_written, _BUILT_IN))
-    for name in extension_names(ENTRY_POINT_GROUP):
+    names = extension_names(ENTRY_POINT_GROUP)
+    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN if names))
+    for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is not None:
-                if clash := sorted(_written(spec) & taken):
+                if clash := sorted(spec.written & taken):
                     raise InputError(f"metric {name}: {clash[0]} is taken already; its package must use another name")
-                taken |= _written(spec)
+                taken |= spec.written
                 specs.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
     return tuple(specs)
-
-
-def _written(spec: MetricSpec) -> set[str]:
-    """Return the keys and columns that a metric fills."""
-    return {*spec.keys, *spec.bounds}
 
 
 def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> dict[str, Any]:
@@ -303,11 +294,16 @@ def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, dra
     Returns
     -------
     dict
-        By `MetricSpec.keys`, JSON-ready: the figure, and where it is wanted the value per fold, their mean and their
-        spread; None where it is not defined.
+        JSON-ready: the figure, and where it is wanted the value per fold, their mean and their spread; None where it is
+        not defined.
     """
     value = _value(spec, table, warn=True)
-    values: dict[str, Any] = {spec.name: None if value is None else _figure(spec, table, units, value, draws).json()}
+    figure = None if value is None else Figure(value)
+    if figure and spec.interval and (parts := parts_of(spec, table)):
+        figure = replace(interval(parts, units, limits=spec.limits(table)), value=figure.value)
+    elif figure and spec.interval and spec.parts is None and draws:
+        figure = _bootstrapped(spec, table, units, figure, draws)
+    values: dict[str, Any] = {spec.name: figure and figure.json()}
     if not spec.per_fold:
         return values
     per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
@@ -315,20 +311,17 @@ def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, dra
     return values | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
 
 
-def _figure(spec: MetricSpec, table: PredictionTable, units: Units, value: float, draws: int) -> Figure:
-    if spec.interval and (parts := parts_of(spec, table)):
-        return replace(interval(parts, units, limits=spec.limits(table)), value=value)
-    if not spec.interval or spec.parts is not None or not draws:
-        return Figure(value)
+def _bootstrapped(spec: MetricSpec, table: PredictionTable, units: Units, figure: Figure, draws: int) -> Figure:
+    """Return a figure with the interval of draws of units, where the metric is defined for one."""
     of_draws = [
         _value(spec, take_rows(table, np.repeat(np.arange(len(table)), counts[units.member])))
         for counts in bootstrap_counts(units.count, replicates=draws, seed=0)
     ]
     known = [drawn for drawn in of_draws if drawn is not None]
     if not known:
-        return Figure(value)
+        return figure
     low, high = np.quantile(known, [1.0 - LEVEL, LEVEL])
-    return Figure(value, float(low), float(high), "percentile bootstrap")
+    return Figure(figure.value, float(low), float(high), "percentile bootstrap")
 
 
 def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
@@ -338,25 +331,24 @@ def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[N
 
 
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
-    if spec.needs_probabilities and table.probabilities is None:
-        return None
-    return _guarded(spec, table, lambda: _computed(spec, table), warn=warn)
-
-
-def _computed(spec: MetricSpec, table: PredictionTable) -> float | None:
-    value = spec.compute(table)
-    return None if value is None or not math.isfinite(value) else float(value)
+    """Return the value of a metric; None where it is not defined."""
+    return _guarded(
+        spec,
+        table,
+        lambda: float(value) if (value := spec.compute(table)) is not None and math.isfinite(value) else None,
+        warn=warn,
+    )
 
 
 def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
-    if spec.parts is None or (spec.needs_probabilities and table.probabilities is None):
-        return ()
-    return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
+    return () if spec.parts is None else _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
 
 
 def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:
-    """Return what a metric gives; None where one of another package fails."""
+    """Return what a metric gives; None where it needs probabilities and has none, or one of another package fails."""
+    if spec.needs_probabilities and table.probabilities is None:
+        return None
     if spec in _BUILT_IN:
         return work()
     try:

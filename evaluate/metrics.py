@@ -21,10 +21,9 @@ from .known_metrics import (
     mean_spread,
     metric_values,
     parts_of,
-    ranks_within_folds,
 )
 from .operating import called_point, fold_curves, wanted_point
-from .predictions import PredictionTable, fold_notes, take_rows, ungrouped
+from .predictions import PredictionTable, fold_notes
 from .variance import Units, interval
 
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
@@ -54,17 +53,6 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
         if len(matches) == len(known) < len(classes):
             return matches
     return ()
-
-
-def default_thresholds(classes: Sequence[str]) -> tuple[float, ...]:
-    """Return the operating points of a table that none were chosen for.
-
-    Examples
-    --------
-    >>> default_thresholds(["normal", "benign", "in situ", "invasive"]), default_thresholds(["benign", "malignant"])
-    ((0.33, 0.5), (0.5,))
-    """
-    return _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
 
 
 def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
@@ -132,11 +120,18 @@ class TwoClassView(Settings):
             positive_mask(classes, self.positive)
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it."""
+        """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
+
+        Examples
+        --------
+        >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
+        [0.33, 0.5]
+        """
+        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
-            "thresholds": list(self.thresholds or default_thresholds(classes)),
+            "thresholds": list(self.thresholds or usual),
             "sensitivities": list(self.sensitivities),
             "prevalences": list(self.prevalences),
         }
@@ -318,14 +313,15 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
     if metrics["patient_recognition_rate"] is not None:
         shares = [by_patient(table, table.labels == k).value for k in range(len(table.classes))]
         metrics["chance"] |= {"by_group": max(shares), "class_by_group": table.classes[int(np.argmax(shares))]}
-    if metrics["auc"] is not None and ranks_within_folds(table):
+    several = metrics["auc"] is not None and len(table.fold_numbers) > 1
+    if several and None not in class_aucs(table, pooled=False):  # else pairs of all folds are ranked in any case
         metrics["auc_pooled"] = float(np.mean([part.value for part in class_aucs(table, pooled=True) if part]))
     metrics["units"] = {
         "kind": units.kind,
         "count": units.count,
         "groups": len({group for group in table.groups if group is not None}),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": ungrouped(take_rows(table, table.first_rows)) if units.kind == "group" else 0,
+        "ungrouped": sum(table.groups[row] is None for row in table.first_rows) if units.kind == "group" else 0,
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {
             spec.name: units_needed(parts_of(spec, table)[0], units)

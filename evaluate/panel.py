@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..core import counted, html_table, listed, plural
-from ..core.jobs import write_rows
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
 
@@ -32,11 +30,6 @@ class PaperRow:
     per_fold: list[float]
     averaged: list[float] | None
 
-    @property
-    def mean(self) -> float:
-        """Mean over folds."""
-        return float(np.mean(self.per_fold))
-
 
 @dataclass(frozen=True)
 class PaperTable:
@@ -54,29 +47,18 @@ class PaperTable:
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> PaperTable:
-        """Make the table from what `content` gave."""
+        """Make the table from what `dataclasses.asdict` made of it."""
         return cls(list(content["folds"]), [PaperRow(**row) for row in content["rows"]])
 
-    def content(self) -> dict[str, Any]:
-        """Return the table JSON-ready, in full precision."""
-        return asdict(self)
-
-    def header(self, first: str = "") -> list[str]:
-        """Return the column names; `first` is that of the names of the rows."""
-        return [first, *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
-
-    def cells(self) -> list[list[str]]:
-        """Cells in percent, one list a row; one fold has no spread."""
-        result = []
+    def lines(self) -> list[list[str]]:
+        """Return the header, and cells in percent, one list a row; one fold has no spread."""
+        lines = [["model", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]]
         for row in self.rows:
+            shares = [f"{100 * value:.1f}" for value in (*row.per_fold, float(np.mean(row.per_fold)))]
             average = "" if row.averaged is None else f"{100 * np.mean(row.averaged):.1f}"
             spread = f"{100 * np.std(row.per_fold):.1f}" if len(self.folds) > 1 else ""
-            result.append([row.name, *(f"{100 * value:.1f}" for value in (*row.per_fold, row.mean)), spread, average])
-        return result
-
-    def write(self, path: Path) -> None:
-        """Write the table in percent as CSV."""
-        write_rows(path, self.header("model"), self.cells())
+            lines.append([row.name, *shares, spread, average])
+        return lines
 
 
 def paper_table(
@@ -184,19 +166,15 @@ def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the versions of each package, several of them side by side."""
     versions: dict[str, dict[str, None]] = {}
-    for name, version in ((name, version) for record in records for name, version in record.items()):
-        versions.setdefault(name, {})[str(version)] = None
+    for record in records:
+        for name, version in record.items():
+            versions.setdefault(name, {})[str(version)] = None
     return {name: " and ".join(several) for name, several in versions.items()}
-
-
-def name_of(metrics: Mapping[str, Any], what: str) -> str:
-    """Return what a ``row``, an ``image`` or a ``group`` of a table is called: patch, image, patient, slide."""
-    return str(metrics["names"][what])
 
 
 def rows_of(metrics: Mapping[str, Any]) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
-    return plural("prediction" if (metrics.get("tested") or {"most": 1})["most"] > 1 else name_of(metrics, "row"))
+    return plural("prediction" if (metrics.get("tested") or {"most": 1})["most"] > 1 else metrics["names"]["row"])
 
 
 def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> str:
@@ -219,7 +197,7 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
     """
     of = part or metrics
     times = of.get("tested") or {"n": of["n"], "least": 1, "most": 1}
-    images = counted(times["n"], name_of(metrics, "row"))
+    images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
     each, often = ("each ", "") if times["least"] == times["most"] else ("", f"{times['least']} to ")

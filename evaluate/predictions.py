@@ -216,13 +216,8 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
     """
     keys = [(group is None, group or image) for group, image in zip(table.groups, table.image_ids, strict=True)]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
-    unit = "group" if ungrouped(table) < len(table) else "image"
+    unit = "group" if any(group is not None for group in table.groups) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
-
-
-def ungrouped(table: PredictionTable) -> int:
-    """Return the rows that name no group."""
-    return sum(group is None for group in table.groups)
 
 
 def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
@@ -276,17 +271,15 @@ def constant_folds(table: PredictionTable) -> str | None:
     """Return the sentence for a table in which every image of a fold, of several, has the same probabilities."""
     if table.probabilities is None:
         return None
-    images, folds = np.array(table.image_ids), np.array([-1 if fold is None else fold for fold in table.folds])
+    images, folds = np.array(table.image_ids), table.fold_array
     tested = [folds == fold for fold in np.unique(folds)]
-    same = sum(len(set(images[rows])) > 1 and is_constant(table.probabilities[rows]) for rows in tested)
+    same = sum(
+        len(set(images[rows])) > 1 and bool((np.ptp(table.probabilities[rows], axis=0) <= _SAME).all())
+        for rows in tested
+    )
     if not same:
         return None
     return nothing_learnt("the models" if len(tested) == 1 else f"the models of {same} of {len(tested)} folds")
-
-
-def is_constant(probabilities: npt.NDArray[Any]) -> bool:
-    """Whether all rows hold the same probabilities."""
-    return bool((np.ptp(probabilities, axis=0) <= _SAME).all())
 
 
 FEW_IMAGES = 5

@@ -64,14 +64,15 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     command: ClassVar[str] = "finetune"
 
     def fitted(self) -> CnnTraining:
-        """Return the training with a batch size that fits its images, see `fit_batch_size`. Nothing is written.
+        """Return the training with its warnings, and a batch size that fits its images. Nothing is written.
 
         Raises
         ------
         InputError
             A fold cannot be trained, see `fit_batch_size`, or has no images to validate.
         """
-        return replace(self, settings=fit_batch_size(self.settings, self._units(self.networks, workers=1)))
+        settings = fit_batch_size(self.settings, self._units(self.networks, workers=1))
+        return replace(self, settings=settings, notes=(*self.notes, *self.banners()))
 
     @functools.cached_property
     def deciding(self) -> dict[str, Any]:

@@ -136,7 +136,6 @@ def write_preflight(path: PathInput, result: Preflight, *, commands: Sequence[st
             Section("Contact sheet", contact),
         ],
         renamed=_without_folders(root),
-        hidden=set(result.groups()),
     )
     if not shown:
         return [path]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core import counted
-from .. import images_tested, name_of
+from .. import images_tested
 from .page import render
 
 _LARGE = 0.2
@@ -55,7 +55,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     missing = metrics["units"]["ungrouped"]
-    row, image, group = (name_of(metrics, what) for what in ("row", "image", "group"))
+    row, image, group = (metrics["names"][what] for what in ("row", "image", "group"))
     ungrouped = (
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"

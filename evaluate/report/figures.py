@@ -36,26 +36,21 @@ def _drawn(draw: Callable[[Any], None], width: float = 4.4, height: float = 4.2,
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.font_manager import findfont, get_font
+    from matplotlib.text import Text
 
-    buffer = io.BytesIO()
+    buffer, known = io.BytesIO(), get_font(findfont("DejaVu Sans")).get_charmap()
     with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
         figure = Canvas(figsize=(width, height))
         FigureCanvasAgg(figure)
         draw(figure.subplots(1, columns))
+        signs = {sign for text in figure.findobj(Text) for sign in text.get_text()} - {"\n"}
         with warnings.catch_warnings():
-            if _lacks_glyphs(figure):
+            if any(ord(sign) not in known for sign in signs):
                 mpl.rcParams["svg.fonttype"] = "none"
                 warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _lacks_glyphs(figure: Any) -> bool:
-    from matplotlib.font_manager import findfont, get_font
-    from matplotlib.text import Text
-
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    return any(ord(sign) not in known for text in figure.findobj(Text) for sign in text.get_text() if sign != "\n")
 
 
 def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:

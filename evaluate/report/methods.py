@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...core import counted, plural
-from .. import ESTIMAND, figures_of, joined_versions, name_of, rows_of
-from .page import NOTHING, Grid, render
+from ...core.runs import versions_of
+from .. import ESTIMAND, Panel, figures_of, joined_versions, rows_of
+from .page import NOTHING, Block, Grid, render
 
 _SOURCES = {
     "Clopper-Pearson, effective": "korn1998",
@@ -38,7 +39,7 @@ def methods_text(
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
-    kinds = [name_of(m, m["units"]["kind"]) for m in metrics]
+    kinds = [m["names"][m["units"]["kind"]] for m in metrics]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
@@ -55,18 +56,23 @@ def methods_text(
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def interval_grid(tables: Sequence[Mapping[str, Any]]) -> Grid:
-    """Return how the interval of each figure was made, figures of one method together, and who published it."""
-    figures: dict[str, dict[str, None]] = {}
-    for name, figure in (pair for table in tables for pair in figures_of(table)):
+def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Write the paragraph of methods and its references, and how the interval of each figure was made."""
+    metrics = [panel.metrics for panel in panels]
+    runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
+    text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
+    yield Block(text=text, items=references)
+    figures: dict[str, dict[str, None]] = {}  # those of one method together
+    for name, figure in (pair for table in metrics for pair in figures_of(table)):
         if figure["interval"]:
             figures.setdefault(figure["method"], {})[name] = None
-    rows = [[method, ", ".join(names), _source(method)] for method, names in figures.items()]
-    return Grid("How each 95 % CI was computed", ["method", "figures", "source"], rows, words=(1, 2))
-
-
-def _source(method: str) -> str:
-    return next((REFERENCES[key] for name, key in _SOURCES.items() if method.startswith(name)), NOTHING)
+    rows = []
+    for method, names in figures.items():
+        source = next((REFERENCES[key] for name, key in _SOURCES.items() if method.startswith(name)), NOTHING)
+        rows.append([method, ", ".join(names), source])
+    if rows:
+        caption = "How each 95 % CI was computed"
+        yield Block(grid=Grid(caption, ["method", "figures", "source"], rows, words=(1, 2)))
 
 
 REFERENCES = {
@@ -150,11 +156,8 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     'Trees [1] of trees [1].'
     """
     order: dict[str, int] = {}
-
-    def number(match: re.Match[str]) -> str:
-        keys = [key for key in match[1].replace("@", "").split() if key in REFERENCES]
-        numbers = [order.setdefault(key, len(order) + 1) for key in keys]
-        return f"[{', '.join(map(str, numbers))}]" if numbers else ""
-
-    numbered = _KEYS.sub(number, text).replace(" .", ".")
-    return numbered, [REFERENCES[key] for key in order]
+    for cited in _KEYS.findall(text):
+        keys = [key for key in cited.replace("@", "").split() if key in REFERENCES]
+        numbers = [str(order.setdefault(key, len(order) + 1)) for key in keys]
+        text = text.replace(f"[@{cited}]", f"[{', '.join(numbers)}]" if numbers else "")
+    return text.replace(" .", "."), [REFERENCES[key] for key in order]

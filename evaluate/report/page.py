@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,35 +20,34 @@ NOTHING = "–"
 Value = float | Sequence[float | None] | Sequence[float] | Mapping[str, Any] | None
 
 
-def percent(value: Value) -> str:
-    """Write a share, that of a figure, or the two ends of an interval of one, in percent.
+def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
+    """Write a number, that of a figure, or the two ends of an interval.
 
     Examples
     --------
-    >>> percent(0.8125), percent([0.7, 0.92]), percent(None)
-    ('81.2 %', '70.0 to 92.0 %', '–')
+    >>> percent(0.8125), percent([0.7, 0.92]), percent(None), points(-0.01), number({"value": 0.5})
+    ('81.2 %', '70.0 to 92.0 %', '–', '-1.0', '0.500')
     """
-    return _written(value, ".1f", times=100, unit=" %")
+    value = value["value"] if isinstance(value, Mapping) else value
+    if value is None:
+        return NOTHING
+    ends = value if isinstance(value, Sequence) else [value]
+    return " to ".join("∞" if end is None else format(times * end, form) for end in ends) + unit
 
 
-def span(value: Value) -> str:
-    """Write the ends of an interval of a share in percent, without the sign."""
-    return _written(value, ".1f", times=100)
+percent = functools.partial(written, form=".1f", times=100, unit=" %")
+"""Writes a share in percent."""
 
+span = functools.partial(written, form=".1f", times=100)
+"""Writes a share in percent, without the sign."""
 
-def points(value: Value) -> str:
-    """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
-    return _written(value, "+.1f", times=100)
+points = functools.partial(written, form="+.1f", times=100)
+"""Writes a difference of two shares in percentage points."""
 
+number = functools.partial(written, form=".3f")
+"""Writes a number."""
 
-def change(value: Value) -> str:
-    """Write a difference of two numbers, or the two ends of an interval of one, with a sign."""
-    return _written(value, "+.3f")
-
-
-def number(value: Value) -> str:
-    """Write a number, or the two ends of an interval of one, with three decimals."""
-    return _written(value, ".3f")
+_UNITS = {"percent": percent, "number": number, "points": points, "change": functools.partial(written, form="+.3f")}
 
 
 def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str = "*", between: str = "\n") -> str:
@@ -63,7 +63,7 @@ def cell(figure: Mapping[str, Any] | None, unit: str = "percent", *, mark: str =
         What stands after a value whose interval cannot be estimated.
     between : str
     """
-    form = {"percent": percent, "number": number, "points": points, "change": change}[unit]
+    form = _UNITS[unit]
     if figure is None:
         return NOTHING
     interval = f"{between}({form(figure['interval'])})" if figure["interval"] else ""
@@ -94,14 +94,6 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
-def _written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
-    value = value["value"] if isinstance(value, Mapping) else value
-    if value is None:
-        return NOTHING
-    ends = value if isinstance(value, Sequence) else [value]
-    return " to ".join("∞" if end is None else format(times * end, form) for end in ends) + unit
-
-
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent, "span": span, "points": points, "number": number, "counted": counted, "listed": listed,
     "plural": plural, "sentence": sentence, "cell": cell, "p": lambda p, sign=True: p_value(p, sign=sign),
@@ -111,8 +103,6 @@ FORMS: dict[str, Callable[..., Any]] = {
 
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
-
-_BRACKETS = re.compile(r"\s*\(([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -206,10 +196,9 @@ def write_page(
     banners: Sequence[str],
     sections: Sequence[Section],
     renamed: Mapping[str, str],
-    hidden: Collection[str],
     first: Sequence[Block] = (),
 ) -> None:
-    """Write a page that may be passed on: it names no folder of this machine, and no patient.
+    """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
     Parameters
     ----------
@@ -222,8 +211,6 @@ def write_page(
         Those without a block are left out.
     renamed : mapping of str to str
         What texts say otherwise here.
-    hidden : collection of str
-        Names of images and groups: brackets that list one of them are left out.
     first : sequence of Block
         What stands before the list of sections.
     """
@@ -236,7 +223,6 @@ def write_page(
             return value
         for name in longest:
             value = value.replace(name, renamed[name])
-        value = _BRACKETS.sub(lambda match: "" if _lists(match[1], hidden) else match[0], value)
         return _PATH.sub(r"\1", value)
 
     render_page(
@@ -250,11 +236,6 @@ def write_page(
         first=list(first),
         sections=[section for section in sections if section.blocks],
     )
-
-
-def _lists(text: str, hidden: Collection[str]) -> bool:
-    """Return whether a text in brackets lists names that a report must not have."""
-    return any(part.strip(" .").removeprefix("first ") in hidden for part in text.split(","))
 
 
 def render_page(

@@ -7,6 +7,8 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,22 @@ from .. import (
     compare_pairs,
     read_facts,
     read_predictions,
+    rows_of,
     selection_notes,
     unlike_pairs,
 )
 from .answer import answer, by_weight, warnings_of
 from .figures import learning_figure
+from .methods import method_blocks
 from .page import Block, Figure, Section, percent, write_page
 from .sections import (
     answer_block,
-    comparison_blocks,
+    comparison_block,
     form_block,
     image_blocks,
-    method_blocks,
     panel_sections,
     published_blocks,
     setting_blocks,
-    subgroup_blocks,
 )
 from .tables import TABLES, PublishedTable, side_by_side, write_tables
 
@@ -102,25 +104,22 @@ def choose_samples(
         return [], []
     hits = table.predicted == table.labels
     per_class = max(1, _SAMPLES // len(table.classes))
-    right = [row for k in range(len(table.classes)) for row in surest(table, hits & (table.labels == k))[:per_class]]
-    wrong = surest(table, ~hits)[:_SAMPLES]
-
-    def shown(rows: list[int]) -> list[Sample]:
-        samples = []
-        for row in rows:
-            try:
-                picture = show(table.image_ids[row])
-            except ImageError:
-                address = ""
-            else:
-                if picture is None:
-                    continue
-                address = thumbnail(picture)
-            label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
-            samples.append(Sample(table.image_ids[row], address, label, predicted, float(sure[row])))
-        return samples
-
-    return shown(right), shown(wrong)
+    of_classes = (surest(table, hits & (table.labels == k))[:per_class] for k in range(len(table.classes)))
+    right: list[Sample] = []
+    wrong: list[Sample] = []
+    for row in (*chain.from_iterable(of_classes), *surest(table, ~hits)[:_SAMPLES]):
+        try:
+            picture = show(table.image_ids[row])
+        except ImageError:
+            address = ""
+        else:
+            if picture is None:
+                continue
+            address = thumbnail(picture)
+        label, predicted = (table.classes[labels[row]] for labels in (table.labels, table.predicted))
+        sample = Sample(table.image_ids[row], address, label, predicted, float(sure[row]))
+        (right if hits[row] else wrong).append(sample)
+    return right, wrong
 
 
 def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
@@ -177,43 +176,35 @@ def write_report(
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
-    names = [panel.table.name for panel in panels]
-    single = len(panels) == 1
-    warned = [warnings_of(panel.metrics, banners if single else ()) for panel in panels]
-    if single:
-        first = [answer_block(panels[0], warned[0], single=True)]
+    paths = [panel.table.name for panel in panels if panel.table.name.startswith("/")]
+    parted = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
+    sections = [Section(table.title, list(published_blocks(table))) for table in published]
+    if len(panels) > 1:
+        sections.append(Section("Side by side", [Block(grid=side_by_side(panels))]))
+    if pairs:
+        sections.append(Section("Comparisons", [comparison_block(pairs, panels)]))
+    if len(panels) == 1:
+        first = answer_block(panels[0], warnings_of(panels[0].metrics, banners), single=True)
+        sections += panel_sections(panels[0], pictures[0])
     else:
-        tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
-        shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
-        warned = [[note for note in notes if note not in shared] for notes in warned]
-        about = [
-            (a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]), a["m"]["chance"])
-            for _, a in tables
-        ]
-        alike = bool(about) and about[1:] == about[:-1]
-        values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
-        first = [Block(template="answers.html", values=values)]
-    sections = [
-        *(Section(table.title, list(published_blocks(table))) for table in published),
-        Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
-        Section("Comparisons", comparison_blocks(pairs, panels)),
-    ]
-    for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
-        parts = [part for part in panel_sections(panel, shown) if part.blocks]
-        if not single:  # one section a table, so that the list of sections stays short
-            within = [block for part in parts for block in (Block(heading=part.title), *part.blocks)]
-            parts = [Section(panel.table.name, [answer_block(panel, warnings, single=False), *within])]
-        sections += parts
-    elsewhere = [Block(template="external.html", values={"validations": external})] if external else []
+        first, warned = _answers_block(panels, banners)
+        for panel, shown, warnings in zip(panels, pictures, warned, strict=True):
+            # one section a table, so that the list of sections stays short
+            blocks = [answer_block(panel, warnings, single=False)]
+            for part in panel_sections(panel, shown):
+                blocks += (Block(heading=part.title), *part.blocks)
+            sections.append(Section(panel.table.name, blocks))
     learnt = {repr(curves): panel for panel in panels if (curves := panel.run.get("curves"))}
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", [Block(figures=[learning_figure(panel.run["curves"])])]))
+    subgroups = Block(template="subgroups.html", values={"tables": parted, "rows_of": rows_of})
+    elsewhere = Block(template="external.html", values={"validations": external})
     sections += [
-        Section("Subgroups", subgroup_blocks(panels)),
-        Section("External validation", elsewhere),
+        Section("Subgroups", [subgroups] if parted else []),
+        Section("External validation", [elsewhere] if external else []),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", list(method_blocks(panels, pairs))),
+        Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         Section(
             "Reporting form (TRIPOD+AI)",
             [form_block(panels, settings or {}, external=bool(external))] if panels else [],
@@ -224,18 +215,29 @@ def write_report(
         path,
         title=title,
         banners=(),
-        first=first,
+        first=[first],
         sections=sections,
-        renamed=_short_names(names),
-        hidden={name for panel in panels for name in (*panel.table.image_ids, *panel.table.groups) if name},
+        renamed=_short_names(paths) if paths else {},
     )
 
 
-def _short_names(names: Sequence[str]) -> dict[str, str]:
+def _answers_block(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[Block, list[list[str]]]:
+    """Return the answers of several tables, with the warnings that they share, and the others of each table."""
+    warned = [warnings_of(panel.metrics) for panel in panels]
+    tables = [(panel.table.name, answer(panel.metrics)) for panel in panels]
+    shared = [note for note in (warned[0] if warned else ()) if all(note in others for others in warned)]
+    about = [
+        (a["rows"], a["m"]["units"]["groups"], a["by_unit"] is None, sorted(a["m"]["classes"]), a["m"]["chance"])
+        for _, a in tables
+    ]
+    alike = bool(about) and about[1:] == about[:-1]
+    values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
+    left = [[note for note in notes if note not in shared] for notes in warned]
+    return Block(template="answers.html", values=values), left
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
     """Return what tables that are called by their paths are called in a report: the part in which they differ."""
-    paths = [name for name in names if name.startswith("/")]
-    if not paths:
-        return {}
     above = Path(paths[0]).parent
     while not all(Path(name).is_relative_to(above) for name in paths):
         above = above.parent
@@ -271,10 +273,10 @@ _ROADS = ("boost", "finetune")
 """Folders of a run that hold a folder per finished table."""
 
 
-def write_run_report(run: Path, *, images: str) -> None:
+def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
-    All is read from the folders' files, so that it does not matter which call made them.
+    It does not matter which call made a folder: its files hold what a panel does.
 
     Parameters
     ----------
@@ -282,12 +284,19 @@ def write_run_report(run: Path, *, images: str) -> None:
         The run folder.
     images : str
         Identity of the images of the call that asks; folders about others are named and left out.
+    made : mapping of Path to Panel, optional
+        Folders that the call that asks has made, which need not be read.
     """
     panels: list[Panel] = []
     others: list[str] = []
     tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
     for path in (path for path in tables if not is_set_aside(path)):
         name = path.parent.relative_to(run).as_posix()
+        if made and path.parent in made:
+            known = made[path.parent]
+            table = replace(known.table, name=path.parent.name)
+            panels.append(replace(known, table=table, right=(), wrong=()))  # pictures stand in the folder's own report
+            continue
         try:
             panel, about = _read(path)
         except (BchistoError, KeyError, TypeError, ValueError) as error:
@@ -301,14 +310,14 @@ def write_run_report(run: Path, *, images: str) -> None:
             continue
         panels.append(panel)
     compared = [panel.table for panel in panels]
-    banners = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
-    write_report(
-        run / "report.html",
-        title=f"Results of {compared[0].name}" if len(compared) == 1 else "All results of this run",
-        panels=panels,
-        banners=[*banners, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
-        pairs=compare_pairs(compared, views=[panel.view for panel in panels]),
-    )
+    banners = list(dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ())))
+    if len(compared) == 1:
+        title, pairs = f"Results of {compared[0].name}", list[dict[str, Any]]()
+        banners += others
+    else:
+        title, pairs = "All results of this run", compare_pairs(compared, views=[panel.view for panel in panels])
+        banners += [*selection_notes(compared), *others, *unlike_pairs(compared, rows=False)]
+    write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 
 def _read(path: Path) -> tuple[Panel | None, str]:

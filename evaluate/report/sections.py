@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from ...core.runs import versions_of
-from .. import Panel, PaperTable, PredictionTable, figures_of, name_of, rows_of, spread_sentence
+from .. import Panel, PredictionTable, figures_of, rows_of, spread_sentence
 from .answer import answer
 from .figures import calibration_figure, roc_figure
-from .methods import cite, interval_grid, methods_text
 from .page import Block, Grid, Section
 from .tables import PublishedTable, other_figures
 
@@ -58,6 +56,11 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     values = {"m": metrics, "points": view.get("thresholds") or view.get("wanted")}
     reasons = dict.fromkeys(figure["reason"] for _, figure in figures_of(metrics) if figure["reason"])
     spread = panel.run.get("variance")
+    paper = None
+    if panel.paper is not None:
+        header, *rows = panel.paper.lines()
+        shown = rows[:-1] if len(rows) == 2 else rows  # the fusion of one store is that store
+        paper = Grid(_PAPER, header, shown, total=len(rows) > 2)
     classes = {
         "confusion": confusion_grid(metrics) if _BESIDE < several <= _MOST_CLASSES else None,
         "many": several > _MOST_CLASSES,
@@ -66,25 +69,19 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
         "figures": other_figures(metrics),
         "spread": spread and spread_sentence(spread),
         "reasons": list(reasons),
-        "paper": None if panel.paper is None else _paper_grid(panel.paper),
+        "paper": paper,
     }
     yield Section("Classes and errors", [Block(template="classes.html", values=values | classes), *pictures])
-    shown = {
-        "temperature": panel.run.get("bundle", {}).get("temperature"),
-        "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
-        "roc": roc_figure(panel.table, metrics),
-    }
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        blocks = [Block(template="calibration.html", values=values | shown)]
-        yield Section("Calibration and operating points", blocks)
+        values |= {
+            "temperature": panel.run.get("bundle", {}).get("temperature"),
+            "reliability": calibration_figure(metrics) if metrics["calibration"] else None,
+            "roc": roc_figure(panel.table, metrics) if view else None,
+        }
+        yield Section("Calibration and operating points", [Block(template="calibration.html", values=values)])
 
 
-def _paper_grid(paper: PaperTable) -> Grid:
-    cells = paper.cells()
-    rows = cells[:-1] if len(cells) == 2 else cells  # the fusion of one store is that store
-    caption = "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
-    return Grid(caption, paper.header("model"), rows, total=len(cells) > 2)
-
+_PAPER = "Accuracy per fold, percent: for one feature file the mean over seeds; “seed avg” is the seed ensemble"
 
 _FLOW = {
     "found": "found",
@@ -108,7 +105,7 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
-        if name_of(panel.metrics, "row") != name_of(panel.metrics, "group"):
+        if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
             sets.setdefault(frozenset(panel.table.image_ids), panel)
     for panel in sets.values():
         if len(sets) > 1:
@@ -116,10 +113,8 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
         yield from cohort_blocks(panel.table)
 
 
-def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[Block]:
+def comparison_block(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Block:
     """Show tests of two tables, and the differences of all their figures."""
-    if not pairs:
-        return []
     names = panels[0].metrics["names"]
     titles = {"accuracy": "accuracy", "by_unit": f"accuracy by {names['group']}", "auc": "AUC"} | {
         name: name.replace("_", " ") for name in ("balanced_accuracy", "sensitivity", "specificity")
@@ -127,14 +122,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
     figures = {key: title for key, title in titles.items() if any(pair["differences"].get(key) for pair in pairs)}
     reasons = sorted({c["reason"] for pair in pairs for c in pair["differences"].values() if c["reason"]})
     values = {"pairs": pairs, "names": names, "figures": figures, "reasons": reasons}
-    return [Block(template="comparisons.html", values=values)]
-
-
-def subgroup_blocks(panels: Sequence[Panel]) -> list[Block]:
-    """Show the figures of the values of columns, and that they are exploratory."""
-    tables = [(panel.table.name, panel.metrics) for panel in panels if panel.metrics.get("subgroups")]
-    values = {"tables": tables, "rows_of": rows_of}
-    return [Block(template="subgroups.html", values=values)] if tables else []
+    return Block(template="comparisons.html", values=values)
 
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:
@@ -143,16 +131,6 @@ def published_blocks(table: PublishedTable) -> Iterator[Block]:
         if line:
             yield Block(text=line)
     yield Block(grid=Grid(f"{table.title}: published and obtained", table.header(), table.rows()))
-
-
-def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
-    """Write the paragraph of methods and its references."""
-    if panels:
-        runs = [panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))} for panel in panels]
-        text, references = cite(methods_text([panel.metrics for panel in panels], runs=runs, pairs=pairs))
-        yield Block(text=text, items=references)
-        if (grid := interval_grid([panel.metrics for panel in panels])).rows:
-            yield Block(grid=grid)
 
 
 def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external: bool) -> Block:
@@ -174,20 +152,16 @@ def form_block(panels: Sequence[Panel], settings: Mapping[str, str], *, external
 
 def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iterator[Block]:
     """Show what was set, the settings of several runs apart, and the versions that computed."""
-    if settings:
-        yield Block(grid=_pairs("Settings", settings))
-    seen: list[Any] = [dict(settings)]
+    shown: list[tuple[str, Mapping[str, str]]] = [("Settings", dict(settings))]
     for panel in panels:
         recorded = panel.run.get("settings") or {}
-        if recorded and recorded not in seen:
-            seen.append(recorded)
-            yield Block(grid=_pairs(f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded))
+        if recorded not in (values for _, values in shown):
+            shown.append((f"Settings of {panel.table.name}" if len(panels) > 1 else "Settings", recorded))
     for versions in {repr(used): used for panel in panels if (used := panel.run.get("versions"))}.values():
-        yield Block(grid=_pairs("Versions that computed", versions))
-
-
-def _pairs(caption: str, values: Mapping[str, str]) -> Grid:
-    return Grid(caption, ("name", "value"), list(values.items()), words=(1,))
+        shown.append(("Versions that computed", versions))
+    for caption, values in shown:
+        if values:
+            yield Block(grid=Grid(caption, ("name", "value"), list(values.items()), words=(1,)))
 
 
 def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
@@ -225,8 +199,8 @@ def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) ->
     for fold in dict.fromkeys(row["fold"] for row in parts):
         cells = [counts.get((fold, *column), {"images": 0, "groups": 0}) for column in columns]
         rows.append([f"fold {fold}", *(f"{c['images']:,}" + f" ({c['groups']:,})" * known for c in cells)])
-    of = f" ({plural(name_of(metrics, 'group'))})" * known
-    caption = f"{plural(name_of(metrics, 'image')).capitalize()}{of} of each class in training and test of each fold"
+    of = f" ({plural(metrics['names']['group'])})" * known
+    caption = f"{plural(metrics['names']['image']).capitalize()}{of} of each class in training and test of each fold"
     return Grid(caption, ["", *(f"{label}, {_PARTS[part]}" for label, part in columns)], rows)
 
 

@@ -56,14 +56,13 @@ def ours(options, preset):
 
 def one_fold(options):
     import lightgbm  # noqa: F401 - loading is no part of the time, as above
-    from bchisto.boost import PRESETS, BinnedRows, model_params
+    from bchisto.boost import PRESETS, fit_texts, model_params
 
     features, labels = prepare(options)
     preset = PRESETS[options.preset]
     started = time.perf_counter()
     every = [model_params(preset, classes=4, seed=seed, fold_position=options.fold) for seed in range(options.seeds)]
-    binned = BinnedRows(features, labels, params=every[0])
-    texts = [binned.fit_text(params=params, rounds=preset.rounds) for params in every]
+    texts = list(fit_texts(features, labels, params=every, rounds=preset.rounds))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{options.preset}, fold {options.fold}: peak {peak:,.0f} MB, of which the descriptors are "
