@@ -121,16 +121,6 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
             np.testing.assert_array_equal(one, np.array(two))
 
 
-def test_a_fold_of_a_cut_state_ends_equal(work, whole, tmp_path, caplog):
-    data = (whole[0] / "state.npz").read_bytes()
-    (tmp_path / "state.npz").write_bytes(data[: len(data) // 2])
-    again, seen = train(work, tmp_path)
-    assert len(seen) == 3
-    assert "; made again" in caplog.text
-    for one, two in zip(whole[1].get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
 @pytest.mark.parametrize("network", ["patch-resnet", "mobilenetv2"])
 def test_equal_weights_are_equal_bytes(network):
     """Keras counts its names up in a process: the second network of one has others."""

@@ -6,10 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
-from bchisto.core import InputError, MissingInputError, SettingsConflictError
+from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.evaluate import evaluate
-from bchisto.evaluate.report import write_evaluation
 from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
@@ -87,18 +85,6 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
     report = (run / "reproduce" / "breakhis-resnet" / "report.html").read_text()
     assert "normal: finetune network" in report
     assert "breakhis-resnet (the normal model)" in report
-
-
-def test_what_is_left_out_leaves_nothing(done):
-    run, _ = done
-    assert {path.name for path in run.iterdir() if path.name.endswith("x")} == {"40x", "100x"}
-
-
-def test_cnn_and_frozen_features_are_compared_on_the_same_folds(done, tmp_path):
-    run, _ = done
-    result = write_evaluation(evaluate([run / "40x"], out=tmp_path, bootstrap=50))
-    assert len(result["tables"]) == 3
-    assert len(result["comparisons"]) == 3  # every pair, image by image
 
 
 def test_published_and_obtained_stand_side_by_side(done):
@@ -206,32 +192,6 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
     assert again.pictures == result.pictures
 
 
-def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path):
-    run, _ = done
-    shutil.copytree(run, tmp_path / "run")
-    path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-resnet-normal" / "settings.json"
-    content = json.loads(path.read_text())
-    content["settings"]["learning_rate"] = 0.5
-    path.write_text(json.dumps(content))
-    with pytest.raises(SettingsConflictError, match="rate 0.5 -> 0.001"):
-        reproduce(
-            "breakhis-resnet",
-            breakhis,
-            out=tmp_path / "run",
-            scope=Scope(quick=True, variants=["best", "normal"]),
-            work=Work(jobs=1),
-        )
-
-
-def test_images_that_are_not_there(tmp_path):
-    with pytest.raises(MissingInputError, match="gone: no such folder or manifest"):
-        reproduce("breakhis-resnet", tmp_path / "gone", out=tmp_path / "run", scope=Scope(quick=True))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "x.txt").write_text("")
-    with pytest.raises(InputError, match="no BreakHis"):
-        reproduce("breakhis-resnet", tmp_path / "other", out=tmp_path / "run", scope=Scope(quick=True))
-
-
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="no image of 400x is present"):
         reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
@@ -243,17 +203,6 @@ def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="the only image of benign is of one patient"):
         reproduce("breakhis-resnet", few, out=tmp_path / "b", work=Work(jobs=1))
     assert not list((tmp_path / "b").rglob("models/*.npz"))
-
-
-def test_real_breakhis_images(shared, tmp_path, cli):
-    images = shared / "data" / "breakhis" / "BreaKHis_v1"
-    code, out, err = cli("reproduce", "breakhis-resnet", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1)
-    assert code == 0, err
-    assert "40x/finetune/2-grouped-breakhis-resnet-stride2-best: " in out
-    assert "400x/finetune/2-grouped-breakhis-resnet-stride2-best: " in out
-    assert "sum, vote and average beat exist. Here: " in out
-    assert "not printed" in out
-    assert f"wrote {tmp_path / '400x/explain/best/map/index.html'}" in err
 
 
 def test_real_idc_patches(shared, tmp_path, cli):

@@ -7,8 +7,7 @@ import miniatures
 import numpy as np
 import pytest
 import yaml
-from bchisto.apps.recipes import Scope, estimate_recipe, reproduce
-from bchisto.core import InputError
+from bchisto.apps.recipes import Scope, reproduce
 from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
 from bchisto.finetune import CnnBundle
@@ -203,20 +202,3 @@ def test_the_masses_system_on_the_ddsm(tmp_path):
     )  # fmt: skip
     assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
     assert result.protocols[0].metrics["n"] >= 2
-
-
-def test_the_masses_system_takes_two_layouts(inbreast, tmp_path):
-    with pytest.raises(InputError, match="ddsm-masses takes the layout ddsm or cbis-ddsm"):
-        reproduce("ddsm-masses", inbreast, out=tmp_path, scope=Scope(quick=True))
-
-
-def test_plans(inbreast, masses):
-    for name, images in (("inbreast-inception", inbreast), ("ddsm-masses", masses)):
-        (stage,) = estimate_recipe(name, images, scope=Scope(quick=True), work=Work(jobs=2))
-        assert stage.seconds > 0
-        assert stage.bytes > 0
-
-
-def test_full_scale_belongs_to_another_system(inbreast, tmp_path):
-    with pytest.raises(InputError, match="`full_scale`: inbreast-inception has no views at full scale"):
-        reproduce("inbreast-inception", inbreast, out=tmp_path, scope=Scope(full_scale=True))

@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from bchisto.apps.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
+from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -76,14 +76,6 @@ def done(tmp_path_factory, bach):
         work=Work(jobs=1),
     )
     return folder / "run", result
-
-
-def test_every_setting_of_the_published_recipe_has_a_source():
-    assert "rakhlin2018" in list_recipes()
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        for settings in recipe.sections.values():
-            assert all(setting.source for setting in settings.values())
 
 
 def test_the_recipe_is_what_the_commands_default_to():
@@ -354,15 +346,6 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
     assert all(message.endswith("models are trained already") for message in made)
 
 
-def test_a_run_is_repeated_from_its_own_run_json(done, tmp_path, cli):
-    run, _ = done
-    code, _, err = cli("reproduce", "--config", run / "run.json", "--out", tmp_path / "again", "--jobs", 1)
-    assert code == 0, err
-    for name in ("accuracy.csv", "two-class.csv", "confusion.csv"):
-        first, second = (folder / "reproduce" / "small" / name for folder in (run, tmp_path / "again"))
-        assert first.read_bytes() == second.read_bytes()
-
-
 def test_full_scale_adds_views(bach, tmp_path):
     result = reproduce(
         write(tmp_path, small()),
@@ -460,25 +443,6 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     folds = next(comparison for comparison in result.published if comparison.key == "fusion-by-fold")
     assert len(folds.figures) == 10
     assert all(figure.difference is not None for figure in folds.figures)
-
-
-def test_a_quick_run_by_folds_needs_published_lists(tmp_path, bach):
-    content = small(variants={"mine": {"source": "x", "boost": {"folds": ["5"]}}})
-    with pytest.raises(InputError, match="5: no published list of this name; choose one of rakhlin10"):
-        reproduce(write(tmp_path, content), bach, out=tmp_path / "run", scope=Scope(quick=True), work=Work(jobs=1))
-
-
-def test_quick_needs_two_folds(tmp_path):
-    few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
-    scope = Scope(quick=True, variants=["patient-disjoint"])
-    with pytest.raises(InputError, match="too few images of the list eva are present for `quick`"):
-        reproduce(write(tmp_path, small()), few, out=tmp_path / "run", scope=scope)
-
-
-def test_settings_are_printed_with_their_sources(cli):
-    code, out, _ = cli("reproduce", "rakhlin2018", "--settings")
-    assert code == 0
-    assert any("augmentations" in line and "50" in line and "sec. 2.3" in line for line in out.splitlines())
 
 
 def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
