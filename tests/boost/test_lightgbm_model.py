@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model, parse_params
-from bchisto.core import BundleError, InputError
+from bchisto.core import InputError
 
 
 @pytest.fixture
@@ -102,14 +102,6 @@ def test_probabilities_are_means_over_augmentations(data):
     np.testing.assert_allclose(whole.sum(axis=1), 1.0)
     single = [model.predict_proba(features[:, k : k + 1]) for k in range(3)]
     np.testing.assert_allclose(whole, np.mean(single, axis=0))
-
-
-def test_files_that_are_not_models(data):
-    model = pack_text(fit(*data))
-    with pytest.raises(BundleError, match="not a complete model of arrays"):
-        parse_model(model[: len(model) // 2])
-    with pytest.raises(BundleError, match="takes 10 features, this feature file has 4"):
-        parse_model(model).predict_proba(data[0][:, :, :4])
 
 
 def test_parameters_by_text():
@@ -235,15 +227,3 @@ def test_the_layout_changes_no_tree(data, preset):
         texts.append(fit_text(features, labels, params={**params, f"force_{layout}_wise": True}, rounds=6))
     first, second = (text.partition("\nparameters:")[0] for text in texts)
     assert first == second
-
-
-def test_the_fast_preset_learns(rng):
-    labels = np.arange(90) % 3
-    features = rng.normal(size=(90, 4, 200)).astype(np.float32)
-    features[:, :, ::5] += labels[:, None, None]  # redundant, as descriptors are
-    preset = PRESETS["quick"].with_params({"min_data_in_leaf": 3})
-    params = model_params(preset, classes=3, seed=0, fold_position=0)
-    model = parse_model(pack_text(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds)))
-    assert (model.predict_proba(features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
-    with pytest.raises(InputError, match="force_row_wise: is set by bchisto"):
-        PRESETS["quick"].with_params({"force_row_wise": True})

@@ -125,15 +125,6 @@ def test_descriptors_do_not_depend_on_orientation(rng):
         assert np.linalg.norm(plain.whole.astype(np.float32) - other.whole.astype(np.float32)) < 0.01
 
 
-@pytest.mark.parametrize("orientation", range(8))
-def test_points_turn_with_their_picture(orientation, rng):
-    image = rng.random((7, 11)).astype(np.float32)
-    points = np.array([[0, 0], [2, 9], [6, 3]], np.int32)
-    turned = inner._turn(points, image.shape, orientation)
-    there = inner._oriented(image, orientation)
-    assert [there[row, column] for row, column in turned] == [image[row, column] for row, column in points]
-
-
 def test_too_many_images_are_not_compared(pictures, rng, monkeypatch):
     monkeypatch.setattr(inner, "MOST_COMPARED", 1)
     records = pictures({"a.png": (tissue(rng, (60, 60)), {}), "b.png": (tissue(rng, (60, 60)), {})})

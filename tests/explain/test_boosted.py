@@ -24,8 +24,6 @@ from bchisto.predict import find_bundle, ready_model
 from onnx_files import write_onnx
 from PIL import Image
 
-SMALL = {"min_data_in_leaf": 2, "num_iterations": 4}
-
 
 def arrays_of(folder):
     return {path.stem: dict(np.load(path, allow_pickle=False)) for path in sorted((folder / "arrays").glob("*.npz"))}
@@ -263,18 +261,6 @@ def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue
         assert float(row["calibrated"]) == pytest.approx(calibrated)
         assert f"probability of malignant {raw:.3f} (calibrated {calibrated:.3f})" in page
     assert page.count("SEEN IN TRAINING: this image trained or validated models that draw its map") >= 2
-
-
-@pytest.mark.parametrize("out", ["", "a"])
-def test_images_and_pictures_are_not_mixed(boosted, tmp_path, cli, out):
-    images = tmp_path / "images"
-    for label in ("a", "b"):
-        (images / label).mkdir(parents=True)
-        Image.new("RGB", (64, 64)).save(images / label / "1.png")
-    before = sorted(images.rglob("*"))
-    code, _, err = cli("explain", boosted, "--images", images, "--out", images / out)
-    assert (code, "the images are there; name another folder" in err) == (2, True), err
-    assert sorted(images.rglob("*")) == before
 
 
 def test_a_map_on_another_side_than_the_call():

@@ -250,12 +250,3 @@ def test_an_image_that_failed_is_described_once_it_is_mended(images, seen, tiny_
     assert seen == ["benign/benign04.png"]
     assert not (run / "failures.csv").exists()
     same(run / STORE, fresh(images, tmp_path, tiny_settings))
-
-
-def test_a_list_of_images_grows_to_all(images, seen, tiny_settings, tmp_path):
-    listed = tmp_path / "only.csv"
-    listed.write_text("image_id\nbenign/benign01.png\nmalignant/malignant04.png\n")
-    featurize(ImageSelection(images, only=listed), out=tmp_path / "run", settings=tiny_settings, work=ONE)
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=ONE)
-    assert len(seen) == len(set(seen)) == 12
-    same(tmp_path / "run" / STORE, fresh(images, tmp_path, tiny_settings))

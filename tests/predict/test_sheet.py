@@ -92,11 +92,6 @@ def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
         assert f"{name} 'sha256-{digest}'" in html.unescape(policy)
 
 
-def test_the_table_is_the_one_without_a_sheet(made, model, images, tmp_path):
-    predict(model, images, out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
-    assert (tmp_path / "p.csv").read_bytes() == (made[0] / "p.csv").read_bytes()
-
-
 def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     old = altered(
         boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto", unsure=None, training=None
