@@ -183,19 +183,6 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_embeddings_are_not_written_over(trained, slides, tmp_path, cli):
-    copy = shutil.copytree(slides / "features_uni_v1", tmp_path / "new")
-    tile = sorted(copy.glob("*.h5"))[3]
-    before = tile.read_bytes()
-    code, _, err = cli("predict", trained, "--features", copy, "--out", tile, "--overwrite")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert "would overwrite" in err
-    code, _, err = cli("features", "export", copy, "--out", tile, "--overwrite")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert "would overwrite" in err
-    assert tile.read_bytes() == before
-
-
 def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
     for command in (
         ("predict", trained, "--images", tissue),
@@ -268,13 +255,6 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cl
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
     code, _, err = cli("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
     assert (code, "holds features of images; import" in err) == (2, True), err
-
-
-def test_facts_without_layers_train(tmp_path, cli):
-    about = {"features": np.eye(6, dtype=np.float32), "image_id": [f"i{n}" for n in range(6)], "label": list("01" * 3)}
-    np.savez(tmp_path / "x.npz", **about, bchisto=json.dumps({"layers": [], "classes": [0, 1], "pool": 3}))
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", tmp_path / "x.npz", *SMALL)
-    assert code == 0, err
 
 
 def test_slide_files_in_a_table(slides, tmp_path, cli):

@@ -1,8 +1,6 @@
 """`bchisto submit`: chains of jobs end as one process does, on this machine and on a real Slurm."""
 
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -293,31 +291,6 @@ def test_a_chain_on_slurm_of_which_one_task_is_lost_and_one_at_its_limit(slurm, 
     assert_equal(run, alone)
     assert "they are submitted again" in logs["1-featurize-merge.log"]
     assert logs["1-featurize-1.log"].count("interrupted; run the same command again to resume") == 1
-
-
-@pytest.mark.slow
-def test_jobs_on_slurm_that_fail_before_their_first_record_are_a_failed_run(slurm, cli, described, run_copy):
-    """Their options are changed after the check, as by an update of bchisto while they wait."""
-    run = run_copy(described)
-    code, _, err = cli("submit", "--tasks", 2, "--sbatch", "hold", "--", "boost", "--out", run, *BOOST)
-    assert code == 0, err
-    (path,) = run.glob("jobs/*/plan.json")
-    content = json.loads(path.read_text())
-    (stage,) = content["stages"]
-    stage["words"] += ["--param", "foo=bar"]
-    stage["options"].remove("--hold")
-    path.write_text(json.dumps(content))
-    try:
-        code, out, _ = cli("status", run)
-        assert (code, "boost: queued" in out) == (3, True), out
-        subprocess.run(["scontrol", "release", *stage["jobs"]], check=True)
-        wait(lambda: cli("status", run)[0] != 3, 200)
-        code, out, _ = cli("status", run)
-        assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
-        assert "\n  error: --param foo: LightGBM has no parameter of this name" in out
-        assert re.search(r"\nread: .*/logs/1-boost-[12]\.log\n", out), out
-    finally:
-        cli("submit", "--cancel", run)
 
 
 @pytest.mark.slow

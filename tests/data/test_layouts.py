@@ -12,7 +12,6 @@ from bchisto.data import (
     get_layout,
     list_layouts,
     read_dataset,
-    survey_dataset,
 )
 from bchisto.data.layout import LAYOUT_OPTIONS
 from bchisto.data.layouts.manifest import BESIDE
@@ -155,23 +154,6 @@ def test_a_broken_package_stops_only_those_who_use_it(tissue, tiles, offer, capl
     assert "cells" in list_layouts()
 
 
-def test_ours_can_be_replaced(tmp_path, offer):
-    image(tmp_path / "images" / "SOB_B_A_14-22549AB" / "100X" / BREAKHIS)
-    text = (
-        "from dataclasses import replace\n"
-        "from bchisto.data.layouts.breakhis import LAYOUT\n"
-        "layout = replace(LAYOUT, size=(40, 30))\n"
-    )
-    dataset = read_dataset(tmp_path / "images")
-    assert [finding.message for finding in survey_dataset(dataset).findings][
-        -1
-    ] == "40x30, published images are 700x460"
-    offer("breakhis", text)
-    assert read_dataset(tmp_path / "images") == dataset
-    assert survey_dataset(dataset).findings == dataset.findings
-    assert list_layouts() == [*DATASET_NAMES, "tiles"]
-
-
 def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
     image(tmp_path / "one.png")
     (tmp_path / "list.slides").write_text("one.png\n")
@@ -199,18 +181,3 @@ def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
     stretched = ImageRecord("deep.png", tmp_path / "deep.png", None, stretch=True)
     assert decode_record(plain).max() == 16
     assert decode_record(stretched).max() == 255
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("label_level", "types", "`label_level` types: did you mean type. Choose one of class, type"),
-        ("context", "wide", "`context` wide: choose one of tight, small, large"),
-        ("lesions", ["mass", "masses"], "`lesions` masses: did you mean mass. Choose one of mass, calcification"),
-    ],
-)
-def test_ways_of_reading_that_there_are_not(tmp_path, option, value, message):
-    """As Python calls it; the command line has choices."""
-    (tmp_path / "a").mkdir()
-    with pytest.raises(InputError, match=message):
-        read_dataset(tmp_path, **{option: value})

@@ -271,18 +271,3 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         assert str(found["arr_1"]) == here.weights_sha256
         expected = here.encode(crops)
         np.testing.assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.slow
-def test_memory_stays_flat_over_many_batches(crops):
-    """Thousands of passes through the compiled function leave nothing behind."""
-    import psutil
-
-    encoder = Encoder("convs", weights="random")
-    process = psutil.Process()
-    for _ in range(500):
-        encoder.encode(crops)
-    before = process.memory_info().rss
-    for _ in range(3000):
-        encoder.encode(crops)
-    assert process.memory_info().rss - before < 20e6

@@ -80,23 +80,7 @@ def test_the_log_is_that_of_the_state(work, whole, tmp_path):
 def cuts(data):
     """Truncated at every kind of place, emptied, zeroed as a whole and in parts, and altered."""
     size = len(data)
-    places = [
-        0,
-        1,
-        3,
-        4,
-        29,
-        30,
-        60,
-        200,
-        size // 3,
-        size // 2,
-        size - 5000,
-        size - 1000,
-        size - 22,
-        size - 21,
-        size - 1,
-    ]
+    places = [0, 1, 4, 60, size // 3, size - 5000, size - 22, size - 1]
     yield from ((f"cut at {place}", data[:place]) for place in places)
     yield "zeros", bytes(size)
     for place in (0, 128, size // 2, size - 300, size - 30):

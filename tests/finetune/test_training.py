@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -279,41 +276,6 @@ def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
     assert code == 0, err
     name = "finetune/3-speck/predictions.csv"
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
-    """A folder goes on with the threads that it was begun with, also where this machine has fewer cores."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        pytest.skip("needs two cores: with one there is nothing to choose")
-    pair = ",".join(map(str, cores[:2]))
-    environment = {name: value for name, value in os.environ.items() if name != "BCHISTO_THREADS"}
-
-    def tune(on, run):
-        command = ["taskset", "-c", on, sys.executable, "-m", "bchisto", "finetune", "--images", tissue, "--out", run]
-        options = ["--network", "speck", "--epochs", "1", "--batch-size", "4", "--folds", "80/20"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, env=environment)
-        assert done.returncode == 0, done.stderr
-        (folder,) = (run / "finetune").glob("80-20-speck")
-        return folder, done.stderr
-
-    def noted(folder):
-        return [one["threads"] for one in json.loads((folder / "settings.json").read_text())["made_with"]]
-
-    folder, said = tune(pair, tmp_path / "run")
-    assert "1 fold(s), 2 cores: each trains with 2 threads" in said
-    assert noted(folder) == ["2"]
-    whole = (folder / "predictions.csv").read_bytes()
-    (trained,) = (folder / "models").glob("fold*.npz")
-    trained.unlink()
-    again, said = tune(str(cores[0]), tmp_path / "run")
-    assert "each trains with 2 threads" in said
-    assert noted(again) == ["2"]
-    assert (again / "predictions.csv").read_bytes() == whole
-    alone, said = tune(str(cores[0]), tmp_path / "alone")
-    assert "threads" not in said
-    assert noted(alone) == ["1"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import Bundle
-from bchisto.core import InputError, OutputError
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
@@ -113,16 +112,6 @@ def test_training_leaves_a_rule(boosted):
     assert rule["sure"]["n"] + rule["unsure"]["n"] == 12
 
 
-def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
-    (tmp_path / "s.html").write_text("mine")
-    with pytest.raises(OutputError, match=r"s\.html: exists already; use `overwrite` or another `html`"):
-        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "s.html"))
-    with pytest.raises(InputError, match="is the table of `out`; give the report another name"):
-        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "p.csv"))
-    assert (tmp_path / "s.html").read_text() == "mine"
-    assert not (tmp_path / "p.csv").exists()
-
-
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     monkeypatch.setattr("bchisto.predict.sheet._MOST_ROWS", 4)
     monkeypatch.setattr("bchisto.predict.sheet._MOST_PICTURES", 2)
@@ -185,13 +174,3 @@ def test_in_a_browser(made, browser, tmp_path, width):
     assert set(said["unsure"]) == {name for name, *_, mark in known if mark}
     assert set(said["malignant"]) == {name for name, kind, *_ in known if kind == "malignant"}
     assert set(said["first"]) == names
-
-
-def test_on_the_command_line(model, images, tmp_path, cli):
-    code, out, err = cli(
-        "predict", model, "--images", images, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1,
-        "--skip-errors",
-    )  # fmt: skip
-    assert code == 1, err  # an image was left out
-    assert re.search(r"^uncertain: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
-    assert "Traceback" not in err

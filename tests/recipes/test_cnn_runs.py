@@ -112,25 +112,11 @@ def test_published_and_obtained_stand_side_by_side(done):
         100 * first["breakhis-resnet-stride2 (patch)"]["auc"]["value"]
     )
     assert float(levels["patient accuracy at 100x"]) >= 0
-    charted = {row["figure"]: row["obtained"] for row in rows(folder / "normal.csv")}
-    assert [name for name in charted if name.endswith("at 40x")] == [
-        "patch accuracy at 40x", "image accuracy at 40x", "image f1 at 40x"
-    ]  # fmt: skip
-    normal = json.loads((result.protocols[1].folder / "metrics.json").read_text())["tables"]
-    assert float(charted["patch accuracy at 40x"]) == pytest.approx(
-        100 * normal["breakhis-resnet (patch)"]["accuracy"]["value"]
-    )
     report = (folder / "report.html").read_text()
     assert "best at 40x" in report
-    for other in ("normal at 40x", "decaf at 40x", "normal at 100x"):
-        assert other in report
     assert "McNemar" in report
     assert "Conclusion: first stride 2 is the best. Here: not run" in report
     assert "sum and average are one rule for images" in report
-    assert "SVM" in report
-    assert report.count("Learning curves: ") >= 2  # of both networks
-    assert "Learning curves: " in (result.protocols[0].folder / "report.html").read_text()
-    assert "9,109 images" in report
     papers = {row["figure"]: row for row in rows(folder / "papers-patients.csv")}
     assert papers["traditional CNN 2"]["published"] == "not printed"
     patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]["value"]
@@ -150,10 +136,6 @@ def test_published_and_obtained_stand_side_by_side(done):
     confidence = np.mean([max(float(row["p_benign"]), float(row["p_malignant"])) for row in tested])
     assert float(sure["image confidence at 40x"]) == pytest.approx(100 * confidence)
     assert 50 <= float(sure["patch confidence at 100x"]) <= 100
-    by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]
-    if by_vote is not None:  # it is if nothing was called malignant
-        precision = {row["figure"]: row["obtained"] for row in rows(folder / "precision.csv")}
-        assert float(precision["vote at 40x"]) == pytest.approx(100 * by_vote["value"])
     assert "Not comparable (quick" in report
 
 

@@ -485,31 +485,6 @@ def varied(tmp_path_factory, bach):
     return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", scope=scope, **options)
 
 
-def test_a_row_of_a_table_may_be_of_another_variant(varied, bach, tmp_path):
-    folder, options, result = varied
-    assert [one.folder.name for one in result.protocols] == [
-        "rakhlin10-quick-lightgbm",
-        "rakhlin10-quick-lightgbm-other",
-    ]
-    first, second = (
-        {row["store"] for row in csv.DictReader((one.folder / "predictions-by-model.csv").read_text().splitlines())}
-        for one in result.protocols
-    )
-    assert (first, second) == ({"tiny-1.0-48"}, {"tiny-1.0-48", "tiny-1.0-40"})
-    with (folder / "run" / "reproduce" / "small" / "accuracy.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert [row["figure"] for row in rows] == ["tiny-1.0-40", "tiny-1.0-48", "vgg16-0.5-400", "Model fusion"]
-    expected = {row.name: 100 * row.mean for row in result.protocols[1].paper.rows}["tiny-1.0-40"]
-    assert float(rows[0]["obtained"]) == pytest.approx(expected)
-    assert rows[2]["obtained"] == ""
-    # where the published variant alone has run, the row stands there without a figure of ours; its fusion is the same
-    scope = Scope(quick=True, variants=["published"])
-    alone = reproduce(write(tmp_path, beside()), bach, out=folder / "run", scope=scope, **options)
-    figures = {one.name: one.obtained for one in alone.published[0].figures}
-    assert figures["tiny-1.0-40"] is None
-    assert figures["Model fusion"] == pytest.approx(float(rows[3]["obtained"]))
-
-
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):
     """Published code drew colours and crops for each encoder and size by itself."""
     from bchisto.featurize import open_store
