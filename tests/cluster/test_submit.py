@@ -13,25 +13,27 @@ from bchisto.apps.submit.plan import JobStage, Plan
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
-from job_chain import BOOST, FEATURES, assert_equal, chain
+from job_chain import BOOST, FEATURES, assert_equal, chain, stages
 
 LATER = ("boost", "--out", "RUN", "--folds", "3", "then")
 
 
-def test_two_processes_end_as_one_does(cli, tissue, alone, tmp_path):
-    run = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf"
-    words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run))
+def test_two_processes_end_as_one_does(cli, tissue, tmp_path):
+    """Of features and trees; networks are in test_stages."""
+    run, alone = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf", tmp_path / "alone"
+    for words in stages(chain(tissue, alone, network=False)):
+        assert cli(*words)[0] == 0
+    words = ("submit", "--scheduler", "local", "--tasks", "2", "--", *chain(tissue, run, network=False))
     code, out, err = cli(*words)
     assert code == 0, err
-    assert out.splitlines()[:4] == [
+    assert out.splitlines()[:3] == [
         "featurize: 2 tasks of 2 and a merge; 2 blocks",
         "boost: 2 tasks of 2 and a merge",
-        "finetune: 2 tasks of 2 and a merge; 2 folds",
         "evaluate: one job",
     ]
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
     assert {
-        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost", "3-finetune") for task in ("1", "2", "merge")
+        f"{stage}-{task}.log" for stage in ("1-featurize", "2-boost") for task in ("1", "2", "merge")
     } <= logs.keys()
     assert "shard 2/2 has 1 of 2 blocks" in logs["1-featurize-2.log"]
     assert_equal(run, alone)

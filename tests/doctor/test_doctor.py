@@ -188,6 +188,7 @@ def test_a_slurm_that_answers(slurm):
     assert only(named.check_slurm()).status == "ok"
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_that_is_not_there(dask, tmp_path):
     checks = run_checks({"Dask": lambda: named.check_dask("127.0.0.1:9", tmp_path)}, hide={}, write=in_python)
     assert (only(checks).status, "no Dask scheduler answers" in only(checks).finding) == ("failure", True)

@@ -197,6 +197,7 @@ print("ok")
 """
 
 
+@pytest.mark.slow
 def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
     """TensorFlow's list of cards is replaced; that its context is not started is real."""
     done = subprocess.run(

@@ -407,6 +407,7 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
     assert said["landmarks"] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_bare_check_names_the_quick_commands_and_the_time_of_each_preset(shared, cli, tmp_path):
     code, out, _ = cli("data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json")
     said = json.loads(out)

@@ -261,6 +261,7 @@ def test_more_than_can_wait(page, tissue):
     page.wait()
 
 
+@pytest.mark.slow
 def test_a_slow_client_keeps_nobody_waiting(start, run_folders, tissue):
     """Others get their answers meanwhile, and the slow one is told."""
     code = (
@@ -318,6 +319,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tmp_path):
     assert "holds other files" in err
 
 
+@pytest.mark.slow
 def test_a_restart(start, run_folders, tissue, tmp_path):
     """A page that was killed starts again at its port, with its token, and answers those who ask again."""
     content, token = next(tissue.rglob("*.png")).read_bytes(), tmp_path / "token"
