@@ -132,28 +132,6 @@ def offer(tmp_path, monkeypatch):
     return install
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("import a_module_that_is_not_there", "layout cells: its entry point cannot be loaded"),
-        (
-            "from bchisto.data import LayoutSpec\n"
-            "def layout(): return LayoutSpec(name='cells', read=print, options={'zoom'})",
-            "layout cells: zoom is not an option of a layout",
-        ),
-    ],
-    ids=["import", "option"],
-)
-def test_a_broken_package_stops_only_those_who_use_it(tissue, tiles, offer, caplog, text, message):
-    offer("cells", text)
-    with pytest.raises(InputError, match=message):
-        read_dataset(tissue, dataset="cells")
-    assert read_dataset(tissue).name == "folder"
-    assert read_dataset(tiles).name == "tiles"
-    assert sum(message in line.getMessage() for line in caplog.records) == 1  # said once, not at every look
-    assert "cells" in list_layouts()
-
-
 def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
     image(tmp_path / "one.png")
     (tmp_path / "list.slides").write_text("one.png\n")

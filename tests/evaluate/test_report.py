@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from bchisto.core import Message, Names
-from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, aggregate, measure
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.sections import cohort_blocks, flow_blocks
@@ -131,24 +131,6 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     for said in ("both train and test in a fold, so these", "train and validate in a fold, so training",
                  "in test sets; these results", "groups are in both training and test sets"):  # fmt: skip
         assert said in text
-
-
-def test_units_are_called_what_they_are(page, rng):
-    text = text_of(page)
-    assert " of 40 patches right" in text
-    assert "over 12 slides as units" in text  # 10 of four patches less the last, whose two are known, and two of none
-    assert "2 patches name no slide" in text
-    assert "images per" not in text
-    patches = table_of(rng, patches=True, group_is="patient", groups=False)
-    assert re.fullmatch(
-        r"t: \d+ of 40 patches right: [\d.]+ % \(95 % CI [\d.]+ to [\d.]+\)",
-        headline("t", measure(patches, bootstrap=50))[0],
-    )
-    grouped = replace(
-        table_of(rng, n=8), labels=np.array([0] * 4 + [1] * 4), groups=("p",) * 4 + ("q",) * 4, folds=(1,) * 8
-    )
-    patients = aggregate(replace(grouped, group_is="patient"), level="group")
-    assert " of 2 patients right: " in headline("t", measure(patients, bootstrap=0))[0]
 
 
 def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):

@@ -174,27 +174,8 @@ def test_other_files(tmp_path):
         export_features(tmp_path / "e.npz", tmp_path / "e.csv")
 
 
-def linked(file):
-    name = file.filename.replace("bad", "other")
-    with h5py.File(name, "w") as other:
-        other["features"] = VALUES
-    return name
-
-
 STRANGE = {
     "soft link": (lambda f: f.__setitem__("features", h5py.SoftLink("/coords")), "features is a link"),
-    "external link": (
-        lambda f: f.__setitem__("features", h5py.ExternalLink(linked(f), "features")),
-        "features is a link",
-    ),
-    "virtual": (
-        lambda f: f.create_virtual_dataset("features", virtual(linked(f))),
-        "the values of features are in other files",
-    ),
-    "external values": (
-        lambda f: f.create_dataset("features", (3, 4), "f4", external=[(linked(f), 0, 48)]),
-        "are in other files",
-    ),
     "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "has no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
     "rows without end": (
@@ -205,12 +186,6 @@ STRANGE = {
     "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "has no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is not a dataset"),
 }
-
-
-def virtual(name):
-    layout = h5py.VirtualLayout((3, 4), "f4")
-    layout[:] = h5py.VirtualSource(name, "features", (3, 4))
-    return layout
 
 
 @pytest.mark.parametrize("name", STRANGE)

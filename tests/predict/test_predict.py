@@ -114,20 +114,6 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
             predict(model, [tissue], out=table, work=Work(jobs=1))
 
 
-def test_an_interrupted_overwrite_is_resumed_without_it(model, tissue, tmp_path):
-    """As its last line says: the table is the old one until the new one is whole."""
-    table = tmp_path / "p.csv"
-    predict(model, [tissue], out=table, work=Work(jobs=1))
-    whole = table.read_bytes()
-    table.write_text("old")
-    predict(model, [tissue], out=table, work=Work(jobs=1, overwrite=True))
-    assert table.read_bytes() == whole
-    unfinish(table)
-    table.write_text("old")
-    predict(model, [tissue], out=table, work=Work(jobs=1))
-    assert table.read_bytes() == whole
-
-
 def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
 
     tiny_weights(tmp_path / "other.weights.h5", seed=1)
