@@ -149,15 +149,6 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     assert (code, "embeddings of whole images, and t é of" in err) == (2, True), err
 
 
-def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, cli):
-    for bundle, store in ((boosted, "tiny-1.0-64.h5"), (trained.parents[1], "features_uni_v1.h5")):
-        code, _, err = cli("features", "export", bundle / "features", "--out", tmp_path / "e.npz")
-        assert code == 2
-        assert (
-            f"{store}: a feature file of bchisto, not the embeddings of one slide; give the file, not its folder" in err
-        )
-
-
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")
