@@ -405,14 +405,9 @@ def page(running_page):
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory, tissue):
     """The run of one process, to which jobs of a cluster are compared."""
-    from job_chain import chain
+    from job_chain import chain, stages
 
     run = tmp_path_factory.mktemp("alone") / "run"
-    words = [str(word) for word in chain(tissue, run)]
-    while words:
-        end = words.index("then") if "then" in words else len(words)
-        jobs = [] if words[0] == "evaluate" else ["--jobs", "1"]
-        command = [sys.executable, "-m", "bchisto", *words[:end], *jobs]
-        subprocess.run(command, check=True, capture_output=True)
-        words = words[end + 1 :]
+    for words in stages(chain(tissue, run)):
+        subprocess.run([sys.executable, "-m", "bchisto", *words], check=True, capture_output=True)
     return run

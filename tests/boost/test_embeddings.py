@@ -149,15 +149,6 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     assert (code, "embeddings of whole images, and t é of" in err) == (2, True), err
 
 
-def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, cli):
-    for bundle, store in ((boosted, "tiny-1.0-64.h5"), (trained.parents[1], "features_uni_v1.h5")):
-        code, _, err = cli("features", "export", bundle / "features", "--out", tmp_path / "e.npz")
-        assert code == 2
-        assert (
-            f"{store}: a feature file of bchisto, not the embeddings of one slide; give the file, not its folder" in err
-        )
-
-
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")
@@ -181,27 +172,6 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     assert code == 0, err
     first, second = (next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again"))
     assert first.read_bytes() == second.read_bytes()
-
-
-def test_embeddings_are_not_written_over(trained, slides, tmp_path, cli):
-    copy = shutil.copytree(slides / "features_uni_v1", tmp_path / "new")
-    tile = sorted(copy.glob("*.h5"))[3]
-    before = tile.read_bytes()
-    code, _, err = cli("predict", trained, "--features", copy, "--out", tile, "--overwrite")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert "would overwrite" in err
-    code, _, err = cli("features", "export", copy, "--out", tile, "--overwrite")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert "would overwrite" in err
-    assert tile.read_bytes() == before
-
-
-def test_names_in_embeddings_move_no_cursor(tmp_path, cli):
-    np.savez(tmp_path / "e.npz", features=np.eye(2, dtype=np.float32), image_id=["a", "b"], label=["x\x1b[2J", "y"])
-    code, out, _ = cli("features", "show", tmp_path / "e.npz")
-    assert code == 0
-    assert "label x\\x1b[2J: 1 image" in out
-    assert "\x1b" not in out
 
 
 def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
@@ -278,38 +248,6 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cl
     assert (code, "holds features of images; import" in err) == (2, True), err
 
 
-@pytest.mark.parametrize(
-    ("facts", "message"),
-    [
-        ({"classes": ["a", "a", "b"]}, "its classes name one twice: ['a', 'a', 'b']"),
-        ({"classes": ["1", 1, "b"]}, "its classes name one twice: ['1', 1, 'b']"),
-        ({"layers": [1, 2]}, "its attribute layers is not understood: [1, 2]"),
-        ({"encoder": "x" * 5000}, "its attribute encoder is not understood: xxxx"),
-        ({"encoder": "a\0b"}, "its attribute encoder is not understood"),
-        ({"dataset": "\ud800"}, "its attribute dataset is not understood"),
-        ({"pool": float("nan")}, "its attribute pool is not understood: nan"),
-        ({"scale": 10**400}, "its attribute scale is not understood: 1000"),
-        ({"pool": True}, "its attribute pool is not understood: True"),
-    ],
-)
-def test_facts_that_no_store_could_keep_are_refused_first(tmp_path, cli, facts, message):
-    """Before, a store was written that the same command then refused, or an unexpected error came."""
-    file = tmp_path / "facts é.npz"
-    about = {"features": np.eye(6, dtype=np.float32), "image_id": [f"i{n}" for n in range(6)], "label": list("ab" * 3)}
-    np.savez(file, **about, bchisto=json.dumps(facts))
-    for command in (["boost", "--out", tmp_path / "run", "--features", file], ["features", "show", file]):
-        code, _, err = cli(*command)
-        assert (code, message in err) == (2, True), err
-    assert not list(tmp_path.rglob("*.h5"))
-
-
-def test_facts_without_layers_train(tmp_path, cli):
-    about = {"features": np.eye(6, dtype=np.float32), "image_id": [f"i{n}" for n in range(6)], "label": list("01" * 3)}
-    np.savez(tmp_path / "x.npz", **about, bchisto=json.dumps({"layers": [], "classes": [0, 1], "pool": 3}))
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", tmp_path / "x.npz", *SMALL)
-    assert code == 0, err
-
-
 def test_slide_files_in_a_table(slides, tmp_path, cli):
     """A table that names slides with the ending of their files fits embeddings without it."""
     table = tmp_path / "slides.csv"
@@ -358,18 +296,3 @@ def test_arrays_in_python(slides, trained, boosted, tmp_path, cli):
         assert message in str(error.value)
     with pytest.raises(InputError, match="does not record which layers made it"):
         Predictor(boosted).predict(features=np.ones((1, 16)), encoder="tiny")
-
-
-def test_show_says_the_licence(tmp_path, cli):
-    """And where the weights come from; a card that nobody understands is shown as it is."""
-    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
-    for text, shown in (
-        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
-                            "source of the weights: hf/é at 3"]),
-        ("{}", ["licence of the weights: licence not known"]),
-        ("[1", ["card: [1"]),
-    ):  # fmt: skip
-        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
-        code, out, err = cli("features", "show", tmp_path / "e.npz")
-        assert code == 0, err
-        assert out.splitlines()[1:] == shown

@@ -6,11 +6,9 @@ import re
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
+from bchisto.boost import HEADS, Bundle, HeadSpec, get_head
 from bchisto.core import BundleError, InputError
-from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
-from offers import offer
 from packs import packs_in
 
 BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
@@ -31,17 +29,6 @@ def nearest(tmp_path_factory, described):
     return run, done.stdout
 
 
-def test_it_is_known_beside_ours():
-    assert tuple(list_heads()[: len(HEADS)]) == HEADS
-    assert "nearest" in list_heads()
-    assert HEADS == ("lightgbm", "logistic", "svm", "knn", "prototype", "lda")
-    assert get_head("nearest").suffix == ".json"
-    with pytest.raises(
-        InputError, match="`heads` forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, .*nearest"
-    ):
-        get_head("forest")
-
-
 def test_it_is_trained_from_the_command_line(nearest):
     run, said = nearest
     folder = run / "boost" / "3-nearest"
@@ -58,16 +45,6 @@ def test_it_is_trained_from_the_command_line(nearest):
     report = (folder / "report.html").read_text()
     assert "features of a seed" in report
     assert "LightGBM parameters" not in report
-
-
-def test_it_is_resumed_and_held_to_its_settings(nearest, run_copy, caplog, monkeypatch):
-    copy = run_copy(nearest[0])
-    caplog.set_level("INFO", "bchisto")
-    train(out=copy, folds=["3"], settings=BoostSettings(heads=["nearest"], seeds=2), work=Work(jobs=1))
-    assert "6 of 6 models are trained already" in caplog.text
-    monkeypatch.setattr("bchisto_nearest._SHARE", 4)
-    with pytest.raises(InputError, match="share"):
-        train(out=copy, folds=["3"], settings=BoostSettings(heads=["nearest"], seeds=2), work=Work(jobs=1))
 
 
 def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
@@ -93,25 +70,6 @@ def test_a_bundle_of_a_head_that_is_not_installed_says_so(nearest, tmp_path):
     path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
     with pytest.raises(BundleError, match="the classifier 'forest', which this version does not know; .*install the"):
         Bundle.load(path)
-
-
-def test_a_model_of_another_heads_suffix_is_refused(nearest, tmp_path):
-    def other(members):
-        manifest = json.loads(members["manifest.json"])
-        return {**members, "manifest.json": json.dumps({**manifest, "head": "lightgbm"}).encode()}
-
-    path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
-    with pytest.raises(
-        BundleError, match=r"fold1\.json is not a model of the classifier lightgbm; the model file is corrupt"
-    ):
-        Bundle.load(path)
-
-
-def test_an_unknown_head_is_wrong_usage(cli, described):
-    code, _, err = cli("boost", "--out", described, "--head", "forest")
-    assert code == 2
-    assert "--head forest: choose one of lightgbm, logistic, svm, knn, prototype, lda, " in err
-    assert "nearest" in err
 
 
 def test_what_decides_the_content_of_ours():
@@ -144,11 +102,3 @@ def test_names_and_suffixes_that_no_bundle_could_hold(change, message):
     fields = {"name": "nearest", "suffix": ".json", "fit": None, "parse": None, **change}
     with pytest.raises(InputError, match=re.escape(message)):
         HeadSpec(**fields)
-
-
-def test_ours_keep_their_names(tmp_path, monkeypatch):
-    code = "from bchisto.boost import HeadSpec\nhead = HeadSpec(name='svm', suffix='.x', fit=None, parse=None)\n"
-    offer(tmp_path, "heads", "svm_of_others", code, svm="svm_of_others:head")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert get_head("svm").suffix == ".npz"
-    assert len(list_heads()) == len(set(list_heads()))

@@ -7,13 +7,10 @@ import pytest
 from bchisto.boost import BoostSettings, Bundle, TrainingPart, train
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
-from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import fit_svm
-from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.boost.linear_head import fit_logistic
-from bchisto.core import BundleError, InputError
+from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.core.models import pack_arrays, unpack_arrays
 from bchisto.evaluate import apply_temperature
 from bchisto.featurize import open_store
 from packs import packs_in
@@ -129,38 +126,6 @@ def test_constant_features_do_not_divide_by_zero(rng):
         assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
 
 
-def test_arrays_are_checked(rng):
-    whole = {"mean": np.zeros(4), "scale": np.ones(4), "coefficients": np.zeros((3, 4)), "intercepts": np.zeros(3),
-             "strength": np.array(1.0)}  # fmt: skip
-    assert set(unpack_arrays(pack_arrays(whole), LINEAR_SHAPES)) == set(whole)
-    assert pack_arrays(whole) == pack_arrays(dict(whole))
-    for change, message in [
-        ({"scale": np.ones(5)}, r"the array scale of a model has the shape \(5,\)"),
-        ({"mean": np.zeros((4, 1))}, r"the array mean of a model has the shape \(4, 1\)"),
-        ({"mean": np.array(["a"] * 4)}, "the array mean of a model holds values that are not finite numbers"),
-        ({"mean": np.full(4, np.nan)}, "not finite numbers"),
-        ({"more": np.zeros(1)}, "a model holds the arrays coefficients, intercepts, mean, more"),
-    ]:
-        with pytest.raises(BundleError, match=message):
-            unpack_arrays(pack_arrays({**whole, **change}), LINEAR_SHAPES)
-    for data in (b"", b"tree", pack_arrays(whole)[:-40]):
-        with pytest.raises(BundleError, match="not a complete model of arrays"):
-            unpack_arrays(data, LINEAR_SHAPES)
-    with pytest.raises(BundleError, match="a model holds the arrays"):
-        parse_head("svm", pack_arrays(whole))
-    assert set(SVM_SHAPES) > {"vectors", "pairs"}
-
-
-def test_a_model_of_other_features_says_so(rng):
-    features, labels = blobs(rng)
-    for head in ("lightgbm", "logistic", "svm"):
-        model = parse_head(head, fit(head, features, labels))
-        with pytest.raises(BundleError, match="the model takes 12 features, this feature file has 5"):
-            model.predict_proba(np.zeros((1, 1, 5), np.float32))
-    with pytest.raises(BundleError, match="the classifier 'forest', which this version does not know"):
-        parse_head("forest", b"")
-
-
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 
 
@@ -233,16 +198,6 @@ def test_settings_of_a_head_are_compared(every_head, run_copy):
             settings=BoostSettings(heads=["lightgbm"], seeds=2, params={**PARAMS, "num_leaves": 7}),
             work=Work(jobs=1),
         )
-
-
-def test_predict_takes_any_head(every_head, tmp_path, tissue, cli):
-    run, _ = every_head
-    for head in ("logistic", "svm"):
-        table = tmp_path / f"{head}.csv"
-        model = run / "boost" / f"3-{head}" / "model.bchisto"
-        code, _, err = cli("predict", model, "--images", tissue, "--out", table, "--jobs", 1, "--calibrated")
-        assert code == 0, err
-        assert len(table.read_text().splitlines()) == 13
 
 
 def test_few_images_keep_classes_and_groups():

@@ -1,9 +1,5 @@
 """Sets too small for LightGBM's leaves: it is said that nothing was learnt, and what helps does help."""
 
-import csv
-import json
-import shutil
-import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -47,72 +43,6 @@ def test_what_is_suggested_follows_from_the_data():
     assert models_without_split(units[1:], [learnt], augmentations={"s": 3}) == {}
     constant = models_without_split([unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3})
     assert "leaves need 1 rows only" in learning_banner(constant)
-
-
-SENTENCE = "NOTHING LEARNT: 3 of 3 models give all images the same probabilities"
-
-
-def check_the_bundle(bundle, images, cli):
-    """Table, terminal, sheet, Python, explanations and their regions; also of a bundle whose notes were taken away."""
-    from bchisto.predict import Predictor
-
-    bare = bundle.with_name("bare.bchisto")
-    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(bare, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "manifest.json":
-                content = json.dumps(json.loads(content) | {"banners": []}).encode()
-            new.writestr(name, content)
-    for model in (bundle, bare):
-        out = model.with_suffix("")
-        code, said, err = cli("predict", model, "--images", images, "--out", out / "p.csv", "--html", out / "p.html")
-        assert code == 0, err
-        assert SENTENCE in said
-        assert "min_data_in_leaf" not in said  # no advice that a trained model cannot follow
-        assert SENTENCE in (out / "p.html").read_text(encoding="utf-8")
-        with (out / "p.csv").open(encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-        assert len(rows) == 12
-        assert {row["note"] for row in rows} == {SENTENCE.replace("NOTHING LEARNT", "nothing learnt")}
-        found = Predictor(model).predict(sorted(images.rglob("*.png"))[:2])
-        assert SENTENCE in found.banners
-        code, said, err = cli("explain", model, "--images", images, "--out", out / "why", "--method", "map")
-        assert code == 0, err
-        assert SENTENCE in said
-        assert SENTENCE in (out / "why" / "map" / "index.html").read_text(encoding="utf-8")
-        for file in (out / "why" / "map" / "regions").iterdir():
-            assert json.loads(file.read_text())["features"] == []
-        code, said, err = cli("evaluate", out / "p.csv", "--out", out / "e", "--bootstrap", 0)
-        assert code == 0, err
-        assert "p: NOTHING LEARNT: the models give all images the same probabilities" in err
-
-
-@pytest.mark.slow
-def test_a_small_set_says_that_nothing_was_learnt(boosted_maps, tissue, tmp_path, cli):
-    """Twelve images of two augmentations, of which eight train: 16 rows."""
-    run = tmp_path / "run"
-    shutil.copytree(boosted_maps / "features", run / "features")
-    options = ("boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=5", "--jobs", 1)
-    code, out, err = cli(*options)
-    assert code == 0, err
-    banner = (
-        "NOTHING LEARNT: 3 of 3 LightGBM models give all images the same probabilities, since their trees have no "
-        "split. A leaf needs 20 rows (min_data_in_leaf), and as few as 16 train (images x augmentations); lower "
-        "min_data_in_leaf to 2, or extract features with more augmentations."
-    )
-    assert banner in " ".join(out.split())
-    folder = run / "boost" / "3-lightgbm"
-    content = json.loads((folder / "metrics.json").read_text())["run"]
-    assert banner in content["banners"]
-    assert content["learning"]["without_split"] == 3
-    assert "NOTHING LEARNT" in (folder / "report.html").read_text()
-    check_the_bundle(folder / "model.bchisto", tissue, cli)
-    code, out, err = cli(*options, "--param", "min_data_in_leaf=2", "--overwrite")
-    assert code == 0, err
-    assert "NOTHING LEARNT" not in out
-    content = json.loads((folder / "metrics.json").read_text())
-    assert "learning" not in content["run"]
-    assert content["tables"]["fusion"]["accuracy"]["value"] > 0.7
 
 
 def test_tables_of_constant_folds():

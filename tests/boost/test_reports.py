@@ -143,27 +143,3 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     monkeypatch.setattr(report, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0
     assert (folder / "report.html").is_file()
-
-
-def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
-    """Few malignant images, all but one of one patient: where that patient is tested, almost none trains."""
-    labels = ["benign"] * 8 + ["malignant"] * 4
-    groups = [f"b{place}" for place in range(8)] + ["m0", "m0", "m0", "m1"]
-    run = relabelled(described, tmp_path, labels=labels, classes=("benign", "malignant"), groups=groups)
-    options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
-    code, out, err = cli("boost", "--out", run, *options)
-    assert code == 0, err
-    folder = run / "boost" / "2-grouped-lightgbm"
-    tables, _ = metrics_of(folder)
-    notes = tables["fusion"]["fold_notes"]
-    assert any("3 images of malignant" in note for note in notes)
-    fold = next(int(note.split()[1]) for note in notes if "1 image of malignant" in note)
-    warning = f"Fold {fold} trained on "
-    assert warning in out
-    assert "1 image of malignant" in out
-    for page in (folder / "report.html", run / "report.html"):
-        text = page.read_text()
-        assert warning in text
-        assert "1 image of malignant" in text
-    result = write_evaluation(evaluate([run], out=tmp_path / "e", bootstrap=0))
-    assert result["tables"][folder.name]["fold_notes"] == notes

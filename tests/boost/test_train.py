@@ -5,7 +5,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.core.jobs import Shard, Work
 from bchisto.data import FoldChoice
@@ -210,22 +210,6 @@ def test_grouped_folds_and_leaks(described, run_copy):
     assert leaking.folder.name == "3-lightgbm"
     assert "image-level folds on grouped data" in leaking.banners[-1]
     assert "image-level folds on grouped data" in (leaking.folder / "report.html").read_text()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (lambda: {"settings": BoostSettings(seeds=0)}, "`seeds` 0: give at least 1"),
-        (lambda: {"settings": BoostSettings(preset="slow")}, "`preset` slow: choose one of published"),
-        (lambda: {"settings": BoostSettings(heads=["forest"])}, "`heads` forest: choose one of lightgbm"),
-        (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
-        (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is not among the classes benign"),
-        (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
-    ],
-)
-def test_what_does_not_fit(described, run_copy, changes, message):
-    with pytest.raises(InputError, match=message):
-        train(out=run_copy(described), **{"folds": ["3"], **changes()})
 
 
 def test_no_run_and_no_stores(tmp_path):

@@ -9,7 +9,7 @@ import time
 from functools import partial
 
 import pytest
-from bchisto.apps.submit.plan import JobStage, progress, read_plan
+from bchisto.apps.submit.plan import JobStage, progress
 from bchisto.core.jobs import this_process
 
 BLOCKS = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 40, "--crops", 3)
@@ -272,16 +272,6 @@ def test_shards_until_they_are_merged(status, cli, described, tmp_path):
     assert (code, state, stage["done"], stage["units"]) == (1, "interrupted", 7, 9)
 
 
-def test_a_shard_that_was_refused_failed(status, cli, described, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(described, run)
-    assert cli("boost", "--out", run, "--folds", 90, "--shard", "2/2")[0] == 2
-    code, state, stage, lines = status(run, "boost")
-    assert (code, state) == (1, "failed")
-    assert [shard["state"] for shard in stage["shards"]] == ["not started", "failed"]
-    assert "  shard 2 of 2: failed (" in lines
-
-
 def test_jobs_that_ended_without_a_result_are_not_under_way(status, copied, tmp_path, monkeypatch):
     """Otherwise ``status --watch`` would never end."""
     run, squeue = copied(), tmp_path / "bin" / "squeue"
@@ -294,17 +284,6 @@ def test_jobs_that_ended_without_a_result_are_not_under_way(status, copied, tmp_
     squeue.write_text("#!/bin/sh\n")
     code, state, stage, lines = status(run, "evaluate")
     assert (code, state, stage["state"]) == (1, "interrupted", "interrupted"), lines
-
-
-def test_an_evaluation_is_found_in_a_run_that_was_moved(status, copied, tmp_path, monkeypatch):
-    run, moved = copied(), tmp_path / "moved"
-    failed_evaluation(run, copied)
-    plan = read_plan(run / "jobs" / "1")
-    assert plan.stages[1].run == str(run / "evaluation")
-    plan.write()
-    run.rename(moved)
-    code, state, stage, lines = status(moved, "evaluate")
-    assert (code, state, stage["state"]) == (1, "failed", "failed"), lines
 
 
 def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
@@ -322,17 +301,3 @@ def test_each_saved_epoch_of_a_network_is_progress(tmp_path):
     later = [progress(shards, task) for task in ("1", "2", "merge")] + [progress(one_job)]
     assert [now - then for now, then in zip(later, first, strict=True)] == [0, 2, 2, 2]
     assert [now > then for now, then in zip(first, before, strict=True)] == [False, True, True, True]
-
-
-def test_4000_parts_take_less_than_two_seconds(cli, copied):
-    run = copied()
-    (folder,) = run.glob("features/*.parts")
-    names = [f"{number:064x}.h5" for number in range(4000)]
-    for name in names:
-        (folder / name).touch()
-    groups = [[name] for name in names] + [["missing.h5"]]
-    (folder / "units.json").write_text(json.dumps({"schema_version": 1, "unit": "blocks", "groups": groups}))
-    begun = time.monotonic()
-    code, out, _ = cli("status", run)
-    assert time.monotonic() - begun < 2
-    assert (code, "blocks done: 4000 of 4001; " in out) == (1, True)

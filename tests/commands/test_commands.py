@@ -176,33 +176,6 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; use a smaller --view" in line
 
 
-@pytest.mark.slow
-def test_wrong_weights_and_no_network(cli, images, tmp_path, shared, monkeypatch):
-    weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
-    options = ["--view", "1.0:64", "--augmentations", 1, "--crops", 1, "--jobs", 1]
-    code, _, err = cli(
-        "featurize",
-        "--images",
-        images,
-        "--out",
-        tmp_path / "a",
-        "--encoder",
-        "mobilenet",
-        "--weights",
-        weights,
-        *options,
-    )
-    assert code == 2
-    assert "these are not the weights of mobilenet" in err
-    monkeypatch.setattr("keras.src.applications.vgg16.WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/vgg16_notop.h5")
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
-    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "a", "--encoder", "vgg16", *options)
-    assert (code, out) == (2, "")
-    assert "error: the ImageNet weights of vgg16 cannot be fetched: no network" in err
-    assert "Put vgg16_notop.h5 from http://127.0.0.1:9/vgg16_notop.h5 into" in err
-    assert "--weights vgg16=PATH" in err
-
-
 def test_an_output_folder_that_cannot_be_written(cli, images, tmp_path, tiny_options):
     (tmp_path / "run").write_text("a file")
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
@@ -263,12 +236,6 @@ def test_data_make_list_check_folds(cli, tmp_path):
     assert "write WIDTHxHEIGHT" in err
 
 
-def test_check_of_a_sound_folder_exits_with_0(cli, tissue):
-    code, out, _ = cli("data", "check", "--images", tissue, "--decode")
-    assert code == 0
-    assert "folder: 12 images, 0 findings" in out.splitlines()
-
-
 def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
     code, _, err = cli("stain", images, "--out", tmp_path / "out", "--hematoxylin", 1.2)
     assert code == 0
@@ -294,12 +261,6 @@ def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
         code, _, err = cli("stain", *arguments, "--out", tmp_path / "out4")
         assert code == 2, err
         assert message in err
-
-
-def test_stain_none_is_the_identity(cli, images, tmp_path):
-    cli("stain", images, "--out", tmp_path / "out", "--stain", "none")
-    for path in images.rglob("*.png"):
-        np.testing.assert_array_equal(np.array(Image.open(path)), np.array(Image.open(tmp_path / "out" / path.name)))
 
 
 def test_runs_list_show_diff(cli, boosted, described):

@@ -3,11 +3,8 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
-from bchisto.core import BchistoError
 from bchisto.core.runs import record_run
-from bchisto.predict import Predictor
 
 
 @pytest.fixture
@@ -65,13 +62,6 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
     code, out, err = cli("explain", model, one, "--out", tmp_path / "why", *options[:2])
     assert code == 0, err
     assert out.splitlines()[-1] == "1 image of the method map"
-
-
-def test_an_array_is_named_by_its_place(boosted):
-    (model,) = boosted.glob("boost/*/model.bchisto")
-    predictor = Predictor(model, weights="random")
-    with pytest.raises(BchistoError, match=r"^`images` 1: 30x30 at scale 1\.0 is smaller than the crop of 64"):
-        predictor.predict([np.zeros((96, 96, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)])
 
 
 def test_windows_is_refused_in_one_line(cli, monkeypatch):

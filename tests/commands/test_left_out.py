@@ -55,30 +55,6 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
 
 
-@pytest.mark.slow
-def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
-    images = tmp_path / "images"
-    shutil.copytree(tissue, images)
-    for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
-        (images / name).write_text("x")
-    (images / "normal").mkdir()
-    noted = "a.txt, b.txt, c.txt and 1 more: not a picture, left out"
-    warned = (
-        "warning: normal/: no TIFF, PNG, JPEG, BMP, WebP or DICOM image is in this folder, so it is not used as a class"
-    )
-    network = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
-    for command in (
-        ("data", "list", "--images", images),
-        ("data", "folds", "--images", images, "--folds", 2, "--out", tmp_path / "folds.csv"),
-        ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
-        ("finetune", "--images", images, "--out", tmp_path / "run", "--folds", "none", "--no-validation", *network),
-    ):
-        code, _, err = cli(*command)
-        assert code == 0, err
-        assert noted in err, command
-        assert warned in err, command
-
-
 def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, tiny_options):
     images = tmp_path / "images"
     shutil.copytree(tissue, images)

@@ -110,17 +110,6 @@ def test_a_workbook_with_a_row_of_millions(row, tmp_path):
     refused("than a table of images has", "data", "list", "--dataset", "csv", "--images", path)
 
 
-def test_a_workbook_of_many_rows_is_read(tmp_path):
-    rows = [f'<c t="inlineStr"><is><t>{number}.png</t></is></c><c><v>1</v></c></row><row>' for number in range(20_000)]
-    table = SHEET.format('<c t="inlineStr"><is><t>path</t></is></c><c/></row><row>' + "".join(rows))
-    code, text, megabytes = measured(
-        "data", "list", "--dataset", "csv", "--images", workbook(tmp_path / "t.xlsx", table)
-    )
-    assert "there is no file" in text
-    assert "(19999 more" in text
-    assert (code, megabytes < MOST) == (2, True)
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [

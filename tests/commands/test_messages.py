@@ -17,7 +17,6 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import Progress, save_arrays
-from command_line import commands
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -76,18 +75,6 @@ def test_every_command_in_a_message_is_one():
             flags = {word for word in rest if word.startswith("--")}
             assert flags <= options_of(command), f"{where}: {text}"
     assert count > 25
-
-
-def test_every_option_in_a_message_of_a_command_is_one():
-    """Those of the library are names in backquotes, which tests/house/test_names.py ties to options."""
-    offered = {"--help", "--version"}.union(*(options_of(called(words)[0]) for words, _ in commands()))
-    count = 0
-    for where, text in messages():
-        if where.startswith(("cli.py", "commands")):
-            for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w{-])", text):
-                count += 1
-                assert flag in offered, f"{where}: {text}"
-    assert count > 50
 
 
 @pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
@@ -157,22 +144,3 @@ def test_arrays_are_what_was_given(tmp_path):
     rooms = [file for file in ROOT.rglob("*.py") if file.relative_to(ROOT).parts[0] not in others]
     assert len(rooms) > 200
     assert not [file for file in rooms if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))]
-
-
-@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
-def test_commands_and_options_within_sentences_of_documents_exist():
-    """Those in blocks are run by tests/house/test_documents_run.py."""
-    offered = {"--help", "--version", "--shm-size"}  # the last is of Docker
-    offered = offered.union(*(options_of(called(words)[0]) for words, _ in commands()))
-    count = 0
-    for page in (ROOT / "README.md", ROOT / ".github" / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-        for span in re.findall(r"`((?:bchisto )?[^`]*--[^`]+)`", text):
-            words = span.partition(" -- ")[0].split()  # behind it stand commands for `submit`
-            command, rest = called(words[1:]) if words[0] == "bchisto" else (None, words)
-            known = offered if command is None else options_of(command)
-            if words[0] == "bchisto" or words[0].startswith("--"):
-                count += 1
-                flags = {word.partition("=")[0] for word in rest if re.match("--[a-z]", word)}
-                assert flags <= known, f"{page.name}: {span}"
-    assert count > 200

@@ -170,12 +170,6 @@ def test_a_folder_is_not_overwritten_with_what_is_read_in_it(boosted, run_copy, 
     assert folds.read_bytes() == before
 
 
-def test_the_record_of_a_run_gives_its_options_again(boosted, run_copy, cli):
-    run = run_copy(boosted)
-    code, _, text = cli("boost", "--config", run / "run.json", "--out", run, "--jobs", 1)
-    assert code == 0, text
-
-
 def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli):
     """Layouts read tables beside their images; what bchisto wrote there itself is written anew."""
     images = shutil.copytree(tissue, tmp_path / "images")

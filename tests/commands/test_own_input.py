@@ -39,11 +39,6 @@ def test_stain_does_not_write_over_its_images(pictures, tmp_path, cli):
     refused(cli, pictures, "stain", first, "--out", tmp_path / "hard", said=READ)
 
 
-def test_stain_keeps_the_name_of_its_sheet(pictures, cli, tmp_path):
-    shutil.copy(sorted(pictures.iterdir())[0], pictures / "before-after.png")
-    refused(cli, pictures, "stain", pictures, "--out", tmp_path / "out", said="rename it")
-
-
 def test_stain_beside_its_images_still_works(pictures, cli):
     """A TIFF and the PNG made of it are two files."""
     first = sorted(pictures.iterdir())[0]
@@ -52,43 +47,3 @@ def test_stain_beside_its_images_still_works(pictures, cli):
     code, _, said = cli("stain", pictures / "slide.tif", "--out", pictures)
     assert code == 0, said
     assert (pictures / "slide.png").is_file()
-
-
-def test_evaluate_does_not_write_over_tables(tmp_path, cli, boosted):
-    table = tmp_path / "t" / "tables.csv"
-    table.parent.mkdir()
-    table.write_text("image_id,label,p_a,p_b\nx,a,.9,.1\ny,b,.2,.8\n")
-    refused(cli, table.parent, "evaluate", table, "--out", table.parent, said=f"would overwrite {table}")
-    run = shutil.copytree(boosted, tmp_path / "run")
-    (result,) = (run / "boost").iterdir()
-    refused(cli, result, "evaluate", result, "--out", result, said=READ)
-    refused(cli, result, "evaluate", result / "predictions.csv", "--out", result, said="metrics.json, which is read")
-    refused(cli, run / "boost", "evaluate", run, "--out", run, said=READ)
-    other = shutil.move(table, table.with_name("mine.csv"))
-    for again in ((), ("--overwrite",)):  # its own results are no input
-        assert cli("evaluate", other, "--out", table.parent, "--bootstrap", 0, *again)[0] == 0
-
-
-def test_predict_does_not_write_over_what_it_reads(boosted, tissue, tmp_path, cli):
-    (model,) = boosted.glob("boost/*/model.bchisto")
-    model = shutil.copy(model, tmp_path)
-    manifest = tmp_path / "manifest.csv"
-    manifest.write_text("path\n" + "".join(f"{path}\n" for path in sorted(tissue.rglob("*.png"))[:1]))
-    picture = shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path)
-    for given, out in ((manifest, manifest), (manifest, model), (picture, picture)):
-        refused(cli, tmp_path, "predict", model, "--images", given, "--out", out, "--overwrite", "--weights", "random",
-                said=READ)  # fmt: skip
-    listed = manifest.rename(tmp_path / "p.csv.failures.csv")
-    refused(cli, tmp_path, "predict", model, "--images", listed, "--out", tmp_path / "p.csv", "--weights", "random",
-            said=READ)  # fmt: skip
-    refused(cli, tmp_path, "predict", model, "--images", listed, "--out", tmp_path / "q.csv", "--html", listed,
-            "--overwrite", "--weights", "random", said="choose another --html")  # fmt: skip
-
-
-def test_lists_are_not_written_over(tissue, tmp_path, cli, tiny_options):
-    run = tmp_path / "run"
-    (run / "features").mkdir(parents=True)
-    rows = [f"{path},{path.parent.name}\n" for path in sorted(tissue.rglob("*.png"))]
-    for place in (run / "features" / "images.csv", run / "failures.csv"):
-        place.write_text("path,label\n" + "".join(rows))
-        refused(cli, run, "featurize", "--images", place, "--out", run, *tiny_options, said=READ)

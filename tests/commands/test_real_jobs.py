@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.data import make_bach, read_dataset
+from bchisto.data import read_dataset
 from bchisto.featurize import open_store
 
 pytestmark = pytest.mark.slow
@@ -45,22 +45,6 @@ def test_breakhis_with_real_weights(cli, shared, tmp_path):
     assert [key for key in new_rows[0] if key.startswith("p_")] == [key for key in old_rows[0] if key.startswith("p_")]
     assert len(new_rows) == 5
     assert {row["image_id"] for row in new_rows} <= {row["image_id"] for row in old_rows}
-
-
-def test_the_three_published_encoders_at_published_scale(cli, tmp_path):
-    """ResNet-50, InceptionV3 and VGG-16 on an image of BACH's size, random weights, both published views, one crop."""
-    bach = make_bach(tmp_path, images_per_class=1)
-    (tmp_path / "one.csv").write_text("image_id\nis001.tif\n")
-    options = ["--weights", "random", "--augmentations", 1, "--crops", 1, "--only", tmp_path / "one.csv", "--jobs", 1]
-    code, _, err = cli("featurize", "--images", bach, "--out", tmp_path / "run", *options)
-    assert code == 0, err
-    dims = {"resnet50": 2048, "inceptionv3": 2048, "vgg16": 1408}
-    for encoder, dim in dims.items():
-        for crop in (400, 650):
-            with open_store(tmp_path / "run" / "features" / f"{encoder}-0.5-{crop}.h5") as store:
-                assert store.features().shape == (1, 1, dim)
-                assert store.header["synthetic"]
-                assert store.header["scale"] == 0.5
 
 
 def test_the_demo_is_small_but_whole(cli, tmp_path, monkeypatch):

@@ -1,14 +1,8 @@
-"""Work that loses what it needs of a machine or cluster: one line, and what is done is kept."""
+"""Work that loses what it needs of a machine: one line, and what is done is kept."""
 
-import contextlib
-import json
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
@@ -31,63 +25,6 @@ def test_worker_processes_without_shared_memory(on_small_disk, tmp_path):
                 "full or not writable; free some of it or use --jobs 1\n"
             )
     assert len(list(tmp_path.rglob("*.tif"))) == 4
-
-
-@pytest.fixture
-def cluster(dask, tmp_path):
-    """The address of a scheduler, its process, and that of its one worker."""
-    address = tmp_path / "scheduler.json"
-    options = ["--scheduler-file", address, "--no-dashboard"]
-    more = {"scheduler": ["--port", "0"], "worker": ["--nthreads", "1", "--no-nanny", "--local-directory", tmp_path]}
-    with contextlib.ExitStack() as stack:
-        processes = []
-        for name in more:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *map(str, [*options, *more[name]])]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            processes.append(process)
-            until = time.monotonic() + 60
-            while not address.is_file() and time.monotonic() < until:
-                time.sleep(0.05)
-        yield json.loads(address.read_text())["address"], *processes
-
-
-def test_a_dask_scheduler_that_is_lost_during_work(cluster, described, run_copy, cli, tmp_path):
-    """A real kill of the scheduler, when the first models are there; the worker is held so that it makes no more."""
-    address, scheduler, worker = cluster
-    run = run_copy(described)
-    command = ["--folds", 6, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=300"]
-    kept = {}
-
-    def finished():
-        return list(run.glob("boost/*/models/*/*.npz"))
-
-    def lose():
-        until = time.monotonic() + 120
-        while not (done := finished()) and time.monotonic() < until:
-            time.sleep(0.002)
-        worker.send_signal(signal.SIGSTOP)
-        kept.update({path: path.stat().st_mtime_ns for path in done})
-        scheduler.kill()
-
-    thread = threading.Thread(target=lose)
-    thread.start()
-    code, _, err = cli("boost", "--out", run, *command, "--dask", address)
-    thread.join()
-    lines = [line for line in err.splitlines() if line.startswith("error: ")]
-    said = "the scheduler is gone; what is done is kept, start it and run the command again"
-    assert (code, lines) == (1, [f"error: --dask {address}: {said}"])
-    assert "Traceback" not in err
-    assert 1 <= len(kept) < 6
-    code, _, err = cli("boost", "--out", run, *command, "--jobs", 1)
-    assert code == 0, err
-    assert "of 6 models are trained already" in err
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
-    whole = shutil.copytree(described, tmp_path / "whole")
-    assert cli("boost", "--out", whole, *command, "--jobs", 1)[0] == 0
-    for name in ("predictions.csv", "predictions-by-model.csv", "model.bchisto"):
-        assert (run / "boost/6-lightgbm" / name).read_bytes() == (whole / "boost/6-lightgbm" / name).read_bytes(), name
 
 
 RESUMED = """

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 
 import miniatures
 import numpy as np
@@ -88,28 +87,3 @@ def test_refusals(selected, message, breakhis, cli):
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
-
-
-def test_it_is_not_for_another_layout(breakhis, cli):
-    words = ("--images", breakhis, "--select", "breakhis:label=type", "--dataset", "folder")
-    code, _, err = cli("data", "list", *words)
-    assert (code, "is not for --dataset folder; give one of them" in err) == (2, True), err
-    assert cli("data", "list", *words[:-1], "breakhis")[0] == 0
-
-
-def test_a_run_records_it_and_hands_it_on(breakhis, tmp_path, cli):
-    tiny = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 1, "--crops", 2)
-    words = ("featurize", "--images", breakhis, "--jobs", 1)
-    code, _, err = cli(*words, "--out", tmp_path / "a", *tiny, "--select", "breakhis:magnification=200")
-    assert code == 0, err
-    config = json.loads((tmp_path / "a" / "run.json").read_text())["records"][-1]["config"]
-    assert (config["magnifications"], config["dataset"], config["label_level"]) == ([200], "breakhis", "class")
-    code, out, err = cli(*words, "--out", tmp_path / "b", "--config", tmp_path / "a" / "run.json")
-    assert (code, out) == (0, "4 images with features in 1 file\n"), err
-    code, out, err = cli(
-        *words, "--out", tmp_path / "c", "--config", tmp_path / "a" / "run.json",
-        "--select", "breakhis:magnification=40", "--select", "breakhis:magnification=200",
-    )  # fmt: skip
-    assert (code, out) == (0, "8 images with features in 1 file\n"), err
-    _, out, _ = cli("data", "check", "--images", breakhis, "--select", "breakhis:magnification=200", "--no-copies")
-    assert "--select breakhis:magnification=200" in out.partition("NEXT")[2]

@@ -101,16 +101,6 @@ def test_a_shell_completes_commands_options_and_values(words, offered):
     assert f"plain,{offered}\n" in done.stdout, done.stderr
 
 
-def test_h_does_not_depend_on_who_asked_a_command_first(cli, monkeypatch):
-    """click keeps the option of the help that the first context made."""
-    import click
-    from bchisto.commands.reproduce import demo
-
-    monkeypatch.setattr(demo, "_help_option", None)
-    demo.get_params(click.Context(demo))
-    assert cli("demo", "-h")[0] == 0
-
-
 @pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     code, _, err = cli(*command, "--images", images, "--out", images)

@@ -1,16 +1,13 @@
 """Images without a label are described, and neither trained nor tested; how many there are is said everywhere."""
 
 import csv
-import json
 import shutil
 
 import pytest
 from bchisto.core import InputError
 from bchisto.data import fold_plan, read_dataset, unique_images
-from bchisto.featurize import open_store
 
 NETWORK = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
-BOOST = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
 
@@ -22,34 +19,6 @@ def table(tissue, tmp_path):
     rows = [f"{tissue / name},{'' if name in WITHOUT else name.split('/')[0]},{name}" for name in names]
     (tmp_path / "m.csv").write_text("path,label,image_id\n" + "\n".join(rows))
     return tmp_path / "m.csv"
-
-
-def predicted(folder):
-    with (folder / "predictions.csv").open() as handle:
-        return {row["image_id"] for row in csv.DictReader(handle)}
-
-
-@pytest.mark.slow
-def test_the_whole_road(table, tmp_path, cli, tiny_options):
-    run = tmp_path / "run"
-    code, out, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
-    assert (code, "12 images with features" in out) == (0, True), err
-    with open_store(next((run / "features").glob("*.h5"))) as store:
-        every = set(store.image_ids)
-        assert {image for image, label in zip(store.image_ids, store.labels, strict=True) if not label} == WITHOUT
-    code, _, err = cli("boost", "--out", run, "--folds", 3, "--classes", "malignant,benign", *BOOST)
-    assert (code, SAID in err) == (0, True), err
-    code, _, err = cli("finetune", "--images", table, "--out", run, "--folds", 3, *NETWORK)
-    assert (code, SAID in err) == (0, True), err
-    for folder in (run / "boost" / "3-lightgbm", run / "finetune" / "3-convs"):
-        assert predicted(folder) == every - WITHOUT
-        about = json.loads((folder / "metrics.json").read_text())
-        about = about["run"]
-        assert (about["flow"]["found"], about["flow"]["unlabelled"], about["flow"]["used"]) == (12, 3, 9)
-        assert SAID.partition(":")[0] in about["banners"]  # what is passed on names no image
-        report = (folder / "report.html").read_text()
-        assert "left out, since they have no label" in report
-        assert "malignant05.png" not in report.partition("without a label")[2][:200]
 
 
 def test_lists_and_counts(table, tmp_path, cli, tissue):

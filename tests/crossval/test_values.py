@@ -3,7 +3,7 @@
 import importlib
 import json
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 from bchisto.apps.recipes import Scope, reproduce
@@ -72,13 +72,6 @@ def test_no_field_tried_has_its_default(value, plain):
         PredictSettings: ["sensitivity"],  # not beside a threshold
     }
     assert same == untried.get(type(value), [])
-
-
-def test_options_of_other_values_are_left_alone():
-    options = plain_options(BOOSTED, FOLDS, VIEW)
-    assert from_options(BoostSettings, options) == BOOSTED
-    assert from_options(FoldChoice, options) == FOLDS
-    assert from_options(FoldChoice, options, folds=("eva",)).folds == ("eva",)
 
 
 def test_what_is_recorded():
@@ -224,10 +217,3 @@ def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
         path.write_text(json.dumps(config))
         again = config_of(command.main, ["--config", str(path)], prog_name=name, standalone_mode=False)
         assert again == config
-
-
-def test_every_value_is_a_frozen_dataclass():
-    for value in VALUES:
-        assert is_dataclass(value)
-        with pytest.raises(AttributeError):
-            setattr(value, fields(value)[0].name, None)

@@ -161,12 +161,6 @@ def test_one_image_twice(tmp_path, cli, rows, message, ids):
     assert (code, "the same image has two" in err) == (2, True)
 
 
-def test_one_image_twice_with_one_patient_is_used_once(tmp_path):
-    tree(tmp_path, "1.png")
-    (tmp_path / "m.csv").write_text("path,label,patient\n1.png,a,P1\n1.png,a,p1\n1.png,,\n")
-    assert told(read_dataset(tmp_path / "m.csv")) == [("1.png", "a", "P1")]
-
-
 @pytest.mark.parametrize(
     "header",
     ["image_id,fold,part", "ImageID;Fold;Part", "filename\tfold\tsplit", "image,fold_no,subset", "slide_id,fold,part"],

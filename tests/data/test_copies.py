@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from bchisto.data import ImageRecord, find_copies
-from bchisto.data.images import aligned, copies
+from bchisto.data.images import copies
 from bchisto.data.images.copies import Scale, fingerprint, grey_levels
 from PIL import Image
 
@@ -123,15 +123,6 @@ def test_descriptors_do_not_depend_on_orientation(rng):
         )
         assert np.median(distance.min(axis=1)) < 0.01
         assert np.linalg.norm(plain.whole.astype(np.float32) - other.whole.astype(np.float32)) < 0.01
-
-
-@pytest.mark.parametrize("orientation", range(8))
-def test_points_turn_with_their_picture(orientation, rng):
-    image = rng.random((7, 11)).astype(np.float32)
-    points = np.array([[0, 0], [2, 9], [6, 3]], np.int32)
-    turned = aligned._turn(points, image.shape, orientation)
-    there = aligned._oriented(image, orientation)
-    assert [there[row, column] for row, column in turned] == [image[row, column] for row, column in points]
 
 
 def test_too_many_images_are_not_compared(pictures, rng, monkeypatch):

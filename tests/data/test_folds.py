@@ -6,7 +6,6 @@ from bchisto.core import InputError, MissingInputError
 from bchisto.data import (
     DatasetFacts,
     fold_plan,
-    fold_plans,
     protocol_text,
     read_dataset_facts,
     write_dataset_facts,
@@ -93,11 +92,6 @@ def test_what_does_not_fit(spec, changes, message):
     data = images(changes.get("count", 40), groups=changes.get("groups"))
     with pytest.raises((InputError, MissingInputError), match=message):
         fold_plan(spec, **data)
-
-
-def test_group_by_without_groups():
-    with pytest.raises(InputError, match='40 of 40 images name no group; use `group_by="none"`'):
-        fold_plan("5", **images(40), group_by="group")
 
 
 def published_images(name):
@@ -247,15 +241,6 @@ def test_the_corrected_official_folds_do_not_leak(shared):
     assert all("14-13412" in image and part == "train" for image, _, part in gone)
 
 
-def test_official_folds_of_a_subset_say_so(shared):
-    from bchisto.data import read_dataset
-
-    records = read_dataset(shared / "data" / "breakhis").records
-    plan = fold_plan("official", **breakhis([record.image_id for record in records]))
-    assert plan.warnings == ("19 of the 82 published slides are present",)
-    assert {image for image, _, _ in plan.rows} == {record.image_id for record in records}
-
-
 def test_the_published_lists_of_idc(shared):
     from bchisto.data import read_dataset
 
@@ -274,13 +259,6 @@ def test_the_published_lists_of_idc(shared):
         assert {image.split("_")[0] for image in plan.images(1, part)} <= slides
     assert "3 slides in no published list are left out (8863, 8950, 8984)" in plan.warnings[0]
     assert "of the 162 published slides are present" in plan.warnings[1]
-
-
-def test_published_slides_that_are_not_here():
-    with pytest.raises(
-        InputError, match="`folds` official: none of its slides is in these images; it is for the images of BreakHis"
-    ):
-        fold_plan("official", **images(4))
 
 
 def holdout(groups, labels, spec="80/10/10", seed=0, group_by=None):
@@ -320,17 +298,6 @@ def test_holdout_leaves_surplus_images_out(rng):
         "1 images of groups in the test part are left out, so that it holds as many of each class",
         "1 images of groups in the val part are left out, so that it holds as many of each class",
     )
-
-
-def test_holdout_of_few_large_groups():
-    labels = ["negative"] * 50 + ["positive"] * 50
-    groups = ["a"] * 20 + ["b"] * 15 + ["c"] * 15 + ["d"] * 40 + ["e"] * 5 + ["f"] * 5
-    plan, label, group = holdout(groups, labels)
-    parts = {part: {group[image] for image in plan.images(1, part)} for part in ("train", "val", "test")}
-    assert parts["train"].isdisjoint(parts["val"] | parts["test"])
-    for part in ("val", "test"):
-        assert Counter(label[image] for image in plan.images(1, part)) == {"negative": 5, "positive": 5}
-    assert {label[image] for image in plan.images(1, "train")} == {"negative", "positive"}
 
 
 def test_holdout_that_cannot_be_balanced_says_so():
@@ -376,14 +343,6 @@ def test_one_image_under_two_spellings_is_refused(tmp_path):
         fold_plan("none", **data, test_list=path)
 
 
-def test_either_unicode_form_of_a_name_is_found(tmp_path):
-    data = {"image_ids": ["Be\u0301nin/e\u0301.png", "b.png", "c.png", "d.png"], "labels": list("aabb")}
-    path = tmp_path / "mine.csv"
-    path.write_text("image_id,fold\nB\u00e9nin/\u00e9.png,1\nb.png,2\nc.png,1\nd.png,2\n")
-    plan = fold_plan(str(path), **data, groups=[None] * 4)
-    assert plan.images(1, "test") == ["Be\u0301nin/e\u0301.png", "c.png"]
-
-
 @pytest.mark.parametrize(
     "name", ["rakhlin10", "eva", "thunder", "official", "idc-published", "none", "10", "5-grouped", "80-10-10"]
 )
@@ -412,30 +371,6 @@ def test_a_published_list_is_known_by_its_content(tmp_path):
     assert protocol_text(moved, seed=0) == "rakhlin10-file: a given fold list"
 
 
-def test_a_part_of_a_published_list_is_known_by_its_content(tmp_path):
-    folds = {image: fold for image, fold in published_partition().items() if fold in (2, 3)}
-    data = bach()
-    few = [place for place, image in enumerate(data["image_ids"]) if image in folds]
-    data = {key: [values[place] for place in few] for key, values in data.items()}
-    plan = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", folds)), **data)
-    said = "rakhlin10-quick: 80 of the 400 images of the official split rakhlin10"
-    assert protocol_text(plan, seed=0) == said
-    own = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", {**folds, "b007.tif": 3})), **data)
-    assert protocol_text(own, seed=0) == "rakhlin10-quick-file: a given fold list"
-
-
-def test_slide_lists_are_known_by_their_content(shared, tmp_path):
-    from bchisto.data import read_dataset
-
-    records = read_dataset(shared / "data" / "breakhis").records
-    data = breakhis([record.image_id for record in records])
-    plan = fold_plan("official-corrected", **data)
-    labels = dict(zip(data["image_ids"], data["labels"], strict=True))
-    write_fold_list(tmp_path / "official-corrected.csv", plan, labels=labels, groups=dict.fromkeys(labels))
-    again = fold_plan(str(tmp_path / "official-corrected.csv"), **data)
-    assert (again.name, again.origin, again.source) == ("official-corrected", "published", "official-corrected")
-
-
 def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
@@ -461,27 +396,6 @@ def test_failed_images_are_in_no_file(tmp_path):
         write_dataset_facts(tmp_path / name, DatasetFacts(groups={"b.png": "p"}, failed=failed), images_sha256="0")
     assert (tmp_path / "none").read_bytes() == (tmp_path / "some").read_bytes()
     assert read_dataset_facts(tmp_path / "some", images_sha256="0") == DatasetFacts(groups={"b.png": "p"})
-
-
-def test_two_files_of_one_name_are_refused(tmp_path):
-    data = images(8)
-    for place, folder in enumerate(("a", "b")):
-        (tmp_path / folder).mkdir()
-        folds = {image: (n + place) % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])}
-        write_partition(tmp_path / folder / "mine.csv", folds)
-    specs = [str(tmp_path / folder / "mine.csv") for folder in "ab"]
-    with pytest.raises(InputError, match=r"mine\.csv and .*mine\.csv: both would be named mine; rename one"):
-        fold_plans(specs, **data)
-    assert len(fold_plans([specs[0], specs[0], "2"], **data)) == 2
-
-
-def test_a_grouping_that_there_is_not_is_refused():
-    """It made image-level folds without a word."""
-    ids = [f"{k}.png" for k in range(12)]
-    labels = ["a", "b"] * 6
-    groups = [f"p{k // 2}" for k in range(12)]
-    with pytest.raises(InputError, match="`group_by` patient: choose one of group, none"):
-        fold_plan(3, image_ids=ids, labels=labels, groups=groups, group_by="patient")
 
 
 def test_split_protocols_are_described(rng):

@@ -61,16 +61,6 @@ def test_a_predictor_of_another_kind_is_read(write, kind):
     np.testing.assert_array_equal(decode_image(write("b.tif", with_kind(data, 317, kind))), NOISE)
 
 
-def test_a_predictor_of_64_bits_is_read(write):
-    data = bytearray(pictures.tiff(NOISE, photometric="rgb", compression="zlib", predictor=True, bigtiff=True))
-    (place,) = struct.unpack_from("<Q", data, 8)
-    (count,) = struct.unpack_from("<Q", data, place)
-    entries = range(place + 8, place + 8 + 20 * count, 20)
-    entry = next(at for at in entries if struct.unpack_from("<H", data, at)[0] == 317)
-    struct.pack_into("<H", data, entry + 2, 17)
-    np.testing.assert_array_equal(decode_image(write("a.tif", bytes(data))), NOISE)
-
-
 @pytest.mark.parametrize("flag", [1, 4])
 def test_the_first_page_that_is_no_thumbnail_is_read(write, flag, tmp_path):
     buffer = io.BytesIO()
@@ -97,22 +87,6 @@ def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(wri
     refused(write("b.tif", buffer.getvalue()), "its pages are thumbnails of another image in it")
 
 
-@pytest.mark.parametrize(("values", "kind"), [
-    (SMOOTH.astype(np.float32), "floating-point numbers"),
-    (SMOOTH[..., 0].astype(np.float32), "floating-point numbers"),
-    (SMOOTH.astype(np.float64), "floating-point numbers"), (SMOOTH.astype(np.uint32), "samples of 32 bits"),
-])  # fmt: skip
-def test_kinds_that_copying_cannot_help(write, values, kind):
-    photometric = "rgb" if values.ndim == 3 else "minisblack"
-    path = write("a.tif", pictures.tiff(values, photometric=photometric))
-    refused(path, f"a TIFF of {kind} has no defined colours; save it as 8-bit RGB")
-
-
-@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.dcm"])
-def test_an_empty_file_is_called_empty(write, name):
-    refused(write(name, b""), "this file is empty; download it again")
-
-
 # PNG
 
 
@@ -135,15 +109,6 @@ def test_a_palette_that_is_missing_or_too_short(write):
 # JPEG
 
 
-@pytest.mark.parametrize("kind", [3, 5, 9, 10, 11, 13])
-def test_a_jpeg_of_another_coding_is_refused(write, kind):
-    """One changed bit of a marker made noise of a picture, with exit code 0."""
-    data = pictures.jpeg(SMOOTH)
-    place = data.index(b"\xff\xc0")
-    changed = data[: place + 1] + bytes([0xC0 + kind]) + data[place + 2 :]
-    refused(write("a.jpg", changed), f"a JPEG of kind SOF{kind} with 8 bits is not read")
-
-
 def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
     data = pictures.tiff(
         np.tile(SMOOTH, (2, 2, 1)), photometric="rgb", compression="jpeg", compressionargs={"level": 90}
@@ -153,17 +118,6 @@ def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
 
 
 # slides
-
-
-def slide(path):
-    """Write a tiled pyramid such as slide scanners write: more pixels than are read, in few bytes."""
-    with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for level, side in enumerate((12_288, 3072)):
-            blank = np.full((1024, 1024, 3), 255, np.uint8)
-            tiles = (blank for _ in range((side // 1024) ** 2))
-            writer.write(tiles, shape=(side, side, 3), dtype=np.uint8, tile=(1024, 1024), photometric="rgb",
-                         compression="zlib", subfiletype=min(level, 1), metadata=None)  # fmt: skip
-    return path
 
 
 @pytest.mark.parametrize("name", ["a.svs", "a.NDPI", "a.czi"])
@@ -185,18 +139,6 @@ def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, name):
     path.rename(tmp_path / "only" / name)
     code, _, err = cli("featurize", "--images", tmp_path / "only", "--out", tmp_path / "run")
     assert (code, told in err, name in err) == (2, True, True)
-
-
-def test_a_pyramid_of_tiles_called_tif_is_a_slide(tmp_path, boosted, cli):
-    path = slide(tmp_path / "a.tif")
-    refused(path, "12288x12288 pixels in tiles: a whole slide, which bchisto does not read")
-    code, _, err = cli("predict", boosted, path, "--out", tmp_path / "p.csv", "--weights", "random")
-    assert (code, "a whole slide, which bchisto does not read; export fields of view" in err) == (2, True), err
-
-
-def test_one_picture_is_not_a_folder(tissue, cli):
-    code, _, err = cli("data", "check", "--images", tissue / "benign" / "benign00.png")
-    assert (code, "one image, not a folder or a manifest; give the folder of the images" in err) == (2, True)
 
 
 # few of 16 bits
@@ -256,17 +198,3 @@ def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, cli):
     lines = [line for line in out.split("FINDINGS\n")[1].splitlines() if line.startswith("warning")]
     assert len(lines) == 2  # the folders, and the size of the images
     assert "and 5 more: not in the folder of the magnification in its name" in "".join(lines)
-
-
-def test_pictures_of_two_classes_are_all_named_at_once(tmp_path, cli, tiny_options):
-    root = write_tissue(tmp_path / "images", per_class=4)
-    for place in range(3):
-        (root / "malignant" / f"copy{place}.png").write_bytes((root / "benign" / f"benign0{place}.png").read_bytes())
-    code, out, _ = cli("data", "check", "--images", root)
-    _, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
-    assert code == 1
-    for text in (out, err):
-        for place in range(3):
-            pair = f"malignant/copy{place}.png: the same image as benign/benign0{place}.png"
-            assert f"{pair}, but labelled malignant, not benign" in text
-        assert "None" not in text

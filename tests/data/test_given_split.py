@@ -20,41 +20,6 @@ def split(tmp_path_factory):
     return root
 
 
-@pytest.mark.slow
-def test_the_whole_road(split, tmp_path, cli, tiny_options):
-    run = tmp_path / "run"
-    code, _, err = cli("featurize", "--images", split, "--out", run, *tiny_options)
-    assert code == 0, err
-    assert "folders are taken for parts of a split at level 1 (Test, train), classes at level 2" in err
-    assert f"next: bchisto boost --out {run} --folds folder" in err
-    boost = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
-    code, _, err = cli("boost", "--out", run, "--folds", "folder", "--folds", "2", *boost)
-    assert code == 0, err
-    assert "2: the images came split (column part: train, test), and these folds mix the parts" in err
-    folder = run / "boost" / "folder-lightgbm"
-    with (folder / "predictions.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert sorted(row["image_id"] for row in rows) == sorted(
-        path.relative_to(split).as_posix() for path in (split / "Test").rglob("*.png")
-    )
-    assert "these folds mix the parts" not in (folder / "report.html").read_text()
-    assert "the split that came with the images (column part), tested once" in (folder / "report.html").read_text()
-    assert "these folds mix the parts" in (run / "boost" / "2-lightgbm" / "report.html").read_text()
-    code, _, err = cli(
-        "finetune", "--images", split, "--out", run, "--folds", "folder", "--network", "convs", "--weights", "random",
-        "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1,
-    )  # fmt: skip
-    assert code == 0, err
-    tested = (run / "finetune" / "folder-convs" / "folds.csv").read_text()
-    assert tested.count(",1,test") == 4
-    code, _, err = cli("data", "folds", "--images", split, "--folds", "folder", "--out", tmp_path / "f.csv")
-    assert code == 0, err
-    assert Counter(row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())) == {
-        "train": 8,
-        "test": 4,
-    }
-
-
 def test_images_of_a_part_without_a_class_folder(split, tmp_path):
     root = tmp_path / "tt"
     shutil.copytree(split / "train", root / "train")
@@ -135,22 +100,6 @@ def test_two_shares_are_stratified():
     assert protocol_text(found, seed=0) == "70-30: 70/30 to train and test once, image-level, stratified (seed 0)" or (
         protocol_text(found, seed=0) == "70/30 to train and test once, image-level, stratified (seed 0)"
     )
-
-
-def test_two_shares_keep_groups_whole():
-    ids = [f"{n:03d}" for n in range(60)]
-    labels = ["a" if n < 40 else "b" for n in range(60)]
-    groups = [f"p{n // 4}" for n in range(60)]
-    found = plan("70/30", ids=ids, labels=labels, groups=groups)
-    assert found.name == "70-30-grouped"
-    tested = set(found.images(1, "test"))
-    owners = {groups[int(image)] for image in tested}
-    assert tested == {image for image, owner in zip(ids, groups, strict=True) if owner in owners}
-    assert Counter(labels[int(image)] for image in tested) == {"a": 12, "b": 4}  # 12 and 6 wanted, by fours
-    large = plan(
-        "70/30", ids=ids, labels=labels, groups=["p" if n < 36 else "q" if n < 40 else f"r{n}" for n in range(60)]
-    )
-    assert large.warnings == ("groups are kept together, so the test set does not hold 30 % of every class: a 4 of 40",)
 
 
 def test_a_class_of_one_image_is_not_split():

@@ -1,7 +1,5 @@
 """Every kind of picture is decoded to the pixels that it shows by its standard, or refused; other readers agree."""
 
-import io
-
 import numpy as np
 import pictures
 import PIL
@@ -29,47 +27,6 @@ def test_a_kind_is_decoded_right_or_refused(tmp_path, name):
     assert found.shape == expected.shape
     assert found.dtype == np.uint8
     assert np.abs(found - expected.astype(np.float64)).max() <= tolerance
-
-
-def test_pillow_turns_as_we_do(tmp_path):
-    """Of the formats and depths in which it is right: 8 bits."""
-    names = [name for name in KINDS if "orientation" in name and "16" not in name]
-    assert len(names) == 48
-    for name in names:
-        suffix, data, _, _ = KINDS[name]
-        path = tmp_path / f"a.{suffix}"
-        path.write_bytes(data)
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            theirs = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        np.testing.assert_array_equal(decode_image(path), theirs, err_msg=name)
-
-
-def test_tifffile_and_imagecodecs_see_the_same_samples(tmp_path):
-    """They give samples as stored: of planes apart, from white, and with a transparent value."""
-    import imagecodecs
-    import tifffile
-
-    names = [name for name in KINDS if name.startswith("tiff16") and ("planar" in name or "WhiteIsZero" in name)]
-    for name in ("tiff rgb planar tiles", "tiff16 rgb tiles zlib", *names):
-        samples = tifffile.imread(io.BytesIO(KINDS[name][1])).astype(np.float64)
-        if "planar" in name:
-            samples = samples.transpose(1, 2, 0)
-        if "WhiteIsZero" in name:
-            samples = np.repeat(65535 - samples[..., None], 3, axis=2)
-        (tmp_path / "a.tif").write_bytes(KINDS[name][1])
-        top = 1 if name.startswith("tiff ") else 257
-        np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), np.rint(samples / top), err_msg=name)
-    for depth in (2, 4, 8, 16):
-        data = KINDS[f"png grey {depth} tRNS"][1]
-        samples = imagecodecs.png_decode(data).astype(np.float64)
-        grey, alpha = (samples[..., 0], samples[..., 1]) if samples.ndim == 3 else (samples, None)
-        top = 257 if depth == 16 else 1
-        shown = np.rint(grey / top)
-        if alpha is not None:  # where imagecodecs tells the transparent value
-            shown = np.where(alpha == 0, 255, shown)
-            (tmp_path / "a.png").write_bytes(data)
-            np.testing.assert_array_equal(decode_image(tmp_path / "a.png")[..., 0], shown, err_msg=str(depth))
 
 
 @pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])

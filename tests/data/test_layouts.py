@@ -1,9 +1,7 @@
 """Layouts: every spec of ours is complete, and other packages add theirs by an entry point alone."""
 
-import inspect
 import logging
 
-import bchisto.data.layouts
 import numpy as np
 import pytest
 from bchisto.core import InputError
@@ -12,14 +10,9 @@ from bchisto.data import (
     LayoutSpec,
     decode_record,
     get_layout,
-    known_classes,
-    known_positive,
     list_layouts,
-    order_classes,
     read_dataset,
-    survey_dataset,
 )
-from bchisto.data.layouts import check_stain
 from bchisto.data.layouts.manifest import BESIDE
 from bchisto.data.layouts.registry import LAYOUT_OPTIONS, built_in_layouts, recognise_layout
 from PIL import Image
@@ -43,58 +36,6 @@ def tiles(tmp_path):
 
 
 # ours
-
-
-def test_what_stood_before_stands_in_its_order():
-    assert DATASET_NAMES == ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-    assert {spec.name for spec in built_in_layouts() if not spec.stained} == {"inbreast", "cbis-ddsm", "ddsm"}
-    assert known_classes()[:3] == (
-        ("Normal", "Benign", "InSitu", "Invasive"),
-        ("benign", "malignant"),
-        ("negative", "positive"),
-    )
-    assert known_positive()[:3] == (("InSitu", "Invasive"), ("malignant",), ("positive",))
-    sizes = {spec.name: spec.size for spec in built_in_layouts() if spec.size is not None}
-    assert sizes == {"bach": (2048, 1536), "breakhis": (700, 460), "idc": (50, 50)}
-
-
-@pytest.mark.parametrize("spec", built_in_layouts(), ids=lambda spec: spec.name)
-def test_every_spec_is_complete(spec):
-    assert spec.name == spec.name.casefold()
-    assert get_layout(spec.name) is spec
-    assert spec.read.__doc__
-    parameters = inspect.signature(spec.read).parameters
-    first, *others = parameters
-    assert first in ("root", "path")
-    beside = {"images"} if spec.manifest else set()  # the folder beside a table, which `images_beside` gives
-    assert set(others) - beside == spec.options - {"context"}
-    if spec.fallback:  # the user's own
-        assert (spec.recognise, spec.recognise_name, spec.classes, spec.size) == (None, None, (), None)
-    else:
-        assert spec.recognise or spec.recognise_name
-        assert len(spec.classes) > 1
-        assert 0 < len(spec.positive) < len(spec.classes)
-    assert bool(spec.types) == ("label_level" in spec.options)
-    assert all(name == name.casefold() and why for name, why in spec.unopened.items())
-    assert spec.class_order() == spec.classes
-    assert spec.class_order("type") == (spec.types or spec.classes)
-
-
-def test_every_reader_has_a_spec():
-    readers = {spec.read.__module__.rpartition(".")[2] for spec in built_in_layouts()}
-    modules = {
-        name
-        for package in (bchisto.data.layouts, bchisto.data.mammograms)
-        for name, module in inspect.getmembers(package, inspect.ismodule)
-        if any(
-            function.startswith("read_")
-            and function != "read_overlay"
-            and getattr(thing, "__module__", None) == module.__name__
-            for function, thing in vars(module).items()
-        )
-    }
-    assert modules == readers
-    assert len(readers) == len(DATASET_NAMES)
 
 
 def test_a_spec_says_what_is_wrong_with_it():
@@ -151,29 +92,6 @@ def test_another_package_adds_a_layout(tiles, caplog):
     assert read_dataset(tiles, context="large").records[0].box == (5, 2, 25, 30)
 
 
-def test_what_is_known_of_it_is_known_everywhere(tiles, tmp_path):
-    from bchisto.evaluate import default_positive, read_predictions
-
-    assert ("wild", "calm") in known_classes()
-    assert order_classes(["calm", "Wild"]) == ("wild", "calm")
-    assert default_positive(["calm", "wild"]) == ("wild",)
-    table = tmp_path / "predictions.csv"
-    table.write_text("image_id,fold,label,predicted,p_calm,p_wild\na,1,calm,calm,0.9,0.1\nb,1,wild,calm,0.6,0.4\n")
-    assert read_predictions(table)[0].classes == ("wild", "calm")
-
-
-def test_it_is_checked(tiles):
-    dataset = read_dataset(tiles)
-    assert survey_dataset(dataset, decode=True).findings == ()
-    image(tiles / "tile-p9-9-wild.png", 9, size=(30, 30))
-    (tiles / "note.txt").write_text("x")
-    found = [str(finding) for finding in survey_dataset(read_dataset(tiles)).findings]
-    assert found == ["note.txt: not a tile, left out", "tile-p9-9-wild.png: 30x30, published images are 40x30"]
-    with pytest.raises(InputError, match='tiles holds images, which have no stain; use `stain="none"`'):
-        check_stain(dataset, stain="macenko", colours=False, off="`augmentations=()`")
-    check_stain(dataset, stain="none", colours=False, off="`augmentations=()`")
-
-
 def test_the_command_line_takes_it(tiles, cli, tmp_path):
     for options in ((), ("--dataset", "tiles")):
         code, out, err = cli("data", "list", "--images", tiles, *options)
@@ -214,45 +132,6 @@ def offer(tmp_path, monkeypatch):
     return install
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("import a_module_that_is_not_there", "layout cells: its entry point cannot be loaded"),
-        (
-            "from bchisto.data import LayoutSpec\n"
-            "def layout(): return LayoutSpec(name='cells', read=print, options={'zoom'})",
-            "layout cells: zoom is not an option of a layout",
-        ),
-    ],
-    ids=["import", "option"],
-)
-def test_a_broken_package_stops_only_those_who_use_it(tissue, tiles, offer, caplog, text, message):
-    offer("cells", text)
-    with pytest.raises(InputError, match=message):
-        read_dataset(tissue, dataset="cells")
-    assert read_dataset(tissue).name == "folder"
-    assert read_dataset(tiles).name == "tiles"
-    assert sum(message in line.getMessage() for line in caplog.records) == 1  # said once, not at every look
-    assert "cells" in list_layouts()
-
-
-def test_ours_can_be_replaced(tmp_path, offer):
-    image(tmp_path / "images" / "SOB_B_A_14-22549AB" / "100X" / BREAKHIS)
-    text = (
-        "from dataclasses import replace\n"
-        "from bchisto.data.layouts.breakhis import LAYOUT\n"
-        "layout = replace(LAYOUT, size=(40, 30))\n"
-    )
-    dataset = read_dataset(tmp_path / "images")
-    assert [finding.message for finding in survey_dataset(dataset).findings][
-        -1
-    ] == "40x30, published images are 700x460"
-    offer("breakhis", text)
-    assert read_dataset(tmp_path / "images") == dataset
-    assert survey_dataset(dataset).findings == dataset.findings
-    assert list_layouts() == [*DATASET_NAMES, "tiles"]
-
-
 def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
     image(tmp_path / "one.png")
     (tmp_path / "list.slides").write_text("one.png\n")
@@ -280,18 +159,3 @@ def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
     stretched = ImageRecord("deep.png", tmp_path / "deep.png", None, stretch=True)
     assert decode_record(plain).max() == 16
     assert decode_record(stretched).max() == 255
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("label_level", "types", "`label_level` types: did you mean type. Choose one of class, type"),
-        ("context", "wide", "`context` wide: choose one of tight, small, large"),
-        ("lesions", ["mass", "masses"], "`lesions` masses: did you mean mass. Choose one of mass, calcification"),
-    ],
-)
-def test_ways_of_reading_that_there_are_not(tmp_path, option, value, message):
-    """As Python calls it; the command line has choices."""
-    (tmp_path / "a").mkdir()
-    with pytest.raises(InputError, match=message):
-        read_dataset(tmp_path, **{option: value})

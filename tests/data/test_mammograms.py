@@ -7,7 +7,7 @@ from pathlib import Path
 import miniatures as mini
 import numpy as np
 import pytest
-from bchisto.core import ImageError, InputError, MissingInputError
+from bchisto.core import ImageError, InputError
 from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
 from PIL import Image
 
@@ -374,14 +374,6 @@ def test_a_box_outside_its_file_is_an_error(ddsm):
     record = read_dataset(ddsm).records[0]
     with pytest.raises(ImageError, match="is outside its 64x96 pixels"):
         decode_record(replace(record, box=(0, 0, 65, 20)))
-
-
-def test_no_case_here(tmp_path):
-    (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(InputError, match="no DDSM case in it"):
-        read_dataset(tmp_path, dataset="ddsm")
-    with pytest.raises(MissingInputError):
-        read_dataset(tmp_path / "absent", dataset="ddsm")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,13 @@
 
 import csv
 import hashlib
-import json
 from importlib import resources
 
-import h5py
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
 from bchisto.data import (
     DatasetFacts,
-    FoldChoice,
     fold_plan,
     protocol_text,
     published_folds,
@@ -22,10 +17,7 @@ from bchisto.data import (
     unknown_groups,
     write_fold_list,
 )
-from bchisto.featurize import featurize
 from PIL import Image
-
-SETTINGS = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 3})
 
 
 def published_patients():
@@ -54,12 +46,6 @@ def test_the_reader_of_bach_knows_the_published_patients(tmp_path):
     dataset = read_dataset(bach_tree(tmp_path / "bach"))
     assert {r.image_id: r.group for r in dataset.records if r.group} == {"b032.tif": "11", "b033.tif": "11"}
     assert not all(record.group for record in dataset.records)
-
-
-def test_generated_tissue_has_no_patients(tmp_path):
-    root = bach_tree(tmp_path / "bach")
-    (root / "bchisto-synthetic.json").write_text("{}")
-    assert {record.group for record in read_dataset(root).records} == {None}
 
 
 def test_published_patients_are_no_part_of_the_identity_of_the_images(tmp_path):
@@ -127,11 +113,6 @@ def test_partly_known_groups_are_kept_whole_where_that_is_asked_for():
     assert all(len(found) == 1 for found in whole)
 
 
-def test_where_no_patient_is_known_it_is_said():
-    assert unknown_groups(["p", "q"]) == ()
-    assert unknown_groups([None, None])[0].startswith("PATIENTS UNKNOWN: no image names its patient")
-
-
 COPIES = DatasetFacts(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("gone", "i01")))
 
 
@@ -158,27 +139,6 @@ def test_copies_of_an_image_stay_in_one_fold():
         "count each as an image of its own",
     )
     assert len(set(plan.kept_whole(list(fold), [None] * 40))) == 37
-
-
-def test_folds_that_copies_leave_no_room_for_are_made_without():
-    """All images of a class may be one."""
-    ids = [f"i{k}" for k in range(12)]
-    data = {"image_ids": ids, "labels": ["a"] * 4 + ["b"] * 8, "groups": [None] * 12}
-    plan = fold_plan("4", **data, known=DatasetFacts(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
-    assert plan.sha256 == fold_plan("4", **data).sha256
-    assert "3 pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
-
-
-@pytest.mark.parametrize("spec", ["70/30", "80/10/10"])
-def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
-    """Each class is one patient's picture, copied: joined, all of them train."""
-    ids = [f"i{k:02d}" for k in range(20)]
-    data = {"image_ids": ids, "labels": ["a"] * 10 + ["b"] * 10, "groups": [None] * 20}
-    copies = tuple((ids[k], ids[k + 1]) for k in range(19) if k != 9)
-    plan = fold_plan(spec, **data, known=DatasetFacts(copies=copies))
-    assert plan.sha256 == fold_plan(spec, **data).sha256
-    assert plan.images(1, "test")
-    assert "pairs of images seem to show the same pixels, one in training and one in test sets" in plan.warnings[0]
 
 
 def test_copies_join_the_patients_of_whom_they_are():
@@ -240,35 +200,3 @@ def test_sites_that_cannot_be_left_out(columns, message):
             groups=[None] * 3,
             known=DatasetFacts(columns=columns),
         )
-
-
-def test_one_column_in_two_spellings_is_one_protocol():
-    ids = list("abcdef")
-    known = DatasetFacts(columns={"home_town": dict(zip(ids, "xyzxyz", strict=True))})
-    data = {"image_ids": ids, "labels": list("xxxyyy"), "groups": [None] * 6, "known": known}
-    assert {fold_plan(f"site:{name}", **data).name for name in ("home town", "Home-Town ", "home_town")} == {
-        "site-home_town"
-    }
-
-
-def test_stores_made_before_patients_were_known_stay_usable(tmp_path, tiny_settings):
-    names = [f"{prefix}{k:03d}" for prefix in ("b", "n") for k in (1, 2, 3, 32, 33, 34)]
-    root = bach_tree(tmp_path / "bach", names)
-    run = tmp_path / "run"
-    featurize(root, out=run, settings=tiny_settings, work=Work(jobs=1))
-    (run / "features" / "dataset.json").unlink()
-    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
-        known = {text.decode() for text in file["group"][:]}
-        file["group"][:] = [""] * len(file["group"])
-    assert {"", "11"} <= known
-    (found,) = train(out=run, folds=FoldChoice(["3"]), settings=SETTINGS, work=Work(jobs=1))
-    assert any("PATIENTS UNKNOWN" in banner for banner in found.banners)
-    facts = json.loads((found.folder / "metrics.json").read_text())["run"]
-    assert facts["flow"] == {"found": None, "refused": None, "duplicates": None, "failed": None, "used": 12}
-    featurize(root, out=run, settings=tiny_settings, work=Work(jobs=1))  # nothing is refused, nothing made anew
-    (again,) = train(out=run, folds=FoldChoice(["3"]), settings=SETTINGS, work=Work(jobs=1))
-    assert again.folder == found.folder
-    facts = json.loads((found.folder / "metrics.json").read_text())["run"]
-    assert facts["flow"]["found"] == 12
-    assert not any("PATIENTS UNKNOWN" in banner for banner in again.banners)
-    assert any("of 12 images name no patient or slide" in banner for banner in again.banners)

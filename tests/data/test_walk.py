@@ -103,42 +103,6 @@ def test_an_empty_class_folder_of_bach_is_said(tmp_path):
     assert "InSitu/: no image of this class is in its folder" in texts
 
 
-def test_folders_below_a_class_are_said_not_to_be_patients(tmp_path):
-    dataset = read_dataset(tree(tmp_path, "benign/P1/1.png", "benign/P2/2.png", "malignant/P3/3.png"))
-    assert not all(record.group for record in dataset.records)
-    (note,) = findings(dataset, "note")
-    assert note.startswith("benign/P1, benign/P2, malignant/P3: these folders below the classes are not taken for pat")
-    assert "use `group_from=2`, or give them as the column group of a manifest" in note
-
-
-@pytest.mark.parametrize("names", [("train", "test"), ("Train", "VAL", "test"), ("training",), ("dev", "validation")])
-def test_parts_of_a_split_are_no_classes(tmp_path, names):
-    files = [f"{name}/{label}/1.png" for name in names for label in ("benign", "malignant")]
-    dataset = read_dataset(tree(tmp_path, *files))
-    assert dataset.class_counts() == {"benign": len(names), "malignant": len(names)}
-    (note,) = findings(dataset, "note")
-    level = ", ".join(sorted(names))
-    assert f"taken for parts of a split at level 1 ({level}), classes at level 2 (benign, malignant)" in note
-    parts = {"train": "train", "Train": "train", "training": "train", "dev": "val", "VAL": "val", "validation": "val"}
-    assert {r.image_id.split("/")[0]: r.columns for r in dataset.records} == {
-        name: (("part", parts.get(name, "test")),) for name in names
-    }
-    report_findings(dataset.findings)
-    assert read_dataset(tmp_path, classes=["benign", "malignant"]).classes == ("benign", "malignant")
-    as_classes = read_dataset(tmp_path, classes=names)
-    assert (as_classes.classes, as_classes.records[0].columns) == (names, ())
-    assert read_dataset(tmp_path / names[0]).classes == ("benign", "malignant")
-
-
-def test_what_looks_like_a_split_in_part_is_none(tmp_path):
-    dataset = read_dataset(tree(tmp_path / "one", "train/a/1.png", "control/b/2.png"))
-    (error,) = findings(dataset, "error")
-    assert "level 1 (control, train) may be the classes, or those at level 2 (a, b); `label_from=1` takes" in error
-    flat = read_dataset(tree(tmp_path / "two", "train/1.png", "test/2.png"))
-    assert "parts of a split at level 1 (test, train), not for classes" in findings(flat, "warning")[0]
-    assert flat.classes == ()
-
-
 def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):
     root = tree(tmp_path, "benign/1.png", "malignant/2.png")
     name = os.fsencode(root) + b"/benign/caf\xe9.png"

@@ -66,16 +66,6 @@ def test_an_extra_that_does_not_load(on_path, monkeypatch):
     assert broken.remedy.startswith("pip install 'openpyxl>=")
 
 
-def test_another_system_and_an_untried_python(monkeypatch):
-    # There is neither here, so what Python tells of itself is replaced.
-    monkeypatch.setattr(machine.platform, "system", lambda: "Windows")
-    assert only(machine.check_python()).status == "warning"
-    monkeypatch.undo()
-    assert only(machine.check_python()).status == "ok"
-    monkeypatch.setattr(machine, "_TRIED", ((3, 8), (3, 9)))
-    assert "make a venv with Python 3.8 to 3.9" in only(machine.check_python()).remedy
-
-
 def test_memory_for_fewer_processes_than_cores():
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\n"
     code += "from bchisto.apps.doctor import machine\n"
@@ -89,12 +79,6 @@ def test_memory_for_fewer_processes_than_cores():
     cores = machine.default_jobs()
     if cores > 1:
         assert limited((2 * cores - 1) << 30) == f"warning `jobs={cores - 1}`"
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    assert only(machine.check_folder(machine.Path("/proc/run"))).status == "failure"
-    assert statuses(machine.check_folder(tmp_path / "not" / "yet"))["folder"] == "ok"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_small_disk(tmp_path, on_small_disk):
@@ -204,6 +188,7 @@ def test_a_slurm_that_answers(slurm):
     assert only(named.check_slurm()).status == "ok"
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_that_is_not_there(dask, tmp_path):
     checks = run_checks({"Dask": lambda: named.check_dask("127.0.0.1:9", tmp_path)}, hide={}, write=in_python)
     assert (only(checks).status, "no Dask scheduler answers" in only(checks).finding) == ("failure", True)
@@ -276,12 +261,6 @@ def test_a_run_that_failed(described, run_copy):
     assert (check.status, "a disk was full" in check.finding) == ("failure", True)
 
 
-def test_a_disk_on_which_a_renamed_file_keeps_its_content(tmp_path, monkeypatch):
-    # There is no such file system here, so the rename does nothing.
-    monkeypatch.setattr(machine.Path, "replace", lambda self, target: target)
-    assert statuses(machine.check_folder(tmp_path))["folder"] == "failure"
-
-
 def test_little_room_for_temporary_files(tmp_path, on_small_disk):
     code = "from pathlib import Path; from bchisto.apps.doctor import machine\n"
     code += "print(*(f'{c.name} {c.status}' for c in machine.check_folder(Path('.'))), sep='\\n')"
@@ -296,22 +275,6 @@ def test_little_shared_memory(on_small_disk):
     command = on_small_disk("/dev/shm", "9m", sys.executable, "-c", code)
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "shared memory warning" in ended.stdout.splitlines()
-
-
-def test_a_disk_that_does_not_flush(tmp_path, monkeypatch):
-    # There is no such disk here, so the call fails as it would.
-    def fails(number):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(machine.os, "fsync", fails)
-    check = only(machine.check_folder(tmp_path))
-    assert (check.status, "Input/output error" in check.finding) == ("failure", True)
-
-
-def test_a_folder_for_weights_that_cannot_be_written(monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", "/proc/keras")
-    check = only(named.check_weights(online=False))
-    assert (check.status, check.remedy) == ("warning", "export KERAS_HOME=DIR")
 
 
 def test_no_network_unless_asked(tmp_path, monkeypatch):
@@ -330,9 +293,3 @@ def test_a_slurm_without_a_partition_that_is_up(tmp_path, monkeypatch):
     (tmp_path / "sinfo").write_text("#!/bin/sh\nsleep 60\n")
     monkeypatch.setattr(named, "_SECONDS", 0.2)
     assert "no answer" in only(named.check_slurm()).finding
-
-
-def test_dask_workers_of_another_version(tmp_path, monkeypatch):
-    monkeypatch.setattr(named, "ask_workers", lambda *arguments, **options: [{"numpy": "1.0"}])
-    check = only(named.check_dask("127.0.0.1:9", tmp_path))
-    assert (check.status, "numpy 1.0, here " in check.finding) == ("warning", True)

@@ -74,15 +74,6 @@ def test_real_weights_tell_natural_textures_apart(mobilenet, crops):
     assert found.std() > 0.1
 
 
-@pytest.mark.slow
-def test_any_layer_by_its_name_of_a_fresh_process(crops):
-    first = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")
-    second = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")  # Keras counts on here
-    assert first.weights_sha256 == second.weights_sha256
-    assert (first.dim, first.default_layers) == (64 + 1280, False)
-    np.testing.assert_allclose(first.encode(crops), second.encode(crops), rtol=1e-5, atol=1e-6)
-
-
 def test_is_built_no_deeper_than_asked():
     whole, part = (Encoder("vgg16", weights="random"), Encoder("vgg16", layers=["block2_conv2"], weights="random"))
     assert [layer.name for layer in part.model.layers][-1] == "block2_conv2"
@@ -271,18 +262,3 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         assert str(found["arr_1"]) == here.weights_sha256
         expected = here.encode(crops)
         np.testing.assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.slow
-def test_memory_stays_flat_over_many_batches(crops):
-    """Thousands of passes through the compiled function leave nothing behind."""
-    import psutil
-
-    encoder = Encoder("convs", weights="random")
-    process = psutil.Process()
-    for _ in range(500):
-        encoder.encode(crops)
-    before = process.memory_info().rss
-    for _ in range(3000):
-        encoder.encode(crops)
-    assert process.memory_info().rss - before < 20e6

@@ -247,21 +247,6 @@ def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
         open_encoder(EncoderChoice(f"onnx:{path}"))
 
 
-def test_names_in_a_file_do_not_break_a_line(tmp_path, capfd):
-    """And nothing that the runtime has to say stands on stdout, which is for results."""
-    model = network(shape=("n", 4, 16, 16))
-    model.graph.input[0].name = "pix\nels\x1b[31m"
-    path = written(tmp_path, model)
-    with pytest.raises(InputError) as refused:
-        open_encoder(EncoderChoice(f"onnx:{path}"))
-    assert "its input pix?els?[31m is float32" in str(refused.value)
-    whole = network().SerializeToString()
-    path.write_bytes(whole.replace(b"Conv", b"C\xffnv", 1))
-    with pytest.raises(WeightsError):
-        open_encoder(EncoderChoice(f"onnx:{path}"))
-    assert capfd.readouterr().out == ""
-
-
 def test_damaged_files_are_refused_and_never_crash(tmp_path):
     whole = network().SerializeToString()
     path = tmp_path / "patches.onnx"

@@ -53,21 +53,15 @@ def bomb(path):
 STRANGE = {
     "npz with a raw member": ("w.npz", lambda p: member(p, "readme.txt", b"hello"), "readme.txt holds bytes"),
     "npz of text": ("w.npz", lambda p: savez(p, x=np.array(["a"])), "x holds <U1, not numbers"),
-    "npz of complex numbers": ("w.npz", lambda p: savez(p, x=np.ones(3, complex)), "x holds complex128"),
-    "npz of dates": ("w.npz", lambda p: savez(p, x=np.zeros(3, "M8[s]")), "x holds datetime64"),
-    "npz of records": ("w.npz", lambda p: savez(p, x=np.zeros(3, "f4,f4")), "x holds"),
     "npz of objects": ("w.npz", lambda p: np.savez(p, x=np.array([{}], object)), "Object arrays cannot be loaded"),
     "npz encrypted": ("w.npz", lambda p: member(p, "x.npy", array(np.ones(3)), flag=1), "encrypted"),
     "npz of an unknown method": ("w.npz", lambda p: member(p, "x.npy", array(np.ones(3)), method=99), "or damaged"),
-    "npz that is corrupt": ("w.npz", lambda p: member(p, "x.npy", array(np.ones(3)), method=8), "or damaged"),
     "npz whose header is code": (
         "w.npz", lambda p: member(p, "x.npy", array(np.ones(3)).replace(b"{'descr'", b"[exit( ]")), "or damaged",
     ),
     "npz that is a bomb": ("w.npz", bomb, "unpacks to more than a network can hold"),
     "npz that is no zip": ("w.npz", lambda p: p.write_bytes(b"PK\x03\x04xx"), "not a weights file, or damaged"),
-    "npz that is empty": ("w.npz", lambda p: p.write_bytes(b""), "not a weights file, or damaged"),
     "safetensors of F8": ("w.safetensors", lambda p: safetensors(p, "F8_E4M3", 4), "w.safetensors: "),
-    "safetensors of an unknown type": ("w.safetensors", lambda p: safetensors(p, "X9", 4), "not a safetensors file"),
     "safetensors of truth values": (
         "w.safetensors", lambda p: save_file({"x": np.ones(3, bool)}, p), "x holds bool, not numbers",
     ),
@@ -78,7 +72,6 @@ STRANGE = {
         "w.safetensors", lambda p: (save_file(WHOLE, p), p.write_bytes(p.read_bytes()[:-9])), "not a safetensors file",
     ),
     "a folder": ("w.npz", lambda p: p.mkdir(), "no such weights file"),
-    "another format": ("w.pickle", lambda p: p.write_bytes(b"cos\nsystem\n"), "give weights as .npz"),
 }  # fmt: skip
 
 
@@ -154,13 +147,11 @@ def circle(file, folder):
 H5 = {
     "an external link": (put(h5py.ExternalLink("/etc/hostname", "x")), "is a link to another object"),
     "a soft link": (put(h5py.SoftLink("/layers/conv2d/vars/1")), "is a link to another object"),
-    "a soft link to itself": (put(h5py.SoftLink(f"/{KERNEL}")), "is a link to another object"),
     "raw values of another file": (
         put(external=lambda folder: [("/etc/passwd", 0, 192)]), "is not a dataset with its values in the file",
     ),
     "values of another HDF5 file": (virtual, "is not a dataset with its values in the file"),
     "a group within itself": (circle, "is in it twice"),
-    "text": (put(np.array([b"a"] * 48).reshape(2, 2, 3, 4).astype(object), ), "not numbers"),
     "a type without values": (put(np.dtype("f4")), "is not a dataset"),
     "a hundred GB of zeros": (
         put(shape=(50_000, 500_000), chunks=(64, 64), compression="gzip"), "claims 100,000,000,000 bytes",
@@ -169,8 +160,6 @@ H5 = {
         put(chunks=(1, 1, 3, 4), compression=32_015, allow_unknown_filter=True), "packed with filter 32015",
     ),
     "NaN": (put(np.full((2, 2, 3, 4), np.nan, np.float32)), "lacks first/kernel"),
-    "infinity": (put(np.full((2, 2, 3, 4), np.inf)), "lacks first/kernel"),
-    "1e300": (put(np.full((2, 2, 3, 4), 1e300)), "not weights of"),
     "another shape": (put(np.ones((2, 2, 3, 5), np.float32)), "not weights of"),
     "nothing": (put(shape=None, dtype="f4", data=h5py.Empty("f4")), "not numbers"),
 }  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bchisto.core import BchistoError, InputError, WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
-from conftest import need, write_tissue
+from conftest import need
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -54,41 +54,6 @@ def test_gives_what_timm_gives(timm, weights):
             encoder = open_encoder(EncoderChoice(f"timm:{NAME}", outputs), weights=str(weights))
             np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
             assert (encoder.engine, encoder.card.size, encoder.card.resize) == ("torch", 224, 248)
-
-
-def test_from_images_to_predictions(timm, weights, tmp_path, cli):
-    images = write_tissue(tmp_path / "images", per_class=4)
-    given = ("--weights", f"timm-{NAME}={weights}")
-    options = ("--encoder", f"timm:{NAME}", *given, "--view", "1.0:64", "--augmentations", 2, "--crops", 2)
-    for run, shards in (("whole", ((),)), ("shards", (("--shard", "1/2"), ("--shard", "2/2"), ()))):
-        for shard in shards:
-            code, _, said = cli(
-                "featurize",
-                "--images",
-                images,
-                "--out",
-                tmp_path / run,
-                *options,
-                *shard,
-                "--jobs",
-                1,
-                "--stain",
-                "none",
-            )
-            assert code == 0, said
-    (store,) = (tmp_path / "whole" / "features").glob("*.h5")
-    assert (tmp_path / "shards" / "features" / store.name).read_bytes() == store.read_bytes()
-    code, _, said = cli("boost", "--out", tmp_path / "whole", "--folds", 2, "--seeds", 1, "--jobs", 1, "--param",
-                        "min_data_in_leaf=2", "--param", "num_iterations=3")  # fmt: skip
-    assert code == 0, said
-    code, _, said = cli("predict", tmp_path / "whole", "--images", images, "--out", tmp_path / "new.csv", "--jobs", 1)
-    assert code == 0, said
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    (tmp_path / "other.safetensors").write_bytes(content)
-    code, _, said = cli("predict", tmp_path / "whole", "--images", images, "--out", tmp_path / "x.csv", "--weights",
-                        f"timm-{NAME}={tmp_path / 'other.safetensors'}")  # fmt: skip
-    assert (code, "needs the weights of sha256" in said) == (2, True), said
 
 
 def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):

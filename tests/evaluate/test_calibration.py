@@ -6,19 +6,15 @@ import numpy as np
 import pytest
 from bchisto.evaluate import (
     PredictionTable,
-    TwoClassView,
     Units,
     aggregate,
     apply_temperature,
     measure,
-    sampling_units,
     shrunk_temperature,
-    take_rows,
 )
-from bchisto.evaluate.calibration import fold_temperatures, recalibration
+from bchisto.evaluate.calibration import recalibration
 from bchisto.evaluate.influence import freedom
 from scipy.special import expit, logit, softmax
-from scipy.stats import t as t_of
 
 CLASSES = ("a", "b", "c")
 
@@ -145,21 +141,6 @@ def test_a_table_that_is_all_right_does_not_sink_the_temperature():
     assert shrunk_temperature(table) < shrunk_temperature(few) < 1
 
 
-@pytest.mark.parametrize(("sure", "low", "high"), [(0.5, 0.45, 0.6), (1.0, 0.9, 1.0), (3.0, 1.9, 2.6)])
-def test_the_temperature_of_a_mean_is_nearer_to_one_where_it_softens(rng, sure, low, high):
-    table = drawn(rng, n=2000, sure=sure)
-    single, mean = shrunk_temperature(table), shrunk_temperature(table, averaged=True)
-    assert low < mean <= high
-    assert mean == (single if single < 1 else max(1.0, single * np.exp(-0.3)))
-
-
-def test_what_claims_nothing_has_no_slope(rng):
-    rows = drawn(rng, n=60)
-    sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
-    view = measure(sure, TwoClassView("a"))["two_class"]
-    assert "slope" not in view
-
-
 def test_the_confidence_is_that_of_the_class_that_is_called():
     """Of two rows one is called against its probabilities, as a threshold does: it is the less sure one."""
     table = PredictionTable.from_probabilities(
@@ -171,44 +152,3 @@ def test_the_confidence_is_that_of_the_class_that_is_called():
     found = measure(table)
     assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]
     assert found["calibration"]["ece"] == pytest.approx(0.25)
-
-
-def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
-    """Leaving one patient out makes hundreds of folds: patients and images must not be sought anew for each."""
-    from bchisto.evaluate import calibration as temperature
-    from bchisto.evaluate.operating import fold_rest
-
-    asked = []
-    monkeypatch.setattr(temperature, "sampling_units", lambda table: asked.append(table) or sampling_units(table))
-    table = replace(drawn(rng, folds=10), groups=tuple(f"p{k % 30}" for k in range(300)))
-    twice = replace(table, image_ids=("i1", *table.image_ids[1:]))  # tested in folds 1 and 2
-    temperatures, scaled = fold_temperatures(twice)
-    assert len(asked) == 1
-    for fold, inside, rest in fold_rest(twice):
-        ids = {twice.image_ids[row] for row in np.flatnonzero(inside)}
-        others = [row for row in range(300) if twice.image_ids[row] not in ids]
-        assert np.flatnonzero(rest).tolist() == others
-        assert temperatures[fold] == pytest.approx(shrunk_temperature(take_rows(twice, np.array(others))), rel=1e-6)
-        np.testing.assert_allclose(scaled[inside], apply_temperature(twice.probabilities[inside], temperatures[fold]))
-
-
-def test_intervals_of_calibration_weigh_the_model_against_the_influences(rng):
-    """Of images: a weighted mean of statsmodels' variance and of the squares of leaving one out."""
-    import statsmodels.api as sm
-
-    scores = rng.uniform(0.05, 0.95, 80)
-    truth = rng.random(80) < scores**1.5
-    found = recalibration(scores, truth, units=Units(np.arange(80)))
-    odds = np.log(scores / (1 - scores))
-    design = sm.add_constant(odds)
-    fit = sm.GLM(truth.astype(float), design, family=sm.families.Binomial()).fit()
-    working = fit.mu * (1 - fit.mu)
-    changes = []
-    for row in range(80):  # one Newton step without the row
-        rest = np.arange(80) != row
-        information = (design[rest].T * working[rest]) @ design[rest]
-        changes.append(np.linalg.solve(information, design[row] * (truth[row] - fit.mu[row]))[1])
-    few = min(truth.sum(), (~truth).sum())
-    variance = (few * np.square(changes).sum() + 10 * fit.cov_params()[1, 1]) / (few + 10)
-    half = t_of.ppf(0.975, few + 9) * variance**0.5
-    assert found["slope"]["interval"] == pytest.approx([fit.params[1] - half, fit.params[1] + half], abs=1e-6)

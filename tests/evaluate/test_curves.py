@@ -148,19 +148,6 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
 
 
-def test_tables_that_differ_in_rows_are_named(rng, tmp_path, cli):
-    lines = ["image_id,label,fold,predicted"] + [
-        f"i{n},benign,1,{'malignant' if n % 3 else 'benign'}" for n in range(9)
-    ]
-    lines += ["j,malignant,2,benign"]
-    (tmp_path / "a.csv").write_text("\n".join(lines))
-    (tmp_path / "b.csv").write_text("\n".join(lines[:5] + lines[6:]))
-    code, _, err = cli("evaluate", tmp_path / "a.csv", tmp_path / "b.csv", "--out", tmp_path / "out", "--bootstrap", 0)
-    assert code == 0
-    assert "a and b are not compared: 1 row only in the first, 0 only in the second, for example i4 in fold 1" in err
-    assert "not compared" in (tmp_path / "out" / "report.html").read_text()
-
-
 def test_folds_that_split_groups_warn_in_every_output(rng, tmp_path, cli):
     lines = ["image_id,label,group,fold,predicted"]
     lines += [f"i{n},{CLASSES[n % 2]},p{n // 3},{1 + n % 2},{CLASSES[n % 2]}" for n in range(12)]

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.core.runs import read_run
 from bchisto.evaluate import Panel, PredictionTable, Sample, evaluate, measure, paper_table
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 
@@ -128,31 +127,6 @@ def test_the_report_is_one_escaped_self_contained_file(report):
     assert "<b>store" not in text
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert text.count('alt="') == text.count("<img ")
-
-
-def test_the_same_content_gives_the_same_bytes(report):
-    before = report.read_bytes()
-    table = tiny_table(flip=[3])
-    write_report(report, title="A", panels=[Panel(table, measure(table))])
-    first = report.read_bytes()
-    write_report(report, title="A", panels=[Panel(table, measure(table))])
-    assert first == report.read_bytes() != before
-
-
-def test_what_ran_is_recorded_and_can_be_repeated(boosted, tmp_path, cli):
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
-    out = tmp_path / "out"
-    code, _, err = cli("evaluate", table, "--out", out, "--positive", "malignant", "--bootstrap", 50)
-    assert code == 0, err
-    (entry,) = read_run(out)
-    assert (entry.command, entry.status, entry.config["positive"]) == ("evaluate", "ok", ["malignant"])
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert {name: one["accuracy"] for name, one in entry.notes["results"].items()} == {
-        name: one["accuracy"]["value"] for name, one in metrics["tables"].items()
-    }
-    code, _, err = cli("evaluate", table, "--config", out / "run.json", "--out", tmp_path / "again")
-    assert code == 0, err
-    assert json.loads((tmp_path / "again" / "metrics.json").read_text()) == metrics
 
 
 def recorded(folder, rng, *, positive, rule="max"):

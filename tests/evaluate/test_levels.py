@@ -75,11 +75,6 @@ def test_all_levels_side_by_side(path, tmp_path):
     assert ("patches (image, average)", "patches (image, vote)") in pairs
 
 
-def test_a_table_of_images_stays_at_the_level_of_images(table):
-    images = aggregate(table, level="image")
-    assert aggregate(images, level="image") is images
-
-
 def test_patches_listed_twice_and_unknown_levels(path, table, tmp_path):
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(InputError, match=r"patches\.csv:10: a, patch 1, is listed twice in fold 1; keep one row"):

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import MetricSpec, PredictionTable, list_metrics, measure, read_predictions
-from bchisto.evaluate.predictions import take_rows
+from bchisto.evaluate import MetricSpec, measure, read_predictions
 from offers import offer
 
 HERE = Path(__file__).parent
@@ -60,17 +59,6 @@ def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
     assert f"confidence (lower is better) {100 * sure:.1f} % (" in report
 
 
-def test_ours_stay_what_they_are_beside_it(matthews):
-    (table,) = read_predictions(FOLDS)
-    beside = measure(table, bootstrap=50)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bchisto.evaluate.known_metrics._plug_ins", lambda path: ())
-        alone = measure(table, bootstrap=50)
-    assert {key: beside[key] for key in alone} == alone
-    assert [key for key in beside if key in alone] == list(alone)
-    assert [spec.name for spec in list_metrics()][:4] == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
-
-
 @pytest.mark.slow
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     from bchisto.boost import BoostSettings, train
@@ -81,36 +69,6 @@ def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
     for report in (result.folder / "report.html", run / "report.html"):
         assert "Matthews &lt;correlation&gt; " in report.read_text()
-
-
-def test_influences_give_an_interval(tmp_path, monkeypatch):
-    """That of a share, as ours have."""
-    code = (
-        SPEC
-        + """import numpy as np
-from bchisto.evaluate import Part
-def parts(table):
-    wrong = (table.predicted != table.labels) * 2.0
-    everywhere = np.ones(len(table), dtype=bool)
-    return [Part(float(wrong.mean()), (wrong - wrong.mean()) / len(wrong), (everywhere,))]
-metric = MetricSpec("loss", "loss", lambda table: parts(table)[0].value, parts, limits=lambda table: (0.0, 2.0))"""
-    )
-    offer(tmp_path, "metrics", "influences", code, loss="influences:metric")
-    monkeypatch.syspath_prepend(tmp_path)
-    found = measure(read_predictions(FOLDS)[0], bootstrap=1)
-    low, high = found["accuracy"]["interval"]
-    assert found["loss"]["interval"] == pytest.approx([2 - 2 * high, 2 - 2 * low])
-
-
-def test_rows_are_taken_with_all_that_belongs_to_them():
-    (table,) = read_predictions(FOLDS)
-    found = take_rows(table, np.array([3, 3, 0]))
-    assert found.image_ids == ("i03", "i03", "i00")
-    assert found.folds == (4, 4, 1)
-    assert found.groups == ("patient3", "patient3", "patient0")
-    np.testing.assert_array_equal(found.probabilities, table.probabilities[[3, 3, 0]])
-    np.testing.assert_array_equal(found.labels, table.labels[[3, 3, 0]])
-    assert (found.name, found.classes, len(found)) == (table.name, table.classes, 3)
 
 
 @pytest.mark.parametrize(
@@ -173,25 +131,3 @@ def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, c
     found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
     assert found["loss"] == (interval and {"value": 1.0, "interval": None, "method": "", "reason": None})
     assert found["accuracy"]["interval"]
-
-
-def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
-    code = SPEC + "metric = MetricSpec('loss', 'loss', lambda table: float('nan'))"
-    offer(tmp_path, "metrics", "not_finite", code, loss="not_finite:metric")
-    monkeypatch.syspath_prepend(tmp_path)
-    (table,) = read_predictions(FOLDS)
-    found = measure(table, bootstrap=20)
-    assert (found["loss"], found["loss_per_fold"], found["loss_mean"]) == (None, [None] * 4, None)
-
-
-def test_one_fold_has_no_spread(matthews):
-    from bchisto.evaluate.report.tables import other_figures, summary_cells
-
-    table = PredictionTable.from_probabilities(
-        name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abab"),
-        probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]), folds=[1] * 4, groups=[None] * 4,
-    )  # fmt: skip
-    found = measure(table, bootstrap=0)
-    specs = [spec for spec in list_metrics() if spec.name in ("accuracy", "mcc")]
-    assert [cell.partition("\n")[0] for _, cell in summary_cells(specs, found)] == ["75.0 %", "–", "0.577", "–"]
-    assert "Matthews <correlation> 0.577" in other_figures(found)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import PredictionTable, TwoClassView, default_positive, measure, two_class_scores
-from bchisto.evaluate.report import headline
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
@@ -146,12 +145,6 @@ def test_agreement_beyond_chance_equals_scikit_learn(rng):
     assert found["cohen_kappa"]["value"] == pytest.approx(cohen_kappa_score(t.labels, t.predicted))
 
 
-def test_agreement_of_one_class_is_not_defined():
-    t = PredictionTable("t", ("a", "b"), ("x", "y"), np.zeros(2, int), None, np.zeros(2, int), (None,) * 2, (None,) * 2)
-    found = measure(t)
-    assert (found["accuracy"]["value"], found["cohen_kappa"], found["matthews_corrcoef"]) == (1.0, None, None)
-
-
 def test_the_patient_recognition_rate_by_hand():
     hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
     p = np.where(hits[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
@@ -192,36 +185,3 @@ def test_macro_f1_counts_a_class_that_is_only_predicted():
     found = measure(t)["macro_f1"]
     assert found["value"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert found["interval"][0] < found["value"] < found["interval"][1]
-
-
-def test_chance_by_patient_is_that_of_the_best_class():
-    """Of 3 patients with 20 images each and 17 with one, most images are malignant and most patients benign."""
-    sizes, classes = [20] * 3 + [1] * 17, [1] * 3 + [0] * 17
-    labels = np.repeat(classes, sizes)
-    t = called_table(labels, labels, ("benign", "malignant"), np.repeat([f"p{k}" for k in range(20)], sizes))
-    metrics = measure(replace(t, predicted=np.where(np.arange(77) % 9, labels, 1 - labels)))
-    assert metrics["chance"]["largest_class"] == pytest.approx(60 / 77)
-    assert (metrics["chance"]["by_group"], metrics["chance"]["class_by_group"]) == (pytest.approx(0.85), "benign")
-    text = " ".join(line.strip() for line in headline("t", metrics))
-    assert "for every image would be right in 77.9 % (benign by group: 85.0 %)" in text
-
-
-def test_images_without_a_patient_are_no_patients():
-    labels = np.arange(48) % 2
-    groups = [f"p{k // 5}" if k < 20 else None for k in range(48)]
-    t = called_table(
-        labels, np.where(np.arange(48) % 4, labels, 1 - labels), ("a", "b"), [*groups[:3], "p9", *groups[4:]]
-    )
-    metrics = measure(t)
-    assert (metrics["units"]["count"], metrics["units"]["groups"]) == (33, 5)
-    assert " over 5 groups, each counting the same" in " ".join(line.strip() for line in headline("t", metrics))
-
-
-def test_a_class_of_one_image_has_intervals():
-    from scipy.stats import binomtest
-
-    labels = np.r_[np.zeros(19, dtype=np.int64), 1]
-    found = measure(called_table(labels, labels, ("a", "b")))
-    exact = binomtest(1, 1).proportion_ci(0.95, "exact")
-    np.testing.assert_allclose(found["per_class"]["b"]["recall"]["interval"], [exact.low, exact.high], atol=1e-9)
-    assert found["balanced_accuracy"]["interval"][1] == 1.0

@@ -48,19 +48,6 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
     assert "t: image-level folds on grouped data, 3 groups are " + LEAK in note
 
 
-def test_hold_outs_of_images_split_patients_too(tmp_path):
-    """The third image of each patient trains wherever the first two are tested."""
-    rows = [
-        (image, "ab"[number % 2], "a", fold, patient, "")
-        for fold in (1, 2)
-        for patient in "pq"
-        for number, image in enumerate(images(patient))
-        if number != fold
-    ]
-    (note,) = notes(tmp_path, rows)
-    assert LEAK in note
-
-
 def test_rows_without_a_group_are_said(tmp_path):
     rows = [(f"i{k}", "ab"[k % 2], "a", "", "" if k == 3 else f"g{k // 2}", "") for k in range(8)]
     evaluation = evaluate([written(tmp_path / "t.csv", rows)], out=tmp_path / "out")

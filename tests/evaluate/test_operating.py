@@ -29,22 +29,6 @@ def view(table, **options):
     return measure(table, TwoClassView("malignant", **options))["two_class"]
 
 
-def test_predictive_values(rng):
-    from sklearn.metrics import class_likelihood_ratios, precision_score
-
-    table = drawn(rng)
-    truth, called = table.labels == 1, table.probabilities[:, 1] >= 0.6
-    (point,) = view(table, thresholds=[0.6], prevalences=[0.01])["thresholds"]
-    assert point["ppv"]["value"] == pytest.approx(precision_score(truth, called))
-    assert point["npv"]["value"] == pytest.approx(precision_score(~truth, ~called))
-    positive, negative = class_likelihood_ratios(truth, called)
-    (rare,) = point["at_prevalence"]
-    odds = 0.01 / 0.99 * positive  # Bayes' theorem in odds
-    assert rare["ppv"]["value"] == pytest.approx(odds / (1 + odds))
-    odds = 0.99 / 0.01 / negative
-    assert rare["npv"]["value"] == pytest.approx(odds / (1 + odds))
-
-
 def test_predictive_values_by_hand():
     """Of 10 positive and 20 negative rows 8 and 5 are called."""
     scores = np.r_[np.full(8, 0.9), np.full(2, 0.1), np.full(5, 0.9), np.full(15, 0.1)]
@@ -193,19 +177,6 @@ def test_patients_are_what_a_promise_rests_on():
     assert view(alone, sensitivities=[0.9])["wanted"][0]["enough"]
 
 
-def test_every_fold_needs_enough_in_the_others():
-    """Twenty positive images are enough for 0.95, the fifteen of three folds are not."""
-    scores = np.r_[np.linspace(0.5, 0.9, 20), np.linspace(0.1, 0.6, 20)]
-    table = PredictionTable.from_probabilities(
-        name="t", classes=CLASSES, image_ids=[str(k) for k in range(40)],
-        labels=["malignant"] * 20 + ["benign"] * 20, probabilities=np.c_[1 - scores, scores],
-        folds=[1 + k % 4 for k in range(40)], groups=[None] * 40,
-    )  # fmt: skip
-    (point,) = view(table, sensitivities=[0.95])["wanted"]
-    assert (point["fitted"], point["enough"]) == ("other folds", False)
-    assert view(replace(table, folds=(None,) * 40), sensitivities=[0.95])["wanted"][0]["enough"]
-
-
 @pytest.mark.parametrize(("predicted", "sensitivity"), [(0, 0.5), (1, 1.0)])
 def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicted, sensitivity):
     table = PredictionTable.from_probabilities(
@@ -219,21 +190,3 @@ def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicte
     assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"]
     assert point["sensitivity"]["value"] == sensitivity
     assert metrics["two_class"]["accuracy"] == metrics["accuracy"]
-
-
-def test_ties_at_a_half_stay_ties_in_ranks():
-    """The predicted class decides at 0.5, and the AUC counts a tie as half, as scikit-learn does."""
-    from sklearn.metrics import roc_auc_score
-
-    labels, predicted = np.arange(40) % 2, np.arange(40) % 2
-    scores = np.where(np.arange(40) < 20, 0.5, 0.1 + 0.8 * labels)
-    t = PredictionTable(
-        "t", ("a", "b"), tuple(map(str, range(40))), labels, np.stack([1 - scores, scores], 1), predicted,
-        (None,) * 40, (None,) * 40,
-    )  # fmt: skip
-    metrics = measure(t, TwoClassView("b", thresholds=0.5))
-    assert metrics["two_class"]["auc"] == metrics["auc"]
-    assert metrics["auc"]["value"] == roc_auc_score(labels, scores) == 0.875
-    point = metrics["two_class"]["thresholds"][0]
-    figures = (point["sensitivity"], point["specificity"], metrics["two_class"]["accuracy"])
-    assert [figure["value"] for figure in figures] == [1.0, 1.0, 1.0]

@@ -1,13 +1,11 @@
 """Classes of anyone's own: any number, any names, with and without a positive side."""
 
 import csv
-import json
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core import InputError, ReportError
+from bchisto.core import InputError
 from bchisto.evaluate import Panel, PredictionTable, TwoClassView, evaluate, measure, write_predictions
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 
@@ -69,27 +67,6 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
         lines = headline("t", metrics)
         assert "±" not in "".join(lines)
         assert "95 % CI" in lines[0]
-
-
-def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
-    """The figure library is replaced, since no known input breaks a figure any more."""
-    from bchisto.evaluate.report import sections
-
-    def fail(metrics):
-        raise ValueError("two\nlines")
-
-    monkeypatch.setattr(sections, "other_figures", fail)
-    table = saved(own_table(("a", "b"), rng=rng), tmp_path / "t.csv")
-    code, out, err = cli("evaluate", table, "--out", tmp_path / "out", "--bootstrap", 20)
-    assert code == 1
-    assert re.match(r"t: \d+ of ", out)
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert f"report could not be written: {tmp_path / 'out' / 'report.html'}: ValueError: two lines; " in line
-    assert f"{tmp_path / 'out' / 'metrics.json'} is written" in line
-    assert {"metrics.json", "tables.csv", "per-class.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(ReportError) as caught:
-        write_evaluation(evaluate([table], out=tmp_path / "out", bootstrap=20))
-    assert caught.value.results == json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 
 def test_folds_that_hardly_trained_on_a_class_are_named(rng):

@@ -94,11 +94,6 @@ def test_another_encoding_and_a_missing_file(tmp_path):
         read_predictions(tmp_path / "none.csv")
 
 
-def test_an_image_tested_in_two_folds_is_two_rows(tmp_path):
-    (table,) = read_predictions(write(tmp_path / "t.csv", "image_id,label,fold,predicted\nx,a,1,a\nx,a,2,b\n"))
-    assert len(table) == 2
-
-
 def test_written_tables_read_back_exactly(tmp_path, rng):
     p = rng.dirichlet([1, 1, 1], size=5)
     rows = [(f"i{k}", "xyz"[k % 3], None, k) for k in range(5)]
@@ -122,27 +117,11 @@ def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
     assert "Tumor: one class in several spellings: TUMOR (2 images), Tumor (3 images)" in caplog.text
 
 
-def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
-    table = read_text(tmp_path, "image_id,label,p_-1,p_1\n1,-1,0.9,0.1\n2,1,0.2,0.8\n")
-    assert (table.classes, table.labels.tolist(), table.predicted.tolist()) == (("-1", "1"), [0, 1], [0, 1])
-    table = read_text(tmp_path, "image_id,label,predicted\n1,1-0,10\n2,10,10\n")
-    assert (table.classes, table.labels.tolist()) == (("1-0", "10"), [0, 1])
-    with pytest.raises(InputError, match=r"t\.csv: the labels 'a b' and 'a_b' both fit the class a-b"):
-        read_text(tmp_path, "image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n")
-    with pytest.raises(InputError, match=r"t\.csv: two columns p_ name one class"):
-        read_text(tmp_path, "image_id,label,p_A,p_a\n1,a,1,0\n")
-
-
 def test_classes_of_which_two_fit_have_no_positive_side():
     from bchisto.evaluate import default_positive
 
     assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
     assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
-
-
-def test_blanks_in_a_header_lose_no_column(tmp_path):
-    table = read_text(tmp_path, "image_id, label , group,p_a, p_b\n1,a, g1 ,1,0\n2,b,g2,0,1\n")
-    assert (table.groups, table.classes) == (("g1", "g2"), ("a", "b"))
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path, cli):

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from bchisto.core import Message, Names
-from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, aggregate, measure
-from bchisto.evaluate.external import subgroups
-from bchisto.evaluate.predictions import take_rows
-from bchisto.evaluate.report import choose_samples, headline, write_evaluation, write_report
-from bchisto.evaluate.report.methods import REFERENCES, cite, methods_text
+from bchisto.evaluate import Panel, PredictionTable, Sample, TwoClassView, measure
+from bchisto.evaluate.report import headline, write_evaluation, write_report
+from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
 from written_tables import rows_of
@@ -135,24 +133,6 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
         assert said in text
 
 
-def test_units_are_called_what_they_are(page, rng):
-    text = text_of(page)
-    assert " of 40 patches right" in text
-    assert "over 12 slides as units" in text  # 10 of four patches less the last, whose two are known, and two of none
-    assert "2 patches name no slide" in text
-    assert "images per" not in text
-    patches = table_of(rng, patches=True, group_is="patient", groups=False)
-    assert re.fullmatch(
-        r"t: \d+ of 40 patches right: [\d.]+ % \(95 % CI [\d.]+ to [\d.]+\)",
-        headline("t", measure(patches, bootstrap=50))[0],
-    )
-    grouped = replace(
-        table_of(rng, n=8), labels=np.array([0] * 4 + [1] * 4), groups=("p",) * 4 + ("q",) * 4, folds=(1,) * 8
-    )
-    patients = aggregate(replace(grouped, group_is="patient"), level="group")
-    assert " of 2 patients right: " in headline("t", measure(patients, bootstrap=0))[0]
-
-
 def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
     """Return two classes in patients of so many images, the last image wrong, and what is measured of them."""
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
@@ -237,52 +217,6 @@ def test_classes_and_patients_are_counted_by_hand():
     assert [cells[1] for cells in flow.grid.rows] == ["9", "1", "not known", "5"]  # nobody needs a row of none left out
 
 
-def test_groups_of_several_classes_are_counted_in_one_pass():
-    class Patient(str):
-        compared = 0
-
-        def __eq__(self, other):
-            Patient.compared += 1
-            return str.__eq__(self, other)
-
-        __hash__ = str.__hash__
-
-    ids, patients = tuple(f"i{k}" for k in range(200)), [Patient(f"p{k}") for k in range(100)]
-    labels = np.array([k % 4 == 1 for k in range(200)], dtype=np.int64)
-    table = PredictionTable(
-        "t", ("x", "y"), ids, labels, None, labels, (None,) * 200, tuple(patients[k // 2] for k in range(200))
-    )
-    assert [block.text for block in cohort_blocks(table)][1] == "50 groups have images of more than one class."
-    assert Patient.compared < 5000  # of 20,000 pairs
-
-
-def test_repeated_folds_make_no_more_images(tmp_path, rng):
-    """24 images of 12 known patients and 12 unknown ones, each tested in both of two repeats."""
-    once = replace(table_of(rng, n=24, folds=3), groups=tuple(f"p{k // 2}" if k < 12 else None for k in range(24)))
-    table = take_rows(once, np.arange(48) % 24)
-    table = replace(table, folds=tuple(3 * (k // 24) + k % 3 + 1 for k in range(48)), name="t", group_is="patient")
-    metrics = measure(table, bootstrap=20)
-    assert (metrics["n"], metrics["tested"]) == (48, {"n": 24, "least": 2, "most": 2})
-    assert metrics["units"]["ungrouped"] == 12
-    metrics["subgroups"] = {"site": subgroups(table, dict.fromkeys(table.image_ids[:10], "a"), column="site")}
-    said = "\n".join(headline("t", metrics))
-    assert " of 48 predictions of 24 images, each tested 2 times, right: " in said
-    assert "12 images name no patient: each image" in said
-    both = [[block.grid.rows for block in cohort_blocks(one) if block.grid] for one in (table, once)]
-    assert both[0] == both[1]
-    assert len(both[0]) == 1
-    found = choose_samples(table, lambda image: np.zeros((4, 4, 3), np.uint8))
-    for samples in found:
-        assert len({sample.image_id for sample in samples}) == len(samples) > 1
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, right=found[0], wrong=found[1])])
-    text = text_of(tmp_path / "r.html")
-    assert " of 48 predictions of 24 images, each tested 2 times, right: " in text
-    assert "48 images" not in text
-    assert "Number of predictions: true class" in text
-    uneven = measure(take_rows(table, np.arange(40)), bootstrap=0)
-    assert "of 40 predictions of 24 images, tested 1 to 2 times" in " ".join(headline("t", uneven))
-
-
 def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     from bchisto.evaluate import evaluate
 
@@ -331,12 +265,6 @@ def test_the_methods_are_those_that_were_run(rng, page):
     ):  # fmt: skip
         assert present in text
     assert "McNemar's exact test" not in text
-
-
-def test_references_are_numbered_as_they_come():
-    text, entries = cite("A [@holm1979], b [@ke2017 @holm1979], c [@later2031].")
-    assert text == "A [1], b [2, 1], c."
-    assert entries == [REFERENCES["holm1979"], REFERENCES["ke2017"]]
 
 
 def test_the_references_are_those_that_the_code_cites():
@@ -407,31 +335,3 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
         for front, back in (("ink", "paper"), ("link", "paper"), ("warn-ink", "warn")):
             dark, bright = sorted(luminance(colours[one]) for one in (front, back))
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)
-
-
-def test_pictures_whose_image_could_not_be_read_are_counted(rng, tmp_path):
-    from bchisto.core import ImageError
-
-    table = table_of(rng, groups=False)
-    gone: set[str] = set()
-
-    def show(image):
-        if image in gone:
-            raise ImageError(f"{image}: no such file")
-        return np.zeros((4, 4, 3), np.uint8)
-
-    right, wrong = choose_samples(table, show)
-    gone |= {right[0].image_id, wrong[0].image_id, wrong[1].image_id}
-    some = choose_samples(table, show)
-    assert [len(samples) for samples in some] == [len(right), len(wrong)]
-    write_report(
-        tmp_path / "r.html",
-        title="x",
-        panels=[Panel(table, measure(table, bootstrap=20), right=some[0], wrong=some[1])],
-    )
-    text = text_of(tmp_path / "r.html")
-    assert f"2 of {len(wrong)} images could not be read." in text
-    assert f"1 of {len(right)} images could not be read." in text
-    listed = (tmp_path / "pictures.csv").read_text()
-    assert not any(image in listed for image in gone)
-    assert len(listed.splitlines()) == 1 + len(right) + len(wrong) - 3

@@ -71,11 +71,6 @@ def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, cli, name
         assert f"the group is taken from the column {said}" in err
 
 
-def test_decimal_commas(cells, plain, tmp_path, cli):
-    commas = {name: [cell.replace(".", ",") for cell in column] for name, column in cells.items()}
-    assert figures(cli, tmp_path, write(tmp_path, commas, mark=";"))[0] == plain
-
-
 def test_a_workbook(cells, plain, tmp_path, cli):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
@@ -142,12 +137,3 @@ def test_what_is_in_doubt_is_refused(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         read_predictions(tmp_path / "t.csv")
-
-
-def test_subgroups_of_a_table_of_other_names(cells, tmp_path, cli):
-    table = {**cells, "Site": [f"s{n % 3}" for n in range(ROWS)]}
-    path = write(tmp_path, table, mark=";", image_id="ImageID")
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0, "--by", "site")
-    assert code == 0, err
-    assert {row["value"] for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"][
-        "subgroups"]["site"]} == {"s0", "s1", "s2"}  # fmt: skip

@@ -83,14 +83,6 @@ def test_the_column_may_stand_in_the_manifest_of_the_run(tmp_path):
         assert [(one["value"], one["n"]) for one in subgroups] == [("north", 10), ("south", 6), ("not known", 4)]
 
 
-def test_the_internal_table_needs_no_such_column(tmp_path):
-    outside, inside = written(tmp_path / "out.csv"), written(tmp_path / "in.csv", sites=None)
-    by = TableChoice(by="clinical site")
-    found = evaluate([outside], out=tmp_path / "e", bootstrap=20, against=inside, tables=by).result
-    assert [one["n"] for one in found["tables"]["out"]["subgroups"]["clinical site"]] == [10, 6, 4]
-    assert [one["against"] for one in found["external"]] == ["in"]
-
-
 def test_what_makes_no_subgroups(tmp_path):
     table = written(tmp_path / "t.csv", sites=[f"s{k}" for k in range(20)], groups=[f"s{k}" for k in range(20)])
     for by, message in (

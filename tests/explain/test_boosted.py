@@ -1,6 +1,5 @@
 """Boosted ensembles: maps point at a planted cause, and what is refused."""
 
-import csv
 import itertools
 import json
 import math
@@ -13,18 +12,14 @@ import pytest
 from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.apps.explain.boosted import explain_boosted
 from bchisto.apps.explain.draw import colour_limits
-from bchisto.apps.explain.image import ExplainUnits
-from bchisto.apps.explain.methods import METHODS, class_of
-from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, train
-from bchisto.core import BchistoError
+from bchisto.apps.explain.methods import class_of
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core.jobs import Work
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
 from onnx_files import write_onnx
 from PIL import Image
-
-SMALL = {"min_data_in_leaf": 2, "num_iterations": 4}
 
 
 def arrays_of(folder):
@@ -98,36 +93,6 @@ def test_the_map_points_at_the_planted_cause(model, tmp_path, request):
     surprise = sum(math.comb(10, k) * chance**k * (1 - chance) ** (10 - k) for k in range(hits, 11))
     assert surprise < 1e-4, f"{hits} of 10 in the disc"
     assert np.mean(shares) > 1.3
-
-
-def test_trees_of_shuffled_labels_destroy_the_map(spotted):
-    """Adebayo et al. 2018: trees that learnt other labels of the same descriptors draw another map, off the disc."""
-    from bchisto.apps.explain.boosted import METHODS, _map
-    from bchisto.apps.explain.explanation import shown_picture
-    from bchisto.boost.heads import known_head
-    from bchisto.data import ImageRecord
-    from bchisto.featurize import open_store
-    from bchisto.predict import find_bundle
-
-    run, images, places = spotted
-    _, model = ready_model(find_bundle(run))
-    ((name, trained),) = model.bundle.models.items()
-    store = open_store(run / "features" / f"{name}.h5")
-    rows, labels = store.features(), np.array([label == "spot" for label in store.labels], np.int64)
-    params = {"objective": "multiclass", "num_class": 2, "verbosity": -1, "min_data_in_leaf": 2}
-    spec, shares = known_head("lightgbm"), {}
-    for what, known in (("own", labels), ("shuffled", np.random.default_rng(3).permutation(labels))):
-        classifier = spec.parse(pack_text(fit_text(rows, known, params=params, rounds=12)))
-        made = replace(model, bundle=replace(model.bundle, models={name: [replace(trained[0], classifier=classifier)]}))
-        for path in sorted(images.glob("*.png"))[:5]:
-            record = ImageRecord(path.name, path, None)
-            picture = shown_picture(record)
-            blank = METHODS["map"].explanation(path.name, model.bundle.classes[1], picture=picture)
-            values = _map(made, record, blank, picture, 1, window=0).values
-            inside = np.hypot(*(np.indices(values.shape) - np.array(places[path.name])[:, None, None])) < 20
-            shares.setdefault(what, []).append(values[inside].mean() - values[~inside].mean())
-    assert np.mean(shares["own"]) > 0.2
-    assert np.mean(shares["shuffled"]) < np.mean(shares["own"]) / 3
 
 
 def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(spotted, tmp_path):
@@ -242,39 +207,6 @@ def test_the_base_of_each_head(head, rng):
     if head != "lightgbm":
         expected = model.predict_proba(rows.mean(axis=0)[None, None])[0]
     np.testing.assert_allclose(model.base, expected, atol=1e-5)
-
-
-def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue, tmp_path, cli):
-    """`predict` writes the probability as it is, and its sheet the calibrated one; `explain` shows both by name."""
-    images = sorted(tissue.rglob("*.png"))[:2]
-    for name, words in (("raw.csv", ()), ("calibrated.csv", ("--calibrated",))):
-        code, _, err = cli("predict", boosted, *images, "--out", tmp_path / name, *words)
-        assert code == 0, err
-    code, _, err = cli("explain", boosted, *images, "--out", tmp_path, "--method", "map", "--target", "malignant")
-    assert code == 0, err
-    tables = {}
-    for name in ("raw.csv", "calibrated.csv", "map/explain.csv"):
-        with (tmp_path / name).open(encoding="utf-8") as handle:
-            tables[name] = {row["image_id"]: row for row in csv.DictReader(handle)}
-    page = (tmp_path / "map" / "index.html").read_text(encoding="utf-8")
-    for image, row in tables["map/explain.csv"].items():
-        raw, calibrated = (float(tables[name][image]["p_malignant"]) for name in ("raw.csv", "calibrated.csv"))
-        assert float(row["score"]) == pytest.approx(raw)
-        assert float(row["calibrated"]) == pytest.approx(calibrated)
-        assert f"probability of malignant {raw:.3f} (calibrated {calibrated:.3f})" in page
-    assert page.count("SEEN IN TRAINING: this image trained or validated models that draw its map") >= 2
-
-
-@pytest.mark.parametrize("out", ["", "a"])
-def test_images_and_pictures_are_not_mixed(boosted, tmp_path, cli, out):
-    images = tmp_path / "images"
-    for label in ("a", "b"):
-        (images / label).mkdir(parents=True)
-        Image.new("RGB", (64, 64)).save(images / label / "1.png")
-    before = sorted(images.rglob("*"))
-    code, _, err = cli("explain", boosted, "--images", images, "--out", images / out)
-    assert (code, "the images are there; name another folder" in err) == (2, True), err
-    assert sorted(images.rglob("*")) == before
 
 
 def test_a_map_on_another_side_than_the_call():
@@ -470,14 +402,6 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     assert class_of(ExplainSettings("gradcam"), both, of_both) is None
     assert class_of(ExplainSettings("map"), both, None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
-
-
-def test_a_worker_that_computes_in_another_way_explains_nothing(boosted):
-    file, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
-    other = {name: {**how, "precision": "bfloat16"} for name, how in model.computed_by.items()}
-    explain = ExplainUnits(file, other, METHODS["map"], ExplainSettings("map"), None)
-    with pytest.raises(BchistoError, match="this worker computes in another precision"):
-        explain((), None)
 
 
 def test_encoders_that_give_vectors_have_the_map(tissue, tmp_path, cli):

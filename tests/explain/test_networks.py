@@ -314,42 +314,6 @@ def test_the_mass_falls_on_a_planted_cause(finder, method):
     assert (mass * inside).sum() / mass.sum() > 5 * chance
 
 
-@pytest.mark.parametrize("method", HEAT)
-def test_random_weights_destroy_the_map(finder, method):
-    """Adebayo et al. 2018, "Sanity checks for saliency maps": with other weights the map is another."""
-    x, inside = disc_images(np.random.default_rng(11), 6)
-    other = Graph(randomise(keras.models.clone_model(finder.model), seed=4))
-    before, after = (large(HEAT[method](graph, x, 1)) for graph in (finder, other))
-    for one, two in zip(before, after, strict=True):
-        assert np.ptp(two) < 1e-9 or np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.8
-    share = [(np.maximum(found, 0) * inside).sum() / max(np.maximum(found, 0).sum(), 1e-9) for found in (before, after)]
-    assert share[1] < share[0]
-
-
-def curve(graph, x, order, *, insert):
-    """The mean probability of the disc while pixels are deleted in an order, or inserted into the mean colour."""
-    shares = []
-    for share in (0.02, 0.05, 0.1, 0.2):
-        shown = (np.full_like(x, 90) if insert else x.copy()).reshape(len(x), -1, 3)
-        for image, whole, places in zip(shown, x.reshape(shown.shape), order, strict=True):
-            first = places[: int(share * len(places))]
-            image[first] = whole[first] if insert else 90
-        shares.append(graph.model.predict_on_batch(shown.reshape(x.shape))[:, 1])
-    return np.mean(shares, axis=0)
-
-
-@pytest.mark.parametrize("method", [name for name in HEAT if name != "deconvnet"])  # which draws one unit alone
-def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(finder, method):
-    """Petsiuk, Das & Saenko 2018, "RISE": probabilities rise and fall sooner with the highest pixels first."""
-    x, _ = disc_images(np.random.default_rng(7), 4)
-    order = np.argsort(-large(HEAT[method](finder, x, 1)).reshape(4, -1), axis=1)
-    chance = np.argsort(np.random.default_rng(0).random(order.shape), axis=1)
-    for insert in (True, False):
-        by_map, by_chance = (curve(finder, x, one, insert=insert) for one in (order, chance))
-        ahead = by_map - by_chance if insert else by_chance - by_map
-        assert (ahead > 0.1).all()
-
-
 def test_units(finder):
     x, inside = disc_images(np.random.default_rng(2), 1)
     tensor = finder.tensor_of("bright", method="activations")

@@ -195,20 +195,6 @@ def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, 
     assert not (tmp_path / "out" / words[1]).exists()
 
 
-def test_several_methods_warn_once(tuned, image, tmp_path, caplog):
-    """Images are read, and warned about, once for all methods."""
-    from bchisto.apps.explain import explain_methods, settings_of
-
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(image.read_bytes())
-    (tmp_path / "images" / "c.png").write_bytes(b"")
-    settings = settings_of(["gradient", "gradcam"], target="malignant")
-    explain_methods(
-        tuned / "whole", tmp_path / "images", out=tmp_path / "out", settings=settings, work=Work(skip_errors=True)
-    )
-    assert caplog.text.count("c.png") == 1
-
-
 def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, cli):
     code, _, err = cli("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
     assert code == 2

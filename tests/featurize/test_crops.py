@@ -3,9 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 from bchisto.core import ImageError
-from bchisto.data import decode_image
-from bchisto.encoders import EncoderChoice, open_encoder
-from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation, norm_pool, open_store
+from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation
 from bchisto.featurize.crops import GRID
 
 
@@ -69,20 +67,3 @@ def test_a_grid_covers_the_image_with_the_fewest_crops(height, width, crop):
     assert len(boxes) == -(-height // crop) * -(-width // crop)
     assert boxes[0].top == boxes[0].left == 0
     assert (boxes[-1].top, boxes[-1].left) == (height - crop, width - crop)
-
-
-def test_a_grid_by_the_command_line(cli, tissue, tmp_path):
-    line = ("featurize", "--images", tissue, "--encoder", "tiny", "--weights", "random", "--stain", "none",
-            "--view", "1.0:40", "--augmentations", 1, "--color-range", 1, 1, "--jobs", 1)  # fmt: skip
-    code, _, err = cli(*line, "--out", tmp_path, "--crops", "grid")
-    assert code == 0, err
-    with open_store(tmp_path / "features" / "tiny-1.0-40.h5") as store:
-        rows = store.features()
-        assert store.header["crops"] == GRID
-    image = decode_image(next(tissue.rglob("benign00.png")))
-    starts = (0, 28, 56)
-    tiles = np.stack([image[top : top + 40, left : left + 40] for top in starts for left in starts])
-    encoder = open_encoder(EncoderChoice("tiny"), weights="random")
-    np.testing.assert_allclose(rows[0, 0], norm_pool(encoder.encode(tiles), 3.0), rtol=1e-5)
-    code, _, err = cli(*line, "--out", tmp_path, "--crops", "some")
-    assert (code, "--crops some: give a whole number, or grid" in err) == (2, True)

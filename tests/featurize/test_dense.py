@@ -1,9 +1,6 @@
 """Dense mode and OpenVINO: windows by hand, engines against each other, and what is never mixed."""
 
 import builtins
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -178,12 +175,6 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli, monkeypa
         np.testing.assert_allclose([float(cells[4]), float(cells[5])], expected[cells[0]], rtol=1e-9)
 
 
-def test_modes_and_engines_that_do_not_exist():
-    for name in ("mode", "engine"):
-        with pytest.raises(InputError, match=f"`{name}` fast: choose one of"):
-            FeaturizeSettings(**{name: "fast"})
-
-
 @pytest.fixture(scope="module")
 def openvino():
     import importlib.util
@@ -210,27 +201,6 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
-def test_openvino_keeps_the_last_shapes_alone(openvino, he_image):
-    """A compiled frame keeps its memory, and images of one's own have many sizes."""
-    other = Encoder("convs", weights="random", engine="openvino")
-    windows = np.array([[0, 0, 64, 64]])
-    first = other.encode_windows(he_image[:100, :100], windows)
-    for size in range(101, 109):
-        other.encode_windows(he_image[:size, :100], windows)
-    assert len(other._compiled.windows._compiled) == 4
-    np.testing.assert_array_equal(other.encode_windows(he_image[:100, :100], windows), first)
-
-
-@pytest.mark.slow
-def test_openvino_on_a_real_network(openvino, he_image):
-    """Several layers, and preprocessing by mean and order of channels."""
-    layers = ("block2_conv2", "block3_conv3")
-    plain = Encoder("vgg16", layers=layers, weights="random")
-    other = Encoder("vgg16", layers=layers, weights="random", engine="openvino")
-    crops = np.stack([he_image[:96, :96], he_image[60:156, 90:186]])
-    np.testing.assert_allclose(other.encode(crops), plain.encode(crops), rtol=1e-3, atol=1e-3)
-
-
 @pytest.mark.slow
 def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
@@ -251,22 +221,6 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err
-
-
-@pytest.mark.slow
-def test_openvino_reports_nothing(openvino, tmp_path):
-    """Left alone it keeps a number of its own in the home folder, and sends with it what it converts."""
-    code = (
-        "import sys; from bchisto.encoders import Encoder; import numpy as np\n"
-        "encoder = Encoder('mobilenetv2', layers=['Conv1_relu'], weights='random', engine='openvino')\n"
-        "encoder.encode(np.zeros((1, 32, 32, 3), np.uint8))\n"
-        "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules\n"
-        "import openvino_telemetry  # anybody else's is as it was"
-    )
-    home = {**os.environ, "HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=home, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "intel").exists()
 
 
 def test_openvino_that_is_missing_says_so(monkeypatch):

@@ -4,8 +4,6 @@ No GPU is at hand where these tests run; they hold the arithmetic, not the speed
 """
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
-from bchisto.featurize.device import cached_describer, crop_map, padded_length
+from bchisto.featurize.device import crop_map, padded_length
 from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors
 
@@ -109,18 +107,6 @@ def test_a_failed_image_is_skipped_on_the_device_too(tissue, tmp_path):
     assert "not a TIFF, PNG or JPEG image" in found.message
 
 
-def counted(encoder):
-    """Count how often the graph of an encoder is traced: its Python runs once per compilation, never per call."""
-    traces, graph = [], encoder.graph
-
-    def trace(crops):
-        traces.append(tuple(crops.shape))
-        return graph(crops)
-
-    encoder.graph = trace
-    return traces
-
-
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory):
     """Images of several sizes."""
@@ -130,29 +116,6 @@ def sizes(tmp_path_factory):
     for number, size in enumerate([(96, 96), (130, 90), (90, 130), (200, 150), (97, 96)]):
         write_tissue(root / str(number), per_class=1, size=size, classes=("a",), seed=number)
     return [ImageRecord(image_id=str(path), path=path, label=None) for path in sorted(root.rglob("*.png"))]
-
-
-def test_one_compilation_serves_all_blocks_and_sizes(sizes):
-    encoder = Encoder("convs", weights="random")
-    traces = counted(encoder)
-    targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in SETTINGS.views}
-    settings = dataclasses.replace(SETTINGS, crops=3, batch_size=6, augmentations=5)  # 2 + 2 + 1 augmentations
-    for some in (sizes[:1], sizes[1:3], sizes[3:]):  # blocks
-        found = list(describe_images(some, settings=settings, targets=targets, ticker=Ticker(None), on_device=True))
-        plain = describe_images(some, settings=settings, targets=targets, ticker=Ticker(None), on_device=False)
-        for a, b in zip(found, plain, strict=True):
-            for name, values in b.features.items():
-                assert_same_descriptors(a.features[name], values)
-    assert sorted(traces) == [(6, 33, 33, 3), (6, 64, 64, 3)]  # one a view
-
-
-def test_the_describer_follows_encoders_and_settings():
-    one, other = Encoder("convs", weights="random"), Encoder("convs", weights="random", seed=1)
-    view = SETTINGS.views[0]
-    held = cached_describer((("a", one, view),), SETTINGS)
-    assert cached_describer((("a", one, view),), SETTINGS) is held
-    assert cached_describer((("a", other, view),), SETTINGS) is not held
-    assert cached_describer((("a", one, view),), dataclasses.replace(SETTINGS, pool=1.0)) is not held
 
 
 def test_processes_ahead_change_nothing(tissue, tmp_path):
@@ -190,44 +153,3 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
     assert Ticker(counts).count() == 3 * SETTINGS.augmentations
     whole = list(describe_images(records, **options, skip_errors=True))
     assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + ["ImageFailure", "ImageDescriptors"]
-
-
-SCRIPT = """
-import sys, dataclasses, numpy as np
-from pathlib import Path
-sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2]).parent)]
-from test_device import *
-from test_device import SETTINGS, counted, described
-settings = dataclasses.replace(SETTINGS, color_range=(1.0, 1.0), stain="none")
-for a, b in zip(described(Path(sys.argv[1]), settings, False, 1), described(Path(sys.argv[1]), settings, True, 1)):
-    for name in a.features:
-        np.testing.assert_allclose(b.features[name], a.features[name], rtol=1e-3, atol=1e-5)
-dense = dataclasses.replace(settings, mode="dense")
-for item in described(Path(sys.argv[1]), dense, None, 1):
-    assert all(np.isfinite(values).all() for values in item.features.values())
-encoder = Encoder("convs", weights="random")
-traces = counted(encoder)
-for blocks in range(2):
-    for image in sorted(Path(sys.argv[1]).rglob("*.png"))[:2]:
-        record = ImageRecord(image_id=str(image), path=image, label=None)
-        targets = {"a": (encoder, SETTINGS.views[0])}
-        list(describe_images([record], settings=SETTINGS, targets=targets, ticker=Ticker(None), on_device=True))
-assert len(traces) == (12 if sys.argv[3] == "torch" else 1), traces  # PyTorch is not compiled
-print("equal")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_give_the_same(tissue, backend):
-    import importlib.util
-    import os
-    from pathlib import Path
-
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"needs {backend}")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tissue), str(Path(__file__).parent), backend],
-        capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": backend}, timeout=300,
-    )  # fmt: skip
-    assert done.stdout.strip().endswith("equal"), done.stderr

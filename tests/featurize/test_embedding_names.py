@@ -120,21 +120,3 @@ def test_a_table_that_names_another_patient_is_refused(tmp_path):
     npz(tmp_path / "e.npz", features=VALUES, ids=IDS, patients=PATIENTS)
     with pytest.raises(InputError, match=r"l\.csv: c is of s, and of q in .*e\.npz; an image has one patient"):
         import_features([tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv")
-
-
-@pytest.mark.slow
-def test_boost_knows_the_patients_of_every_spelling(tmp_path, cli):
-    """Grouped folds and the same figures, whatever the columns of the file are called."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(36) // 3 % 2
-    features = rng.normal(size=(36, 4)).astype(np.float32) + labels[:, None]
-    ids, patients = [f"i{n:02}" for n in range(36)], [f"p{n // 3}" for n in range(36)]
-    figures = []
-    for names in (("image_id", "label", "group"), ("ids", "y", "patients")):
-        run = tmp_path / names[0]
-        npz(tmp_path / "e.npz", X=features, **dict(zip(names, (ids, labels, patients), strict=True)))
-        code, _, err = cli("boost", "--out", run, "--features", tmp_path / "e.npz", "--folds", 3, "--head", "logistic")
-        assert (code, "PATIENTS UNKNOWN" in err) == (0, False), err
-        (metrics,) = run.glob("boost/3-grouped-logistic/metrics.json")
-        figures.append(json.loads(metrics.read_text())["tables"])
-    assert figures[0] == figures[1]

@@ -1,7 +1,6 @@
 """Embeddings of other programs: every format read as it was written, and what does not hold refused in one line."""
 
 import json
-import time
 
 import h5py
 import numpy as np
@@ -123,25 +122,6 @@ def test_arrays_that_do_not_hold(tmp_path, name):
     assert "\n" not in str(told.value)
 
 
-def test_an_id_that_stands_twice_among_many_is_found_at_once(tmp_path):
-    ids = [f"tile-{number}" for number in range(150_000)]
-    np.savez(tmp_path / "bad.npz", features=np.zeros((len(ids), 1), np.float32), image_id=[*ids[:-1], "tile-7"])
-    started = time.process_time()
-    with pytest.raises(InputError, match="the id tile-7 is in it twice"):
-        read_embeddings(tmp_path / "bad.npz")
-    assert time.process_time() - started < 10  # each compared with all before it: minutes
-
-
-@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
-def test_damaged_files(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BchistoError) as told:
-        read_embeddings(tmp_path / name)
-    assert str(told.value).startswith(f"{tmp_path / name}: ")
-    assert "\n" not in str(told.value)
-
-
 @pytest.mark.parametrize("name", ["a.npz", "a.h5", "slide.h5"])
 def test_damage_anywhere_is_one_line(tmp_path, name):
     """Bytes altered, cut off, or set to nought at random: either it reads, or one line says what is the matter."""
@@ -194,27 +174,8 @@ def test_other_files(tmp_path):
         export_features(tmp_path / "e.npz", tmp_path / "e.csv")
 
 
-def linked(file):
-    name = file.filename.replace("bad", "other")
-    with h5py.File(name, "w") as other:
-        other["features"] = VALUES
-    return name
-
-
 STRANGE = {
     "soft link": (lambda f: f.__setitem__("features", h5py.SoftLink("/coords")), "features is a link"),
-    "external link": (
-        lambda f: f.__setitem__("features", h5py.ExternalLink(linked(f), "features")),
-        "features is a link",
-    ),
-    "virtual": (
-        lambda f: f.create_virtual_dataset("features", virtual(linked(f))),
-        "the values of features are in other files",
-    ),
-    "external values": (
-        lambda f: f.create_dataset("features", (3, 4), "f4", external=[(linked(f), 0, 48)]),
-        "are in other files",
-    ),
     "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "has no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
     "rows without end": (
@@ -225,12 +186,6 @@ STRANGE = {
     "nothing": (lambda f: f.create_dataset("numbers", data=VALUES), "has no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is not a dataset"),
 }
-
-
-def virtual(name):
-    layout = h5py.VirtualLayout((3, 4), "f4")
-    layout[:] = h5py.VirtualSource(name, "features", (3, 4))
-    return layout
 
 
 @pytest.mark.parametrize("name", STRANGE)

@@ -1,10 +1,7 @@
 """A finished store over a folder that changed: what was described stays, and the end is that of a fresh run."""
 
 import json
-import os
 import shutil
-import signal
-import time
 from dataclasses import replace
 
 import bchisto.featurize.settings as settings_module
@@ -105,32 +102,6 @@ def test_images_added_and_removed(images, later, seen, tiny_settings, tmp_path, 
     same(run / STORE, fresh(images, tmp_path, tiny_settings))
     known = json.loads((run / "features" / "dataset.json").read_text())
     assert known == json.loads((tmp_path / "fresh" / "features" / "dataset.json").read_text())
-
-
-@pytest.mark.slow
-def test_killed_while_it_grows(images, later, start, cli, tiny_options, tiny_settings, tmp_path):
-    """A real kill -9 between two parts; the old store holds until the new one takes its place, also for more images."""
-    run, settings = tmp_path / "run", replace(tiny_settings, augmentations=24, crops=30)
-    options = ["--images", images, "--out", run, *tiny_options[:-6], "--augmentations", 24, "--crops", 30, "--jobs", 1]
-    featurize(images, out=run, settings=settings, work=ONE)
-    before = (run / STORE).read_bytes()
-    whole = (images / "benign" / "benign01.png").read_bytes()
-    for number in range(12):
-        (images / "benign" / f"new{number:02d}.png").write_bytes(whole + bytes([number]))  # another file, one picture
-    parts = run / "features" / "tiny-1.0-64.parts"
-    process = start("featurize", *options, start_new_session=True)
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline and not list(parts.rglob("*.npz")):
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert list(parts.rglob("*.npz"))
-    assert (run / STORE).read_bytes() == before
-    later()
-    code, _, messages = cli("featurize", *options)
-    assert code == 0, messages
-    assert "15 images added (first benign/benign00.png)" in messages
-    same(run / STORE, fresh(images, tmp_path, settings))
 
 
 def test_parts_for_other_images_are_gone_on_from(images, later, seen, tiny_settings, tmp_path):
@@ -250,12 +221,3 @@ def test_an_image_that_failed_is_described_once_it_is_mended(images, seen, tiny_
     assert seen == ["benign/benign04.png"]
     assert not (run / "failures.csv").exists()
     same(run / STORE, fresh(images, tmp_path, tiny_settings))
-
-
-def test_a_list_of_images_grows_to_all(images, seen, tiny_settings, tmp_path):
-    listed = tmp_path / "only.csv"
-    listed.write_text("image_id\nbenign/benign01.png\nmalignant/malignant04.png\n")
-    featurize(ImageSelection(images, only=listed), out=tmp_path / "run", settings=tiny_settings, work=ONE)
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=ONE)
-    assert len(seen) == len(set(seen)) == 12
-    same(tmp_path / "run" / STORE, fresh(images, tmp_path, tiny_settings))

@@ -1,13 +1,10 @@
 """Views in micrometres: images of several resolutions seen at one scale, by what is known of each."""
 
 import csv
-import shutil
 
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.data import read_dataset
-from bchisto.data.layouts.breakhis import BREAKHIS_MPP
 from bchisto.featurize import View, open_store
 
 OPTIONS = (
@@ -108,27 +105,3 @@ def test_the_largest_field_that_fits_is_named_and_works(cli, tissue, tmp_path):
     code, _, err = cli(*line, "--view", "0.02um:64", "--mpp", 10)
     assert code == 2
     assert "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in err
-
-
-def test_breakhis_at_one_scale(cli, shared, tmp_path):
-    """Real images of 40x and 100x in one run; those of 200x and 400x are too small for a field of 80 micrometres."""
-    root = tmp_path / "images"
-    for path in sorted((shared / "data" / "breakhis").rglob("*.png")):
-        if path.parent.name == "100X" or path.stem.endswith(("-001", "-002")):
-            target = root / path.parent.name / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    records = read_dataset(root, dataset="breakhis").records
-    assert {round(record.mpp, 2) for record in records} == {round(mpp, 2) for mpp in BREAKHIS_MPP.values()}
-    weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
-    line = ("featurize", "--images", root, "--dataset", "breakhis", "--out", tmp_path / "run", "--encoder",
-            "mobilenetv2", "--weights", weights, "--view", "80um:160", "--augmentations", 1, "--crops", 2)  # fmt: skip
-    both = ("--select", "breakhis:magnification=40", "--select", "breakhis:magnification=100")
-    code, _, err = cli(*line, *both)
-    assert code == 0, err
-    with open_store(tmp_path / "run" / "features" / "mobilenetv2-0.5um-160.h5") as store:
-        assert {round(value, 3) for value in store.images("mpp")} == {0.492, 0.197}
-    for magnification, field in ((200, "45.5 um (--view 0.5um:91)"), (400, "22.5 um (--view 0.5um:45)")):
-        code, _, err = cli(*line, "--select", f"breakhis:magnification={magnification}", "--overwrite")
-        assert code == 2
-        assert f"the largest field that fits is {field}" in err

@@ -1,8 +1,6 @@
 """Images smaller than the crop, mirrored at their edges."""
 
-import csv
 import dataclasses
-import json
 import shutil
 
 import cv2
@@ -12,9 +10,9 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.featurize import FeaturizeSettings, View, describe_images, open_store
+from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import pad_image
-from conftest import assert_same_descriptors, write_tissue
+from conftest import assert_same_descriptors
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
@@ -84,31 +82,6 @@ def test_settings_that_do_not_fit():
         FeaturizeSettings(mode="dense", pad="reflect")
     with pytest.raises(InputError, match="`pad` zero: choose one of none, reflect"):
         FeaturizeSettings(pad="zero")
-
-
-def test_the_whole_road(tmp_path, cli, tiny_options):
-    images, run = write_tissue(tmp_path / "kleine Bilder", size=(48, 40)), tmp_path / "run"
-    common = ("featurize", "--images", images, "--out", run, *tiny_options)
-    code, _, err = cli(*common)
-    assert code == 2
-    assert "48x40 at scale 1.0 is smaller than the crop of 64; use a smaller --view, or --pad reflect (11 more" in err
-    assert cli(*common, "--pad", "reflect", "--mode", "dense")[0] == 2
-    code, _, err = cli(*common, "--pad", "reflect")
-    assert code == 0, err
-    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
-        assert store.header["pad"] == "reflect"
-    last = max((run / "records").glob("*featurize*"))
-    assert json.loads(last.read_text())["config"]["pad"] == "reflect"
-    code, _, err = cli("featurize", "--config", run / "run.json", "--out", tmp_path / "again")
-    assert code == 0, err
-    boost = ("--folds", 3, "--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
-    code, _, err = cli("boost", "--out", run, *boost)
-    assert code == 0, err
-    model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    code, _, err = cli("predict", model, "--images", images, "--out", tmp_path / "p.csv", "--weights", "random")
-    assert code == 0, err
-    with (tmp_path / "p.csv").open() as handle:
-        assert len(list(csv.DictReader(handle))) == 12
 
 
 def test_padded_and_plain_are_different_stores(tmp_path, tissue, described_run, cli, tiny_options):

@@ -121,13 +121,6 @@ def test_a_part_that_does_not_hold_is_done_again(described, tissue, tiny_setting
     np.testing.assert_array_equal(features(tmp_path), features(described))
 
 
-def test_a_finished_store_is_kept(tissue, tiny_settings, described, run_copy):
-    run = run_copy(described)
-    before = (run / STORE).stat().st_mtime_ns
-    assert featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1)).merged
-    assert (run / STORE).stat().st_mtime_ns == before
-
-
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_path, finished):
     from dataclasses import replace
@@ -234,13 +227,6 @@ def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, t
     monkeypatch.setattr(encoder, "encode", broken)
     with pytest.raises(ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
-
-
-def test_the_same_image_twice_is_used_once(images, tiny_settings, described, tmp_path, caplog):
-    shutil.copy(images / "benign" / "benign00.png", images / "benign" / "zz-copy.png")
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
-    np.testing.assert_array_equal(features(tmp_path / "run"), features(described))
-    assert "benign/zz-copy.png: the same image as benign/benign00.png; used once" in caplog.text
 
 
 @pytest.mark.slow
@@ -363,20 +349,3 @@ def test_parts_of_another_backend_or_device_are_not_gone_on_from(tissue, tiny_se
         path.write_text(json.dumps({**ours, "settings": {**ours["settings"], name: other}}))
         with pytest.raises(SettingsConflictError, match=f"made with other settings: {name} {other} -> "):
             featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
-
-
-def test_a_moved_weights_file_changes_nothing(tissue, tiny_settings, tmp_path, caplog):
-    from dataclasses import replace
-
-    caplog.set_level("INFO", "bchisto")
-    path = tmp_path / "w.weights.h5"
-    _weights_file(path, 1)
-    run = tmp_path / "run"
-    (store,) = featurize(
-        tissue, out=run, settings=replace(tiny_settings, weights=(str(path),)), work=Work(jobs=1)
-    ).stores
-    before = store.read_bytes()
-    moved = path.rename(tmp_path / "moved.weights.h5")
-    featurize(tissue, out=run, settings=replace(tiny_settings, weights=(f"tiny={moved}",)), work=Work(jobs=1))
-    assert "the feature file is complete already" in caplog.text
-    assert store.read_bytes() == before

@@ -9,7 +9,6 @@ import sys
 import h5py
 import pytest
 from bchisto.featurize import open_store
-from own_process import printed_by
 
 pytestmark = pytest.mark.slow
 
@@ -52,29 +51,6 @@ def set_precision(run, value):
     with h5py.File(store_of(run), "a") as file:
         file.attrs["precision"] = value
         file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "precision": value})
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_no_process_is_held_to_a_core(encoder):
-    """OpenVINO held the one thread of every process to the first core, on which all of them then waited."""
-    script = """
-import os, sys, threading, numpy as np
-from bchisto.encoders import EncoderChoice, open_encoder
-every, seen, ended = os.sched_getaffinity(0), [], threading.Event()
-encoder = open_encoder(EncoderChoice.parse(sys.argv[1]), engine="openvino")
-def watch():
-    while not ended.wait(0.01):
-        seen.append(os.sched_getaffinity(os.getpid()) == every)
-watching = threading.Thread(target=watch)
-watching.start()
-while len(seen) < 20:
-    encoder.encode(np.zeros((64, 64, 64, 3), np.uint8))
-ended.set()
-watching.join()
-print(set(seen))
-"""
-    assert printed_by(script, encoder) == "{True}\n"
 
 
 def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encoder, limited):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,34 +94,6 @@ def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
     (found,) = describe_images(records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True)
     assert found.stain.doubtful
     assert found.stain.whitened > 0.3
-
-
-def test_the_worst_of_several_scales_counts(hard, tiny_settings):
-    from bchisto.data import read_dataset
-    from bchisto.featurize import NormalisedImage, View
-    from bchisto.featurize.prepare import normalise_images
-
-    views = (View(1.0, 64), View(2.0, 64), View(0.75, 64))
-    records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
-    settings = replace(tiny_settings, views=views)
-    (image,) = normalise_images(records, settings=settings, views=views, skip_errors=False)
-    assert isinstance(image, NormalisedImage)
-    alone = [
-        next(normalise_images(records, settings=replace(settings, views=(view,)), views=(view,), skip_errors=False))
-        for view in views
-    ]
-    assert image.stain.whitened == max(one.stain.whitened for one in alone)
-
-
-def test_the_report_counts_those_that_were_not_normalised(trained, cli, tmp_path):
-    folder = trained / "boost" / "2-lightgbm"
-    methods = " ".join(json.loads((folder / "metrics.json").read_text())["run"]["methods"])
-    assert "Of the 14 images, 1 with too little tissue were not normalised." in methods
-    assert "Of the 14 images, the normalised stains of 1 are in doubt" in methods
-    assert "pale.png" not in (folder / "report.html").read_text()
-    code, _, _ = cli("evaluate", trained, "--out", tmp_path / "e")
-    assert code == 0
-    assert "1 with too little tissue were not normalised" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_predict_names_them(trained, hard, cli, tmp_path):

@@ -72,35 +72,6 @@ def test_a_store_that_is_open_in_h5py_is_read(store_path, mode, locking):
         assert rows[0].shape == (16,)  # closing ours leaves theirs alone
 
 
-def test_what_is_changed_in_h5py_and_not_yet_flushed_is_read(store_path):
-    with h5py.File(store_path, "r+") as theirs:
-        theirs["label"][:] = "malignant"
-        with open_store(store_path) as store:
-            assert set(store.labels) == {"malignant"}
-
-
-@pytest.mark.parametrize("locking", [None, "best-effort"])
-def test_h5py_opens_what_is_open_as_a_store(store_path, locking):
-    with open_store(store_path) as store, h5py.File(store_path, "r", locking=locking) as theirs:
-        assert theirs["features"].shape == (24, 16)
-        assert store.features().shape == (12, 2, 16)
-
-
-def test_training_beside_an_open_store(described, run_copy):
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
-
-    run = run_copy(described)
-    with h5py.File(run / "features" / "tiny-1.0-64.h5", "r+"):
-        (result,) = train(
-            out=run,
-            folds=["3"],
-            settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}),
-            work=Work(jobs=1),
-        )
-    assert (result.folder / "model.bchisto").is_file()
-
-
 _HOLD = """
 import sys, h5py
 with h5py.File(sys.argv[1], "r+") as file:

@@ -1,19 +1,12 @@
 """Augmentation by its effect: grey stays grey, ranges are what was asked for, and old names mean what they meant."""
 
-import json
 import re
-from dataclasses import replace
 
-import miniatures
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
-from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
-from bchisto.finetune.augment import augmentation_ranges, make_augmenter
-from bchisto.finetune.outputs import methods_of
-
-SPECK = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
+from bchisto.finetune import AUGMENTATIONS, FinetuneSettings
+from bchisto.finetune.augment import make_augmenter
 
 
 def drawn(name, image, count=60):
@@ -39,31 +32,6 @@ def test_noise_of_a_grey_image_is_as_strong_as_that_of_a_coloured_one():
         assert 0.04 < spread.max() < 0.051
     one = drawn("noise", tinted, count=1)[0].astype(int)
     assert (one[..., 0] != one[..., 1]).mean() > 0.5  # of colour, as before
-
-
-def test_names_without_a_range_give_the_pictures_of_0_1(he_image):
-    """Against the transformations as 0.1 called them."""
-    import albumentations
-    import cv2
-
-    image = np.ascontiguousarray(he_image[:64, :64])
-    steps = {
-        "isometries": albumentations.D4(p=1.0),
-        "mirror": albumentations.HorizontalFlip(p=0.5),
-        "rotation": albumentations.Rotate(limit=15, border_mode=cv2.BORDER_REFLECT_101, p=1.0),
-        "brightness": albumentations.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=1.0),
-        "noise": albumentations.GaussNoise(std_range=(0.01, 0.05), p=1.0),
-        "crop": albumentations.RandomResizedCrop(size=(64, 64), scale=(0.7, 1.0), p=1.0),
-    }
-    for names in (*([name] for name in steps), list(steps)):
-        composed = albumentations.Compose([steps[name] for name in names])
-        augment = make_augmenter(names, size=64)
-        for number in range(3):
-            sequence = np.random.SeedSequence([3, number])
-            composed.set_random_seed(int(sequence.generate_state(3)[0]))
-            np.testing.assert_array_equal(
-                augment(image, np.random.SeedSequence([3, number])), composed(image=image)["image"]
-            )
 
 
 def bar(size=101):
@@ -147,12 +115,6 @@ def test_other_ranges_reach_what_they_name():
     assert min(spans) < 0.6  # a fifth of the area, between 3:4 and 4:3
 
 
-def test_a_usual_range_is_no_other_setting():
-    settings = FinetuneSettings("speck", augmentations=("rotation:15", "crop:0.70", "rotations-crops", "noise:0.1"))
-    assert settings.augmentations == ("rotation", "crop", "rotations-crops", "noise:0.1")
-    assert augmentation_ranges(settings.augmentations)["noise"] == 0.1
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -169,73 +131,3 @@ def test_a_usual_range_is_no_other_setting():
 def test_ranges_that_are_refused(text, message):
     with pytest.raises(InputError, match=re.escape(message)):
         FinetuneSettings("speck", augmentations=(text,))
-
-
-def test_two_ranges_are_refused():
-    with pytest.raises(InputError, match="rotation:5: rotation is there with another range; keep one"):
-        FinetuneSettings("speck", augmentations=("rotation:15", "mirror", "rotation:5"))
-
-
-@pytest.mark.slow
-def test_ranges_on_the_command_line(tissue, tmp_path, cli):
-    options = ("finetune", "--images", tissue, "--out", tmp_path / "run", *SPECK)
-    for text, message in (
-        ("rotation:x", "--augmentation rotation:x: write rotation:RANGE with a number above 0"),
-        ("turn:3", "--augmentation turn:3: choose one of isometries, mirror"),
-    ):
-        code, _, err = cli(*options, "--augmentation", text)
-        assert code == 2
-        assert message in err
-        assert "Traceback" not in err
-    code, _, err = cli(
-        *options, "--augmentation", "rotation:10", "--augmentation", "translation", "--augmentation", "magnification:.2"
-    )
-    assert code == 0, err
-    recorded = json.loads((tmp_path / "run" / "finetune" / "2-speck" / "settings.json").read_text())["settings"][
-        "augmentations"
-    ]
-    assert recorded == ["rotation:10", "translation", "magnification:0.2"]
-    code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
-    assert code == 0, err
-    assert "2-speck: " in out
-    code, _, err = cli(*options, "--augmentation", "rotation:12")
-    assert code == 2
-    assert "made with other settings: augmentations" in err
-
-
-@pytest.mark.slow
-def test_mammograms_stay_grey_in_training(tmp_path, monkeypatch):
-    from bchisto.finetune import batches
-
-    miniatures.write_inbreast(tmp_path / "INbreast", ["1", "2", "4a", "5"] * 2)
-    seen = []
-    make = batches.make_augmenter
-
-    def watched(*arguments, **options):
-        augment = make(*arguments, **options)
-        return lambda *given: seen.append(augment(*given)) or seen[-1]
-
-    monkeypatch.setattr(batches, "make_augmenter", watched)
-    settings = FinetuneSettings(
-        "speck", size=32, epochs=1, batch_size=2, augmentations=("mirror", "brightness", "noise"), validation=False
-    )
-    finetune(tmp_path / "INbreast", out=tmp_path / "run", settings=settings, folds=["2"], work=Work(jobs=1))
-    found = np.stack(seen)
-    np.testing.assert_array_equal(found, np.repeat(found[..., :1], 3, axis=-1))
-    assert found.std() > 1
-
-
-def test_a_methods_section_says_them_in_words():
-    names = ("noise:0.03", "rotations-crops", "mirror", "rotation:10", "translation", "magnification", "crop", "stain")
-    settings = FinetuneSettings("patch-resnet", augmentations=names, crops=3)
-    (said,) = [line for line in methods_of(settings, folds=1, inner=True) if "augmented by" in line]
-    assert said == (
-        "Training images were augmented by 5 rotations of each by any angle and 3 crops of each rotation, made within "
-        "its file by one resampling; mirroring left and right; rotation by up to 10 degrees; translation by up to 10 % "
-        "of the side; magnification by up to 10 %; Gaussian noise of up to 3 % of full scale; crops of at least 70 % "
-        "of the area; factors of 0.7 to 1.3 for haematoxylin and eosin."
-    )
-    for name in AUGMENTATIONS:  # none is passed over
-        assert any(
-            "augmented by" in line for line in methods_of(replace(settings, augmentations=(name,)), folds=1, inner=True)
-        )

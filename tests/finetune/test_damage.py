@@ -80,23 +80,7 @@ def test_the_log_is_that_of_the_state(work, whole, tmp_path):
 def cuts(data):
     """Truncated at every kind of place, emptied, zeroed as a whole and in parts, and altered."""
     size = len(data)
-    places = [
-        0,
-        1,
-        3,
-        4,
-        29,
-        30,
-        60,
-        200,
-        size // 3,
-        size // 2,
-        size - 5000,
-        size - 1000,
-        size - 22,
-        size - 21,
-        size - 1,
-    ]
+    places = [0, 1, 4, 60, size // 3, size - 5000, size - 22, size - 1]
     yield from ((f"cut at {place}", data[:place]) for place in places)
     yield "zeros", bytes(size)
     for place in (0, 128, size // 2, size - 300, size - 30):
@@ -119,16 +103,6 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
         assert caplog.text.count("; made again") == 1, name
         for one, two in zip(before, variables, strict=True):
             np.testing.assert_array_equal(one, np.array(two))
-
-
-def test_a_fold_of_a_cut_state_ends_equal(work, whole, tmp_path, caplog):
-    data = (whole[0] / "state.npz").read_bytes()
-    (tmp_path / "state.npz").write_bytes(data[: len(data) // 2])
-    again, seen = train(work, tmp_path)
-    assert len(seen) == 3
-    assert "; made again" in caplog.text
-    for one, two in zip(whole[1].get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("network", ["patch-resnet", "mobilenetv2"])

@@ -1,12 +1,11 @@
 """Folders of fine-tuned networks are held to their settings, by every fold and training state in them."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
 from bchisto.core import InputError, SettingsConflictError
 from bchisto.core.jobs import Shard, Work
-from bchisto.finetune import FinetuneSettings, finetune, units
+from bchisto.finetune import FinetuneSettings, finetune
 
 pytestmark = pytest.mark.slow
 
@@ -53,46 +52,6 @@ def test_folds_under_another_key_are_trained_again(tissue, done, run_copy, caplo
     run(tissue, folder.parents[1])
     assert results(folder.parents[1]) == before
     assert f"{first.name}: incomplete (made under other settings); made again" in caplog.text
-
-
-def test_a_state_under_another_key_is_not_gone_on_from(tissue, tmp_path, caplog, monkeypatch):
-    real = units.train_model
-
-    def interrupted(*arguments, **options):
-        def stop(words):
-            raise KeyboardInterrupt
-
-        real(*arguments, **{**options, "on_epoch": stop})
-
-    with monkeypatch.context() as patch:
-        patch.setattr(units, "train_model", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(tissue, tmp_path, replace(SETTINGS, learning_rate=0.5))
-    (state,) = (tmp_path / FOLDER / "models").glob("fold1-*.state.npz")
-    left = state.read_bytes()
-
-    def beside(*arguments, **options):
-        options["state"].parent.mkdir(exist_ok=True)
-        options["state"].write_bytes(left)
-        real(*arguments, **options)
-
-    monkeypatch.setattr(units, "train_model", beside)
-    run(tissue, tmp_path, overwrite=True)
-    assert ".state.npz: incomplete (made under other settings); made again" in caplog.text
-
-
-def test_a_moved_weights_file_changes_nothing(tissue, tmp_path, caplog):
-    """The key holds the hash of the weights, not where they lie."""
-    from bchisto.encoders import Encoder
-
-    places = [tmp_path / name for name in ("a.weights.h5", "moved/b.weights.h5")]
-    Encoder("convs", weights="random", seed=1).model.save_weights(places[0])
-    places[1].parent.mkdir()
-    shutil.copy(places[0], places[1])
-    caplog.set_level("INFO", "bchisto")
-    for path in places:
-        run(tissue, tmp_path / "run", replace(SETTINGS, weights=str(path)))
-    assert "2 of 2 folds are trained already" in caplog.text
 
 
 def test_a_corrected_label_trains_the_folds_that_it_is_in(tissue, tmp_path, caplog):

@@ -106,11 +106,6 @@ def test_local_response_is_the_published_formula(rng):
     np.testing.assert_allclose(np.asarray(model(x)), expected, rtol=1e-4)
 
 
-def test_unknown_networks_are_refused():
-    with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-residual,"):
-        build_network("vgg", classes=2)
-
-
 @pytest.mark.parametrize(("name", "own"), [("alexnet", 227), ("inceptionv3", 224)])
 def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
     settings = FinetuneSettings(name, size=40, weights="random")

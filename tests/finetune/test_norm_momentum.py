@@ -22,11 +22,3 @@ def test_networks_without_one_refuse_it(network):
     with pytest.raises(InputError, match="`norm_momentum`: .* trains no batch normalisation with it"):
         resolved(FinetuneSettings(network, norm_momentum=0.5))
     assert resolved(FinetuneSettings(network))["norm_momentum"] is None
-
-
-def test_the_default_of_a_network_is_named():
-    assert resolved(FinetuneSettings("breakhis-resnet-dropout"))["dropout"] == 0.5
-    assert resolved(FinetuneSettings("breakhis-resnet"))["dropout"] == 0.0
-    assert resolved(FinetuneSettings("patch-resnet"))["l2"] == 1e-4
-    with pytest.raises(InputError, match="`norm_momentum` 1.0: give a fraction below 1"):
-        FinetuneSettings("patch-resnet", norm_momentum=1.0)

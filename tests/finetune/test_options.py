@@ -5,10 +5,8 @@ import json
 import shutil
 from dataclasses import replace
 
-import miniatures
 import numpy as np
 import pytest
-from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
@@ -61,38 +59,6 @@ def check_histograms(events, model, *, best):
         assert buckets[best][:, 2].sum() == kept.size
 
 
-def test_the_graph_of_a_frozen_encoder_is_whole(tissue, tmp_path):
-    """Though its features are computed once, and the top alone is trained."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    settings = replace(SMALL, network="convs", weights="random", size=32, freeze="all", augmentations=(), epochs=1)
-    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1), tensorboard=True)
-    events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / "fold1"))
-    events.Reload()
-    assert any("Conv2D" in node.op for node in events.Graph().node)
-    assert {name for name in events.Tags()["tensors"] if "/" in name} == {"classes/kernel", "classes/bias"}
-
-
-def test_what_another_backend_leaves_to_tensorflow(tmp_path, monkeypatch):
-    """Histograms, but no graph; also of weights that are one number, or none."""
-    import keras
-    from bchisto.finetune.fit import EventLog, _histogram
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    model = build_model(SMALL, classes=2, fold=1)
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    log = EventLog(tmp_path)
-    log.write_graph(model)
-    log.write_weights(model, step=3)
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert not events.Tags()["graph"]
-    assert set(events.Tags()["tensors"]) == {variable.path for variable in model.trainable_variables}
-    assert _histogram(np.full(5, 2.0))[:, 2].sum() == 5
-    assert _histogram(np.array([np.nan, np.inf, 1.0]))[:, 2].sum() == 1
-    assert _histogram(np.array([np.nan]))[:, 2].sum() == 0
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp_path):
     model = build_model(replace(RESNET, precision=precision), classes=2, fold=1)
@@ -111,18 +77,6 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
         FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision), classes=2, fold=1
     )
     assert str(encoder.output.dtype) == "float32"
-
-
-def test_rate_multipliers_work_in_float16(tmp_path):
-    """There Keras wraps the optimiser to scale the loss."""
-    settings = replace(RESNET, precision="float16", rate_multipliers=(("first", 0.0),))
-    model = build_model(settings, classes=2, fold=1)
-    before = {layer.name: layer.get_weights() for layer in model.layers}
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
-    for _ in range(4):  # the first steps may overflow and be left out
-        model.fit(images, np.arange(8) % 2, verbose=0)
-    np.testing.assert_array_equal(model.get_layer("first").get_weights()[0], before["first"][0])
-    assert not np.array_equal(model.get_layer("classes").get_weights()[0], before["classes"][0])
 
 
 def test_the_top_of_the_inbreast_system():
@@ -257,41 +211,6 @@ def test_too_few_to_validate(tmp_path, tissue, cli):
     assert code == 0, err
 
 
-def test_mammograms_have_no_stain(tmp_path, cli):
-    miniatures.write_inbreast(tmp_path / "INbreast", ["1", "2", "4a", "5"] * 4)
-    options = ("finetune", "--images", tmp_path / "INbreast", "--out", tmp_path / "run", *OPTIONS, "--folds", 2)
-    for more in (("--stain", "macenko"), ("--augmentation", "stain")):
-        code, _, err = cli(*options, *more)
-        assert code == 2
-        assert "holds grey mammograms, which have no stain" in err
-    code, _, err = cli(
-        *options,
-        "--stain",
-        "clahe",
-        "--augmentation",
-        "mirror",
-        "--augmentation",
-        "brightness",
-        "--augmentation",
-        "noise",
-    )
-    assert code == 0, err
-
-
-def test_a_mask_without_its_image(tmp_path, cli):
-    root = tmp_path / "CBIS-DDSM"
-    cases = [(f"P_{n:05d}", "test" if n % 3 == 0 else "train", ("BENIGN", "MALIGNANT")[n % 2]) for n in range(12)]
-    miniatures.write_cbis(root, cases)
-    options = ("--dataset", "cbis-ddsm", "--select", "cbis-ddsm:context=large", "--folds", "official")
-    code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "run", *OPTIONS, *options, "--no-validation")
-    assert code == 0, err
-    shutil.rmtree(root / "Mass-Training_P_00001_LEFT_CC")
-    code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "other", *OPTIONS, *options)
-    assert code == 2
-    assert "P_00001_LEFT_CC_1: has no context: its mammogram is missing" in err
-    assert not (tmp_path / "other" / "finetune").exists()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -308,14 +227,3 @@ def test_what_is_refused(tissue, tmp_path, cli, options, message):
     code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *options)
     assert code == 2
     assert message in err
-
-
-def test_settings_that_are_refused():
-    for options, message in [
-        ({"precision": "int8"}, "`precision` int8: choose one of float32, bfloat16, float16"),
-        ({"top": "deep"}, "`top` deep"),
-        ({"convention": "torch"}, "`convention` torch"),
-        ({"augmentations": ("blur",)}, "`augmentations` blur"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            FinetuneSettings("patch-resnet", **options)

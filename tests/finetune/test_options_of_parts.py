@@ -44,12 +44,6 @@ def test_no_dropout_is_none(network, options, expected):
     assert rates == ([] if expected is None else [expected])
 
 
-def test_no_l2_is_none():
-    own, none = (build_model(FinetuneSettings("patch-resnet", size=32, l2=l2), classes=2, fold=1) for l2 in (None, 0.0))
-    assert own.losses
-    assert not none.losses
-
-
 def test_what_an_encoder_draws_follows_from_seed_and_fold():
     """EfficientNetV2 leaves blocks out at random while it trains."""
     settings = FinetuneSettings("efficientnetv2b0", weights="random", size=32)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
+from bchisto.finetune import ImageBank, Samples, parse_patches
 from bchisto.finetune.augment import make_offline
-from bchisto.finetune.batches import Source, outputs_of, still_batches, training_batches
+from bchisto.finetune.batches import Source, still_batches, training_batches
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
@@ -130,30 +130,6 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
     np.testing.assert_array_equal(*found)
 
 
-def test_the_next_batch_is_made_while_the_network_works():
-    read, second = [], threading.Event()
-
-    class Batches:
-        workers = 1
-
-        def __len__(self):
-            return 3
-
-        def __getitem__(self, number):
-            read.append(number)
-            if number == 1:
-                second.set()
-            return np.full((2, 1), number), None
-
-    class Network:
-        def predict_on_batch(self, batch):
-            assert second.wait(timeout=30)
-            return batch
-
-    assert [one[0, 0] for one in outputs_of(Network(), Batches())] == [0, 1, 2]
-    assert read == [0, 1, 2]
-
-
 def test_five_rotations_by_five_crops(he_image):
     """Each copy is another picture, the same in every epoch; the crops of one rotation share its angle."""
     image = he_image[:64, :64]
@@ -241,32 +217,3 @@ def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_pat
     assert code == 2
     assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
-
-
-@pytest.mark.slow
-def test_metrics_of_patients(tmp_path, cli):
-    """BreakHis names: two images a patient, so that groups have metrics too."""
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for patient in range(6):
-        for kind, name in (("benign", "B_A"), ("malignant", "M_DC")):
-            folder = tmp_path / "BreaKHis_v1" / kind / f"{patient}"
-            folder.mkdir(parents=True)
-            for number in (1, 2):
-                pixels = rng.integers(0, 200 if kind == "benign" else 255, (40, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"SOB_{name}-14-{patient}{kind[0].upper()}-40-{number:03d}.png")
-    options = ("--images", tmp_path / "BreaKHis_v1", "--dataset", "breakhis", "--out", tmp_path / "run", *OPTIONS)
-    code, _, err = cli("finetune", *options, "--patches", "random:32:2")
-    assert code == 0, err
-    metrics = json.loads((tmp_path / "run" / "finetune" / "3-grouped-speck" / "metrics.json").read_text())
-    sizes = {name: table["n"] for name, table in metrics["tables"].items()}
-    assert sizes["speck (patch)"] == 48
-    assert sizes["speck"] == 24
-    assert sizes["speck (group, vote)"] == 12
-
-
-def test_rules_are_settings(bank):
-    assert PatchRule().corners(9, 9, entropy=()) == [(0, 0)]
-    assert PatchRule().name(0, (0, 0)) == ""
-    assert parse_patches("random:32").name(3, (5, 6)) == "3_x6_y5"

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.data import decode_whole, read_dataset
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
 from bchisto.finetune.patches import cut_region, make_turner
 from scipy import ndimage
-
-OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
 
 
 def as_it_is(pixels):
@@ -110,13 +108,6 @@ def test_large_masses_are_reduced_once_by_a_whole_factor():
     assert small.side == 127  # full resolution below twice the size of the network
 
 
-@pytest.mark.parametrize("shape", [(1, 400), (400, 1), (2, 3), (33, 700)])
-def test_odd_sizes(shape):
-    image = np.full((*shape, 3), 77, dtype=np.uint8)
-    region = cut_region(image, (0, 0, shape[1], shape[0]), size=32, treat=as_it_is)
-    assert (region.turned(angle=33, share=0.7, shift=(1, 1), size=32) == 77).all()
-
-
 def test_five_rotations_by_five_crops_of_a_region():
     """Crops of a rotation share its angle, copies are the same in every epoch, angles are any."""
     columns = np.repeat(np.arange(400, dtype=float)[None] * 0.6, 400, axis=0)
@@ -205,19 +196,6 @@ def test_regions_are_kept_and_made_anew_where_damaged(masses, tmp_path, monkeypa
     assert ImageBank.open(path).has_regions
 
 
-@pytest.mark.slow
-def test_masses_from_one_command(masses, tmp_path, cli):
-    options = (
-        "finetune", "--images", masses, "--out", tmp_path / "run", *OPTIONS, "--select", "ddsm:context=large",
-        "--folds", 2, "--augmentation", "rotations-crops", "--augmentation", "mirror", "--rotations", 2, "--crops", 2,
-        "--no-validation",
-    )  # fmt: skip
-    code, _, err = cli(*options)
-    assert code == 0, err
-    (path,) = (tmp_path / "run" / "finetune").glob("images-*.bin")
-    assert ImageBank.open(path).has_regions
-
-
 def test_an_image_that_cannot_be_used_has_an_empty_place(masses, tmp_path):
     root = shutil.copytree(masses, tmp_path / "DDSM")
     (broken,) = (root / "case1").glob("*.LJPEG")
@@ -236,27 +214,3 @@ def test_patches_and_other_augmentation_need_no_regions():
     assert turned.turned
     assert not replace(turned, patches="sliding:48").turned
     assert not replace(turned, augmentations=("rotation",)).turned
-
-
-def test_a_bank_in_memory_gives_what_was_put_in():
-    image = mammogram(300, 200)
-    regions = [cut_region(image, box, size=32, treat=as_it_is) for box in ((10, 20, 50, 90), (0, 0, 200, 300))]
-    bank = ImageBank.of([image, image], ["a", "b"], regions)
-    np.testing.assert_array_equal(bank.picture(1), image)
-    for place, region in enumerate(regions):
-        np.testing.assert_array_equal(bank.region(place).pixels, region.pixels)
-        assert (bank.region(place).across, bank.region(place).down, bank.region(place).side) == (
-            region.across,
-            region.down,
-            region.side,
-        )
-
-
-def test_what_a_plan_times_is_what_is_trained(masses):
-    record = records_of(masses)[0]
-    plain = FinetuneSettings("speck", size=32, augmentations=(), batch_size=2)
-    turned = replace(plain, augmentations=("rotations-crops",), crops=2)
-    costs = [time_training(record, settings=settings, classes=2) for settings in (plain, turned)]
-    region = cut_region(*decode_whole(record), size=32, treat=as_it_is)
-    assert costs[1].image_bytes - costs[0].image_bytes == region.pixels.nbytes
-    assert [cost.samples for cost in costs] == [1, 10]

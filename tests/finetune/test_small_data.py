@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.data import inner_splits
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model, resolved
+from bchisto.finetune.model import build_model
 from bchisto.finetune.training import CnnTraining
 
 
@@ -57,22 +57,3 @@ def test_every_class_validates_where_it_can():
         assert {labels[place] for place in held} == {0, 1} or all(len({labels[k] for k in h}) == 1 for _, h in splits)
         lacking += len({labels[place] for place in splits[0][1]}) == 1
     assert lacking  # the first division alone would not do
-
-
-def test_what_is_the_default_on_a_gpu(monkeypatch):
-    """What TensorFlow says of its devices is replaced."""
-    import keras
-    import tensorflow as tf
-
-    jitted = keras.backend.backend() == "jax"
-
-    def compiled(**changes):
-        settings = FinetuneSettings("speck", **changes)
-        model = build_model(settings, classes=2, fold=1)
-        return resolved(settings)["precision"], model.get_layer("dots").compute_dtype, model.jit_compile
-
-    assert compiled() == ("float32", "float32", jitted)
-    monkeypatch.setattr("bchisto.finetune.model.gpus_have_bfloat16", lambda: True)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *kind: [SimpleNamespace(device_type="GPU")])
-    assert compiled() == ("bfloat16", "bfloat16", True)
-    assert compiled(precision="float32") == ("float32", "float32", True)

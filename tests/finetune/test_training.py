@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -172,20 +169,6 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         build_model(replace(SPECK, rate_multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
-@pytest.mark.slow
-def test_class_weights_move_the_predictions(tmp_path, rng):
-    labels = np.array(([0] * 9 + [1]) * 8)
-    images = (rng.integers(0, 200, (80, 32, 32, 3)) + 12 * labels[:, None, None, None]).astype(np.uint8)
-    called = {}
-    for weighted in (False, True):
-        source, plan = task(images, labels, range(60), range(60, 80), class_weights=weighted)
-        model = build_model(SPECK, classes=2, fold=1)
-        name = str(weighted)
-        train_model(model, source, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=print)
-        called[weighted] = float(model.predict(images.astype(np.float32), verbose=0)[:, 1].mean())
-    assert called[True] > called[False]
-
-
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
     with pytest.raises(InputError, match="`batch_size` 64: more than the 28 samples that train; lower it"):
         fit(tmp_path, toy, "a", settings=SPECK, batch_size=64)
@@ -293,73 +276,6 @@ def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
     assert code == 0, err
     name = "finetune/3-speck/predictions.csv"
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_training_holds_tensorflow_to_one_thread():
-    script = (
-        "from bchisto.finetune import build_network; build_network('patch-resnet', classes=2); import tensorflow as tf;"
-        "print('threads', tf.config.threading.get_intra_op_parallelism_threads())"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["threads", "1"], done.stderr
-
-
-@pytest.mark.slow
-def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
-    """Whatever this process computes with: Python's TensorFlow cannot change its number, so a worker trains then."""
-    script = """
-import json, sys
-from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.core.runs import load_config
-import tensorflow as tf
-
-if __name__ == "__main__":
-    settings = FinetuneSettings("speck", epochs=1, batch_size=4, augmentations=())
-    work = Work(jobs=1, threads=3)
-    (found,) = finetune(sys.argv[1], out=sys.argv[2], settings=settings, folds=["2"], work=work)
-    print(tf.config.threading.get_intra_op_parallelism_threads())
-    print(json.loads((found.folder / "settings.json").read_text())["made_with"][0]["threads"])
-    print(load_config(found.folder.parents[1] / "run.json", command="finetune")["threads"])
-"""
-    done = subprocess.run([sys.executable, "-c", script, tissue, tmp_path], capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines() == ["1", "3", "3"], done.stderr
-
-
-@pytest.mark.slow
-def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
-    """A folder goes on with the threads that it was begun with, also where this machine has fewer cores."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        pytest.skip("needs two cores: with one there is nothing to choose")
-    pair = ",".join(map(str, cores[:2]))
-    environment = {name: value for name, value in os.environ.items() if name != "BCHISTO_THREADS"}
-
-    def tune(on, run):
-        command = ["taskset", "-c", on, sys.executable, "-m", "bchisto", "finetune", "--images", tissue, "--out", run]
-        options = ["--network", "speck", "--epochs", "1", "--batch-size", "4", "--folds", "80/20"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, env=environment)
-        assert done.returncode == 0, done.stderr
-        (folder,) = (run / "finetune").glob("80-20-speck")
-        return folder, done.stderr
-
-    def noted(folder):
-        return [one["threads"] for one in json.loads((folder / "settings.json").read_text())["made_with"]]
-
-    folder, said = tune(pair, tmp_path / "run")
-    assert "1 fold(s), 2 cores: each trains with 2 threads" in said
-    assert noted(folder) == ["2"]
-    whole = (folder / "predictions.csv").read_bytes()
-    (trained,) = (folder / "models").glob("fold*.npz")
-    trained.unlink()
-    again, said = tune(str(cores[0]), tmp_path / "run")
-    assert "each trains with 2 threads" in said
-    assert noted(again) == ["2"]
-    assert (again / "predictions.csv").read_bytes() == whole
-    alone, said = tune(str(cores[0]), tmp_path / "alone")
-    assert "threads" not in said
-    assert noted(alone) == ["1"]
 
 
 @pytest.mark.slow

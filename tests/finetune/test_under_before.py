@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, sample_training
+from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.run import _left_out
 from PIL import Image
 
@@ -67,15 +67,6 @@ def test_the_seed_chooses_what_is_left_out_among_what_can_be_used():
     assert _left_out(records, {record.image_id: "broken" for record in records}, settings) == set()
 
 
-def test_images_of_one_run_are_decoded_once_for_all_samplings(uneven, tmp_path, cli):
-    for name in ("none", "under-before"):
-        options = (*OPTIONS, "--folds", 2, "--sampling", name, "--name", name)
-        code, _, err = cli("finetune", "--images", uneven, "--out", tmp_path / "run", *options)
-        assert code == 0, err
-        assert "decoded again" not in err
-    assert len(list((tmp_path / "run" / "finetune").glob("images-*.bin"))) == 1
-
-
 def test_a_list_names_images_that_would_be_left_out(uneven, tmp_path, cli):
     listed = tmp_path / "list.csv"
     listed.write_text("image_id\n" + "".join(f"à {number:02d}.png\n" for number in range(4)), encoding="utf-8")
@@ -85,8 +76,3 @@ def test_a_list_names_images_that_would_be_left_out(uneven, tmp_path, cli):
     assert "--sampling under-before: goes with folds that are drawn, not with" in err
     assert "Traceback" not in err
     assert not list((tmp_path / "run").rglob("*.bin"))
-
-
-def test_the_training_part_is_left_as_it_is():
-    labels = np.array([0, 0, 0, 1])
-    np.testing.assert_array_equal(sample_training(labels, method="under-before", seed=0), np.arange(4))

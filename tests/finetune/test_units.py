@@ -62,21 +62,6 @@ def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
     assert left == whole
 
 
-def test_multipliers_may_be_lists():
-    """As Python or JSON has them: settings are a key, which lists cannot be."""
-    listed = replace(SPECK, rate_multipliers=[["classes", 3.0]])
-    assert listed == replace(SPECK, rate_multipliers=(("classes", 3.0),))
-    model = units.network_of_fold(listed, classes=2, fold=1)
-    assert model is units.network_of_fold(listed, classes=2, fold=2)
-
-
-def test_other_settings_are_another_network():
-    first = units.network_of_fold(SPECK, classes=2, fold=1)
-    for other, classes in ((replace(SPECK, dropout=0.4), 2), (SPECK, 3)):
-        assert units.network_of_fold(other, classes=classes, fold=1) is not first
-    assert units.network_of_fold(SPECK, classes=2, fold=1) is not first  # the last one alone is kept
-
-
 def test_the_folds_of_a_command_share_one_that_is_let_go_at_its_end(tissue, tmp_path, monkeypatch):
     """A training step is traced once, and not once a fold, or twice for what its first trace creates."""
     import keras

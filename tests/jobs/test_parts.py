@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import stat
@@ -6,7 +5,7 @@ import stat
 import pytest
 from bchisto.core import InputError, OutputError
 from bchisto.core.formats import read_json
-from bchisto.core.jobs import atomic_output, ensure_folder, remove_tree, write_json, write_rows
+from bchisto.core.jobs import atomic_output, ensure_folder, write_json, write_rows
 
 
 def test_a_file_is_absent_or_whole(tmp_path):
@@ -94,8 +93,3 @@ def test_json_round_trip_and_refusal_of_nan(tmp_path):
 def test_rows_are_utf8_with_lf(tmp_path):
     write_rows(tmp_path / "a.csv", ("x", "y"), [("ü", 1), ("a,b", 2)])
     assert (tmp_path / "a.csv").read_bytes() == 'x,y\nü,1\n"a,b",2\n'.encode()
-
-
-def test_removing_what_is_gone_is_no_error(tmp_path):
-    remove_tree(tmp_path / "nothing")
-    assert json.dumps({}) == "{}"

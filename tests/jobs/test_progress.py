@@ -38,16 +38,6 @@ def test_the_time_left_is_right_within_a_factor_of_two_from_the_tenth_step(caplo
                 assert truth / 2 <= left <= truth * 2, done
 
 
-def test_a_pace_that_changes_is_followed(caplog, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=1000, label="work", unit="images") as progress:
-        for done in range(1, 501):
-            now[0] += 100.0 if done <= 100 else 16.0
-            progress.update_to(done)
-    assert shown(caplog.records[-1]) == pytest.approx(500 * 16, rel=0.05)
-
-
 @pytest.mark.parametrize(("kept", "said"), [(50, "about every 0:16:40"), (2, None), (0, None)])
 def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypatch, kept, said):
     now = [0.0]

@@ -201,6 +201,7 @@ print("ok")
 """
 
 
+@pytest.mark.slow
 def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
     """TensorFlow's list of cards is replaced; that its context is not started is real."""
     done = subprocess.run(
@@ -208,33 +209,6 @@ def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert done.stdout.strip() == "ok", done.stderr
-
-
-JAX = """
-import os
-from bchisto.core.jobs import network_resources
-found = network_resources()
-assert found.gpus == () and found.processes == found.cores, found
-print(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])
-"""
-
-
-@pytest.mark.parametrize(("set_by_user", "expected"), [(None, "false"), ("true", "true")])
-def test_jax_takes_memory_as_it_needs_it(set_by_user, expected):
-    import importlib.util
-
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("needs jax")
-    unset = ("XLA_PYTHON_CLIENT", "CUDA_VISIBLE_DEVICES")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
-    if set_by_user:
-        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = set_by_user
-    done = subprocess.run(
-        [sys.executable, "-c", JAX], capture_output=True, text=True, timeout=120,
-        env={**environment, "KERAS_BACKEND": "jax"},
-    )  # fmt: skip
-    assert done.stdout.strip() == expected, done.stderr
-    assert not done.stderr
 
 
 def test_counts_take_no_notice_of_claims(tmp_path):

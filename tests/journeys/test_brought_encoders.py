@@ -3,15 +3,13 @@
 import csv
 import importlib.util
 import json
-import shutil
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
-from conftest import need, write_tissue
+from conftest import need
 from torch_folders import write_dinov2
 
 pytestmark = pytest.mark.slow
@@ -119,36 +117,6 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
         sidecar.write_text(said_before)
 
 
-def test_bad_input_is_one_line(networks, tissue, cli, tmp_path):
-    def refused(*options):
-        code, _, said = cli("featurize", "--images", tissue, "--out", tmp_path / "run", *VIEW, *options)
-        assert code == 2, said
-        (line,) = [one for one in said.splitlines() if one.startswith("error:")]
-        assert not (tmp_path / "run" / "features").is_dir() or not list((tmp_path / "run" / "features").glob("*.h5"))
-        return line
-
-    hub, onnx = networks["hub"], networks["onnx"]
-    assert "--mode dense pools feature maps, and hub:" in refused("--encoder", hub, "--mode", "dense")
-    assert "--mode dense pools feature maps, and uni gives" in refused("--encoder", "uni", "--mode", "dense")
-    assert "brings its own" in refused("--encoder", hub, "--weights", "random")
-    assert "--engine onnxruntime: does not run hub:" in refused("--encoder", hub, "--engine", "onnxruntime")
-    assert "--engine onnxruntime: does not run tiny" in refused(
-        "--encoder", "tiny", "--weights", "random", "--engine", "onnxruntime"
-    )
-    assert "write hub:DIR, onnx:FILE or timm:NAME" in refused("--encoder", "hub:")
-    assert "no such folder" in refused("--encoder", "hub:nowhere")
-    assert "use --engine openvino" in refused("--encoder", onnx, "--precision", "bfloat16")
-    assert "gated); accept its terms" in refused("--encoder", "virchow2")
-    place = Path(onnx.partition(":")[2])
-    twin = tmp_path / "twin"
-    twin.mkdir()
-    for file in place.parent.glob("Patches.*"):
-        shutil.copy(file, twin)
-    assert "two of them are named onnx-patches" in refused(
-        "--encoder", onnx, "--encoder", f"onnx:{twin / 'Patches.onnx'}"
-    )
-
-
 def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     code, shown, _ = cli("encoder", "list")
     assert code == 0
@@ -186,34 +154,3 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     assert {"resnet50", "uni", "uni2-h", "virchow", "virchow2", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(
         shown.split()
     )
-
-
-@pytest.mark.parametrize("kind", ["hub", "timm"])
-def test_a_network_that_states_its_scale_brings_its_view(kind, cli, tmp_path):
-    need("torch", TORCH, "pip install 'bchisto[torch]'")
-    import timm
-    from safetensors.torch import save_file
-
-    model = timm.create_model("test_vit", num_classes=0)
-    folder = tmp_path / "vit"
-    folder.mkdir()
-    save_file(model.state_dict(), folder / "model.safetensors")
-    config = {"architecture": "test_vit", "spacing_um_px": 0.5, "pretrained_cfg": {"input_size": [3, 160, 160]}}
-    (folder / "config.json").write_text(json.dumps(config))
-    images = write_tissue(tmp_path / "images", per_class=3, size=(240, 240))
-    options = ["--images", images, "--mpp", 0.42, "--crops", 2, "--jobs", 1]
-    options += (
-        ["--encoder", f"hub:{folder}"]
-        if kind == "hub"
-        else ["--encoder", "timm:test_vit", "--weights", f"timm-test_vit={folder}"]
-    )
-    code, _, said = cli("featurize", *options, "--out", tmp_path / "run")
-    assert code == 0, said
-    assert "brings --view 0.5um:160" in said
-    (store,) = (tmp_path / "run" / "features").glob("*.h5")
-    with h5py.File(store) as file:
-        assert (file.attrs["scale"], file.attrs["crop"], file.attrs["unit"]) == (0.5, 160, "um")
-        assert json.loads(file.attrs["card"])["mpp"] == [0.5]
-    code, _, said = cli("featurize", *options, "--view", "1.0:64", "--out", tmp_path / "other")
-    assert code == 0, said
-    assert "was trained at 0.5 micrometres per pixel, and sees 0.17 at --view 1.0:64; use --view 0.5um:160" in said

@@ -11,7 +11,6 @@ from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
 from bchisto.predict import Predictor
 from bchisto.predict.model import ModelFile, load_model
-from bchisto.predict.predicted import image_units
 
 
 def trained(run, images, settings):
@@ -70,27 +69,6 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     predictor = Predictor(models["um"])
     images = sorted(tissue.rglob("*.png"))
     np.testing.assert_array_equal(predictor.predict(images, mpp=0.25).probabilities, fine)
-
-
-def test_explain_rescales_as_predict_does(cli, models, tissue, tmp_path):
-    image = next(tissue.rglob("benign00.png"))
-    fine, _ = predicted(cli, models["um"], image, tmp_path / "fine.csv", "--mpp", 0.25)
-    code, _, err = cli("explain", models["um"], image, "--out", tmp_path / "why", "--mpp", 0.25, "--target", "benign")
-    assert (code, "micrometres" in err) == (0, False), err
-    with (tmp_path / "why" / "map" / "explain.csv").open() as handle:
-        assert [float(row["score"]) for row in csv.DictReader(handle)] == [fine[0, 0]]
-    code, _, err = cli("explain", models["um"], image, "--out", tmp_path / "unknown")
-    assert (code, "are taken for those of training (0.5); --mpp gives them" in err) == (0, True), err
-
-
-def test_an_interrupted_prediction_of_other_micrometres_is_not_taken(models, tissue):
-    path = next(tissue.rglob("benign00.png"))
-    keys = set()
-    for name, mpp in (("um", 0.5), ("um", 0.25), ("pixels", 0.5), ("pixels", 0.25)):
-        file = ModelFile.of(models[name])
-        record = ImageRecord(image_id="a", path=path, label=None, mpp=mpp)
-        keys |= {unit.key for unit in image_units([record], file=file, model=load_model(file))}
-    assert len(keys) == 3
 
 
 def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_path):

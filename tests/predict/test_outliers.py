@@ -163,8 +163,3 @@ def test_images_of_a_left_out_patient_do_not_help(rng):
     rows = np.repeat(patients, 2, axis=0) + 0.01 * rng.normal(size=(30, 20))
     together = left_out_distances(rows, np.repeat(np.arange(15), 2))
     assert np.median(together) > 1.2 * np.median(left_out_distances(rows, np.arange(30)))
-
-
-def test_equal_images_have_distances(rng):
-    fitted = fit_gaussian(np.ones((20, 5)))
-    assert np.isfinite(placed(rng.normal(size=(3, 5)), fitted)[0]).all()

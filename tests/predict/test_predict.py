@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,20 +114,6 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
             predict(model, [tissue], out=table, work=Work(jobs=1))
 
 
-def test_an_interrupted_overwrite_is_resumed_without_it(model, tissue, tmp_path):
-    """As its last line says: the table is the old one until the new one is whole."""
-    table = tmp_path / "p.csv"
-    predict(model, [tissue], out=table, work=Work(jobs=1))
-    whole = table.read_bytes()
-    table.write_text("old")
-    predict(model, [tissue], out=table, work=Work(jobs=1, overwrite=True))
-    assert table.read_bytes() == whole
-    unfinish(table)
-    table.write_text("old")
-    predict(model, [tissue], out=table, work=Work(jobs=1))
-    assert table.read_bytes() == whole
-
-
 def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
 
     tiny_weights(tmp_path / "other.weights.h5", seed=1)
@@ -165,42 +150,6 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
 
 
-@pytest.fixture(scope="module")
-def two_weights(tmp_path_factory, tissue, tiny_settings):
-    """A bundle of two stores of one encoder, made with the weights of two files."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
-    from bchisto.featurize import View, featurize
-
-    root = tmp_path_factory.mktemp("two")
-    for seed, crop in ((1, 64), (2, 48)):
-        file = root / f"{seed}.weights.h5"
-        tiny_weights(file, seed=seed)
-        settings = replace(tiny_settings, weights=(str(file),), views=(View(1.0, crop),))
-        featurize(tissue, out=root / str(seed), settings=settings, work=Work(jobs=1))
-    stores = [root / "1" / "features", root / "2" / "features"]
-    params = {"num_iterations": 4, "min_data_in_leaf": 2}
-    (result,) = train(
-        out=root / "run",
-        features=stores,
-        folds=["3"],
-        settings=BoostSettings(seeds=1, params=params),
-        work=Work(jobs=1),
-    )
-    return root, result.folder / "model.bchisto"
-
-
-def test_every_store_of_an_encoder_has_its_weights_checked(two_weights, tissue, tmp_path):
-    """The second store's encoder is not that of the first, though all but the weights agree."""
-    root, bundle = two_weights
-    for seed, other in ((1, 2), (2, 1)):
-        with pytest.raises(WeightsError, match=rf"tiny needs the weights of sha256 .*, \S*{seed}\.weights\.h5 has"):
-            predict(bundle, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={root / f'{seed}.weights.h5'}"])
-        both = [f"tiny={root / f'{one}.weights.h5'}" for one in (seed, other)]
-        assert predict(bundle, [tissue], out=tmp_path / f"{seed}.csv", weights=both, work=Work(jobs=1)).images == 12
-    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
-
-
 def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_path):
 
     file = tmp_path / "tiny.weights.h5"
@@ -232,17 +181,3 @@ def test_what_does_not_fit(model, tissue, tmp_path):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="none of the 1 images can be used"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", work=Work(skip_errors=True))
-
-
-def test_a_prediction_is_recorded_and_repeated_from_its_record(model, tissue, tmp_path, cli):
-    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    assert code == 0, err
-    (record,) = json.loads((tmp_path / "p.csv.run.json").read_text(encoding="utf-8"))["records"]
-    assert (record["command"], record["status"], record["notes"]["predicted"]) == ("predict", "ok", 12)
-    again = ("predict", "--config", tmp_path / "p.csv.run.json", "--out", tmp_path / "q.csv", "--jobs", 1)
-    code, _, err = cli(*again)
-    assert code == 0, err
-    assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
-    before = (tmp_path / "q.csv.run.json").read_bytes()
-    assert cli(*again)[0] == 2  # the table exists, and keeps its record
-    assert (tmp_path / "q.csv.run.json").read_bytes() == before

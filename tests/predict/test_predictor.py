@@ -3,12 +3,11 @@
 import csv
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, DependencyError, InputError, as_frame
+from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
 from bchisto.evaluate import read_predictions
@@ -120,26 +119,6 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     assert "&lt;i&gt;&amp;.png" in shown
     assert "p_malignant" in shown
     assert str(tmp_path / "p.csv") in shown
-
-
-def test_frames(predictor, boosted, tissue, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    found = predictor.predict(tissue)
-    frame = found.to_pandas()
-    assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
-    np.testing.assert_array_equal(frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities)
-    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
-    written = result.to_pandas()
-    assert isinstance(written, pandas.DataFrame)
-    assert written["p_benign"].tolist() == found.probabilities[:, 0].tolist()
-    (table,) = read_predictions(tmp_path / "p.csv")
-    assert table.to_pandas()["label"].tolist() == written["label"].tolist()
-
-
-def test_without_pandas(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(DependencyError, match="needs pandas, which is not installed: pip install pandas"):
-        as_frame({"a": [1]})
 
 
 def test_a_bundle_without_a_temperature(boosted, tmp_path):

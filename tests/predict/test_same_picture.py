@@ -15,7 +15,7 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import predict
 from PIL import Image
 
-BUNDLES = ("exact", "dense", "patches")
+BUNDLES = ("exact", "dense", pytest.param("patches", marks=pytest.mark.slow))
 
 
 def bundle_of(kind, run, tissue):

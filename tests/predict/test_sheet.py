@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import Bundle
-from bchisto.core import InputError, OutputError
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
@@ -92,11 +91,6 @@ def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
         assert f"{name} 'sha256-{digest}'" in html.unescape(policy)
 
 
-def test_the_table_is_the_one_without_a_sheet(made, model, images, tmp_path):
-    predict(model, images, out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
-    assert (tmp_path / "p.csv").read_bytes() == (made[0] / "p.csv").read_bytes()
-
-
 def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     old = altered(
         boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto", unsure=None, training=None
@@ -116,16 +110,6 @@ def test_training_leaves_a_rule(boosted):
     rule = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto").unsure
     assert rule["calibrated"] is True
     assert rule["sure"]["n"] + rule["unsure"]["n"] == 12
-
-
-def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
-    (tmp_path / "s.html").write_text("mine")
-    with pytest.raises(OutputError, match=r"s\.html: exists already; use `overwrite` or another `html`"):
-        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "s.html"))
-    with pytest.raises(InputError, match="is the table of `out`; give the report another name"):
-        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "p.csv"))
-    assert (tmp_path / "s.html").read_text() == "mine"
-    assert not (tmp_path / "p.csv").exists()
 
 
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
@@ -190,13 +174,3 @@ def test_in_a_browser(made, browser, tmp_path, width):
     assert set(said["unsure"]) == {name for name, *_, mark in known if mark}
     assert set(said["malignant"]) == {name for name, kind, *_ in known if kind == "malignant"}
     assert set(said["first"]) == names
-
-
-def test_on_the_command_line(model, images, tmp_path, cli):
-    code, out, err = cli(
-        "predict", model, "--images", images, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1,
-        "--skip-errors",
-    )  # fmt: skip
-    assert code == 1, err  # an image was left out
-    assert re.search(r"^uncertain: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
-    assert "Traceback" not in err

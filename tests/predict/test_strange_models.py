@@ -1,13 +1,10 @@
 """Bundles of strangers by the command line: one line and exit code 2, and nothing left behind."""
 
-import hashlib
-import io
 import json
 
 import numpy as np
 import pytest
-from archives import rewrite
-from bchisto.core.models import pack_arrays
+from archives import arrays, rewrite, said
 
 STORE = "tiny-1.0-64"
 
@@ -29,63 +26,25 @@ def store(**changes):
     return change
 
 
-def arrays(**changes):
-    """Every model altered, with hashes that fit."""
-
-    def alter(data):
-        with np.load(io.BytesIO(data)) as file:
-            return pack_arrays({name: changes.get(name, np.asarray)(file[name]) for name in file.files})
-
-    def change(members):
-        content = json.loads(members["manifest.json"])
-        members = {name: alter(data) if name.endswith(".npz") else data for name, data in members.items()}
-        content["members"] = {name: hashlib.sha256(members[name]).hexdigest() for name in content["members"]}
-        return {**members, "manifest.json": json.dumps(content).encode()}
-
-    return change
-
-
-def said(**changes):
-    def change(members):
-        content = {**json.loads(members["manifest.json"]), **changes}
-        return {**members, "manifest.json": json.dumps(content).encode()}
-
-    return change
-
-
 STRANGE = {
     "a hundred million crops": (store(crops=10**8), "do not fit (crops is 100000000, out of range)"),
     "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
-    "fewer crops than none": (store(crops=-1), "the settings of its feature set tiny-1.0-64 do not fit"),
-    "crops of text": (store(crops="many"), "the settings of its feature set tiny-1.0-64 do not fit"),
-    "crops that are infinite": (store(crops=float("inf")), "do not fit"),
     "no crop size": (store(crop=...), "do not fit (no 'crop')"),
     "a crop of a million pixels": (store(crop=10**6), "do not fit (crop is 1000000, out of range)"),
-    "a scale of 1e6": (store(scale=1e6), "do not fit (scale is 1000000.0, out of range)"),
     "a scale NaN": (store(scale=float("nan")), "do not fit (scale is "),
-    "a negative scale": (store(scale=-1), "do not fit (scale is "),
-    "batches of a billion": (store(batch_size=10**9), "do not fit (batch_size is "),
     "a norm of 1e300": (store(pool=1e300), "do not fit (pool is "),
-    "colours of 1e300": (store(color_range=[0.7, 1e300]), "do not fit (color_range is "),
-    "one colour": (store(color_range=[0.7]), "do not fit"),
-    "a seed of 100 digits": (store(seed=10**100), "do not fit (seed is "),
     "an unknown stain": (store(stain="x"), "do not fit"),
     "layers as numbers": (store(layers=[1]), "do not fit (layers are not names)"),
     "layers that the network has not": (store(layers=["x"]), "no output x"),
-    "no encoder": (store(encoder=...), "lacks the settings of its feature sets"),
     "an unknown encoder": (store(encoder="../../x"), "this model's encoders ../../x: no such encoder"),
-    "an encoder as a list": (store(encoder=["tiny"]), "lacks the settings of its feature sets"),
     "weights as a number": (store(weights=3), "do not fit (its weights are not text)"),
-    "no hash of the weights": (store(weights_sha256=None), "do not fit (weights_sha256 is not text)"),
     "the hash of other weights": (store(weights_sha256="0" * 64), "differs from that of training"),
     "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
     "a schema in words": (said(schema_version="3"), "its manifest has no schema version"),
-    "a schema that is true": (said(schema_version=True), "its manifest has no schema version"),
-    "a schema of -1": (said(schema_version=-1), "its manifest has no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "does not write; the model file is corrupt"),
     "a schema of a version to come": (said(schema_version=5, bchisto_version="10.1"), "install bchisto 10.1 or later"),
     "leaves that are NaN": (
-        arrays(value=lambda a: a * np.nan),
+        arrays(every=True, value=lambda a: a * np.nan),
         "the array value of a model holds values that are not finite",
     ),
 }

@@ -107,14 +107,6 @@ def test_what_cannot_be_done_says_why_with_the_callers_names():
     )
 
 
-def test_published_lists_and_sites_are_tried_where_they_may_fit():
-    names = {one.folds for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10, name="bach"))}
-    assert {"rakhlin10", "eva", "10", "5"} <= names
-    assert all(one.folds != "rakhlin10" for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10)))
-    assert check_protocols(dataset((None, None), (None, None))) == []
-    assert check_protocols(dataset()) == []
-
-
 def test_the_protocol_to_take(tmp_path):
     """The published list of BACH where it fits whole; else one in which no fold lacks a class; by image if asked to."""
     write_tissue(tmp_path / "t", per_class=6)
@@ -185,18 +177,6 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
     assert "no folds that were tried can be used (a: " in " ".join(out.split())
 
 
-def test_a_column_that_splits_known_patients_is_not_recommended(tmp_path, cli):
-    """Folds by patient may lack a class in some fold; those by any column would mix training and test sets."""
-    write_tissue(tmp_path / "t", per_class=6)
-    images = sorted((tmp_path / "t").rglob("*.png"))
-    rows = [f"{path},{path.parent.name},p{place // 3},{'xy'[place % 2]}" for place, path in enumerate(images)]
-    (tmp_path / "m.csv").write_text("path,label,patient,ward\n" + "\n".join(rows))
-    code, out, err = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies", *TINY)
-    assert code == 0, err
-    assert "site:ward" in out
-    assert "site" not in out.split("NEXT\n")[1]
-
-
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
     write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
     code, out, err = cli("data", "check", "--images", tmp_path / "t", "--no-copies", "--preset", "published")
@@ -221,20 +201,6 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(t
     assert "next: label images of two classes or more, then this command again" in err
     code, _, err = cli("boost", "--out", run)
     assert (code, "boost needs labels to train on: put the images into a folder for each class" in err) == (2, True)
-
-
-def test_labels_that_are_filled_in_later_describe_nothing_anew(tmp_path, cli, tiny_options):
-    paths = sorted(write_tissue(tmp_path / "t", per_class=3).rglob("*.png"))
-    run, table = tmp_path / "run", tmp_path / "m.csv"
-    table.write_text("path,label\n" + "".join(f"{path},\n" for path in paths))
-    code, _, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
-    assert (code, "bchisto boost" in err) == (0, False), err
-    table.write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in paths))
-    code, _, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
-    assert (code, f"next: bchisto boost --out {run}" in err) == (0, True), err
-    assert json.loads((run / "run.json").read_text())["records"][-1]["notes"]["blocks"] == 0
-    code, _, err = cli("boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
-    assert code == 0, err
 
 
 # pictures
@@ -441,21 +407,7 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
     assert said["landmarks"] == [1, 1, 1]
 
 
-def test_real_breakhis_images(shared, cli):
-    images = shared / "data" / "breakhis"
-    code, out, _ = cli("data", "check", "--images", images, "--no-copies", "--json", "--preset", "published")
-    said = json.loads(out)
-    assert code == 0
-    assert said["sizes"] == [{"width": 700, "height": 460, "images": 104}]
-    assert said["class_by_patient"]["patients"]["14-19979"] == {"malignant": 67}
-    assert [one["view"] for one in said["planned_views"]] == ["1.0:230", "1.0:380"]
-    protocols = {(one["folds"], one["group_by"]): one for one in said["protocols"]}
-    assert protocols["official", None]["feasible"]
-    assert len(protocols["official", None]["parts"]) == 5
-    assert "images of 700x460" not in out
-    assert said["next"][0].endswith("--view 1.0:230 --view 1.0:380")
-
-
+@pytest.mark.slow
 def test_a_bare_check_names_the_quick_commands_and_the_time_of_each_preset(shared, cli, tmp_path):
     code, out, _ = cli("data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json")
     said = json.loads(out)

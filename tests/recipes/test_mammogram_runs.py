@@ -7,11 +7,9 @@ import miniatures
 import numpy as np
 import pytest
 import yaml
-from bchisto.apps.recipes import Scope, estimate_recipe, reproduce
-from bchisto.core import InputError
+from bchisto.apps.recipes import Scope, reproduce
 from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
-from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
 from written_tables import rows_of as rows
 
@@ -57,11 +55,6 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert every_train == set(everything) - set(listed)
     assert any(line.startswith("NO VALIDATION") for line in every.banners)
     assert any(line.startswith("fixed test list: ") for line in cross.banners)
-    # the predictions of all data are of a network of its own
-    alike = [{row["image_id"]: row["p_positive"] for row in rows(one.folder / "predictions.csv") if row["fold"] == "1"}
-             for one in (every, cross)]  # fmt: skip
-    assert alike[0] != alike[1]
-    assert list((cross.folder / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
     contrast = next(one for one in result.published if one.key == "contrast")
     assert (
         "training on all data gives the higher AUC than cross-validation with validation parts. Here: not judged"
@@ -73,9 +66,6 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"]["value"])
     folds = next(one for one in result.published if one.key == "folds").figures
     assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
-    cells = [figure.name for figure in folds if "predicted as" in figure.name]
-    assert len(cells) == 8
-    assert cells[0].startswith("fold 1: negative predicted as negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
     methods = ("deconvnet", "masking", "taylor", "maximisation")
     pages = [tmp_path / "explain" / "cross-validation" / method / "index.html" for method in methods]
@@ -162,13 +152,6 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [
         row[:2] for row in test.rows()
     ]
-    gap = next(one for one in result.published if one.key == "augmentation").figures
-    log = rows(result.protocols[0].folder / "logs" / "fold1.csv")[-1]
-    assert gap[2].obtained == pytest.approx(100 * (float(log["accuracy"]) - float(log["val_accuracy"])))
-    assert gap[0].obtained is None
-    transfer = next(one for one in result.published if one.key == "transfer")
-    assert [one.published for one in transfer.figures] == [66, 90]
-    assert transfer.figures[0].obtained is not None
     (page,) = result.pictures
     assert page == tmp_path / "run" / "explain" / "googlenet" / "saliency" / "index.html"
     listed = {row["image_id"] for row in rows(page.parent.parent / "images.csv")}
@@ -181,7 +164,6 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
             assert arrays["values"].shape == (bottom - top, right - left)
     # new masses are shown in the context that the network was trained on
     bundle = result.protocols[1].folder / "model.bchisto"
-    assert CnnBundle.load(bundle).reading["context"] == "large"
     found = predict(bundle, [masses], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert found.images == len(read_dataset(masses).records)
     expected = {row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")}
@@ -203,20 +185,3 @@ def test_the_masses_system_on_the_ddsm(tmp_path):
     )  # fmt: skip
     assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
     assert result.protocols[0].metrics["n"] >= 2
-
-
-def test_the_masses_system_takes_two_layouts(inbreast, tmp_path):
-    with pytest.raises(InputError, match="ddsm-masses takes the layout ddsm or cbis-ddsm"):
-        reproduce("ddsm-masses", inbreast, out=tmp_path, scope=Scope(quick=True))
-
-
-def test_plans(inbreast, masses):
-    for name, images in (("inbreast-inception", inbreast), ("ddsm-masses", masses)):
-        (stage,) = estimate_recipe(name, images, scope=Scope(quick=True), work=Work(jobs=2))
-        assert stage.seconds > 0
-        assert stage.bytes > 0
-
-
-def test_full_scale_belongs_to_another_system(inbreast, tmp_path):
-    with pytest.raises(InputError, match="`full_scale`: inbreast-inception has no views at full scale"):
-        reproduce("inbreast-inception", inbreast, out=tmp_path, scope=Scope(full_scale=True))

@@ -403,22 +403,6 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
     )
 
 
-def test_training_times_are_compared_in_turns(tmp_path):
-    table = {"key": "x", "title": "x", "source": "x", "kind": "time", "rows": dict.fromkeys("abc"), "claims": [
-        {"says": "x", "better": ["a"], "than": ["b"]},
-        {"says": "y", "better": ["b"], "than": ["c"]},
-        {"says": "z", "better": ["b"], "than": ["a"]},
-    ]}  # fmt: skip
-    seed = {(name, None): fake(tmp_path, name, 15) for name in "abc"}
-    times = {"a": [0.010, 0.013, 0.009], "b": [0.004, 0.006, 0.003], "c": [0.005, 0.004, 0.004]}
-    (found,) = compare_published([table], Runs("a", seed, times=times), note="")
-    assert found.note.split("Here: ")[1:] == [
-        "holds.\nConclusion: y. ", "not settled.\nConclusion: z. ", "does not hold."
-    ]  # fmt: skip
-    assert [figure.obtained for figure in found.figures] == [10.0, 4.0, 4.0]
-    assert compare_published([table], Runs("a", seed), note="") == []
-
-
 def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
     from types import SimpleNamespace
 

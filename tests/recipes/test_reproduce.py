@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from bchisto.apps.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
+from bchisto.apps.recipes import Scope, estimate_recipe, load_recipe, reproduce
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -76,14 +76,6 @@ def done(tmp_path_factory, bach):
         work=Work(jobs=1),
     )
     return folder / "run", result
-
-
-def test_every_setting_of_the_published_recipe_has_a_source():
-    assert "rakhlin2018" in list_recipes()
-    for name in list_recipes():
-        recipe = load_recipe(name)
-        for settings in recipe.sections.values():
-            assert all(setting.source for setting in settings.values())
 
 
 def test_the_recipe_is_what_the_commands_default_to():
@@ -354,15 +346,6 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
     assert all(message.endswith("models are trained already") for message in made)
 
 
-def test_a_run_is_repeated_from_its_own_run_json(done, tmp_path, cli):
-    run, _ = done
-    code, _, err = cli("reproduce", "--config", run / "run.json", "--out", tmp_path / "again", "--jobs", 1)
-    assert code == 0, err
-    for name in ("accuracy.csv", "two-class.csv", "confusion.csv"):
-        first, second = (folder / "reproduce" / "small" / name for folder in (run, tmp_path / "again"))
-        assert first.read_bytes() == second.read_bytes()
-
-
 def test_full_scale_adds_views(bach, tmp_path):
     result = reproduce(
         write(tmp_path, small()),
@@ -462,25 +445,6 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     assert all(figure.difference is not None for figure in folds.figures)
 
 
-def test_a_quick_run_by_folds_needs_published_lists(tmp_path, bach):
-    content = small(variants={"mine": {"source": "x", "boost": {"folds": ["5"]}}})
-    with pytest.raises(InputError, match="5: no published list of this name; choose one of rakhlin10"):
-        reproduce(write(tmp_path, content), bach, out=tmp_path / "run", scope=Scope(quick=True), work=Work(jobs=1))
-
-
-def test_quick_needs_two_folds(tmp_path):
-    few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
-    scope = Scope(quick=True, variants=["patient-disjoint"])
-    with pytest.raises(InputError, match="too few images of the list eva are present for `quick`"):
-        reproduce(write(tmp_path, small()), few, out=tmp_path / "run", scope=scope)
-
-
-def test_settings_are_printed_with_their_sources(cli):
-    code, out, _ = cli("reproduce", "rakhlin2018", "--settings")
-    assert code == 0
-    assert any("augmentations" in line and "50" in line and "sec. 2.3" in line for line in out.splitlines())
-
-
 def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
     """The real encoders, views and folds, with random weights.
 
@@ -519,31 +483,6 @@ def varied(tmp_path_factory, bach):
     options = {"weights": ["random"], "work": Work(jobs=1)}
     scope = Scope(quick=True, variants=["published", "other"])
     return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", scope=scope, **options)
-
-
-def test_a_row_of_a_table_may_be_of_another_variant(varied, bach, tmp_path):
-    folder, options, result = varied
-    assert [one.folder.name for one in result.protocols] == [
-        "rakhlin10-quick-lightgbm",
-        "rakhlin10-quick-lightgbm-other",
-    ]
-    first, second = (
-        {row["store"] for row in csv.DictReader((one.folder / "predictions-by-model.csv").read_text().splitlines())}
-        for one in result.protocols
-    )
-    assert (first, second) == ({"tiny-1.0-48"}, {"tiny-1.0-48", "tiny-1.0-40"})
-    with (folder / "run" / "reproduce" / "small" / "accuracy.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert [row["figure"] for row in rows] == ["tiny-1.0-40", "tiny-1.0-48", "vgg16-0.5-400", "Model fusion"]
-    expected = {row.name: 100 * np.mean(row.per_fold) for row in result.protocols[1].paper.rows}["tiny-1.0-40"]
-    assert float(rows[0]["obtained"]) == pytest.approx(expected)
-    assert rows[2]["obtained"] == ""
-    # where the published variant alone has run, the row stands there without a figure of ours; its fusion is the same
-    scope = Scope(quick=True, variants=["published"])
-    alone = reproduce(write(tmp_path, beside()), bach, out=folder / "run", scope=scope, **options)
-    figures = {one.name: one.obtained for one in alone.published[0].figures}
-    assert figures["tiny-1.0-40"] is None
-    assert figures["Model fusion"] == pytest.approx(float(rows[3]["obtained"]))
 
 
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):

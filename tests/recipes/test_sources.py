@@ -3,12 +3,10 @@
 import csv
 import json
 from collections import Counter
-from importlib.resources import files
 
 import miniatures
 import numpy as np
 import pytest
-import yaml
 from bchisto.apps.recipes import load_recipe
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
 from bchisto.data import read_dataset
@@ -180,23 +178,3 @@ def test_parameters_are_counted(tmp_path):
     assert few.note.startswith("Conclusion: DenseNet has fewer parameters. Here: holds.")
     assert [figure.obtained for figure in few.figures] == pytest.approx([56.876418, 0.273522, 0.163298])
     assert [(figure.published, round(figure.obtained, 1)) for figure in fewer.figures] == [(5, 6.0), (100, 56.9)]
-
-
-@pytest.mark.slow
-def test_a_plan_says_what_it_times_and_indexes_once(shared, tmp_path, cli):
-    """A small network in the place of the three, on real patches."""
-    content = yaml.safe_load((files("bchisto.apps.recipes") / "idc-patches.yaml").read_text(encoding="utf-8"))
-    content["finetune"] |= {
-        name: {"value": value, "source": "x"} for name, value in (("network", "speck"), ("size", 32))
-    }
-    del content["finetune"]["norm_momentum"]  # it has no batch normalisation
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
-    variants = ("--variant", "resnet", "--variant", "over", "--variant", "image-level")
-    code, out, err = cli("reproduce", tmp_path / "mine.yaml", "--images", images, "--plan", "--jobs", 1, *variants)
-    assert code == 0, err
-    assert "over: finetune" in out
-    assert err.count("of the 277,524 published patches are present") == 1
-    assert [line for line in err.splitlines() if "timing a few units" in line] == [
-        f"{name}: timing a few units of the step finetune" for name in ("resnet", "over", "image-level")
-    ]

@@ -133,10 +133,6 @@ def bomb(levels=9):
     return "\n".join(lines).encode()
 
 
-def test_an_alias_bomb_is_refused_at_once(refused):
-    refused(bomb(), "with what its aliases repeat")
-
-
 def test_an_alias_bomb_in_options(tmp_path, cli):
     (tmp_path / "c.yaml").write_bytes(bomb())
     code, _, said = cli("boost", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import sys
 
 import h5py
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from bchisto.apps.check import plan_describing
 from bchisto.core import InputError
 from bchisto.data import make_tissue
-from bchisto.featurize import FeaturizeSettings, View, preset_options, resolve_settings
+from bchisto.featurize import FeaturizeSettings, View
 from conftest import write_tissue
 from PIL import Image
 
@@ -46,24 +45,6 @@ def test_a_preset_gives_values_that_typed_options_change(tissue, cli, tmp_path, 
 
 
 CONVS = ("--encoder", "convs", "--weights", "random", "--augmentations", 1, "--jobs", 1)
-
-
-@pytest.mark.slow
-def test_a_preset_takes_the_engine_that_is_here(tissue, cli, tmp_path, monkeypatch):
-    """Resolved once and recorded; a worker without OpenVINO is told what that costs, and does not join the others."""
-    pytest.importorskip("openvino", reason="needs openvino: pip install '.[openvino]'")
-    words = ("featurize", "--images", tissue, "--preset", "quick", *CONVS)
-    code, _, err = cli(*words, "--out", tmp_path / "run", "--shard", "1/2")
-    assert (code, "OpenVINO" in err) == (0, False), err
-    options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
-    assert (options["engine"], options["mode"], options["augmentations"]) == ("openvino", "dense", 1)
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    code, _, err = cli(*words, "--out", tmp_path / "run", "--shard", "2/2")
-    assert code == 2
-    assert re.search(r"OpenVINO is not installed: --engine keras takes about \d times the CPU time; pip install", err)
-    assert "engine" in err.splitlines()[-1]
-    code, _, err = cli(*words, "--out", tmp_path / "own", "--engine", "keras")
-    assert (code, "OpenVINO" in err) == (0, False), err
 
 
 def test_what_takes_long_is_announced_with_a_quick_command_that_runs(tissue, cli, tmp_path):
@@ -127,14 +108,6 @@ def test_no_such_preset(tissue, cli, tmp_path):
         code, _, err = cli(*command, "--out", tmp_path / "run", "--preset", "slow")
         assert code == 2
         assert "--preset slow: choose one of" in err
-
-
-def test_presets_are_settings():
-    for name, views in (("quick", 1), ("standard", 2)):
-        settings, automatic = resolve_settings(preset_options(name), here=False)
-        assert (settings.mode, settings.engine, automatic) == ("dense", "keras", True)
-        assert settings.views == FeaturizeSettings().views[:views]
-    assert resolve_settings(preset_options("published")) == (FeaturizeSettings(), False)
 
 
 def test_settings_that_fit(tissue, tmp_path):

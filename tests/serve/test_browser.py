@@ -1,7 +1,6 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -169,62 +168,6 @@ def test_with_the_keyboard_only(tab, files):
     window.wait_for_selector("text=Limitations:")
 
 
-def test_sorted_and_filtered_by_keyboard(tab, files):
-    """What is chosen stays when an image comes, and a screen reader hears how many are shown."""
-    window = tab()
-    send(window, files, expected=len(files))
-    every = confidences(window)
-    window.focus("#order")
-    window.keyboard.press("ArrowDown")
-    assert confidences(window) == every[::-1]
-    window.keyboard.press("ArrowDown")
-    names = window.locator("#images th span").all_inner_texts()
-    assert names == sorted(names)
-    classes = window.locator("#images tbody tr").evaluate_all("rows => rows.map(row => row.dataset.class)")
-    window.select_option("#of-class", classes[0])
-    kept = classes.count(classes[0])
-    assert len(confidences(window)) == kept
-    if kept < len(files):
-        assert window.inner_text("#shown") == f"{kept} of {len(files)} images shown"
-    window.set_input_files("#files", str(files[0]))
-    listed(window, len(files) + 1)
-    assert window.input_value("#of-class") == classes[0]
-    assert window.input_value("#order") == "name"
-    window.select_option("#of-mark", "yes")
-    marked = window.locator("#images tr.marked:not([hidden])").count()
-    assert len(confidences(window)) == marked
-    assert not serious(window)
-
-
-def test_a_folder_is_dropped(tab, files):
-    window = tab()
-    window.set_input_files("#folder", str(files[0].parent))
-    listed(window, len(files))
-    assert sorted(window.locator("#images th span").all_inner_texts()) == [path.name for path in files]
-    window.evaluate(
-        """() => {
-          const all = new DataTransfer();
-          all.items.add(new File(["nothing"], "dropped.png"));
-          document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: all, bubbles: true}));
-        }"""
-    )
-    window.wait_for_selector("text=dropped.png")
-    window.once("dialog", lambda dialog: dialog.accept())
-    window.click("#remove")
-    window.wait_for_selector("text=None yet.")
-
-
-def test_a_worker_that_dies_meanwhile(tab, files, page):
-    window = tab()
-    worker = int(Path(f"/proc/{page.process.pid}/task/{page.process.pid}/children").read_text())
-    os.kill(worker, signal.SIGSTOP)
-    window.set_input_files("#files", [str(path) for path in files])
-    window.wait_for_selector("text=0 of 4 done, 3 wait")
-    os.kill(worker, signal.SIGKILL)
-    listed(window, 3)
-    assert "the page continues" in window.inner_text("#results")
-
-
 def test_the_server_that_is_gone(chrome, start, run_folders, files):
     """The page tells so."""
     with serving(start, run_folders / "first run") as page:
@@ -235,12 +178,3 @@ def test_the_server_that_is_gone(chrome, start, run_folders, files):
         window.set_input_files("#files", str(files[0]))
         window.wait_for_selector("text=does not answer", timeout=120_000)
         window.close()
-
-
-def test_runs(tab, page):
-    window = tab()
-    window.click("text=Runs")
-    window.wait_for_selector("text=first run")
-    assert not serious(window)
-    window.get_by_role("link", name="boost/3-lightgbm").click()
-    window.wait_for_selector("text=images right")

@@ -1,9 +1,7 @@
 """The page as programs see it: what it answers, whom it lets in, and what it survives."""
 
-import concurrent.futures
 import contextlib
 import csv
-import http.client
 import io
 import json
 import os
@@ -67,14 +65,6 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
 
     shown = page.client.get("/api/predictions.html").text
     assert without_pictures(shown) == without_pictures((tmp_path / "sheet.html").read_text())
-
-
-def test_the_least_confident_come_first_on_the_page(page, tissue):
-    for path in sorted(tissue.rglob("*.png")):
-        page.add(path.name, path.read_bytes())
-    images = page.wait()
-    names = re.findall(r"<span>([\w.]+)</span></a></th>", page.client.get("/").text)
-    assert names == sorted(images, key=lambda name: images[name]["confidence"])
 
 
 def test_names_of_folders_are_no_labels(page, tissue):
@@ -254,25 +244,6 @@ def test_a_killed_worker(page, tissue):
     assert page.client.get("/api/queue").json()["restarts"] == restarts + 1
 
 
-def test_fifty_at_once(page, tissue):
-    content = next(tissue.rglob("*.png")).read_bytes()
-    with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda number: page.add(f"{number}.png", content).status_code, range(50)))
-    assert answers == [202] * 50
-    assert {image["state"] for image in page.wait().values()} == {"done"}
-
-
-def test_a_program_that_pauses_keeps_its_connection(page):
-    """A page that closed it after as many seconds would reset the request that is sent in that moment."""
-    with contextlib.closing(http.client.HTTPConnection(page.base.removeprefix("http://"), timeout=120)) as line:
-        for pause in (6, 0):  # longer than `Retry-After`, and than httpx keeps a connection
-            line.request("GET", "/api/queue", headers={"authorization": f"Bearer {page.token}"})
-            answer = line.getresponse()
-            assert (answer.status, answer.will_close) == (200, False)
-            answer.read()
-            time.sleep(pause)
-
-
 def test_more_than_can_wait(page, tissue):
     content = next(tissue.rglob("*.png")).read_bytes()
     worker = worker_of(page.process)
@@ -290,6 +261,7 @@ def test_more_than_can_wait(page, tissue):
     page.wait()
 
 
+@pytest.mark.slow
 def test_a_slow_client_keeps_nobody_waiting(start, run_folders, tissue):
     """Others get their answers meanwhile, and the slow one is told."""
     code = (
@@ -347,6 +319,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tmp_path):
     assert "holds other files" in err
 
 
+@pytest.mark.slow
 def test_a_restart(start, run_folders, tissue, tmp_path):
     """A page that was killed starts again at its port, with its token, and answers those who ask again."""
     content, token = next(tissue.rglob("*.png")).read_bytes(), tmp_path / "token"
@@ -366,24 +339,6 @@ def test_a_restart(start, run_folders, tissue, tmp_path):
         assert again.wait()["a.png"]["state"] == "done"
 
 
-@pytest.mark.slow
-def test_memory_over_a_thousand_requests(page, tissue):
-    number = page.add("a.png", next(tissue.rglob("*.png")).read_bytes()).json()["number"]
-    page.wait()
-    paths = ["/", "/results", "/api/images", "/api/queue", "/api/predictions.csv", f"/images/{number}",
-             f"/api/images/{number}/small.jpg", f"/api/images/{number}/stains.jpg"]  # fmt: skip
-
-    def resident():
-        files = [Path(f"/proc/{pid}/status").read_text() for pid in (page.process.pid, worker_of(page.process))]
-        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in files) / 1024
-
-    sizes = []
-    for request in range(1000):
-        assert page.client.get(paths[request % len(paths)]).status_code == 200
-        sizes += [resident()] if request in (199, 999) else []
-    assert sizes[1] - sizes[0] < 20, sizes  # MB
-
-
 def test_two_models(start, run_folders, tissue, tmp_path):
     """Each has its own images and table."""
     shutil.copytree(run_folders / "first run" / "boost" / "3-lightgbm", tmp_path / "other")
@@ -399,14 +354,6 @@ def test_two_models(start, run_folders, tissue, tmp_path):
                 assert names[1 - model] not in text
         for where in ("/", "/results", "/api/predictions.csv"):
             assert page.client.get(where, params={"model": 2}).status_code == 404
-
-
-def test_a_token_of_ones_own(start, run_folders, tmp_path):
-    file = tmp_path / "token"
-    file.write_text("a-token-of-24-characters\n")
-    with serving(start, run_folders / "first run", "--token-file", file) as page:
-        assert page.token == "a-token-of-24-characters"
-        assert page.client.get("/api/models").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -427,13 +374,6 @@ def test_what_is_refused(cli, run_folders, tmp_path, monkeypatch, options, said)
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
-
-
-def test_a_model_that_is_none(cli, tmp_path):
-    (tmp_path / "model.bchisto").write_text("no zip")
-    code, _, err = cli("serve", tmp_path / "model.bchisto", "--port", "0")
-    assert code == 2
-    assert "model.bchisto" in err.splitlines()[-1]
 
 
 def test_without_the_extra(cli, run_folders, monkeypatch):
