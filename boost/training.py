@@ -25,7 +25,7 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import read_rows
-from ..core.jobs import Resources, Work, key_of, remove_output, write_rows
+from ..core.jobs import Resources, Work, cpu_resources, key_of, remove_output, write_rows
 from ..core.models import BundleFacts
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
@@ -140,7 +140,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
 
     def resources(self, work: Work, folder: FolderSettings) -> Resources:
         """Return one process per core, because no network runs."""
-        return work.cpu()
+        return cpu_resources(work.jobs)
 
     def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
         """Return all models, ordered by feature file, seed and fold."""
@@ -337,7 +337,7 @@ def train(
     run = converted(out, "out", Path)
     chosen = FeatureChoice.of(features)
     remarks = converted(notes, "notes", tuple[str, ...])
-    settings, choice, work = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
+    settings, choice, work = settings or BoostSettings(), FoldChoice.of(folds), work or Work()
     view = TwoClassView() if view is None else view
     if "none" in choice.folds:
         raise InputError(Message("{folds:none}: boost averages fold models; bchisto finetune trains on all images"))

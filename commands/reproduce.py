@@ -152,8 +152,10 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     work = from_options(Work, options)
     fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes)
     if options["plan"]:
+        from ..core.jobs import network_resources
+
         stages = estimate_recipe(name, options["images"], scope=scope, weights=options["weights"], work=work)
-        echo(estimate_text(stages, jobs=work.networks().processes), lines=True)
+        echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")

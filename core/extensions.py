@@ -15,8 +15,6 @@ from typing import Any, TypeVar, overload
 
 from .errors import BchistoError, InputError, is_out_of_memory
 
-__all__ = ["check_name", "extension_names", "load_extension"]
-
 T = TypeVar("T")
 
 
@@ -77,22 +75,11 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     if not isinstance(offer, kind):
         kinds = " or ".join(expected.__name__ for expected in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(f"{what} {name}: its entry point gives no {kinds}; report this to its package, {package}")
-    if isinstance(kind, type):
-        check_name(offer.name, name, what=what, package=package)
+    if isinstance(kind, type) and offer.name.casefold() != name.casefold():
+        raise InputError(
+            f"{what} {name}: its entry point gives one called {offer.name}; report this to its package, {package}"
+        )
     return offer
-
-
-def check_name(given: str, name: str, *, what: str, package: str = "") -> None:
-    """Check that a specification has the name of its entry point.
-
-    Raises
-    ------
-    InputError
-        The names differ.
-    """
-    if given.casefold() != name.casefold():
-        report = f"report this to its package{package and f', {package}'}"
-        raise InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
 
 
 @functools.lru_cache(maxsize=32)

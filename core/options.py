@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import InputError, one_of
 from .messages import Parameter
@@ -235,11 +235,6 @@ class Settings:
 
     def validate(self) -> None:
         """Check combinations of fields, and raise `InputError` if they do not fit together."""
-
-    @classmethod
-    def of(cls, value: Any) -> Self:
-        """Return the value, or the defaults if it is None."""
-        return cls() if value is None else typing.cast(Self, value)
 
 
 def _sentence(declared: Option) -> str:

@@ -159,10 +159,10 @@ def evaluate(
     """
     sources, others = converted(sources, "sources", tuple[Path, ...]), converted(against, "against", tuple[Path, ...])
     folder = Path(converted(out, "out", Path))
-    choice, tables = TwoClassView.of(view), TableChoice.of(tables)
+    choice, tables = view or TwoClassView(), tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
-    steps = Aggregation.of(aggregation).steps()
+    steps = (aggregation or Aggregation()).steps()
     inputs = _inputs((*others, *sources))
     refuse_overwriting([folder / METRICS], inputs)
     refuse_overwriting([folder], [source for source in (*others, *sources) if Path(source).is_dir()])

@@ -278,7 +278,7 @@ def measure(table: PredictionTable, view: TwoClassView | None = None, *, bootstr
     """
     from sklearn.metrics import confusion_matrix
 
-    chosen, units = TwoClassView(**TwoClassView.of(view).recorded(table.classes)), Units.of(table)
+    chosen, units = TwoClassView(**(view or TwoClassView()).recorded(table.classes)), Units.of(table)
     confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
     counts = confusion.sum(axis=1)
     metrics: dict[str, Any] = {

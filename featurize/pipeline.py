@@ -15,7 +15,9 @@ from ..core.jobs import (
     Shard,
     Share,
     Work,
+    cpu_resources,
     do_missing,
+    network_resources,
     remove_leftovers,
     remove_output,
     remove_tree,
@@ -116,7 +118,7 @@ def featurize(
         An image cannot be decoded or used. Finished blocks are kept.
     """
     run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    settings, work = settings or FeaturizeSettings(), Work.of(work)
+    settings, work = settings or FeaturizeSettings(), work or Work()
     for choice in settings.encoders:
         check_encoder_name(choice)
     config = {"out": str(run), **plain_options(selection, settings, work)}
@@ -254,7 +256,7 @@ def _describe(
 ) -> None:
     # OpenVINO runs on the CPU, even if Keras finds a GPU
     on_keras = settings.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in settings.encoders)
-    resources = work.networks() if on_keras else work.cpu()
+    resources = network_resources(work.jobs) if on_keras else cpu_resources(work.jobs)
     lacking = {name for unit in units for batch in unit for name in batch.keys}
     open_plans = [plan for plan in plans if plan.name in lacking]
     for plan in plans:

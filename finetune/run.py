@@ -70,7 +70,7 @@ def finetune(
         ``results`` of the error holds the list.
     """
     run, selection = converted(out, "out", Path), ImageSelection.of(images)
-    choice, work, remarks = FoldChoice.of(folds), Work.of(work), converted(notes, "notes", tuple[str, ...])
+    choice, work, remarks = FoldChoice.of(folds), work or Work(), converted(notes, "notes", tuple[str, ...])
     view = TwoClassView() if view is None else view
     selection.refuse_as_run(run)
     network_of(settings.network)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..boost import MARKED, NEAREST, TRAINING_NAMES, Bundle
 from ..core import DAMAGE, BchistoError, OutputError, limited
 from ..core.formats import file_sha256, read_rows
-from ..core.jobs import Ticker, Work, do_missing, key_of, read_pack, write_pack
+from ..core.jobs import Ticker, Work, cpu_resources, do_missing, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from .boosted import BoostedModel
@@ -300,7 +300,7 @@ def predict_missing(
         An image cannot be used and `Work.skip_errors` is False. Finished blocks stay saved.
     """
     saved = read_kept(folder)
-    resources = work.networks() if model.on_keras else work.cpu()
+    resources = network_resources(work.jobs) if model.on_keras else cpu_resources(work.jobs)
     # a GPU needs several images in a block, so that the next ones are prepared while it computes
     size = max(model.images_per_block, _GPU_BLOCK) if resources.gpus else model.images_per_block
     missing = sum(unit.key not in saved for unit in units)

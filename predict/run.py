@@ -86,7 +86,7 @@ def predict(
     ImageError
         An image cannot be decoded or used. Finished blocks stay saved.
     """
-    settings, work = PredictSettings.of(settings), Work.of(work)
+    settings, work = settings or PredictSettings(), work or Work()
     inputs = _Inputs(
         converted(model, "model", Path),
         converted(images, "images", tuple[Path, ...]),

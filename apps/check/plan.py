@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...core import InputError, PathInput, counted
 from ...core.formats import ImageHeader
-from ...core.jobs import Work
+from ...core.jobs import Work, cpu_resources, network_resources
 from ...data import Dataset, ImageRecord, ImageSelection, find_layout, read_headers, scaled_side
 from ...encoders import encoder_facts, gives_maps
 from ...featurize import (
@@ -106,11 +106,11 @@ def estimate_describing(
     images, views, dense_each = len(records), len(settings.views), None
     size: int | None = None
     if timed:
-        resources, factor = work.networks(), _TIMED
+        resources, factor = network_resources(work.jobs), _TIMED
         cost = time_describing(record, settings=settings)
         each, size = cost.seconds, _FLOAT_BYTES * images * cost.numbers
     else:
-        resources, factor = work.cpu(), _RECKONED
+        resources, factor = cpu_resources(work.jobs), _RECKONED
         each = reckon_seconds(settings, pixels=pixels, mpp=record.mpp)
         dims = [encoder_facts(choice).dim for choice in settings.encoders]
         if None not in dims:
@@ -192,7 +192,7 @@ def plan_describing(
         if fitting is None:
             raise InputError("{}: no view fits these images: every one is too small for {encoders}", dataset.root)
     records = [record for record in dataset.records if record.image_id in sizes]
-    return settings, estimate_describing(records, sizes, settings, Work.of(work))
+    return settings, estimate_describing(records, sizes, settings, work or Work())
 
 
 def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, dict[str, tuple[int, int]]]:

@@ -224,6 +224,6 @@ def preflight(
         result = replace(result, survey=replace(survey, findings=(*survey.findings, unfoldable)))
     if fitting is None:
         return result
-    work = Work.of(work)
+    work = work or Work()
     estimate = estimate_describing(once.records, usable, planned, work, timed=timed)
     return replace(result, estimate=estimate, presets=dict(preset_seconds(once, usable, work)))

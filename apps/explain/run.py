@@ -26,7 +26,16 @@ from ...core import (
     plain_options,
 )
 from ...core.formats import file_sha256
-from ...core.jobs import Progress, Work, do_missing, key_of, refuse_overwriting, remove_output, write_rows
+from ...core.jobs import (
+    Progress,
+    Work,
+    cpu_resources,
+    do_missing,
+    key_of,
+    refuse_overwriting,
+    remove_output,
+    write_rows,
+)
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
@@ -151,7 +160,7 @@ def explain_methods(
     """
     sources = images if isinstance(images, ImageSelection) else converted(images, "images", tuple[Path, ...])
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
-    weights_given, work = converted(weights, "weights", tuple[str, ...]), Work.of(work)
+    weights_given, work = converted(weights, "weights", tuple[str, ...]), work or Work()
     bundle, folder = find_bundle(converted(model, "model", Path)), converted(out, "out", Path)
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
@@ -307,7 +316,7 @@ def _explain_on_workers(
         finished="images are explained",
         step_name="images",
         work=work,
-        resources=work.cpu(),
+        resources=cpu_resources(work.jobs),
         begin=lambda: work.environments(settings.folder, packages_of(model)),
     )
 

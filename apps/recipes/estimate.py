@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, model_params
-from ...core.jobs import format_seconds
+from ...core.jobs import cpu_resources, format_seconds, network_resources
 from ...data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ...encoders import cached_encoder, gives_maps
 from ...featurize import images_per_block, time_describing
@@ -114,7 +114,7 @@ def _estimate_featurize(step: FeaturizeStep, ahead: PlannedImages) -> Estimate:
     return Estimate(
         "featurize",
         math.ceil(len(records) / images_per_block(step.settings)),
-        len(records) * cost.seconds / ahead.work.networks().processes,
+        len(records) * cost.seconds / network_resources(ahead.work.jobs).processes,
         4 * len(records) * cost.numbers,
     )
 
@@ -150,7 +150,7 @@ def _estimate_boost(step: BoostStep, ahead: PlannedImages) -> Estimate:
             units += models
             seconds += models * model_seconds
             size += 2 * models * model_bytes  # in the folder, and in the model file, compressed to about a third
-    return Estimate("boost", units, seconds / ahead.work.cpu().processes, round(size * 2 / 3))
+    return Estimate("boost", units, seconds / cpu_resources(ahead.work.jobs).processes, round(size * 2 / 3))
 
 
 def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset: Preset) -> TrainingPart:
@@ -205,7 +205,7 @@ def _estimate_finetune(step: FinetuneStep, ahead: PlannedImages) -> Estimate:
     side_by_side = {name: ahead.work.training(ahead.folds(name)).processes for name in folds.folds}
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold + (len(records) * cost.read / ahead.work.cpu().cores if new else 0.0)
+    seconds = turns * fold + (len(records) * cost.read / cpu_resources(ahead.work.jobs).cores if new else 0.0)
     number = sum(map(ahead.folds, folds.folds))
     # weights are in the folder and in the model file
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)

@@ -187,9 +187,9 @@ def _prepared(
     work: Work | None,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
-    options = {**vars(Scope.of(scope)), "weights": converted(weights, "weights", tuple[str, ...])}
+    options = {**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])}
     folder, run = converted(images, "images", Path), converted(out, "out", Path)
-    request = ReproduceRequest(images=folder, run=run, work=Work.of(work), **options)
+    request = ReproduceRequest(images=folder, run=run, work=work or Work(), **options)
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)

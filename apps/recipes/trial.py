@@ -20,7 +20,7 @@ from ...core import (
     limited,
     message_of,
 )
-from ...core.jobs import Work
+from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import Encoder, EncoderChoice, check_encoder_name, gives_maps
@@ -91,9 +91,9 @@ def demo(out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work
     InputError
         Fewer than five images per class.
     """
-    run, work = converted(out, "out", Path), Work.of(work)
+    run, work = converted(out, "out", Path), work or Work()
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
-    jobs = work.cpu().processes
+    jobs = cpu_resources(work.jobs).processes
     images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs)
     weights = _weights()
     _log.info("2/3 extracting features with %s weights", weights)
@@ -175,7 +175,7 @@ def trial(
     ReportError
         A report could not be written; its ``results`` is the result.
     """
-    run, selection, work = converted(out, "out", Path), ImageSelection.of(images).read_once(), Work.of(work)
+    run, selection, work = converted(out, "out", Path), ImageSelection.of(images).read_once(), work or Work()
     selection.refuse_as_run(run)
     options, keep = preset_options("quick"), list[str]()
     if encoders:

@@ -117,7 +117,7 @@ def serve(
     InputError
         The address is in use, or is not an address of this machine.
     """
-    settings = ServeSettings.of(settings)
+    settings = settings or ServeSettings()
     paths, options = converted(models, "models", tuple[Path, ...]), converted(weights, "weights", tuple[str, ...])
     try:
         import fastapi  # noqa: F401

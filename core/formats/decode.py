@@ -162,7 +162,13 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
         image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
     else:
-        image = _to_rgb(samples)
+        values = samples.values
+        image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+        if values.dtype != np.uint8 or samples.alpha:  # some rows at a time
+            image = np.empty((*values.shape[:2], 3), np.uint8)
+            rows = max(1, _BLOCK // (values.shape[1] * 4))
+            for start in range(0, len(values), rows):
+                image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
     if container.orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
     rows, columns = (-1 if container.orientation in mirrored else 1 for mirrored in _MIRRORED)
@@ -206,19 +212,8 @@ def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
 
-def _to_rgb(samples: Samples) -> npt.NDArray[np.uint8]:
-    """Convert samples to 8-bit RGB, some rows at a time, and composite alpha over white."""
-    values = samples.values
-    if values.dtype == np.uint8 and not samples.alpha:
-        return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
-    image = np.empty((*values.shape[:2], 3), np.uint8)
-    rows = max(1, _BLOCK // (values.shape[1] * 4))
-    for start in range(0, len(values), rows):
-        image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
-    return image
-
-
 def _to_eight(values: npt.NDArray[Any], alpha: str) -> npt.NDArray[Any]:
+    """Convert samples to 8 bits, and composite alpha over white."""
     scaled = values.astype(np.float32) / np.float32(1 if values.dtype == np.uint8 else 257)
     if alpha:
         share = scaled[..., -1:] / 255.0

@@ -165,8 +165,8 @@ def _results(
 def _in_processes(
     call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
-    # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script, and
-    # are replaced if their memory grows.
+    # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
+    # and are replaced if their memory grows.
     from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 

@@ -17,7 +17,7 @@ from .backend import asked_threads
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker
-from .resources import Resources, cpu_resources, network_resources
+from .resources import Resources, network_resources
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -173,20 +173,6 @@ class Work(Settings):
         """
         return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
 
-    def cpu(self) -> Resources:
-        """Return the resources of this machine for work without networks."""
-        return cpu_resources(self.jobs)
-
-    def networks(self) -> Resources:
-        """Return the resources of this machine for work with networks, see `network_resources`.
-
-        Raises
-        ------
-        DependencyError
-            Keras cannot load its backend.
-        """
-        return network_resources(self.jobs)
-
     def training(self, units: int, *, begun: int | None = None) -> Resources:
         """Return the resources of this machine for the training of `units` networks.
 
@@ -204,7 +190,7 @@ class Work(Settings):
         InputError
             ``BCHISTO_THREADS`` is not a positive number.
         """
-        available = self.networks()
+        available = network_resources(self.jobs)
         if available.gpus or self.dask is not None:
             return available
         threads = self.threads or asked_threads() or begun or max(1, available.cores // units)

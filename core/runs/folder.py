@@ -270,7 +270,9 @@ class FolderSettings:
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
             settings[_STORES] = dict(sorted(stores.items()))
-        self._write(settings, content.get("made_with", []))
+        begun = {"schema_version": _SCHEMA, "settings": settings, "made_with": content.get("made_with", [])}
+        if self._read() != begun:
+            write_json(self.folder / _FILE, begun)
 
     def hold(self) -> None:
         """Check that the folder still has these settings; called before results are combined.
@@ -314,7 +316,7 @@ class FolderSettings:
                     )
                 )
             known.append(now)
-            self._write(content["settings"], known)
+            write_json(self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": known})
 
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
@@ -345,11 +347,6 @@ class FolderSettings:
         if content.get("schema_version", _SCHEMA) > _SCHEMA:
             raise InputError(f"{path}: written by a newer bchisto; update this one")
         return content
-
-    def _write(self, settings: Mapping[str, Any], made_with: Sequence[Mapping[str, str]]) -> None:
-        content = {"schema_version": _SCHEMA, "settings": settings, "made_with": list(made_with)}
-        if self._read() != content:
-            write_json(self.folder / _FILE, content)
 
 
 def other_settings(path: Path, differences: str, *, otherwise: str = Message("another {out}")) -> SettingsConflictError:

@@ -55,7 +55,7 @@ def done_by(folder, *, work=None, **options):
         UNITS,
         read=lambda unit: unit.read(folder), steps=lambda unit: 1, label="x", finished="units are done",
         step_name="units", **options,
-        work=Work.of(work),
+        work=work or Work(),
         resources=ONE,
         begin=lambda: begun.append(1),
     )  # fmt: skip

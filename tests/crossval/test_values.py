@@ -129,9 +129,6 @@ def test_work_refuses():
     for jobs in ("2", True, 2.5):
         with pytest.raises(InputError, match="jobs=.*: give a whole number"):
             Work(jobs=jobs)
-    assert Work.of(None) == Work()
-    assert Work.of(HOW) is HOW
-    assert Work(jobs=3).cpu().processes == 3
 
 
 class Begun(BaseException):
