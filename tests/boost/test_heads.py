@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, TrainingPart, train
-from bchisto.boost.heads import fit_head, parse_head
+from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import fit_svm
@@ -43,7 +43,7 @@ def test_a_head_learns_and_repeats(rng, head, classes):
     features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
     data = fit(head, features[:60], labels[:60])
     assert data == fit(head, features[:60], labels[:60])
-    found = parse_head(head, data).predict_proba(features[60:])
+    found = known_head(head).parse(data).predict_proba(features[60:])
     assert found.shape == (20, classes)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     assert (found.argmax(axis=1) == labels[60:]).mean() > 0.85
@@ -54,7 +54,7 @@ def test_logistic_is_scikit_learns(rng):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng)
-    model = parse_head("logistic", fit("logistic", features, labels))
+    model = known_head("logistic").parse(fit("logistic", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -70,7 +70,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     from sklearn.svm import SVC
 
     features, labels = blobs(rng, classes=classes)
-    model = parse_head("svm", fit("svm", features, labels))
+    model = known_head("svm").parse(fit("svm", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -107,7 +107,7 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
         fit_svm(part)
     data = fit_logistic(part)
-    assert parse_head("logistic", data).predict_proba(part.features).shape == (24, 2)
+    assert known_head("logistic").parse(data).predict_proba(part.features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):
@@ -126,7 +126,7 @@ def test_constant_features_do_not_divide_by_zero(rng):
     np.testing.assert_allclose((mean, scale)[0][1], 7.25)
     for head in ("logistic", "svm"):
         data = fit(head, features, np.arange(20) % 2)
-        assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
+        assert np.isfinite(known_head(head).parse(data).predict_proba(features)).all()
 
 
 def test_arrays_are_checked(rng):
@@ -147,18 +147,18 @@ def test_arrays_are_checked(rng):
         with pytest.raises(BundleError, match="not a complete model of arrays"):
             unpack_arrays(data, LINEAR_SHAPES)
     with pytest.raises(BundleError, match="a model holds the arrays"):
-        parse_head("svm", pack_arrays(whole))
+        known_head("svm").parse(pack_arrays(whole))
     assert set(SVM_SHAPES) > {"vectors", "pairs"}
 
 
 def test_a_model_of_other_features_says_so(rng):
     features, labels = blobs(rng)
     for head in ("lightgbm", "logistic", "svm"):
-        model = parse_head(head, fit(head, features, labels))
+        model = known_head(head).parse(fit(head, features, labels))
         with pytest.raises(BundleError, match="the model takes 12 features, this feature file has 5"):
             model.predict_proba(np.zeros((1, 1, 5), np.float32))
     with pytest.raises(BundleError, match="the classifier 'forest', which this version does not know"):
-        parse_head("forest", b"")
+        known_head("forest").parse(b"")
 
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -259,7 +259,7 @@ def test_few_images_keep_classes_and_groups():
 def test_svm_sees_no_more_rows_than_its_limit(rng):
     """3,500 images of one augmentation: the vectors are at most 3,000."""
     features, labels = blobs(rng, images=3500, augmentations=1, d=4, classes=2, spread=0.2)
-    model = parse_head("svm", fit("svm", features, labels))
+    model = known_head("svm").parse(fit("svm", features, labels))
     assert len(model.arrays["vectors"]) <= 3000
     assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
 
@@ -274,7 +274,7 @@ def test_knn_is_scikit_learns(rng):
     from sklearn.neighbors import KNeighborsClassifier
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("knn", fit("knn", features[:60], labels[:60]))
+    model = known_head("knn").parse(fit("knn", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     count = int(model.arrays["neighbours"])
     theirs = KNeighborsClassifier(count, algorithm="brute").fit(unit(features[:60], mean), labels[:60])
@@ -286,7 +286,7 @@ def test_prototypes_are_scikit_learns(rng):
     from sklearn.neighbors import NearestCentroid
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("prototype", fit("prototype", features[:60], labels[:60]))
+    model = known_head("prototype").parse(fit("prototype", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
     probabilities = model.predict_proba(features[60:])
@@ -303,7 +303,7 @@ def test_lda_is_scikit_learns(rng, classes, d):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng, images=90, classes=classes, d=d)
-    model = parse_head("lda", fit("lda", features[:60], labels[:60]))
+    model = known_head("lda").parse(fit("lda", features[:60], labels[:60]))
     scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
     train, test = (scaler.transform(rows.mean(axis=1, dtype=np.float64)) for rows in (features[:60], features[60:]))
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=float(model.arrays["shrinkage"]))
@@ -316,7 +316,7 @@ def test_a_class_without_a_training_image_has_probability_zero(rng, head):
     features, labels = blobs(rng, images=40, classes=2)
     part = TrainingPart(features, labels, [None] * 40, 3, 0, 20)
     (model,) = fit_head(head, part, params=[{}])
-    probabilities = parse_head(head, model.data).predict_proba(features)
+    probabilities = known_head(head).parse(model.data).predict_proba(features)
     assert probabilities[:, 2].max() < 1e-12
 
 
