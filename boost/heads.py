@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
 from .distance_heads import KNN, LDA, PROTOTYPE
-from .head import Classifier, FittedModel, HeadSpec, TrainingPart
+from .head import FittedModel, HeadSpec, TrainingPart
 from .kernel_head import SVM
 from .linear_head import LOGISTIC
 from .presets import model_params
@@ -93,17 +93,6 @@ def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any
 
     with threadpool_limits(limits=1):
         yield from get_head(name).fit(part, params)
-
-
-def parse_head(name: str, data: bytes) -> Classifier:
-    """Read a model.
-
-    Raises
-    ------
-    BundleError
-        The classifier is unknown, or the model is damaged.
-    """
-    return known_head(name).parse(data)
 
 
 def known_head(name: str) -> HeadSpec:

@@ -54,7 +54,7 @@ def methods_of(
         Name of a feature file to the result of stain normalisation.
     """
     method = spec.method or f"the classifier {spec.name}"
-    seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
+    seeds, folds = len({unit.seed for unit in units}), len({unit.part.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     over = [what for what, number in (("seeds", seeds), ("feature sets", len(headers))) if number > 1]
     return [

@@ -119,7 +119,11 @@ class Preset:
             if not whole or value < 1:
                 raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
             rounds = int(value)
-        known = _known_params() if changed else set()
+        known: set[str] = {"bagging_freq", "max_depth"}
+        if changed:  # the names of LightGBM's parameters stand in the text of a model
+            plain = {"verbosity": -1, "num_threads": 1}
+            text = fit_text(np.zeros((2, 1, 1), np.float32), np.arange(2), params=plain, rounds=1)
+            known.update(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE))
         for name in changed:
             if reason := next((reason for names, reason in _REFUSED if name in names), None):
                 raise InputError("{params} {}: " + reason, name)
@@ -308,10 +312,3 @@ def _reason(text: str) -> str:
     reason = re.sub(r"^Check failed: \((\w+)\) (\S+) \((\S+)\)$", r"\1 must be \2 \3", reason)
     reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is not a number", reason)
     return reason.replace("Check failed: ", "needed: ")
-
-
-def _known_params() -> set[str]:
-    """Return the names of LightGBM's parameters, read from the text of a model."""
-    rows, params = np.zeros((2, 1, 1), np.float32), {"verbosity": -1, "num_threads": 1}
-    text = fit_text(rows, np.arange(2), params=params, rounds=1)
-    return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

@@ -136,16 +136,9 @@ class Sources:
     stains: dict[str, StainOutcome] = field(default_factory=dict)
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether the images were generated."""
-        return any(header["synthetic"] for header in self.headers.values())
-
     def banners(self) -> list[str]:
         """Return the notices that must appear with any result of these features."""
-        notes = []
-        if self.synthetic:
-            notes.append(SYNTHETIC_BANNER)
+        notes = [SYNTHETIC_BANNER] if any(header["synthetic"] for header in self.headers.values()) else []
         random = sorted({h["encoder"] for h in self.headers.values() if h["weights"] == "random"})
         if random:
             notes.append(

@@ -227,7 +227,7 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         def bundle(own: BundleFacts) -> BundleFacts:
             models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
             for unit in units:
-                name = f"seed{unit.seed}-fold{unit.fold}{self.spec.suffix}"
+                name = f"seed{unit.seed}-fold{unit.part.fold}{self.spec.suffix}"
                 models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
             stores = {
                 name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
@@ -375,8 +375,8 @@ def train(
 
 
 def _default_folds(sources: Sources) -> str:
-    bach = all(header["dataset"] == "bach" for header in sources.headers.values())
-    if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
+    bach = all(header["dataset"] == "bach" and not header["synthetic"] for header in sources.headers.values())
+    if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES:
         _log.info(Message("the 400 BACH images: using the published folds, {folds:rakhlin10}"))
         return "rakhlin10"
     return "10"

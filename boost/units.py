@@ -17,7 +17,7 @@ from ..crossval import LabelledImages
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
-from .heads import fit_head, parse_head
+from .heads import fit_head, known_head
 from .trees import Probabilities
 
 MODEL_KIND = "model 2"
@@ -99,11 +99,6 @@ class ModelUnit:
     key: str
     file: Path
 
-    @property
-    def fold(self) -> int:
-        """Fold number, as in ``folds.csv``."""
-        return self.part.fold
-
 
 @dataclass(frozen=True)
 class FittedUnit:
@@ -128,7 +123,7 @@ def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
     """
     groups: dict[tuple[str, int], list[ModelUnit]] = {}
     for unit in units:
-        groups.setdefault((unit.part.store, unit.fold), []).append(unit)
+        groups.setdefault((unit.part.store, unit.part.fold), []).append(unit)
     return [tuple(group) for group in groups.values()]
 
 
@@ -162,7 +157,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit, model in zip(units, fitted, strict=True):
-            classifier = parse_head(unit.head, model.data)  # before writing, so that every finished model is readable
+            classifier = known_head(unit.head).parse(model.data)  # before writing: every finished model is readable
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -174,7 +169,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             write_pack(unit.file, unit.key, arrays)
             ticker.tick(kept=True)
     except InputError as error:
-        raise InputError("{}, fold {}: {}", part.store, first.fold, error) from error
+        raise InputError("{}, fold {}: {}", part.store, part.fold, error) from error
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:
@@ -322,25 +317,24 @@ def gather(
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     seeds = sorted({unit.seed for unit in units})
-    trained = {unit.fold: unit.part.labels for unit in units}
-    keys = sorted({(image, unit.fold) for unit in units for image in unit.part.test_ids}, key=lambda key: key[::-1])
+    trained = {unit.part.fold: unit.part.labels for unit in units}
+    keys = sorted(
+        {(image, unit.part.fold) for unit in units for image in unit.part.test_ids}, key=lambda key: key[::-1]
+    )
     position = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.part.store for unit in units))
     cube = np.full((len(names), len(seeds), len(keys), len(images.classes)), np.nan)
     for unit, result in zip(units, fitted, strict=True):
-        rows = [position[image, unit.fold] for image in unit.part.test_ids]
+        rows = [position[image, unit.part.fold] for image in unit.part.test_ids]
         cube[names.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
 
-    def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return images.table(name, keys, probabilities, protocol=protocol, trained=trained)
-
-    by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
-    whole = [table("fusion", cube[:, j].mean(axis=0)) for j in range(len(seeds))]
-    averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
-
+    table = functools.partial(images.table, keys=keys, protocol=protocol, trained=trained)
+    by_seed = {name: [table(name, probabilities=cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
+    whole = [table("fusion", probabilities=cube[:, j].mean(axis=0)) for j in range(len(seeds))]
+    averaged = {name: table(name, probabilities=cube[i].mean(axis=0)) for i, name in enumerate(names)}
     fused = np.asarray(cube.mean(axis=(0, 1)))
-    fusion = table("fusion", fused)
-    written = images.rows(keys)
+    fusion = table("fusion", probabilities=fused)
+    written = [(image, images.labels[image], images.groups[image], fold) for image, fold in keys]
     write_predictions(folder / "predictions.csv", classes=images.classes, rows=written, probabilities=fused)
     count = len(names) * len(seeds)
     write_predictions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -91,10 +91,6 @@ class LabelledImages:
     files: dict[str, str] = field(default_factory=dict)
     blank: set[str] = field(default_factory=set)
 
-    def rows(self, keys: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str | None, Any]]:
-        """Return image, label, group and fold for each key, a pair of an image and the fold that tests it."""
-        return [(image, self.labels[image], self.groups[image], fold) for image, fold in keys]
-
     def table(
         self,
         name: str,
@@ -115,15 +111,14 @@ class LabelledImages:
         trained : mapping
             Fold to the class index of each of its training images.
         """
-        image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
         table = PredictionTable.from_probabilities(
             name=name,
             classes=self.classes,
-            image_ids=image_ids,
-            labels=labels,
+            image_ids=[image for image, _ in keys],
+            labels=[self.labels[image] for image, _ in keys],
             probabilities=probabilities,
-            folds=folds,
-            groups=groups,
+            folds=[fold for _, fold in keys],
+            groups=[self.groups[image] for image, _ in keys],
             protocol=protocol,
         )
         counts = (np.bincount(trained[fold], minlength=len(self.classes)).tolist() for fold in table.fold_numbers)
@@ -352,7 +347,7 @@ def cross_validate(
                 "protocol": result.protocol,
                 result.unit: result.models,
                 "finished": result.finished,
-                "accuracy": None if result.metrics is None else result.metrics["accuracy"]["value"],
+                "accuracy": None if result.panel is None else result.panel.metrics["accuracy"]["value"],
             }
             for result in results
         }

@@ -205,45 +205,31 @@ _AGREEMENT: dict[str, Any] = _NUMBER | {
 
 _BUILT_IN = (
     _spec(
-        "accuracy",
-        "accuracy",
-        lambda t: [share_part(t.predicted == t.labels, np.ones(len(t), dtype=np.bool_))],
-        unit="percent",
+        "accuracy", "accuracy", unit="percent",
+        parts=lambda t: [share_part(t.predicted == t.labels, np.ones(len(t), dtype=np.bool_))],
     ),
     _spec(
-        "balanced_accuracy",
-        "balanced accuracy",
-        lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
-        per_fold=False,
-        unit="percent",
+        "balanced_accuracy", "balanced accuracy", unit="percent", per_fold=False,
+        parts=lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
     ),
     _spec(
-        "macro_f1",
-        "macro F1",
-        lambda t: [f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)],
-        unit="percent",
-        **_NUMBER,
+        "macro_f1", "macro F1", unit="percent", **_NUMBER,
+        parts=lambda t: [f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)],
     ),
     _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
     _spec(
-        "matthews_corrcoef",
-        "Matthews correlation",
-        lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
-        **_AGREEMENT,
+        "matthews_corrcoef", "Matthews correlation", **_AGREEMENT,
+        parts=lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
     ),
     _spec(
-        "cohen_kappa",
-        "Cohen's kappa",
-        lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
-        **_AGREEMENT,
+        "cohen_kappa", "Cohen's kappa", **_AGREEMENT,
+        parts=lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
     ),
     _spec(
-        "patient_recognition_rate",
-        "accuracy by patient or slide",
-        lambda t: [by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None],
-        unit="percent",
+        "patient_recognition_rate", "accuracy by patient or slide", unit="percent",
+        parts=lambda t: [by_patient(t, t.predicted == t.labels) if t.patches is None and any(t.groups) else None],
     ),
-)
+)  # fmt: skip
 """Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""

@@ -87,7 +87,7 @@ class PredictionTable:
     @property
     def tested(self) -> dict[str, int]:
         """How many images, or patches of them, there are (``n``), and ``least`` and ``most`` rows about one."""
-        times = Counter((image, patch) for image, patch, _ in self.keys).values()
+        times = Counter(zip(self.image_ids, self.patches or [""] * len(self), strict=True)).values()
         return {"n": len(times), "least": min(times, default=0), "most": max(times, default=0)}
 
     @property

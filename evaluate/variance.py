@@ -203,16 +203,6 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
     return None
 
 
-def _separate_counts(parts: Sequence[Part], units: Units) -> list[int] | None:
-    """Return the rows of each of several shares, if every row is a unit and is in only one share; else None."""
-    if len(parts) < 2 or any(part.finer != 1.0 for part in parts):
-        return None
-    sizes = [int(part.sides[0].sum()) for part in parts]
-    inside = np.any([part.sides[0] for part in parts], axis=0)
-    separate = sum(sizes) == int(inside.sum()) == len(np.unique(units.member[inside]))
-    return sizes if separate else None
-
-
 def interval(
     parts: Sequence[Part],
     units: Units,
@@ -241,9 +231,10 @@ def interval(
     value = float(np.mean([part.value for part in parts]))
     if (reason := _dominance(parts, units)) is not None:
         return Figure(value, reason=reason)
-    if (sizes := _separate_counts(parts, units)) is not None:
-        widen = units.factor(parts)
-        values = np.array([part.value for part in parts])
+    widen, values = units.factor(parts), np.array([part.value for part in parts])
+    sides, shares = [part.sides[0] for part in parts], len(parts) > 1 and all(part.finer == 1.0 for part in parts)
+    sizes = [int(side.sum()) for side in sides]
+    if shares and sum(sizes) == len(np.unique(units.member[np.any(sides, axis=0)])):  # of other rows, each a unit
         bounds = np.array([exact(value, rows / widen) for value, rows in zip(values, sizes, strict=True)])
         down, up = np.linalg.norm(bounds.T - values, axis=1) / len(parts)
         return Figure(value, float(values.mean() - down), float(values.mean() + up), named(COMBINED, widen))
@@ -254,7 +245,6 @@ def interval(
     predictive = any(part.predictive for part in parts)
     bound = LEAST_FREEDOM_OF_TERMS if of_matrix else least if share_only and not predictive else LEAST_FREEDOM
     variation = spread(parts, units.member, least=bound, power=LESS_CORRECTION if predictive else 1.0)
-    widen = units.factor(parts)
     values = np.clip([part.value for part in parts], 0.0, 1.0)
     worth, share = np.array(variation.worth), float(values.mean())
     if len(parts) == 1:

@@ -208,7 +208,8 @@ def _tables(
 
 def _write_table(path: Path, table: PredictionTable, images: LabelledImages) -> None:
     assert table.probabilities is not None  # networks always predict probabilities
-    rows = images.rows(zip(table.image_ids, table.folds, strict=True))
+    pairs: Any = zip(table.image_ids, table.folds, strict=True)
+    rows = [(image, images.labels[image], images.groups[image], fold) for image, fold in pairs]
     patches = [] if table.patches is None else [("patch", table.patches)]
     write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches)
 

@@ -17,7 +17,8 @@ _LARGE = 0.2
 _WIDTH, _LINES = 100, 11
 """Characters of a line, and number of lines, of a table on a terminal."""
 
-_LOUD = re.compile(r"\b[A-Z]{4,}\b")
+LOUD = re.compile(r"\b[A-Z]{4,}\b")
+"""A word in capitals: warnings that have one stand before the others."""
 
 
 def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +61,8 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
         f"{counted(missing, row)} {'names' if missing == 1 else 'name'} no {group}: each {image} of these is a unit of "
         f"its own, which makes intervals too narrow if images share a {group}"
     )
-    return [*by_weight(banners), *([ungrouped] if missing else []), *metrics["fold_notes"]]
-
-
-def by_weight(banners: Sequence[str]) -> list[str]:
-    """Return warnings with those first that are written in capitals."""
-    return sorted(banners, key=lambda text: not _LOUD.search(text))
+    loud_first = sorted(banners, key=lambda text: not LOUD.search(text))
+    return [*loud_first, *([ungrouped] if missing else []), *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = (), brief: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from ...core import counted, plural
@@ -75,63 +76,10 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -
         yield Block(grid=Grid(caption, ["method", "figures", "source"], rows, words=(1, 2)))
 
 
-REFERENCES = {
-    "agresti1998": "Agresti A, Coull BA. Approximate is better than exact for interval estimation of binomial "
-    "proportions. The American Statistician 1998;52:119-126.",
-    "agresti2005": "Agresti A, Min Y. Simple improved confidence intervals for comparing matched proportions. "
-    "Statistics in Medicine 2005;24:729-740.",
-    "bell2002": "Bell RM, McCaffrey DF. Bias reduction in standard errors for linear regression with multi-stage "
-    "samples. Survey Methodology 2002;28:169-181.",
-    "clopper1934": "Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the "
-    "binomial. Biometrika 1934;26:404-413.",
-    "cortes1995": "Cortes C, Vapnik V. Support-vector networks. Machine Learning 1995;20:273-297.",
-    "delong1988": "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
-    "operating characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845.",
-    "deng2009": "Deng J, Dong W, Socher R, et al. ImageNet: a large-scale hierarchical image database. CVPR 2009.",
-    "efron1993": "Efron B, Tibshirani RJ. An introduction to the bootstrap. Chapman & Hall 1993.",
-    "guo2017": "Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML 2017.",
-    "he2016": "He K, Zhang X, Ren S, Sun J. Deep residual learning for image recognition. CVPR 2016.",
-    "holm1979": "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
-    "1979;6:65-70.",
-    "ke2017": "Ke G, Meng Q, Finley T, et al. LightGBM: a highly efficient gradient boosting decision tree. NIPS 2017.",
-    "kingma2015": "Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.",
-    "korn1998": "Korn EL, Graubard BI. Confidence intervals for proportions with small expected number of positive "
-    "counts estimated from survey data. Survey Methodology 1998;24:193-201.",
-    "krizhevsky2012": "Krizhevsky A, Sutskever I, Hinton GE. ImageNet classification with deep convolutional neural "
-    "networks. NIPS 2012.",
-    "ledoit2004": "Ledoit O, Wolf M. A well-conditioned estimator for large-dimensional covariance matrices. Journal "
-    "of Multivariate Analysis 2004;88:365-411.",
-    "macenko2009": "Macenko M, Niethammer M, Marron JS, et al. A method for normalizing histology slides for "
-    "quantitative analysis. ISBI 2009.",
-    "mcnemar1947": "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
-    "percentages. Psychometrika 1947;12:153-157.",
-    "obuchowski1997": "Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567-578.",
-    "pan2002": "Pan W, Wall MM. Small-sample adjustments in using the sandwich variance estimator in generalized "
-    "estimating equations. Statistics in Medicine 2002;21:1429-1441.",
-    "reinhard2001": "Reinhard E, Ashikhmin M, Gooch B, Shirley P. Color transfer between images. IEEE Computer "
-    "Graphics and Applications 2001;21:34-41.",
-    "ruifrok2001": "Ruifrok AC, Johnston DA. Quantification of histochemical staining by color deconvolution. "
-    "Analytical and Quantitative Cytology and Histology 2001;23:291-299.",
-    "sandler2018": "Sandler M, Howard A, Zhu M, Zhmoginov A, Chen LC. MobileNetV2: inverted residuals and linear "
-    "bottlenecks. CVPR 2018.",
-    "simonyan2015": "Simonyan K, Zisserman A. Very deep convolutional networks for large-scale image recognition. ICLR "
-    "2015.",
-    "spanhol2016": "Spanhol FA, Oliveira LS, Petitjean C, Heutte L. A dataset for breast cancer histopathological "
-    "image classification. IEEE Transactions on Biomedical Engineering 2016;63:1455-1462.",
-    "szegedy2015": "Szegedy C, Liu W, Jia Y, et al. Going deeper with convolutions. CVPR 2015.",
-    "szegedy2016": "Szegedy C, Vanhoucke V, Ioffe S, Shlens J, Wojna Z. Rethinking the Inception architecture for "
-    "computer vision. CVPR 2016.",
-    "vahadane2016": "Vahadane A, Peng T, Sethi A, et al. Structure-preserving color normalization and sparse stain "
-    "separation for histological images. IEEE Transactions on Medical Imaging 2016;35:1962-1971.",
-    "vancalster2019": "Van Calster B, McLernon DJ, van Smeden M, et al. Calibration: the Achilles heel of predictive "
-    "analytics. BMC Medicine 2019;17:230.",
-    "wang2019": "Wang Y, Chao WL, Weinberger KQ, van der Maaten L. SimpleShot: revisiting nearest-neighbor "
-    "classification for few-shot learning. arXiv 1911.04623, 2019.",
-    "wilson1927": "Wilson EB. Probable inference, the law of succession, and statistical inference. Journal of the "
-    "American Statistical Association 1927;22:209-212.",
-    "zou2008": "Zou GY, Donner A. Construction of confidence intervals about effect measures: a general approach. "
-    "Statistics in Medicine 2008;27:1693-1702.",
-}
+REFERENCES = dict(
+    line.split(" ", 1)
+    for line in (resources.files(__package__) / "templates" / "references.txt").read_text(encoding="utf-8").splitlines()
+)
 """What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
 
 _KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")

@@ -267,33 +267,38 @@ def render_page(
     **values
         Among them ``title`` and ``banners``.
     """
-    sheet, code, policy = style_of(package, style), _text(package, script) if script else "", ""
+    sheet, code, policy = style_of(package, style), "", ""
+    if script:
+        code = (resources.files(str(package)) / "templates" / script).read_text(encoding="utf-8")
     if script is not None:
         policy = f"default-src 'none'; img-src data:; style-src {_source(sheet)}"
         policy += f"; script-src {_source(code)}" if code else ""
-    environment = _environment(package, finalize=finalize)
+    environment = page_templates(package, finalize=finalize)
     page = environment.get_template(template).render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def page_templates(package: str | None) -> Any:
-    """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports."""
-    return _environment(package)
-
-
 def style_of(package: str | None, style: str) -> str:
     """Return the style of reports, with a file of the folder ``templates`` of a package behind it."""
-    return _text(__package__, "report.css") + (_text(package, style) if style else "")
+    files = ((__package__, "report.css"), (package, style))
+    return "".join(
+        (resources.files(str(of)) / "templates" / name).read_text(encoding="utf-8") for of, name in files if name
+    )
 
 
 def render(template: str, **values: Any) -> str:
     """Render a template of text of this room."""
-    return str(_environment(__package__, autoescape=False).get_template(template).render(**values))
+    return str(page_templates(__package__, autoescape=False).get_template(template).render(**values))
 
 
-def _environment(package: str | None, *, autoescape: bool = True, finalize: Callable[[Any], Any] | None = None) -> Any:
-    """Return what renders the templates of a package, and those of this room that it lacks."""
+def page_templates(
+    package: str | None, *, autoescape: bool = True, finalize: Callable[[Any], Any] | None = None
+) -> Any:
+    """Return the `jinja2.Environment` of the folder ``templates`` of a package, with the filters of reports.
+
+    Of templates that the package lacks, those of this room are taken.
+    """
     from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader
 
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
@@ -306,10 +311,6 @@ def _environment(package: str | None, *, autoescape: bool = True, finalize: Call
     )
     environment.filters |= FORMS
     return environment
-
-
-def _text(package: str | None, name: str) -> str:
-    return (resources.files(str(package)) / "templates" / name).read_text(encoding="utf-8")
 
 
 def _source(text: str) -> str:

@@ -30,7 +30,7 @@ from .. import (
     selection_notes,
     unlike_pairs,
 )
-from .answer import answer, by_weight, warnings_of
+from .answer import LOUD, answer, warnings_of
 from .figures import learning_figure
 from .methods import method_blocks
 from .page import Block, Figure, Section, percent, write_page
@@ -231,7 +231,8 @@ def _answers_block(panels: Sequence[Panel], banners: Sequence[str]) -> tuple[Blo
         for _, a in tables
     ]
     alike = bool(about) and about[1:] == about[:-1]
-    values = {"tables": tables, "alike": alike, "warnings": [*by_weight(banners), *shared]}
+    loud_first = sorted(banners, key=lambda text: not LOUD.search(text))
+    values = {"tables": tables, "alike": alike, "warnings": [*loud_first, *shared]}
     left = [[note for note in notes if note not in shared] for notes in warned]
     return Block(template="answers.html", values=values), left
 

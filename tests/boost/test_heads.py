@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, TrainingPart, train
-from bchisto.boost.heads import fit_head, parse_head
+from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import fit_svm
 from bchisto.boost.linear_head import fit_logistic
@@ -40,7 +40,7 @@ def test_a_head_learns_and_repeats(rng, head, classes):
     features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
     data = fit(head, features[:60], labels[:60])
     assert data == fit(head, features[:60], labels[:60])
-    found = parse_head(head, data).predict_proba(features[60:])
+    found = known_head(head).parse(data).predict_proba(features[60:])
     assert found.shape == (20, classes)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     assert (found.argmax(axis=1) == labels[60:]).mean() > 0.85
@@ -51,7 +51,7 @@ def test_logistic_is_scikit_learns(rng):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng)
-    model = parse_head("logistic", fit("logistic", features, labels))
+    model = known_head("logistic").parse(fit("logistic", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -67,7 +67,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     from sklearn.svm import SVC
 
     features, labels = blobs(rng, classes=classes)
-    model = parse_head("svm", fit("svm", features, labels))
+    model = known_head("svm").parse(fit("svm", features, labels))
     rows = StandardScaler().fit(features.reshape(-1, 12))
     machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -104,7 +104,7 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
         fit_svm(part)
     data = fit_logistic(part)
-    assert parse_head("logistic", data).predict_proba(part.features).shape == (24, 2)
+    assert known_head("logistic").parse(data).predict_proba(part.features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):
@@ -123,7 +123,7 @@ def test_constant_features_do_not_divide_by_zero(rng):
     np.testing.assert_allclose((mean, scale)[0][1], 7.25)
     for head in ("logistic", "svm"):
         data = fit(head, features, np.arange(20) % 2)
-        assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
+        assert np.isfinite(known_head(head).parse(data).predict_proba(features)).all()
 
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -214,7 +214,7 @@ def test_few_images_keep_classes_and_groups():
 def test_svm_sees_no_more_rows_than_its_limit(rng):
     """3,500 images of one augmentation: the vectors are at most 3,000."""
     features, labels = blobs(rng, images=3500, augmentations=1, d=4, classes=2, spread=0.2)
-    model = parse_head("svm", fit("svm", features, labels))
+    model = known_head("svm").parse(fit("svm", features, labels))
     assert len(model.arrays["vectors"]) <= 3000
     assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
 
@@ -229,7 +229,7 @@ def test_knn_is_scikit_learns(rng):
     from sklearn.neighbors import KNeighborsClassifier
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("knn", fit("knn", features[:60], labels[:60]))
+    model = known_head("knn").parse(fit("knn", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     count = int(model.arrays["neighbours"])
     theirs = KNeighborsClassifier(count, algorithm="brute").fit(unit(features[:60], mean), labels[:60])
@@ -241,7 +241,7 @@ def test_prototypes_are_scikit_learns(rng):
     from sklearn.neighbors import NearestCentroid
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = parse_head("prototype", fit("prototype", features[:60], labels[:60]))
+    model = known_head("prototype").parse(fit("prototype", features[:60], labels[:60]))
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
     probabilities = model.predict_proba(features[60:])
@@ -258,7 +258,7 @@ def test_lda_is_scikit_learns(rng, classes, d):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng, images=90, classes=classes, d=d)
-    model = parse_head("lda", fit("lda", features[:60], labels[:60]))
+    model = known_head("lda").parse(fit("lda", features[:60], labels[:60]))
     scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
     train, test = (scaler.transform(rows.mean(axis=1, dtype=np.float64)) for rows in (features[:60], features[60:]))
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=float(model.arrays["shrinkage"]))
@@ -271,7 +271,7 @@ def test_a_class_without_a_training_image_has_probability_zero(rng, head):
     features, labels = blobs(rng, images=40, classes=2)
     part = TrainingPart(features, labels, [None] * 40, 3, 0, 20)
     (model,) = fit_head(head, part, params=[{}])
-    probabilities = parse_head(head, model.data).predict_proba(features)
+    probabilities = known_head(head).parse(model.data).predict_proba(features)
     assert probabilities[:, 2].max() < 1e-12
 
 
