@@ -106,7 +106,7 @@ def run_units(
             (folder / _TICKS).mkdir()
         ticker = Ticker(None if folder is None else folder / _TICKS)
         progress = Progress(
-            total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
+            total=total, label=label, unit=step_name, between=lambda: 0 if ticker.read()[1] else of_units
         )
         stack.enter_context(progress)
         stop = threading.Event()
@@ -123,10 +123,11 @@ def run_units(
         try:
             for unit, result in outcomes:
                 finished += steps(unit)
-                progress.update_to(max(finished, ticker.count()), note=ticker.note())
+                steps_done, _, note = ticker.read()
+                progress.update_to(max(finished, steps_done), note=note)
                 results.append(result)
         except KeyboardInterrupt:
-            kept = max(finished, ticker.count(kept=True))
+            kept = max(finished, ticker.read()[1])
             _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
             raise
     return results
@@ -135,7 +136,8 @@ def run_units(
 def _watch(stop: threading.Event, progress: Progress, ticker: Ticker) -> None:
     """Update the progress bar between results, from the ticks of the workers."""
     while not stop.wait(_POLL_SECONDS):
-        progress.update_to(ticker.count(), note=ticker.note())
+        steps, _, note = ticker.read()
+        progress.update_to(steps, note=note)
 
 
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:

@@ -77,19 +77,15 @@ class Ticker:
             if note:
                 (self.folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
 
-    def count(self, *, kept: bool = False) -> int:
-        """Return the number of steps that all processes finished; with `kept`, only of those that are kept."""
+    def read(self) -> tuple[int, int, str]:
+        """Return the number of steps that all processes finished, of those that are kept, and the latest note."""
         if self.folder is None or not self.folder.is_dir():
-            return 0
-        counts = [entry for entry in self.folder.iterdir() if entry.suffix != _NOTE]
-        return sum(entry.read_bytes().count(_KEPT) if kept else entry.stat().st_size for entry in counts)
-
-    def note(self) -> str:
-        """Return the latest note of any process."""
-        if self.folder is None:
-            return ""
-        notes = list(self.folder.glob(f"*{_NOTE}"))
-        return max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
+            return 0, 0, ""
+        entries = list(self.folder.iterdir())
+        steps = b"".join(entry.read_bytes() for entry in entries if entry.suffix != _NOTE)
+        notes = [entry for entry in entries if entry.suffix == _NOTE]
+        latest = max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
+        return len(steps), steps.count(_KEPT), latest
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):

@@ -328,8 +328,8 @@ class FolderSettings:
             "",
             *({name: side[name] for name in side if name not in {_STORES, *self.loose}} for side in (old, new)),
         )
-        clashes = [(name, describe_differences(a, b)) for name, a, b in (whole, *stores)]
-        return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes if clash)
+        clashes = [(name, describe_differences(a, b)) for name, a, b in (whole, *stores) if a != b]
+        return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes)
 
     def _read(self) -> dict[str, Any]:
         """Return the content of the settings file; empty if there is none."""

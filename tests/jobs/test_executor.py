@@ -80,17 +80,17 @@ def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):
 
 def test_words_of_a_process_stand_behind_the_rate(monkeypatch, caplog, tmp_path):
     ticker = Ticker(tmp_path)
-    assert ticker.note() == ""
+    assert ticker.read() == (0, 0, "")
     ticker.tick(note="loss 0.9")
     ticker.tick(note="loss 0.5")
-    assert (ticker.count(), ticker.note()) == (2, "loss 0.5")
+    assert ticker.read() == (2, 0, "loss 0.5")
     import time
 
     clock = iter([0.0, 0.0, 20.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with caplog.at_level(logging.INFO, "bchisto"), Progress(total=4, label="work", unit="epochs") as progress:
         progress.update_to(1, note="loss 0.9")
-        progress.update_to(ticker.count(), note=ticker.note())
+        progress.update_to(ticker.read()[0], note=ticker.read()[2])
     assert [record.message for record in caplog.records] == ["work: 2/4 epochs, 20 s each; loss 0.5"]
     monkeypatch.undo()
 
@@ -107,11 +107,11 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
 
 def test_ticks_of_a_missing_folder_count_nothing(tmp_path):
     Ticker(tmp_path / "gone").tick()
-    assert Ticker(None).count() == 0
+    assert Ticker(None).read() == (0, 0, "")
     ticker = Ticker(tmp_path)
     ticker.tick(3)
     ticker.tick()
-    assert ticker.count() == 4
+    assert ticker.read()[0] == 4
 
 
 def test_durations():
