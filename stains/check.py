@@ -136,11 +136,13 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     reasons = []
     if stains.min() < LEAST_COMPONENT:
         reasons.append("a stain vector is negative")
-    haematoxylin, eosin = stains.T
-    if (between := _angle(haematoxylin, eosin)) < LEAST_ANGLE:
+    vectors = np.vstack([stains.T, RUIFROK_FROM_HED[:2]])
+    lengths = np.linalg.norm(vectors, axis=1)
+    angles = np.degrees(np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0)))
+    if (between := angles[0, 1]) < LEAST_ANGLE:
         reasons.append(f"its two stains are {between:.0f} degrees apart")
-    for name, stain, reference in zip(("haematoxylin", "eosin"), stains.T, RUIFROK_FROM_HED, strict=False):
-        if (apart := _angle(stain, reference)) > FARTHEST:
+    for name, stain, apart in zip(("haematoxylin", "eosin"), stains.T, (angles[0, 2], angles[1, 3]), strict=True):
+        if apart > FARTHEST:
             reasons.append(f"its {name} is {apart:.0f} degrees off")
         elif stain.min() > ALIKE * stain.max():
             reasons.append(f"its {name} is grey, as black ink or borders are")
@@ -149,11 +151,6 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
         ):
             reasons.append(f"its {name} has the colour of an ink")
     return reasons
-
-
-def _angle(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str, tuple[int, str]]:

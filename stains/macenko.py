@@ -223,7 +223,7 @@ class MacenkoNormalizer:
         plane = plane * np.where(mean @ plane < 0, -1.0, 1.0)
         along, across = (density @ plane.astype(np.float32)).T.copy()
         angle = np.arctan2(across, along)
-        low, high = extreme_percentiles(angle, self.alpha)
+        low, high = -upper_percentile(-angle, 100.0 - self.alpha), upper_percentile(angle, 100.0 - self.alpha)
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
             raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
@@ -292,8 +292,3 @@ def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
     after = min(index + 1, len(tail) - 1)
     neighbours = np.partition(tail, [index, after])
     return float(neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low))
-
-
-def extreme_percentiles(values: npt.NDArray[np.float32], percent: float) -> tuple[float, float]:
-    """Return the percentiles `percent` and 100 - `percent`, for a small `percent`."""
-    return -upper_percentile(-values, 100.0 - percent), upper_percentile(values, 100.0 - percent)
