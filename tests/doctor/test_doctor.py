@@ -293,3 +293,23 @@ def test_a_slurm_without_a_partition_that_is_up(tmp_path, monkeypatch):
     (tmp_path / "sinfo").write_text("#!/bin/sh\nsleep 60\n")
     monkeypatch.setattr(named, "_SECONDS", 0.2)
     assert "no answer" in only(named.check_slurm()).finding
+
+
+def test_a_disk_that_does_not_flush(tmp_path, monkeypatch):
+    # There is no such disk here, so the call fails as it would.
+    def fails(number):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(machine.os, "fsync", fails)
+    check = only(machine.check_folder(tmp_path))
+    assert (check.status, "Input/output error" in check.finding) == ("failure", True)
+
+
+def test_another_system_and_an_untried_python(monkeypatch):
+    # There is neither here, so what Python tells of itself is replaced.
+    monkeypatch.setattr(machine.platform, "system", lambda: "Windows")
+    assert only(machine.check_python()).status == "warning"
+    monkeypatch.undo()
+    assert only(machine.check_python()).status == "ok"
+    monkeypatch.setattr(machine, "_TRIED", ((3, 8), (3, 9)))
+    assert "make a venv with Python 3.8 to 3.9" in only(machine.check_python()).remedy

@@ -154,3 +154,14 @@ def test_labels_are_missing_in_a_table_of_classes(tmp_path):
 def test_no_label_at_all_is_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read_predictions(write(tmp_path / "t.csv", text))
+
+
+def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
+    table = read_text(tmp_path, "image_id,label,p_-1,p_1\n1,-1,0.9,0.1\n2,1,0.2,0.8\n")
+    assert (table.classes, table.labels.tolist(), table.predicted.tolist()) == (("-1", "1"), [0, 1], [0, 1])
+    table = read_text(tmp_path, "image_id,label,predicted\n1,1-0,10\n2,10,10\n")
+    assert (table.classes, table.labels.tolist()) == (("1-0", "10"), [0, 1])
+    with pytest.raises(InputError, match=r"t\.csv: the labels 'a b' and 'a_b' both fit the class a-b"):
+        read_text(tmp_path, "image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n")
+    with pytest.raises(InputError, match=r"t\.csv: two columns p_ name one class"):
+        read_text(tmp_path, "image_id,label,p_A,p_a\n1,a,1,0\n")

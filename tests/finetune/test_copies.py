@@ -1,6 +1,7 @@
 """Copies of the images of a class: how many, of what, each with draws of its own, and of the training part alone."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,3 +121,25 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
     assert trained == [([3, 8], 6)] * 2  # 3 times 2.5 is 7.5, to even 8
     code, _, err = cli(*options)
     assert (code, "made with other settings: copies" in err) == (2, True)
+
+
+def test_a_plan_counts_copies(monkeypatch):
+    from bchisto.apps.recipes import estimate
+    from bchisto.apps.recipes.steps import FinetuneStep
+    from bchisto.core.jobs import Work
+    from bchisto.data import FoldChoice
+    from bchisto.evaluate import TwoClassView
+    from bchisto.finetune import TrainingCost
+
+    records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
+    ahead = SimpleNamespace(
+        read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), is_new=lambda key: False,
+        folds=lambda name: 1, parts=1, work=Work(jobs=1),
+    )  # fmt: skip
+    monkeypatch.setattr(estimate, "time_training", lambda *_, **__: TrainingCost(0.0, 1.0, 1, 0, 0))
+
+    def seconds(*copies):
+        settings = FinetuneSettings("speck", epochs=1, copies=copies)
+        return estimate.estimate_step(FinetuneStep({}, settings, FoldChoice("2"), TwoClassView()), ahead).seconds
+
+    assert seconds(("a", 1.5), ("b", 4)) == 2 * seconds()  # 20 in the place of 10

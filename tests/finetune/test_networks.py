@@ -111,3 +111,8 @@ def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
     settings = FinetuneSettings(name, size=40, weights="random")
     with pytest.raises(InputError, match=f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
         build_model(settings, classes=2, fold=0)
+
+
+def test_unknown_networks_are_refused():
+    with pytest.raises(InputError, match="`network` vgg: choose one of alexnet, breakhis-residual,"):
+        build_network("vgg", classes=2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.data import decode_whole, read_dataset
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
 from bchisto.finetune.patches import cut_region, make_turner
@@ -214,3 +214,13 @@ def test_patches_and_other_augmentation_need_no_regions():
     assert turned.turned
     assert not replace(turned, patches="sliding:48").turned
     assert not replace(turned, augmentations=("rotation",)).turned
+
+
+def test_what_a_plan_times_is_what_is_trained(masses):
+    record = records_of(masses)[0]
+    plain = FinetuneSettings("speck", size=32, augmentations=(), batch_size=2)
+    turned = replace(plain, augmentations=("rotations-crops",), crops=2)
+    costs = [time_training(record, settings=settings, classes=2) for settings in (plain, turned)]
+    region = cut_region(*decode_whole(record), size=32, treat=as_it_is)
+    assert costs[1].image_bytes - costs[0].image_bytes == region.pixels.nbytes
+    assert [cost.samples for cost in costs] == [1, 10]

@@ -127,3 +127,17 @@ def test_a_bundle_without_a_temperature(boosted, tmp_path):
     model = altered(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
     with pytest.raises(BundleError, match="has no temperature; leave out `calibrated`"):
         Predictor(model, calibrated=True)
+
+
+def test_frames(predictor, boosted, tissue, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    found = predictor.predict(tissue)
+    frame = found.to_pandas()
+    assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
+    np.testing.assert_array_equal(frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities)
+    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    written = result.to_pandas()
+    assert isinstance(written, pandas.DataFrame)
+    assert written["p_benign"].tolist() == found.probabilities[:, 0].tolist()
+    (table,) = read_predictions(tmp_path / "p.csv")
+    assert table.to_pandas()["label"].tolist() == written["label"].tolist()
