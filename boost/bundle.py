@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, InputError
-from ..core.formats import Archive, check_archive_size
+from ..core import BundleError
+from ..core.formats import Archive
 from ..core.models import BundleFacts, write_bundle
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
@@ -222,32 +222,6 @@ class Bundle(BundleFacts):
             members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
         )
-
-    @staticmethod
-    def check(*, stores: Sequence[str], models: int) -> None:
-        """Refuse, before any training, models that a model file could not contain.
-
-        Parameters
-        ----------
-        stores : sequence of str
-            Names of the feature files.
-        models : int
-            Total number of models.
-
-        Raises
-        ------
-        InputError
-            There are too many models, or the name of a feature file cannot be stored.
-        """
-        for name in stores:
-            shown = name.encode("utf-8", "backslashreplace").decode()
-            if shown != name:
-                raise InputError(f"{shown}.h5: the name of this feature file is not UTF-8 text; rename the file")
-            if name in (".", ".."):
-                raise InputError(
-                    f"{name}.h5: the models of this feature file would get no folder of their own; rename the file"
-                )
-        check_archive_size(members=models)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:

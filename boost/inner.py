@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -116,13 +116,6 @@ def array_head(
         on". Empty: it uses all images.
     """
 
-    def fit_each(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
-        for _ in params:
-            yield FittedModel(fit(few_images_of(part) if few else part))
-
-    def settings(terms: TrainingTerms) -> Mapping[str, Any]:
-        return {"inner_seed": terms.inner_seed, **({f"{name}_images": MOST_ROWS} if few else {})}
-
     def notice(terms: TrainingTerms) -> str | None:
         if not few or terms.most_images <= MOST_ROWS:
             return None
@@ -131,9 +124,9 @@ def array_head(
     return HeadSpec(
         name=name,
         suffix=".npz",
-        fit=fit_each,
+        fit=lambda part, params: (FittedModel(fit(few_images_of(part) if few else part)) for _ in params),
         parse=lambda data: model(unpack_arrays(data, shapes)),
-        settings=settings,
+        settings=lambda terms: {"inner_seed": terms.inner_seed, **({f"{name}_images": MOST_ROWS} if few else {})},
         method=method,
         packages=("scikit-learn",),
         notice=notice,

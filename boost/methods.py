@@ -22,6 +22,15 @@ _STAINS = {
     "none": "Stains were not normalised.",
 }
 
+_EXCEPTIONS = {
+    "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
+    "blank": "Of the {1} images, {0} show nothing: they are of a single colour.",
+    "doubtful": "Of the {1} images, the normalised stains of {0} are in doubt: tissue turned white, or the stains rest "
+    "on few pixels or are implausible.",
+    "foreign": "In {0} of the {1} images, ink, black or single-coloured areas kept their colour.",
+}
+"""Images of a `StainOutcome` for which normalisation was skipped or is doubtful."""
+
 _NETWORKS = {
     "resnet50": "he2016",
     "resnet50-keras213": "he2016",
@@ -72,8 +81,9 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
             continue
         stain = header["stain"]
         yield _STAINS.get(stain, f"Images were treated by {stain}.")
-        if name in stains:
-            yield from _exceptions(stains[name])
+        for kind, text in _EXCEPTIONS.items():
+            if name in stains and (images := getattr(stains[name], kind)):
+                yield text.format(len(images), stains[name].images)
         low, high = header["color_range"]
         draws = _count(header["augmentations"], "draw")
         if (low, high) != (1, 1):
@@ -95,24 +105,6 @@ def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, St
             f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
             f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
-        )
-
-
-def _exceptions(outcome: StainOutcome) -> Iterator[str]:
-    """Yield sentences on images for which normalisation was skipped or is doubtful."""
-    if outcome.skipped:
-        yield f"Of the {outcome.images} images, {len(outcome.skipped)} with too little tissue were not normalised."
-    if outcome.blank:
-        yield f"Of the {outcome.images} images, {len(outcome.blank)} show nothing: they are of a single colour."
-    if outcome.doubtful:
-        yield (
-            f"Of the {outcome.images} images, the normalised stains of {len(outcome.doubtful)} are in doubt: tissue "
-            "turned white, or the stains rest on few pixels or are implausible."
-        )
-    if outcome.foreign:
-        yield (
-            f"In {len(outcome.foreign)} of the {outcome.images} images, ink, black or single-coloured areas kept their "
-            "colour."
         )
 
 

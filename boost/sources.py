@@ -293,6 +293,13 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
             raise MissingInputError(f"{source}: no such feature file or folder; run bchisto featurize first")
     paths: dict[str, Path] = {}
     for path in found:
+        name, shown = path.stem, path.stem.encode("utf-8", "backslashreplace").decode()
+        if shown != name:
+            raise InputError(f"{shown}.h5: the name of this feature file is not UTF-8 text; rename the file")
+        if name in (".", ".."):
+            raise InputError(
+                f"{name}.h5: the models of this feature file would get no folder of their own; rename the file"
+            )
         if (other := paths.setdefault(path.stem, path)) != path:
             raise InputError(
                 f"{path} and {other}: two feature files of the same name; give one of them, or rename a file"

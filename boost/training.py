@@ -24,7 +24,7 @@ from ..core import (
     converted,
     plain_options,
 )
-from ..core.formats import read_rows
+from ..core.formats import check_archive_size, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, key_of, remove_output, write_rows
 from ..core.models import BundleFacts
 from ..core.runs import FolderSettings, record_run, versions_of
@@ -93,13 +93,12 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
         Raises
         ------
         InputError
-            See `Bundle.check`.
+            There are more models than a model file can hold.
         SettingsConflictError
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         stores, seeds = self.sources.paths, self.settings.seeds
-        models = len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1)
-        Bundle.check(stores=list(stores), models=models)
+        check_archive_size(members=len(stores) * len(self.plan.folds) * (seeds if self.spec.seeded else 1))
         folder = super().check()
         made = () if self.overwrite else read_rows(folder.folder / "predictions-by-model.csv")
         held = {(row["store"], int(row["seed"])) for row in made}
@@ -224,20 +223,6 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
                 raise ImageError(f"{image}: its file is not known")
             return decode_image(path)
 
-        def bundle(own: BundleFacts) -> BundleFacts:
-            models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
-            for unit in units:
-                name = f"seed{unit.seed}-fold{unit.part.fold}{self.spec.suffix}"
-                models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
-            stores = {
-                name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
-                for name, header in sources.headers.items()
-            }
-            reference = self._reference(folder)
-            return Bundle.save(
-                result.model, own, stores=stores, models=models, head=self.spec.name, reference=reference
-            )
-
         outputs = Outputs(
             self,
             tables=(ensemble.fusion, *ensemble.stores.values()),
@@ -255,10 +240,24 @@ class BoostTraining(Training[ModelUnit, FittedUnit]):
             },
             picture=show,
         )
-        done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
+        result = replace(result, banners=(*result.banners, *notices))
+        done = outputs.write(result, bundle=functools.partial(self._save, result.model, units))
         assert done.panel is not None  # the fusion is a table
         named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
         return replace(done, panel=named, table=ensemble.fusion.name)
+
+    def _save(self, path: Path, units: Sequence[ModelUnit], facts: BundleFacts) -> BundleFacts:
+        """Write the model file."""
+        models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
+        for unit in units:
+            name = f"seed{unit.seed}-fold{unit.part.fold}{self.spec.suffix}"
+            models.setdefault(unit.part.store, []).append((name, functools.partial(read_model, unit)))
+        stores = {
+            name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
+            for name, header in self.sources.headers.items()
+        }
+        reference = self._reference(path.parent)
+        return Bundle.save(path, facts, stores=stores, models=models, head=self.spec.name, reference=reference)
 
     def _reference(self, folder: Path) -> bytes | None:
         """Return the summary of the training images for the model file, and write their names to a separate file.

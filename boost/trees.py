@@ -177,7 +177,10 @@ class Forest:
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
     def predict_rows(self, rows: npt.NDArray[Any]) -> Floats:
-        """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features)."""
+        """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features).
+
+        They are exactly those that LightGBM computes.
+        """
         share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
         total = np.zeros((self.classes, len(rows)))
         for start in range(0, len(rows), share):
@@ -186,7 +189,14 @@ class Forest:
             scores = self.value.take(self._leaves(values))
             for scores_of_round in scores.reshape(-1, self.classes, values.shape[1]):  # in the order of LightGBM
                 total[:, start : start + share] += scores_of_round
-        return _softmax((total / (len(self.roots) // self.classes) if self.averaged else total).T)
+        scores = (total / (len(self.roots) // self.classes) if self.averaged else total).T
+        below = scores - scores.max(axis=1, keepdims=True)
+        # the C library's exp, and sums in the order of classes: NumPy's exp differs from it in the last bit
+        powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(below.shape)
+        whole = np.zeros(len(powers))
+        for column in powers.T:
+            whole += column
+        return np.asarray(powers / whole[:, np.newaxis])
 
     def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
@@ -212,17 +222,6 @@ class Forest:
         else:
             leaves[pairs] = node
         return leaves.reshape(len(self.roots), count)
-
-
-def _softmax(scores: Floats) -> Floats:
-    """Return probabilities exactly as LightGBM computes them: C library's exp, and sums in the order of classes."""
-    below = scores - scores.max(axis=1, keepdims=True)
-    # NumPy's exponential function differs from the C library's in the last bit
-    powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(below.shape)
-    total = np.zeros(len(powers))
-    for column in powers.T:
-        total += column
-    return np.asarray(powers / total[:, np.newaxis])
 
 
 _SHAPES: dict[str, tuple[str, ...]] = {

@@ -7,6 +7,7 @@ jackknife: Efron 1982, ch. 6).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -222,15 +223,11 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
     from scipy.special import betainc
 
     right = share * rows
-
-    def above(at: float) -> float:
-        """Return the probability of more, and half that of as many."""
-        more = betainc(right + 1.0, rows - right, at) if right < rows else 0.0
-        as_many = betainc(right, rows - right + 1.0, at) if right > 0.0 else 1.0
-        return float(more + as_many) / 2.0
-
-    low = brentq(lambda at: above(at) - (1.0 - LEVEL), 0.0, 1.0) if share > 0.0 else 0.0
-    high = brentq(lambda at: above(at) - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
+    # the probabilities of more than these, and of at least as many, by the share of all; their mean is the mid-p
+    more = functools.partial(betainc, right + 1.0, rows - right) if right < rows else (lambda at: 0.0)
+    least = functools.partial(betainc, right, rows - right + 1.0) if right > 0.0 else (lambda at: 1.0)
+    low = brentq(lambda at: (more(at) + least(at)) / 2.0 - (1.0 - LEVEL), 0.0, 1.0) if share > 0.0 else 0.0
+    high = brentq(lambda at: (more(at) + least(at)) / 2.0 - LEVEL, 0.0, 1.0) if share < 1.0 else 1.0
     return low, high
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -55,16 +56,12 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
-    """Return what takes shares above 0, up to or below 1."""
-
-    def form(value: Any, name: str) -> tuple[float, ...]:
-        shares = converted(value, name, tuple[float, ...])
-        if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
-            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
-        return shares
-
-    return form
+def _above_zero(value: Any, name: str, *, most: str) -> tuple[float, ...]:
+    """Take shares above 0, up to or below 1."""
+    shares = converted(value, name, tuple[float, ...])
+    if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
+        raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), strange[0], most)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -98,13 +95,13 @@ class TwoClassView(Settings):
         (),
         group="Evaluation",
         flag="sensitivity",
-        form=_above_zero("up to"),
+        form=functools.partial(_above_zero, most="up to"),
         help="Target sensitivity: each fold gets a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
         flag="prevalence",
-        form=_above_zero("below"),
+        form=functools.partial(_above_zero, most="below"),
         help="Prevalence in another population, for which predictive values are given too.",
     )
 

@@ -98,9 +98,18 @@ _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
-    """Show the flow of each run and the classes of each set of images, once."""
-    for flow in {repr(panel.run.get("flow")): panel.run.get("flow") for panel in panels}.values():
-        yield from flow_blocks(flow or {})
+    """Show the flow of each run and the classes of each set of images, once.
+
+    A flow has None where a number is not known.
+    """
+    for flow in {repr(flow): flow for panel in panels if (flow := panel.run.get("flow"))}.values():
+        numbers = [
+            [text, "not known" if flow[key] is None else f"{flow[key]:,}"]
+            for key, text in _FLOW.items()
+            if key in flow and (flow[key] != 0 or key in ("found", "used"))
+        ]
+        if numbers:
+            yield Block(grid=Grid("Flow of images", ("images", "number"), numbers))
     for panel in {repr(panel.run.get("parts")): panel for panel in panels if panel.run.get("parts")}.values():
         yield Block(template="folded.html", values={"grid": part_grid(panel.run["parts"], panel.metrics)})
     sets: dict[frozenset[str], Panel] = {}
@@ -162,23 +171,6 @@ def setting_blocks(panels: Sequence[Panel], settings: Mapping[str, str]) -> Iter
     for caption, values in shown:
         if values:
             yield Block(grid=Grid(caption, ("name", "value"), list(values.items()), words=(1,)))
-
-
-def flow_blocks(flow: Mapping[str, int | None]) -> Iterator[Block]:
-    """Show how many images were found, left out for which reasons, and used.
-
-    Parameters
-    ----------
-    flow : mapping
-        Of ``run`` in ``metrics.json``; None where a number is not known.
-    """
-    rows = [
-        [text, "not known" if flow[key] is None else f"{flow[key]:,}"]
-        for key, text in _FLOW.items()
-        if key in flow and (flow[key] != 0 or key in ("found", "used"))
-    ]
-    if rows:
-        yield Block(grid=Grid("Flow of images", ("images", "number"), rows))
 
 
 def part_grid(parts: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> Grid:

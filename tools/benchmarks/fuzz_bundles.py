@@ -202,9 +202,9 @@ def prepare(kind, seeds, rng):
 def execute(kind, made, name, path):
     """Read a mutation, and predict with it; raises a `BchistoError` where it is refused."""
     if kind == "arrays":
-        from bchisto.boost.heads import parse_head
+        from bchisto.boost.heads import known_head
 
-        model = parse_head(name, made)
+        model = known_head(name).parse(made)
         rows = np.resize(ROWS, (4, 2, model.features)) if model.features < 1000 else ROWS
         shares = model.predict_proba(rows)
     elif kind == "weights":

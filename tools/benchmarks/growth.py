@@ -31,14 +31,13 @@ DIM, ROUNDS = 512, 20
 def point(images, augmentations, classes, models):
     import resource
 
-    from bchisto.boost import PRESETS, BinnedRows, model_params
+    from bchisto.boost import PRESETS, fit_texts, model_params
 
     features, labels = make_descriptors(images, augmentations, DIM, classes=classes)
     preset = PRESETS["published"]
     every = [model_params(preset, classes=classes, seed=seed, fold_position=0) for seed in range(models)]
     started = time.process_time()
-    binned = BinnedRows(features, labels, params=every[0])
-    size = sum(len(binned.fit_text(params=params, rounds=ROUNDS)) for params in every)
+    size = sum(map(len, fit_texts(features, labels, params=every, rounds=ROUNDS)))
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "megabytes": peak, "text": size / 1e6}))
