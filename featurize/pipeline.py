@@ -275,14 +275,14 @@ def _describe(
                 files.append(packs or [whole.name if whole.is_file() else ""])
             write_listing(plan.parts.folder, "blocks", files)
 
-    bundled = functools.partial(bundle_units, resources=resources, size=size)
+    bundled = functools.partial(bundle_units, resources=resources, size=size) if resources.gpus else None
     do_missing(
         functools.partial(
             describe_units,
             plans={plan.name: plan for plan in plans},
             settings=settings,
             # this count only determines the helpers, so it assumes that all units are missing
-            helpers=resources.helpers(len(bundled(units))) if resources.gpus else 1,
+            helpers=resources.helpers(len(bundled(units))) if bundled else 1,
         ),
         units,
         read=lambda unit: None if unit else True,

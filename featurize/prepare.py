@@ -170,7 +170,7 @@ def _normalise(
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    key = crop_key(record, image, crop_seed=crop_seed)
+    key = record.image_id if crop_seed == "id" else crop_key(record, image, crop_seed=crop_seed)
     pixels = key if crop_seed == "pixels" else pixels_sha256(image)
     stain = replace(
         stains[0],
