@@ -207,10 +207,7 @@ def _at_scale(
 
 
 def prepare_crops(
-    images: Iterable[NormalisedImage | ImageFailure],
-    *,
-    settings: FeaturizeSettings,
-    views: Sequence[View],
+    images: Iterable[NormalisedImage | ImageFailure], *, settings: FeaturizeSettings, views: Sequence[View]
 ) -> Iterator[PreparedCrops | ImageFailure]:
     """Yield the crops of each image for each augmentation; in dense mode, turned frames and windows."""
     for image in images:
